@@ -1,0 +1,98 @@
+"""A table contract: a pyarrow schema plus row rules, checked on every write and every read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from data_contracts.errors import ContractError
+
+RowRule = Callable[[pa.Table], Sequence[int]]
+"""Gives the positions of the rows that break the rule."""
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One broken rule.
+
+    Attributes:
+        rule: the rule in words.
+        row: first row that breaks it, or None for the table as a whole.
+        count: how many rows break it.
+    """
+
+    rule: str
+    row: int | None
+    count: int
+
+    def __str__(self) -> str:
+        where = "" if self.row is None else f" (row {self.row}, {self.count} in all)"
+        return f"{self.rule}{where}"
+
+
+@dataclass(frozen=True)
+class TableContract:
+    """Schema, key and row rules of one kind of table.
+
+    Attributes:
+        name: of the kind of table.
+        schema: exact column names, order, types and nullability.
+        key: columns whose combination is unique.
+        rules: rule in words -> function that finds the offending rows.
+    """
+
+    name: str
+    schema: pa.Schema
+    key: tuple[str, ...]
+    rules: dict[str, RowRule]
+
+    def violations(self, table: pa.Table) -> list[Violation]:
+        """Every rule that ``table`` breaks, the schema first; an empty list is a valid table."""
+        if not table.schema.equals(self.schema):
+            found = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
+            return [Violation(f"the columns of a {self.name} table are exactly those of its schema, found {found}", None, 0)]
+        broken = []
+        for field in self.schema:
+            nulls = table[field.name].null_count
+            if not field.nullable and nulls:
+                row = table[field.name].is_null().to_pylist().index(True)
+                broken.append(Violation(f"column {field.name} has no empty cell", row, nulls))
+        seen: set[tuple[object, ...]] = set()
+        doubled = []
+        for row, values in enumerate(zip(*(table[c].to_pylist() for c in self.key), strict=True)):
+            if values in seen:
+                doubled.append(row)
+            seen.add(values)
+        if doubled:
+            broken.append(Violation(f"{' + '.join(self.key)} is unique", doubled[0], len(doubled)))
+        if not broken:
+            for rule, offenders_of in self.rules.items():
+                offenders = list(offenders_of(table))
+                if offenders:
+                    broken.append(Violation(rule, offenders[0], len(offenders)))
+        return broken
+
+    def check(self, table: pa.Table, where: str) -> pa.Table:
+        """``table`` itself where it is valid.
+
+        Args:
+            table: what is written or was read.
+            where: the file, for the message.
+
+        Raises:
+            ContractError: naming the rule, the row and the file.
+        """
+        broken = self.violations(table)
+        if broken:
+            raise ContractError(
+                f"{where} breaks a rule of the {self.name} table: {broken[0]}",
+                "Materialise the asset that wrote it again (with force), or restore the file",
+            )
+        return table
+
+
+def rows_where(column: str, is_bad: Callable[[object], bool]) -> RowRule:
+    """Rule over one column: offending rows are those where ``is_bad(value)``."""
+    return lambda table: [row for row, value in enumerate(table[column].to_pylist()) if is_bad(value)]

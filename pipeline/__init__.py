@@ -1,0 +1,1 @@
+"""Ways to start work: definitions, jobs, schedules and the command line."""
