@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data_contracts.table import TableContract
 
@@ -106,4 +107,4 @@ MANIFEST = TableContract(
 
 def ok_rows(manifest: pa.Table) -> pa.Table:
     """The usable images, sorted by image_id: the canonical order of every later stage."""
-    return manifest.filter(pa.compute.equal(manifest["status"], "ok")).sort_by("image_id")
+    return manifest.filter(pc.equal(manifest["status"], "ok")).sort_by("image_id")

@@ -8,6 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from data_contracts.feature_shard import FeatureSet
+
 
 class StoredFile(BaseModel):
     """One file of an output. ``name`` is relative to the asset's folder."""
@@ -49,6 +51,7 @@ class OutputRecord(BaseModel):
         seconds: wall time of the computation.
         peak_memory_bytes: peak resident memory of the process so far.
         device: where it was computed.
+        feature_set: what the rows are, for an output of feature shards.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +73,7 @@ class OutputRecord(BaseModel):
     seconds: float
     peak_memory_bytes: int
     device: str = "cpu"
+    feature_set: FeatureSet | None = None
 
 
 def content_hash(value: object) -> str:

@@ -1,0 +1,91 @@
+"""Every contract as a blocking asset check: what is stored is read back and checked once more, from the bytes."""
+
+from collections.abc import Callable, Sequence
+
+import dagster as dg
+import numpy as np
+
+from assets.features import READ_ROWS, open_features
+from data_contracts.errors import InputError
+from data_contracts.feature_shard import check_rows
+from data_contracts.manifest import MANIFEST
+from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
+from resources.dataset_store import DatasetStore
+from resources.model_store import load_model
+
+Reading = Callable[[DatasetStore, str, str], dict[str, int]]
+"""Reads and checks what (store, dataset, asset) names; gives counts of what was checked."""
+
+
+def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    reader = open_features(store, dataset, asset)
+    try:
+        for start in range(0, len(reader), READ_ROWS):
+            ids = reader.image_ids[start : start + READ_ROWS]
+            check_rows(np.asarray(reader.rows(start, start + READ_ROWS)), ids, reader.feature_set, f"{asset} of {dataset}")
+    finally:
+        reader.close()
+    return {"rows": len(reader)}
+
+
+def _model(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    tensors, _ = load_model(store, dataset, asset)
+    broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
+    if broken:
+        raise InputError(f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}", "Train with a smaller learning_rate")
+    return {"tensors": len(tensors)}
+
+
+def _manifest(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {"rows": store.main_table(dataset, asset, ".parquet", MANIFEST).num_rows}
+
+
+def _evaluation(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {
+        "metrics": store.main_table(dataset, asset, ".metrics.parquet", METRICS).num_rows,
+        "predictions": store.main_table(dataset, asset, ".predictions.parquet", PREDICTIONS).num_rows,
+    }
+
+
+def _comparison(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {"pairs": store.main_table(dataset, asset, ".comparisons.parquet", COMPARISONS).num_rows}
+
+
+def _report(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    contracts = {"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED}
+    return {name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows for name, contract in contracts.items()}
+
+
+def _reading_of(asset: str, kinds: set[str]) -> Reading:
+    if asset == "image_manifest":
+        return _manifest
+    if asset.startswith("svm_evaluation_"):
+        return _evaluation
+    if asset.startswith("method_comparison_"):
+        return _comparison
+    if asset.startswith("report_"):
+        return _report
+    return _model if "safetensors" in kinds else _features
+
+
+def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
+    """The blocking check `contract` of one asset."""
+    name = asset.key.path[-1]
+    reading = _reading_of(name, set(asset.specs_by_key[asset.key].kinds))
+
+    @dg.asset_check(asset=asset, name="contract", blocking=True, description="What is stored obeys its contract, read back from disk.")
+    def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
+        dataset = context.partition_key
+        try:
+            counts = reading(store, dataset, name)
+        except InputError as error:
+            return dg.AssetCheckResult(passed=False, description=str(error), metadata={"dataset": dataset})
+        return dg.AssetCheckResult(passed=True, metadata={"dataset": dataset, **counts})
+
+    return check
+
+
+def contract_checks(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetChecksDefinition]:
+    """A contract check for every partitioned asset."""
+    return [contract_check(asset) for asset in assets if asset.partitions_def is not None]

@@ -1,0 +1,5 @@
+"""The one partition dimension: a dataset."""
+
+import dagster as dg
+
+DATASETS = dg.DynamicPartitionsDefinition(name="dataset")

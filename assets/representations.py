@@ -1,0 +1,342 @@
+"""Representations learned without labels on frozen features: the convolutional auto-encoder and its codes."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import dagster as dg
+import numpy as np
+
+from assets.features import READ_ROWS, alexnet_conv5, open_features
+from assets.images import image_manifest, manifest_of, usable_ids
+from assets.partitions import DATASETS
+from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from data_contracts.errors import InputError
+from data_contracts.feature_shard import FeatureSet
+from data_contracts.manifest import ok_rows
+from data_contracts.model_sidecar import ModelSidecar
+from resources.compute import Compute
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureStore
+from resources.model_store import drop_checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from resources.progress import progress
+
+if TYPE_CHECKING:
+    from methods.cae import CaeSettings
+
+GROUP = "representations"
+CODES_CODE_VERSION = "1"
+SHOWN = 4
+
+
+class CaeModelConfig(StageConfig):
+    """Settings of `cae_model` (and of the filters of its control). The names are those of `methods.cae.CaeSettings`."""
+
+    filters: int = 4096
+    epochs: int = 100
+    batch_size: int = 512
+    learning_rate: float = 1e-5
+    momentum: float = 0.9
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    plateau_patience: int = 5
+    held_out_fraction: float = 0.1
+    zero_bias: Literal["encoding", "never", "always"] = "encoding"
+    tied: bool = True
+    decoder_activation: Literal["relu", "linear"] = "relu"
+    init_scale: Literal["least_squares", "kaiming"] = "least_squares"
+    seed: int = 0
+    fit_on: Literal["train", "train+unlabelled", "all"] = "train"
+    """Which images train the auto-encoder. "all" includes test images (transductive); the report then says so."""
+
+    def cae_settings(self) -> "CaeSettings":
+        """What `methods.cae` wants.
+
+        Raises:
+            InputError: a number is out of range.
+        """
+        from methods.cae import CaeSettings
+
+        for name in ("filters", "epochs", "batch_size", "learning_rate"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}", f"Set {name} above 0")
+        if not 0 < self.held_out_fraction < 1 or not 0 <= self.momentum < 1:
+            raise InputError("held_out_fraction and momentum lie between 0 and 1", "Set them so")
+        return CaeSettings(**{k: v for k, v in self.model_dump().items() if k not in ("force", "fit_on")})
+
+
+class EncodeConfig(StageConfig):
+    """Settings of an asset of codes."""
+
+    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "encode_batch_size"})
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """Stored precision."""
+    pool: Literal["max", "mean"] = "max"
+    """Pooling of the maps by 2."""
+    encode_batch_size: int = 64
+    """Rows computed at once; changes speed, not results beyond rounding."""
+
+
+def fitting_ids(store: DatasetStore, dataset: str, fit_on: str) -> list[str]:
+    """Ids of the images that an unsupervised model may see, sorted."""
+    splits = {"train": ("train",), "train+unlabelled": ("train", "unlabelled"), "all": ("train", "unlabelled", "test")}[fit_on]
+    ids = [row["image_id"] for row in ok_rows(manifest_of(store, dataset)).to_pylist() if row["split"] in splits]
+    if len(ids) < 2:
+        raise InputError(f"{dataset} has {len(ids)} images to train the auto-encoder on", "Add training images, or set fit_on")
+    return ids
+
+
+def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinition:
+    """The auto-encoder itself, or its untrained control with the same initial filters."""
+
+    @dg.asset(
+        name=name,
+        description=description,
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[image_manifest, alexnet_conv5],
+        kinds={"pytorch", "safetensors"},
+        code_version="1",
+        pool="gpu",
+        tags={"stage": "4"},
+    )
+    def cae(context: dg.AssetExecutionContext, config: CaeModelConfig, store: DatasetStore, compute: Compute) -> dg.MaterializeResult:
+        from methods import cae as method
+
+        dataset = context.partition_key
+        with plain_failures():
+            device = compute.resolve()
+            settings = config.cae_settings()
+            ids = fitting_ids(store, dataset, config.fit_on)
+            features = open_features(store, dataset, "alexnet_conv5", ids)
+        if not trained:
+            settings = replace(settings, epochs=0)
+
+        def work_out(work: Work) -> Output:
+            import torch
+
+            target = torch.device(device)
+            if trained:
+                tensors, state = _train(store, work, settings, features.take, len(ids), target)
+            else:
+                first = features.take(method.split_held_out(len(ids), settings)[0][: method.INIT_BATCH])
+                fresh = method.new_cae(first.shape[1], settings, first, target)
+                tensors, state = {k: v.detach().cpu().contiguous() for k, v in fresh.state_dict().items()}, {}
+            sidecar = ModelSidecar(
+                architecture="methods.cae.ConvAutoEncoder",
+                settings=asdict(settings),
+                input_shape=features.feature_set.row_shape,
+                fitted_on=work.inputs["alexnet_conv5"].data_version,
+                fitted_rows=len(ids),
+                curve=state.get("curve", []),
+                input_energy=state.get("input_energy", 0.0),
+            )
+            files = save_model(store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
+            drop_checkpoint(store, work.dataset, work.asset, work.fingerprint)
+            held = features.take(method.split_held_out(len(ids), settings)[1][:READ_ROWS]).astype(np.float32)
+            pictures, summary = _describe(method.load_cae(tensors, settings, target), held, sidecar, target)
+            return Output(
+                content=files[0].sha256,
+                files=files,
+                pictures=pictures,
+                summary={"training images": len(ids), "filters": settings.filters, **summary},
+                notices=["TRANSDUCTIVE: test images trained the auto-encoder (without labels)"] if config.fit_on == "all" else [],
+                rows=len(ids),
+                device=device,
+            )
+
+        try:
+            return materialize(
+                context,
+                store,
+                config,
+                work_out,
+                inputs=("image_manifest", "alexnet_conv5"),
+                known_by={"features": features.feature_set.key, "images": ids, "trained": trained},
+            )
+        finally:
+            features.close()
+
+    return cae
+
+
+def _train(
+    store: DatasetStore, work: Work, settings: "CaeSettings", read: Any, n_rows: int, device: Any
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Train from the last checkpoint of the same fingerprint, if any, and leave one after every epoch."""
+    import logging
+
+    from methods import cae as method
+
+    log = logging.getLogger("medfeat.cae")
+    stored = load_checkpoint(store, work.dataset, work.asset, work.fingerprint)
+    resume = method.CaeCheckpoint(*stored) if stored else None
+    done = int(resume.state["epochs"]) if resume else 0
+    if resume:
+        log.info("resuming after epoch %d of %d", done, settings.epochs)
+    last = resume
+    try:
+        epochs = method.train_cae(read, n_rows, settings, device, resume)
+        for record, take_checkpoint in progress(epochs, f"training {settings.filters} filters", settings.epochs - done):
+            last = take_checkpoint()
+            save_checkpoint(store, work.dataset, work.asset, work.fingerprint, last.tensors, last.state)
+            log.info(
+                "epoch %d/%d: error %.4f, held out %.4f of the input's variance, rate %g",
+                record.epoch,
+                settings.epochs,
+                record.train_error,
+                record.held_out_error,
+                record.learning_rate,
+            )
+    except method.DivergedError as error:
+        raise InputError(f"the training of {work.asset} diverged: {error}", "Set a smaller learning_rate") from error
+    assert last is not None  # noqa: S101 - epochs is above 0
+    return {k: v for k, v in last.tensors.items() if not k.startswith("optimizer.")}, last.state
+
+
+def _describe(
+    model: Any, held: np.ndarray, sidecar: ModelSidecar, device: Any
+) -> tuple[list[tuple[str, bytes]], dict[str, float | int | str]]:
+    """Pictures and figures of a fitted auto-encoder on held-out rows."""
+    from methods import cae as method
+    from methods import figures
+
+    statistics = method.filter_statistics(model, held, device)
+    pictures = [
+        ("reconstructions of held-out images", figures.reconstructions(held[:SHOWN], method.reconstruct(model, held[:SHOWN], device))),
+        ("filters", figures.filter_overview(statistics, model.encoder_weight.detach().cpu().contiguous().numpy())),
+    ]
+    summary: dict[str, float | int | str] = {
+        "dead filters": statistics.dead,
+        "sparsity": round(statistics.sparsity, 4),
+        "mean bias": round(statistics.mean_bias, 6),
+    }
+    if sidecar.curve:
+        records = [method.EpochRecord(**{**line, "epoch": int(line["epoch"])}) for line in sidecar.curve]  # type: ignore[arg-type]
+        pictures.insert(0, ("learning curve", figures.learning_curve(records)))
+        summary["error at the end (share of variance)"] = round(records[-1].train_error, 5)
+        summary["held-out error (share of variance)"] = round(records[-1].held_out_error, 5)
+        summary["epochs"] = records[-1].epoch
+    return pictures, summary
+
+
+cae_model = _cae_asset(
+    "cae_model",
+    "Zero-bias convolutional auto-encoder fitted without labels on conv5 features (Ahn et al. 2019, sections 2.2 and 2.3). "
+    "Goes on from its last epoch after a kill.",
+    trained=True,
+)
+random_cae_model = _cae_asset(
+    "random_cae_model",
+    "Control: the same filters before any training. What the CAE gains over this is what it has learned.",
+    trained=False,
+)
+
+
+def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.AssetsDefinition:
+    """Codes of all usable images under one auto-encoder."""
+    model_name = model.key.path[-1]
+
+    @dg.asset(
+        name=name,
+        description=description,
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[alexnet_conv5, model],
+        kinds={"pytorch", "hdf5"},
+        code_version=CODES_CODE_VERSION,
+        pool="gpu",
+        tags={"stage": "5"},
+    )
+    def codes(context: dg.AssetExecutionContext, config: EncodeConfig, store: DatasetStore, compute: Compute) -> dg.MaterializeResult:
+        from methods import cae as method
+
+        dataset = context.partition_key
+        with plain_failures():
+            device = compute.resolve()
+            ids = usable_ids(store, dataset)
+            features = open_features(store, dataset, "alexnet_conv5")
+            tensors, sidecar = load_model(store, dataset, model_name)
+        settings = method.CaeSettings(**sidecar.settings)
+        _, height, width = sidecar.input_shape
+        source = features.feature_set
+        shards = FeatureStore(
+            store,
+            dataset,
+            FeatureSet(
+                kind=name,
+                dtype=config.dtype,
+                row_shape=(settings.filters, height // 2, width // 2),
+                preprocessing=source.preprocessing,
+                backbone=source.backbone,
+                weights_sha256=source.weights_sha256,
+                layer=source.layer,
+                method={"features": source.key, "model_sha256": sidecar.weights_sha256, "pool": config.pool},
+                code_version=CODES_CODE_VERSION,
+            ),
+        )
+
+        def work_out(work: Work) -> Output:
+            import torch
+
+            from methods import figures
+
+            target = torch.device(device)
+            model = method.load_cae(tensors, settings, target)
+            position = {image_id: i for i, image_id in enumerate(ids)}
+
+            def produce(batch: list[str]) -> np.ndarray:
+                rows = np.empty((len(batch), *shards.feature_set.row_shape), config.dtype)
+                step = config.encode_batch_size
+                for start in progress(range(0, len(batch), step), "encoding"):
+                    some = features.take([position[i] for i in batch[start : start + step]])
+                    rows[start : start + len(some)] = method.encode(model, some, target, config.pool)
+                return rows
+
+            computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
+            reader = shards.reader(ids)
+            sample = reader.rows(0, SHOWN * 2).astype(np.float32)
+            reader.close()
+            labels = _labels(store, dataset, ids[: len(sample)])
+            return Output(
+                content=shards.data_version(ids),
+                pictures=[("codes of a few images", figures.code_examples(sample, labels))],
+                summary={
+                    "images": len(ids),
+                    "newly encoded": computed,
+                    "numbers an image": int(np.prod(shards.feature_set.row_shape)),
+                    "share of zeros in the sample": round(float((sample == 0).mean()), 4),
+                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                },
+                rows=len(ids),
+                device=device,
+                feature_set=shards.feature_set,
+            )
+
+        try:
+            return materialize(
+                context,
+                store,
+                config,
+                work_out,
+                inputs=("alexnet_conv5", model_name),
+                known_by={"set": shards.feature_set.key, "images": ids},
+                still_whole=lambda: not shards.missing(ids),
+            )
+        finally:
+            features.close()
+
+    return codes
+
+
+def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
+    label_of = {row["image_id"]: row["label"] or "(no label)" for row in ok_rows(manifest_of(store, dataset)).to_pylist()}
+    return [label_of[image_id] for image_id in ids]
+
+
+cae_features = _codes_asset(
+    "cae_features", cae_model, "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, pool 2)."
+)
+random_cae_features = _codes_asset(
+    "random_cae_features", random_cae_model, "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards."
+)

@@ -1,0 +1,162 @@
+"""Starting a study's job in the foreground, on the same Dagster instance that the UI shows. No daemon is needed."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+from tqdm import tqdm
+
+from data_contracts.errors import InputError
+from data_contracts.study import STUDIES
+from resources.dataset_store import DatasetStore
+
+INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes:
+        dataset: partition key.
+        run_id: of Dagster.
+        exit_code: 0 done, 1 a run failed, 2 the user's input is wrong.
+        message: one line; empty where it is done.
+    """
+
+    dataset: str
+    run_id: str
+    exit_code: int
+    message: str
+
+
+class _AboveTheBar(logging.Handler):
+    """Log lines on a terminal, printed above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(f"  {record.getMessage()}", file=None)
+
+
+def show_progress() -> None:
+    """Print what the stages report while a command waits for them."""
+    logger = logging.getLogger("medfeat")
+    if not logger.handlers:
+        logger.addHandler(_AboveTheBar())
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+
+
+def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
+    """``key=value`` words as a mapping; a value is read as JSON where it is JSON, else as text.
+
+    Raises:
+        InputError: a word has no ``=``.
+    """
+    settings = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or not key:
+            raise InputError(f"the setting {pair!r} is not of the form key=value", "Write for example --set filters=1024")
+        try:
+            settings[key.strip()] = json.loads(text)
+        except ValueError:
+            settings[key.strip()] = text
+    return settings
+
+
+def _fields(asset: dg.AssetsDefinition) -> set[str]:
+    config_type: Any = asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
+    return set(getattr(config_type, "fields", {}))
+
+
+def run_config(assets: Sequence[dg.AssetsDefinition], settings: Mapping[str, Any], device: str, log_level: str = "CRITICAL") -> dict[str, Any]:
+    """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that asset alone.
+
+    Raises:
+        InputError: no asset has the setting.
+    """
+    known = {asset.key.path[-1]: _fields(asset) for asset in assets}
+    ops: dict[str, dict[str, Any]] = {}
+    for key, value in settings.items():
+        only, _, name = key.rpartition(".")
+        takers = [asset for asset, fields in known.items() if name in fields and only in ("", asset)]
+        if not takers:
+            names = ", ".join(sorted(set().union(*known.values())))
+            raise InputError(f"there is no setting {key!r}", f"The settings are: {names}")
+        for asset in takers:
+            ops.setdefault(asset, {"config": {}})["config"][name] = value
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    if device != "auto":
+        config["resources"] = {"compute": {"config": {"device": device}}}
+    return {**config, "ops": ops} if ops else config
+
+
+def register_partitions(instance: dg.DagsterInstance, store: DatasetStore) -> None:
+    """Make every registered dataset a partition of this Dagster instance."""
+    there = set(instance.get_dynamic_partitions("dataset"))
+    missing = [name for name in store.datasets() if name not in there]
+    if missing:
+        instance.add_dynamic_partitions("dataset", missing)
+
+
+def run_study(study: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None) -> RunOutcome:
+    """Materialise a study for one dataset and wait for it.
+
+    Raises:
+        InputError: unknown study, dataset or setting, or a value of the wrong type.
+    """
+    from pipeline.definitions import defs
+
+    if study not in STUDIES:
+        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(STUDIES)}")
+    store = DatasetStore()
+    store.spec(dataset)
+    with dg.DagsterInstance.get() as instance:
+        register_partitions(instance, store)
+        return _execute(defs, instance, study, settings, device, dataset, {**(tags or {}), "medfeat/pid": str(os.getpid())})
+
+
+def refresh_summary() -> RunOutcome:
+    """Materialise the summary over all datasets."""
+    from pipeline.definitions import defs
+
+    with dg.DagsterInstance.get() as instance:
+        return _execute(defs, instance, "summary", {}, "auto", None, {})
+
+
+def _execute(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    job_name: str,
+    settings: Mapping[str, Any],
+    device: str,
+    dataset: str | None,
+    tags: dict[str, str],
+) -> RunOutcome:
+    job = defs.resolve_job_def(job_name)
+    chosen = [defs.resolve_assets_def(key) for key in job.asset_layer.executable_asset_keys]
+    config = run_config(chosen, settings, device)
+    try:
+        result = job.execute_in_process(run_config=config, instance=instance, partition_key=dataset, tags=tags, raise_on_error=False)
+    except dg.DagsterInvalidConfigError as error:
+        first = error.errors[0].message.replace("\n", " ")
+        raise InputError(f"a setting has a value of the wrong kind: {first}", "See the settings in the README") from None
+    if result.success:
+        return RunOutcome(dataset or "", result.run_id, DONE, "")
+    code, message = RUN_FAILED, "the run failed; see it in the UI"
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            if data.user_failure_data is not None and data.user_failure_data.description:
+                code, message = INPUT_WRONG, data.user_failure_data.description
+            elif data.error is not None:
+                cause = data.error.cause or data.error
+                message = f"{event.step_key} failed: {cause.message.strip().splitlines()[0]}"
+            break
+    return RunOutcome(dataset or "", result.run_id, code, message)

@@ -1,0 +1,54 @@
+"""Writing a file so that it is there whole or not at all."""
+
+import errno
+import hashlib
+import os
+import uuid
+from pathlib import Path
+
+from data_contracts.errors import InputError
+from data_contracts.output_record import StoredFile
+
+
+def write_atomically(path: Path, data: bytes) -> StoredFile:
+    """Write ``data`` to ``path``: temporary name in the same folder, space reserved, fsync, rename, fsync of the folder.
+
+    Returns:
+        name (of the file alone), sha256 and size of what was written.
+
+    Raises:
+        InputError: the disk is full or the folder is not writable; nothing is left behind.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+        try:
+            if data and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, len(data))
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno == errno.ENOSPC:
+            raise InputError(
+                f"the disk is full: {path} needs {len(data):,} bytes", "Free space and run again; nothing stored was damaged"
+            ) from error
+        raise InputError(f"{path} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME") from error
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return StoredFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,242 @@
+"""HDF5 shards of one (dataset, feature set): written once and whole, listed in an index, read by image.
+
+The rules and the measurements behind them are in docs/adr/0003.
+"""
+
+import os
+
+os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # no filter plug-ins from the environment; must precede h5py
+
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data_contracts.errors import ContractError
+from data_contracts.feature_shard import CHUNK_ROWS, DATASET, IDS, INDEX, SHARD_ROWS, FeatureSet, check_rows
+from data_contracts.output_record import content_hash
+from resources.atomic_file import file_sha256, write_atomically
+from resources.dataset_store import DatasetStore
+
+log = logging.getLogger("medfeat.features")
+
+ALLOWED_FILTERS = {"lzf", "gzip", None}
+Produce = Callable[[list[str]], NDArray[Any]]
+
+
+def shard_bytes(features: NDArray[Any], image_ids: list[str], attributes: dict[str, Any]) -> bytes:
+    """The HDF5 file as bytes, built in memory (a full disk makes h5py end the process)."""
+    with h5py.File("shard", "w", driver="core", backing_store=False, libver=("earliest", "v110"), track_order=False) as file:
+        chunk = (min(CHUNK_ROWS, len(features)), *features.shape[1:])
+        file.create_dataset(DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False)
+        file.create_dataset(IDS, data=np.array(image_ids, dtype="S64"), track_times=False)
+        for name, value in sorted(attributes.items()):
+            file.attrs[name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        file.flush()
+        image: bytes = file.id.get_file_image()
+    return image
+
+
+def guarded(file: h5py.File, name: str, where: str) -> h5py.Dataset:
+    """The dataset ``name`` of an open shard, refused unless its bytes lie in this very file.
+
+    Raises:
+        ContractError: a soft or external link, external or virtual storage, an odd dtype or filter, or a declared size far
+            above what is stored.
+    """
+    link = file.get(name, getlink=True)
+    if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
+        raise ContractError(f"{where}: /{name} is not stored in the file itself", "Delete the file and materialise again")
+    data = file[name]
+    stored = max(data.id.get_storage_size(), 1)
+    if data.external or data.is_virtual or data.dtype.kind not in "fuS" or data.compression not in ALLOWED_FILTERS:
+        raise ContractError(f"{where}: /{name} has external storage or a type that is not allowed", "Delete the file and materialise again")
+    if data.nbytes > 4 * 2**30 or data.nbytes > 2000 * stored:
+        raise ContractError(f"{where}: /{name} declares {data.nbytes:,} bytes and stores {stored:,}", "Delete the file and materialise again")
+    return data
+
+
+@dataclass(frozen=True)
+class FeatureReader:
+    """Rows of a feature set in canonical order (sorted image ids), whatever shards they lie in.
+
+    Attributes:
+        folder: of the shards.
+        feature_set: what the rows are.
+        image_ids: in row order.
+    """
+
+    folder: Path
+    feature_set: FeatureSet
+    image_ids: list[str]
+    _place: dict[str, tuple[str, int]]
+    _open: dict[str, h5py.File] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def take(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
+        """Rows by position, in the order asked for, (m, \\*row_shape)."""
+        rows = np.empty((len(positions), *self.feature_set.row_shape), self.feature_set.dtype)
+        wanted: dict[str, list[tuple[int, int]]] = {}
+        for target, position in enumerate(positions):
+            shard, row = self._place[self.image_ids[int(position)]]
+            wanted.setdefault(shard, []).append((row, target))
+        for shard, pairs in wanted.items():
+            source, targets = np.array(sorted(pairs)).T
+            data = guarded(self._file(shard), DATASET, shard)
+            for start, stop in _runs(source):
+                rows[targets[start:stop]] = data[source[start] : source[stop - 1] + 1]
+        return rows
+
+    def rows(self, start: int, stop: int) -> NDArray[Any]:
+        """Rows start .. stop - 1."""
+        return self.take(range(start, min(stop, len(self))))
+
+    def only(self, image_ids: Iterable[str]) -> "FeatureReader":
+        """The same rows restricted to some images, order kept sorted."""
+        return FeatureReader(self.folder, self.feature_set, sorted(image_ids), self._place, self._open)
+
+    def _file(self, shard: str) -> h5py.File:
+        if shard not in self._open:
+            self._open[shard] = h5py.File(self.folder / shard, "r", locking=False)
+        return self._open[shard]
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in self._open.values():
+            file.close()
+        self._open.clear()
+
+
+def _runs(sorted_rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Stretches of consecutive numbers as (start, stop) positions."""
+    breaks = np.flatnonzero(np.diff(sorted_rows) != 1) + 1
+    edges = [0, *breaks.tolist(), len(sorted_rows)]
+    yield from zip(edges[:-1], edges[1:], strict=True)
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """Shards of one asset for one dataset."""
+
+    store: DatasetStore
+    dataset: str
+    feature_set: FeatureSet
+
+    @property
+    def folder(self) -> Path:
+        """Where index and shards lie."""
+        return self.store.folder(self.dataset, self.feature_set.kind)
+
+    @property
+    def index_name(self) -> str:
+        """File name of the index."""
+        return f"{self.feature_set.key}.parquet"
+
+    def data_version(self, image_ids: list[str]) -> str:
+        """Version of the rows of ``image_ids``: what they were computed from, not how they lie in shards."""
+        return content_hash({"set": self.feature_set.key, "image_ids": sorted(image_ids)})
+
+    def _index(self) -> list[dict[str, Any]]:
+        if not (self.folder / self.index_name).exists():
+            return []
+        rows: list[dict[str, Any]] = self.store.read_table(self.dataset, self.feature_set.kind, self.index_name, INDEX).to_pylist()
+        return rows
+
+    def _save_index(self, rows: list[dict[str, Any]]) -> None:
+        ordered = sorted(rows, key=lambda row: str(row["shard"]))
+        table = pa.Table.from_pylist(ordered, schema=INDEX.schema)
+        self.store.write_table(self.dataset, self.feature_set.kind, self.index_name, table, INDEX)
+
+    def _is_whole(self, row: dict[str, Any]) -> bool:
+        path = self.folder / str(row["shard"])
+        return path.is_file() and path.stat().st_size == row["bytes"] and file_sha256(path) == row["sha256"]
+
+    def missing(self, image_ids: list[str]) -> list[str]:
+        """The images without a verified row, sorted. Damaged shards count as absent and are named in the log."""
+        have: set[str] = set()
+        for row in self._index():
+            if self._is_whole(row):
+                have.update(row["image_ids"])
+            else:
+                log.warning("%s is missing or damaged and is computed again", row["shard"])
+        return sorted(set(image_ids) - have)
+
+    def fill(
+        self,
+        image_ids: list[str],
+        produce: Produce,
+        attributes: dict[str, Any],
+        force: bool = False,
+        progress: Callable[[list[list[str]]], Iterable[list[str]]] = iter,
+    ) -> int:
+        """Compute the rows that are not there, shard by shard; call it under the asset's lock.
+
+        A shard's index row is written after the shard itself, so a kill loses at most the shard in work. Existing shards
+        are not touched.
+
+        Args:
+            image_ids: wanted images.
+            produce: rows of some images in order, of the feature set's shape and dtype.
+            attributes: stored with every shard, beside those of the feature set.
+            force: compute all of ``image_ids`` again.
+            progress: wraps the list of shards to compute.
+
+        Returns:
+            the number of rows computed.
+        """
+        index = [] if force else [row for row in self._index() if self._is_whole(row)]
+        todo = sorted(image_ids) if force else self.missing(image_ids)
+        shards = [todo[i : i + SHARD_ROWS] for i in range(0, len(todo), SHARD_ROWS)]
+        for ids in progress(shards):
+            rows = produce(ids)
+            name = f"{self.feature_set.shard_key(ids)}.h5"
+            check_rows(rows, ids, self.feature_set, name)
+            everything = {
+                **self.feature_set.model_dump(mode="json"),
+                **attributes,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            }
+            written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
+            entry = {"shard": name, "rows": len(ids), "sha256": written.sha256, "bytes": written.bytes, "image_ids": ids}
+            index = [*(row for row in index if row["shard"] != name), entry]
+            self._save_index(index)
+        return len(todo)
+
+    def reader(self, image_ids: list[str]) -> FeatureReader:
+        """A reader over ``image_ids``; every shard it needs is verified against the index first.
+
+        Raises:
+            ContractError: an image has no row, or a shard is missing or its bytes differ from the index.
+        """
+        place: dict[str, tuple[str, int]] = {}
+        wanted = set(image_ids)
+        for row in self._index():
+            if wanted.isdisjoint(row["image_ids"]):
+                continue
+            if not self._is_whole(row):
+                raise ContractError(
+                    f"{self.folder / str(row['shard'])} is missing or its bytes are not those of the index",
+                    f"Materialise {self.feature_set.kind} of {self.dataset} again: only this shard is recomputed",
+                )
+            place.update({image_id: (str(row["shard"]), i) for i, image_id in enumerate(row["image_ids"])})
+        absent = sorted(wanted - place.keys())
+        if absent:
+            raise ContractError(
+                f"{len(absent)} of {len(wanted)} images have no row in {self.feature_set.kind} of {self.dataset}",
+                f"Materialise {self.feature_set.kind} again",
+            )
+        return FeatureReader(self.folder, self.feature_set, sorted(wanted), place)
+
+    def stored_bytes(self) -> int:
+        """Bytes of all listed shards."""
+        return sum(int(row["bytes"]) for row in self._index())

@@ -1,0 +1,57 @@
+"""Where everything the pipeline writes lies."""
+
+import os
+import shutil
+from pathlib import Path
+
+from data_contracts.errors import InputError
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+
+DAGSTER_YAML = """\
+# Settings of the embedded Dagster instance; written once, yours to change.
+telemetry: {enabled: false}
+concurrency:
+  runs: {max_concurrent_runs: 2}
+  pools: {granularity: op, default_limit: 1}   # one step at a time in the pool `gpu`
+run_monitoring: {enabled: true, start_timeout_seconds: 300, max_runtime_seconds: 86400}
+run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
+python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}
+# Many parallel runs or several machines: install dagster-postgres and set `storage: {postgres: ...}` here.
+"""
+
+
+def medfeat_home() -> Path:
+    """``MEDFEAT_HOME``, or ``.medfeat`` in the project."""
+    return Path(os.environ.get("MEDFEAT_HOME") or PROJECT_ROOT / ".medfeat").expanduser().absolute()
+
+
+def prepare_home() -> Path:
+    """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has set it.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    home = medfeat_home()
+    try:
+        for name in ("store", "datasets", "reports", "dagster"):
+            (home / name).mkdir(parents=True, exist_ok=True)
+        settings = home / "dagster" / "dagster.yaml"
+        if not settings.exists():
+            settings.write_text(DAGSTER_YAML)
+        probe = home / "store" / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the store {home} is not writable ({error.strerror or error})", "Set MEDFEAT_HOME to a folder you may write to"
+        ) from error
+    os.environ["MEDFEAT_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    return home
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the file system of ``folder``."""
+    return shutil.disk_usage(folder).free
