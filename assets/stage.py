@@ -1,6 +1,7 @@
 """What every asset does around its own work: reuse, lock, record, metadata, and errors a person can act on."""
 
 import base64
+import logging
 import resource as process_resource
 import sys
 import time
@@ -17,6 +18,9 @@ from data_contracts.feature_shard import FeatureSet
 from data_contracts.output_record import OutputRecord, Picture, StoredFile, content_hash
 from resources.dataset_store import DatasetStore
 from resources.run_owner import claim_run
+
+
+log = logging.getLogger("medfeat.stage")
 
 
 class StageConfig(dg.Config):
@@ -118,8 +122,8 @@ def materialize(
             elif record.inputs != {name: r.data_version for name, r in upstream.items()}:
                 record = record.model_copy(update={"inputs": {name: r.data_version for name, r in upstream.items()}})
             store.save_record(record)
-        if reused:
-            context.log.info(f"{asset} of {dataset} is up to date: nothing computed (stored by run {record.run_id[:8]})")
+        did = f"up to date, stored by run {record.run_id[:8]}" if reused else f"computed in {record.seconds:.1f} s on {record.device}"
+        log.info("%s: %s", asset, did)
         return dg.MaterializeResult(data_version=dg.DataVersion(record.data_version), metadata=metadata_of(store, record, reused))
 
 

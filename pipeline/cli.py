@@ -106,7 +106,7 @@ def add(
     from pydantic import ValidationError
 
     from data_contracts.dataset import DatasetSpec, check_dataset_name
-    from pipeline.launch import register_partitions
+    from pipeline.launch import prepare_instance
     from resources.dataset_store import DatasetStore
     from resources.image_folder import scan
     from resources.progress import progress
@@ -129,7 +129,7 @@ def add(
     store = DatasetStore()
     store.save_spec(spec)
     with dg.DagsterInstance.get() as instance:
-        register_partitions(instance, store)
+        prepare_instance(instance, store)
     usable = [row for row in rows if row["status"] == "ok"]
     splits = Counter(row["split"] for row in usable)
     counts = ", ".join(f"{splits[s]} {s}" for s in ("train", "test", "unlabelled") if splits[s])
@@ -233,12 +233,12 @@ def ui(port: Annotated[int, typer.Option("--port", help="On 127.0.0.1, which no 
     """Dagster's web UI and daemon, on this machine only (Dagster's server has no login)."""
     import dagster as dg
 
-    from pipeline.launch import register_partitions
+    from pipeline.launch import prepare_instance
     from resources.dataset_store import DatasetStore
     from resources.home import PROJECT_ROOT
 
     with dg.DagsterInstance.get() as instance:
-        register_partitions(instance, DatasetStore())
+        prepare_instance(instance, DatasetStore())
     print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)
     command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]

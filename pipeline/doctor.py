@@ -13,12 +13,11 @@ from typing import Literal
 import dagster as dg
 
 from data_contracts.errors import InputError
+from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
 from resources.home import free_bytes, medfeat_home
-from resources.run_owner import owner_is_alive
 
 LOW_DISK_BYTES = 5 * 10**9
-UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,10 @@ def _weights() -> Iterator[Finding]:
 def _runs(fix: bool) -> Iterator[Finding]:
     orphans = 0
     with dg.DagsterInstance.get() as instance:
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)):
-            if owner_is_alive(medfeat_home(), run.run_id):
-                continue
+        for run in orphaned_runs(instance):
             orphans += 1
             if fix:
-                instance.report_run_failed(run, "The process of this run is gone; failed by medfeat doctor --fix.")
+                release(instance, run)
                 yield Finding("ok", f"run {run.run_id[:8]} was orphaned and is now marked failed")
             else:
                 yield Finding("problem", f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix")

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data_contracts.errors import InputError
 from data_contracts.study import STUDIES
+from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
@@ -97,8 +98,10 @@ def run_config(assets: Sequence[dg.AssetsDefinition], settings: Mapping[str, Any
     return {**config, "ops": ops} if ops else config
 
 
-def register_partitions(instance: dg.DagsterInstance, store: DatasetStore) -> None:
-    """Make every registered dataset a partition of this Dagster instance."""
+def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
+    """Make every registered dataset a partition of this instance, and release what killed runs still hold."""
+    for run in list(orphaned_runs(instance)):
+        release(instance, run)
     there = set(instance.get_dynamic_partitions("dataset"))
     missing = [name for name in store.datasets() if name not in there]
     if missing:
@@ -118,7 +121,7 @@ def run_study(study: str, dataset: str, settings: Mapping[str, Any], device: str
     store = DatasetStore()
     store.spec(dataset)
     with dg.DagsterInstance.get() as instance:
-        register_partitions(instance, store)
+        prepare_instance(instance, store)
         return _execute(defs, instance, study, settings, device, dataset, {**(tags or {}), "medfeat/pid": str(os.getpid())})
 
 

@@ -1,5 +1,6 @@
 """Writing a file so that it is there whole or not at all."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -34,7 +35,8 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
             os.close(descriptor)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         if error.errno == errno.ENOSPC:
             raise InputError(
                 f"the disk is full: {path} needs {len(data):,} bytes", "Free space and run again; nothing stored was damaged"

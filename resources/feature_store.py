@@ -39,7 +39,7 @@ def shard_bytes(features: NDArray[Any], image_ids: list[str], attributes: dict[s
         file.create_dataset(DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False)
         file.create_dataset(IDS, data=np.array(image_ids, dtype="S64"), track_times=False)
         for name, value in sorted(attributes.items()):
-            file.attrs[name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            file.attrs[name] = str(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
         file.flush()
         image: bytes = file.id.get_file_image()
     return image

@@ -1,0 +1,235 @@
+"""Pictures a person wants to look at: arrays and results in, PNG bytes (under 50 kB, the same every time) out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from methods.cae import EpochRecord, FilterStatistics
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: told apart by the colour-blind
+SPLIT_COLOURS = {"train": "#0072B2", "test": "#E69F00", "unlabelled": "#999999", "duplicate": "#CC79A7", "rejected": "#D55E00"}
+MAX_BYTES = 50_000
+INCHES, DPI = 8.0, 100
+EPSILON = 1e-12
+
+
+def _plain(text: str, limit: int = 28) -> str:
+    """Text that matplotlib shows as it is."""
+    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
+    return short.replace("$", r"\$")
+
+
+def _canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Figure, NDArray[Any]]:
+    figure = Figure(figsize=(INCHES, height), dpi=DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
+
+
+def _png(figure: Figure) -> bytes:
+    """The picture with as many colours, and then as many pixels, as fit the limit."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    image = Image.open(buffer).convert("RGB")
+    return _within_limit(image)
+
+
+def _within_limit(image: Image.Image) -> bytes:
+    for scale in (1.0, 0.8, 0.65, 0.5, 0.35):
+        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+        smaller = image if scale == 1.0 else image.resize(size, Image.Resampling.LANCZOS)
+        for colours in (256, 64, 24):
+            buffer = io.BytesIO()
+            smaller.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            if buffer.tell() < MAX_BYTES:
+                return buffer.getvalue()
+    return buffer.getvalue()
+
+
+def _show(axis: Any, picture: NDArray[Any], title: str = "", **options: Any) -> None:
+    axis.imshow(picture, interpolation="nearest", **options)
+    axis.set_title(title, fontsize=8)
+    axis.set_xticks([])
+    axis.set_yticks([])
+
+
+def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Stacked bars of images by class and split.
+
+    Args:
+        counts: label -> split (or "duplicate", "rejected") -> number of images.
+    """
+    labels = list(counts)
+    figure, axes = _canvas(1.4 + 0.28 * len(labels))
+    axis, left = axes[0, 0], np.zeros(len(labels))
+    for split, colour in SPLIT_COLOURS.items():
+        values = np.array([counts[label].get(split, 0) for label in labels])
+        if values.any():
+            axis.barh(range(len(labels)), values, left=left, color=colour, label=f"{split} ({values.sum()})")
+            left += values
+    axis.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+    axis.invert_yaxis()
+    axis.set_xlabel("images")
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
+def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> bytes:
+    """Up to 24 thumbnails with captions; ``images`` are (H, W, 3) uint8."""
+    columns = min(len(images), 8)
+    rows = -(-min(len(images), 24) // columns)
+    figure, axes = _canvas(1.25 * rows, rows, columns)
+    for axis in axes.ravel():
+        axis.axis("off")
+    for axis, image, caption in zip(axes.ravel(), images, captions, strict=False):
+        small = Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS)
+        axis.imshow(np.asarray(small))
+        axis.set_title(_plain(caption, 14), fontsize=7)
+    return _png(figure)
+
+
+def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str) -> bytes:
+    """An image (H, W, 3) beside the 16 strongest of its (C, h, w) maps."""
+    order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:16]
+    figure, axes = _canvas(3.4, 3, 8)
+    for axis in axes.ravel():
+        axis.axis("off")
+    top = float(features[order].max()) or 1.0
+    _show(axes[0, 0], image, "input")
+    for axis, channel in zip(axes[1:].ravel(), order, strict=False):
+        _show(axis, features[channel], f"map {channel}", vmin=0, vmax=top, cmap="viridis")
+    figure.suptitle(f"{_plain(title, 60)}: the 16 strongest of {len(features)} maps", fontsize=10)
+    return _png(figure)
+
+
+def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:
+    """Histograms over channels of the mean activation and of the share of zeros; ``features`` is (N, C, H, W)."""
+    figure, axes = _canvas(2.6, 1, 2)
+    axes[0, 0].hist(features.mean(axis=(0, 2, 3)), bins=40, color=COLOURS[0])
+    axes[0, 0].set(xlabel="mean activation of a channel", ylabel="channels")
+    axes[0, 1].hist((features == 0).mean(axis=(0, 2, 3)), bins=40, range=(0, 1), color=COLOURS[1])
+    axes[0, 1].set(xlabel="share of zeros in a channel", ylabel="channels")
+    figure.suptitle(f"{len(features)} images, {features.shape[1]} channels", fontsize=10)
+    return _png(figure)
+
+
+def learning_curve(records: Sequence[EpochRecord]) -> bytes:
+    """Training and held-out error over the epochs; a drop of the learning rate is a dotted line."""
+    figure, axes = _canvas(3.2)
+    axis = axes[0, 0]
+    epochs = [r.epoch for r in records]
+    axis.plot(epochs, [r.train_error for r in records], color=COLOURS[0], marker=".", label="training images")
+    axis.plot(epochs, [r.held_out_error for r in records], color=COLOURS[5], marker=".", label="held-out images")
+    for before, after in zip(records[:-1], records[1:], strict=True):
+        if after.learning_rate < before.learning_rate:
+            axis.axvline(after.epoch, color="#999999", linestyle=":")
+    axis.axhline(1.0, color="#999999", linewidth=0.8)
+    axis.set_yscale("log")
+    axis.set(xlabel="epoch", ylabel="squared error / variance of the input", title=f"held out at the end: {records[-1].held_out_error:.4f}")
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
+def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.floating[Any]]) -> bytes:
+    """Mean map and three strongest channels of up to 6 images: input, output, difference; both are (m, C, H, W)."""
+    m = min(len(inputs), 6)
+    figure, axes = _canvas(1.0 * 3 * m + 0.3, 3 * m, 4)
+    for i in range(m):
+        x, y = inputs[i].astype(np.float64), outputs[i].astype(np.float64)
+        error = ((x - y) ** 2).sum() / max(float((x**2).sum()), EPSILON)
+        strongest = np.argsort(-x.mean(axis=(1, 2)), kind="stable")[:3]
+        maps = [(x.mean(axis=0), y.mean(axis=0), "mean of the channels")] + [(x[c], y[c], f"channel {c}") for c in strongest]
+        for column, (left, right, name) in enumerate(maps):
+            top = max(float(left.max()), float(right.max()), EPSILON)
+            for row, (picture, kind) in enumerate(((left, "input"), (right, "output"), (abs(left - right), "difference"))):
+                caption = f"image {i + 1}, {name}, {kind}" + (f" ({error:.1%})" if column == 0 and row == 1 else "")
+                _show(axes[3 * i + row, column], picture, caption, vmin=0, vmax=top, cmap="viridis")
+    figure.suptitle("Reconstructions; in brackets: squared error over squared input", fontsize=10)
+    return _png(figure)
+
+
+def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[Any]]) -> bytes:
+    """How often and how strongly filters respond, and their norms; ``weights`` is (K, C, 3, 3)."""
+    figure, axes = _canvas(2.7, 1, 3)
+    axes[0, 0].hist(statistics.active_fraction, bins=40, range=(0, 1), color=COLOURS[0])
+    axes[0, 0].set(xlabel="share of positions where active", ylabel="filters")
+    axes[0, 1].hist(statistics.mean_response, bins=40, color=COLOURS[1])
+    axes[0, 1].set(xlabel="mean response", ylabel="filters")
+    norms = np.sort(np.linalg.norm(weights.reshape(len(weights), -1), axis=1))[::-1]
+    axes[0, 2].plot(norms, color=COLOURS[2])
+    axes[0, 2].set(xlabel="filter, by norm", ylabel="norm", ylim=(0, None))
+    figure.suptitle(
+        f"{len(weights)} filters, {statistics.dead} dead, sparsity {statistics.sparsity:.2f}, mean bias {statistics.mean_bias:.4f}",
+        fontsize=10,
+    )
+    return _png(figure)
+
+
+def code_examples(codes: NDArray[np.floating[Any]], captions: Sequence[str]) -> bytes:
+    """Codes (m, K, 3, 3) of a few images, the 64 filters of largest variance, one row of 9 positions x 64 an image."""
+    order = np.sort(np.argsort(-codes.var(axis=(0, 2, 3)), kind="stable")[:64])
+    figure, axes = _canvas(0.9 * len(codes) + 0.4, len(codes), 1)
+    top = float(codes[:, order].max()) or 1.0
+    for axis, code, caption in zip(axes.ravel(), codes, captions, strict=True):
+        _show(axis, code[order].reshape(len(order), -1).T, _plain(caption), vmin=0, vmax=top, cmap="magma", aspect="auto")
+    axes[-1, 0].set_xlabel(f"{len(order)} filters of largest variance; rows are the 3 x 3 positions", fontsize=8)
+    return _png(figure)
+
+
+def confusion_matrix(classes: Sequence[str], counts: NDArray[np.int64]) -> bytes:
+    """Confusion matrix (K, K), rows = true class; coloured by the share of the row."""
+    k = len(classes)
+    figure, axes = _canvas(min(2.4 + 0.36 * k, 8.5))
+    axis = axes[0, 0]
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    names = [_plain(name, 16) for name in classes]
+    size = 8 if k <= 15 else 6
+    axis.set_xticks(range(k), names, rotation=60, ha="right", fontsize=size)
+    axis.set_yticks(range(k), names, fontsize=size)
+    axis.set(xlabel="predicted", ylabel="true", title=f"{int(np.trace(counts))} of {int(counts.sum())} right")
+    if k <= 15:
+        for i, j in zip(*np.nonzero(counts), strict=True):
+            axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.5 else "black")
+    return _png(figure)
+
+
+def label_budget_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str) -> bytes:
+    """Accuracy from few labels: method -> (labels a class, mean accuracy, low, high)."""
+    figure, axes = _canvas(3.6)
+    axis = axes[0, 0]
+    for number, (name, points) in enumerate(curves.items()):
+        budgets, means, lows, highs = np.array(points, np.float64).T
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(budgets, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60))
+        axis.fill_between(budgets, 100 * lows, 100 * highs, color=colour, alpha=0.15, linewidth=0)
+    ticks = sorted({int(p[0]) for points in curves.values() for p in points})
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [str(t) for t in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="labelled training images a class", ylabel="accuracy on the test split, %", title=_plain(title, 70))
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
+def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -> bytes:
+    """Accuracy of each method with its 95 % interval: (title, value, low, high), shares of 1."""
+    figure, axes = _canvas(1.2 + 0.5 * len(rows))
+    axis = axes[0, 0]
+    for i, (_, value, low, high) in enumerate(rows):
+        axis.plot(100 * value, i, "o", color=COLOURS[i % len(COLOURS)], markersize=8)
+        if low is not None and high is not None:
+            axis.hlines(i, 100 * low, 100 * high, color=COLOURS[i % len(COLOURS)], linewidth=2.5)
+        axis.annotate(f"{100 * value:.2f}", (100 * value, i), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+    axis.set_yticks(range(len(rows)), [_plain(row[0], 48) for row in rows])
+    axis.set_ylim(len(rows) - 0.4, -0.7)
+    axis.set(xlabel="accuracy on the test split, % (line: 95 % interval; the axis does not start at 0)")
+    axis.grid(axis="x", alpha=0.3)
+    return _png(figure)

@@ -1,0 +1,64 @@
+"""Fixtures: a home of its own for every test, and small folders of images whose classes can be told apart."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+MakeImages = Callable[..., Path]
+
+
+def draw(kind: int, number: int, size: int = 64) -> np.ndarray:
+    """A grey picture: stripes whose direction is the class, with noise of the number."""
+    rng = np.random.default_rng([kind, number])
+    y, x = np.mgrid[0:size, 0:size]
+    angle = np.pi * kind / 5 + rng.normal(0, 0.05)
+    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (0.5 + 0.1 * rng.random()))
+    return np.clip(127 + 90 * wave + rng.normal(0, 12, (size, size)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def make_images(tmp_path: Path) -> MakeImages:
+    """``make_images(classes=3, each=8, name="images")`` -> a folder of class folders of PNG files."""
+
+    def make(classes: int = 3, each: int = 8, name: str = "images", first: int = 0) -> Path:
+        root = tmp_path / name
+        for kind in range(classes):
+            folder = root / f"class{kind}"
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(first, first + each):
+                Image.fromarray(draw(kind, number)).save(folder / f"{number:03d}.png")
+        return root
+
+    return make
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A fresh MEDFEAT_HOME with its Dagster instance; weights are nowhere to be found and nothing is downloaded."""
+    from resources.home import prepare_home
+
+    monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_cache"))
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    monkeypatch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)
+    for scheme in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(scheme, "http://127.0.0.1:9")
+    yield prepare_home()
+    os.environ.pop("DAGSTER_HOME", None)
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real images and weights; skips where there is none."""
+    folder = os.environ.get("MEDFEAT_REAL_DATA")
+    if not folder:
+        pytest.skip("MEDFEAT_REAL_DATA does not name a folder of real images and weights")
+    return Path(folder)

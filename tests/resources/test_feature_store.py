@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from data_contracts.errors import ContractError
+from data_contracts.feature_shard import SHARD_ROWS, FeatureSet
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureStore, guarded, shard_bytes
+
+SET = FeatureSet(kind="things", dtype="float32", row_shape=(2, 3), preprocessing={}, code_version="1")
+
+
+def ids_of(numbers: range) -> list[str]:
+    return [hashlib.sha256(str(n).encode()).hexdigest() for n in numbers]
+
+
+def row_of(image_id: str) -> np.ndarray:
+    return np.random.default_rng(int(image_id[:8], 16)).random((2, 3), np.float32)
+
+
+def produce(ids: list[str]) -> np.ndarray:
+    return np.stack([row_of(i) for i in ids])
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> FeatureStore:
+    return FeatureStore(DatasetStore(home=str(tmp_path)), "set-a", SET)
+
+
+def files(shards: FeatureStore) -> dict[str, tuple[bytes, int]]:
+    return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in shards.folder.glob("*.h5")}
+
+
+def test_rows_come_back_in_the_order_of_their_ids(shards: FeatureStore) -> None:
+    ids = ids_of(range(50))
+    assert shards.fill(ids, produce, {}) == 50
+    reader = shards.reader(ids)
+    assert reader.image_ids == sorted(ids)
+    np.testing.assert_array_equal(reader.rows(0, 50), produce(sorted(ids)))
+    np.testing.assert_array_equal(reader.take([7, 3, 41]), produce([sorted(ids)[i] for i in (7, 3, 41)]))
+
+
+def test_new_images_make_a_new_shard_and_leave_the_old_ones_alone(shards: FeatureStore) -> None:
+    shards.fill(ids_of(range(20)), produce, {})
+    before = files(shards)
+    asked: list[list[str]] = []
+
+    def spy(ids: list[str]) -> np.ndarray:
+        asked.append(ids)
+        return produce(ids)
+
+    everything = ids_of(range(25))
+    assert shards.fill(everything, spy, {}) == 5
+    assert asked == [sorted(ids_of(range(20, 25)))]
+    after = files(shards)
+    assert {name: after[name] for name in before} == before
+    assert len(after) == len(before) + 1
+    np.testing.assert_array_equal(shards.reader(everything).rows(0, 25), produce(sorted(everything)))
+
+
+def test_nothing_is_computed_twice_and_the_version_does_not_depend_on_history(shards: FeatureStore, tmp_path: Path) -> None:
+    ids = ids_of(range(9))
+    shards.fill(ids[:4], produce, {})
+    shards.fill(ids, produce, {})
+    assert shards.fill(ids, produce, {}) == 0
+    other = FeatureStore(DatasetStore(home=str(tmp_path / "other")), "set-a", SET)
+    other.fill(ids, produce, {})
+    assert other.data_version(ids) == shards.data_version(list(reversed(ids)))
+    assert shards.data_version(ids[:8]) != shards.data_version(ids)
+
+
+def test_more_rows_than_a_shard_holds(shards: FeatureStore) -> None:
+    ids = ids_of(range(SHARD_ROWS + 3))
+    shards.fill(ids, produce, {})
+    assert len(files(shards)) == 2
+    np.testing.assert_array_equal(shards.reader(ids).take([SHARD_ROWS + 2, 0]), produce([sorted(ids)[-1], sorted(ids)[0]]))
+
+
+def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> None:
+    calls = []
+
+    def fails_later(ids: list[str]) -> np.ndarray:
+        calls.append(len(ids))
+        if len(calls) == 2:
+            raise RuntimeError("killed")
+        return produce(ids)
+
+    ids = ids_of(range(SHARD_ROWS + 3))
+    with pytest.raises(RuntimeError, match="killed"):
+        shards.fill(ids, fails_later, {})
+    assert shards.fill(ids, produce, {}) == 3
+    assert not list(shards.folder.glob(".*.tmp"))
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
+def test_damage_is_refused_on_read_and_mended_by_fill(shards: FeatureStore, damage: str) -> None:
+    ids = ids_of(range(10))
+    shards.fill(ids, produce, {})
+    path = next(shards.folder.glob("*.h5"))
+    data = bytearray(path.read_bytes())
+    if damage == "flip":
+        data[len(data) // 2] ^= 1
+        path.write_bytes(data)
+    elif damage == "cut":
+        path.write_bytes(data[:-5])
+    else:
+        path.unlink()
+    with pytest.raises(ContractError, match=f"{path.name}.*missing or its bytes.*Materialise things of set-a again"):
+        shards.reader(ids)
+    assert shards.fill(ids, produce, {}) == 10
+    np.testing.assert_array_equal(shards.reader(ids).rows(0, 10), produce(sorted(ids)))
+
+
+def test_an_image_without_a_row_is_named_in_number(shards: FeatureStore) -> None:
+    shards.fill(ids_of(range(3)), produce, {})
+    with pytest.raises(ContractError, match="1 of 4 images have no row in things of set-a"):
+        shards.reader(ids_of(range(4)))
+
+
+@pytest.mark.parametrize(
+    ("rows", "rule"),
+    [
+        (np.zeros((2, 2, 4), np.float32), "a row has shape"),
+        (np.zeros((2, 2, 3), np.float64), "dtype is float32"),
+        (np.full((2, 2, 3), np.nan, np.float32), "every number is finite, row 0"),
+        (np.zeros((1, 2, 3), np.float32), "one image_id a row"),
+    ],
+)
+def test_rows_that_break_the_contract_are_not_written(shards: FeatureStore, rows: np.ndarray, rule: str) -> None:
+    with pytest.raises(ContractError, match=rule):
+        shards.fill(ids_of(range(2)), lambda _: rows, {})
+    assert not list(shards.folder.glob("*"))
+
+
+def test_plain_h5py_reads_a_shard(shards: FeatureStore) -> None:
+    ids = ids_of(range(5))
+    shards.fill(ids, produce, {"device": "cpu"})
+    with h5py.File(next(shards.folder.glob("*.h5"))) as file:
+        assert file["features"].fletcher32
+        assert file["features"].compression == "lzf"
+        assert file["features"].shuffle
+        assert [i.decode() for i in file["image_id"][:]] == sorted(ids)
+        assert file.attrs["kind"] == "things"
+        assert file.attrs["device"] == "cpu"
+        np.testing.assert_array_equal(file["features"][:], produce(sorted(ids)))
+
+
+def test_same_rows_same_bytes_but_for_the_time(shards: FeatureStore) -> None:
+    ids = ids_of(range(5))
+    assert shard_bytes(produce(ids), ids, {"a": 1}) == shard_bytes(produce(ids), ids, {"a": 1})
+
+
+def crafted(path: Path, how: str, secret: Path) -> None:
+    with h5py.File(path, "w") as file:
+        if how == "external link":
+            file["features"] = h5py.ExternalLink(str(secret), "/x")
+        elif how == "soft link":
+            file["real"] = np.zeros((2, 2, 3), np.float32)
+            file["features"] = h5py.SoftLink("/real")
+        elif how == "external storage":
+            file.create_dataset("features", (8,), "u1", external=[(str(secret), 0, 8)])
+        elif how == "virtual":
+            layout = h5py.VirtualLayout((4,), "f4")
+            layout[:] = h5py.VirtualSource(str(secret), "x", (4,))
+            file.create_virtual_dataset("features", layout)
+        elif how == "bomb":
+            file.create_dataset("features", (10**6, 10**6), "f4", chunks=(1000, 1000))
+        else:
+            file.create_dataset("features", (2,), h5py.string_dtype())
+
+
+@pytest.mark.parametrize("how", ["external link", "soft link", "external storage", "virtual", "bomb", "text"])
+def test_a_crafted_file_gives_out_nothing(tmp_path: Path, how: str) -> None:
+    secret = tmp_path / "secret"
+    if how in ("external link", "virtual"):
+        with h5py.File(secret, "w") as file:
+            file["x"] = np.ones(4, np.float32)
+    else:
+        secret.write_bytes(b"password")
+    path = tmp_path / "shard.h5"
+    crafted(path, how, secret)
+    with h5py.File(path) as file, pytest.raises(ContractError):
+        guarded(file, "features", "shard.h5")
+
+
+def test_settings_make_another_set() -> None:
+    def key(**changes: Any) -> str:
+        return SET.model_copy(update=changes).key
+
+    keys = {SET.key, key(dtype="float16"), key(weights_sha256="a"), key(preprocessing={"resize": "pad"}), key(code_version="2"), key(layer="x")}
+    assert len(keys) == 6
+    assert SET.shard_key(["a", "b"]) != SET.shard_key(["b", "a"])
