@@ -134,7 +134,7 @@ def add(
     splits = Counter(row["split"] for row in usable)
     counts = ", ".join(f"{splits[s]} {s}" for s in ("train", "test", "unlabelled") if splits[s])
     print(f"{name}: {len(usable)} images of {len({r['label'] for r in usable if r['label']})} classes ({counts})")
-    for reason, number in Counter(row["reason"] for row in rows if row["status"] != "ok").most_common():
+    for reason, number in Counter(str(row["reason"]).partition(" as ")[0] for row in rows if row["status"] != "ok").most_common():
         print(f"  left out: {number} - {reason}")
     print(f"next: medfeat run {name}")
 

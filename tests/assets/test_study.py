@@ -237,8 +237,10 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(materialise: Mat
     child.wait()
     assert list(weights.glob("*.checkpoint"))
     assert not list(weights.glob("*.safetensors"))
-    resumed = materialise(root, epochs=40)
-    assert versions(resumed) == straight
+    again = subprocess.run(command, env={**os.environ}, capture_output=True, text=True, timeout=120, check=False)
+    assert again.returncode == 0, again.stderr
+    assert "resuming after epoch" in again.stdout
+    assert versions(materialise(root, epochs=40)) == straight
     assert not list(weights.glob("*.checkpoint"))
 
 
