@@ -239,7 +239,12 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
                 files.append(store.write_table(dataset, work.asset, f"{work.fingerprint}.{kind}.parquet", table, contract))
             return Output(
-                content=tables,
+                content={
+                    "results": [{k: v for k, v in row.items() if k not in ("seconds", "device")} for row in results],
+                    "paper": tables["paper"],
+                    "rejected": rejected,
+                    "lineage": {name: record.data_version for name, record in records.items()},
+                },
                 files=files,
                 pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
                 summary={

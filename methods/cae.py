@@ -27,6 +27,7 @@ ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 """Rows by position -> (m, C, H, W) numbers."""
 
 INIT_BATCH = 512
+PROBE_ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class CaeCheckpoint:
 
 
 class DivergedError(RuntimeError):
-    """The loss is no longer a finite number."""
+    """The loss is no longer a finite number, or no filter responds to anything any more."""
 
 
 class ConvAutoEncoder(nn.Module):
@@ -228,7 +229,7 @@ def train_cae(
         resume: an earlier checkpoint of the same settings and rows.
 
     Raises:
-        DivergedError: the loss became NaN or infinite.
+        DivergedError: the loss became NaN or infinite, or every filter died.
     """
     train_rows, held_rows = split_held_out(n_rows, settings)
     first = read(train_rows[:INIT_BATCH])
@@ -267,6 +268,9 @@ def train_cae(
         train_error = total / len(train_rows) / float(state["input_energy"])
         if not math.isfinite(train_error):
             raise DivergedError(f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
+        with torch.inference_mode():
+            if not bool((cae.encode(_to_tensor(read(held_rows[:PROBE_ROWS]), device)) > 0).any()):
+                raise DivergedError(f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
         held_out = error_of(held_rows)
         record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
         improved = held_out < float(state["best"]) * (1 - 1e-3)

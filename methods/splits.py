@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 MAX_DRAWS = 100
 """Seeds tried before a split is called impossible."""
@@ -32,6 +31,8 @@ def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fr
     Raises:
         ValueError: naming a class that cannot be on both sides, or that was missing on a side most often in MAX_DRAWS draws.
     """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, and most scans draw no split
+
     classes, codes, sizes = np.unique(np.asarray(labels, np.str_), return_inverse=True, return_counts=True)
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     for k, name in enumerate(classes):

@@ -1,0 +1,205 @@
+"""The command line as a person meets it: exit codes, one clear line for each mistake, nothing half-written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from methods.backbones import random_alexnet
+
+TINY = ["--set=filters=8", "--set=epochs=2", "--set=batch_size=8", "--set=label_repeats=2", "--set=bootstrap_resamples=100"]
+Medfeat = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def medfeat(home: Path) -> Medfeat:
+    def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
+        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False)
+
+    return call
+
+
+def one_line(result: subprocess.CompletedProcess[str]) -> str:
+    """The only line on stderr of a command that refused its input."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, result.stderr
+    assert "Traceback" not in result.stderr
+    return lines[0]
+
+
+def stored(home: Path) -> list[str]:
+    return sorted(str(p.relative_to(home)) for p in (home / "datasets").rglob("*")) + sorted(
+        str(p.relative_to(home)) for p in (home / "store").rglob("*") if p.is_file()
+    )
+
+
+def picture(path: Path, seed: int = 0) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), dtype=np.uint8)).save(path)
+
+
+def empty(root: Path) -> None:
+    root.mkdir()
+
+
+def one_class(root: Path) -> None:
+    for i in range(4):
+        picture(root / "a" / f"{i}.png", i)
+
+
+def lonely(root: Path) -> None:
+    for i in range(4):
+        picture(root / "a" / f"{i}.png", i)
+    picture(root / "b" / "x.png", 9)
+
+
+def no_label(root: Path) -> None:
+    for i in range(8):
+        picture(root / "ab"[i % 2] / f"{i}.png", i)
+    picture(root / "stray.png", 99)
+
+
+def shared_image(root: Path) -> None:
+    for i in range(8):
+        picture(root / ("train", "test")[i // 4] / "ab"[i % 2] / f"{i}.png", i)
+    picture(root / "test" / "a" / "again.png", 0)
+
+
+def nothing_valid(root: Path) -> None:
+    for name in ("a", "b"):
+        (root / name).mkdir(parents=True)
+        (root / name / "x.png").write_bytes(b"not a picture")
+
+
+@pytest.mark.parametrize(
+    ("build", "words"),
+    [
+        (empty, ["is empty", "Give the folder"]),
+        (one_class, ["one class"]),
+        (lonely, ["b"]),
+        (no_label, ["stray.png", "--unlabelled"]),
+        (shared_image, ["again.png", "split"]),
+        (nothing_valid, ["2"]),
+    ],
+)
+def test_a_folder_that_cannot_be_used(medfeat: Medfeat, home: Path, tmp_path: Path, build: Callable[[Path], None], words: list[str]) -> None:
+    build(tmp_path / "folder")
+    line = one_line(medfeat("add", "mine", str(tmp_path / "folder")))
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line, line
+    assert stored(home) == []
+
+
+@pytest.mark.parametrize("name", ["Upper", "a/b", "a,b", "-a", "", "x" * 64, "a\nb"])
+def test_a_name_that_is_not_allowed(medfeat: Medfeat, home: Path, make_images: Any, name: str) -> None:
+    line = one_line(medfeat("add", "--", name, str(make_images())))
+    assert "is not allowed" in line
+    assert "Use 1 to 63 of" in line
+    assert stored(home) == []
+
+
+def test_a_folder_that_is_not_there(medfeat: Medfeat, tmp_path: Path) -> None:
+    assert str(tmp_path / "gone") in one_line(medfeat("add", "mine", str(tmp_path / "gone")))
+
+
+def test_weights_missing_and_of_another_network(medfeat: Medfeat, home: Path, make_images: Any, tmp_path: Path) -> None:
+    assert medfeat("add", "mine", str(make_images(classes=2))).returncode == 0
+    assert "no AlexNet weights were found" in one_line(medfeat("run", "mine", *TINY)).replace("\n", " ")
+    tensors = random_alexnet()
+    tensors.pop("features.10.bias")
+    save_file(tensors, tmp_path / "wrong.safetensors")
+    line = one_line(medfeat("run", "mine", *TINY, "--weights", str(tmp_path / "wrong.safetensors")))
+    assert "tensor features.10.bias is missing" in line
+    assert not [name for name in stored(home) if "alexnet_conv5" in name and ".lock" not in name]
+
+
+def test_a_store_that_cannot_be_written(medfeat: Medfeat, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    line = one_line(medfeat("doctor", MEDFEAT_HOME=str(tmp_path / "file" / "home")))
+    assert "is not writable" in line
+    assert "Set MEDFEAT_HOME" in line
+
+
+def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
+    assert "medfeat add nobody FOLDER" in one_line(medfeat("run", "nobody"))
+    medfeat("add", "mine", str(make_images(classes=2)))
+    assert "has no results yet" in one_line(medfeat("results", "mine"))
+    assert "has no report yet" in one_line(medfeat("report", "mine"))
+    assert "there is no setting 'filtres'" in one_line(medfeat("run", "mine", "--set", "filtres=3"))
+    assert "not of the form key=value" in one_line(medfeat("run", "mine", "--set", "filters"))
+    assert "there is no study 'nope'" in one_line(medfeat("run", "mine", "--study", "nope"))
+    assert "wrong kind" in one_line(medfeat("run", "mine", "--set", "filters=many"))
+    assert "Set filters above 0" in one_line(medfeat("run", "mine", "--weights", "random", "--set", "filters=0"))
+    assert "no dataset is named" in one_line(medfeat("backfill"))
+
+
+def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images: Any) -> None:
+    good = make_images(classes=3, each=8, name="good")
+    bad = make_images(classes=2, each=8, name="bad")
+    added = medfeat("add", "good", str(good))
+    assert "good: 24 images of 3 classes (18 train, 6 test)" in added.stdout
+    assert medfeat("add", "bad", str(bad)).returncode == 0
+    for path in bad.rglob("*.png"):
+        path.write_bytes(b"gone")
+    filled = medfeat("backfill", "--all", "--weights", "random", *TINY)
+    assert filled.returncode == 1, "one of the two failed"
+    assert "good: done" in filled.stdout
+    assert filled.stderr.startswith("bad: ")
+    assert "Traceback" not in filled.stderr
+
+    shown = medfeat("results", "good")
+    assert "RANDOM WEIGHTS" in shown.stdout
+    rows = json.loads(medfeat("results", "good", "--json").stdout)
+    assert {row["method"] for row in rows} == {"conv5", "random_cae", "cae"}
+    page = Path(medfeat("report", "good", "--no-open").stdout.strip())
+    assert page == home / "reports" / "good" / "report.html"
+    assert (home / "reports" / "summary" / "report.html").is_file()
+    again = medfeat("run", "good", "--weights", "random", *TINY)
+    assert again.returncode == 0
+    assert again.stdout.count("up to date") == 12
+
+
+def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
+    shown = medfeat("demo", *TINY)
+    assert shown.returncode == 0, shown.stderr
+    assert "*** RANDOM WEIGHTS" in shown.stdout
+    page = (home / "reports" / "demo" / "report.html").read_text()
+    assert "SYNTHETIC IMAGES" in page
+    assert "RANDOM WEIGHTS" in page
+
+
+def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: Path) -> None:
+    import dagster as dg
+
+    from resources.atomic_file import write_atomically
+
+    with dg.DagsterInstance.get() as instance:
+        run = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED))
+        write_atomically(home / "dagster" / "run_owners" / f"{run.run_id}.json", b'{"pid": 1073741824, "started": 0}')
+    found = medfeat("doctor")
+    assert found.returncode == 1
+    assert f"run {run.run_id[:8]} is STARTED but its process is gone" in found.stdout
+    assert "is now marked failed" in medfeat("doctor", "--fix").stdout
+    with dg.DagsterInstance.get() as instance:
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
+    assert "no orphaned runs" in medfeat("doctor").stdout
+
+
+def test_help_is_there_for_every_command(medfeat: Medfeat) -> None:
+    overall = medfeat("--help").stdout
+    for command in ("demo", "add", "run", "backfill", "ui", "results", "report", "doctor"):
+        assert command in overall
+        assert medfeat(command, "--help").returncode == 0
