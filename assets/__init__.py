@@ -1,1 +1,1 @@
-"""Dagster assets, one module a stage, in the order the data flows. (Not a folder of images.)"""
+"""Dagster assets, one module a stage, in the order the data flows. Not a folder of images."""

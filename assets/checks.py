@@ -33,7 +33,9 @@ def _model(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     tensors, _ = load_model(store, dataset, asset)
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
-        raise InputError(f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}", "Train with a smaller learning_rate")
+        raise InputError(
+            f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}", "Train with a smaller learning_rate"
+        )
     return {"tensors": len(tensors)}
 
 
@@ -74,7 +76,9 @@ def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     name = asset.key.path[-1]
     reading = _reading_of(name, set(asset.specs_by_key[asset.key].kinds))
 
-    @dg.asset_check(asset=asset, name="contract", blocking=True, description="What is stored obeys its contract, read back from disk.")
+    @dg.asset_check(
+        asset=asset, name="contract", blocking=True, description="What is stored obeys its contract, read back from disk."
+    )
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
         dataset = context.partition_key
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from assets.features import open_features
 from assets.images import image_manifest, manifest_of
@@ -19,7 +20,6 @@ from data_contracts.output_record import content_hash
 from data_contracts.study import AHN2019, Method, Study
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
-from resources.progress import progress
 
 GROUP = "evaluation"
 MEMORY_BYTES = 2**30
@@ -35,7 +35,7 @@ class SvmConfig(StageConfig):
     """Stop at this gradient norm, relative to that at zero."""
     seed: int = 0
     """Of the bootstrap and of the draws of few labels."""
-    label_budgets: list[int] = [1, 2, 5, 10]
+    label_budgets: list[int] = Field(default=[1, 2, 5, 10])
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: int = 10
     """Draws for each budget, the same for every method."""
@@ -95,8 +95,8 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
             rows = _labelled(store, dataset)
             if not len(rows.test) or len(set(rows.labels[rows.train])) < 2:
                 raise InputError(
-                    f"{dataset} has {len(rows.train)} labelled training images of {len(set(rows.labels[rows.train]))} classes and "
-                    f"{len(rows.test)} labelled test images",
+                    f"{dataset} has {len(rows.train)} labelled training images of {len(set(rows.labels[rows.train]))} classes "
+                    f"and {len(rows.test)} labelled test images",
                     "An evaluation needs two classes to learn and test images to score",
                 )
             reader = open_features(store, dataset, method.features, rows.ids)
@@ -188,7 +188,9 @@ def _evaluate(
         "data_versions": json.dumps({name: record.data_version for name, record in work.inputs.items()}, sort_keys=True),
     }
 
-    def metric(name: str, subject: str, value: float, n: int, low: float | None = None, high: float | None = None) -> dict[str, Any]:
+    def metric(
+        name: str, subject: str, value: float, n: int, low: float | None = None, high: float | None = None
+    ) -> dict[str, Any]:
         return {**common, "metric": name, "subject": subject, "value": value, "ci_low": low, "ci_high": high, "n": n}
 
     n_test = len(truth)
@@ -207,7 +209,9 @@ def _evaluate(
     for budget, values in few.items():
         mean = float(np.mean(values))
         spread = mean_interval(np.array(values))
-        metrics.append(metric("few_label_accuracy", f"{budget} labels a class", mean, n_test, min(spread.low, mean), max(spread.high, mean)))
+        metrics.append(
+            metric("few_label_accuracy", f"{budget} labels a class", mean, n_test, min(spread.low, mean), max(spread.high, mean))
+        )
         curve.append((budget, mean, spread.low, spread.high))
 
     predictions = pa.Table.from_pydict(
@@ -224,13 +228,19 @@ def _evaluate(
     )
     files = [
         store.write_table(
-            work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", pa.Table.from_pylist(metrics, schema=METRICS.schema), METRICS
+            work.dataset,
+            work.asset,
+            f"{work.fingerprint}.metrics.parquet",
+            pa.Table.from_pylist(metrics, schema=METRICS.schema),
+            METRICS,
         ),
         store.write_table(work.dataset, work.asset, f"{work.fingerprint}.predictions.parquet", predictions, PREDICTIONS),
     ]
     pictures = [("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))]
     if curve:
-        pictures.append(("accuracy from few labels", figures.label_budget_curve({method.title: curve}, "Accuracy from few labels")))
+        pictures.append(
+            ("accuracy from few labels", figures.label_budget_curve({method.title: curve}, "Accuracy from few labels"))
+        )
     return Output(
         content=[metrics, predictions.to_pylist()],
         files=files,
@@ -275,7 +285,9 @@ def method_comparison(study: Study) -> dg.AssetsDefinition:
                 for method, name in zip(study.methods, names, strict=True)
             }
             if len({tuple(table["image_id"].to_pylist()) for table in tables.values()}) != 1:
-                raise InputError(f"the methods of {work.dataset} were scored on different test images", "Materialise the evaluations again")
+                raise InputError(
+                    f"the methods of {work.dataset} were scored on different test images", "Materialise the evaluations again"
+                )
             pairs = [(a, b) for i, a in enumerate(study.methods) for b in study.methods[i + 1 :]]
             tests = [mcnemar(*(tables[m]["correct"].to_numpy(zero_copy_only=False) for m in pair)) for pair in pairs]
             adjusted = holm(np.array([test.p_value for test in tests]))
@@ -291,7 +303,10 @@ def method_comparison(study: Study) -> dg.AssetsDefinition:
                 }
                 for (a, b), test, p in zip(pairs, tests, adjusted, strict=True)
             ]
-            metrics = {m: store.main_table(work.dataset, n, ".metrics.parquet", METRICS).to_pylist() for m, n in zip(study.methods, names, strict=True)}
+            metrics = {
+                m: store.main_table(work.dataset, n, ".metrics.parquet", METRICS).to_pylist()
+                for m, n in zip(study.methods, names, strict=True)
+            }
             curves = {}
             bars = []
             for method, its in metrics.items():
@@ -307,7 +322,9 @@ def method_comparison(study: Study) -> dg.AssetsDefinition:
             table = pa.Table.from_pylist(lines, schema=COMPARISONS.schema)
             return Output(
                 content=lines,
-                files=[store.write_table(work.dataset, work.asset, f"{work.fingerprint}.comparisons.parquet", table, COMPARISONS)],
+                files=[
+                    store.write_table(work.dataset, work.asset, f"{work.fingerprint}.comparisons.parquet", table, COMPARISONS)
+                ],
                 pictures=pictures,
                 summary={f"{line['method_a']} against {line['method_b']}, Holm p": float(str(line["p_holm"])) for line in lines},
                 rows=len(lines),

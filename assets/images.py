@@ -82,7 +82,9 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         if not any(row["group_id"] for row in rows if row["status"] == "ok"):
             notices.append("IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic")
         if status["rejected"] or status["duplicate"]:
-            notices.append(f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files")
+            notices.append(
+                f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"
+            )
         return Output(
             content=rows,
             files=[store.write_table(work.dataset, work.asset, f"{version}.parquet", table, MANIFEST)],
@@ -136,7 +138,9 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         try:
             return prepare_image(read_image(spec.root, path_of[image_id], image_id), settings)
         except UndecodableImageError as error:
-            raise InputError(f"{path_of[image_id]} can no longer be decoded ({error})", "Materialise image_manifest again") from error
+            raise InputError(
+                f"{path_of[image_id]} can no longer be decoded ({error})", "Materialise image_manifest again"
+            ) from error
 
     def compute(work: Work) -> Output:
         from methods import figures

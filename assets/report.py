@@ -39,7 +39,9 @@ def upstream_records(store: DatasetStore, dataset: str, asset: str) -> dict[str,
     return found
 
 
-def _results(store: DatasetStore, dataset: str, study: Study, metrics: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _results(
+    store: DatasetStore, dataset: str, study: Study, metrics: list[dict[str, Any]], comparisons: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Rows of RESULTS, one a method, notices of everything upstream included."""
     main = study.methods[-1].name
     rows = []
@@ -75,7 +77,9 @@ def _estimates(results: list[dict[str, Any]]) -> dict[str, tuple[float, float, f
     return {row["method"]: (100 * row["accuracy"], 100 * row["ci_low"], 100 * row["ci_high"]) for row in results}
 
 
-def _paper_figures(study: Study, results: list[dict[str, Any]], records: Mapping[str, OutputRecord]) -> tuple[dict[str, Any], dict[str, str]]:
+def _paper_figures(
+    study: Study, results: list[dict[str, Any]], records: Mapping[str, OutputRecord]
+) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
     ours: dict[str, Any] = dict(_estimates(results))
     notes: dict[str, str] = {}
@@ -98,7 +102,9 @@ def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRec
     )
 
 
-def _document(store: DatasetStore, dataset: str, study: Study, tables: Mapping[str, list[dict[str, Any]]], records: dict[str, OutputRecord]) -> Any:
+def _document(
+    store: DatasetStore, dataset: str, study: Study, tables: Mapping[str, list[dict[str, Any]]], records: dict[str, OutputRecord]
+) -> Any:
     """The report as a document, ready to be rendered."""
     from methods import report_sections as parts
     from methods.report_document import Report, Section
@@ -113,7 +119,9 @@ def _document(store: DatasetStore, dataset: str, study: Study, tables: Mapping[s
     facts = records["image_manifest"].summary
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     weights = records["alexnet_conv5"].summary
-    budget = (parts.label_budget_table(metrics, titles, notices),) if any(m["metric"] == "few_label_accuracy" for m in metrics) else ()
+    budget = (
+        (parts.label_budget_table(metrics, titles, notices),) if any(m["metric"] == "few_label_accuracy" for m in metrics) else ()
+    )
     return Report(
         title=f"{dataset}: {study.title}",
         subtitle=f"Dataset {dataset}, study {study.name}. Data: {data}.",
@@ -127,7 +135,10 @@ def _document(store: DatasetStore, dataset: str, study: Study, tables: Mapping[s
             ),
             Section(
                 "From few labels",
-                ("Each figure is the mean over seeded draws of labelled training images, the same draws for every method; the test images are all of them.",),
+                (
+                    "Each figure is the mean over seeded draws of labelled training images, the same draws for every method. "
+                    "The test images are always all of them.",
+                ),
                 budget,
             ),
             Section(
@@ -161,12 +172,16 @@ def _document(store: DatasetStore, dataset: str, study: Study, tables: Mapping[s
             Section("Files left out", (), (parts.rejected_table(tables["rejected"]),)),
             Section(
                 "Lineage",
-                ("Each output, what it was made from, and the Dagster run that made it: every figure above can be traced to bytes.",),
+                (
+                    "Each output, what it was made from, and the Dagster run that made it. "
+                    "Every figure above can be traced to bytes.",
+                ),
                 (parts.lineage_table(list(records.values())),),
             ),
         ),
         footer=(
-            f"medfeat {version('medfeat')}, torch {version('torch')}, scikit-learn {version('scikit-learn')}, Dagster {version('dagster')}, "
+            f"medfeat {version('medfeat')}, torch {version('torch')}, scikit-learn {version('scikit-learn')}, "
+            f"Dagster {version('dagster')}, "
             f"Python {platform.python_version()}. For research: not a medical device, and no figure here is advice on a patient."
         ),
     )
@@ -309,8 +324,14 @@ def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store
         return Output(
             content=versions,
             files=files,
-            pictures=[(p.title, (store.folder(r.dataset, r.asset) / p.file).read_bytes()) for r in records[:6] for p in r.pictures[:1]],
-            summary={"datasets": len(records), "without a report": len(missing), "report": str(store.root / "reports" / "summary" / "report.html")},
+            pictures=[
+                (p.title, (store.folder(r.dataset, r.asset) / p.file).read_bytes()) for r in records[:6] for p in r.pictures[:1]
+            ],
+            summary={
+                "datasets": len(records),
+                "without a report": len(missing),
+                "report": str(store.root / "reports" / "summary" / "report.html"),
+            },
             notices=list(notices),
             rows=rows,
         )

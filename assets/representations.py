@@ -100,7 +100,9 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         pool="gpu",
         tags={"stage": "4"},
     )
-    def cae(context: dg.AssetExecutionContext, config: CaeModelConfig, store: DatasetStore, compute: Compute) -> dg.MaterializeResult:
+    def cae(
+        context: dg.AssetExecutionContext, config: CaeModelConfig, store: DatasetStore, compute: Compute
+    ) -> dg.MaterializeResult:
         from methods import cae as method
 
         dataset = context.partition_key
@@ -203,7 +205,10 @@ def _describe(
 
     statistics = method.filter_statistics(model, held, device)
     pictures = [
-        ("reconstructions of held-out images", figures.reconstructions(held[:SHOWN], method.reconstruct(model, held[:SHOWN], device))),
+        (
+            "reconstructions of held-out images",
+            figures.reconstructions(held[:SHOWN], method.reconstruct(model, held[:SHOWN], device)),
+        ),
         ("filters", figures.filter_overview(statistics, model.encoder_weight.detach().cpu().contiguous().numpy())),
     ]
     summary: dict[str, float | int | str] = {
@@ -248,7 +253,9 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
         pool="gpu",
         tags={"stage": "5"},
     )
-    def codes(context: dg.AssetExecutionContext, config: EncodeConfig, store: DatasetStore, compute: Compute) -> dg.MaterializeResult:
+    def codes(
+        context: dg.AssetExecutionContext, config: EncodeConfig, store: DatasetStore, compute: Compute
+    ) -> dg.MaterializeResult:
         from methods import cae as method
 
         dataset = context.partition_key
@@ -335,7 +342,9 @@ def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
 
 
 cae_features = _codes_asset(
-    "cae_features", cae_model, "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, pool 2)."
+    "cae_features",
+    cae_model,
+    "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, pool 2).",
 )
 random_cae_features = _codes_asset(
     "random_cae_features", random_cae_model, "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards."

@@ -19,7 +19,6 @@ from data_contracts.output_record import OutputRecord, Picture, StoredFile, cont
 from resources.dataset_store import DatasetStore
 from resources.run_owner import claim_run
 
-
 log = logging.getLogger("medfeat.stage")
 
 
@@ -72,7 +71,9 @@ def plain_failures() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        raise dg.Failure(description=str(error), metadata={"what": error.what, "remedy": error.remedy}, allow_retries=False) from None
+        raise dg.Failure(
+            description=str(error), metadata={"what": error.what, "remedy": error.remedy}, allow_retries=False
+        ) from None
 
 
 def partition_of(context: dg.AssetExecutionContext) -> str:
@@ -122,7 +123,11 @@ def materialize(
             elif record.inputs != {name: r.data_version for name, r in upstream.items()}:
                 record = record.model_copy(update={"inputs": {name: r.data_version for name, r in upstream.items()}})
             store.save_record(record)
-        did = f"up to date, stored by run {record.run_id[:8]}" if reused else f"computed in {record.seconds:.1f} s on {record.device}"
+        did = (
+            f"up to date, stored by run {record.run_id[:8]}"
+            if reused
+            else f"computed in {record.seconds:.1f} s on {record.device}"
+        )
         log.info("%s: %s", asset, did)
         return dg.MaterializeResult(data_version=dg.DataVersion(record.data_version), metadata=metadata_of(store, record, reused))
 

@@ -107,4 +107,6 @@ def check_rows(features: NDArray[Any], image_ids: list[str], feature_set: Featur
         row = int(np.flatnonzero(~np.isfinite(features.reshape(len(features), -1)).all(axis=1))[0])
         problems.append(f"every number is finite, row {row} (image {image_ids[row][:12]}) has NaN or infinity")
     if problems:
-        raise ContractError(f"{where} breaks a rule of a {feature_set.kind} shard: {problems[0]}", "Materialise it again with force")
+        raise ContractError(
+            f"{where} breaks a rule of a {feature_set.kind} shard: {problems[0]}", "Materialise it again with force"
+        )

@@ -122,11 +122,21 @@ AHN2019 = Study(
             title="Number of filters",
             measure="top-1 accuracy, %",
             data="ImageCLEF 2016 subfigures",
-            rows=(PaperRow("512", 77.00), PaperRow("1024", 79.48), PaperRow("2048 (printed 2024)", 80.15), PaperRow("4096", 81.33)),
+            rows=(
+                PaperRow("512", 77.00),
+                PaperRow("1024", 79.48),
+                PaperRow("2048 (printed 2024)", 80.15),
+                PaperRow("4096", 81.33),
+            ),
         ),
     ),
     choices=(
-        Choice("SVM regularisation", '"regularization parameter of 1", "learning rate of 0.1"', "C = 1 on the summed squared hinge", "c"),
+        Choice(
+            "SVM regularisation",
+            '"regularization parameter of 1", "learning rate of 0.1"',
+            "C = 1 on the summed squared hinge",
+            "c",
+        ),
         Choice("SVM bias", "not stated", "free, not penalised (as ScSPM)", "-"),
         Choice("SVM stop", "not stated", "relative gradient norm, duality gap printed", "tolerance"),
         Choice("CAE weights", '"generally constrained" to be tied', "tied", "tied"),
@@ -135,7 +145,9 @@ AHN2019 = Study(
         Choice("CAE optimiser", "SGD, momentum not stated", "SGD, momentum 0.9", "optimizer, momentum"),
         Choice("Plateau", '"when the error plateaued"', "held-out error, patience 5 epochs, rate / 10", "plateau_patience"),
         Choice("Initial weights", "not stated", "uniform, scaled by least squares on one batch", "init_scale"),
-        Choice("Zero bias", '"fixes the biases to zero at encoding-time"', "learned in training, zero when encoding", "zero_bias"),
+        Choice(
+            "Zero bias", '"fixes the biases to zero at encoding-time"', "learned in training, zero when encoding", "zero_bias"
+        ),
         Choice("Pool after the CAE", '"Pool 2"', "max", "pool"),
         Choice("Layer", '"last convolutional layer ... 6 x 6 x 256"', "conv5 + ReLU + max-pool (13 x 13 before the pool)", "-"),
         Choice("AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"),

@@ -72,8 +72,9 @@ class Conv5Extractor(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 227, 227, 3) uint8 RGB -> (N, 256, 6, 6) float32."""
+        mean, std = self.get_buffer("mean"), self.get_buffer("std")
         x = images.permute(0, 3, 1, 2).to(torch.float32)  # NHWC storage seen as NCHW is channels_last already
-        y: Tensor = self.features((x - self.mean) / self.std)
+        y: Tensor = self.features((x - mean) / std)
         return y
 
 

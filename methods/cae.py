@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -262,7 +263,7 @@ def train_cae(
             x = _to_tensor(read(train_rows[rows]), device)
             loss = 0.5 * (cae(x) - x).square().sum() / len(x)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             total += 2 * float(loss.detach()) * len(x)
         train_error = total / len(train_rows) / float(state["input_energy"])
@@ -288,8 +289,7 @@ def train_cae(
             "stale_epochs": stale,
             "curve": [*state["curve"], asdict(record)],
         }
-        current = state
-        yield record, lambda: _checkpoint(cae, optimizer, current)
+        yield record, partial(_checkpoint, cae, optimizer, state)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -127,12 +128,16 @@ def learning_curve(records: Sequence[EpochRecord]) -> bytes:
     epochs = [r.epoch for r in records]
     axis.plot(epochs, [r.train_error for r in records], color=COLOURS[0], marker=".", label="training images")
     axis.plot(epochs, [r.held_out_error for r in records], color=COLOURS[5], marker=".", label="held-out images")
-    for before, after in zip(records[:-1], records[1:], strict=True):
+    for before, after in pairwise(records):
         if after.learning_rate < before.learning_rate:
             axis.axvline(after.epoch, color="#999999", linestyle=":")
     axis.axhline(1.0, color="#999999", linewidth=0.8)
     axis.set_yscale("log")
-    axis.set(xlabel="epoch", ylabel="squared error / variance of the input", title=f"held out at the end: {records[-1].held_out_error:.4f}")
+    axis.set(
+        xlabel="epoch",
+        ylabel="squared error / variance of the input",
+        title=f"held out at the end: {records[-1].held_out_error:.4f}",
+    )
     axis.legend(fontsize=8)
     return _png(figure)
 
@@ -166,7 +171,8 @@ def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[A
     axes[0, 2].plot(norms, color=COLOURS[2])
     axes[0, 2].set(xlabel="filter, by norm", ylabel="norm", ylim=(0, None))
     figure.suptitle(
-        f"{len(weights)} filters, {statistics.dead} dead, sparsity {statistics.sparsity:.2f}, mean bias {statistics.mean_bias:.4f}",
+        f"{len(weights)} filters, {statistics.dead} dead, "
+        f"sparsity {statistics.sparsity:.2f}, mean bias {statistics.mean_bias:.4f}",
         fontsize=10,
     )
     return _png(figure)
@@ -197,7 +203,9 @@ def confusion_matrix(classes: Sequence[str], counts: NDArray[np.int64]) -> bytes
     axis.set(xlabel="predicted", ylabel="true", title=f"{int(np.trace(counts))} of {int(counts.sum())} right")
     if k <= 15:
         for i, j in zip(*np.nonzero(counts), strict=True):
-            axis.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.5 else "black")
+            axis.text(
+                j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.5 else "black"
+            )
     return _png(figure)
 
 
@@ -230,6 +238,6 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
         axis.annotate(f"{100 * value:.2f}", (100 * value, i), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
     axis.set_yticks(range(len(rows)), [_plain(row[0], 48) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.7)
-    axis.set(xlabel="accuracy on the test split, % (line: 95 % interval; the axis does not start at 0)")
+    axis.set(xlabel="accuracy on the test split, % (line: 95 % interval)")
     axis.grid(axis="x", alpha=0.3)
     return _png(figure)

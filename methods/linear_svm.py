@@ -75,7 +75,8 @@ def l2_normalise(features: NDArray[np.floating]) -> Float32:
     """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
     flat = features.reshape(len(features), -1).astype(np.float32)
     norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    return flat / np.where(norms > 0, norms, np.float32(1))
+    unit: Float32 = (flat / np.where(norms > 0, norms, np.float32(1))).astype(np.float32, copy=False)
+    return unit
 
 
 def gram_matrix(read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int) -> Float32:

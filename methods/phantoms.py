@@ -17,7 +17,9 @@ def _grid(size: int) -> tuple[Float64, Float64]:
     return x, y
 
 
-def _ellipse(x: Float64, y: Float64, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, soft: float = 0.04) -> Float64:
+def _ellipse(
+    x: Float64, y: Float64, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, soft: float = 0.04
+) -> Float64:
     """1 inside, 0 outside, with an edge about ``soft`` wide."""
     u = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
     v = -(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)
@@ -38,7 +40,9 @@ def _xray(rng: np.random.Generator, size: int) -> Picture:
     x, y = x + rng.normal(0, 0.05), y + rng.normal(0, 0.05)
     wide = rng.uniform(0.85, 1.05)
     body = _ellipse(x, y, 0, 0.25, 0.9 * wide, 1.2, soft=0.08)
-    lungs = _ellipse(x, y, -0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), 0.12) + _ellipse(x, y, 0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), -0.12)
+    lungs = _ellipse(x, y, -0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), 0.12) + _ellipse(
+        x, y, 0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), -0.12
+    )
     ribs = np.maximum(0, np.sin((y + 0.35 * x**2) * rng.uniform(20, 26) + rng.uniform(0, 6))) ** 4 * body
     spine = np.exp(-((x / 0.09) ** 2)) * (1 + 0.2 * np.sin(y * 30))
     heart = _ellipse(x, y, 0.15, 0.35, rng.uniform(0.26, 0.36), 0.32, 0.5)
@@ -91,7 +95,9 @@ def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
     echo = 0.5 + 0.25 * np.sin(depth * rng.uniform(9, 14) + gaussian_filter(rng.normal(0, 1, x.shape), size / 12) * 20)
     for _ in range(rng.integers(1, 4)):
         radius = rng.uniform(0.1, 0.24)
-        echo *= 1 - 0.92 * _ellipse(x, y, rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.6), radius, radius * rng.uniform(0.7, 1), soft=0.06)
+        echo *= 1 - 0.92 * _ellipse(
+            x, y, rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.6), radius, radius * rng.uniform(0.7, 1), soft=0.06
+        )
     where = rng.uniform(-half, half) * 0.8
     echo *= 1 - 0.8 * (np.exp(-(((angle - where) / 0.06) ** 2)) * (depth > rng.uniform(0.8, 1.3)))
     speckle = np.hypot(*(gaussian_filter(rng.normal(0, 1, x.shape), (size / 220, size / 130)) for _ in range(2)))
@@ -106,11 +112,15 @@ def _histology(rng: np.random.Generator, size: int) -> Picture:
     fibres = np.clip(0.5 + texture * 0.3, 0, 1)[..., None]
     picture = (1 - fibres) * np.array([0.96, 0.78, 0.88]) + fibres * np.array([0.87, 0.52, 0.72])
     for _ in range(rng.integers(1, 4)):
-        gap = _ellipse(x, y, *rng.uniform(-0.9, 0.9, 2), rng.uniform(0.08, 0.22), rng.uniform(0.08, 0.22), soft=0.08)[..., None]
+        gap = _ellipse(
+            x, y, rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 0.9), rng.uniform(0.08, 0.22), rng.uniform(0.08, 0.22), soft=0.08
+        )[..., None]
         picture = picture * (1 - gap) + 0.97 * gap
     for _ in range(rng.integers(50, 110)):
         radius = rng.uniform(0.03, 0.06)
-        spot = _ellipse(x, y, *rng.uniform(-1, 1, 2), radius, radius * rng.uniform(0.5, 1), rng.uniform(0, 3.1), soft=0.15)[..., None]
+        spot = _ellipse(
+            x, y, rng.uniform(-1, 1), rng.uniform(-1, 1), radius, radius * rng.uniform(0.5, 1), rng.uniform(0, 3.1), soft=0.15
+        )[..., None]
         picture = picture * (1 - 0.9 * spot) + 0.9 * spot * (np.array([0.36, 0.2, 0.55]) * rng.uniform(0.8, 1.2))
     stain = rng.normal(1, 0.04, 3)
     return _byte(picture * stain + rng.normal(0, 0.015, picture.shape))
@@ -150,7 +160,9 @@ def _chart(rng: np.random.Generator, size: int) -> Picture:
         step = (right - left) / count
         for i in range(count):
             start = int(left + (i + 0.15) * step)
-            picture[int(bottom - rng.uniform(0.1, 0.95) * (bottom - top)) : bottom, start : int(start + 0.7 * step)] = colours[i % rng.integers(1, 5)]
+            picture[int(bottom - rng.uniform(0.1, 0.95) * (bottom - top)) : bottom, start : int(start + 0.7 * step)] = colours[
+                i % rng.integers(1, 5)
+            ]
     else:
         columns = np.arange(left, right)
         for i in range(rng.integers(1, 5)):

@@ -30,9 +30,12 @@ Exit codes: 0 done, 1 a run failed, 2 the input is wrong.""",
 Name = Annotated[str, typer.Argument(help="Dataset: 1 to 63 of a-z, 0-9, _ and -.")]
 StudyName = Annotated[str, typer.Option("--study", help="Which paper's study.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", help="A setting as key=value (or asset.key=value), e.g. --set filters=1024. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="A setting as key=value (or asset.key=value), e.g. --set filters=1024. Repeatable."),
 ]
-WeightsOption = Annotated[str | None, typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".')]
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".')
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute again although nothing changed.")]
 
@@ -81,7 +84,7 @@ def demo(
     if "weights" not in settings:
         settings["weights"], why = weights_or_random()
         if why:
-            print(f"\n*** RANDOM WEIGHTS: {why}.\n*** The demonstration goes on with an untrained AlexNet; its figures mean nothing.\n")
+            print(f"\n*** RANDOM WEIGHTS: {why}.\n*** It goes on with an untrained AlexNet; the figures mean nothing.\n")
     register_demo(DatasetStore(), data)
     code = _run(NAME, AHN2019.name, settings, device)
     if code == 0:
@@ -95,7 +98,9 @@ def add(
     name: Name,
     path: Annotated[Path, typer.Argument(help="Folder of the images: class folders, train/ and test/, or a manifest.csv.")],
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Allow images without a label.")] = False,
-    split: Annotated[str, typer.Option("--split", help="auto, given or stratified (ignore what is given and draw one).")] = "auto",
+    split: Annotated[
+        str, typer.Option("--split", help="auto, given or stratified (ignore what is given and draw one).")
+    ] = "auto",
     test_fraction: Annotated[float, typer.Option("--test-fraction", help="Share of a drawn test split.")] = 0.25,
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of a drawn split.")] = 0,
 ) -> None:

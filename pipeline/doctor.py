@@ -61,12 +61,16 @@ def _store() -> Iterator[Finding]:
         if spec.root.is_dir():
             yield Finding("ok", f"dataset {name}: {spec.root}")
         else:
-            yield Finding("problem", f"dataset {name}: the folder {spec.root} is not there. Mount it, or register the dataset again")
+            yield Finding(
+                "problem", f"dataset {name}: the folder {spec.root} is not there. Mount it, or register the dataset again"
+            )
     for database in sorted((home / "dagster").glob("**/*.db")):
         with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
             answer = connection.execute("PRAGMA quick_check").fetchone()[0]
         if answer != "ok":
-            yield Finding("problem", f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it")
+            yield Finding(
+                "problem", f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it"
+            )
 
 
 def _weights() -> Iterator[Finding]:
@@ -77,7 +81,10 @@ def _weights() -> Iterator[Finding]:
     except InputError as error:
         yield Finding("problem", str(error))
         return
-    yield Finding("warning" if weights.notice else "ok", f"AlexNet weights: {weights.origin}, SHA-256 {weights.sha256}. {weights.notice}".strip())
+    yield Finding(
+        "warning" if weights.notice else "ok",
+        f"AlexNet weights: {weights.origin}, SHA-256 {weights.sha256}. {weights.notice}".strip(),
+    )
 
 
 def _runs(fix: bool) -> Iterator[Finding]:
@@ -89,6 +96,8 @@ def _runs(fix: bool) -> Iterator[Finding]:
                 release(instance, run)
                 yield Finding("ok", f"run {run.run_id[:8]} was orphaned and is now marked failed")
             else:
-                yield Finding("problem", f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix")
+                yield Finding(
+                    "problem", f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix"
+                )
     if not orphans:
         yield Finding("ok", "no orphaned runs")

@@ -76,7 +76,9 @@ def _fields(asset: dg.AssetsDefinition) -> set[str]:
     return set(getattr(config_type, "fields", {}))
 
 
-def run_config(assets: Sequence[dg.AssetsDefinition], settings: Mapping[str, Any], device: str, log_level: str = "CRITICAL") -> dict[str, Any]:
+def run_config(
+    assets: Sequence[dg.AssetsDefinition], settings: Mapping[str, Any], device: str, log_level: str = "CRITICAL"
+) -> dict[str, Any]:
     """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that asset alone.
 
     Raises:
@@ -108,7 +110,9 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
         instance.add_dynamic_partitions("dataset", missing)
 
 
-def run_study(study: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None) -> RunOutcome:
+def run_study(
+    study: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None
+) -> RunOutcome:
     """Materialise a study for one dataset and wait for it.
 
     Raises:
@@ -146,7 +150,9 @@ def _execute(
     chosen = [defs.resolve_assets_def(key) for key in job.asset_layer.executable_asset_keys]
     config = run_config(chosen, settings, device)
     try:
-        result = job.execute_in_process(run_config=config, instance=instance, partition_key=dataset, tags=tags, raise_on_error=False)
+        result = job.execute_in_process(
+            run_config=config, instance=instance, partition_key=dataset, tags=tags, raise_on_error=False
+        )
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message.replace("\n", " ")
         raise InputError(f"a setting has a value of the wrong kind: {first}", "See the settings in the README") from None

@@ -41,7 +41,9 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
             raise InputError(
                 f"the disk is full: {path} needs {len(data):,} bytes", "Free space and run again; nothing stored was damaged"
             ) from error
-        raise InputError(f"{path} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME") from error
+        raise InputError(
+            f"{path} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME"
+        ) from error
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

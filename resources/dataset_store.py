@@ -83,7 +83,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
             raise InputError(f"{asset} of {dataset} is being written by another run", "Wait for it, or end it") from None
         except OSError as error:
             if isinstance(error, PermissionError) or error.errno == 30:
-                raise InputError(f"{folder} is not writable ({error.strerror})", "Set MEDFEAT_HOME to a folder you may write to") from error
+                raise InputError(
+                    f"{folder} is not writable ({error.strerror})", "Set MEDFEAT_HOME to a folder you may write to"
+                ) from error
             raise
 
     def write_bytes(self, dataset: str, asset: str, name: str, data: bytes) -> StoredFile:
@@ -108,7 +110,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         try:
             table = pq.read_table(path, partitioning=None).cast(contract.schema)
         except (OSError, pa.ArrowException) as error:
-            raise ContractError(f"{path} cannot be read ({error})", f"Materialise {asset} of {dataset} again with force") from error
+            raise ContractError(
+                f"{path} cannot be read ({error})", f"Materialise {asset} of {dataset} again with force"
+            ) from error
         return contract.check(table, str(path))
 
     # -- records

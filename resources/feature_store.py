@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,9 @@ def shard_bytes(features: NDArray[Any], image_ids: list[str], attributes: dict[s
     """The HDF5 file as bytes, built in memory (a full disk makes h5py end the process)."""
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("earliest", "v110"), track_order=False) as file:
         chunk = (min(CHUNK_ROWS, len(features)), *features.shape[1:])
-        file.create_dataset(DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False)
+        file.create_dataset(
+            DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False
+        )
         file.create_dataset(IDS, data=np.array(image_ids, dtype="S64"), track_times=False)
         for name, value in sorted(attributes.items()):
             file.attrs[name] = str(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
@@ -58,9 +61,13 @@ def guarded(file: h5py.File, name: str, where: str) -> h5py.Dataset:
     data = file[name]
     stored = max(data.id.get_storage_size(), 1)
     if data.external or data.is_virtual or data.dtype.kind not in "fuS" or data.compression not in ALLOWED_FILTERS:
-        raise ContractError(f"{where}: /{name} has external storage or a type that is not allowed", "Delete the file and materialise again")
+        raise ContractError(
+            f"{where}: /{name} has external storage or a type that is not allowed", "Delete the file and materialise again"
+        )
     if data.nbytes > 4 * 2**30 or data.nbytes > 2000 * stored:
-        raise ContractError(f"{where}: /{name} declares {data.nbytes:,} bytes and stores {stored:,}", "Delete the file and materialise again")
+        raise ContractError(
+            f"{where}: /{name} declares {data.nbytes:,} bytes and stores {stored:,}", "Delete the file and materialise again"
+        )
     return data
 
 
@@ -84,7 +91,7 @@ class FeatureReader:
         return len(self.image_ids)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
-        """Rows by position, in the order asked for, (m, \\*row_shape)."""
+        """Rows by position, in the order asked for, (m, ...)."""
         rows = np.empty((len(positions), *self.feature_set.row_shape), self.feature_set.dtype)
         wanted: dict[str, list[tuple[int, int]]] = {}
         for target, position in enumerate(positions):
@@ -121,7 +128,7 @@ def _runs(sorted_rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
     """Stretches of consecutive numbers as (start, stop) positions."""
     breaks = np.flatnonzero(np.diff(sorted_rows) != 1) + 1
     edges = [0, *breaks.tolist(), len(sorted_rows)]
-    yield from zip(edges[:-1], edges[1:], strict=True)
+    yield from pairwise(edges)
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,9 @@ class FeatureStore:
     def _index(self) -> list[dict[str, Any]]:
         if not (self.folder / self.index_name).exists():
             return []
-        rows: list[dict[str, Any]] = self.store.read_table(self.dataset, self.feature_set.kind, self.index_name, INDEX).to_pylist()
+        rows: list[dict[str, Any]] = self.store.read_table(
+            self.dataset, self.feature_set.kind, self.index_name, INDEX
+        ).to_pylist()
         return rows
 
     def _save_index(self, rows: list[dict[str, Any]]) -> None:

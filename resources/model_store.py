@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from data_contracts.errors import ContractError
-from data_contracts.output_record import StoredFile
 from data_contracts.model_sidecar import ModelSidecar
+from data_contracts.output_record import StoredFile
 from resources.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
@@ -48,14 +48,20 @@ def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str,
     return load(data), sidecar
 
 
-def save_checkpoint(store: DatasetStore, dataset: str, asset: str, name: str, tensors: Mapping[str, "Tensor"], state: Mapping[str, Any]) -> None:
+def save_checkpoint(
+    store: DatasetStore, dataset: str, asset: str, name: str, tensors: Mapping[str, "Tensor"], state: Mapping[str, Any]
+) -> None:
     """Store a training checkpoint as one file, so that it is there whole or not at all."""
     from safetensors.torch import save
 
-    store.write_bytes(dataset, asset, f"{name}.checkpoint", save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)}))
+    store.write_bytes(
+        dataset, asset, f"{name}.checkpoint", save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)})
+    )
 
 
-def load_checkpoint(store: DatasetStore, dataset: str, asset: str, name: str) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
+def load_checkpoint(
+    store: DatasetStore, dataset: str, asset: str, name: str
+) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
     """A checkpoint's tensors and state, or None where there is none that can be read."""
     from safetensors import SafetensorError, safe_open
 

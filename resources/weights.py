@@ -81,7 +81,9 @@ def _download() -> Path:
     except (OSError, urllib.error.URLError, RuntimeError) as error:
         where = os.environ.get("MEDFEAT_WEIGHTS_DIR")
         looked = f"in MEDFEAT_WEIGHTS_DIR ({where})" if where else "(MEDFEAT_WEIGHTS_DIR is not set)"
-        raise InputError(f"no AlexNet weights were found {looked} nor in torch's cache, and the download failed", HOW_TO_GET) from error
+        raise InputError(
+            f"no AlexNet weights were found {looked} nor in torch's cache, and the download failed", HOW_TO_GET
+        ) from error
     finally:
         socket.setdefaulttimeout(before)
     return target

@@ -86,8 +86,8 @@ def computed(result: dg.ExecuteInProcessResult) -> set[str]:
     names = set()
     for event in result.all_events:
         if event.is_step_materialization and event.asset_key:
-            if str(event.step_materialization_data.materialization.metadata["computed"].value).startswith("yes"):
-                names.add(event.asset_key.path[-1])
+            said = event.step_materialization_data.materialization.metadata["computed"].value
+            names |= {event.asset_key.path[-1]} if str(said).startswith("yes") else set()
     return names
 
 
@@ -228,7 +228,9 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(materialise: Mat
     shutil.rmtree(DatasetStore().root / "store" / "tiny" / "cae_features")
     words = [f"--set={key}={json.dumps(value)}" for key, value in {**TINY, "epochs": 40}.items()]
     command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", "tiny", "--device", "cpu", *words]
-    child = subprocess.Popen(command, env={**os.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    child = subprocess.Popen(
+        command, env={**os.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list(weights.glob("*.checkpoint")) and child.poll() is None and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -264,7 +266,9 @@ def test_a_contract_check_blocks(materialise: Materialise, make_images: Any, mon
     materialise(root)
     store = DatasetStore()
     record = store.need_record("tiny", "svm_evaluation_conv5")
-    table = store.folder("tiny", "svm_evaluation_conv5") / next(f.name for f in record.files if f.name.endswith(".metrics.parquet"))
+    table = store.folder("tiny", "svm_evaluation_conv5") / next(
+        f.name for f in record.files if f.name.endswith(".metrics.parquet")
+    )
     table.write_bytes(b"not parquet")
     again = materialise(root)
     assert "svm_evaluation_conv5" in computed(again), "a damaged table is not taken for the stored output"

@@ -25,7 +25,9 @@ Medfeat = Callable[..., subprocess.CompletedProcess[str]]
 def medfeat(home: Path) -> Medfeat:
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
-        return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False)
+        return subprocess.run(
+            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+        )
 
     return call
 
@@ -94,7 +96,9 @@ def nothing_valid(root: Path) -> None:
         (nothing_valid, ["2"]),
     ],
 )
-def test_a_folder_that_cannot_be_used(medfeat: Medfeat, home: Path, tmp_path: Path, build: Callable[[Path], None], words: list[str]) -> None:
+def test_a_folder_that_cannot_be_used(
+    medfeat: Medfeat, home: Path, tmp_path: Path, build: Callable[[Path], None], words: list[str]
+) -> None:
     build(tmp_path / "folder")
     line = one_line(medfeat("add", "mine", str(tmp_path / "folder")))
     assert line.startswith("error: ")

@@ -53,7 +53,9 @@ def test_every_partitioned_asset_has_a_blocking_contract_check() -> None:
 
 def test_loading_imports_no_torch() -> None:
     code = "import sys, pipeline.definitions; print({'torch', 'matplotlib', 'sklearn'} & set(sys.modules))"
-    out = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT)
+    out = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True, cwd=PROJECT_ROOT
+    )
     assert out.stdout.strip() == "set()"
 
 

@@ -193,6 +193,13 @@ def test_settings_make_another_set() -> None:
     def key(**changes: Any) -> str:
         return SET.model_copy(update=changes).key
 
-    keys = {SET.key, key(dtype="float16"), key(weights_sha256="a"), key(preprocessing={"resize": "pad"}), key(code_version="2"), key(layer="x")}
+    keys = {
+        SET.key,
+        key(dtype="float16"),
+        key(weights_sha256="a"),
+        key(preprocessing={"resize": "pad"}),
+        key(code_version="2"),
+        key(layer="x"),
+    }
     assert len(keys) == 6
     assert SET.shard_key(["a", "b"]) != SET.shard_key(["b", "a"])

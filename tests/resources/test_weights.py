@@ -12,7 +12,7 @@ from resources.weights import alexnet_weights
 
 
 def test_nothing_found_says_how_to_get_them(home: Path) -> None:
-    with pytest.raises(InputError, match="no AlexNet weights were found.*MEDFEAT_WEIGHTS_DIR is not set.*--weights random"):
+    with pytest.raises(InputError, match=r"no AlexNet weights were found.*MEDFEAT_WEIGHTS_DIR is not set.*--weights random"):
         alexnet_weights()
 
 
