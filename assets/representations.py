@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 GROUP = "representations"
 CODES_CODE_VERSION = "1"
 SHOWN = 4
+CHECKPOINT_SPACING = 20
+"""Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the training."""
 
 
 class CaeModelConfig(StageConfig):
@@ -165,8 +167,9 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
 def _train(
     store: DatasetStore, work: Work, settings: "CaeSettings", read: Any, n_rows: int, device: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train from the last checkpoint of the same fingerprint, if any, and leave one after every epoch."""
+    """Train from the last checkpoint of the same fingerprint, if any, and leave checkpoints on the way."""
     import logging
+    import time
 
     from methods import cae as method
 
@@ -177,11 +180,16 @@ def _train(
     if resume:
         log.info("resuming after epoch %d of %d", done, settings.epochs)
     last = resume
+    spent, saved_at = 0.0, float("-inf")
     try:
         epochs = method.train_cae(read, n_rows, settings, device, resume)
         for record, take_checkpoint in progress(epochs, f"training {settings.filters} filters", settings.epochs - done):
-            last = take_checkpoint()
-            save_checkpoint(store, work.dataset, work.asset, work.fingerprint, last.tensors, last.state)
+            now = time.monotonic()
+            if now - saved_at >= CHECKPOINT_SPACING * spent or record.epoch == settings.epochs:
+                last = take_checkpoint()
+                save_checkpoint(store, work.dataset, work.asset, work.fingerprint, last.tensors, last.state)
+                saved_at = time.monotonic()
+                spent = saved_at - now
             log.info(
                 "epoch %d/%d: error %.4f, held out %.4f of the input's variance, rate %g",
                 record.epoch,

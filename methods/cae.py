@@ -127,9 +127,12 @@ class ConvAutoEncoder(nn.Module):
         """Scale the fresh kernels so that the first reconstruction of ``x`` has the least squared error.
 
         With zero biases the reconstruction is homogeneous of degree two in the kernels, so the best factor has a
-        closed form. Returns the factor applied to the kernels.
+        closed form. Returns the factor applied to the kernels: 1 where the reconstruction is zero everywhere, as no
+        factor changes it.
         """
         y = self(x)
+        if not bool(y.any()):
+            return 1.0
         factor = math.sqrt(max(float((x * y).sum() / (y * y).sum().clamp_min(1e-30)), 1e-12))
         self.encoder_weight.mul_(factor)
         if self.decoder_weight is not None:
@@ -156,6 +159,8 @@ def load_cae(weights: Mapping[str, Tensor], settings: CaeSettings, device: torch
     Raises:
         RuntimeError: a tensor is missing or has another shape than the settings ask for.
     """
+    if "encoder_weight" not in weights:
+        raise RuntimeError(f"tensor encoder_weight is missing, there are {sorted(weights)}")
     channels = weights["encoder_weight"].shape[1]
     cae = ConvAutoEncoder(channels, settings)
     cae.load_state_dict(dict(weights))
@@ -204,7 +209,7 @@ def _restore(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, checkpoint:
     for key, value in checkpoint.tensors.items():
         if key.startswith("optimizer."):
             _, parameter, name = key.split(".")
-            saved["state"].setdefault(int(parameter), {})[name] = value
+            saved["state"].setdefault(int(parameter), {})[name] = value.clone()  # the optimiser writes into it
     for group in saved["param_groups"]:
         group["lr"] = checkpoint.state["learning_rate"]
     optimizer.load_state_dict(saved)
@@ -267,12 +272,12 @@ def train_cae(
             optimizer.step()
             total += 2 * float(loss.detach()) * len(x)
         train_error = total / len(train_rows) / float(state["input_energy"])
-        if not math.isfinite(train_error):
+        held_out = error_of(held_rows)
+        if not (math.isfinite(train_error) and math.isfinite(held_out)):
             raise DivergedError(f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
         with torch.inference_mode():
             if not bool((cae.encode(_to_tensor(read(held_rows[:PROBE_ROWS]), device)) > 0).any()):
                 raise DivergedError(f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
-        held_out = error_of(held_rows)
         record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
         improved = held_out < float(state["best"]) * (1 - 1e-3)
         stale = 0 if improved else int(state["stale_epochs"]) + 1

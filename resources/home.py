@@ -11,6 +11,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 DAGSTER_YAML = """\
 # Settings of the embedded Dagster instance; written once, yours to change.
 telemetry: {enabled: false}
+nux: {enabled: false}                         # no sign-up window over the page
 concurrency:
   runs: {max_concurrent_runs: 2}
   pools: {granularity: op, default_limit: 1}   # one step at a time in the pool `gpu`

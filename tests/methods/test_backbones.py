@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -105,11 +104,8 @@ def test_digest_of_equal_weights() -> None:
 
 
 @pytest.fixture(scope="module")
-def imagenet() -> dict[str, Tensor]:
-    folder = os.environ.get("MEDFEAT_REAL_DATA")
-    if not folder:
-        pytest.skip("MEDFEAT_REAL_DATA does not name a folder of real images and weights")
-    path = Path(folder) / "weights" / "alexnet_features.safetensors"
+def imagenet(real_data: Path) -> dict[str, Tensor]:
+    path = real_data / "weights" / "alexnet_features.safetensors"
     if not path.is_file():
         pytest.skip(f"{path} does not exist")
     return alexnet_convolutions(load_file(path))
