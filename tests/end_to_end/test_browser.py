@@ -1,0 +1,100 @@
+"""A person in the web UI: materialises a dataset's whole study and looks at the pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import save_file
+
+from methods.backbones import random_alexnet
+
+CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def page_of_the_ui(home: Path, make_images: Any, tmp_path: Path) -> Iterator[str]:
+    """Address of a running `medfeat ui` with one registered dataset of 12 images."""
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    save_file(random_alexnet(), weights / "alexnet.safetensors")
+    environment = {**os.environ, "MEDFEAT_WEIGHTS_DIR": str(weights)}
+    medfeat = [sys.executable, "-c", "from pipeline.cli import main; main()"]
+    images = make_images(classes=2, each=6)
+    subprocess.run([*medfeat, "add", "tiny", str(images)], env=environment, check=True, capture_output=True)
+    port = free_port()
+    log = (tmp_path / "ui.log").open("w")
+    server = subprocess.Popen(
+        [*medfeat, "ui", "--port", str(port)], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                urllib.request.urlopen(f"{address}/server_info", timeout=2).close()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                assert server.poll() is None, (tmp_path / "ui.log").read_text()
+                assert time.monotonic() < deadline, (tmp_path / "ui.log").read_text()
+                time.sleep(0.5)
+        yield address
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        log.close()
+
+
+def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page(viewport={"width": 1400, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(f"{page_of_the_ui}/locations/medfeat/jobs/ahn2019")
+        page.get_by_role("button", name="Materialize all").click()
+        page.get_by_role("button", name="All", exact=True).click()
+        page.get_by_role("button", name="Launch 1 run").click()
+        page.goto(f"{page_of_the_ui}/runs")
+        expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=300_000)
+        for asset, picture in (
+            ("image_manifest", "class balance"),
+            ("cae_model", "learning curve"),
+            ("svm_evaluation_cae", "confusion matrix"),
+        ):
+            page.goto(f"{page_of_the_ui}/assets/{asset}?view=events&partition=tiny")
+            row = page.get_by_role("row").filter(has_text=picture)
+            row.get_by_text("Show Markdown").first.click()
+            image = page.locator("img[src^='data:image/png']").first
+            expect(image).to_be_visible()
+            assert image.evaluate("i => i.complete && i.naturalWidth") > 300
+        browser.close()
