@@ -217,7 +217,10 @@ def _describe(
             "reconstructions of held-out images",
             figures.reconstructions(held[:SHOWN], method.reconstruct(model, held[:SHOWN], device)),
         ),
-        ("how the filters respond", figures.filter_overview(statistics, model.encoder_weight.detach().cpu().contiguous().numpy())),
+        (
+            "how the filters respond",
+            figures.filter_overview(statistics, model.encoder_weight.detach().cpu().contiguous().numpy()),
+        ),
     ]
     summary: dict[str, float | int | str] = {
         "dead filters": statistics.dead,

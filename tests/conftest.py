@@ -51,6 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)
     for scheme in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
         monkeypatch.setenv(scheme, "http://127.0.0.1:9")
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     yield prepare_home()
     os.environ.pop("DAGSTER_HOME", None)
 

@@ -49,3 +49,8 @@ def test_rows_of_a_buffer_are_whole_blocks_of_neighbours(monkeypatch: pytest.Mon
     for start in range(0, 640, 64):
         assert len(np.unique(order[start : start + 64] // READ_BLOCK)) == 4
     assert len(np.unique(order[:64] // 64)) > 1  # and the blocks themselves are permuted
+
+
+def test_neighbours_are_parted_within_a_buffer() -> None:
+    order = _order(0, 0, n_rows=2000)
+    assert (np.diff(order) == 1).mean() < 0.02  # 15 of 16 where only the blocks are permuted
