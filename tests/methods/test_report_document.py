@@ -1,0 +1,84 @@
+"""Rendering: what is hostile is shown, not run; what is a figure stays one."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from data_contracts.study import AHN2019
+from methods import report_document as document
+from methods.report_document import Figure, Report, Section, Table
+from methods.report_sections import paper_rows, verdict
+
+EVIL = "<script>alert(1)</script>"
+
+
+def page(*tables: Table, notices: tuple[str, ...] = ()) -> Report:
+    figure = Figure(EVIL, b"\x89PNG")
+    return Report(f"title {EVIL}", f"subtitle {EVIL}", notices, (Section(f"heading {EVIL}", (EVIL,), tables, (figure,)),), EVIL)
+
+
+def table(*rows: tuple[Any, ...]) -> Table:
+    return Table(f"t {EVIL}", ("name", "value"), rows, f"caption {EVIL}", ("text", "percent"), ("RANDOM WEIGHTS",))
+
+
+def test_html_runs_nothing_and_loads_nothing() -> None:
+    html = document.to_html(page(table((EVIL, 81.334)), notices=("RANDOM WEIGHTS",)))
+    assert "<script" not in html
+    assert "&lt;script&gt;" in html
+    assert "Content-Security-Policy" in html
+    assert 'src="http' not in html
+    assert "81.33" in html
+    assert "RANDOM WEIGHTS" in html
+    assert "data:image/png;base64,iVBORw==" in html or "data:image/png;base64,iVBORw" in html
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_csv_cells_that_a_spreadsheet_would_run_are_text(cell: str) -> None:
+    written = list(csv.reader(io.StringIO(document.to_csv(table((cell, -5.0))))))
+    row = next(line for line in written if line[1].startswith("-5"))
+    assert row[0].startswith("'")
+    assert float(row[1]) == -5.0
+
+
+def test_latex_and_markdown_specials_are_escaped() -> None:
+    latex = document.to_latex(table(("50 % of $x_1 & #2", 1.0)))
+    assert r"50 \% of \$x\_1 \& \#2" in latex
+    markdown = document.markdown_table(table(("a|b <i>", 1.0)))
+    assert r"a\|b" in markdown
+    assert "<i>" not in markdown
+
+
+def result(method: str, accuracy: float, notices: str = "") -> dict[str, Any]:
+    return {"method": method, "title": method, "accuracy": accuracy, "notices": notices, "p_holm": None}
+
+
+def pair(a: str, b: str, only_a: int, only_b: int, p: float) -> dict[str, Any]:
+    return {"method_a": a, "method_b": b, "n": 100, "only_a_correct": only_a, "only_b_correct": only_b, "p_value": p, "p_holm": p}
+
+
+@pytest.mark.parametrize(
+    ("conv5", "random", "lead"),
+    [
+        ((1, 20, 0.001), (1, 20, 0.001), "beats raw conv5 features and random filters"),
+        ((5, 6, 0.9), (5, 6, 0.9), "beats neither raw conv5 features nor random filters"),
+        ((1, 20, 0.001), (5, 6, 0.9), "beats raw conv5 features but not random filters"),
+        ((20, 1, 0.001), (20, 1, 0.001), "beats neither"),
+    ],
+)
+def test_the_verdict_claims_what_the_test_shows(conv5: Any, random: Any, lead: str) -> None:
+    results = [result("conv5", 0.8), result("random_cae", 0.8), result("cae", 0.9)]
+    text = verdict(results, [pair("conv5", "cae", *conv5), pair("random_cae", "cae", *random)])
+    assert lead in text
+    assert ("Worse than" in text) == (conv5[0] > conv5[1] and conv5[2] < 0.05)
+
+
+def test_the_papers_rows_keep_their_order_and_a_missing_one_says_why() -> None:
+    rows = paper_rows(AHN2019.tables[0], {"cae": (80.0, 78.0, 82.0)}, {"cae": "8 filters"})
+    assert [row["paper_percent"] for row in rows] == [57.08, 58.79, 65.17, 78.61, 79.21, 79.60, 80.75, 81.33, 82.48, 83.14]
+    ours = {row["title"]: row["ours_percent"] for row in rows}
+    assert ours["Our method (the CAE)"] == 80.0
+    assert all(row["note"] for row in rows)
