@@ -19,6 +19,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "p", "seconds", "megabytes"]
@@ -162,7 +163,7 @@ def _page() -> Template:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) else value,
+        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
     )
     return environment.from_string(resources.files("methods").joinpath("report_page.html.jinja").read_text("utf-8"))
 

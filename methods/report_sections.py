@@ -8,7 +8,6 @@ passed on, at most averaged over seeds, and the caption says so.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -167,40 +166,37 @@ def per_class_table(metrics: Sequence[Row], method: str, title: str, notices: Se
 def label_budget_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
     """Accuracy with few labels, from METRICS rows ``few_label_accuracy`` ("5 labels a class"); methods as in ``titles``.
 
-    Several draws (seeds) of a budget are shown as mean, lowest and highest; a single one with its 95 % interval.
+    Each row is the mean over seeded draws, with the interval of that mean.
     """
-    draws: dict[tuple[str, str], list[Row]] = {}
-    for row in metrics:
-        if row["metric"] == "few_label_accuracy" and row["method"] in titles:
-            draws.setdefault((row["subject"], row["method"]), []).append(row)
-    repeated = any(len(rows) > 1 for rows in draws.values())
+    few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in titles]
     order = list(titles)
 
-    def place(key: tuple[str, str]) -> tuple[float, int]:
-        digits = re.match(r"\d+", key[0])
-        return (int(digits.group()) if digits else float("inf"), order.index(key[1]))
+    def place(row: Row) -> tuple[int, int]:
+        return int(str(row["subject"]).split()[0]), order.index(row["method"])
 
-    rows: list[tuple[Cell, ...]] = []
-    for budget, method in sorted(draws, key=place):
-        values = [row["value"] for row in draws[budget, method]]
-        single = draws[budget, method][0]
-        spread = (min(values), max(values)) if repeated else (single["ci_low"], single["ci_high"])
-        low, high = (None if edge is None else 100 * edge for edge in spread)
-        rows.append((budget, titles[method], 100 * sum(values) / len(values), low, high, len(values)))
-    low_name, high_name = ("Lowest draw", "Highest draw") if repeated else ("95 % low", "95 % high")
     return _table(
         "Accuracy with few labels",
         {
             "Labels": "text",
             "Method": "text",
             "Accuracy, %": "percent",
-            low_name: "percent",
-            high_name: "percent",
+            "95 % low": "percent",
+            "95 % high": "percent",
             "Draws": "count",
         },
-        rows,
-        "The classifier sees only so many labelled training images of each class; the features are the same."
-        + (" Accuracy is the mean over the draws of the labelled images." if repeated else ""),
+        [
+            (
+                row["subject"],
+                titles[row["method"]],
+                100 * row["value"],
+                None if row["ci_low"] is None else 100 * row["ci_low"],
+                None if row["ci_high"] is None else 100 * row["ci_high"],
+                json.loads(row["settings"]).get("label_repeats"),
+            )
+            for row in sorted(few, key=place)
+        ],
+        "The classifier sees only so many labelled training images of each class; the features are the same. Accuracy is the "
+        "mean over draws of the labelled images, with Student's interval of that mean.",
         notices,
     )
 

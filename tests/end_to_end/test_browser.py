@@ -85,7 +85,7 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
         page.get_by_role("button", name="All", exact=True).click()
         page.get_by_role("button", name="Launch 1 run").click()
         page.goto(f"{page_of_the_ui}/runs")
-        expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=300_000)
+        expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=600_000)
         for asset, picture in (
             ("image_manifest", "class balance"),
             ("cae_model", "learning curve"),

@@ -31,7 +31,8 @@ def test_html_runs_nothing_and_loads_nothing() -> None:
     assert "&lt;script&gt;" in html
     assert "Content-Security-Policy" in html
     assert 'src="http' not in html
-    assert "81.33" in html
+    assert '<td class="percent">81.33</td>' in html, "a table is a table, not its source"
+    assert "&lt;td" not in html
     assert "RANDOM WEIGHTS" in html
     assert "data:image/png;base64,iVBORw==" in html or "data:image/png;base64,iVBORw" in html
 
