@@ -83,7 +83,9 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
         page.goto(f"{page_of_the_ui}/locations/medfeat/jobs/ahn2019")
         page.get_by_role("button", name="Materialize all").click()
         page.get_by_role("button", name="All", exact=True).click()
-        page.get_by_role("button", name="Launch 1 run").click()
+        launch = page.get_by_role("button", name="Launch 1 run")
+        with page.expect_response(lambda r: "graphql" in r.url and "mutation launch" in (r.request.post_data or "").lower()):
+            launch.click()
         page.goto(f"{page_of_the_ui}/runs")
         expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=600_000)
         for asset, picture in (
