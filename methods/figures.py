@@ -143,20 +143,25 @@ def learning_curve(records: Sequence[EpochRecord]) -> bytes:
 
 
 def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.floating[Any]]) -> bytes:
-    """Mean map and three strongest channels of up to 6 images: input, output, difference; both are (m, C, H, W)."""
+    """Up to 6 images, a row each: input, output and difference of the mean map and of its three strongest channels.
+
+    Args:
+        inputs: (m, C, H, W).
+        outputs: (m, C, H, W), their reconstructions.
+    """
     m = min(len(inputs), 6)
-    figure, axes = _canvas(1.0 * 3 * m + 0.3, 3 * m, 4)
+    figure, axes = _canvas(1.0 * m + 0.7, m, 12)
     for i in range(m):
         x, y = inputs[i].astype(np.float64), outputs[i].astype(np.float64)
         error = ((x - y) ** 2).sum() / max(float((x**2).sum()), EPSILON)
         strongest = np.argsort(-x.mean(axis=(1, 2)), kind="stable")[:3]
-        maps = [(x.mean(axis=0), y.mean(axis=0), "mean of the channels")] + [(x[c], y[c], f"channel {c}") for c in strongest]
-        for column, (left, right, name) in enumerate(maps):
+        maps = [(x.mean(axis=0), y.mean(axis=0), "mean")] + [(x[c], y[c], f"map {c}") for c in strongest]
+        for group, (left, right, name) in enumerate(maps):
             top = max(float(left.max()), float(right.max()), EPSILON)
-            for row, (picture, kind) in enumerate(((left, "input"), (right, "output"), (abs(left - right), "difference"))):
-                caption = f"image {i + 1}, {name}, {kind}" + (f" ({error:.1%})" if column == 0 and row == 1 else "")
-                _show(axes[3 * i + row, column], picture, caption, vmin=0, vmax=top, cmap="viridis")
-    figure.suptitle("Reconstructions; in brackets: squared error over squared input", fontsize=10)
+            for number, (picture, kind) in enumerate(((left, "in"), (right, "out"), (abs(left - right), "diff."))):
+                _show(axes[i, 3 * group + number], picture, f"{name}\n{kind}", vmin=0, vmax=top, cmap="viridis")
+        axes[i, 0].set_ylabel(f"error {error:.1%}", fontsize=8)
+    figure.suptitle("Reconstructions of held-out images; error: squared error over squared input", fontsize=10)
     return _png(figure)
 
 
