@@ -81,10 +81,6 @@ class Study:
     tables: tuple[PaperTable, ...]
     choices: tuple[Choice, ...]
 
-    def method(self, name: str) -> Method:
-        """The method called ``name``; KeyError where there is none."""
-        return {m.name: m for m in self.methods}[name]
-
 
 AHN2019 = Study(
     name="ahn2019",

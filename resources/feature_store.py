@@ -108,10 +108,6 @@ class FeatureReader:
         """Rows start .. stop - 1."""
         return self.take(range(start, min(stop, len(self))))
 
-    def only(self, image_ids: Iterable[str]) -> "FeatureReader":
-        """The same rows restricted to some images, order kept sorted."""
-        return FeatureReader(self.folder, self.feature_set, sorted(image_ids), self._place, self._open)
-
     def _file(self, shard: str) -> h5py.File:
         if shard not in self._open:
             self._open[shard] = h5py.File(self.folder / shard, "r", locking=False)
