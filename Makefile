@@ -3,6 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 export DAGSTER_DISABLE_TELEMETRY := 1
 
+# A home that is gone afterwards, so that no test touches a user's store. `dg` heeds only the file, not the variable above.
+TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit 130' INT TERM && mkdir "$$home/dagster" && \
+	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test lint types definitions format lock ui clean
 
@@ -11,20 +15,21 @@ help:  ## list the targets
 
 setup: .venv/.ready  ## make .venv from the lock file
 
+# Below 3.15: the locked h5py has no wheel for it. Raise the bound with `make lock` when it has.
 .venv/.ready: requirements.lock requirements-setup.lock pyproject.toml
-	@$(PYTHON) -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { echo "error: $(PYTHON) is older than 3.11, or has no venv module. Install Python 3.11 or newer, or run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || { echo "error: $(PYTHON) is not Python 3.11 to 3.14, or has no venv module. Install one (on Debian with python3-venv), or run: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-setup.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements.lock
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --no-deps --no-build-isolation -e .
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch .venv/.ready
-	@echo "ready: $(BIN)/medfeat --help"
+	@echo "ready. Next: make demo, or $(BIN)/medfeat --help"
 
 demo: setup  ## the main job end to end on generated images; prints where the report is
 	$(BIN)/medfeat demo
 
 test: setup lint types definitions  ## every check and every test
-	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && MEDFEAT_HOME="$$home" $(BIN)/python -m pytest
+	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest
 
 lint: setup  ## style and import order of the folders
 	$(BIN)/ruff check .
@@ -35,8 +40,8 @@ types: setup  ## static types, strict
 	$(BIN)/mypy
 
 definitions: setup  ## does Dagster load what workspace.yaml names
-	@home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && touch "$$home/dagster.yaml" && \
-		PATH="$(CURDIR)/$(BIN):$$PATH" HOME="$$home" DAGSTER_HOME="$$home" $(BIN)/dg check defs
+	@$(TEMPORARY_HOME) && VIRTUAL_ENV="$(CURDIR)/.venv" PATH="$(CURDIR)/$(BIN):$$PATH" HOME="$$home" \
+		DG_CLI_CONFIG="$$home/dg.toml" DAGSTER_HOME="$$home/dagster" $(BIN)/dg check defs
 
 format: setup  ## format the code
 	$(BIN)/ruff check --fix .
