@@ -33,26 +33,34 @@ class DatasetSpec(BaseModel):
 
     Attributes:
         name: partition key and folder name.
-        root: absolute folder of the images (read only).
-        task: what the labels are.
+        root: absolute path of the images (read only): a folder, an archive or a MedMNIST-style .npz. A dataset that lives from
+            drops alone names its own drop folder.
+        task: what the labels are; several labels of one image are written ``a|b``.
         split: "given" where folders or the manifest say train and test (a missing split is an error), "stratified" to
             ignore them and draw one, "auto" to take what is there and draw one where nothing is.
         test_fraction: share of a drawn test split; realised to the nearest 1/k.
         split_seed: seed of a drawn split.
         unlabelled: whether images without a label are allowed (they get the split "unlabelled").
         synthetic: generated images; every report of them says so.
+        new_labels: what becomes of labelled images that arrive in a drop: "hold" (they are featurised and predicted, and neither
+            train nor test), "train" (they extend the training side), "given" (as the drop's own split says).
+        show_names: whether file names may be written to manifests, logs and reports. Off, a keyed pseudonym stands for each.
+        allow_burned_in: whether DICOM files that say their pixels carry annotations are taken.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: DatasetName
     root: Path
-    task: Literal["single-label"] = "single-label"
+    task: Literal["single-label", "multi-label"] = "single-label"
     split: Literal["auto", "given", "stratified"] = "auto"
     test_fraction: float = Field(default=0.25, ge=0.05, le=0.5)
     split_seed: int = Field(default=0, ge=0)
     unlabelled: bool = False
     synthetic: bool = False
+    new_labels: Literal["hold", "train", "given"] = "hold"
+    show_names: bool = False
+    allow_burned_in: bool = False
 
     @field_validator("root")
     @classmethod

@@ -1,11 +1,12 @@
-"""The image manifest: one row for each file found under a dataset's root.
+"""The image manifest: one row for each file of a dataset and its drops, or for each frame of a multi-frame file.
 
-An image is known by the SHA-256 of its bytes (``image_id``); among rows with status ``ok`` it is unique. Paths are only
-where the bytes were found.
+An image is known by the SHA-256 of its bytes (``image_id``; of a frame, see :func:`frame_id`); among rows with status ``ok`` it
+is unique. Paths are only where the bytes were found, and pseudonyms unless the dataset may show names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import PurePosixPath
@@ -16,23 +17,29 @@ import pyarrow.compute as pc
 from data_contracts.table import TableContract
 
 STATUSES = ("ok", "duplicate", "rejected")
-SPLITS = ("train", "test", "unlabelled")
+SPLITS = ("train", "test", "unlabelled", "held")
+"""``held``: labelled, but neither trains nor tests."""
+PREDICTED_SPLITS = ("unlabelled", "held")
 _ID = re.compile(r"[0-9a-f]{64}")
 
 MANIFEST_SCHEMA = pa.schema(
     [
         pa.field("image_id", pa.string(), nullable=True),  # sha256 of the bytes, hex; empty only where unreadable
-        pa.field("path", pa.string(), nullable=False),  # relative to the root, with /
+        pa.field("path", pa.string(), nullable=False),  # relative to the root, with /; or a pseudonym and its suffix
+        pa.field("frame", pa.int32(), nullable=True),  # from 0; empty where the file is one image
+        pa.field("drop", pa.string(), nullable=True),  # the drop it came in, as a pseudonym; empty for the first load
         pa.field("status", pa.string(), nullable=False),  # ok | duplicate | rejected
         pa.field("reason", pa.string(), nullable=True),  # why it is not ok
         pa.field("label", pa.string(), nullable=True),
-        pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled
-        pa.field("group_id", pa.string(), nullable=True),  # patient, lesion ...: never on both sides
+        pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled | held
+        pa.field("group_id", pa.string(), nullable=True),  # keyed hash of patient, lesion ...
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("width", pa.int32(), nullable=True),  # pixels, as stored (before EXIF orientation)
         pa.field("height", pa.int32(), nullable=True),
-        pa.field("mode", pa.string(), nullable=True),  # Pillow's pixel mode
-        pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP
+        pa.field("mode", pa.string(), nullable=True),  # Pillow's pixel mode, or DICOM's photometric interpretation
+        pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
+        pa.field("pixel_sha256", pa.string(), nullable=True),  # of the decoded pixels; empty where only the header was read
+        pa.field("perceptual_hash", pa.uint64(), nullable=True),
     ]
 )
 
@@ -69,27 +76,18 @@ def _label_and_split_disagree(table: pa.Table) -> Sequence[int]:
     return [i for i, (status, label, split) in enumerate(rows) if status == "ok" and (label is None) != (split == "unlabelled")]
 
 
-def _group_on_both_sides(table: pa.Table) -> Sequence[int]:
-    side: dict[object, object] = {}
-    crossing = []
-    rows = zip(_column(table, "status"), _column(table, "group_id"), _column(table, "split"), strict=True)
-    for i, (status, group, split) in enumerate(rows):
-        if status == "ok" and group is not None and split in ("train", "test") and side.setdefault(group, split) != split:
-            crossing.append(i)
-    return crossing
-
-
 MANIFEST = TableContract(
     name="image manifest",
     schema=MANIFEST_SCHEMA,
-    key=("path",),
+    key=("path", "frame"),
     rules={
         "status is ok, duplicate or rejected": lambda t: [i for i, v in enumerate(_column(t, "status")) if v not in STATUSES],
         "path is relative and stays under the root": _bad_path,
+        "frame is not negative": lambda t: [i for i, v in enumerate(_column(t, "frame")) if v is not None and int(str(v)) < 0],
         "image_id is 64 lower-case hexadecimal digits": lambda t: [
             i for i, v in enumerate(_column(t, "image_id")) if v is not None and not _ID.fullmatch(str(v))
         ],
-        "split is train, test or unlabelled": lambda t: [
+        "split is train, test, unlabelled or held": lambda t: [
             i for i, v in enumerate(_column(t, "split")) if v is not None and v not in SPLITS
         ],
         "a row that is not ok has a reason, an ok row has none": lambda t: [
@@ -100,9 +98,13 @@ MANIFEST = TableContract(
         "an ok row has an image_id, a split, a size, a mode and a format": _ok_incomplete,
         "an image_id is ok once": _ok_twice,
         "an ok row is labelled, or its split is unlabelled": _label_and_split_disagree,
-        "a group is on one side of the split": _group_on_both_sides,
     },
 )
+
+
+def frame_id(file_sha256: str, frame: int) -> str:
+    """``image_id`` of one frame of a multi-frame file."""
+    return hashlib.sha256(f"{file_sha256}#{frame}".encode()).hexdigest()
 
 
 def ok_rows(manifest: pa.Table) -> pa.Table:

@@ -171,12 +171,13 @@ REJECTED = TableContract(
     name="rejected file",
     schema=pa.schema(
         [
-            _filled("path", pa.string()),  # relative to the dataset's root, with /
+            _filled("path", pa.string()),  # as in the manifest
+            _optional("frame", pa.int64()),
             _filled("status", pa.string()),  # duplicate | rejected
             _filled("reason", pa.string()),
         ]
     ),
-    key=("path",),
+    key=("path", "frame"),
     rules={
         "path is relative and stays under the root": rows_where("path", _outside_root),
         "status is duplicate or rejected": rows_where("status", lambda v: v not in ("duplicate", "rejected")),

@@ -16,6 +16,9 @@ from methods.splits import stratified_group_split
 REDRAW = "register with --split stratified to draw a new split"
 
 
+Key = tuple[str, int]
+
+
 @dataclass(frozen=True)
 class ManifestRow:
     """One row of the manifest, the fields of ``MANIFEST_SCHEMA`` in its order.
@@ -31,93 +34,133 @@ class ManifestRow:
     split: str | None
     group_id: str | None
     bytes: int
+    frame: int | None = None
+    drop: str | None = None
     width: int | None = None
     height: int | None = None
     mode: str | None = None
     format: str | None = None
+    pixel_sha256: str | None = None
+    perceptual_hash: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What is unique: the path, and the frame (-1 where the file is one image)."""
+        return self.path, -1 if self.frame is None else self.frame
 
 
 def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
     """The rows with duplicates and label conflicts marked and every usable image on a side of the split.
 
+    The split is made on the first load alone (rows without a ``drop``), so that what arrives later cannot move it. Labelled
+    images of a drop go where ``spec.new_labels`` says, but never to one side while their group or their pixels are on the
+    other, and never with a class that the first load does not have: then they are held. What the *given* split of the first
+    load does wrong is left as it is: :func:`methods.leakage.find_leaks` finds it, and a check blocks on it.
+
     Args:
-        rows: one for each file, in any order.
+        rows: one for each file or frame, in any order.
         spec: the split policy and whether unlabelled images are allowed; its root is named in messages.
 
     Returns:
-        As many rows, sorted by path.
+        As many rows, sorted by path and frame.
 
     Raises:
-        InputError: no usable image, an image or a group on both sides, a missing label, class or split.
+        InputError: no usable image, a missing label, class or split.
     """
-    ordered = sorted(rows, key=lambda row: row.path)
+    ordered = [_with_parsed_label(row, spec) for row in sorted(rows, key=lambda row: row.key)]
     if spec.split == "stratified":
-        ordered = [replace(row, split=None) for row in ordered]
-    ordered = _settle_duplicates(ordered, spec)
+        ordered = [replace(row, split=None) if row.drop is None else row for row in ordered]
+    ordered = _settle_duplicates(ordered)
     usable = [row for row in ordered if row.status == "ok"]
     if not usable:
         reasons = Counter(row.reason for row in ordered).most_common(3)
         counts = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "nothing is listed"
         raise InputError(
             f"{spec.root} has no usable image among {len(ordered)} files ({counts})",
-            "Give a folder with whole JPEG, PNG, TIFF, BMP or WebP images",
+            "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
         )
-    sides = _sides(usable, _joined_groups(ordered), spec)
-    return [replace(row, split=sides[row.path]) if row.status == "ok" else row for row in ordered]
+    together = _kept_together(ordered)
+    sides = _sides([row for row in usable if row.drop is None], together, spec)
+    sides |= _sides_of_drops(usable, sides, together, spec)
+    return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
 
 
-def _settle_duplicates(rows: Sequence[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
-    """Marks all but one of the usable rows with the same bytes; all of them where their labels contradict each other.
+def labels_of(label: str | None, task: str) -> tuple[str, ...]:
+    """The classes of one image: none, one, or for a multi-label task those between the bars."""
+    if label is None:
+        return ()
+    return tuple(label.split("|")) if task == "multi-label" else (label,)
 
-    The row that stays is the one that says most (label, split, group), of those the first by path.
+
+def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
+    if row.label is None or "|" not in row.label:
+        return row
+    if spec.task == "single-label":
+        raise InputError(
+            f"{row.path} in {spec.root} has several labels (a | in its label)",
+            "Register with --multi-label, or give one label an image",
+        )
+    return replace(row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""})) or None)
+
+
+def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """Marks all but one of the usable rows with the same bytes; all labelled ones where their labels contradict each other.
+
+    The row that stays is the one that says most (label, first load, split, group), of those the first by path. A drop cannot
+    contradict the first load: what was there first stands.
     """
     same_bytes: dict[str | None, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         if row.status == "ok":
             same_bytes[row.image_id].append(row)
-    settled = {}
-    shared = []
+    settled: dict[Key, ManifestRow] = {}
     for copies in same_bytes.values():
-        labels = sorted({row.label for row in copies if row.label is not None})
+        first_load = sorted({row.label for row in copies if row.label is not None and row.drop is None})
+        labels = first_load or sorted({row.label for row in copies if row.label is not None})
         if len(labels) > 1:
             reason = f"same bytes under labels {', '.join(labels[:-1])} and {labels[-1]}"
-            settled.update({row.path: replace(row, status="rejected", reason=reason) for row in copies})
-            continue
-        by_side = {row.split: row for row in reversed(copies) if row.split is not None}
-        if len(by_side) > 1:
-            shared.append(by_side)
-        kept = min(copies, key=lambda row: (row.label is None, row.split is None, row.group_id is None, row.path))
-        reason = f"same bytes as {kept.path}"
-        settled.update({row.path: replace(row, status="duplicate", reason=reason) for row in copies if row is not kept})
-    if shared:
-        train, test = shared[0]["train"].path, shared[0]["test"].path
-        raise InputError(
-            f"two splits share {len(shared)} image{'s' if len(shared) > 1 else ''} in {spec.root}: "
-            f"{train} (train) and {test} (test) have the same bytes",
-            f"Delete one of the two, or {REDRAW}",
+            contradicting = [row for row in copies if row.label is not None]
+            settled.update({row.key: replace(row, status="rejected", reason=reason) for row in contradicting})
+            copies = [row for row in copies if row.label is None]
+            if not copies:
+                continue
+        kept = min(
+            copies, key=lambda row: (row.label is None, row.drop is not None, row.split is None, row.group_id is None, row.key)
         )
-    return [settled.get(row.path, row) for row in rows]
+        for row in copies:
+            if row is not kept:
+                other = row.label is not None and row.label != kept.label
+                reason = f"same bytes as {kept.path}" + (f", whose label {kept.label} stands" if other else "")
+                split = row.split if row.drop is None else None
+                settled[row.key] = replace(row, status="duplicate", reason=reason, split=split)
+    return [settled.get(row.key, row) for row in rows]
 
 
-def _joined_groups(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """One name for groups that hold the same image: a drawn split must not part them, whichever copy was kept."""
-    name: dict[str, str] = {}
+def _kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
+    """For every image a name of those that no drawn split may part from it: same group, same pixels, or a copy's group.
 
-    def name_of(group: str) -> str:
-        while name.setdefault(group, group) != group:
-            group = name[group]
-        return group
+    The name is the smallest image_id of them, so that it does not depend on how groups are called.
+    """
+    parent: dict[str, str] = {}
 
-    first_group: dict[str | None, str] = {}
-    for row in rows:
-        if row.status != "rejected" and row.group_id is not None:
-            smaller, larger = sorted((name_of(first_group.setdefault(row.image_id, row.group_id)), name_of(row.group_id)))
-            name[larger] = smaller
-    return {group: name_of(group) for group in name}
+    def root(token: str) -> str:
+        while parent.setdefault(token, token) != token:
+            parent[token] = parent[parent[token]]
+            token = parent[token]
+        return token
+
+    usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
+    for row in usable:
+        image = root(f"0{row.image_id}")  # sorts before the other tokens: the smallest one names the set
+        for token in (row.group_id and f"g{row.group_id}", row.pixel_sha256 and f"p{row.pixel_sha256}"):
+            if token:
+                smaller, larger = sorted((root(token), image))
+                parent[larger] = image = smaller
+    return {str(row.image_id): root(f"0{row.image_id}")[1:] for row in usable}
 
 
-def _sides(usable: Sequence[ManifestRow], joined: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
-    """The side of each usable row by path: train, test or unlabelled."""
+def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
+    """The side of each usable row of the first load: train, test or unlabelled."""
     labelled = [row for row in usable if row.label is not None]
     unlabelled = [row for row in usable if row.label is None]
     if unlabelled and not spec.unlabelled:
@@ -125,17 +168,17 @@ def _sides(usable: Sequence[ManifestRow], joined: dict[str, str], spec: DatasetS
             f"{len(unlabelled)} of {len(usable)} images in {spec.root} have no label (first: {unlabelled[0].path})",
             "Put each into a folder named after its class, fill the label column of manifest.csv, or register with --unlabelled",
         )
-    sides = {row.path: "unlabelled" for row in unlabelled}
+    sides = {row.key: "unlabelled" for row in unlabelled}
     if not labelled:
         return sides
-    if len({row.label for row in labelled}) == 1:
+    if len({name for row in labelled for name in labels_of(row.label, spec.task)}) == 1:
         raise InputError(
             f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}",
             "Add images of a second class in a folder (or with a label in manifest.csv) of their own",
         )
     n_given = sum(row.split is not None for row in labelled)
     if spec.split == "stratified" or (spec.split == "auto" and n_given == 0):
-        return sides | _drawn(labelled, joined, spec)
+        return sides | _drawn(labelled, together, spec)
     if n_given < len(labelled):
         first = next(row.path for row in labelled if row.split is None)
         raise InputError(
@@ -145,10 +188,36 @@ def _sides(usable: Sequence[ManifestRow], joined: dict[str, str], spec: DatasetS
     return sides | _given(labelled, spec)
 
 
-def _drawn(labelled: Sequence[ManifestRow], joined: dict[str, str], spec: DatasetSpec) -> dict[str, str]:
+def _sides_of_drops(
+    usable: Sequence[ManifestRow], first_load: dict[Key, str], together: dict[str, str], spec: DatasetSpec
+) -> dict[Key, str]:
+    """The side of each usable row that came in a drop."""
+    known: set[str] = set()
+    taken: dict[str, set[str]] = defaultdict(set)
+    wanted: dict[Key, str] = {}
+    for row in usable:
+        if row.drop is None:
+            known.update(labels_of(row.label, spec.task))
+            side = first_load[row.key]
+        elif row.label is None:
+            side = wanted[row.key] = "unlabelled"
+        else:
+            side = wanted[row.key] = {"hold": "held", "train": "train", "given": row.split or "held"}[spec.new_labels]
+        if side in ("train", "test"):
+            taken[together[str(row.image_id)]].add(side)
+    for row in usable:
+        if wanted.get(row.key) in ("train", "test"):
+            parted = len(taken[together[str(row.image_id)]]) > 1
+            if parted or (known and not known.issuperset(labels_of(row.label, spec.task))):
+                wanted[row.key] = "held"
+    return wanted
+
+
+def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
     rows = sorted(labelled, key=lambda row: str(row.image_id))
-    labels = [str(row.label) for row in rows]
-    groups = [str(row.image_id) if row.group_id is None else joined[row.group_id] for row in rows]
+    # Combinations of labels are too rare to stratify by.
+    labels = [str(row.label) if spec.task == "single-label" else "any" for row in rows]
+    groups = [together[str(row.image_id)] for row in rows]
     try:
         in_test = stratified_group_split(labels, groups, spec.test_fraction, spec.split_seed)
     except ValueError as error:
@@ -156,30 +225,21 @@ def _drawn(labelled: Sequence[ManifestRow], joined: dict[str, str], spec: Datase
             f"no test split can be drawn in {spec.root}: {error}",
             "Add images (of other patients) to the class, leave it out, raise test_fraction, or give train/ and test/ yourself",
         ) from error
-    return {row.path: "test" if test else "train" for row, test in zip(rows, in_test, strict=True)}
+    return {row.key: "test" if test else "train" for row, test in zip(rows, in_test, strict=True)}
 
 
-def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[str, str]:
+def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[Key, str]:
     """The given sides. A class that is in train alone is allowed: it can be learned, though never tested."""
-    sides = {row.path: str(row.split) for row in labelled}
+    sides = {row.key: str(row.split) for row in labelled}
     for side in ("train", "test"):
         if side not in sides.values():
             raise InputError(f"the split given in {spec.root} has no {side} images", f"Add a {side}/ folder, or {REDRAW}")
-    learned = {row.label for row in labelled if row.split == "train"}
+    learned = {name for row in labelled if row.split == "train" for name in labels_of(row.label, spec.task)}
     for row in labelled:
-        if row.label not in learned:
-            raise InputError(
-                f"class {row.label!r} in {spec.root} is only in the test split (first: {row.path})",
-                f"Move some of its images to train, leave it out, or {REDRAW}",
-            )
-    first_of_group: dict[str, ManifestRow] = {}
-    for row in labelled:
-        if row.group_id is not None:
-            first = first_of_group.setdefault(row.group_id, row)
-            if first.split != row.split:
+        for name in labels_of(row.label, spec.task):
+            if name not in learned:
                 raise InputError(
-                    f"group {row.group_id!r} in {spec.root} is on both sides of the split: "
-                    f"{first.path} is {first.split}, {row.path} is {row.split}",
-                    f"Put all images of a group on one side, or {REDRAW}",
+                    f"class {name!r} in {spec.root} is only in the test split (first: {row.path})",
+                    f"Move some of its images to train, leave it out, or {REDRAW}",
                 )
     return sides

@@ -16,7 +16,14 @@ from PIL import Image
 from methods.cae import EpochRecord, FilterStatistics
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: told apart by the colour-blind
-SPLIT_COLOURS = {"train": "#0072B2", "test": "#E69F00", "unlabelled": "#999999", "duplicate": "#CC79A7", "rejected": "#D55E00"}
+SPLIT_COLOURS = {
+    "train": "#0072B2",
+    "test": "#E69F00",
+    "unlabelled": "#999999",
+    "held": "#56B4E9",
+    "duplicate": "#CC79A7",
+    "rejected": "#D55E00",
+}
 MAX_BYTES = 50_000
 INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
@@ -245,4 +252,24 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
     axis.set_ylim(len(rows) - 0.4, -0.7)
     axis.set(xlabel="accuracy on the test split, % (line: 95 % interval)")
     axis.grid(axis="x", alpha=0.3)
+    return _png(figure)
+
+
+def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10) -> bytes:
+    """Accuracy against stated probability in equal-width bins, and how many images each bin has.
+
+    Args:
+        confidence: (n,) probability of the predicted class.
+        correct: (n,) whether the prediction was right.
+        bins: how many.
+    """
+    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    there = np.unique(which)
+    figure, axes = _canvas(3.2, 1, 2)
+    left, right = axes[0]
+    left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    left.plot([confidence[which == b].mean() for b in there], [correct[which == b].mean() for b in there], "o-", color=COLOURS[0])
+    left.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    right.bar((there + 0.5) / bins, [(which == b).sum() for b in there], width=0.9 / bins, color=COLOURS[1])
+    right.set(xlabel="stated probability", ylabel="images", xlim=(0, 1))
     return _png(figure)

@@ -1,7 +1,7 @@
 """From the bytes of an image file to the pixels that a backbone takes.
 
-Every file is decoded by one function, :func:`_decode`: what :func:`inspect_image` accepts, :func:`prepare_image` can prepare.
-Colour profiles and gamma tags are ignored, as the networks were trained that way.
+Every file is decoded by one function, :func:`decode_image`, whole: JPEG's draft mode, for one, takes other code paths and could
+accept what a full decode then refuses. Colour profiles and gamma tags are ignored, as the networks were trained that way.
 """
 
 from __future__ import annotations
@@ -50,10 +50,12 @@ class PreprocessingSettings:
     Attributes:
         resize: "direct" ignores the aspect ratio; "pad" keeps it and fills the rest with black, the image centred.
         size: pixels on a side.
+        voi: which grey values of a DICOM image are shown: "file" (its own window) or "full" (all of its range).
     """
 
     resize: Literal["direct", "pad"] = "direct"
     size: int = 227
+    voi: Literal["file", "full"] = "file"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,8 @@ class ImageFacts:
     Attributes:
         width: pixels, as stored (before the EXIF orientation).
         height: pixels, as stored.
-        mode: Pillow's pixel mode.
-        format: one of ACCEPTED_FORMATS.
+        mode: Pillow's pixel mode, or DICOM's photometric interpretation.
+        format: one of ACCEPTED_FORMATS, or DICOM.
     """
 
     width: int
@@ -124,8 +126,7 @@ def _reason(error: Exception) -> str:
         return f"larger than {MAX_PIXELS // 1_000_000} megapixels"
     if "truncated" in str(error).lower():
         return "the file is truncated"
-    words = "".join(c for c in " ".join(str(error).split()) if c.isprintable())[:80]
-    return f"broken image data ({words or type(error).__name__})"
+    return f"broken image data ({type(error).__name__})"  # a decoder's words can quote the file, and with it a patient's name
 
 
 @contextmanager
@@ -207,15 +208,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _decode(data: bytes) -> tuple[Image.Image, ImageFacts]:
-    """First page or frame, upright, 8-bit RGB, and the facts of the file."""
-    image, facts = _open(data)
-    image.load()
-    orientation = _orientation(image)
-    rgb = _to_rgb(image)
-    return (rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb), facts
-
-
 def read_header(data: bytes) -> ImageFacts:
     """Facts from the header alone: cheap, and no proof that the pixels can be read.
 
@@ -226,11 +218,11 @@ def read_header(data: bytes) -> ImageFacts:
         return _open(data)[1]
 
 
-def inspect_image(data: bytes) -> ImageFacts:
-    """Facts of a file that decodes as a whole.
+def decode_image(data: bytes) -> tuple[Image.Image, ImageFacts]:
+    """First page or frame, upright, 8-bit RGB, and the facts of the file.
 
-    Nothing is skipped for speed: JPEG's draft mode takes other code paths in the decoder and could accept what
-    :func:`prepare_image` then refuses.
+    1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than 8 bits (16-bit, 32-bit,
+    float) is scaled from its own minimum..maximum; the EXIF orientation is applied.
 
     Args:
         data: bytes of the file; its content decides the format.
@@ -239,35 +231,29 @@ def inspect_image(data: bytes) -> ImageFacts:
         UndecodableImageError: not an accepted format, truncated or broken, more than MAX_PIXELS pixels, or infinite values.
     """
     with _refusing_hostile_bytes():
-        return _decode(data)[1]
+        image, facts = _open(data)
+        image.load()
+        orientation = _orientation(image)
+        rgb = _to_rgb(image)
+        return (rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb), facts
 
 
-def prepare_image(data: bytes, settings: PreprocessingSettings) -> NDArray[np.uint8]:
-    """Pixels for a backbone.
-
-    1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than 8 bits (16-bit, 32-bit,
-    float) is scaled from its own minimum..maximum; the EXIF orientation is applied; of several pages the first is taken. The
-    resize is bilinear and antialiased: Pillow widens the filter when it shrinks an image.
+def to_square(image: Image.Image, settings: PreprocessingSettings) -> NDArray[np.uint8]:
+    """Pixels for a backbone. The resize is bilinear and antialiased: Pillow widens the filter when it shrinks an image.
 
     Args:
-        data: bytes of the file, as :func:`inspect_image` accepted them.
+        image: RGB.
         settings: side and aspect ratio.
 
     Returns:
         (size, size, 3) uint8 RGB.
-
-    Raises:
-        UndecodableImageError: as :func:`inspect_image`.
     """
     size = settings.size
-    with _refusing_hostile_bytes():
-        image, _ = _decode(data)
-        if settings.resize == "pad":
-            scale = size / max(image.size)
-            width, height = (max(1, round(side * scale)) for side in image.size)
-            inner = image.resize((width, height), Image.Resampling.BILINEAR)
-            square = Image.new("RGB", (size, size))
-            square.paste(inner, ((size - width) // 2, (size - height) // 2))
-        else:
-            square = image.resize((size, size), Image.Resampling.BILINEAR)
-        return np.array(square)
+    if settings.resize == "direct":
+        return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
+    scale = size / max(image.size)
+    width, height = (max(1, round(side * scale)) for side in image.size)
+    inner = image.resize((width, height), Image.Resampling.BILINEAR)
+    square = Image.new("RGB", (size, size))
+    square.paste(inner, ((size - width) // 2, (size - height) // 2))
+    return np.array(square)

@@ -299,8 +299,26 @@ def rejected_table(rejected: Sequence[Row]) -> Table:
     return _table(
         "Files left out",
         {"File": "text", "Status": "text", "Reason": "text"},
-        [(row["path"], row["status"], row["reason"]) for row in rejected],
+        [
+            (row["path"] if row["frame"] is None else f"{row['path']}, frame {row['frame']}", row["status"], row["reason"])
+            for row in rejected
+        ],
         "A duplicate has the same bytes as a file that is used.",
+        (),
+        REJECTED_SHOWN,
+    )
+
+
+def near_duplicates_table(pairs: Sequence[Row]) -> Table:
+    """Pairs across the split, from rows of NEAR_DUPLICATES, the most similar first; a CSV file has all."""
+    return _table(
+        "Near-duplicates across the split",
+        {"Training image": "text", "Test image": "text", "Cosine": "text", "Hash bits": "count", "Mirrored": "text"},
+        [
+            (row["train_path"], row["test_path"], f"{row['similarity']:.3f}", row["distance"], "yes" if row["mirrored"] else "no")
+            for row in pairs
+        ],
+        "Alike in a perceptual hash and in conv5. Where there are many, draw a split by patient.",
         (),
         REJECTED_SHOWN,
     )

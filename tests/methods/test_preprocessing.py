@@ -21,13 +21,21 @@ from methods.preprocessing import (
     ImageFacts,
     PreprocessingSettings,
     UndecodableImageError,
-    inspect_image,
-    prepare_image,
+    decode_image,
     read_header,
+    to_square,
 )
 
 TWO = PreprocessingSettings(size=2)
 ORIENTATION = 0x0112
+
+
+def inspect_image(data: bytes) -> ImageFacts:
+    return decode_image(data)[1]
+
+
+def prepare_image(data: bytes, settings: PreprocessingSettings) -> np.ndarray:
+    return to_square(decode_image(data)[0], settings)
 
 
 def encoded(image: Image.Image, format_: str = "PNG", **options) -> bytes:
