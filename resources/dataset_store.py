@@ -141,6 +141,24 @@ class DatasetStore(dg.ConfigurableResource[None]):
             )
         return record
 
+    def upstream(self, dataset: str, asset: str) -> dict[str, OutputRecord]:
+        """Records of ``asset`` and of everything it was made from, by asset, furthest upstream first.
+
+        Raises:
+            InputError: one of them has not been materialised.
+        """
+        found: dict[str, OutputRecord] = {}
+
+        def visit(name: str) -> None:
+            if name not in found:
+                record = self.need_record(dataset, name)
+                for source in sorted(record.inputs):
+                    visit(source)
+                found[name] = record
+
+        visit(asset)
+        return found
+
     def recorded(self, dataset: str, asset: str, fingerprint: str) -> OutputRecord | None:
         """The record made earlier from the same inputs and settings, its files verified; None where there is none."""
         path = self.folder(dataset, asset) / f"{fingerprint}.json"

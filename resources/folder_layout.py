@@ -1,4 +1,7 @@
-"""What the user says about each file of a dataset: in a ``manifest.csv``, or by the folders it lies in."""
+"""What the user says about each file of a dataset: in a ``manifest.csv`` or ``manifest.parquet``, or by the folders it lies in.
+
+Messages name files and lines, never what stands in a cell or what a folder is called: either can be a patient's name.
+"""
 
 import csv
 import io
@@ -7,9 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
 from data_contracts.errors import InputError
 
-MANIFEST_CSV = "manifest.csv"
+MANIFEST_CSV, MANIFEST_PARQUET = LISTINGS = ("manifest.csv", "manifest.parquet")
 
 SPLIT_WORDS = {
     "train": "train",
@@ -44,18 +50,20 @@ class Claim:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a ``manifest.csv`` says.
+    """What a manifest of the user's says.
 
     Attributes:
+        name: of the file.
         claims: by path relative to the root, with /.
         leaving: listed paths that are absolute or contain "..".
     """
 
+    name: str
     claims: dict[str, Claim]
     leaving: list[str]
 
 
-def claims_by_folders(paths: Iterable[str], root: Path) -> dict[str, Claim]:
+def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
     """Claims from ``<split>/<class>/...`` where every top folder is a split word, else from ``<class>/...``.
 
     The class is the first folder, deeper ones are free. A file directly in the root, or directly in a split folder, has no
@@ -63,7 +71,7 @@ def claims_by_folders(paths: Iterable[str], root: Path) -> dict[str, Claim]:
 
     Args:
         paths: of the candidate images, relative to the root, with /.
-        root: for the message.
+        where: the folder, for the message.
 
     Raises:
         InputError: train and test folders lie beside others, so that they could be classes as well.
@@ -75,7 +83,7 @@ def claims_by_folders(paths: Iterable[str], root: Path) -> dict[str, Claim]:
     named = sorted(words - _NOT_A_LAYOUT_ALONE)
     if others and {SPLIT_WORDS[word] for word in named} == {"train", "test"}:
         raise InputError(
-            f"{root} has split folders ({', '.join(named)}) beside other folders ({', '.join(others[:3])})",
+            f"{where} has split folders ({', '.join(named)}) beside {len(others)} other folder{'s' if len(others) > 1 else ''}",
             f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {','.join(_COLUMNS)}",
         )
     by_split = bool(named) and not others
@@ -88,72 +96,92 @@ def claims_by_folders(paths: Iterable[str], root: Path) -> dict[str, Claim]:
     return claims
 
 
-def read_listing(root: Path) -> Listing | None:
-    """What ``manifest.csv`` in the root says, or None where there is none.
+def read_listing(root: Path, where: str) -> Listing | None:
+    """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is neither.
 
     Columns path, label, split, group_id in any order (path is required, others are ignored). An empty cell says nothing; blank
     lines and a byte order mark are allowed; a backslash in a path counts as /.
 
+    Args:
+        root: folder to look in.
+        where: how messages call it.
+
     Raises:
-        InputError: naming the file and the line: not readable UTF-8 CSV, no path column, an unknown split word, a row with more
-            cells than columns, or a path listed twice with different values.
+        InputError: naming the file and the line: not readable, no path column, an unknown split word, a row with more cells
+            than columns, a path listed twice with different values, or both files there.
     """
-    file = root / MANIFEST_CSV
-    if not file.is_file():
+    files = [name for name in LISTINGS if (root / name).is_file()]
+    if not files:
         return None
-    if not Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root)):
-        raise InputError(f"{file} is a link that leaves the dataset's folder", "Put the file itself there")
-    lines = _csv_lines(file)
-    header = [name.strip().lower() for name in lines[0][1]] if lines else []
+    if len(files) > 1:
+        raise InputError(f"{where} has both {MANIFEST_CSV} and {MANIFEST_PARQUET}", "Keep one of the two")
+    name = files[0]
+    shown = f"{where}/{name}"
+    if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
+        raise InputError(f"{shown} is a link that leaves the dataset's folder", "Put the file itself there")
+    lines = (_csv_lines if name == MANIFEST_CSV else _parquet_lines)(root / name, shown)
+    header = [title.strip().lower() for title in lines[0][1]] if lines else []
     if "path" not in header:
         raise InputError(
-            f"{file} has no column 'path' (found: {', '.join(header) or 'nothing'})",
-            f"Begin it with the line {','.join(_COLUMNS)}, separated by commas",
+            f"{shown} has no column 'path' ({len(header)} columns found)",
+            f"Begin it with the columns {','.join(_COLUMNS)}, separated by commas in a CSV file",
         )
     claims: dict[str, Claim] = {}
     leaving = []
     for number, cells in lines[1:]:
         if len(cells) > len(header):
             raise InputError(
-                f"{file} line {number} has {len(cells)} cells, the header {len(header)}",
+                f"{shown} line {number} has {len(cells)} cells, the header {len(header)}",
                 'Put a path with a comma between "quotes"',
             )
-        values = {name: _text(cell) for name, cell in zip(header, cells, strict=False)}
+        values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
         listed = values["path"]
         if listed is None:
-            raise InputError(f"{file} line {number} has no path", "Fill the cell, or delete the line")
+            raise InputError(f"{shown} line {number} has no path", "Fill the cell, or delete the line")
         path = PurePosixPath(listed.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             leaving.append(listed)
             continue
-        claim = Claim(values.get("label"), _split(values.get("split"), file, number), values.get("group_id"))
+        claim = Claim(values.get("label"), _split(values.get("split"), shown, number), values.get("group_id"))
         if claims.setdefault(str(path), claim) != claim:
-            raise InputError(f"{file} line {number} lists {path} again with other values", "Delete one of the two lines")
-    return Listing(claims, leaving)
+            raise InputError(f"{shown} line {number} lists a path again with other values", "Delete one of the two lines")
+    return Listing(name, claims, leaving)
 
 
 def _text(cell: str) -> str | None:
     return cell.strip() or None
 
 
-def _split(word: str | None, file: Path, number: int) -> str | None:
+def _split(word: str | None, shown: str, number: int) -> str | None:
     if word is None:
         return None
     if word.casefold() not in SPLIT_WORDS:
-        raise InputError(
-            f"{file} line {number} has the unknown split {word!r}", "Write train, test or val, or leave the cell empty"
-        )
+        raise InputError(f"{shown} line {number} has an unknown split", "Write train, test or val, or leave the cell empty")
     return SPLIT_WORDS[word.casefold()]
 
 
-def _csv_lines(file: Path) -> list[tuple[int, list[str]]]:
+def _csv_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     try:
         reader = csv.reader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except OSError as error:
-        raise InputError(f"{file} cannot be read ({error.strerror})", "Give this user permission to read it") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text", "Save it again as CSV UTF-8") from error
+        raise InputError(f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{shown} is not UTF-8 text", "Save it again as CSV UTF-8") from None
     except csv.Error as error:
-        raise InputError(f"{file} is not CSV ({error})", "Save it again as comma-separated values, UTF-8") from error
+        raise InputError(f"{shown} is not CSV ({error})", "Save it again as comma-separated values, UTF-8") from None
+
+
+def _parquet_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:
+    """Row number (the header is 1) and cells as text, the column names first."""
+    try:
+        table = pq.read_table(file, partitioning=None, memory_map=False)
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read ({error.strerror or 'not Parquet'})", "Save it again as Parquet") from None
+    except pa.ArrowException:
+        raise InputError(f"{shown} is not Parquet", "Save it again as Parquet") from None
+    wanted = [i for i, title in enumerate(table.column_names) if title.strip().lower() in _COLUMNS]
+    columns = [["" if cell is None else str(cell) for cell in table.column(i).to_pylist()] for i in wanted]
+    header = [table.column_names[i] for i in wanted]
+    return [(1, header), *((number, list(cells)) for number, cells in enumerate(zip(*columns, strict=True), 2))]
