@@ -1,18 +1,25 @@
-"""Every contract as a blocking asset check: what is stored is read back and checked once more, from the bytes."""
+"""Blocking asset checks: every contract, read back from the bytes; and that no image and no group is on both sides of a split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import dagster as dg
 import numpy as np
 
 from assets.features import READ_ROWS, open_features
+from assets.images import image_manifest, manifest_of
+from assets.integrity import near_duplicates
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import check_rows
 from data_contracts.manifest import MANIFEST
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.near_duplicates import NEAR_DUPLICATES
+from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
+from methods.leakage import find_leaks, leak_error
 from resources.dataset_store import DatasetStore
 from resources.model_store import load_model
+
+SHOWN_LEAKS = 20
 
 Reading = Callable[[DatasetStore, str, str], dict[str, int]]
 """Reads and checks what (store, dataset, asset) names; gives counts of what was checked."""
@@ -59,9 +66,18 @@ def _report(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     return {name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows for name, contract in contracts.items()}
 
 
+def _near_duplicates(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {"pairs": store.main_table(dataset, asset, ".near_duplicates.parquet", NEAR_DUPLICATES).num_rows}
+
+
+def _predictions(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {"images": store.main_table(dataset, asset, ".predictions.parquet", IMAGE_PREDICTIONS).num_rows}
+
+
 def _reading_of(asset: str, kinds: set[str]) -> Reading:
-    if asset == "image_manifest":
-        return _manifest
+    by_name = {"image_manifest": _manifest, "near_duplicates": _near_duplicates, "predictions": _predictions}
+    if asset in by_name:
+        return by_name[asset]
     if asset.startswith("svm_evaluation_"):
         return _evaluation
     if asset.startswith("method_comparison_"):
@@ -88,6 +104,48 @@ def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         return dg.AssetCheckResult(passed=True, metadata={"dataset": dataset, **counts})
 
     return check
+
+
+def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.AssetChecksDefinition:
+    """A blocking check that the manifest's split has no leak of some kinds."""
+
+    @dg.asset_check(asset=image_manifest, name=name, blocking=True, description=description)
+    def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
+        dataset = context.partition_key
+        leaks = find_leaks(manifest_of(store, dataset).to_pylist(), kinds)
+        metadata = {"dataset": dataset, "leaks": len(leaks)}
+        if not leaks:
+            return dg.AssetCheckResult(passed=True, metadata=metadata)
+        error = leak_error(dataset, leaks)
+        listed = "\n".join(f"- {leak}" for leak in leaks[:SHOWN_LEAKS])
+        return dg.AssetCheckResult(
+            passed=False, description=str(error), metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)}
+        )
+
+    return check
+
+
+leakage_checks = [
+    leakage_check("no_image_in_two_splits", ("bytes", "pixels"), "No image, by its bytes or its pixels, both trains and tests."),
+    leakage_check("no_group_in_two_splits", ("group",), "No group (patient, lesion) both trains and tests."),
+]
+
+
+@dg.asset_check(
+    asset=near_duplicates,
+    name="no_near_duplicates_in_two_splits",
+    description="No test image shows nearly the same picture as a training image. A warning: the figures may be optimistic.",
+)
+def near_duplicates_check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
+    """Warns of near-duplicates; the report lists them."""
+    record = store.need_record(context.partition_key, "near_duplicates")
+    concerned = record.summary["test images concerned"]
+    return dg.AssetCheckResult(
+        passed=concerned == 0,
+        severity=dg.AssetCheckSeverity.WARN,
+        description="; ".join(record.notices) or None,
+        metadata={"dataset": context.partition_key, "pairs": record.summary["pairs"], "test images concerned": concerned},
+    )
 
 
 def contract_checks(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetChecksDefinition]:

@@ -14,10 +14,10 @@ from assets.images import image_manifest, manifest_of
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
-from data_contracts.manifest import ok_rows
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.output_record import content_hash
 from data_contracts.study import AHN2019, Method, Study
+from methods.leakage import find_leaks, leak_error
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
 
@@ -44,27 +44,55 @@ class SvmConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class _Rows:
-    """Labelled images in the order of their ids, with what an evaluation needs of each."""
+class LabelledRows:
+    """Labelled images in the order of their ids.
+
+    Attributes:
+        ids: image ids, sorted.
+        labels: (n,) class of each.
+        train: positions of the training images.
+        test: positions of the test images.
+        groups: of each image the smallest id in its group; its own where it has none.
+        has_groups: whether any group was given.
+    """
 
     ids: list[str]
     labels: np.ndarray
-    train: np.ndarray  # positions
+    train: np.ndarray
     test: np.ndarray
-    groups: list[str] | None  # of the test images
+    groups: list[str]
+    has_groups: bool
 
 
-def _labelled(store: DatasetStore, dataset: str) -> _Rows:
-    rows = [row for row in ok_rows(manifest_of(store, dataset)).to_pylist() if row["label"] is not None]
+def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
+    """The labelled images that train or test.
+
+    Raises:
+        InputError: the task is not the study's, or an image or a group is on both sides of the split.
+    """
+    if store.spec(dataset).task == "multi-label":
+        raise InputError(
+            f"{dataset} has several labels an image, and {study.name} wants one",
+            "Run a study for several labels, or register it anew",
+        )
+    manifest = manifest_of(store, dataset).to_pylist()
+    leaks = find_leaks(manifest)
+    if leaks:
+        raise leak_error(dataset, leaks)
+    rows = [row for row in manifest if row["status"] == "ok" and row["split"] in ("train", "test")]
+    rows.sort(key=lambda row: row["image_id"])
+    smallest: dict[str, str] = {}  # a name of each group that does not depend on the site's key
+    for row in rows:
+        if row["group_id"]:
+            smallest.setdefault(row["group_id"], row["image_id"])
     split = np.array([row["split"] for row in rows])
-    test = np.flatnonzero(split == "test")
-    groups = [rows[i]["group_id"] or rows[i]["image_id"] for i in test]
-    return _Rows(
+    return LabelledRows(
         ids=[row["image_id"] for row in rows],
         labels=np.array([row["label"] for row in rows], dtype=np.str_),
         train=np.flatnonzero(split == "train"),
-        test=test,
-        groups=groups if any(rows[i]["group_id"] for i in test) else None,
+        test=np.flatnonzero(split == "test"),
+        groups=[smallest[row["group_id"]] if row["group_id"] else row["image_id"] for row in rows],
+        has_groups=bool(smallest),
     )
 
 
@@ -92,7 +120,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         with plain_failures():
             if config.c <= 0 or config.tolerance <= 0:
                 raise InputError(f"c is {config.c} and tolerance {config.tolerance}", "Set both above 0")
-            rows = _labelled(store, dataset)
+            rows = labelled_rows(store, dataset, study)
             if not len(rows.test) or len(set(rows.labels[rows.train])) < 2:
                 raise InputError(
                     f"{dataset} has {len(rows.train)} labelled training images of {len(set(rows.labels[rows.train]))} classes "
@@ -123,7 +151,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     return evaluation
 
 
-def _fit_and_score(config: SvmConfig, rows: _Rows, reader: FeatureReader) -> tuple[Any, np.ndarray, Any]:
+def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader) -> tuple[Any, np.ndarray, Any]:
     """The fit on all training rows, its (n_test, K) scores, and the Gram matrix (None above its limit)."""
     from methods import linear_svm as svm
 
@@ -144,7 +172,7 @@ def _fit_and_score(config: SvmConfig, rows: _Rows, reader: FeatureReader) -> tup
     return fit, np.concatenate(scores), None
 
 
-def _few_labels(config: SvmConfig, rows: _Rows, gram: np.ndarray) -> dict[int, list[float]]:
+def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:
     """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw."""
     from methods import linear_svm as svm
     from methods.classification_metrics import label_budget_draw
@@ -164,7 +192,7 @@ def _few_labels(config: SvmConfig, rows: _Rows, gram: np.ndarray) -> dict[int, l
 
 
 def _evaluate(
-    store: DatasetStore, work: Work, config: SvmConfig, study: Study, method: Method, rows: _Rows, reader: FeatureReader
+    store: DatasetStore, work: Work, config: SvmConfig, study: Study, method: Method, rows: LabelledRows, reader: FeatureReader
 ) -> Output:
     from methods import figures
     from methods.classification_metrics import classification_report
@@ -175,7 +203,8 @@ def _evaluate(
     predicted = fit.classes[np.argmax(scores, axis=1)]
     ordered = np.sort(scores, axis=1)
     correct = predicted == truth
-    interval = accuracy_interval(correct, rows.groups, config.bootstrap_resamples, config.seed)
+    groups = [rows.groups[i] for i in rows.test] if rows.has_groups else None
+    interval = accuracy_interval(correct, groups, config.bootstrap_resamples, config.seed)
     report = classification_report(truth, predicted, sorted(set(rows.labels)))
     few = _few_labels(config, rows, gram) if gram is not None else {}
 
@@ -222,7 +251,7 @@ def _evaluate(
             "predicted": predicted.tolist(),
             "correct": correct.tolist(),
             "margin": (ordered[:, -1] - ordered[:, -2]).tolist(),
-            "group_id": rows.groups if rows.groups is not None else [None] * n_test,
+            "group_id": groups if groups is not None else [None] * n_test,
         },
         schema=PREDICTIONS.schema,
     )

@@ -1,9 +1,10 @@
 """Stages on images: the manifest of a dataset's folder, and the prepared 227 x 227 pictures."""
 
+import logging
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 import numpy as np
@@ -13,16 +14,21 @@ from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
-from data_contracts.manifest import MANIFEST, ok_rows
+from data_contracts.manifest import MANIFEST, frame_id, ok_rows
 from data_contracts.output_record import content_hash
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
-from resources.image_folder import read_image, scan
+from resources.image_folder import locate, read_image, scan
+from resources.intake import look_at
 from resources.progress import progress
+
+log = logging.getLogger("medfeat.images")
 
 GROUP = "images"
 SAMPLE = 24
-PREPARED_CODE_VERSION = "1"
+PREPARED_CODE_VERSION = "2"
+ARRIVAL = "arrival"
+"""Entry of the manifest's summary: signature of what had arrived when it was made."""
 
 
 class ManifestConfig(StageConfig):
@@ -34,6 +40,8 @@ class PreparedImagesConfig(StageConfig):
 
     resize: Literal["direct", "pad"] = "direct"
     """"direct" stretches to the square (the paper); "pad" keeps the aspect ratio on black."""
+    voi: Literal["file", "full"] = "file"
+    """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
 
 
 def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
@@ -51,11 +59,11 @@ def usable_ids(store: DatasetStore, dataset: str) -> list[str]:
     partitions_def=DATASETS,
     group_name=GROUP,
     kinds={"parquet"},
-    code_version="1",
+    code_version="2",
     tags={"stage": "1"},
 )
 def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Every file under the dataset's folder: SHA-256, label, split, group, size, mode, and whether it can be used.
+    """Every file of the dataset and its drops: SHA-256, label, split, group, size, mode, and whether it can be used.
 
     Files that cannot be used are listed with the reason. Known bytes are hashed again but not decoded again.
     """
@@ -67,7 +75,10 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
 
         earlier = store.record(work.dataset, work.asset)
         known = manifest_of(store, work.dataset) if earlier and not config.force else None
-        table = scan(spec, known, progress=lambda items: progress(items, "reading files"))
+        arrival = look_at(store, spec)
+        if arrival.waiting:
+            log.info("%d drops of %s have not settled yet and count in a later run", arrival.waiting, work.dataset)
+        table = scan(arrival.intake, known, progress=lambda items: progress(items, "reading files"))
         rows = table.to_pylist()
         version = content_hash(rows)
         counts: dict[str, Counter[str]] = {}
@@ -75,15 +86,20 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
             where = row["split"] if row["status"] == "ok" else row["status"]
             counts.setdefault(row["label"] or "(no label)", Counter())[where] += 1
         status = Counter(row["status"] for row in rows)
-        splits = Counter(row["split"] for row in rows if row["status"] == "ok")
+        usable = [row for row in rows if row["status"] == "ok"]
+        splits = Counter(row["split"] for row in usable)
         notices = []
         if spec.synthetic:
             notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
-        if not any(row["group_id"] for row in rows if row["status"] == "ok"):
+        if not any(row["group_id"] for row in usable):
             notices.append("IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic")
         if status["rejected"] or status["duplicate"]:
             notices.append(
                 f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"
+            )
+        if splits["held"]:
+            notices.append(
+                f"IMAGES HELD: {splits['held']} labelled images of drops neither train nor test (new_labels={spec.new_labels})"
             )
         return Output(
             content=rows,
@@ -94,9 +110,14 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
                 "training images": splits["train"],
                 "test images": splits["test"],
                 "unlabelled images": splits["unlabelled"],
+                "held images": splits["held"],
+                "images from drops": sum(row["drop"] is not None for row in usable),
+                "drops": len(arrival.intake.drops),
+                "drops not settled": arrival.waiting,
                 "classes": len({row["label"] for row in rows if row["status"] == "ok" and row["label"]}),
                 "duplicates": status["duplicate"],
                 "rejected files": status["rejected"],
+                ARRIVAL: arrival.signature,
             },
             notices=notices,
             rows=len(rows),
@@ -115,13 +136,14 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
 )
 def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore) -> dg.MaterializeResult:
     """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019, section 2.4)."""
-    from methods.preprocessing import PreprocessingSettings, UndecodableImageError, prepare_image
+    from methods.image_file import prepare_frames
+    from methods.preprocessing import PreprocessingSettings, UndecodableImageError
 
     dataset = context.partition_key
-    settings = PreprocessingSettings(resize=config.resize)
+    settings = PreprocessingSettings(resize=config.resize, voi=config.voi)
     with plain_failures():
         spec, images = store.spec(dataset), ok_rows(manifest_of(store, dataset)).to_pylist()
-    path_of = {row["image_id"]: row["path"] for row in images}
+    row_of = {row["image_id"]: row for row in images}
     shards = FeatureStore(
         store,
         dataset,
@@ -134,22 +156,35 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         ),
     )
 
-    def prepare(image_id: str) -> np.ndarray:
-        try:
-            return prepare_image(read_image(spec.root, path_of[image_id], image_id), settings)
-        except UndecodableImageError as error:
-            raise InputError(
-                f"{path_of[image_id]} can no longer be decoded ({error})", "Materialise image_manifest again"
-            ) from error
-
     def compute(work: Work) -> Output:
         from methods import figures
 
-        ids = sorted(path_of)
+        ids = sorted(row_of)
+        found = (
+            locate(look_at(store, spec).intake, (row["path"] for row in images)) if shards.missing(ids) or config.force else {}
+        )
+
+        def prepare(path: str, image_ids: list[str]) -> list[tuple[str, np.ndarray]]:
+            """Some frames of one file, which is read once."""
+            if path not in found:
+                raise InputError(f"{path} of {dataset} is not there any more", "Put it back, or materialise image_manifest again")
+            frames = [row_of[image_id]["frame"] or 0 for image_id in image_ids]
+            try:
+                data = read_image(found[path], path, lambda digest: _is_of(digest, row_of[image_ids[0]]))
+                return list(zip(image_ids, prepare_frames(data, frames, settings), strict=True))
+            except UndecodableImageError as error:
+                raise InputError(f"{path} can no longer be decoded ({error})", "Materialise image_manifest again") from None
+
         with ThreadPoolExecutor(os.cpu_count()) as pool:
 
             def produce(batch: list[str]) -> np.ndarray:
-                return np.stack(list(progress(pool.map(prepare, batch), "preparing images", len(batch))))
+                files: dict[str, list[str]] = {}
+                for image_id in batch:
+                    files.setdefault(row_of[image_id]["path"], []).append(image_id)
+                prepared: dict[str, np.ndarray] = {}
+                for frames in progress(pool.map(prepare, files, files.values()), "preparing images", len(files)):
+                    prepared.update(frames)
+                return np.stack([prepared[image_id] for image_id in batch])
 
             computed = shards.fill(ids, produce, {}, force=config.force)
         reader = shards.reader(ids)
@@ -171,6 +206,11 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         config,
         compute,
         inputs=("image_manifest",),
-        known_by={"images": sorted(path_of)},
-        still_whole=lambda: not shards.missing(sorted(path_of)),
+        known_by={"images": sorted(row_of)},
+        still_whole=lambda: not shards.missing(sorted(row_of)),
     )
+
+
+def _is_of(digest: str, row: dict[str, Any]) -> bool:
+    """Whether a file of this SHA-256 is the one that a manifest's row was made from."""
+    return bool(row["image_id"] == (digest if row["frame"] is None else frame_id(digest, row["frame"])))

@@ -9,11 +9,13 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.evaluations import evaluation_name
-from assets.images import manifest_of
+from assets.images import ARRIVAL, manifest_of
+from assets.integrity import near_duplicates
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
+from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
 from data_contracts.study import AHN2019, STUDIES, Study
@@ -24,21 +26,6 @@ GROUP = "report"
 TABLE_3_FILTERS = {"512": "512", "1024": "1024", "2048": "2048 (printed 2024)", "4096": "4096"}
 
 
-def upstream_records(store: DatasetStore, dataset: str, asset: str) -> dict[str, OutputRecord]:
-    """Records of ``asset`` and of everything it was made from, by asset, furthest upstream first."""
-    found: dict[str, OutputRecord] = {}
-
-    def visit(name: str) -> None:
-        if name not in found:
-            record = store.need_record(dataset, name)
-            for source in sorted(record.inputs):
-                visit(source)
-            found[name] = record
-
-    visit(asset)
-    return found
-
-
 def _results(
     store: DatasetStore, dataset: str, study: Study, metrics: list[dict[str, Any]], comparisons: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
@@ -46,7 +33,8 @@ def _results(
     main = study.methods[-1].name
     rows = []
     for method in study.methods:
-        chain = upstream_records(store, dataset, evaluation_name(method))
+        chain = store.upstream(dataset, evaluation_name(method))
+        chain |= {"near_duplicates": store.need_record(dataset, "near_duplicates")}
         record = chain[evaluation_name(method)]
         of_all = {row["metric"]: row for row in metrics if row["method"] == method.name and row["subject"] == "all"}
         pair = next((c for c in comparisons if {c["method_a"], c["method_b"]} == {method.name, main}), None)
@@ -116,9 +104,10 @@ def _document(
     settings = {name: record.settings for name, record in records.items() if record.settings}
     evaluations = tuple(evaluation_name(method) for method in study.methods)
     comparison = f"method_comparison_{study.name}"
-    facts = records["image_manifest"].summary
+    facts = {name: value for name, value in records["image_manifest"].summary.items() if name != ARRIVAL}
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     weights = records["alexnet_conv5"].summary
+    near = records["near_duplicates"].summary
     budget = (
         (parts.label_budget_table(metrics, titles, notices),) if any(m["metric"] == "few_label_accuracy" for m in metrics) else ()
     )
@@ -166,6 +155,16 @@ def _document(
                     records,
                     ("image_manifest", "prepared_images", "alexnet_conv5", "cae_model", "cae_features", "random_cae_model"),
                 ),
+            ),
+            Section(
+                "Integrity",
+                (
+                    "No image (by bytes or pixels) and no group is on both sides of the split: two checks block a run otherwise. "
+                    f"Near-duplicates across the split: {near['pairs']} pairs, {near['test images concerned']} test images "
+                    f"({float(near['share of the test images']):.1%}).",
+                ),
+                (parts.near_duplicates_table(tables["near_duplicates"]),),
+                _pictures(store, dataset, records, ("near_duplicates",)),
             ),
             Section("Choices the paper leaves open", (), (parts.choices_table(study.choices, settings),)),
             Section("Settings", (), (parts.settings_table(settings),)),
@@ -218,15 +217,15 @@ def study_report(study: Study) -> dg.AssetsDefinition:
         "as HTML, Markdown, CSV and LaTeX.",
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[dg.AssetKey(comparison), *(dg.AssetKey(evaluation_name(method)) for method in study.methods)],
+        deps=[near_duplicates, dg.AssetKey(comparison), *(dg.AssetKey(evaluation_name(method)) for method in study.methods)],
         kinds={"html", "markdown"},
-        code_version="1",
+        code_version="2",
         tags={"stage": "8"},
     )
     def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         def compute(work: Work) -> Output:
             dataset = work.dataset
-            records = upstream_records(store, dataset, comparison)
+            records = store.upstream(dataset, "near_duplicates") | store.upstream(dataset, comparison)
             metrics = [
                 row
                 for method in study.methods
@@ -238,7 +237,7 @@ def study_report(study: Study) -> dg.AssetsDefinition:
             results = _results(store, dataset, study, metrics, comparisons)
             ours, notes = _paper_figures(study, results, records)
             rejected = [
-                {"path": row["path"], "status": row["status"], "reason": row["reason"]}
+                {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
                 for row in manifest_of(store, dataset).to_pylist()
                 if row["status"] != "ok"
             ]
@@ -248,7 +247,9 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 "lineage": parts.lineage_rows(list(records.values())),
                 "rejected": rejected,
             }
-            document = _document(store, dataset, study, {**tables, "comparisons": comparisons, "metrics": metrics}, records)
+            similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
+            shown = {**tables, "comparisons": comparisons, "metrics": metrics, "near_duplicates": similar}
+            document = _document(store, dataset, study, shown, records)
             files = _write_document(store, dataset, work.asset, document)
             for kind, contract in (("results", RESULTS), ("paper", PAPER), ("lineage", LINEAGE), ("rejected", REJECTED)):
                 table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
@@ -271,7 +272,7 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 rows=len(results),
             )
 
-        inputs = (comparison, *(evaluation_name(method) for method in study.methods))
+        inputs = ("near_duplicates", comparison, *(evaluation_name(method) for method in study.methods))
         page = store.root / "reports" / context.partition_key / "report.html"
         return materialize(context, store, config, compute, inputs=inputs, still_whole=page.is_file)
 

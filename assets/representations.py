@@ -47,8 +47,9 @@ class CaeModelConfig(StageConfig):
     decoder_activation: Literal["relu", "linear"] = "relu"
     init_scale: Literal["least_squares", "kaiming"] = "least_squares"
     seed: int = 0
-    fit_on: Literal["train", "train+unlabelled", "all"] = "train"
-    """Which images train the auto-encoder. "all" includes test images (transductive); the report then says so."""
+    fit_on: Literal["train", "train+drops", "train+unlabelled", "all"] = "train"
+    """Which images train the auto-encoder. "train" is the training images of the first load, so that a drop trains nothing anew;
+    "train+drops" has those of drops as well. "all" includes test images (transductive); the report then says so."""
 
     def cae_settings(self) -> "CaeSettings":
         """What `methods.cae` wants.
@@ -81,8 +82,14 @@ class EncodeConfig(StageConfig):
 
 def fitting_ids(store: DatasetStore, dataset: str, fit_on: str) -> list[str]:
     """Ids of the images that an unsupervised model may see, sorted."""
-    splits = {"train": ("train",), "train+unlabelled": ("train", "unlabelled"), "all": ("train", "unlabelled", "test")}[fit_on]
-    ids = [row["image_id"] for row in ok_rows(manifest_of(store, dataset)).to_pylist() if row["split"] in splits]
+    splits = {
+        "train": ("train",),
+        "train+drops": ("train",),
+        "train+unlabelled": ("train", "unlabelled", "held"),
+        "all": ("train", "unlabelled", "held", "test"),
+    }[fit_on]
+    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
+    ids = [row["image_id"] for row in rows if row["split"] in splits and (fit_on != "train" or row["drop"] is None)]
     if len(ids) < 2:
         raise InputError(f"{dataset} has {len(ids)} images to train the auto-encoder on", "Add training images, or set fit_on")
     return ids

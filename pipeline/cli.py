@@ -55,11 +55,11 @@ def _say_where(dataset: str) -> None:
     print(f"report: {medfeat_home() / 'reports' / dataset / 'report.html'}")
 
 
-def _run(dataset: str, study: str, settings: dict[str, object], device: str, tags: dict[str, str] | None = None) -> int:
+def _run(dataset: str, job: str, settings: dict[str, object], device: str, tags: dict[str, str] | None = None) -> int:
     """Run one dataset, print how it ended in one line, give the exit code."""
-    from pipeline.launch import DONE, run_study
+    from pipeline.launch import DONE, run_job
 
-    outcome = run_study(study, dataset, settings, device, tags)
+    outcome = run_job(job, dataset, settings, device, tags)
     if outcome.exit_code == DONE:
         print(f"{dataset}: done (run {outcome.run_id[:8]})")
     else:
@@ -96,51 +96,46 @@ def demo(
 @app.command()
 def add(
     name: Name,
-    path: Annotated[Path, typer.Argument(help="Folder of the images: class folders, train/ and test/, or a manifest.csv.")],
+    path: Annotated[
+        Path,
+        typer.Argument(help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), a zip or tar, or a .npz."),
+    ],
     unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Allow images without a label.")] = False,
+    multi_label: Annotated[bool, typer.Option("--multi-label", help="An image may have several labels, written a|b.")] = False,
     split: Annotated[
         str, typer.Option("--split", help="auto, given or stratified (ignore what is given and draw one).")
     ] = "auto",
     test_fraction: Annotated[float, typer.Option("--test-fraction", help="Share of a drawn test split.")] = 0.25,
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of a drawn split.")] = 0,
+    new_labels: Annotated[
+        str,
+        typer.Option("--new-labels", help="Labelled images of drops: hold (predict only), train, or given (own split)."),
+    ] = "hold",
+    show_names: Annotated[
+        bool,
+        typer.Option("--show-names", help="Write file names as they are (public data), not pseudonyms."),
+    ] = False,
+    allow_burned_in: Annotated[
+        bool, typer.Option("--allow-burned-in", help="Take DICOM files that say annotations are burned into the pixels.")
+    ] = False,
 ) -> None:
-    """Register a dataset: look through its folder, write its specification, add its partition."""
-    from collections import Counter
+    """Register a dataset: look through its files, write its specification, add its partition."""
+    from pipeline.registration import register
 
-    import dagster as dg
-    from pydantic import ValidationError
-
-    from data_contracts.dataset import DatasetSpec, check_dataset_name
-    from pipeline.launch import prepare_instance
-    from resources.dataset_store import DatasetStore
-    from resources.image_folder import scan
-    from resources.progress import progress
-
-    try:
-        spec = DatasetSpec.model_validate(
-            {
-                "name": check_dataset_name(name),
-                "root": path.expanduser().resolve(),
-                "unlabelled": unlabelled,
-                "split": split,
-                "test_fraction": test_fraction,
-                "split_seed": split_seed,
-            }
-        )
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help") from None
-    rows = scan(spec, decode=False, progress=lambda items: progress(items, "reading files")).to_pylist()
-    store = DatasetStore()
-    store.save_spec(spec)
-    with dg.DagsterInstance.get() as instance:
-        prepare_instance(instance, store)
-    usable = [row for row in rows if row["status"] == "ok"]
-    splits = Counter(row["split"] for row in usable)
-    counts = ", ".join(f"{splits[s]} {s}" for s in ("train", "test", "unlabelled") if splits[s])
-    print(f"{name}: {len(usable)} images of {len({r['label'] for r in usable if r['label']})} classes ({counts})")
-    for reason, number in Counter(str(row["reason"]).partition(" as ")[0] for row in rows if row["status"] != "ok").most_common():
-        print(f"  left out: {number} - {reason}")
+    spec = {
+        "name": name,
+        "root": path.expanduser().resolve(),
+        "task": "multi-label" if multi_label else "single-label",
+        "unlabelled": unlabelled,
+        "split": split,
+        "test_fraction": test_fraction,
+        "split_seed": split_seed,
+        "new_labels": new_labels,
+        "show_names": show_names,
+        "allow_burned_in": allow_burned_in,
+    }
+    for line in register(spec):
+        print(line)
     print(f"next: medfeat run {name}")
 
 
@@ -154,8 +149,9 @@ def run(
     force: Force = False,
 ) -> None:
     """Materialise a study for one dataset, in the foreground."""
-    from pipeline.launch import refresh_summary, show_progress
+    from pipeline.launch import check_study, refresh_summary, show_progress
 
+    check_study(study)
     show_progress()
     code = _run(name, study, _settings(pairs, weights, force), device)
     if code == 0:
@@ -168,31 +164,124 @@ def run(
 def backfill(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
+    only_stale: Annotated[
+        bool, typer.Option("--only-stale", help="Of these, the ones whose results do not stand for all that has arrived.")
+    ] = False,
+    from_drop: Annotated[
+        str | None,
+        typer.Option("--from-drop", metavar="DATE", help="Of these, those with a drop since then (YYYY-MM-DD, UTC)."),
+    ] = None,
     study: StudyName = AHN2019.name,
     pairs: Settings = None,
     weights: WeightsOption = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """One run for each dataset, one after another; a failed one does not stop the others."""
+    """One run for each dataset, one after another; a failed one does not stop the others.
+
+    With --only-stale or --from-drop, settings that are not given are those of the dataset's last run.
+    """
     import uuid
 
-    from pipeline.launch import refresh_summary, show_progress
+    from pipeline.backfills import choose, with_last_settings
+    from pipeline.launch import check_study, refresh_summary, show_progress
     from resources.dataset_store import DatasetStore
 
+    check_study(study)
     store = DatasetStore()
-    chosen = store.datasets() if everything else list(dict.fromkeys(names or []))
-    if not chosen:
+    everything = everything or (not names and (only_stale or from_drop is not None))
+    listed = store.datasets() if everything else list(dict.fromkeys(names or []))
+    if not listed:
         raise InputError("no dataset is named", "Name datasets, or give --all (register some with medfeat add)")
-    for name in chosen:
+    for name in listed:
         store.spec(name)
     show_progress()
-    settings = _settings(pairs, weights, force)
+    chosen, unreadable = choose(store, listed, study, only_stale, from_drop)
+    for name, problem in unreadable.items():
+        print(f"{name}: {problem}", file=sys.stderr)
+    given = _settings(pairs, weights, force)
     tags = {"medfeat/backfill": uuid.uuid4().hex[:8]}
-    codes = [_run(name, study, settings, device, tags) for name in chosen]
+    codes = [2] * len(unreadable)
+    for name in chosen:
+        as_last_time = only_stale or from_drop is not None
+        codes.append(_run(name, study, with_last_settings(store, name, study, given) if as_last_time else given, device, tags))
+    for name in listed:
+        if name not in chosen and name not in unreadable:
+            print(f"{name}: nothing to do")
     if 0 in codes:
         refresh_summary()
     raise typer.Exit(1 if any(codes) else 0)
+
+
+@app.command()
+def predict(
+    name: Name,
+    path: Annotated[
+        Path | None, typer.Argument(help="Images to predict without adding them: a folder, an archive, a .npz or one file.")
+    ] = None,
+    pairs: Settings = None,
+    weights: WeightsOption = None,
+    device: Device = "auto",
+    show_names: Annotated[bool, typer.Option("--show-names", help="Write file names of PATH into the files.")] = False,
+) -> None:
+    """Labels for a dataset's unlabelled and held images, or for those of PATH, the least sure first.
+
+    Without PATH the dataset is brought up to date first, with the settings of its last run where none are given.
+    """
+    from pipeline.backfills import with_last_settings
+    from pipeline.launch import show_progress
+    from resources.dataset_store import DatasetStore
+    from resources.home import medfeat_home
+
+    show_progress()
+    store = DatasetStore()
+    store.spec(name)
+    if path is not None:
+        from pipeline.predict_path import predict_path
+
+        for line in predict_path(store, name, path.expanduser().resolve(), device, show_names):
+            print(line)
+        return
+    given = _settings(pairs, weights, force=False)
+    code = _run(name, "predictions", with_last_settings(store, name, AHN2019.name, given), device)
+    if code == 0:
+        summary = store.need_record(name, "predictions").summary
+        print(f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images")
+        for suffix in ("html", "csv", "parquet"):
+            print(medfeat_home() / "reports" / name / f"predictions.{suffix}")
+    raise typer.Exit(code)
+
+
+@app.command()
+def find(
+    name: Name,
+    what: Annotated[str, typer.Argument(help="A pseudonym or the beginning of an image id, as a manifest or report has it.")],
+) -> None:
+    """Where the file lies that a report calls by a pseudonym. Printed here, and written nowhere."""
+    from pipeline.registration import whereabouts
+
+    for line in whereabouts(name, what):
+        print(line)
+
+
+@app.command()
+def forget(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete a dataset for good: features, models, results, reports, unpacked copies, specification, Dagster's record.
+
+    The images themselves (the folder that was registered, and drops) are yours and stay.
+    """
+    from pipeline.forgetting import forget_dataset, what_is_forgotten
+
+    lines = what_is_forgotten(name)
+    for line in lines:
+        print(line)
+    if not yes and not typer.confirm(f"Delete all of this for {name}?"):
+        raise typer.Exit(1)
+    for line in forget_dataset(name):
+        print(line)
 
 
 @app.command()

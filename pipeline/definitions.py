@@ -5,14 +5,17 @@ from typing import Any
 
 import dagster as dg
 
-from assets.checks import contract_checks
+from assets.checks import contract_checks, leakage_checks, near_duplicates_check
 from assets.evaluations import method_comparison_ahn2019, svm_evaluations
 from assets.features import alexnet_conv5
 from assets.images import image_manifest, prepared_images
+from assets.integrity import near_duplicates
+from assets.predictions import classifier, predictions
 from assets.report import report_ahn2019, summary_report
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
-from pipeline.jobs import JOBS, SUMMARY
+from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from pipeline.schedules import nightly
+from pipeline.sensors import drops
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 
@@ -24,9 +27,12 @@ ASSETS = [
     random_cae_model,
     cae_features,
     random_cae_features,
+    near_duplicates,
     *svm_evaluations,
     method_comparison_ahn2019,
     report_ahn2019,
+    classifier,
+    predictions,
     summary_report,
 ]
 
@@ -35,9 +41,10 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
     """Fresh definitions; ``resource_overrides`` replaces resources by name."""
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=contract_checks(ASSETS),
-        jobs=[*JOBS.values(), SUMMARY],
+        asset_checks=[*contract_checks(ASSETS), *leakage_checks, near_duplicates_check],
+        jobs=[*JOBS.values(), PREDICTIONS, SUMMARY],
         schedules=[nightly],
+        sensors=[drops],
         resources={"store": DatasetStore(), "compute": Compute(), **(resource_overrides or {})},
     )
 

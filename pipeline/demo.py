@@ -47,7 +47,7 @@ def register_demo(store: DatasetStore, data: Path | None) -> DatasetSpec:
         folder = data.expanduser().resolve()
         if not folder.is_dir():
             raise InputError(f"{folder} is not a folder", "Name a folder of images")
-    spec = DatasetSpec(name=NAME, root=folder, synthetic=data is None)
+    spec = DatasetSpec(name=NAME, root=folder, synthetic=data is None, show_names=data is None)
     store.save_spec(spec)
     return spec
 

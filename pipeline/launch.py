@@ -71,7 +71,8 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def _fields(asset: dg.AssetsDefinition) -> set[str]:
+def fields_of(asset: dg.AssetsDefinition) -> set[str]:
+    """Names of the settings that an asset has."""
     config_type: Any = asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
     return set(getattr(config_type, "fields", {}))
 
@@ -84,7 +85,7 @@ def run_config(
     Raises:
         InputError: no asset has the setting.
     """
-    known = {asset.key.path[-1]: _fields(asset) for asset in assets}
+    known = {asset.key.path[-1]: fields_of(asset) for asset in assets}
     ops: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         only, _, name = key.rpartition(".")
@@ -110,23 +111,27 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
         instance.add_dynamic_partitions("dataset", missing)
 
 
-def run_study(
-    study: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None
+def check_study(study: str) -> None:
+    """Raises InputError where there is no such study."""
+    if study not in STUDIES:
+        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(STUDIES)}")
+
+
+def run_job(
+    job: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None
 ) -> RunOutcome:
-    """Materialise a study for one dataset and wait for it.
+    """Run a job (a study, or ``predictions``) for one dataset and wait for it.
 
     Raises:
-        InputError: unknown study, dataset or setting, or a value of the wrong type.
+        InputError: unknown dataset or setting, or a value of the wrong type.
     """
     from pipeline.definitions import defs
 
-    if study not in STUDIES:
-        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(STUDIES)}")
     store = DatasetStore()
     store.spec(dataset)
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, store)
-        return _execute(defs, instance, study, settings, device, dataset, {**(tags or {}), "medfeat/pid": str(os.getpid())})
+        return _execute(defs, instance, job, settings, device, dataset, {**(tags or {}), "medfeat/pid": str(os.getpid())})
 
 
 def refresh_summary() -> RunOutcome:
@@ -158,6 +163,9 @@ def _execute(
         raise InputError(f"a setting has a value of the wrong kind: {first}", "See the settings in the README") from None
     if result.success:
         return RunOutcome(dataset or "", result.run_id, DONE, "")
+    broken = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+    if broken:
+        return RunOutcome(dataset or "", result.run_id, INPUT_WRONG, str(broken[0].description))
     code, message = RUN_FAILED, "the run failed; see it in the UI"
     for event in result.all_events:
         if event.is_step_failure:

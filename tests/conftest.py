@@ -46,6 +46,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     from resources.home import prepare_home
 
     monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "site.key"))
+    monkeypatch.delenv("MEDFEAT_DROPS", raising=False)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_cache"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
     monkeypatch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)

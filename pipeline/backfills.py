@@ -1,0 +1,58 @@
+"""Which datasets a backfill runs, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from data_contracts.errors import InputError
+from pipeline.automation import code_versions
+from pipeline.staleness import last_settings, stale_reason
+from resources.dataset_store import DatasetStore
+from resources.intake import look_at
+
+
+def choose(
+    store: DatasetStore, datasets: Sequence[str], study: str, only_stale: bool, from_drop: str | None
+) -> tuple[list[str], dict[str, str]]:
+    """The datasets to run, in order, and what is wrong with those that cannot be looked at.
+
+    Args:
+        store: of the home.
+        datasets: registered ones.
+        study: whose outputs are to be up to date.
+        only_stale: leave out those whose results stand for all that has arrived.
+        from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or later.
+
+    Raises:
+        InputError: ``from_drop`` is not a date.
+    """
+    since = _since(from_drop) if from_drop is not None else None
+    chosen, problems = [], {}
+    for dataset in datasets:
+        try:
+            drops = look_at(store, store.spec(dataset)).intake.drops if since is not None else ()
+            if since is not None and not any(drop.accepted_at >= since for drop in drops):
+                continue
+            if only_stale and stale_reason(store, dataset, code_versions(study)) is None:
+                continue
+        except InputError as error:
+            problems[dataset] = str(error)
+            continue
+        chosen.append(dataset)
+    return chosen, problems
+
+
+def _since(day: str) -> float:
+    try:
+        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise InputError(f"{day!r} is not a date", "Write for example --from-drop 2026-11-20") from None
+
+
+def with_last_settings(store: DatasetStore, dataset: str, study: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the last run, and over them those that are given."""
+    overridden = {key.rpartition(".")[2] for key in given if "." not in key}
+    last = last_settings(store, dataset, code_versions(study))
+    return {key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden} | dict(given)
