@@ -62,6 +62,8 @@ def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, stor
             if affected
             else []
         )
+        if store.need_record(dataset, "alexnet_conv5").notices:
+            notices.append("NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which were not used here")
         pictures = []
         if lines:
             ids = [line[side] for line in lines[:SHOWN_PAIRS] for side in ("train_id", "test_id")]

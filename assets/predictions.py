@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from assets.evaluations import MEMORY_BYTES, LabelledRows, labelled_rows
 from assets.features import READ_ROWS, open_features
-from assets.images import image_manifest, manifest_of
+from assets.images import image_manifest, manifest_of, prepared_images
 from assets.partitions import DATASETS
 from assets.representations import cae_features
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -363,7 +363,7 @@ def review_page(
 @dg.asset(
     partitions_def=DATASETS,
     group_name="predictions",
-    deps=[image_manifest, cae_features, classifier],
+    deps=[image_manifest, prepared_images, cae_features, classifier],
     kinds={"parquet", "html"},
     code_version="1",
     tags={"stage": "7"},
@@ -423,7 +423,7 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
         store,
         config,
         compute,
-        inputs=("image_manifest", FEATURES, "classifier"),
+        inputs=("image_manifest", "prepared_images", FEATURES, "classifier"),
         known_by={
             "classifier": store.need_record(dataset, "classifier").data_version,
             "features": store.need_record(dataset, FEATURES).data_version,

@@ -243,7 +243,7 @@ def predict(
             print(line)
         return
     given = _settings(pairs, weights, force=False)
-    code = _run(name, "predictions", with_last_settings(store, name, AHN2019.name, given), device)
+    code = _run(name, "predict", with_last_settings(store, name, AHN2019.name, given), device)
     if code == 0:
         summary = store.need_record(name, "predictions").summary
         print(f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images")
@@ -256,11 +256,14 @@ def predict(
 def find(
     name: Name,
     what: Annotated[str, typer.Argument(help="A pseudonym or the beginning of an image id, as a manifest or report has it.")],
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Of a dataset that could not be registered: its folder.")
+    ] = None,
 ) -> None:
-    """Where the file lies that a report calls by a pseudonym. Printed here, and written nowhere."""
+    """Where the file lies that a report or a message calls by a pseudonym. Printed here, and written nowhere."""
     from pipeline.registration import whereabouts
 
-    for line in whereabouts(name, what):
+    for line in whereabouts(name, what, folder.expanduser().resolve() if folder is not None else None):
         print(line)
 
 

@@ -28,7 +28,7 @@ def study_job(study: Study) -> UnresolvedAssetJobDefinition:
 
 
 PREDICTIONS = dg.define_asset_job(
-    name="predictions",
+    name="predict",
     selection=dg.AssetSelection.assets("predictions").upstream(),
     partitions_def=DATASETS,
     executor_def=dg.in_process_executor,

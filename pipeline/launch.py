@@ -120,7 +120,7 @@ def check_study(study: str) -> None:
 def run_job(
     job: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None
 ) -> RunOutcome:
-    """Run a job (a study, or ``predictions``) for one dataset and wait for it.
+    """Run a job (a study, or ``predict``) for one dataset and wait for it.
 
     Raises:
         InputError: unknown dataset or setting, or a value of the wrong type.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,6 +21,8 @@ from resources.dataset_store import DatasetStore
 from resources.image_folder import locate, scan
 from resources.intake import look_at
 from resources.progress import progress
+
+_PSEUDONYM = re.compile(r"\b[0-9a-f]{16}\b")
 
 
 def register(fields: Mapping[str, Any]) -> Iterator[str]:
@@ -37,10 +42,16 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help") from None
     store = DatasetStore()
     arrival = look_at(store, spec)
-    rows = scan(arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")).to_pylist()
-    leaks = find_leaks(rows)
-    if leaks:
-        raise leak_error(spec.name, leaks)
+    try:
+        rows = scan(arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")).to_pylist()
+        leaks = find_leaks(rows)
+        if leaks:
+            raise leak_error(spec.name, leaks)
+    except InputError as error:
+        if spec.show_names or not _PSEUDONYM.search(error.what):
+            raise
+        where = f"medfeat find {spec.name} PSEUDONYM --folder {shlex.quote(str(spec.root))}"
+        raise InputError(error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}") from None
     store.save_spec(spec)
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, store)
@@ -56,22 +67,25 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         yield f"  not settled yet: {arrival.waiting} drops"
 
 
-def whereabouts(dataset: str, what: str) -> Iterator[str]:
+def whereabouts(dataset: str, what: str, root: Path | None = None) -> Iterator[str]:
     """Lines that say where files lie.
 
     Args:
-        dataset: a registered one.
-        what: the path as a manifest has it, or at least 8 digits of an image id.
+        dataset: a registered one, or with ``root`` any name.
+        what: the path as a manifest or a message has it, or at least 8 digits of an image id.
+        root: folder that could not be registered under this name.
 
     Raises:
         InputError: nothing is called so.
     """
     store = DatasetStore()
-    spec = store.spec(dataset)
-    rows = store.main_table(dataset, "image_manifest", ".parquet", MANIFEST).to_pylist()
-    called = [row for row in rows if row["path"] == what or (len(what) >= 8 and (row["image_id"] or "").startswith(what))]
-    found = locate(look_at(store, spec).intake, {row["path"] for row in called})
-    lines = dict.fromkeys(str(found[row["path"]].file) for row in called if row["path"] in found)
+    spec = DatasetSpec(name=check_dataset_name(dataset), root=root) if root is not None else store.spec(dataset)
+    wanted = {what}
+    if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
+        rows = store.main_table(dataset, "image_manifest", ".parquet", MANIFEST).to_pylist()
+        wanted.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
+    found = locate(look_at(store, spec).intake, wanted)
+    lines = dict.fromkeys(str(found[path].file) for path in sorted(found))
     if not lines:
         raise InputError(f"no file of {dataset} is called {what}", "Give the name or the image id as a report has it")
     yield from lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -91,8 +92,8 @@ def nothing_valid(root: Path) -> None:
         (empty, ["is empty", "Give the folder"]),
         (one_class, ["one class"]),
         (lonely, ["b"]),
-        (no_label, ["stray.png", "--unlabelled"]),
-        (shared_image, ["again.png", "split"]),
+        (no_label, ["1 of 9 images", "--unlabelled"]),
+        (shared_image, ["have the same bytes", "--split stratified"]),
         (nothing_valid, ["2"]),
     ],
 )
@@ -105,6 +106,19 @@ def test_a_folder_that_cannot_be_used(
     for word in words:
         assert word in line, line
     assert stored(home) == []
+
+
+def test_the_file_that_a_message_means_can_be_found(medfeat: Medfeat, home: Path, tmp_path: Path) -> None:
+    no_label(tmp_path / "folder")
+    line = one_line(medfeat("add", "mine", str(tmp_path / "folder")))
+    assert "stray" not in line
+    name = re.search(r"first: (\S+)\)", line)
+    assert name is not None
+    assert f"medfeat find mine PSEUDONYM --folder {tmp_path / 'folder'}" in line
+    found = medfeat("find", "mine", name[1], "--folder", str(tmp_path / "folder"))
+    assert found.stdout.splitlines() == [str(tmp_path / "folder" / "stray.png")]
+    assert "stray.png" in one_line(medfeat("add", "mine", str(tmp_path / "folder"), "--show-names"))
+    assert "no file of mine is called" in one_line(medfeat("find", "mine", "0" * 16, "--folder", str(tmp_path / "folder")))
 
 
 @pytest.mark.parametrize("name", ["Upper", "a/b", "a,b", "-a", "", "x" * 64, "a\nb"])
@@ -173,7 +187,7 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert (home / "reports" / "summary" / "report.html").is_file()
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
-    assert again.stdout.count("up to date") == 12
+    assert again.stdout.count("up to date") == 15
 
 
 def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
@@ -204,6 +218,6 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
 
 def test_help_is_there_for_every_command(medfeat: Medfeat) -> None:
     overall = medfeat("--help").stdout
-    for command in ("demo", "add", "run", "backfill", "ui", "results", "report", "doctor"):
+    for command in ("demo", "add", "run", "backfill", "predict", "find", "forget", "ui", "results", "report", "doctor"):
         assert command in overall
         assert medfeat(command, "--help").returncode == 0

@@ -9,6 +9,7 @@ import yaml
 from pipeline.definitions import ASSETS, build_defs
 from resources.home import PROJECT_ROOT
 
+CONTRACT = "contract"
 GRAPH = {
     "image_manifest": set(),
     "prepared_images": {"image_manifest"},
@@ -21,7 +22,16 @@ GRAPH = {
     "svm_evaluation_random_cae": {"image_manifest", "random_cae_features"},
     "svm_evaluation_cae": {"image_manifest", "cae_features"},
     "method_comparison_ahn2019": {"svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"},
-    "report_ahn2019": {"method_comparison_ahn2019", "svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"},
+    "report_ahn2019": {
+        "near_duplicates",
+        "method_comparison_ahn2019",
+        "svm_evaluation_conv5",
+        "svm_evaluation_random_cae",
+        "svm_evaluation_cae",
+    },
+    "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
+    "classifier": {"image_manifest", "cae_features"},
+    "predictions": {"image_manifest", "prepared_images", "cae_features", "classifier"},
     "summary_report": {"report_ahn2019"},
 }
 
@@ -46,9 +56,20 @@ def test_definitions_load_and_every_asset_says_what_it_is() -> None:
 
 
 def test_every_partitioned_asset_has_a_blocking_contract_check() -> None:
-    checks = {spec.asset_key.path[-1]: spec for check in build_defs().asset_checks or [] for spec in check.check_specs}
-    assert set(checks) == {a.key.path[-1] for a in ASSETS if a.partitions_def is not None}
-    assert all(spec.blocking for spec in checks.values())
+    specs = [spec for check in build_defs().asset_checks or [] for spec in check.check_specs]
+    contracts = {spec.asset_key.path[-1]: spec for spec in specs if spec.name == CONTRACT}
+    assert set(contracts) == {a.key.path[-1] for a in ASSETS if a.partitions_def is not None}
+    assert all(spec.blocking for spec in contracts.values())
+
+
+def test_leakage_blocks_and_near_duplicates_warn() -> None:
+    specs = [spec for check in build_defs().asset_checks or [] for spec in check.check_specs]
+    blocking = {(spec.asset_key.path[-1], spec.name): spec.blocking for spec in specs if spec.name != CONTRACT}
+    assert blocking == {
+        ("image_manifest", "no_image_in_two_splits"): True,
+        ("image_manifest", "no_group_in_two_splits"): True,
+        ("near_duplicates", "no_near_duplicates_in_two_splits"): False,
+    }
 
 
 def test_loading_imports_no_torch() -> None:
