@@ -13,9 +13,13 @@ from typing import Literal
 import dagster as dg
 
 from data_contracts.errors import InputError
+from pipeline.disk_need import bytes_needed
 from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
-from resources.home import free_bytes, medfeat_home
+from resources.drops import drops_root
+from resources.home import dagster_home, free_bytes, medfeat_home, network_file_system
+from resources.intake import look_at
+from resources.site_key import FINGERPRINT, names_of, site_key_path
 
 LOW_DISK_BYTES = 5 * 10**9
 
@@ -32,8 +36,12 @@ def examine(fix: bool) -> Iterator[Finding]:
     """Every check in turn; ``fix`` fails runs whose process is gone."""
     yield from _environment()
     yield from _store()
+    yield from _site_key()
+    yield from _datasets()
     yield from _weights()
+    yield from _databases()
     yield from _runs(fix)
+    yield from _automation()
 
 
 def _environment() -> Iterator[Finding]:
@@ -47,30 +55,84 @@ def _environment() -> Iterator[Finding]:
 
 def _store() -> Iterator[Finding]:
     home = medfeat_home()
-    free = free_bytes(home)
     yield Finding("ok", f"store {home} is writable")
-    state: Literal["ok", "warning"] = "ok" if free > LOW_DISK_BYTES else "warning"
-    yield Finding(state, f"{free / 1e9:.1f} GB free on its disk")
-    store = DatasetStore()
+    for folder, what in ((home, "the store"), (dagster_home(), "Dagster's database")):
+        kind = network_file_system(folder)
+        if kind is not None:
+            yield Finding(
+                "problem",
+                f"{what} lies on a network file system ({kind}), whose locks neither HDF5 nor SQLite can rely on. "
+                "Set MEDFEAT_HOME to a folder on a local disk",
+            )
+    outside = not dagster_home().is_relative_to(home)
+    yield Finding(
+        "warning" if outside else "ok",
+        f"Dagster home {dagster_home()}"
+        + (
+            " is not in the store: the command line and the UI show the same runs only if both have this DAGSTER_HOME"
+            if outside
+            else ""
+        ),
+    )
+    drops = drops_root()
+    yield Finding("ok", f"drop folder {drops}" + ("" if drops.is_dir() else " (not there yet: nothing is dropped)"))
+
+
+def _site_key() -> Iterator[Finding]:
+    path, home = site_key_path(), medfeat_home()
+    if not path.exists() and not (home / FINGERPRINT).exists():
+        yield Finding("ok", f"site key {path}: made with the first dataset")
+        return
+    try:
+        names_of(home, "doctor", show=False)
+    except InputError as error:
+        yield Finding("problem", str(error))
+        return
+    if path.is_relative_to(home):
+        yield Finding("warning", f"site key {path} lies in the store, so that a copy of the store carries it. Move it elsewhere")
+    elif path.stat().st_mode & 0o077:
+        yield Finding("warning", f"site key {path} can be read by other users. Run: chmod 600 {path}")
+    else:
+        yield Finding("ok", f"site key {path} (keep a backup: without it names and groups cannot be resolved)")
+
+
+def _datasets() -> Iterator[Finding]:
+    store, needed = DatasetStore(), 0
     for name in store.datasets():
         try:
-            spec = store.spec(name)
+            arrival = look_at(store, store.spec(name))
+            root = arrival.intake.spec.root
+            if not root.exists():
+                raise InputError(f"the folder {root} is not there", "Mount it, or register the dataset again")
+            needed += bytes_needed(store, name)
         except InputError as error:
-            yield Finding("problem", str(error))
+            yield Finding("problem", f"dataset {name}: {error}")
             continue
-        if spec.root.is_dir():
-            yield Finding("ok", f"dataset {name}: {spec.root}")
-        else:
-            yield Finding(
-                "problem", f"dataset {name}: the folder {spec.root} is not there. Mount it, or register the dataset again"
-            )
-    for database in sorted((home / "dagster").glob("**/*.db")):
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            answer = connection.execute("PRAGMA quick_check").fetchone()[0]
+        drops = f", {len(arrival.intake.drops)} drops" if arrival.intake.drops else ""
+        waiting = f", {arrival.waiting} not settled" if arrival.waiting else ""
+        yield Finding("ok", f"dataset {name}: {root}{drops}{waiting}")
+    free = free_bytes(medfeat_home())
+    state: Literal["ok", "warning", "problem"] = "ok"
+    if needed + LOW_DISK_BYTES > free:
+        state = "problem" if needed > free else "warning"
+    yield Finding(state, f"{free / 1e9:.1f} GB free; features still to be computed take up to {needed / 1e9:.1f} GB")
+
+
+def _databases() -> Iterator[Finding]:
+    broken = 0
+    for database in sorted(dagster_home().glob("**/*.db")):
+        try:
+            with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                answer = connection.execute("PRAGMA quick_check").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            answer = str(error)
         if answer != "ok":
+            broken += 1
             yield Finding(
                 "problem", f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it"
             )
+    if not broken:
+        yield Finding("ok", "Dagster's databases are whole")
 
 
 def _weights() -> Iterator[Finding]:
@@ -101,3 +163,26 @@ def _runs(fix: bool) -> Iterator[Finding]:
                 )
     if not orphans:
         yield Finding("ok", "no orphaned runs")
+
+
+def _automation() -> Iterator[Finding]:
+    from dagster._core.scheduler.instigation import InstigatorStatus  # Dagster shows it nowhere else
+
+    with dg.DagsterInstance.get() as instance:
+        statuses = instance.get_daemon_statuses().values()
+        beats = [status for status in statuses if status.last_heartbeat is not None]
+        off = sorted(state.name for state in instance.all_instigator_state() if state.status is InstigatorStatus.STOPPED)
+    if not any(status.healthy for status in beats):
+        yield Finding(
+            "warning",
+            "Dagster's daemon is not running: no drop is picked up and no schedule ticks. Start it: medfeat ui, or a service "
+            "(docs/operations.md)",
+        )
+    else:
+        yield Finding("ok", "Dagster's daemon is running")
+        for status in beats:
+            if status.last_heartbeat and status.last_heartbeat.errors:
+                first = str(status.last_heartbeat.errors[0].message).strip().splitlines()[0]
+                yield Finding("problem", f"daemon {status.daemon_type} reports: {first}")
+    for name in off:
+        yield Finding("warning", f"{name} is switched off. Switch it on under Automation in the UI")

@@ -27,6 +27,11 @@ def medfeat_home() -> Path:
     return Path(os.environ.get("MEDFEAT_HOME") or PROJECT_ROOT / ".medfeat").expanduser().absolute()
 
 
+def dagster_home() -> Path:
+    """``DAGSTER_HOME``, or ``dagster`` in the home."""
+    return Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
+
+
 def prepare_home() -> Path:
     """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has set it.
 
@@ -56,3 +61,28 @@ def prepare_home() -> Path:
 def free_bytes(folder: Path) -> int:
     """Free space on the file system of ``folder``."""
     return shutil.disk_usage(folder).free
+
+
+NETWORK_FILE_SYSTEMS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "gluster",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "fuse.sshfs",
+    "fuse.s3fs",
+)
+
+
+def network_file_system(folder: Path) -> str | None:
+    """The kind of network file system that ``folder`` lies on, or None where it is local."""
+    import psutil
+
+    mounts = [m for m in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(m.mountpoint)]
+    kind = max(mounts, key=lambda m: len(m.mountpoint)).fstype.lower() if mounts else ""
+    return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None
