@@ -66,7 +66,7 @@ def out_of_fold(
 
     classes, codes = np.unique(labels, return_inverse=True)
     _, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
-    n, n_folds = len(labels), min(FOLDS, int(group_codes.max(initial=-1)) + 1, int(np.bincount(codes).max()))
+    n, n_folds = len(labels), min(FOLDS, int(group_codes.max(initial=-1)) + 1, int(np.bincount(codes).max(initial=0)))
     if n_folds < 2:
         return None
     scores, nearest, usable = np.zeros((n, len(classes))), np.zeros(n), np.zeros(n, np.bool_)

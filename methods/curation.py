@@ -14,7 +14,7 @@ from data_contracts.errors import InputError
 from methods.splits import stratified_group_split
 
 REDRAW = "register with --split stratified to draw a new split"
-
+SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-label"
 
 Key = tuple[str, int]
 
@@ -79,9 +79,9 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
             f"{spec.root} has no usable image among {len(ordered)} files ({counts})",
             "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
         )
-    together = _kept_together(ordered)
-    sides = _sides([row for row in usable if row.drop is None], together, spec)
-    sides |= _sides_of_drops(usable, sides, together, spec)
+    first_load = [row for row in ordered if row.drop is None]
+    sides = _sides([row for row in usable if row.drop is None], _kept_together(first_load), spec)
+    sides |= _sides_of_drops(usable, sides, _kept_together(ordered), spec)
     return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
 
 
@@ -96,6 +96,8 @@ def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
     if row.label is None or "|" not in row.label:
         return row
     if spec.task == "single-label":
+        if row.drop is not None:
+            return replace(row, status="rejected", reason=row.reason or SEVERAL_LABELS)
         raise InputError(
             f"{row.path} in {spec.root} has several labels (a | in its label)",
             "Register with --multi-label, or give one label an image",

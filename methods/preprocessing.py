@@ -99,7 +99,7 @@ class _QuietPillow:
                     self._saved_filters.close()
 
 
-_quiet_pillow = _QuietPillow()
+quiet_pillow = _QuietPillow()
 
 
 def _quiet_libtiff() -> None:
@@ -121,7 +121,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UndecodableImageError):
         return str(error)
     if isinstance(error, UnidentifiedImageError):  # its message holds an address in memory
-        return f"not a readable {', '.join(ACCEPTED_FORMATS[:-1])} or {ACCEPTED_FORMATS[-1]} image"
+        return "not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
     if isinstance(error, Image.DecompressionBombError):
         return f"larger than {MAX_PIXELS // 1_000_000} megapixels"
     if "truncated" in str(error).lower():
@@ -132,7 +132,7 @@ def _reason(error: Exception) -> str:
 @contextmanager
 def _refusing_hostile_bytes() -> Iterator[None]:
     """Whatever Pillow raises becomes an UndecodableImageError: its decoders raise nearly every built-in exception."""
-    with _quiet_pillow():
+    with quiet_pillow():
         try:
             yield
         except Exception as error:

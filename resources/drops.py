@@ -12,6 +12,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,25 +115,27 @@ def settle_seconds() -> float:
 
 def listing_of(path: Path) -> dict[str, Stamp]:
     """Every file below ``path`` with its stamp; of a file that one alone, under the name ""."""
-    if not path.is_dir() or path.is_symlink():
-        status = path.lstat()
-        return {"": (status.st_size, status.st_mtime_ns)}
     found: dict[str, Stamp] = {}
+    if not path.is_dir() or path.is_symlink():
+        with suppress(FileNotFoundError):  # went away while we looked, here and below
+            found[""] = _stamp(path.lstat())
+        return found
     folders = [""]
     while folders:
         folder = folders.pop()
-        try:
-            with os.scandir(path / folder) as entries:
-                for entry in entries:
-                    name = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir(follow_symlinks=False):
-                        folders.append(name)
-                    elif name != MARKER:
-                        status = entry.stat(follow_symlinks=False)
-                        found[name] = (status.st_size, status.st_mtime_ns)
-        except FileNotFoundError:  # went away while we looked
-            continue
+        with suppress(FileNotFoundError), os.scandir(path / folder) as entries:
+            for entry in entries:
+                name = f"{folder}/{entry.name}" if folder else entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                elif name != MARKER:
+                    with suppress(FileNotFoundError):
+                        found[name] = _stamp(entry.stat(follow_symlinks=False))
     return found
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_size, status.st_mtime_ns
 
 
 def signature_of(names: Names, listing: Mapping[str, Stamp]) -> str:
@@ -151,11 +154,14 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
         now: seconds since 1970, for tests.
 
     Raises:
-        InputError: the drop folder cannot be read, or it is gone although drops have counted before.
+        InputError: the drop folder or a drop cannot be read, the folder is gone although drops have counted before, or what
+            decides about a drop is being written anew.
         ContractError: the ledger is damaged.
     """
     now = time.time() if now is None else now
     root = drops_root() / dataset
+    if not root.is_dir() and not _path(store, dataset).exists():
+        return Look((), 0, "")
     with store.lock(dataset, LEDGER):
         ledger = _read(store, dataset)
         before = ledger.model_dump_json()
@@ -169,9 +175,19 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
             return Look((), 0, "")
         begins = first_load and not known
         drops, accepted, waiting = [], [], 0
+        troubles: list[InputError] = []  # raised once everything seen is remembered, or a changed drop could never settle
         for path in _entries(root):
             key = names.signature(path.name)
-            listing = listing_of(path)
+            try:
+                listing = listing_of(path)
+            except OSError as error:
+                troubles.append(
+                    InputError(
+                        f"a drop of {dataset} cannot be read ({error.strerror})",
+                        "Give this user permission to read it (chmod -R u+rX), or move it out of the drop folder",
+                    )
+                )
+                continue
             if not listing:
                 continue
             signature = signature_of(names, listing)
@@ -188,11 +204,17 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
             files = frozenset(listing)
             if entry.accepted != signature:
                 waiting += 1
-                files = _unchanged(store, dataset, key, names, listing)
+                try:
+                    files = _unchanged(store, dataset, key, names, listing)
+                except InputError as error:
+                    troubles.append(error)
+                    continue
             drops.append(Drop(path.name, path, entry.first_load, entry.accepted_at or now, files))
             accepted.append(f"{key} {entry.accepted}")
         if ledger.model_dump_json() != before:
             write_atomically(_path(store, dataset), ledger.model_dump_json(indent=1).encode())
+        if troubles:
+            raise troubles[0]
     return Look(tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else "")
 
 

@@ -135,7 +135,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
                 'Put a path with a comma between "quotes"',
             )
         values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
-        listed = values["path"]
+        listed = values.get("path")
         if listed is None:
             raise InputError(f"{shown} line {number} has no path", "Fill the cell, or delete the line")
         path = PurePosixPath(listed.replace("\\", "/"))
@@ -177,11 +177,13 @@ def _parquet_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:
     """Row number (the header is 1) and cells as text, the column names first."""
     try:
         table = pq.read_table(file, partitioning=None, memory_map=False)
+        wanted = [i for i, title in enumerate(table.column_names) if title.strip().lower() in _COLUMNS]
+        columns = [["" if cell is None else str(cell) for cell in table.column(i).to_pylist()] for i in wanted]
     except OSError as error:
         raise InputError(f"{shown} cannot be read ({error.strerror or 'not Parquet'})", "Save it again as Parquet") from None
     except pa.ArrowException:
         raise InputError(f"{shown} is not Parquet", "Save it again as Parquet") from None
-    wanted = [i for i, title in enumerate(table.column_names) if title.strip().lower() in _COLUMNS]
-    columns = [["" if cell is None else str(cell) for cell in table.column(i).to_pylist()] for i in wanted]
+    except UnicodeDecodeError:
+        raise InputError(f"{shown} holds text that is not UTF-8", "Save it again as Parquet") from None
     header = [table.column_names[i] for i in wanted]
     return [(1, header), *((number, list(cells)) for number, cells in enumerate(zip(*columns, strict=True), 2))]

@@ -17,6 +17,7 @@ import pyarrow as pa
 from data_contracts.errors import InputError
 from data_contracts.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation import ManifestRow, curate
+from methods.dicom import is_dicom
 from methods.image_file import FileFacts, Frame, inspect_file
 from methods.preprocessing import ImageFacts, UndecodableImageError
 from resources.archives import RefusedArchiveError
@@ -28,6 +29,8 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 MAX_BYTES = 2**30
 """Size above which a file is rejected unread: no image within the pixel limit is as large."""
 
+_HEAD_BYTES = 4096  # enough to tell DICOM
+
 UNDECODABLE = "cannot be decoded: "
 """Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them by it."""
 
@@ -37,12 +40,18 @@ LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
 
 @dataclass(frozen=True)
 class _Look:
-    """What a look at the bytes gave; ``fault`` is why they cannot be used."""
+    """What a look at the bytes gave.
+
+    Attributes:
+        fault: why they cannot be used.
+        may_name: the label is not to be written: the file is or may be DICOM, and whom it is of could not be read.
+    """
 
     digest: str | None = None
     n_bytes: int = 0
     facts: FileFacts | None = None
     fault: str | None = None
+    may_name: bool = False
 
 
 def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter) -> pa.Table:
@@ -131,15 +140,17 @@ def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool) -> _Look:
             n_bytes = os.fstat(stream.fileno()).st_size
             fault = file.fault or (f"larger than {MAX_BYTES // 2**20} MiB" if n_bytes > MAX_BYTES else None)
             if fault is not None:
-                return _Look(hashlib.file_digest(stream, "sha256").hexdigest(), n_bytes, fault=fault)
+                may_name = is_dicom(stream.read(_HEAD_BYTES))
+                stream.seek(0)
+                return _Look(hashlib.file_digest(stream, "sha256").hexdigest(), n_bytes, fault=fault, may_name=may_name)
             data = stream.read()
     except OSError as error:
-        return _Look(fault=f"cannot be read: {error.strerror}")
+        return _Look(fault=f"cannot be read: {error.strerror}", may_name=True)
     digest = hashlib.sha256(data).hexdigest()
     try:
         return _Look(digest, len(data), _facts(data, digest, outcomes, decode))
     except UndecodableImageError as error:
-        return _Look(digest, len(data), fault=f"{UNDECODABLE}{error}")
+        return _Look(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data))
 
 
 def _facts(data: bytes, digest: str, outcomes: dict[str, Frame | str], decode: bool) -> FileFacts:
@@ -187,11 +198,16 @@ def _storable(path: str, taken: set[str]) -> str:
     return unique
 
 
+def _texts_of(label: str) -> set[str]:
+    """A label and its parts at the bars, as identifiers are written."""
+    return {text.strip().casefold() for text in (label, *label.split("|"))}
+
+
 def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> list[ManifestRow]:
     """The rows of one file: one, or one for each frame."""
     facts, fault = look.facts, look.fault
-    label = claim.label
-    if facts is not None and label is not None and label.casefold() in facts.identifiers:
+    label = None if look.may_name else claim.label
+    if facts is not None and label is not None and not facts.identifiers.isdisjoint(_texts_of(label)):
         label, fault = None, LABEL_IS_IDENTIFIER
     elif facts is not None and facts.burned_in and not intake.spec.allow_burned_in:
         fault = BURNED_IN

@@ -23,6 +23,10 @@ NOT_AN_IMAGE = "not an image file"
 _JUNK = ("thumbs.db", "desktop.ini", "readme*", "*.csv", "*.txt", "*.json", "*.md", "dicomdir")
 
 
+class _UnusableLayoutError(InputError):
+    """The manifest or the folders of a tree cannot be used; a full disk or a missing permission is no such error."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A directory entry that is not a folder.
@@ -93,7 +97,7 @@ def trees(intake: Intake) -> list[Tree]:
             found += _laid_out(_walk(root, intake.names), root, str(root), intake)
         elif is_archive(root) or is_npz(root):
             folder = _unpacked(root, intake)
-            found += _laid_out(_walk(folder, intake.names), folder, str(root), intake)
+            found += _laid_out([_not_nested(file) for file in _walk(folder, intake.names)], folder, str(root), intake)
         else:
             raise InputError(f"{root} is a file, not a folder", "Give the folder that holds the images, an archive, or a .npz")
     for drop in intake.drops:
@@ -104,17 +108,19 @@ def trees(intake: Intake) -> list[Tree]:
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
     where = f"the drop {intake.names.drop(drop.name)}"
     prefix = f"drops/{drop.name}"
-    if not drop.path.is_dir():
-        single = _classify(drop.path.parent, drop.name)
-        return _laid_out([replace(single, path=prefix)], drop.path.parent, where, intake, has_listing=False)
-    files = [
-        replace(file, path=f"{prefix}/{file.path}")
-        for file in _walk(drop.path, intake.names)
-        if file.place in drop.files and file.place != MARKER
-    ]
+    if drop.path.is_symlink() or not drop.path.is_dir():
+        root, has_listing = drop.path.parent, False
+        files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
+    else:
+        root, has_listing = drop.path, any(name in drop.files for name in LISTINGS)
+        files = [
+            replace(file, path=f"{prefix}/{file.path}")
+            for file in _walk(root, intake.names)
+            if file.place in drop.files and file.place != MARKER
+        ]
     try:
-        return _laid_out(files, drop.path, where, intake)
-    except InputError as error:
+        return _laid_out(files, root, where, intake, has_listing)
+    except _UnusableLayoutError as error:
         reason = f"the drop cannot be used: {error.what}"
         return [Tree(tuple(replace(file, fault=file.fault or reason) for file in files), {}, drop.name)]
 
@@ -143,24 +149,26 @@ def _laid_out(files: Sequence[Found], root: Path, where: str, intake: Intake, ha
 
 
 def _tree(files: Sequence[Found], root: Path, where: str, has_listing: bool = True) -> Tree:
-    listing = read_listing(root, where) if has_listing else None
-    if listing is not None:
-        listed = _as_listed(files, listing, root)
-        return Tree(tuple(listed), listing.claims, None)
-    ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
-    return Tree(tuple(ordered), claims_by_folders([file.place for file in ordered if file.fault is None], where), None)
+    try:
+        listing = read_listing(root, where) if has_listing else None
+        if listing is not None:
+            listed = _as_listed(files, listing, root)
+            return Tree(tuple(listed), listing.claims, None)
+        ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
+        return Tree(tuple(ordered), claims_by_folders([file.place for file in ordered if file.fault is None], where), None)
+    except InputError as error:
+        raise _UnusableLayoutError(error.what, error.remedy) from None
 
 
 def _in_archive(member: Found, archive: Found) -> Found:
     """A member as lying where its archive lies."""
-    nested = is_archive(member.file) or is_npz(member.file)
     beside = PurePosixPath(archive.place).parent
-    return replace(
-        member,
-        path=f"{archive.path}/{member.path}",
-        place=str(beside / member.place),
-        fault=member.fault or ("an archive within an archive is not unpacked" if nested else None),
-    )
+    return replace(_not_nested(member), path=f"{archive.path}/{member.path}", place=str(beside / member.place))
+
+
+def _not_nested(member: Found) -> Found:
+    nested = is_archive(member.file) or is_npz(member.file)
+    return replace(member, fault=member.fault or ("an archive within an archive is not unpacked" if nested else None))
 
 
 def _unpacked(archive: Path, intake: Intake) -> Path:

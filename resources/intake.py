@@ -32,12 +32,12 @@ def look_at(store: DatasetStore, spec: DatasetSpec, now: float | None = None) ->
         InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be had.
     """
     names = names_of(store.root, spec.name, spec.show_names)
-    in_drops_only = spec.root == drops_root() / spec.name
+    in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()
     drops = look_at_drops(store, spec.name, names, in_drops_only, now)
     base = ""
     if not in_drops_only and spec.root.exists():
         try:
-            base = signature_of(names, listing_of(spec.root))
+            base = signature_of(names, listing_of(spec.root.resolve()))
         except OSError as error:
             raise InputError(
                 f"a folder of {spec.name} cannot be read ({error.strerror})",

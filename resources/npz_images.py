@@ -17,24 +17,11 @@ import numpy as np
 from PIL import Image
 
 from methods.preprocessing import MAX_PIXELS
-from resources.archives import (
-    BLOCK,
-    DAMAGED,
-    METHOD,
-    SAME_NAME,
-    TOO_MANY,
-    ArchiveLimits,
-    RefusedArchiveError,
-    ZipMember,
-    make_folder,
-    new_folder,
-    open_regular,
-    parsing,
-    reading,
-    write_new_file,
-    zip_blocks,
-    zip_members,
-)
+from resources.archives.limits import ArchiveLimits
+from resources.archives.reading import BLOCK, ArchiveFile, open_archive
+from resources.archives.refusal import DAMAGED, METHOD, SAME_NAME, TOO_MANY, RefusedArchiveError, parsing
+from resources.archives.writing import new_folder, write_new_file
+from resources.archives.zip_file import ZipMember, zip_blocks, zip_members
 from resources.folder_layout import MANIFEST_CSV
 
 SPLITS = ("train", "val", "test", "")
@@ -102,12 +89,12 @@ def unpack_npz(file: Path, target: Path) -> None:
         RefusedArchiveError: the file is damaged or holds anything else; nothing is left behind.
         InputError: the file cannot be opened, the target exists, or the disk is full or not writable.
     """
-    with open_regular(file) as stream, new_folder(target) as folder, reading(file):
+    with open_archive(file) as stream, new_folder(target) as folder:
         splits = _splits(stream)
         write_new_file(folder / MANIFEST_CSV, _write_images(stream, splits, folder))
 
 
-def _splits(stream: io.FileIO) -> list[_Split]:
+def _splits(stream: ArchiveFile) -> list[_Split]:
     """What the file holds, told by the headers alone."""
     arrays = _arrays(stream)
     splits = []
@@ -129,7 +116,7 @@ def _splits(stream: io.FileIO) -> list[_Split]:
     return splits
 
 
-def _arrays(stream: io.FileIO) -> dict[str, _Array]:
+def _arrays(stream: ArchiveFile) -> dict[str, _Array]:
     known = {f"{split}_{kind}" if split else kind for split in SPLITS for kind in ("images", "labels")}
     members: dict[str, ZipMember] = {}
     try:
@@ -151,7 +138,7 @@ def _arrays(stream: io.FileIO) -> dict[str, _Array]:
 class _Bytes:
     """The unpacked bytes of a member, read from begin to end."""
 
-    def __init__(self, stream: io.FileIO, member: ZipMember) -> None:
+    def __init__(self, stream: ArchiveFile, member: ZipMember) -> None:
         self.position = 0
         self._blocks = zip_blocks(stream, member)
         self._rest = memoryview(b"")
@@ -240,13 +227,13 @@ def _check_labels(labels: _Array, n_images: int) -> None:
         raise RefusedArchiveError(LENGTHS)
 
 
-def _write_images(stream: io.FileIO, splits: list[_Split], folder: Path) -> Iterator[bytes]:
+def _write_images(stream: ArchiveFile, splits: list[_Split], folder: Path) -> Iterator[bytes]:
     """Write the images of all splits, and yield the lines of the manifest that lists them."""
     yield _csv_line("path", "label", "split", "group_id")
     for split in splits:
         name = split.name or "images"
         if split.images.shape[0]:
-            make_folder(folder / name)
+            (folder / name).mkdir()
         labels = _labels(stream, split.labels) if split.labels is not None else iter(())
         images = (image for block in _rows(stream, split.images) for image in block)
         for number, (image, label) in enumerate(zip_longest(images, labels)):
@@ -255,7 +242,7 @@ def _write_images(stream: io.FileIO, splits: list[_Split], folder: Path) -> Iter
             yield _csv_line(path, label or "", split.name, "")
 
 
-def _rows(stream: io.FileIO, array: _Array) -> Iterator[Array]:
+def _rows(stream: ArchiveFile, array: _Array) -> Iterator[Array]:
     """The array in blocks of its rows."""
     source = _Bytes(stream, array.member)
     _read_header(source, array.member)
@@ -268,7 +255,7 @@ def _rows(stream: io.FileIO, array: _Array) -> Iterator[Array]:
     source.check_end()
 
 
-def _labels(stream: io.FileIO, array: _Array) -> Iterator[str]:
+def _labels(stream: ArchiveFile, array: _Array) -> Iterator[str]:
     for block in _rows(stream, array):
         if block.ndim == 1 or block.shape[1] == 1:
             yield from map(str, block.reshape(-1).tolist())

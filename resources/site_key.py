@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -73,22 +74,15 @@ def names_of(home: Path, dataset: str, show: bool) -> Names:
 
 
 def _read_or_make(path: Path, fingerprint: Path) -> bytes:
-    there = path.exists()
-    if not there and fingerprint.exists():
-        raise InputError(
-            f"the site key {path} is gone, and groups and names in {fingerprint.parent} were hashed with it",
-            "Put it back from your backup, or set MEDFEAT_SITE_KEY to where it lies",
-        )
+    was_made = fingerprint.exists()  # asked first: another process may be making both
     try:
-        if not there:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-            with os.fdopen(descriptor, "w") as stream:
-                stream.write(secrets.token_hex(32) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
-        key = bytes.fromhex(path.read_text().strip())
-    except FileExistsError:  # another process made it in between
+        if not path.exists():
+            if was_made:
+                raise InputError(
+                    f"the site key {path} is gone, and groups and names in {fingerprint.parent} were hashed with it",
+                    "Put it back from your backup, or set MEDFEAT_SITE_KEY to where it lies",
+                )
+            _make(path)
         key = bytes.fromhex(path.read_text().strip())
     except OSError as error:
         raise InputError(
@@ -111,3 +105,19 @@ def _read_or_make(path: Path, fingerprint: Path) -> bytes:
             "Put the former key back, or set MEDFEAT_SITE_KEY to where it lies",
         )
     return key
+
+
+def _make(path: Path) -> None:
+    """Write a new key, whole or not at all, unless another process makes one at the same time."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(secrets.token_hex(32) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        with suppress(FileExistsError):
+            os.link(temporary, path)  # unlike a rename, it never replaces a key that is there
+    finally:
+        temporary.unlink()

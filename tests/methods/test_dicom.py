@@ -524,26 +524,73 @@ def test_unknown_photometric_is_other_and_not_decoded() -> None:
         decode_frame(data, 0)
 
 
+IDENTIFYING = {
+    "PatientName": "Value^One",
+    "PatientID": "Value One",
+    "OtherPatientIDs": ["Value One", "Value Two"],
+    "IssuerOfPatientID": "Value One",
+    "MedicalRecordLocator": "Value One",
+    "InsurancePlanIdentification": "Value One",
+    "PatientBirthDate": "19500131",
+    "PatientBirthTime": "134455",
+    "PatientAddress": "1 Value Street",
+    "PatientTelephoneNumbers": "+49 30 123",
+    "PatientTelecomInformation": "value@example.org",
+    "ClinicalTrialSubjectID": "Value One",
+    "AccessionNumber": "Value One",
+    "StudyID": "4711",
+    "AdmissionID": "Value One",
+    "PlacerOrderNumberImagingServiceRequest": "Value One",
+    "StudyDate": "20200131",
+    "AcquisitionDateTime": "20200131134455",
+    "StudyInstanceUID": "1.2.826.0.1.3680043.9",
+    "DeviceUID": "1.2.826.0.1.3680043.8",
+    "InstitutionName": "St. Elsewhere",
+    "InstitutionAddress": "2 Value Street",
+    "ReferringPhysicianName": "Value^Two",
+    "ReferringPhysicianAddress": "3 Value Street",
+    "ReferringPhysicianTelephoneNumbers": "+49 30 456",
+    "OperatorsName": "Value^Three",
+    "DeviceSerialNumber": "SN-77",
+    "DetectorID": "Value One",
+}
+
+
+@pytest.mark.parametrize("keyword", IDENTIFYING)
+def test_each_kind_of_identifier_is_one(keyword: str) -> None:
+    value = IDENTIFYING[keyword]
+    found = read_dicom_header(save(grey([[0, 1]], **{keyword: value}))).identifiers
+    assert {one.casefold() for one in ([value] if isinstance(value, str) else value)} <= found
+
+
+def test_what_a_class_may_be_called_is_no_identifier() -> None:
+    """The SOP class, transfer syntax and coded values of the standard, and free text, which repeats the kind of examination."""
+    words = ("StudyDescription", "SeriesDescription", "ProtocolName", "BodyPartExamined", "ImageComments", "StationName")
+    ds = grey([[0, 1]], **dict.fromkeys((*words, "InstitutionalDepartmentName", "RequestedProcedureID"), "CHEST"))
+    ds.private_block(0x0029, "MAKER X", create=True).add_new(1, "LO", "CHEST")
+    assert read_dicom_header(save(ds)).identifiers == {"1.2.3.4"}
+
+
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
-def test_identifiers_come_from_everywhere(syntax: str) -> None:
-    ds = grey(
-        [[0, 1]], PatientName="Doe^Janet=山田^太郎", PatientID="PAT-77", StudyDate="20200131", InstitutionName="St. Elsewhere"
-    )
+def test_identifiers_come_from_every_depth_and_in_parts(syntax: str) -> None:
+    ds = grey([[0, 1]], PatientName="Doe^Janet^X=山田^太郎丸", PatientID="7")
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.ImageComments = "  Free Words "
-    ds.BodyPartExamined = "CHEST"
-    ds.OtherPatientIDsSequence = Sequence([item(PatientID="NESTED9", OtherPatientNames=["Alias^Anna", "Alias^Berta"])])
-    block = ds.private_block(0x0029, "MAKER X", create=True)
-    block.add_new(1, "LO", "Private Jo")
-    block.add_new(2, "UN", b"\x01\x02Hidden Name\x00\x03")
-    block.add_new(3, "SQ", Sequence([item(PatientComments="deep remark")]))
+    ds.OtherPatientIDsSequence = Sequence([item(PatientID=" NESTED9 ", OtherPatientNames=["Alias^Anna", "Alias^Berta"])])
+    ds.RequestAttributesSequence = Sequence([item(ScheduledProcedureStepID="1", RequestingPhysician="Deep^Down")])
     found = read_dicom_header(save(ds, syntax)).identifiers
-    for text in ("janet", "doe^janet", "pat-77", "20200131", "st. elsewhere", "free words", "nested9", "alias^anna", "berta"):
-        assert text in found
-    assert {"private jo", "hidden name", "deep remark", "1.2.3.4"} <= found
-    assert "chest" not in found
-    assert "doe" not in found  # shorter than 4
-    assert all(text == text.casefold().strip() and len(text) >= 4 for text in found)
+    names = {"doe", "janet", "doe^janet^x", "太郎丸", "alias", "anna", "alias^anna", "berta", "deep", "down"}
+    assert names | {"nested9", "1.2.3.4"} <= found
+    assert not found & {"x", "7", "山田"}  # shorter than 3
+    assert all(text == text.casefold().strip() for text in found)
+
+
+def test_a_private_element_counts_where_its_vr_tells() -> None:
+    ds = grey([[0, 1]])
+    block = ds.private_block(0x0029, "MAKER X", create=True)
+    block.add_new(1, "PN", "Hidden^Name")
+    block.add_new(2, "LO", "Some Words")
+    block.add_new(3, "SQ", Sequence([item(PatientID="PAT-77", PatientComments="More Words")]))
+    assert read_dicom_header(save(ds)).identifiers == {"1.2.3.4", "hidden", "name", "hidden^name", "pat-77"}
 
 
 def test_a_value_that_breaks_its_vr_is_still_an_identifier() -> None:

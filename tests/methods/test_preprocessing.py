@@ -251,7 +251,7 @@ class TestFormats:
 
     @pytest.mark.parametrize("format_", ["GIF", "PPM", "TGA", "ICO", "JPEG2000"])
     def test_others_are_refused(self, format_):
-        with pytest.raises(UndecodableImageError, match="not a readable JPEG, PNG, TIFF, BMP or WEBP image"):
+        with pytest.raises(UndecodableImageError, match="not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"):
             inspect_image(encoded(gradient(), format_))
 
     @pytest.mark.parametrize("format_", ["TIFF", "WEBP", "PNG"])
@@ -289,7 +289,7 @@ class TestHostileBytes:
 
     @pytest.mark.parametrize("data", [b"\0", b"<html>not found</html>", bytes(range(256)) * 16, b"\x89PNG\r\n\x1a\n", b"II*\0"])
     def test_not_an_image(self, data):
-        assert refused_by_all(data) == "not a readable JPEG, PNG, TIFF, BMP or WEBP image"
+        assert refused_by_all(data) == "not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
 
     @pytest.mark.parametrize("size", [(10_001, 10_000), (20_000, 6_000), (60_000, 60_000), (100_000_001, 1)])
     def test_too_many_pixels_are_refused_before_the_decoder_runs(self, size, monkeypatch):

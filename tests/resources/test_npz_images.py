@@ -17,9 +17,11 @@ from PIL import Image
 
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
-from resources import archives, npz_images
-from resources.archives import RefusedArchiveError
+from resources import npz_images
+from resources.archives import ArchiveLimits, RefusedArchiveError, refusal
+from resources.dataset_store import DatasetStore
 from resources.image_folder import scan
+from resources.intake import look_at
 from resources.npz_images import is_npz, unpack_npz
 
 RNG = np.random.default_rng(3)
@@ -107,12 +109,15 @@ def test_the_bytes_of_the_files(tmp_path):
     assert (tmp_path / "target" / "train" / "0000000.bmp").stat().st_mtime_ns == 0
 
 
-def test_the_pipeline_sees_a_normal_dataset(tmp_path):
+def test_the_pipeline_sees_a_normal_dataset(tmp_path, monkeypatch):
+    monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "site.key"))
+    monkeypatch.setenv("MEDFEAT_DROPS", str(tmp_path / "drops"))
     np.savez_compressed(
         tmp_path / "x.npz", train_images=colour(4), train_labels=[0, 1, 0, 1], test_images=colour(2), test_labels=[1, 0]
     )
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
-    manifest = scan(DatasetSpec(name="x", root=tmp_path / "target")).to_pylist()
+    spec = DatasetSpec(name="x", root=tmp_path / "target", show_names=True)
+    manifest = scan(look_at(DatasetStore(home=str(tmp_path / "home")), spec).intake).to_pylist()
     assert [(row["status"], row["label"], row["split"]) for row in manifest] == [
         ("ok", "1", "test"),
         ("ok", "0", "test"),
@@ -216,14 +221,14 @@ def test_arrays_that_are_not_images_and_labels(tmp_path, arrays, reason):
         (b"\x80\x04}q\0.", npz_images.NOT_NPY),
         (b"\x93NUMPY\3\0" + bytes(100), npz_images.NOT_NPY),
         (b"\x93NUMPY\2\0" + struct.pack("<L", 2**31), npz_images.NOT_NPY),
-        (header("(2, 2, 2)"), archives.DAMAGED),
-        (header("(2, 2, 2)") + bytes(7), archives.DAMAGED),
-        (header("(2, 2, 2)") + bytes(9), archives.DAMAGED),
-        (header("(-2, 2, -2)") + bytes(8), archives.DAMAGED),
-        (header(f"({2**62}, {2**62}, 4)") + bytes(8), archives.DAMAGED),
+        (header("(2, 2, 2)"), refusal.DAMAGED),
+        (header("(2, 2, 2)") + bytes(7), refusal.DAMAGED),
+        (header("(2, 2, 2)") + bytes(9), refusal.DAMAGED),
+        (header("(-2, 2, -2)") + bytes(8), refusal.DAMAGED),
+        (header(f"({2**62}, {2**62}, 4)") + bytes(8), refusal.DAMAGED),
         (header("(1, 20000, 5001)") + bytes(20000 * 5001), npz_images.LARGE_IMAGE),
         (header("(1000001, 1, 1)") + bytes(1000001), "too many images"),
-        (header("(2, 2, 2)", descr="__import__('os')") + bytes(8), archives.DAMAGED),
+        (header("(2, 2, 2)", descr="__import__('os')") + bytes(8), refusal.DAMAGED),
         (header("(2, 2, 2)", order="True") + bytes(8), npz_images.FORTRAN),
         (header("(2, 2, 2)", descr="'|O'", version=b"\2\0") + bytes(64), npz_images.OBJECTS),
     ],
@@ -237,13 +242,13 @@ def test_members_besides_arrays(tmp_path):
     refused(make_zip(tmp_path / "x.npz", {"images.npy": good, "images": good}), npz_images.UNKNOWN)
     refused(make_zip(tmp_path / "x.npz", {"../images.npy": good}), npz_images.UNKNOWN)
     refused(make_zip(tmp_path / "x.npz", {"images.npy/": b""}), npz_images.UNKNOWN)
-    refused(make_zip(tmp_path / "x.npz", {"images.npy": good}, zipfile.ZIP_LZMA), archives.METHOD)
+    refused(make_zip(tmp_path / "x.npz", {"images.npy": good}, zipfile.ZIP_LZMA), refusal.METHOD)
     refused(make_zip(tmp_path / "x.npz", {}), npz_images.NO_IMAGES)
     with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
         archive.writestr("images.npy", good)
         with pytest.warns(UserWarning, match="Duplicate name"):
             archive.writestr("images.npy", good)
-    refused(tmp_path / "x.npz", archives.SAME_NAME)
+    refused(tmp_path / "x.npz", refusal.SAME_NAME)
 
 
 def test_more_than_the_limit_is_refused_by_its_header(tmp_path):
@@ -255,9 +260,9 @@ def test_more_than_the_limit_is_refused_by_its_header(tmp_path):
         if raw[number : number + 4] == b"PK\1\2":
             raw[number + 24 : number + 28] = b"\xfe\xff\xff\xff"
     (tmp_path / "x.npz").write_bytes(raw)
-    refused(tmp_path / "x.npz", archives.DAMAGED)
+    refused(tmp_path / "x.npz", refusal.DAMAGED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(npz_images, "_LIMITS", archives.ArchiveLimits(members=8, total_bytes=7 * 2**30))
+        patch.setattr(npz_images, "_LIMITS", ArchiveLimits(members=8, total_bytes=7 * 2**30))
         refused(tmp_path / "x.npz", "it unpacks to more than 7 GiB")
 
 
@@ -268,10 +273,10 @@ def test_a_wrong_checksum_and_a_file_cut_off(tmp_path):
         raw = bytearray(whole)
         raw[place] ^= 1
         (tmp_path / "x.npz").write_bytes(raw)
-        refused(tmp_path / "x.npz", archives.DAMAGED)
+        refused(tmp_path / "x.npz", refusal.DAMAGED)
     for place in (0, 10, 500, len(whole) // 2, len(whole) - 1):
         (tmp_path / "x.npz").write_bytes(whole[:place])
-        refused(tmp_path / "x.npz", archives.DAMAGED)
+        refused(tmp_path / "x.npz", refusal.DAMAGED)
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
@@ -295,7 +300,7 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, save):
             assert len(rows(tmp_path / "a" / "target")) > 0
             shutil.rmtree(tmp_path / "a" / "target")
         assert everything(tmp_path) == {file, file.parent}
-    assert archives.DAMAGED in outcomes
+    assert refusal.DAMAGED in outcomes
 
 
 @pytest.mark.parametrize(("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written")])
@@ -311,7 +316,7 @@ def test_a_disk_that_cannot_be_written(tmp_path, monkeypatch, number, what, call
         return plain(*arguments, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(archives.os, call, fail)
+        patch.setattr(os, call, fail)
         with pytest.raises(InputError, match=what):
             unpack_npz(tmp_path / "x.npz", tmp_path / "target")
     assert everything(tmp_path) == {tmp_path / "x.npz"}

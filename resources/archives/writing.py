@@ -1,0 +1,67 @@
+"""What is unpacked, written so that the folder appears whole or not at all."""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data_contracts.errors import InputError
+
+
+@contextlib.contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """A temporary folder beside ``target`` that takes its name when the block ends, and is removed when the block fails.
+
+    Raises:
+        InputError: ``target`` exists, or the disk is full or not writable.
+    """
+    if os.path.lexists(target):
+        raise InputError(f"{target} exists already", "Remove it, or give a folder that does not exist")
+    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()
+        yield temporary
+        _fsync(temporary)
+        temporary.rename(target)
+        _fsync(target.parent)
+    except BaseException as error:  # an interrupt must not leave half a dataset either
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise _unwritable(target, error) from error
+        raise
+
+
+def _unwritable(target: Path, error: OSError) -> InputError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"the disk is full: {target} was not written", "Free space and run again; nothing stored was damaged")
+    return InputError(f"{target} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME")
+
+
+def _fsync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_new_file(path: Path, blocks: Iterable[bytes]) -> None:
+    """Write a file that must not exist, never through a link, with the modification time 0.
+
+    Args:
+        path: in a folder of :func:`new_folder`, which turns an OSError into what the user can do about it.
+        blocks: iterated while the file is open; what it raises passes, and :func:`new_folder` removes the file.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY, 0o644)
+    try:
+        for block in blocks:
+            view = memoryview(block)
+            while view:
+                view = view[os.write(descriptor, view) :]
+        os.utime(descriptor, (0, 0))
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,67 @@
+"""What the doctor finds, each trouble made and then looked at."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from data_contracts.dataset import DatasetSpec
+from pipeline import doctor
+from pipeline.disk_need import bytes_needed
+from resources import home as home_module
+from resources.dataset_store import DatasetStore
+from resources.site_key import names_of, site_key_path
+
+PER_IMAGE = 227 * 227 * 3 + 256 * 36 * 4 + 2 * 4096 * 9 * 2
+
+
+def found(state: str, words: str) -> bool:
+    return any(finding.state == state and words in finding.text for finding in doctor.examine(fix=False))
+
+
+@pytest.fixture
+def registered(home: Path, make_images: Any) -> Path:
+    root: Path = make_images(classes=2, each=5)
+    DatasetStore().save_spec(DatasetSpec(name="mine", root=root))
+    return root
+
+
+def test_a_dataset_whose_folder_is_gone(registered: Path) -> None:
+    assert found("ok", f"dataset mine: {registered}")
+    shutil.rmtree(registered)
+    assert found("problem", "is not there")
+
+
+def test_disk_that_will_not_do(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bytes_needed(DatasetStore(), "mine") == 10 * PER_IMAGE
+    for free, state in ((10**12, "ok"), (10 * PER_IMAGE + 1, "warning"), (10 * PER_IMAGE - 1, "problem")):
+        monkeypatch.setattr(doctor, "free_bytes", lambda _, free=free: free)
+        assert found(state, "free; features still to be computed")
+
+
+def test_a_store_on_a_network_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not found("problem", "network file system")
+    monkeypatch.setattr(home_module, "NETWORK_FILE_SYSTEMS", ("",))
+    assert found("problem", "the store lies on a network file system")
+
+
+def test_a_damaged_database(home: Path) -> None:
+    assert found("ok", "databases are whole")
+    (home / "dagster" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    assert any("runs.db is damaged" in finding.text for finding in doctor._databases())
+
+
+def test_a_site_key_that_others_may_read_and_one_that_is_gone(registered: Path) -> None:
+    names_of(registered.parent / "home", "mine", show=False)
+    assert found("ok", "keep a backup")
+    site_key_path().chmod(0o644)
+    assert found("warning", "can be read by other users")
+    site_key_path().unlink()
+    assert found("problem", "is gone")
+
+
+def test_no_daemon(home: Path) -> None:
+    assert found("warning", "daemon is not running")
