@@ -65,7 +65,8 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
         As many rows, sorted by path and frame.
 
     Raises:
-        InputError: no usable image, a missing label, class or split.
+        InputError: no usable image, a missing label, class or split, several labels in the first load of a single-label dataset
+            (an image of a drop is rejected for it).
     """
     ordered = [_with_parsed_label(row, spec) for row in sorted(rows, key=lambda row: row.key)]
     if spec.split == "stratified":

@@ -12,10 +12,13 @@ from pydantic import ValidationError
 from data_contracts.dataset import DatasetSpec, check_dataset_name
 from data_contracts.errors import ContractError, InputError
 from data_contracts.feature_shard import INDEX
-from data_contracts.manifest import MANIFEST, ok_rows
+from data_contracts.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.near_duplicates import NEAR_DUPLICATES
+from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
 from data_contracts.table import TableContract
+from methods.leakage import Leak, find_leaks
 
 ID, OTHER = "a" * 64, "b" * 64
 
@@ -25,6 +28,8 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
         {
             "image_id": ID,
             "path": "x/1.png",
+            "frame": None,
+            "drop": None,
             "status": "ok",
             "reason": None,
             "label": "x",
@@ -35,6 +40,39 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "height": 4,
             "mode": "L",
             "format": "PNG",
+            "pixel_sha256": OTHER,
+            "perceptual_hash": 2**64 - 1,
+        },
+    ),
+    "near-duplicates": (
+        NEAR_DUPLICATES,
+        {
+            "train_id": ID,
+            "test_id": OTHER,
+            "train_path": "x/1.png",
+            "test_path": "x/2.png",
+            "distance": 3,
+            "similarity": 0.99,
+            "mirrored": False,
+        },
+    ),
+    "image predictions": (
+        IMAGE_PREDICTIONS,
+        {
+            "image_id": ID,
+            "path": "x/1.png",
+            "frame": None,
+            "split": "held",
+            "label": "a",
+            "predicted": "b",
+            "probability": 0.6,
+            "margin": 0.2,
+            "runner_up": "a",
+            "runner_up_probability": 0.4,
+            "out_of_distribution": False,
+            "neighbour_ids": [OTHER, ID],
+            "neighbour_labels": ["b", "a"],
+            "neighbour_similarities": [0.9, 0.8],
         },
     ),
     "index": (INDEX, {"shard": "s.h5", "rows": 1, "sha256": ID, "bytes": 8, "image_ids": [ID]}),
@@ -112,7 +150,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "inputs": '{"b": "v"}',
         },
     ),
-    "rejected": (REJECTED, {"path": "x.png", "status": "rejected", "reason": "broken"}),
+    "rejected": (REJECTED, {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"}),
 }
 
 BROKEN = [
@@ -120,11 +158,35 @@ BROKEN = [
     ("manifest", {"path": "../x"}, "stays under the root"),
     ("manifest", {"path": "/etc/x"}, "stays under the root"),
     ("manifest", {"image_id": "ABC"}, "64 lower-case hexadecimal"),
-    ("manifest", {"split": "val"}, "split is train, test or unlabelled"),
+    ("manifest", {"split": "val"}, "split is train, test, unlabelled or held"),
     ("manifest", {"reason": "why"}, "a row that is not ok has a reason"),
     ("manifest", {"status": "rejected"}, "a row that is not ok has a reason"),
     ("manifest", {"width": None}, "an ok row has an image_id"),
+    ("manifest", {"image_id": None}, "an ok row has an image_id"),
+    ("manifest", {"split": None}, "an ok row has an image_id"),
+    ("manifest", {"height": None}, "an ok row has an image_id"),
+    ("manifest", {"mode": None}, "an ok row has an image_id"),
+    ("manifest", {"format": None}, "an ok row has an image_id"),
     ("manifest", {"label": None}, "labelled, or its split is unlabelled"),
+    ("manifest", {"label": None, "split": "held"}, "labelled, or its split is unlabelled"),
+    ("manifest", {"split": "unlabelled"}, "labelled, or its split is unlabelled"),
+    ("manifest", {"path": "."}, "stays under the root"),
+    ("manifest", {"frame": -1}, "frame is not negative"),
+    ("near-duplicates", {"distance": -1}, "distance lies in 0..64"),
+    ("near-duplicates", {"distance": 65}, "distance lies in 0..64"),
+    ("near-duplicates", {"similarity": 1.01}, "similarity lies in -1..1"),
+    ("near-duplicates", {"similarity": float("nan")}, "similarity lies in -1..1"),
+    ("image predictions", {"split": "train"}, "neither train nor test"),
+    ("image predictions", {"split": "test"}, "neither train nor test"),
+    ("image predictions", {"probability": 1.1}, "probabilities lie in 0..1"),
+    ("image predictions", {"probability": float("nan")}, "probabilities lie in 0..1"),
+    ("image predictions", {"runner_up_probability": 0.7}, "runner-up is not more probable"),
+    ("image predictions", {"runner_up_probability": -0.1}, "runner-up is not more probable"),
+    ("image predictions", {"margin": -0.1}, "margin is not negative"),
+    ("image predictions", {"margin": float("nan")}, "margin is not negative"),
+    ("image predictions", {"neighbour_ids": [OTHER]}, "every neighbour has an id"),
+    ("image predictions", {"neighbour_labels": ["b", "a", "a"]}, "every neighbour has an id"),
+    ("image predictions", {"neighbour_ids": [], "neighbour_labels": [], "neighbour_similarities": []}, "at least one"),
     ("index", {"shard": "../s.h5"}, "plain file name"),
     ("index", {"rows": 0}, "rows is between 1 and 1024"),
     ("index", {"image_ids": [ID, OTHER]}, "one entry a row"),
@@ -143,11 +205,17 @@ BROKEN = [
     ("results", {"classes": 1}, "at least 2 classes"),
     ("results", {"title": " "}, "title is not blank"),
     ("results", {"seconds": -1.0}, "seconds is finite"),
+    ("results", {"p_holm": 1.1}, "p_holm lies in 0..1"),
+    ("results", {"n_train": 0}, "n_test and n_train are positive"),
+    ("paper", {"ours_percent": 70.0, "ours_ci_low": 50.0, "ours_ci_high": 60.0}, "our figure lies within its interval"),
     ("paper", {"paper_percent": 101.0}, "0..100"),
     ("paper", {"note": None}, "says why"),
     ("lineage", {"created": "yesterday"}, "time in UTC"),
     ("lineage", {"inputs": "[]"}, "JSON object"),
+    ("lineage", {"seconds": -1.0}, "seconds and peak_memory_mb are finite"),
+    ("lineage", {"rows": -1}, "rows is not negative"),
     ("lineage", {"run_id": ""}, "not blank"),
+    ("rejected", {"path": "/etc/x"}, "stays under the root"),
     ("rejected", {"status": "ok"}, "duplicate or rejected"),
     ("rejected", {"reason": ""}, "reason is not blank"),
 ]
@@ -177,19 +245,56 @@ def test_each_rule(name: str, change: dict[str, Any], rule: str) -> None:
     assert str(caught.value).startswith("f.parquet ")
 
 
+def test_no_rule_is_forgotten() -> None:
+    over_several_rows = {"an image_id is ok once", "the methods of a study are tested on equally many images"}
+    for name, (contract, _) in VALID.items():
+        broken = [text for other, _, text in BROKEN if other == name]
+        assert [rule for rule in contract.rules.keys() - over_several_rows if not any(text in rule for text in broken)] == []
+
+
 def test_a_key_twice_and_an_empty_cell() -> None:
-    with pytest.raises(ContractError, match=r"path is unique \(row 1, 1 in all\)"):
-        MANIFEST.check(table_of("manifest", {}, {"image_id": OTHER}), "f")
+    for change in ({}, {"frame": 0}):
+        with pytest.raises(ContractError, match=r"path \+ frame is unique \(row 1, 1 in all\)"):
+            MANIFEST.check(table_of("manifest", change, {**change, "image_id": OTHER}), "f")
+    for name, key in (("near-duplicates", r"train_id \+ test_id"), ("image predictions", "image_id")):
+        with pytest.raises(ContractError, match=rf"{key} is unique \(row 1, 1 in all\)"):
+            VALID[name][0].check(table_of(name, {}, {}), "f")
     loose = pa.schema([field.with_nullable(True) for field in REJECTED.schema])
     empty = pa.Table.from_pylist([{"path": None, "status": "rejected", "reason": "x"}], schema=loose)
     assert REJECTED.violations(empty)
 
 
-def test_rules_over_several_rows_of_a_manifest() -> None:
+def test_rules_over_several_rows() -> None:
+    with pytest.raises(ContractError, match="tested on equally many images"):
+        RESULTS.check(table_of("results", {}, {"method": "n", "n_test": 6}), "f")
     with pytest.raises(ContractError, match="an image_id is ok once"):
         MANIFEST.check(table_of("manifest", {}, {"path": "y"}), "f")
-    with pytest.raises(ContractError, match="a group is on one side of the split"):
-        MANIFEST.check(table_of("manifest", {}, {"path": "y", "image_id": OTHER, "split": "test"}), "f")
+    copies = {"status": "duplicate", "reason": "same bytes"}
+    assert MANIFEST.violations(table_of("manifest", {}, {"path": "y", **copies}, {"path": "z", **copies})) == []
+
+
+def test_frames_of_one_file_are_rows_of_one_path() -> None:
+    ids = [frame_id(ID, frame) for frame in range(3)]
+    assert len({*ids, ID}) == 4
+    frames = [{"frame": frame, "image_id": image_id} for frame, image_id in enumerate(ids)]
+    assert MANIFEST.violations(table_of("manifest", *frames)) == []
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_splits(split: str) -> None:
+    label = None if split == "unlabelled" else "x"
+    assert MANIFEST.violations(table_of("manifest", {"split": split, "label": label})) == []
+    assert (split in PREDICTED_SPLITS) == (IMAGE_PREDICTIONS.violations(table_of("image predictions", {"split": split})) == [])
+
+
+def test_a_group_on_both_sides_may_be_stored_and_is_found() -> None:
+    table = table_of("manifest", {}, {"path": "y", "image_id": OTHER, "pixel_sha256": ID, "split": "test"})
+    assert MANIFEST.violations(table) == []
+    assert find_leaks(table.to_pylist()) == [Leak("group", "x/1.png", "y")]
+
+
+def test_a_rounded_similarity_may_pass_1_a_little() -> None:
+    assert NEAR_DUPLICATES.violations(table_of("near-duplicates", {"similarity": 1 + 1e-7})) == []
 
 
 def test_ok_rows_are_sorted_by_id_and_ok() -> None:
@@ -213,7 +318,24 @@ def test_names_that_are_not(name: str) -> None:
         check_dataset_name(name)
 
 
-@pytest.mark.parametrize("change", [{"root": "relative"}, {"test_fraction": 0.9}, {"split": "odd"}, {"name": "A"}, {"extra": 1}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"root": "relative"},
+        {"test_fraction": 0.9},
+        {"split": "odd"},
+        {"name": "A"},
+        {"extra": 1},
+        {"task": "several"},
+        {"new_labels": "test"},
+        {"split_seed": -1},
+    ],
+)
 def test_a_specification_that_breaks_its_rules(change: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         DatasetSpec.model_validate({"name": "a", "root": Path("/x"), **change})
+
+
+def test_unless_said_otherwise_names_are_hidden_and_new_labels_held() -> None:
+    spec = DatasetSpec(name="a", root=Path("/x"))
+    assert (spec.show_names, spec.allow_burned_in, spec.new_labels, spec.task) == (False, False, "hold", "single-label")
