@@ -8,6 +8,7 @@ What was seen is kept in a ledger in the store, with keyed hashes in place of na
 """
 
 import json
+import math
 import os
 import re
 import time
@@ -108,7 +109,7 @@ def settle_seconds() -> float:
         seconds = float(text)
     except ValueError:
         seconds = 0.0
-    if not seconds > 0:
+    if not 0 < seconds < math.inf:
         raise InputError(f"MEDFEAT_DROP_SETTLE_SECONDS is {text!r}", "Set it to a number of seconds above 0")
     return seconds
 

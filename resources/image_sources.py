@@ -184,10 +184,14 @@ def _unpacked(archive: Path, intake: Intake) -> Path:
         raise InputError(
             f"an archive of {intake.spec.name} cannot be read ({error.strerror})", "Give this user permission to read it"
         ) from None
-    target = intake.unpacked / digest[:16]
+    target = intake.unpacked / (f"{digest[:16]}-npz" if is_npz(archive) else digest[:16])  # .npz is a zip file too
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (unpack_npz if is_npz(archive) else unpack)(archive, target)
+        try:
+            (unpack_npz if is_npz(archive) else unpack)(archive, target)
+        except InputError:
+            if not target.is_dir():  # another process unpacked the same bytes in between
+                raise
     inside = sorted(entry for entry in target.iterdir() if entry.name != "__MACOSX" and not entry.name.startswith("."))
     if len(inside) == 1 and inside[0].is_dir():
         below = {entry.name.casefold() for entry in inside[0].iterdir()}

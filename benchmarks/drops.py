@@ -1,0 +1,185 @@
+"""What a nightly drop costs, against computing everything anew, and whether the results are those of one load.
+
+    MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.drops
+
+The first names a folder with ``datasets/modality`` (class folders below train/ and test/, and a manifest.csv). One image in a
+hundred goes into each of ten drops, the others are the first load. Then three datasets are run from the command line, as a
+user would:
+
+- ``nightly``: the first load, then drop after drop, labelled images held (the default policy);
+- ``oneload``: everything in one folder, the dropped images without a label: the full recompute, and the peer of the result;
+- ``trained``: as ``nightly``, but drops go where their split says and train all models, in one run at the end; its peer is
+  ``complete``: everything in one folder with all labels.
+
+Seconds are those of the stages as their records have them (the classifier's and the SVMs' fits left out) and of the whole
+command. Takes about twenty minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+N_DROPS = 10
+SEED = 0
+SETTINGS = ("filters=256", "epochs=20", "batch_size=128")
+FITS = ("classifier", "svm_evaluation_")
+SHARDS = ("prepared_images", "alexnet_conv5", "cae_features", "random_cae_features")
+
+Row = Mapping[str, str]
+
+
+def medfeat(*words: str) -> float:
+    """Run a command; gives the seconds that it took."""
+    started = time.monotonic()
+    line = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"medfeat {' '.join(words)}: {done.stderr or done.stdout}")
+    return time.monotonic() - started
+
+
+def lay_out(source: Path, target: Path, rows: Sequence[Row], unlabelled: frozenset[str] = frozenset()) -> None:
+    """Images of ``rows`` below ``target`` with a manifest of their own; those in ``unlabelled`` without label and split."""
+    target.mkdir(parents=True)
+    with open(target / "manifest.csv", "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["path", "label", "split", "group_id"])
+        for row in rows:
+            bare = row["path"] in unlabelled
+            writer.writerow([row["path"], "" if bare else row["label"], "" if bare else row["split"], row["group_id"]])
+            (target / row["path"]).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source / row["path"], target / row["path"])
+
+
+def records(home: Path, dataset: str) -> dict[str, dict[str, Any]]:
+    """The current records of a dataset, by asset."""
+    paths = (home / "store" / dataset).glob("*/current.json")
+    return {path.parent.name: json.loads(path.read_bytes()) for path in sorted(paths)}
+
+
+def stage_seconds(home: Path, dataset: str, before: Mapping[str, Mapping[str, Any]]) -> float:
+    """Seconds of the stages that were computed since ``before``, fits left out."""
+    now = records(home, dataset)
+    return sum(
+        float(record["seconds"])
+        for asset, record in now.items()
+        if not asset.startswith(FITS) and record["run_id"] != before.get(asset, {}).get("run_id")
+    )
+
+
+def shards(home: Path, dataset: str) -> dict[str, tuple[int, int]]:
+    """Size and time of the last change of every shard."""
+    found = (path for asset in SHARDS for path in (home / "store" / dataset / asset).glob("*.h5"))
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
+
+
+def results(home: Path, dataset: str) -> dict[str, object]:
+    """What a user would compare: every feature by image, every metric, every prediction; no names, runs or times."""
+    os.environ["MEDFEAT_HOME"] = str(home)
+    from assets.features import open_features
+    from data_contracts.metrics import METRICS
+    from data_contracts.predictions import IMAGE_PREDICTIONS
+    from resources.dataset_store import DatasetStore
+
+    store = DatasetStore()
+    found: dict[str, object] = {}
+    for asset in SHARDS:
+        reader = open_features(store, dataset, asset)
+        found[asset] = {image_id: np.asarray(reader.take([i])).tobytes() for i, image_id in enumerate(reader.image_ids)}
+        reader.close()
+    for asset in ("svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"):
+        found[asset] = store.main_table(dataset, asset, ".metrics.parquet", METRICS).to_pylist()
+    lines = store.main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS).to_pylist()
+    found["predictions"] = [{k: v for k, v in line.items() if k not in ("path", "split", "label")} for line in lines]
+    return found
+
+
+def compare(home: Path, first: str, second: str) -> None:
+    """Print whether two datasets have equal results, to the bit."""
+    one, other = results(home, first), results(home, second)
+    for name in one:
+        print(f"  {name}: {'equal' if one[name] == other[name] else 'DIFFERENT'}")
+
+
+def settings(*more: str) -> list[str]:
+    """Command-line words of SETTINGS."""
+    return [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
+
+
+def main() -> None:
+    """Measure and print."""
+    source = Path(os.environ["MEDFEAT_REAL_DATA"]) / "datasets" / "modality"
+    with open(source / "manifest.csv", newline="") as stream:
+        rows = sorted(csv.DictReader(stream), key=lambda row: row["path"])
+    shuffled = np.random.default_rng(SEED).permutation(len(rows))
+    each = max(len(rows) // 100, 1)
+    # What is dropped must not be the last training image of its class, nor part a group.
+    grouped = {row["group_id"] for row in rows if sum(r["group_id"] == row["group_id"] for r in rows) > 1}
+    single = [int(i) for i in shuffled if rows[i]["group_id"] not in grouped or not rows[i]["group_id"]][: N_DROPS * each]
+    dropped = [[rows[i] for i in sorted(single[n * each : (n + 1) * each])] for n in range(N_DROPS)]
+    late = frozenset(row["path"] for drop in dropped for row in drop)
+    first = [row for row in rows if row["path"] not in late]
+    with tempfile.TemporaryDirectory() as folder:
+        measure(Path(folder), source, rows, first, dropped, late)
+
+
+def measure(
+    folder: Path, source: Path, rows: Sequence[Row], first: Sequence[Row], dropped: Sequence[Sequence[Row]], late: frozenset[str]
+) -> None:
+    """Run the four datasets in ``folder`` and print what they cost and whether they agree."""
+    home = folder / "home"
+    os.environ.update(MEDFEAT_HOME=str(home), MEDFEAT_SITE_KEY=str(folder / "site.key"))
+    print(f"{len(rows)} images: {len(first)} in the first load, {len(dropped)} drops of {len(dropped[0])}; {' '.join(SETTINGS)}")
+    for name, images, bare in (("oneload", rows, late), ("complete", rows, frozenset[str]()), ("first", first, frozenset[str]())):
+        lay_out(source, folder / name, images, bare)
+
+    medfeat("add", "oneload", str(folder / "oneload"), "--unlabelled")
+    wall = medfeat("run", "oneload", *settings())
+    full = stage_seconds(home, "oneload", {})
+    print(f"full recompute: {full:6.1f} s of stages, {wall:6.1f} s of the command")
+
+    medfeat("add", "nightly", str(folder / "first"))
+    medfeat("run", "nightly", *settings())
+    shares = []
+    for number, drop in enumerate(dropped):
+        lay_out(source, home / "drops" / "nightly" / f"night{number}", drop)
+        (home / "drops" / "nightly" / f"night{number}" / "_READY").touch()
+        before, stored = records(home, "nightly"), shards(home, "nightly")
+        wall = medfeat("run", "nightly", *settings())
+        now = records(home, "nightly")
+        kept = all(shards(home, "nightly").get(path) == stamp for path, stamp in stored.items())
+        seconds = stage_seconds(home, "nightly", before)
+        shares.append(seconds / full)
+        computed = [now["prepared_images"]["summary"]["newly prepared"], now["alexnet_conv5"]["summary"]["newly computed"]]
+        print(
+            f"drop {number}: {seconds:5.2f} s of stages ({seconds / full:5.1%} of the full run), {wall:5.1f} s of the command, "
+            f"{computed[0]} images prepared, {computed[1]} featurised; shards {'untouched' if kept else 'CHANGED'}; "
+            + " ".join(f"{a} {r['seconds']:.2f}" for a, r in now.items() if r["run_id"] != before.get(a, {}).get("run_id"))
+        )
+    print(f"median drop: {float(np.median(shares)):.1%} of the full run's stages")
+    print("nightly against oneload:")
+    compare(home, "nightly", "oneload")
+
+    medfeat("add", "complete", str(folder / "complete"))
+    medfeat("run", "complete", *settings("fit_on=train+drops"))
+    shutil.copytree(home / "drops" / "nightly", home / "drops" / "trained")
+    medfeat("add", "trained", str(folder / "first"), "--new-labels", "given")
+    medfeat("run", "trained", *settings("fit_on=train+drops"))
+    print("trained against complete:")
+    compare(home, "trained", "complete")
+
+
+if __name__ == "__main__":
+    main()
