@@ -46,9 +46,10 @@ def choose(
 
 def _since(day: str) -> float:
     try:
-        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+        since = datetime.fromisoformat(day)
     except ValueError:
         raise InputError(f"{day!r} is not a date", "Write for example --from-drop 2026-11-20") from None
+    return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
 
 
 def with_last_settings(store: DatasetStore, dataset: str, study: str, given: Mapping[str, Any]) -> dict[str, Any]:

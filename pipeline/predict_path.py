@@ -112,7 +112,12 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
     intake = Intake(spec, names_of(store.root, dataset, show_names), store.root / "unpacked" / dataset, (arrived,), True)
     manifest = scan(intake, progress=lambda items: progress(items, "reading files")).to_pylist()
     images = {row["image_id"]: row for row in manifest if row["status"] == "ok"}
-    unknown = [Unknown(i, row["path"], row["frame"], row["split"], row["label"]) for i, row in sorted(images.items())]
+    classes = set(fitted.classes.tolist())  # a folder that is none of them may be called after a patient
+
+    def label_of(row: dict[str, Any]) -> str | None:
+        return row["label"] if show_names or row["label"] in classes else None
+
+    unknown = [Unknown(i, row["path"], row["frame"], row["split"], label_of(row)) for i, row in sorted(images.items())]
     found = locate(intake, (image.path for image in unknown))
     prepared_by = store.need_record(dataset, "prepared_images").settings
     settings = PreprocessingSettings(**prepared_by)
