@@ -128,7 +128,6 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
                     "An evaluation needs two classes to learn and test images to score",
                 )
             reader = open_features(store, dataset, method.features, rows.ids)
-        features = store.need_record(dataset, method.features)
 
         def work_out(work: Work) -> Output:
             return _evaluate(store, work, config, study, method, rows, reader)
@@ -141,7 +140,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
                 work_out,
                 inputs=("image_manifest", method.features),
                 known_by={
-                    "features": features.data_version,
+                    "features": reader.feature_set.key,
                     "rows": content_hash([rows.ids, rows.labels.tolist(), rows.train.tolist(), rows.test.tolist(), rows.groups]),
                 },
             )

@@ -30,6 +30,10 @@ def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, stor
     dataset = context.partition_key
     with plain_failures():
         rows = [row for row in ok_rows(manifest_of(store, dataset)).to_pylist() if row["split"] in ("train", "test")]
+    with plain_failures():
+        conv5 = open_features(store, dataset, "alexnet_conv5", [row["image_id"] for row in rows])
+        key = conv5.feature_set.key
+        conv5.close()
     train, test = ([row for row in rows if row["split"] == side] for side in ("train", "test"))
 
     def compute(work: Work) -> Output:
@@ -93,7 +97,7 @@ def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, stor
         compute,
         inputs=("image_manifest", "prepared_images", "alexnet_conv5"),
         known_by={
-            "features": store.need_record(dataset, "alexnet_conv5").data_version,
+            "features": key,
             "rows": [[row["image_id"], row["split"], row["path"]] for row in rows],
         },
     )

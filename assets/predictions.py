@@ -308,19 +308,19 @@ def review_page(
         title: of the page.
         lines: all predictions, the least sure first.
         notices: shouted at the top.
-        pixels_of: gives the prepared pixels of images by id, in order.
+        pixels_of: gives the prepared pixels of images by id, in the order asked for, one after another.
         footer: at the bottom.
     """
     from methods.review_page import Card, Neighbour, Review, review_html, thumbnail
 
     shown = lines[:SHOWN_CARDS]
-    wanted = list(dict.fromkeys(i for line in shown for i in (line["image_id"], *line["neighbour_ids"])))
-    large = {image_id: thumbnail(pixels) for image_id, pixels in zip(wanted, pixels_of(wanted), strict=True)}
-    small = {
-        image_id: thumbnail(pixels, 64)
-        for image_id, pixels in zip(wanted, pixels_of(wanted), strict=True)
-        if any(image_id in line["neighbour_ids"] for line in shown)
-    }
+    to_check, near = {line["image_id"] for line in shown}, {i for line in shown for i in line["neighbour_ids"]}
+    wanted, large, small = sorted(to_check | near), {}, {}
+    for image_id, pixels in zip(wanted, pixels_of(wanted), strict=True):
+        if image_id in to_check:
+            large[image_id] = thumbnail(pixels)
+        if image_id in near:
+            small[image_id] = thumbnail(pixels, 64)
     cards = tuple(
         Card(
             image_id=line["image_id"],
@@ -385,6 +385,11 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
         unknown = open_features(store, dataset, FEATURES, [image.image_id for image in wanted])
         prepared = open_features(store, dataset, "prepared_images")
         position = {image_id: i for i, image_id in enumerate(prepared.image_ids)}
+
+        def pixels_of(image_ids: Sequence[str]) -> Iterator[np.ndarray]:
+            for start in range(0, len(image_ids), READ_ROWS):
+                yield from prepared.take([position[i] for i in image_ids[start : start + READ_ROWS]])
+
         try:
             lines = predict_rows(fitted, wanted, unknown.rows, training, rows)
             made_from = store.upstream(dataset, "classifier").values()
@@ -393,7 +398,7 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
                 f"Predictions for {dataset}",
                 lines,
                 notices,
-                lambda ids: (prepared.take([position[i]])[0] for i in ids),
+                pixels_of,
                 "For research: not a medical device, and no label here is advice on a patient.",
             )
         finally:

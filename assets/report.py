@@ -9,10 +9,10 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.evaluations import evaluation_name
-from assets.images import ARRIVAL, manifest_of
+from assets.images import ARRIVAL, image_manifest, manifest_of
 from assets.integrity import near_duplicates
 from assets.partitions import DATASETS
-from assets.stage import Output, StageConfig, Work, materialize
+from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
@@ -217,7 +217,12 @@ def study_report(study: Study) -> dg.AssetsDefinition:
         "as HTML, Markdown, CSV and LaTeX.",
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[near_duplicates, dg.AssetKey(comparison), *(dg.AssetKey(evaluation_name(method)) for method in study.methods)],
+        deps=[
+            image_manifest,
+            near_duplicates,
+            dg.AssetKey(comparison),
+            *(dg.AssetKey(evaluation_name(method)) for method in study.methods),
+        ],
         kinds={"html", "markdown"},
         code_version="2",
         tags={"stage": "8"},
@@ -272,9 +277,13 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 rows=len(results),
             )
 
-        inputs = ("near_duplicates", comparison, *(evaluation_name(method) for method in study.methods))
+        inputs = ("image_manifest", "near_duplicates", comparison, *(evaluation_name(method) for method in study.methods))
         page = store.root / "reports" / context.partition_key / "report.html"
-        return materialize(context, store, config, compute, inputs=inputs, still_whole=page.is_file)
+        with plain_failures():
+            chain = [name for last in inputs for name in store.upstream(context.partition_key, last)]
+            # The page shows the lineage of every stage, so it is as old as the oldest of them.
+            versions = {name: store.need_record(context.partition_key, name).data_version for name in chain}
+        return materialize(context, store, config, compute, inputs=inputs, known_by=versions, still_whole=page.is_file)
 
     return report
 

@@ -33,9 +33,11 @@ import numpy as np
 
 N_DROPS = 10
 SEED = 0
-SETTINGS = ("filters=256", "epochs=20", "batch_size=128")
+SETTINGS = ("filters=1024", "epochs=20", "batch_size=128")
 FITS = ("classifier", "svm_evaluation_")
 SHARDS = ("prepared_images", "alexnet_conv5", "cae_features", "random_cae_features")
+
+NAMES_OF_A_RUN = ["dataset", "data_versions"]
 
 Row = Mapping[str, str]
 
@@ -100,7 +102,7 @@ def results(home: Path, dataset: str) -> dict[str, object]:
         found[asset] = {image_id: np.asarray(reader.take([i])).tobytes() for i, image_id in enumerate(reader.image_ids)}
         reader.close()
     for asset in ("svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"):
-        found[asset] = store.main_table(dataset, asset, ".metrics.parquet", METRICS).to_pylist()
+        found[asset] = store.main_table(dataset, asset, ".metrics.parquet", METRICS).drop_columns(NAMES_OF_A_RUN).to_pylist()
     lines = store.main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS).to_pylist()
     found["predictions"] = [{k: v for k, v in line.items() if k not in ("path", "split", "label")} for line in lines]
     return found

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -20,6 +19,28 @@ ALEXNET_IMAGENET_DIGEST = "b46189e918b5839984e730473cc7329f473de17968d8502d355c0
 
 class WrongWeightsError(ValueError):
     """The tensors are not those of the network asked for."""
+
+
+def _alexnet_features() -> nn.Sequential:
+    """The layers of torchvision's ``alexnet().features``.
+
+    Written out, for importing ``torchvision.models`` takes four seconds: as long as a nightly run of a few images computes.
+    """
+    return nn.Sequential(
+        nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+        nn.Conv2d(64, 192, kernel_size=5, padding=2),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+        nn.Conv2d(192, 384, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(256, 256, kernel_size=3, padding=1),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(kernel_size=3, stride=2),
+    )
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
@@ -39,7 +60,7 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         WrongWeightsError: one is missing or has another shape.
     """
     with torch.device("meta"):
-        expected = torchvision.models.alexnet(weights=None).features.state_dict()
+        expected = _alexnet_features().state_dict()
     found = {}
     for name, tensor in expected.items():
         given = tensors.get(f"features.{name}")
@@ -55,8 +76,8 @@ def random_alexnet(seed: int = 0) -> dict[str, Tensor]:
     """AlexNet's convolutional layers as torchvision initialises them, seeded: for tests and demonstrations."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = torchvision.models.alexnet(weights=None)
-    return {f"features.{name}": tensor for name, tensor in network.features.state_dict().items()}
+        network = _alexnet_features()
+    return {f"features.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
 class Conv5Extractor(nn.Module):
@@ -64,7 +85,7 @@ class Conv5Extractor(nn.Module):
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
-        self.features = torchvision.models.alexnet(weights=None).features
+        self.features = _alexnet_features()
         self.features.load_state_dict({name.removeprefix("features."): tensor for name, tensor in tensors.items()})
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)

@@ -23,6 +23,7 @@ from methods.preprocessing import ImageFacts, UndecodableImageError
 from resources.archives import RefusedArchiveError
 from resources.folder_layout import Claim
 from resources.image_sources import Found, Intake, Tree, is_inside, trees
+from resources.site_key import Names
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -88,7 +89,9 @@ def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, pro
             rows += _rows(named, tree, tree.claims.get(file.place, Claim()), look, intake)
     finally:
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
-    table = pa.Table.from_pylist([vars(row) for row in curate(rows, intake.spec)], schema=MANIFEST_SCHEMA)
+    table = pa.Table.from_pylist(
+        [vars(row) for row in curate(_with_known_labels(rows, intake.names), intake.spec)], schema=MANIFEST_SCHEMA
+    )
     return MANIFEST.check(table, f"the manifest of {intake.spec.name}")
 
 
@@ -201,6 +204,23 @@ def _storable(path: str, taken: set[str]) -> str:
 def _texts_of(label: str) -> set[str]:
     """A label and its parts at the bars, as identifiers are written."""
     return {text.strip().casefold() for text in (label, *label.split("|"))}
+
+
+def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRow]:
+    """The rows with a pseudonym for each class of a drop that the first load does not have."""
+    known = {part for row in rows if row.drop is None and row.label is not None for part in _parts(row.label)}
+    if not known:
+        return rows
+
+    def written(label: str) -> str:
+        return "|".join(part if part in known else names.label(part) for part in _parts(label)) or label
+
+    return [row if row.drop is None or row.label is None else replace(row, label=written(row.label)) for row in rows]
+
+
+def _parts(label: str) -> list[str]:
+    """The classes that a label may stand for."""
+    return [part.strip() for part in label.split("|") if part.strip()]
 
 
 def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> list[ManifestRow]:

@@ -54,6 +54,10 @@ class Names:
         """A drop's name as it may be written."""
         return name if self.show else self._digest("drop", name)
 
+    def label(self, label: str) -> str:
+        """A class that the dataset does not know, as it may be written: it may be a folder named after a person."""
+        return label if self.show else f"class-{self._digest('label', label)}"
+
     def group(self, group: str) -> str:
         """A group (patient, lesion) as it is written, always a pseudonym."""
         return self._digest("group", group)

@@ -240,8 +240,10 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
     (root / "manifest.csv").write_text(listing)
     from pipeline.sensors import drops
 
-    with dg.DagsterInstance.get() as instance:
-        context = dg.build_sensor_context(instance=instance, resources={"store": DatasetStore()})
+    with (
+        dg.DagsterInstance.get() as instance,
+        dg.build_sensor_context(instance=instance, resources={"store": DatasetStore()}) as context,
+    ):
         ticked: Any = drops(context)
     said_by_tick = repr(ticked)
 

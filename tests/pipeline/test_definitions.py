@@ -23,6 +23,7 @@ GRAPH = {
     "svm_evaluation_cae": {"image_manifest", "cae_features"},
     "method_comparison_ahn2019": {"svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"},
     "report_ahn2019": {
+        "image_manifest",
         "near_duplicates",
         "method_comparison_ahn2019",
         "svm_evaluation_conv5",

@@ -575,6 +575,18 @@ class TestPrivacy:
         assert len(reasons(table)) == 4
         assert "mustermann" not in str(table.to_pylist()).casefold()
 
+    @pytest.mark.parametrize("show_names", [False, True])
+    def test_a_class_that_only_a_drop_has_may_be_a_person(self, root: Path, home: Path, show_names: bool) -> None:
+        put(home, "drops/set/night/Jane_Doe/x.png", png(50))
+        put(home, "drops/set/night/Jane_Doe/y.png", png(51))
+        put(home, "drops/set/night/A/z.png", png(52))
+        (home / "drops/set/night/_READY").touch()
+        intake = look_at(DatasetStore(), DatasetSpec(name="set", root=root, show_names=show_names)).intake
+        labels = [row["label"] for row in scan(intake).to_pylist() if row["drop"] is not None]
+        assert sorted({*labels} - {"A"}) == (["Jane_Doe"] if show_names else [intake.names.label("Jane_Doe")])
+        assert len(labels) == 3
+        assert show_names or not any("jane" in label.lower() for label in labels)
+
     def test_a_file_that_is_not_the_only_one_of_its_bytes_is_named_by_a_pseudonym(self, root: Path) -> None:
         put(root, "A/Mustermann.png", png(0))
         assert set(reasons(scanned(root, show_names=False)).values()) < {
