@@ -28,6 +28,8 @@ SPLIT_COLOURS = {
 MAX_BYTES = 50_000
 INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
+TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
+"""Of a grid of pictures: how many in a row, rows apart in widths of a column, and how many in all."""
 
 
 def _plain(text: str, limit: int = 28) -> str:
@@ -90,32 +92,39 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
     return _png(figure)
 
 
+def _tiles(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str = "", **options: Any) -> bytes:
+    """Pictures with captions in rows of eight, on one pair of axes: axes of their own take a second to lay out."""
+    n_rows = -(-len(pictures) // TILE_COLUMNS)
+    top = 0.4 if title else 0.0
+    height = top + TILE_PITCH * n_rows
+    figure = Figure(figsize=(INCHES, INCHES / TILE_COLUMNS * height), dpi=DPI)
+    FigureCanvasAgg(figure)
+    axis = figure.add_axes((0, 0, 1, 1))
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        row, column = divmod(number, TILE_COLUMNS)
+        below = top + row * TILE_PITCH + 0.22
+        axis.imshow(picture, extent=(column + 0.05, column + 0.95, below + 0.9, below), interpolation="nearest", **options)
+        axis.text(column + 0.5, below - 0.03, caption, fontsize=7, ha="center", va="bottom")
+    axis.text(TILE_COLUMNS / 2, 0.08, title, fontsize=10, ha="center", va="top")
+    axis.set(xlim=(0, TILE_COLUMNS), ylim=(height, 0), aspect="equal")
+    axis.axis("off")
+    return _png(figure)
+
+
 def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> bytes:
     """Up to 24 thumbnails with captions; ``images`` are (H, W, 3) uint8."""
-    columns = min(len(images), 8)
-    rows = -(-min(len(images), 24) // columns)
-    figure, axes = _canvas(1.25 * rows, rows, columns)
-    for axis in axes.ravel():
-        axis.axis("off")
-    for axis, image, caption in zip(axes.ravel(), images, captions, strict=False):
-        small = Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS)
-        axis.imshow(np.asarray(small))
-        axis.set_title(_plain(caption, 14), fontsize=7)
-    return _png(figure)
+    small = [np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS)) for image in images[:MAX_TILES]]
+    return _tiles(small, [_plain(caption, 14) for caption in captions[: len(small)]])
 
 
 def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str) -> bytes:
-    """An image (H, W, 3) beside the 16 strongest of its (C, h, w) maps."""
-    order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:16]
-    figure, axes = _canvas(3.4, 3, 8)
-    for axis in axes.ravel():
-        axis.axis("off")
+    """An image (H, W, 3) beside the 15 strongest of its (C, h, w) maps."""
+    order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:15]
     top = float(features[order].max()) or 1.0
-    _show(axes[0, 0], image, "input")
-    for axis, channel in zip(axes[1:].ravel(), order, strict=False):
-        _show(axis, features[channel], f"map {channel}", vmin=0, vmax=top, cmap="viridis")
-    figure.suptitle(f"{_plain(title, 60)}: the 16 strongest of {len(features)} maps", fontsize=10)
-    return _png(figure)
+    small = np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS))
+    captions = ["input", *(f"map {channel}" for channel in order)]
+    named = f"{_plain(title, 60)}: the 15 strongest of {len(features)} maps"
+    return _tiles([small, *features[order]], captions, named, vmin=0, vmax=top, cmap="viridis")
 
 
 def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:

@@ -15,7 +15,7 @@ from assets.report import report_ahn2019, summary_report
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from pipeline.schedules import nightly
-from pipeline.sensors import drops
+from pipeline.sensors import drops, summary_after_runs
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 
@@ -44,7 +44,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         asset_checks=[*contract_checks(ASSETS), *leakage_checks, near_duplicates_check],
         jobs=[*JOBS.values(), PREDICTIONS, SUMMARY],
         schedules=[nightly],
-        sensors=[drops],
+        sensors=[drops, summary_after_runs],
         resources={"store": DatasetStore(), "compute": Compute(), **(resource_overrides or {})},
     )
 

@@ -17,6 +17,9 @@ from data_contracts.study import STUDIES
 from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
 
+STARTED_HERE = "medfeat/pid"
+"""Tag of a run that a command started and waits for."""
+
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
 
 
@@ -131,7 +134,7 @@ def run_job(
     store.spec(dataset)
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, store)
-        return _execute(defs, instance, job, settings, device, dataset, {**(tags or {}), "medfeat/pid": str(os.getpid())})
+        return _execute(defs, instance, job, settings, device, dataset, {**(tags or {}), STARTED_HERE: str(os.getpid())})
 
 
 def refresh_summary() -> RunOutcome:

@@ -9,7 +9,8 @@ from data_contracts.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.errors import InputError
 from data_contracts.study import AHN2019
 from pipeline.automation import busy_datasets, request
-from pipeline.jobs import JOBS
+from pipeline.jobs import JOBS, SUMMARY
+from pipeline.launch import STARTED_HERE
 from resources.dataset_store import DatasetStore
 from resources.drops import drops_root
 from resources.intake import look_at
@@ -73,3 +74,18 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
     if not registered:
         store.save_spec(spec)
     return request(store, dataset, f"{dataset}:{arrival.signature}", "drop")
+
+
+@dg.run_status_sensor(
+    name="summary_after_runs",
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    monitored_jobs=list(JOBS.values()),
+    request_job=SUMMARY,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Brings the page of all datasets up to date after every run of a study that did not do so itself.",
+)
+def summary_after_runs(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
+    """One run of the summary for each run of a study; the command line makes its own."""
+    if STARTED_HERE in context.dagster_run.tags:
+        return dg.SkipReason("the command line brings the summary up to date itself")
+    return dg.RunRequest(run_key=context.dagster_run.run_id)

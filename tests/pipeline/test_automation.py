@@ -23,9 +23,9 @@ from pipeline import schedules
 from pipeline.automation import STUDY, code_versions
 from pipeline.backfills import choose, with_last_settings
 from pipeline.definitions import defs
-from pipeline.launch import run_job
+from pipeline.launch import STARTED_HERE, run_job
 from pipeline.schedules import nightly
-from pipeline.sensors import drops
+from pipeline.sensors import drops, summary_after_runs
 from pipeline.staleness import last_settings, stale_reason
 from resources.dataset_store import DatasetStore
 from resources.drops import LEDGER, MARKER
@@ -405,3 +405,17 @@ class TestBackfill:
         assert "cae_model.filters" not in merged, "one that is given for all goes to all"
         assert (merged["cae_features.pool"], merged["random_cae_features.pool"]) == ("mean", "max")
         assert merged["alexnet_conv5.weights"] == "random"
+
+
+class TestSummary:
+    @pytest.mark.parametrize(("tags", "asked"), [({}, True), ({STARTED_HERE: "1"}, False)])
+    def test_follows_every_run_but_those_that_make_their_own(self, home: Path, tags: dict[str, str], asked: bool) -> None:
+        run = dg.DagsterRun(job_name=STUDY, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
+        event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=STUDY)
+        with (
+            dg.DagsterInstance.get() as instance,
+            dg.build_run_status_sensor_context("summary_after_runs", event, instance, run) as context,
+        ):
+            answer: Any = summary_after_runs(context)
+        assert isinstance(answer, dg.RunRequest) == asked
+        assert not asked or answer.run_key == run.run_id
