@@ -13,13 +13,10 @@ import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Literal
 from urllib.parse import quote
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
+from methods.page_template import page_template, visible
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "p", "seconds", "megabytes"]
@@ -140,37 +137,12 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def visible(text: str) -> str:
-    """``text`` on one line, with each character that does not show (control, direction override, lone surrogate) spelt out.
-
-    The joiners U+200C and U+200D stay: several scripts are spelt with them.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        c if c.isprintable() or c in "\u200c\u200d" else " " if c.isspace() else c.encode("unicode_escape").decode("ascii")
-        for c in text
-    )
-
-
 # HTML ---------------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _page() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    return environment.from_string(resources.files("methods").joinpath("report_page.html.jinja").read_text("utf-8"))
 
 
 def to_html(report: Report) -> str:
     """One self-contained page: no script, no outside resource, pictures inside."""
-    return _page().render(report=report)
+    return page_template("report_page").render(report=report)
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------------

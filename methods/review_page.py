@@ -15,16 +15,13 @@ import numbers
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from methods.report_document import MISSING, visible
+from methods.page_template import page_template
+from methods.report_document import MISSING
 
 ID_DIGITS = 12
 """So many digits of an image's id are shown: enough to find it in predictions.csv."""
@@ -130,21 +127,9 @@ def review_html(review: Review) -> str:
     Raises:
         ValueError: a thumbnail is neither JPEG nor PNG.
     """
-    return _page().render(review=review, cards=by_doubt(review.cards), classes=_classes(review.counts), extent=_extent(review))
-
-
-@cache
-def _page() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=lambda value: visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
-    )
-    environment.filters |= {"percent": _percent, "width": _width, "number": _number, "data_uri": _data_uri}
-    environment.globals["id_digits"] = ID_DIGITS
-    return environment.from_string(resources.files("methods").joinpath("review_page.html.jinja").read_text("utf-8"))
+    template = page_template("review_page", percent=_percent, width=_width, number=_number, data_uri=_data_uri)
+    cards, classes = by_doubt(review.cards), _classes(review.counts)
+    return template.render(review=review, cards=cards, classes=classes, extent=_extent(review), id_digits=ID_DIGITS)
 
 
 def _classes(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:

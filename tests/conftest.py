@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 os.environ["DAGSTER_DISABLE_TELEMETRY"] = "1"
+
+TINY_STUDY: dict[str, Any] = {
+    "filters": 4,
+    "epochs": 1,
+    "batch_size": 8,
+    "weights": "random",
+    "label_budgets": [],
+    "bootstrap_resamples": 50,
+}
+"""Settings of the quickest study there is."""
 
 MakeImages = Callable[..., Path]
 
@@ -22,6 +33,16 @@ def draw(kind: int, number: int, size: int = 64) -> np.ndarray:
     angle = np.pi * kind / 5 + rng.normal(0, 0.05)
     wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (0.5 + 0.1 * rng.random()))
     return np.clip(127 + 90 * wave + rng.normal(0, 12, (size, size)), 0, 255).astype(np.uint8)
+
+
+def use_home(patch: pytest.MonkeyPatch, folder: Path, home: Path | None = None) -> None:
+    """Let MEDFEAT_HOME be ``folder/home`` (or ``home``), with the site key beside it: for homes that several tests share."""
+    home = home or folder / "home"
+    patch.setenv("MEDFEAT_HOME", str(home))
+    patch.setenv("DAGSTER_HOME", str(home / "dagster"))
+    patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
+    for name in ("MEDFEAT_DROPS", "MEDFEAT_DROP_SETTLE_SECONDS", "MEDFEAT_NIGHTLY", "MEDFEAT_TIME_ZONE"):
+        patch.delenv(name, raising=False)
 
 
 @pytest.fixture

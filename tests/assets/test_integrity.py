@@ -18,16 +18,8 @@ from data_contracts.near_duplicates import NEAR_DUPLICATES
 from pipeline.launch import DONE, INPUT_WRONG, RunOutcome, run_job
 from resources.dataset_store import DatasetStore
 from resources.home import prepare_home
-from tests.conftest import draw
+from tests.conftest import TINY_STUDY, draw, use_home
 
-TINY: dict[str, Any] = {
-    "filters": 4,
-    "epochs": 1,
-    "batch_size": 8,
-    "weights": "random",
-    "label_budgets": [],
-    "bootstrap_resamples": 50,
-}
 LEAKAGE_CHECKS = {"no_image_in_two_splits", "no_group_in_two_splits"}
 
 
@@ -49,7 +41,7 @@ def split_folders(root: Path, train: int = 4, test: int = 2) -> Path:
 def run(root: Path, **fields: Any) -> RunOutcome:
     """Run dataset "tiny", registered without the look that would refuse it: its files may have changed since."""
     DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True, **fields))
-    return run_job("ahn2019", "tiny", TINY, "cpu")
+    return run_job("ahn2019", "tiny", TINY_STUDY, "cpu")
 
 
 def checks_of(outcome: RunOutcome) -> dict[str, dg.AssetCheckEvaluation]:
@@ -134,10 +126,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOutcome]:
     """A run whose test images hold a re-encoded, resized copy of a training image, and a mirrored one."""
     folder = tmp_path_factory.mktemp("integrity")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDFEAT_HOME", str(folder / "home"))
-        patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
-        patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
-        patch.delenv("MEDFEAT_DROPS", raising=False)
+        use_home(patch, folder)
         prepare_home()
         root = folder / "images"
         rng = np.random.default_rng(0)

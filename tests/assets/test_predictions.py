@@ -24,7 +24,7 @@ from pipeline.launch import DONE, run_job
 from pipeline.predict_path import predict_path
 from resources.dataset_store import DatasetStore
 from resources.home import prepare_home
-from tests.conftest import draw
+from tests.conftest import draw, use_home
 
 TINY: dict[str, Any] = {"filters": 8, "epochs": 2, "batch_size": 8, "weights": "random"}
 FORMULA = '=HYPERLINK("evil")'
@@ -65,10 +65,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     """A dataset with labelled images, unlabelled ones and a labelled drop that is held, with its predictions."""
     folder = tmp_path_factory.mktemp("predictions")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDFEAT_HOME", str(folder / "home"))
-        patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
-        patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
-        patch.delenv("MEDFEAT_DROPS", raising=False)
+        use_home(patch, folder)
         home = prepare_home()
         root = folder / "images"
         for kind, name in enumerate(CLASSES):

@@ -30,19 +30,11 @@ from pipeline.staleness import last_settings, stale_reason
 from resources.dataset_store import DatasetStore
 from resources.drops import LEDGER, MARKER
 from resources.home import prepare_home
-from tests.conftest import draw
+from tests.conftest import TINY_STUDY, draw, use_home
 
 START = datetime(2026, 11, 20, 9, tzinfo=UTC).timestamp()
 DONE = "done"
 """The dataset that was run."""
-TINY: dict[str, Any] = {
-    "filters": 4,
-    "epochs": 1,
-    "batch_size": 8,
-    "weights": "random",
-    "label_budgets": [],
-    "bootstrap_resamples": 50,
-}
 NIGHT = datetime(2026, 11, 21, 3, tzinfo=UTC)
 
 
@@ -51,14 +43,6 @@ def put(folder: Path, kind: int, number: int, label: bool = True) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(draw(kind, number)).save(path)
     return path
-
-
-def settings(patch: pytest.MonkeyPatch, key: Path, home: Path) -> None:
-    patch.setenv("MEDFEAT_HOME", str(home))
-    patch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    patch.setenv("MEDFEAT_SITE_KEY", str(key))
-    for name in ("MEDFEAT_DROPS", "MEDFEAT_DROP_SETTLE_SECONDS", "MEDFEAT_NIGHTLY", "MEDFEAT_TIME_ZONE"):
-        patch.delenv(name, raising=False)
 
 
 class Site:
@@ -111,7 +95,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home in which a dataset that lives from drops alone was run, with settings of its own."""
     folder = tmp_path_factory.mktemp("automation")
     with pytest.MonkeyPatch.context() as patch:
-        settings(patch, folder / "site.key", folder / "home")
+        use_home(patch, folder)
         home = prepare_home()
         first = home / "drops" / DONE / "first"
         for kind in range(2):
@@ -121,7 +105,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with dg.DagsterInstance.get() as instance:
             clock(patch, site := Site(home, instance))
             assert site.asked() == [DONE]
-        assert run_job(STUDY, DONE, TINY, "cpu").exit_code == 0
+        assert run_job(STUDY, DONE, TINY_STUDY, "cpu").exit_code == 0
     return folder
 
 
@@ -133,7 +117,7 @@ def clock(patch: pytest.MonkeyPatch, site: Site) -> None:
 def ran(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A copy of that home."""
     home = Path(shutil.copytree(made / "home", tmp_path / "home"))
-    settings(monkeypatch, made / "site.key", home)
+    use_home(monkeypatch, made, home)
     with dg.DagsterInstance.get() as instance:
         site = Site(home, instance)
         site.store.save_spec(site.store.spec(DONE).model_copy(update={"root": home / "drops" / DONE}))
@@ -145,7 +129,7 @@ def ran(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.fixture
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A home in which nothing has happened."""
-    settings(monkeypatch, tmp_path / "site.key", tmp_path / "home")
+    use_home(monkeypatch, tmp_path)
     home = prepare_home()
     with dg.DagsterInstance.get() as instance:
         clock(monkeypatch, site := Site(home, instance))
@@ -243,7 +227,7 @@ class TestSensor:
         ran.tick()
         (request,) = ran.tick().run_requests or []
         ops = request.run_config["ops"]
-        assert ops["cae_model"]["config"]["filters"] == TINY["filters"]
+        assert ops["cae_model"]["config"]["filters"] == TINY_STUDY["filters"]
         assert ops["alexnet_conv5"]["config"]["weights"] == "random"
         assert ops["svm_evaluation_cae"]["config"]["label_budgets"] == []
         assert "of_older_code" not in ops["cae_model"]["config"]
@@ -292,7 +276,7 @@ class TestNightly:
         (request,) = ran.night()
         assert request.partition_key == DONE
         assert why in request.tags["medfeat/why"]
-        assert request.run_config["ops"]["cae_model"]["config"]["filters"] == TINY["filters"]
+        assert request.run_config["ops"]["cae_model"]["config"]["filters"] == TINY_STUDY["filters"]
 
     def test_a_run_that_failed_is_asked_for_again_each_night_though_nothing_arrived(self, ran: Site) -> None:
         failed_run(ran)
@@ -399,7 +383,7 @@ class TestBackfill:
 
     def test_settings_given_go_over_the_last_ones(self, ran: Site) -> None:
         last = last_settings(ran.store, DONE, code_versions(STUDY))
-        assert last["cae_model.filters"] == last["random_cae_model.filters"] == TINY["filters"]
+        assert last["cae_model.filters"] == last["random_cae_model.filters"] == TINY_STUDY["filters"]
         merged = with_last_settings(ran.store, DONE, STUDY, {"filters": 6, "cae_features.pool": "mean"})
         assert merged["filters"] == 6
         assert "cae_model.filters" not in merged, "one that is given for all goes to all"

@@ -30,7 +30,7 @@ from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
 from resources.drops import MARKER
 from resources.home import prepare_home
-from tests.conftest import draw
+from tests.conftest import draw, use_home
 
 TINY: dict[str, Any] = {
     "filters": 4,
@@ -144,10 +144,7 @@ def rows_of(dataset: str) -> dict[str, np.ndarray]:
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     folder = tmp_path_factory.mktemp("drops")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MEDFEAT_HOME", str(folder / "home"))
-        patch.setenv("DAGSTER_HOME", str(folder / "home" / "dagster"))
-        patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
-        patch.delenv("MEDFEAT_DROPS", raising=False)
+        use_home(patch, folder)
         told = Story(prepare_home())
         tell(told, folder)
         yield told

@@ -33,19 +33,10 @@ from pipeline.launch import refresh_summary, run_job
 from pipeline.registration import register
 from resources.dataset_store import DatasetStore
 from resources.home import prepare_home
-from tests.conftest import draw
+from tests.conftest import TINY_STUDY, draw, use_home
 
 SECRET, OTHER = "secret-ward", "secret-ward-2"
 """One name begins with the other: what is deleted must not go by prefixes."""
-
-TINY: dict[str, Any] = {
-    "filters": 4,
-    "epochs": 1,
-    "batch_size": 8,
-    "weights": "random",
-    "label_budgets": [],
-    "bootstrap_resamples": 50,
-}
 
 
 def images(root: Path, first: int) -> Path:
@@ -76,7 +67,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             resources = {"store": DatasetStore()}
             assets = [image_manifest, prepared_images]
             assert dg.materialize(assets, partition_key=OTHER, instance=instance, resources=resources).success
-        assert run_job("ahn2019", SECRET, TINY, "cpu").exit_code == 0
+        assert run_job("ahn2019", SECRET, TINY_STUDY, "cpu").exit_code == 0
         assert refresh_summary().exit_code == 0
         with dg.DagsterInstance.get() as instance:
             record_ticks_and_a_backfill(instance)
@@ -84,9 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def settings(patch: pytest.MonkeyPatch, folder: Path, home: Path) -> None:
-    patch.setenv("MEDFEAT_HOME", str(home))
-    patch.setenv("DAGSTER_HOME", str(home / "dagster"))
-    patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
+    use_home(patch, folder, home)
     patch.setenv("MEDFEAT_DROPS", str(folder / "drops"))
 
 
