@@ -11,8 +11,8 @@ user would:
 - ``trained``: as ``nightly``, but drops go where their split says and train all models, in one run at the end; its peer is
   ``complete``: everything in one folder with all labels.
 
-Seconds are those of the stages as their records have them, with the libraries loaded beforehand and the classifier's and the SVMs'
-fits left out; and those of the whole command, with everything. Takes about fifteen minutes on two cores.
+Seconds are those of the stages as their records have them, with the libraries loaded beforehand and the fits of the classifier
+and the SVMs left out; and those of the whole command, with everything. Takes about fifteen minutes on two cores.
 """
 
 from __future__ import annotations
