@@ -26,7 +26,7 @@ IN_FLIGHT = [
 
 @cache
 def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
-    """The assets of a study's job."""
+    """The assets of a job, a study's or another."""
     from pipeline.definitions import defs
 
     job = defs.resolve_job_def(study)
@@ -44,10 +44,13 @@ def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
     return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
 
 
+def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
+    """The settings of a dataset's last outputs, as ``asset.key`` -> value: those that the job's assets (still) have."""
+    known = {f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)}
+    return {key: value for key, value in last_settings(store, dataset, code_versions(job)).items() if key in known}
+
+
 def request(store: DatasetStore, dataset: str, run_key: str, why: str) -> dg.RunRequest:
     """A run of the study with the settings of the dataset's last one."""
-    assets = study_assets(STUDY)
-    settings: dict[str, Any] = last_settings(store, dataset, code_versions(STUDY))
-    known = {f"{asset.key.path[-1]}.{field}" for asset in assets for field in fields_of(asset)}
-    config = run_config(assets, {key: value for key, value in settings.items() if key in known}, "auto")
+    config = run_config(study_assets(STUDY), still_valid_settings(store, dataset, STUDY), "auto")
     return dg.RunRequest(run_key=run_key, partition_key=dataset, run_config=config, tags={"medfeat/why": why})

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from data_contracts.errors import InputError
-from pipeline.automation import code_versions
-from pipeline.staleness import last_settings, stale_reason
+from pipeline.automation import code_versions, still_valid_settings
+from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
 from resources.intake import look_at
 
@@ -52,8 +52,8 @@ def _since(day: str) -> float:
     return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
 
 
-def with_last_settings(store: DatasetStore, dataset: str, study: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the last run, and over them those that are given."""
+def with_last_settings(store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the last run that a job's assets have, and over them those that are given."""
     overridden = {key.rpartition(".")[2] for key in given if "." not in key}
-    last = last_settings(store, dataset, code_versions(study))
+    last = still_valid_settings(store, dataset, job)
     return {key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden} | dict(given)

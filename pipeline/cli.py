@@ -243,7 +243,7 @@ def predict(
             print(line)
         return
     given = _settings(pairs, weights, force=False)
-    code = _run(name, "predict", with_last_settings(store, name, AHN2019.name, given), device)
+    code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
     if code == 0:
         summary = store.need_record(name, "predictions").summary
         print(f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images")

@@ -219,6 +219,7 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
     assert summary["images from drops"] == 3, "two of an archive, one of a person whose class is no identifier"
     said += [command("predict", "scans")]
     said += [command("results", "scans"), command("results", "scans", "--json"), command("backfill", "--all", "--only-stale")]
+    assert {0} == {result.returncode for result in said[-4:]}, said[-4:]
     said += [command("doctor")]
 
     # Failures: a setting that cannot work, a manifest that cannot be read, a file that goes away between two stages, a leak.

@@ -185,6 +185,14 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     page = Path(medfeat("report", "good", "--no-open").stdout.strip())
     assert page == home / "reports" / "good" / "report.html"
     assert (home / "reports" / "summary" / "report.html").is_file()
+    nothing_new = medfeat("backfill", "--all", "--only-stale")
+    assert "good: nothing to do" in nothing_new.stdout
+    assert (nothing_new.returncode, nothing_new.stderr.startswith("bad: ")) == (1, True), "the bad one is tried again"
+    predicted = medfeat("predict", "good")
+    assert predicted.returncode == 0, predicted.stderr
+    assert "0 images predicted" in predicted.stdout
+    assert str(home / "reports" / "good" / "predictions.csv") in predicted.stdout
+    assert predicted.stdout.count("up to date") == 6, "with the settings of the last run"
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
     assert again.stdout.count("up to date") == 15
