@@ -91,8 +91,14 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         notices = []
         if spec.synthetic:
             notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
-        if not any(row["group_id"] for row in usable):
+        divided = [row for row in usable if row["split"] in ("train", "test")]
+        alone = sum(row["group_id"] is None for row in divided)
+        if alone and alone == len(divided):
             notices.append("IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic")
+        elif alone:
+            notices.append(
+                f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient); the figures may be optimistic"
+            )
         if status["rejected"] or status["duplicate"]:
             notices.append(
                 f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"

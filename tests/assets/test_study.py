@@ -278,3 +278,13 @@ def test_a_contract_check_blocks(materialise: Materialise, make_images: Any, mon
     table.write_bytes(b"not parquet")
     again = materialise(root)
     assert "svm_evaluation_conv5" in computed(again), "a damaged table is not taken for the stored output"
+
+
+@pytest.mark.parametrize(("grouped", "said"), [(0, "IMAGE-LEVEL SPLIT: no"), (5, "SPLIT IN PART: 15 of 20 images"), (20, None)])
+def test_a_split_without_groups_is_stamped(materialise: Materialise, make_images: Any, grouped: int, said: str | None) -> None:
+    root = make_images(classes=2, each=10)
+    rows = [f"class{i // 10}/{i % 10:03d}.png,c{i // 10},,{f'patient{i}' if i < grouped else ''}" for i in range(20)]
+    (root / "manifest.csv").write_text("path,label,split,group_id\n" + "\n".join(rows) + "\n")
+    materialise(root, expect_success=False, weights="none of these")
+    notices = [n for n in DatasetStore().need_record("tiny", "image_manifest").notices if "IMAGE-LEVEL" in n]
+    assert [said in n for n in notices] == [True] if said else notices == []
