@@ -97,7 +97,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
             notices.append("IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic")
         elif alone:
             notices.append(
-                f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient); the figures may be optimistic"
+                f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): figures may be optimistic"
             )
         if status["rejected"] or status["duplicate"]:
             notices.append(
