@@ -4,7 +4,7 @@ import logging
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import Literal
 
 import dagster as dg
 import numpy as np
@@ -176,7 +176,9 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
                 raise InputError(f"{path} of {dataset} is not there any more", "Put it back, or materialise image_manifest again")
             frames = [row_of[image_id]["frame"] or 0 for image_id in image_ids]
             try:
-                data = read_image(found[path], path, lambda digest: _is_of(digest, row_of[image_ids[0]]))
+                data = read_image(
+                    found[path], path, lambda digest: image_ids[0] == frame_id(digest, row_of[image_ids[0]]["frame"])
+                )
                 return list(zip(image_ids, prepare_frames(data, frames, settings), strict=True))
             except UndecodableImageError as error:
                 raise InputError(f"{path} can no longer be decoded ({error})", "Materialise image_manifest again") from None
@@ -215,8 +217,3 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         known_by={"images": sorted(row_of)},
         still_whole=lambda: not shards.missing(sorted(row_of)),
     )
-
-
-def _is_of(digest: str, row: dict[str, Any]) -> bool:
-    """Whether a file of this SHA-256 is the one that a manifest's row was made from."""
-    return bool(row["image_id"] == (digest if row["frame"] is None else frame_id(digest, row["frame"])))

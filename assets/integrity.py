@@ -30,22 +30,14 @@ def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, stor
     dataset = context.partition_key
     with plain_failures():
         rows = [row for row in ok_rows(manifest_of(store, dataset)).to_pylist() if row["split"] in ("train", "test")]
-    with plain_failures():
-        conv5 = open_features(store, dataset, "alexnet_conv5", [row["image_id"] for row in rows])
-        key = conv5.feature_set.key
-        conv5.close()
-    train, test = ([row for row in rows if row["split"] == side] for side in ("train", "test"))
+        train, test = ([row for row in rows if row["split"] == side] for side in ("train", "test"))
+        sides = [open_features(store, dataset, "alexnet_conv5", [row["image_id"] for row in side]) for side in (train, test)]
 
     def compute(work: Work) -> Output:
         from methods import figures
 
-        sides = [open_features(store, dataset, "alexnet_conv5", [row["image_id"] for row in side]) for side in (train, test)]
-        try:
-            hashes = [np.array([row["perceptual_hash"] for row in side], np.uint64) for side in (train, test)]
-            pairs = method.find_near_duplicates(hashes[0], hashes[1], sides[0].take, sides[1].take)
-        finally:
-            for reader in sides:
-                reader.close()
+        hashes = [np.array([row["perceptual_hash"] for row in side], np.uint64) for side in (train, test)]
+        pairs = method.find_near_duplicates(hashes[0], hashes[1], sides[0].take, sides[1].take)
         lines = [
             {
                 "train_id": train[pair.first]["image_id"],
@@ -90,14 +82,18 @@ def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, stor
             rows=len(pairs),
         )
 
-    return materialize(
-        context,
-        store,
-        config,
-        compute,
-        inputs=("image_manifest", "prepared_images", "alexnet_conv5"),
-        known_by={
-            "features": key,
-            "rows": [[row["image_id"], row["split"], row["path"]] for row in rows],
-        },
-    )
+    try:
+        return materialize(
+            context,
+            store,
+            config,
+            compute,
+            inputs=("image_manifest", "prepared_images", "alexnet_conv5"),
+            known_by={
+                "features": sides[0].feature_set.key,
+                "rows": [[row["image_id"], row["split"], row["path"]] for row in rows],
+            },
+        )
+    finally:
+        for reader in sides:
+            reader.close()

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -21,7 +22,7 @@ from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
 from data_contracts.study import AHN2019
 from resources.atomic_file import write_atomically
-from resources.dataset_store import DatasetStore
+from resources.dataset_store import DatasetStore, parquet_bytes
 from resources.feature_store import FeatureReader
 from resources.model_store import load_model, save_model
 from resources.progress import progress
@@ -36,6 +37,7 @@ CALIBRATION_ROWS = 5_000
 """Training images behind the calibration where there are too many for one Gram matrix."""
 
 SHOWN_CARDS = 500
+FOOTER = "For research: not a medical device, and no label here is advice on a patient."
 READ_TRAINING_ROWS = 1024
 
 
@@ -360,6 +362,32 @@ def review_page(
     return review_html(review).encode()
 
 
+def publish(
+    store: DatasetStore, dataset: str, folder: Path, title: str, lines: Sequence[Mapping[str, Any]], pixels_of: Any
+) -> list[str]:
+    """Write predictions by a dataset's classifier as Parquet, CSV and page below ``folder``.
+
+    Args:
+        store: of the home.
+        dataset: whose classifier it was.
+        folder: for the three files.
+        title: of the page.
+        lines: as :func:`predict_rows` gives them.
+        pixels_of: as :func:`review_page` wants it.
+
+    Returns:
+        What a reader must know: the notices of everything that the classifier was made from.
+    """
+    made_from = store.upstream(dataset, "classifier").values()
+    notices = list(dict.fromkeys(notice for record in made_from for notice in record.notices))
+    page = review_page(title, lines, notices, pixels_of, FOOTER)
+    table = pa.Table.from_pylist(list(lines), schema=IMAGE_PREDICTIONS.schema)
+    write_atomically(folder / "predictions.parquet", parquet_bytes(table, IMAGE_PREDICTIONS, "the predictions"))
+    write_atomically(folder / "predictions.csv", predictions_csv(lines))
+    write_atomically(folder / "predictions.html", page)
+    return notices
+
+
 @dg.asset(
     partitions_def=DATASETS,
     group_name="predictions",
@@ -378,6 +406,7 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
             for row in ok_rows(manifest_of(store, dataset)).to_pylist()
             if row["split"] in PREDICTED_SPLITS
         ]
+    folder = store.root / "reports" / dataset
 
     def compute(work: Work) -> Output:
         fitted = load_classifier(store, dataset)
@@ -392,24 +421,12 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
 
         try:
             lines = predict_rows(fitted, wanted, unknown.rows, training, rows)
-            made_from = store.upstream(dataset, "classifier").values()
-            notices = list(dict.fromkeys(notice for record in made_from for notice in record.notices))
-            page = review_page(
-                f"Predictions for {dataset}",
-                lines,
-                notices,
-                pixels_of,
-                "For research: not a medical device, and no label here is advice on a patient.",
-            )
+            publish(store, dataset, folder, f"Predictions for {dataset}", lines, pixels_of)
         finally:
             for reader in (training, unknown, prepared):
                 reader.close()
         table = pa.Table.from_pylist(lines, schema=IMAGE_PREDICTIONS.schema)
         stored = store.write_table(dataset, work.asset, f"{work.fingerprint}.predictions.parquet", table, IMAGE_PREDICTIONS)
-        folder = store.root / "reports" / dataset
-        write_atomically(folder / "predictions.csv", predictions_csv(lines))
-        write_atomically(folder / "predictions.html", page)
-        write_atomically(folder / "predictions.parquet", (store.folder(dataset, work.asset) / stored.name).read_bytes())
         labelled = [line for line in lines if line["label"] is not None]
         agree = sum(line["label"] == line["predicted"] for line in labelled)
         summary: dict[str, float | int | str] = {
@@ -422,7 +439,6 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
             summary["held images predicted as labelled"] = f"{agree} of {len(labelled)}"
         return Output(content=lines, files=[stored], summary=summary, rows=len(lines))
 
-    page = store.root / "reports" / dataset / "predictions.html"
     return materialize(
         context,
         store,
@@ -434,5 +450,5 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
             "features": store.need_record(dataset, FEATURES).data_version,
             "images": [list(vars(image).values()) for image in wanted],
         },
-        still_whole=page.is_file,
+        still_whole=(folder / "predictions.html").is_file,
     )

@@ -102,8 +102,10 @@ MANIFEST = TableContract(
 )
 
 
-def frame_id(file_sha256: str, frame: int) -> str:
-    """``image_id`` of one frame of a multi-frame file."""
+def frame_id(file_sha256: str, frame: int | None) -> str:
+    """``image_id`` of a file that is one image (``frame`` None), or of one frame of a multi-frame file."""
+    if frame is None:
+        return file_sha256
     return hashlib.sha256(f"{file_sha256}#{frame}".encode()).hexdigest()
 
 

@@ -8,20 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from assets.evaluations import labelled_rows
 from assets.features import open_features
-from assets.predictions import FEATURES, Unknown, load_classifier, predict_rows, predictions_csv, review_page
+from assets.predictions import FEATURES, Unknown, load_classifier, predict_rows, publish
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
 from data_contracts.manifest import frame_id
 from data_contracts.output_record import content_hash
-from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.study import AHN2019
-from resources.atomic_file import write_atomically
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.drops import Drop, listing_of
@@ -128,7 +124,7 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
         data = read_image(
             found[row["path"]],
             row["path"],
-            lambda digest: row["image_id"] == (digest if frame is None else frame_id(digest, frame)),
+            lambda digest: image_id == frame_id(digest, frame),
         )
         return next(prepare_frames(data, [frame or 0], settings))
 
@@ -148,25 +144,11 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
             training,
             rows,
         )
-        made_from = store.upstream(dataset, "classifier").values()
-        notices = list(dict.fromkeys(notice for record in made_from for notice in record.notices))
-        page = review_page(
-            f"Predictions by the classifier of {dataset}",
-            lines,
-            notices,
-            pixels_of,
-            "For research: not a medical device, and no label here is advice on a patient.",
-        )
+        folder = store.root / "reports" / dataset / f"predictions-{content_hash(sorted(images))}"
+        notices = publish(store, dataset, folder, f"Predictions by the classifier of {dataset}", lines, pixels_of)
     finally:
         training.close()
         stored.close()
-    folder = store.root / "reports" / dataset / f"predictions-{content_hash(sorted(images))}"
-    table = IMAGE_PREDICTIONS.check(pa.Table.from_pylist(lines, schema=IMAGE_PREDICTIONS.schema), "the predictions")
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    write_atomically(folder / "predictions.parquet", sink.getvalue().to_pybytes())
-    write_atomically(folder / "predictions.csv", predictions_csv(lines))
-    write_atomically(folder / "predictions.html", page)
     yield from (f"*** {notice}" for notice in notices)
     yield from _table(lines, {row["path"]: found[row["path"]].path.partition("/")[2] for row in images.values()})
     for reason, number in Counter(row["reason"] for row in manifest if row["status"] != "ok").most_common():

@@ -23,6 +23,19 @@ ALL_DATASETS = "_all"
 LOCK_SECONDS = 24 * 3600
 
 
+def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes:
+    """A table as Parquet, checked against its contract; ``where`` names it in messages.
+
+    Raises:
+        ContractError: it breaks a rule.
+    """
+    contract.check(table, where)
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
 class DatasetStore(dg.ConfigurableResource[None]):
     """Everything stored under one home. ``home`` empty means ``MEDFEAT_HOME``."""
 
@@ -95,10 +108,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
     def write_table(self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract) -> StoredFile:
         """Check a table against its contract and store it as Parquet."""
         path = self.folder(dataset, asset) / name
-        contract.check(table, str(path))
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink, compression="zstd")
-        return write_atomically(path, sink.getvalue().to_pybytes())
+        return write_atomically(path, parquet_bytes(table, contract, str(path)))
 
     def read_table(self, dataset: str, asset: str, name: str, contract: TableContract) -> pa.Table:
         """Read a Parquet table back and check it.
