@@ -1,38 +1,118 @@
-"""Features of pre-trained networks."""
+"""Features of frozen, pre-trained networks."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
 import numpy as np
 
-from assets.images import prepared_images, usable_ids
+from assets.images import image_manifest, prepared_images, scored_ids, usable_ids
 from assets.partitions import DATASETS
-from assets.stage import Output, StageConfig, Work, materialize, plain_failures
-from data_contracts.errors import ContractError
+from assets.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
+from data_contracts.errors import ContractError, InputError
 from data_contracts.feature_shard import FeatureSet
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.progress import progress
-from resources.weights import alexnet_weights
+from resources.weights import Weights, WeightsMissingError, alexnet_weights, network_weights
 
-CONV5_CODE_VERSION = "1"
+if TYPE_CHECKING:
+    from torch import nn
+
+CODE_VERSION = "1"
 READ_ROWS = 256
 """Images read and computed at once: bounds the memory of every feature stage."""
+CONV5 = ("alexnet", "conv5")
 
 
-class Conv5Config(StageConfig):
-    """Settings of `alexnet_conv5`."""
+class NetworkConfig(StageConfig):
+    """Settings of every asset of a network's features."""
 
     speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
 
-    weights: str = "auto"
-    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
     dtype: Literal["float16", "float32"] = "float32"
     """Stored precision."""
     batch_size: int = 64
     """Images a forward pass; changes speed, not results beyond rounding."""
+
+
+class AlexNetConfig(NetworkConfig):
+    """Settings of `alexnet_conv5` and `alexnet_fc7`."""
+
+    weights: str = "auto"
+    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
+
+
+class GoogLeNetConfig(NetworkConfig):
+    """Settings of `googlenet_pool5`."""
+
+    googlenet_weights: str = "auto"
+    """As `weights`, for GoogLeNet."""
+
+
+class BackboneConfig(NetworkConfig):
+    """Settings of `backbone_features`."""
+
+    backbone: str = "alexnet"
+    """Network of torchvision, or of timm ("timm/..."), that the auto-encoder sits on."""
+    layer: str = "conv5"
+    """Its layer: a module path ("layer4", "blocks.11"), or a name that the network is known by (conv5, fc7, pool5)."""
+    backbone_weights: str = "auto"
+    """As `weights`, for a backbone other than AlexNet conv5."""
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A pre-trained network up to one layer.
+
+    Attributes:
+        name: of the network.
+        layer: as asked for.
+        weights: where they came from.
+        network: (N, H, W, 3) uint8 -> rows of ``row_shape``.
+        row_shape: of one image.
+    """
+
+    name: str
+    layer: str
+    weights: Weights
+    network: "nn.Module"
+    row_shape: tuple[int, ...]
+
+
+def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
+    """The network ``name`` up to ``layer`` with the weights that ``source`` names, for images of ``side`` pixels.
+
+    Raises:
+        WeightsMissingError: no weights were found, or those that were lack tensors that the layer needs.
+        InputError: unknown network or layer, or the weights are of another network.
+    """
+    from methods import backbones
+
+    if (name, layer) == CONV5:
+        weights = alexnet_weights(source)
+        return Frozen(name, layer, weights, backbones.Conv5Extractor(weights.tensors), backbones.CONV5_SHAPE)
+    from methods import networks
+
+    try:
+        network = networks.new_network(name)
+        weights = network_weights(name, source)
+        missing = networks.load_tensors(network, weights.tensors)
+    except networks.UnknownNetworkError as error:
+        raise InputError(str(error), "Name a network of torchvision.models, or timm/NAME with timm installed") from None
+    except backbones.WrongWeightsError as error:
+        raise InputError(f"{weights.origin} does not hold {name}: {error}", "Name the right file") from None
+    try:
+        tap = networks.LayerTap(network, layer, networks.network_input(name), missing, name)
+    except networks.UnknownLayerError as error:
+        raise InputError(str(error), "Name one of these layers") from None
+    except backbones.WrongWeightsError as error:
+        raise WeightsMissingError(
+            f"{weights.origin}: {error}", f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR"
+        ) from None
+    return Frozen(name, layer, weights, tap, tap.row_shape(side))
 
 
 def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None) -> FeatureReader:
@@ -42,81 +122,70 @@ def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequ
         InputError: the asset has not been materialised, or is of another set of images.
     """
     record = store.need_record(dataset, asset)
+    if record.unavailable:
+        raise InputError(f"{asset} of {dataset} is not available: {record.unavailable}", "Mend that, and run again")
     if record.feature_set is None:
         raise ContractError(f"{asset} of {dataset} stores no features", "Name an asset that does")
     ids = list(image_ids) if image_ids is not None else usable_ids(store, dataset)
     return FeatureStore(store, dataset, record.feature_set).reader(ids)
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="features",
-    deps=[prepared_images],
-    kinds={"pytorch", "hdf5"},
-    code_version=CONV5_CODE_VERSION,
-    pool="gpu",
-    tags={"stage": "3"},
-)
-def alexnet_conv5(
-    context: dg.AssetExecutionContext, config: Conv5Config, store: DatasetStore, compute: Compute
-) -> dg.MaterializeResult:
-    """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al. 2019, section 2.4)."""
-    from methods import backbones
-
-    dataset = context.partition_key
+def extract_features(
+    context: dg.AssetExecutionContext,
+    config: NetworkConfig,
+    store: DatasetStore,
+    device: str,
+    frozen: Frozen,
+    ids: list[str],
+) -> dg.MaterializeResult[Any]:
+    """Store the rows of ``ids`` under a frozen network as the output of this asset."""
+    dataset, asset = context.partition_key, context.asset_key.path[-1]
     with plain_failures():
-        device = compute.resolve()
-        weights = alexnet_weights(config.weights)
-        ids = usable_ids(store, dataset)
-        images = open_features(store, dataset, "prepared_images")
+        images = open_features(store, dataset, "prepared_images", ids)
     shards = FeatureStore(
         store,
         dataset,
         FeatureSet(
-            kind="alexnet_conv5",
+            kind=asset,
             dtype=config.dtype,
-            row_shape=backbones.CONV5_SHAPE,
+            row_shape=frozen.row_shape,
             preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
-            backbone="alexnet",
-            weights_sha256=weights.sha256,
-            layer="conv5",
-            code_version=CONV5_CODE_VERSION,
+            backbone=frozen.name,
+            weights_sha256=frozen.weights.sha256,
+            layer=frozen.layer,
+            code_version=CODE_VERSION,
         ),
     )
 
     def work_out(work: Work) -> Output:
         import torch
 
-        from methods import figures
+        from methods import backbones
 
-        network = backbones.Conv5Extractor(weights.tensors).to(device)
+        network = frozen.network.to(device)
         position = {image_id: i for i, image_id in enumerate(ids)}
 
         def produce(batch: list[str]) -> np.ndarray:
-            features = np.empty((len(batch), *backbones.CONV5_SHAPE), config.dtype)
-            for start in progress(range(0, len(batch), READ_ROWS), "conv5 features"):
+            features = np.empty((len(batch), *frozen.row_shape), config.dtype)
+            for start in progress(range(0, len(batch), READ_ROWS), f"{frozen.name} {frozen.layer} features"):
                 rows = images.take([position[i] for i in batch[start : start + READ_ROWS]])
                 features[start : start + len(rows)] = backbones.extract(network, rows, torch.device(device), config.batch_size)
             return features
 
         computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
-        reader = shards.reader(ids)
-        first, sample = images.rows(0, 1)[0], reader.rows(0, READ_ROWS).astype(np.float32)
-        reader.close()
         return Output(
             content=shards.data_version(ids),
-            pictures=[
-                ("strongest conv5 maps of one image", figures.feature_maps(first, sample[0], "AlexNet conv5")),
-                ("conv5 activations", figures.activation_summary(sample)),
-            ],
+            pictures=_pictures(images, shards, ids, frozen),
             summary={
                 "images": len(ids),
                 "newly computed": computed,
-                "weights": weights.origin,
-                "weights sha256": weights.sha256,
+                "network": frozen.name,
+                "layer": frozen.layer,
+                "weights": frozen.weights.origin,
+                "weights sha256": frozen.weights.sha256,
                 "stored MB": round(shards.stored_bytes() / 1e6, 1),
             },
-            notices=[weights.notice] if weights.notice else [],
+            notices=[frozen.weights.notice] if frozen.weights.notice else [],
             rows=len(ids),
             device=device,
             feature_set=shards.feature_set,
@@ -134,3 +203,142 @@ def alexnet_conv5(
         )
     finally:
         images.close()
+
+
+def _pictures(images: FeatureReader, shards: FeatureStore, ids: list[str], frozen: Frozen) -> list[tuple[str, bytes]]:
+    """Of a network's maps; vectors have none."""
+    if len(frozen.row_shape) != 3:
+        return []
+    from methods import figures
+
+    reader = shards.reader(ids)
+    first, sample = images.rows(0, 1)[0], reader.rows(0, READ_ROWS).astype(np.float32)
+    reader.close()
+    name = "AlexNet conv5" if (frozen.name, frozen.layer) == CONV5 else f"{frozen.name} {frozen.layer}"
+    return [
+        (f"strongest {frozen.layer} maps of one image", figures.feature_maps(first, sample[0], name)),
+        (f"{frozen.layer} activations", figures.activation_summary(sample)),
+    ]
+
+
+def side_of(store: DatasetStore, dataset: str) -> int:
+    """Height and width of a dataset's prepared images, in pixels."""
+    record = store.need_record(dataset, "prepared_images")
+    if record.feature_set is None:
+        raise ContractError(f"prepared_images of {dataset} stores no images", "Materialise it again with force")
+    return record.feature_set.row_shape[0]
+
+
+@dg.asset(
+    partitions_def=DATASETS,
+    group_name="features",
+    deps=[prepared_images],
+    kinds={"pytorch", "hdf5"},
+    code_version=CODE_VERSION,
+    pool="gpu",
+    tags={"stage": "3"},
+)
+def alexnet_conv5(
+    context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
+) -> dg.MaterializeResult:
+    """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al. 2019, section 2.4)."""
+    dataset = context.partition_key
+    with plain_failures():
+        device = compute.resolve()
+        frozen = frozen_network(*CONV5, config.weights, side_of(store, dataset))
+        ids = usable_ids(store, dataset)
+    return extract_features(context, config, store, device, frozen, ids)
+
+
+@dg.asset(
+    partitions_def=DATASETS,
+    group_name="features",
+    deps=[prepared_images, alexnet_conv5],
+    kinds={"pytorch", "hdf5"},
+    code_version=CODE_VERSION,
+    pool="gpu",
+    tags={"stage": "3"},
+)
+def backbone_features(
+    context: dg.AssetExecutionContext, config: BackboneConfig, store: DatasetStore, compute: Compute
+) -> dg.MaterializeResult:
+    """Maps that the auto-encoder sits on: AlexNet conv5's own shards, or those of any other network and layer, (N, C, h, w)."""
+    dataset = context.partition_key
+    if (config.backbone, config.layer) != CONV5:
+        with plain_failures():
+            device = compute.resolve()
+            frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side_of(store, dataset))
+            if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
+                raise InputError(
+                    f"{config.layer} of {config.backbone} gives rows of shape {frozen.row_shape}",
+                    "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer",
+                )
+            ids = usable_ids(store, dataset)
+        return extract_features(context, config, store, device, frozen, ids)
+    with plain_failures():
+        if config.backbone_weights != "auto":
+            raise InputError("backbone_weights is of a backbone other than AlexNet conv5", "Set weights for AlexNet")
+        source = store.need_record(dataset, "alexnet_conv5")
+
+    def same_shards(work: Work) -> Output:
+        return Output(
+            content=source.data_version,
+            summary={"network": CONV5[0], "layer": CONV5[1], "shards": "those of alexnet_conv5", "images": source.rows or 0},
+            rows=source.rows,
+            feature_set=source.feature_set,
+        )
+
+    return materialize(context, store, config, same_shards, inputs=("alexnet_conv5",), known_by={"features": source.data_version})
+
+
+def _row_features(
+    context: dg.AssetExecutionContext,
+    config: NetworkConfig,
+    store: DatasetStore,
+    compute: Compute,
+    network: str,
+    layer: str,
+    source: str,
+) -> dg.MaterializeResult[Any]:
+    """Features of the labelled images for a row of a table; the reason in their place where there are no weights for it."""
+    dataset = context.partition_key
+    with plain_failures():
+        device = compute.resolve()
+        ids = scored_ids(store, dataset)
+        try:
+            frozen = frozen_network(network, layer, source, side_of(store, dataset))
+        except WeightsMissingError as error:
+            return materialize_nothing(context, store, config, error.what, inputs=("prepared_images",))
+    return extract_features(context, config, store, device, frozen, ids)
+
+
+@dg.asset(
+    partitions_def=DATASETS,
+    group_name="features",
+    deps=[image_manifest, prepared_images],
+    kinds={"pytorch", "hdf5"},
+    code_version=CODE_VERSION,
+    pool="gpu",
+    tags={"stage": "3"},
+)
+def alexnet_fc7(
+    context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
+) -> dg.MaterializeResult:
+    """AlexNet fc7 features after ReLU, (N, 4096), of the labelled images: the transfer-learned AlexNet of table 2."""
+    return _row_features(context, config, store, compute, "alexnet", "fc7", config.weights)
+
+
+@dg.asset(
+    partitions_def=DATASETS,
+    group_name="features",
+    deps=[image_manifest, prepared_images],
+    kinds={"pytorch", "hdf5"},
+    code_version=CODE_VERSION,
+    pool="gpu",
+    tags={"stage": "3"},
+)
+def googlenet_pool5(
+    context: dg.AssetExecutionContext, config: GoogLeNetConfig, store: DatasetStore, compute: Compute
+) -> dg.MaterializeResult:
+    """GoogLeNet pool5 features, (N, 1024), of the labelled images: the transfer-learned GoogLeNet of table 2."""
+    return _row_features(context, config, store, compute, "googlenet", "pool5", config.googlenet_weights)

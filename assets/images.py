@@ -55,6 +55,12 @@ def usable_ids(store: DatasetStore, dataset: str) -> list[str]:
     return ids
 
 
+def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
+    """Ids of the usable images that train or test a classifier, sorted."""
+    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
+    return [row["image_id"] for row in rows if row["split"] in ("train", "test")]
+
+
 @dg.asset(
     partitions_def=DATASETS,
     group_name=GROUP,

@@ -10,9 +10,10 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.evaluations import MEMORY_BYTES, LabelledRows, labelled_rows
+from assets.evaluations import MEMORY_BYTES, check_svm_settings
 from assets.features import READ_ROWS, open_features
 from assets.images import image_manifest, manifest_of, prepared_images
+from assets.labelled_rows import LabelledRows, labelled_rows
 from assets.partitions import DATASETS
 from assets.representations import cae_features
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -30,7 +31,7 @@ from resources.progress import progress
 if TYPE_CHECKING:
     from methods.prediction import LinearClassifier
 
-FEATURES = AHN2019.methods[-1].features
+FEATURES = AHN2019.method(AHN2019.main).features
 """What is classified: the features of the study's own method."""
 
 CALIBRATION_ROWS = 5_000
@@ -64,8 +65,7 @@ def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, stor
     """Linear SVM on all training images, with probabilities and a threshold for unlike images calibrated on training folds."""
     dataset = context.partition_key
     with plain_failures():
-        if config.c <= 0 or config.tolerance <= 0:
-            raise InputError(f"c is {config.c} and tolerance {config.tolerance}", "Set both above 0")
+        check_svm_settings(config.c, config.tolerance)
         rows = labelled_rows(store, dataset, AHN2019)
         if len(set(rows.labels[rows.train])) < 2:
             raise InputError(f"{dataset} has fewer than two classes to learn", "Add labelled training images of a second class")

@@ -8,75 +8,161 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.evaluations import evaluation_name
+from assets.comparison import scored_methods
+from assets.filter_study import filter_size_study, seconds_of
 from assets.images import ARRIVAL, image_manifest, manifest_of
 from assets.integrity import near_duplicates
+from assets.label_efficiency import CAE, RAW, TUNED, label_efficiency
 from assets.partitions import DATASETS
+from assets.scoring import LABELLED_ROWS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.study import AHN2019, STUDIES, Study
+from data_contracts.study import AHN2019, FILTER_SIZES, STUDIES, Method, Study, filters_estimate
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
 GROUP = "report"
-TABLE_3_FILTERS = {"512": "512", "1024": "1024", "2048": "2048 (printed 2024)", "4096": "4096"}
+EXTRA_STUDIES = ("filter_size_study", "label_efficiency")
+PREPARATION = ("image_manifest", "prepared_images")
+"""Stages that every method shares, and that its seconds leave out."""
+STAGES_SHOWN = (
+    "image_manifest",
+    "prepared_images",
+    "alexnet_conv5",
+    "backbone_features",
+    "cae_model",
+    "cae_features",
+    "random_cae_model",
+    "sparse_coding_model",
+    "ica_model",
+    "ssae_model",
+    "fine_tuned_alexnet",
+    "fine_tuned_googlenet",
+    "fine_tuned_resnet50",
+)
+"""Outputs whose pictures the report shows, where they were made."""
+
+
+def _extra_studies(store: DatasetStore, dataset: str, study: Study) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The studies beside the evaluations that stand for the labelled images of now, and why the others do not."""
+    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
+    reasons = {}
+    for name in EXTRA_STUDIES:
+        record = store.record(dataset, name)
+        if record is None:
+            reasons[name] = f"not computed yet: run the job {study.tables_job}"
+        elif record.unavailable:
+            reasons[name] = record.unavailable
+        elif record.summary.get(LABELLED_ROWS) != rows:
+            reasons[name] = f"measured on other labelled images than now: run the job {study.tables_job} again"
+    return tuple(name for name in EXTRA_STUDIES if name not in reasons), reasons
+
+
+def _notices(store: DatasetStore, dataset: str, asset: str) -> dict[str, None]:
+    """Notices of an output and of everything upstream, each once."""
+    return dict.fromkeys(notice for record in store.upstream(dataset, asset).values() for notice in record.notices)
 
 
 def _results(
-    store: DatasetStore, dataset: str, study: Study, metrics: list[dict[str, Any]], comparisons: list[dict[str, Any]]
+    store: DatasetStore, dataset: str, study: Study, titles: Mapping[Method, str], tables: Mapping[str, list[dict[str, Any]]]
 ) -> list[dict[str, Any]]:
-    """Rows of RESULTS, one a method, notices of everything upstream included."""
-    main = study.methods[-1].name
+    """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
+    p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
     rows = []
-    for method in study.methods:
-        chain = store.upstream(dataset, evaluation_name(method))
-        chain |= {"near_duplicates": store.need_record(dataset, "near_duplicates")}
-        record = chain[evaluation_name(method)]
-        of_all = {row["metric"]: row for row in metrics if row["method"] == method.name and row["subject"] == "all"}
-        pair = next((c for c in comparisons if {c["method_a"], c["method_b"]} == {method.name, main}), None)
-        notices = dict.fromkeys(notice for upstream in chain.values() for notice in upstream.notices)
+    for method, title in titles.items():
+        chain = store.upstream(dataset, method.evaluation)
+        record = chain[method.evaluation]
+        of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
         rows.append(
             {
                 "dataset": dataset,
                 "study": study.name,
                 "method": method.name,
-                "title": method.title,
+                "title": title,
                 "accuracy": of_all["accuracy"]["value"],
                 "ci_low": of_all["accuracy"]["ci_low"],
                 "ci_high": of_all["accuracy"]["ci_high"],
                 "macro_f1": of_all["macro_f1"]["value"],
-                "p_holm": pair["p_holm"] if pair else None,
+                "p_holm": p_of.get(method.name),
                 "n_test": of_all["accuracy"]["n"],
                 "n_train": record.summary["training images"],
                 "classes": record.summary["classes"],
-                "seconds": record.seconds,
-                "device": record.device,
-                "notices": "\n".join(notices),
+                "seeds": 1,
+                "seconds": sum(made.seconds for name, made in chain.items() if name not in PREPARATION),
+                "device": " and ".join(sorted({made.device for made in chain.values() if made.device != "cpu"})) or "cpu",
+                "notices": "\n".join(_notices(store, dataset, method.evaluation) | _notices(store, dataset, "near_duplicates")),
             }
         )
     return rows
 
 
-def _estimates(results: list[dict[str, Any]]) -> dict[str, tuple[float, float, float]]:
-    return {row["method"]: (100 * row["accuracy"], 100 * row["ci_low"], 100 * row["ci_high"]) for row in results}
-
-
 def _paper_figures(
-    study: Study, results: list[dict[str, Any]], records: Mapping[str, OutputRecord]
+    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str]
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
-    ours: dict[str, Any] = dict(_estimates(results))
-    notes: dict[str, str] = {}
-    filters = str(records["cae_model"].settings["filters"]) if "cae_model" in records else ""
-    if "cae" in ours:
-        notes["cae"] = f"{filters} filters (the paper: 4096)"
-        if filters in TABLE_3_FILTERS:
-            ours[TABLE_3_FILTERS[filters]] = ours["cae"]
-    return ours, notes
+    from methods.report_sections import Estimate
+
+    ours: dict[str, Any] = {}
+    notes: dict[str, list[str]] = {method: [reason] for method, reason in reasons.items()}
+    shared = set.intersection(*(set(row["notices"].splitlines()) for row in results))
+    for row in results:
+        ours[row["method"]] = Estimate(
+            percent=100 * row["accuracy"],
+            low=100 * row["ci_low"],
+            high=100 * row["ci_high"],
+            p_holm=row["p_holm"],
+            n_test=row["n_test"],
+            seeds=row["seeds"],
+            seconds=row["seconds"],
+            device=row["device"],
+        )
+        title = study.method(row["method"]).title
+        other = [row["title"].removeprefix(title).strip(" ()")] if row["title"] != title else []
+        notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
+    cae = store.need_record(dataset, "cae_model").settings
+    notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
+    here, missing = _extra_studies(store, dataset, study)
+    if "filter_size_study" in here:
+        ours |= _filter_estimates(store, dataset)
+        settings = store.need_record(dataset, "filter_size_study").settings
+        notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
+    else:
+        notes |= {filters_estimate(size): [missing["filter_size_study"]] for size in FILTER_SIZES}
+        if cae["filters"] in FILTER_SIZES:
+            ours[filters_estimate(cae["filters"])] = ours[study.main]
+            notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
+    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
+
+
+def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
+    """Our figures for the table of filter sizes: mean, interval and standard deviation over seeds."""
+    import numpy as np
+
+    from methods.report_sections import Estimate
+    from methods.significance import mean_interval
+
+    record = store.need_record(dataset, "filter_size_study")
+    rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
+    estimates = {}
+    for size in record.settings["filter_sizes"]:
+        of_size = [row for row in rows if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"]
+        values = np.array([row["value"] for row in of_size])
+        interval = mean_interval(values)
+        estimates[filters_estimate(size)] = Estimate(
+            percent=100 * float(values.mean()),
+            low=100 * interval.low,
+            high=100 * interval.high,
+            sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
+            n_test=of_size[0]["n"],
+            seeds=len(values),
+            seconds=float(record.summary[seconds_of(size)]),
+            device=record.device,
+        )
+    return estimates
 
 
 def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRecord], names: tuple[str, ...]) -> tuple[Any, ...]:
@@ -90,6 +176,27 @@ def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRec
     )
 
 
+def _label_section(store: DatasetStore, dataset: str, study: Study, notices: tuple[str, ...]) -> Any:
+    """How many labels each method needs, or why that was not measured."""
+    from methods import report_sections as parts
+    from methods.report_document import Section
+
+    here, missing = _extra_studies(store, dataset, study)
+    heading = "How many labels are needed"
+    if "label_efficiency" not in here:
+        return Section(heading, (f"Not measured: {missing['label_efficiency']}.",))
+    record = store.need_record(dataset, "label_efficiency")
+    metrics = store.main_table(dataset, "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
+    titles = {name: str(record.summary[f"title of {name}"]) for name in (CAE, RAW, TUNED)}
+    said = tuple(dict.fromkeys([*notices, *_notices(store, dataset, "label_efficiency")]))
+    return Section(
+        heading,
+        (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
+        (parts.label_efficiency_table(metrics, titles, said),),
+        _pictures(store, dataset, {record.asset: record}, (record.asset,)),
+    )
+
+
 def _document(
     store: DatasetStore, dataset: str, study: Study, tables: Mapping[str, list[dict[str, Any]]], records: dict[str, OutputRecord]
 ) -> Any:
@@ -98,19 +205,20 @@ def _document(
     from methods.report_document import Report, Section
 
     results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
-    titles = {method.name: method.title for method in study.methods}
+    scored, reasons = scored_methods(store, dataset, study)
+    titles = {method.name: title for method, title in scored.items()}
+    core = {method.name: title for method, title in scored.items() if method.core}
     notices = parts.notices_of(results)
-    ours, notes = _paper_figures(study, results, records)
+    ours, notes = _paper_figures(store, dataset, study, results, reasons)
+    of_studies = _notices(store, dataset, "filter_size_study") if "filter_size_study" in records else {}
+    paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
     settings = {name: record.settings for name, record in records.items() if record.settings}
-    evaluations = tuple(evaluation_name(method) for method in study.methods)
     comparison = f"method_comparison_{study.name}"
     facts = {name: value for name, value in records["image_manifest"].summary.items() if name != ARRIVAL}
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     weights = records["alexnet_conv5"].summary
     near = records["near_duplicates"].summary
-    budget = (
-        (parts.label_budget_table(metrics, titles, notices),) if any(m["metric"] == "few_label_accuracy" for m in metrics) else ()
-    )
+    few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core]
     return Report(
         title=f"{dataset}: {study.title}",
         subtitle=f"Dataset {dataset}, study {study.name}. Data: {data}.",
@@ -123,38 +231,35 @@ def _document(
                 _pictures(store, dataset, records, (comparison,)),
             ),
             Section(
-                "From few labels",
-                (
-                    "Each figure is the mean over seeded draws of labelled training images, the same draws for every method. "
-                    "The test images are always all of them.",
-                ),
-                budget,
-            ),
-            Section(
                 "Beside the paper",
                 (
                     study.citation,
                     "The paper's figures were measured on its own data. Unless this dataset is that data, the two columns are "
                     "not comparable; they stand side by side so that the order of the methods can be compared.",
                 ),
-                tuple(parts.paper_table(paper, ours, notes, notices) for paper in study.tables),
+                tuple(parts.paper_table(paper, ours, notes, paper_notices) for paper in study.tables),
+                _pictures(store, dataset, records, ("filter_size_study",)),
+            ),
+            _label_section(store, dataset, study, notices),
+            Section(
+                "From few labels a class",
+                (
+                    "Each figure is the mean over seeded draws of labelled training images, the same draws for every method. "
+                    "The test images are always all of them.",
+                ),
+                (parts.label_budget_table(few, core, notices),) if few else (),
             ),
             Section(
                 "Each class",
-                (),
-                tuple(parts.per_class_table(metrics, method.name, method.title, notices) for method in study.methods),
-                _pictures(store, dataset, records, evaluations),
+                (f"The figures of the other methods: medfeat results {dataset}.",) if len(titles) > len(core) else (),
+                tuple(parts.per_class_table(metrics, name, title, notices) for name, title in core.items()),
+                _pictures(store, dataset, records, tuple(method.evaluation for method in scored if method.core)),
             ),
             Section(
                 "The stages",
                 (f"AlexNet weights: {weights['weights']}, SHA-256 {weights['weights sha256']}.",),
                 (),
-                _pictures(
-                    store,
-                    dataset,
-                    records,
-                    ("image_manifest", "prepared_images", "alexnet_conv5", "cae_model", "cae_features", "random_cae_model"),
-                ),
+                _pictures(store, dataset, records, STAGES_SHOWN),
             ),
             Section(
                 "Integrity",
@@ -184,6 +289,11 @@ def _document(
             f"Python {platform.python_version()}. For research: not a medical device, and no figure here is advice on a patient."
         ),
     )
+
+
+def _untimed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row without what differs from run to run."""
+    return {key: value for key, value in row.items() if key not in ("seconds", "device")}
 
 
 def _write_document(store: DatasetStore, dataset: str, asset: str, report: Any) -> list[StoredFile]:
@@ -220,50 +330,58 @@ def study_report(study: Study) -> dg.AssetsDefinition:
         deps=[
             image_manifest,
             near_duplicates,
+            filter_size_study,
+            label_efficiency,
             dg.AssetKey(comparison),
-            *(dg.AssetKey(evaluation_name(method)) for method in study.methods),
+            *(dg.AssetKey(method.evaluation) for method in study.methods),
         ],
         kinds={"html", "markdown"},
-        code_version="2",
+        code_version="3",
         tags={"stage": "8"},
     )
     def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+        dataset = context.partition_key
+        with plain_failures():
+            titles, reasons = scored_methods(store, dataset, study)
+            studies, missing = _extra_studies(store, dataset, study)
+            evaluations = [method.evaluation for method in titles]
+            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *studies)
+            # The page shows the lineage of every stage, so it is as old as the oldest of them.
+            records = {name: record for last in inputs for name, record in store.upstream(dataset, last).items()}
+
         def compute(work: Work) -> Output:
-            dataset = work.dataset
-            records = store.upstream(dataset, "near_duplicates") | store.upstream(dataset, comparison)
-            metrics = [
-                row
-                for method in study.methods
-                for row in store.main_table(dataset, evaluation_name(method), ".metrics.parquet", METRICS).to_pylist()
-            ]
-            comparisons = store.main_table(dataset, comparison, ".comparisons.parquet", COMPARISONS).to_pylist()
             from methods import report_sections as parts
 
-            results = _results(store, dataset, study, metrics, comparisons)
-            ours, notes = _paper_figures(study, results, records)
-            rejected = [
-                {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
-                for row in manifest_of(store, dataset).to_pylist()
-                if row["status"] != "ok"
+            metrics = [
+                row
+                for evaluation in evaluations
+                for row in store.main_table(dataset, evaluation, ".metrics.parquet", METRICS).to_pylist()
             ]
-            tables: dict[str, list[dict[str, Any]]] = {
+            comparisons = store.main_table(dataset, comparison, ".comparisons.parquet", COMPARISONS).to_pylist()
+            similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
+            tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
+            results = _results(store, dataset, study, titles, tables)
+            ours, notes = _paper_figures(store, dataset, study, results, reasons)
+            tables |= {
                 "results": results,
                 "paper": [row for paper in study.tables for row in parts.paper_rows(paper, ours, notes)],
                 "lineage": parts.lineage_rows(list(records.values())),
-                "rejected": rejected,
+                "rejected": [
+                    {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
+                    for row in manifest_of(store, dataset).to_pylist()
+                    if row["status"] != "ok"
+                ],
             }
-            similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
-            shown = {**tables, "comparisons": comparisons, "metrics": metrics, "near_duplicates": similar}
-            document = _document(store, dataset, study, shown, records)
+            document = _document(store, dataset, study, tables, records)
             files = _write_document(store, dataset, work.asset, document)
             for kind, contract in (("results", RESULTS), ("paper", PAPER), ("lineage", LINEAGE), ("rejected", REJECTED)):
                 table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
                 files.append(store.write_table(dataset, work.asset, f"{work.fingerprint}.{kind}.parquet", table, contract))
             return Output(
                 content={
-                    "results": [{k: v for k, v in row.items() if k not in ("seconds", "device")} for row in results],
-                    "paper": tables["paper"],
-                    "rejected": rejected,
+                    "results": [_untimed(row) for row in results],
+                    "paper": [_untimed(row) for row in tables["paper"]],
+                    "rejected": tables["rejected"],
                     "lineage": {name: record.data_version for name, record in records.items()},
                 },
                 files=files,
@@ -277,13 +395,19 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 rows=len(results),
             )
 
-        inputs = ("image_manifest", "near_duplicates", comparison, *(evaluation_name(method) for method in study.methods))
-        page = store.root / "reports" / context.partition_key / "report.html"
-        with plain_failures():
-            chain = [name for last in inputs for name in store.upstream(context.partition_key, last)]
-            # The page shows the lineage of every stage, so it is as old as the oldest of them.
-            versions = {name: store.need_record(context.partition_key, name).data_version for name in chain}
-        return materialize(context, store, config, compute, inputs=inputs, known_by=versions, still_whole=page.is_file)
+        page = store.root / "reports" / dataset / "report.html"
+        return materialize(
+            context,
+            store,
+            config,
+            compute,
+            inputs=inputs,
+            known_by={
+                "made from": {name: record.data_version for name, record in records.items()},
+                "left out": [reasons, missing],
+            },
+            still_whole=page.is_file,
+        )
 
     return report
 

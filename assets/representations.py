@@ -1,13 +1,15 @@
 """Representations learned without labels on frozen features: the convolutional auto-encoder and its codes."""
 
+import logging
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
 import numpy as np
 
-from assets.features import READ_ROWS, alexnet_conv5, open_features
+from assets.checkpoints import SpacedCheckpoints
+from assets.features import READ_ROWS, backbone_features, open_features
 from assets.images import image_manifest, manifest_of, usable_ids
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -18,23 +20,22 @@ from data_contracts.model_sidecar import ModelSidecar
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
-from resources.model_store import drop_checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from resources.model_store import load_model, save_model
 from resources.progress import progress
 
 if TYPE_CHECKING:
     from methods.cae import CaeSettings
 
+log = logging.getLogger("medfeat.cae")
+
 GROUP = "representations"
 CODES_CODE_VERSION = "1"
 SHOWN = 4
-CHECKPOINT_SPACING = 20
-"""Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the training."""
 
 
-class CaeModelConfig(StageConfig):
-    """Settings of `cae_model` (and of the filters of its control). The names are those of `methods.cae.CaeSettings`."""
+class CaeTrainingConfig(StageConfig):
+    """Settings of a training of the auto-encoder. The names are those of `methods.cae.CaeSettings`."""
 
-    filters: int = 4096
     epochs: int = 100
     batch_size: int = 512
     learning_rate: float = 1e-5
@@ -51,7 +52,7 @@ class CaeModelConfig(StageConfig):
     """Which images train the auto-encoder. "train" is the training images of the first load, so that a drop trains nothing anew;
     "train+drops" has those of drops as well. "all" includes test images (transductive); the report then says so."""
 
-    def cae_settings(self) -> "CaeSettings":
+    def cae_settings(self, filters: int, seed: int) -> "CaeSettings":
         """What `methods.cae` wants.
 
         Raises:
@@ -59,12 +60,19 @@ class CaeModelConfig(StageConfig):
         """
         from methods.cae import CaeSettings
 
+        values = self.model_dump() | {"filters": filters, "seed": seed}
         for name in ("filters", "epochs", "batch_size", "learning_rate"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} is {getattr(self, name)}", f"Set {name} above 0")
+            if values[name] <= 0:
+                raise InputError(f"{name} is {values[name]}", f"Set {name} above 0")
         if not 0 < self.held_out_fraction < 1 or not 0 <= self.momentum < 1:
             raise InputError("held_out_fraction and momentum lie between 0 and 1", "Set them so")
-        return CaeSettings(**{k: v for k, v in self.model_dump().items() if k not in ("force", "fit_on")})
+        return CaeSettings(**{field.name: values[field.name] for field in fields(CaeSettings)})
+
+
+class CaeModelConfig(CaeTrainingConfig):
+    """Settings of `cae_model`, and of the filters of its control."""
+
+    filters: int = 4096
 
 
 class EncodeConfig(StageConfig):
@@ -103,7 +111,7 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         description=description,
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[image_manifest, alexnet_conv5],
+        deps=[image_manifest, backbone_features],
         kinds={"pytorch", "safetensors"},
         code_version="1",
         pool="gpu",
@@ -117,18 +125,18 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         dataset = context.partition_key
         with plain_failures():
             device = compute.resolve()
-            settings = config.cae_settings()
+            settings = config.cae_settings(config.filters, config.seed)
             ids = fitting_ids(store, dataset, config.fit_on)
-            features = open_features(store, dataset, "alexnet_conv5", ids)
+            features = open_features(store, dataset, "backbone_features", ids)
         if not trained:
             settings = replace(settings, epochs=0)
 
         def work_out(work: Work) -> Output:
             import torch
 
-            target = torch.device(device)
+            target, checkpoints = torch.device(device), SpacedCheckpoints(store, work)
             if trained:
-                tensors, state = _train(store, work, settings, features.take, len(ids), target)
+                tensors, state = _train(checkpoints, work.asset, settings, features.take, len(ids), target)
             else:
                 first = features.take(method.split_held_out(len(ids), settings)[0][: method.INIT_BATCH])
                 fresh = method.new_cae(first.shape[1], settings, first, target)
@@ -137,13 +145,13 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
                 architecture="methods.cae.ConvAutoEncoder",
                 settings=asdict(settings),
                 input_shape=features.feature_set.row_shape,
-                fitted_on=work.inputs["alexnet_conv5"].data_version,
+                fitted_on=work.inputs["backbone_features"].data_version,
                 fitted_rows=len(ids),
                 curve=state.get("curve", []),
                 input_energy=state.get("input_energy", 0.0),
             )
             files = save_model(store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
-            drop_checkpoint(store, work.dataset, work.asset, work.fingerprint)
+            checkpoints.drop()
             held = features.take(method.split_held_out(len(ids), settings)[1][:READ_ROWS]).astype(np.float32)
             pictures, summary = _describe(method.load_cae(tensors, settings, target), held, sidecar, target)
             return Output(
@@ -162,7 +170,7 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
                 store,
                 config,
                 work_out,
-                inputs=("image_manifest", "alexnet_conv5"),
+                inputs=("image_manifest", "backbone_features"),
                 known_by={"features": features.feature_set.key, "images": ids, "trained": trained},
             )
         finally:
@@ -172,31 +180,22 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
 
 
 def _train(
-    store: DatasetStore, work: Work, settings: "CaeSettings", read: Any, n_rows: int, device: Any
+    checkpoints: SpacedCheckpoints, asset: str, settings: "CaeSettings", read: Any, n_rows: int, device: Any
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Train from the last checkpoint of the same fingerprint, if any, and leave checkpoints on the way."""
-    import logging
-    import time
-
+    """Weights and last state of a training that goes on from its last checkpoint, if any."""
     from methods import cae as method
 
-    log = logging.getLogger("medfeat.cae")
-    stored = load_checkpoint(store, work.dataset, work.asset, work.fingerprint)
-    resume = method.CaeCheckpoint(*stored) if stored else None
-    done = int(resume.state["epochs"]) if resume else 0
-    if resume:
+    stored = checkpoints.load()
+    last = method.CaeCheckpoint(*stored) if stored else None
+    done = int(last.state["epochs"]) if last else 0
+    if last:
         log.info("resuming after epoch %d of %d", done, settings.epochs)
-    last = resume
-    spent, saved_at = 0.0, float("-inf")
     try:
-        epochs = method.train_cae(read, n_rows, settings, device, resume)
+        epochs = method.train_cae(read, n_rows, settings, device, last)
         for record, take_checkpoint in progress(epochs, f"training {settings.filters} filters", settings.epochs - done):
-            now = time.monotonic()
-            if now - saved_at >= CHECKPOINT_SPACING * spent or record.epoch == settings.epochs:
+            checkpoints.offer(take_checkpoint)
+            if record.epoch == settings.epochs:
                 last = take_checkpoint()
-                save_checkpoint(store, work.dataset, work.asset, work.fingerprint, last.tensors, last.state)
-                saved_at = time.monotonic()
-                spent = saved_at - now
             log.info(
                 "epoch %d/%d: error %.4f, held out %.4f of the input's variance, rate %g",
                 record.epoch,
@@ -206,7 +205,7 @@ def _train(
                 record.learning_rate,
             )
     except method.DivergedError as error:
-        raise InputError(f"the training of {work.asset} diverged: {error}", "Set a smaller learning_rate") from error
+        raise InputError(f"the training of {asset} diverged: {error}", "Set a smaller learning_rate") from error
     assert last is not None  # noqa: S101 - epochs is above 0
     return {k: v for k, v in last.tensors.items() if not k.startswith("optimizer.")}, last.state
 
@@ -245,7 +244,7 @@ def _describe(
 
 cae_model = _cae_asset(
     "cae_model",
-    "Zero-bias convolutional auto-encoder fitted without labels on conv5 features (Ahn et al. 2019, sections 2.2 and 2.3). "
+    "Zero-bias convolutional auto-encoder fitted without labels on the backbone's maps (Ahn et al. 2019, sections 2.2 and 2.3). "
     "Goes on from its last epoch after a kill.",
     trained=True,
 )
@@ -265,7 +264,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
         description=description,
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[alexnet_conv5, model],
+        deps=[backbone_features, model],
         kinds={"pytorch", "hdf5"},
         code_version=CODES_CODE_VERSION,
         pool="gpu",
@@ -280,7 +279,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
         with plain_failures():
             device = compute.resolve()
             ids = usable_ids(store, dataset)
-            features = open_features(store, dataset, "alexnet_conv5")
+            features = open_features(store, dataset, "backbone_features")
             tensors, sidecar = load_model(store, dataset, model_name)
         settings = method.CaeSettings(**sidecar.settings)
         _, height, width = sidecar.input_shape
@@ -344,7 +343,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
                 store,
                 config,
                 work_out,
-                inputs=("alexnet_conv5", model_name),
+                inputs=("backbone_features", model_name),
                 known_by={"set": shards.feature_set.key, "images": ids},
                 still_whole=lambda: not shards.missing(ids),
             )

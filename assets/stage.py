@@ -63,6 +63,7 @@ class Output:
     rows: int | None = None
     device: str = "cpu"
     feature_set: FeatureSet | None = None
+    unavailable: str = ""
 
 
 @contextmanager
@@ -132,6 +133,14 @@ def materialize(
         return dg.MaterializeResult(data_version=dg.DataVersion(record.data_version), metadata=metadata_of(store, record, reused))
 
 
+def materialize_nothing(
+    context: dg.AssetExecutionContext, store: DatasetStore, config: StageConfig, reason: str, inputs: tuple[str, ...]
+) -> dg.MaterializeResult[Any]:
+    """Store why there is no output, so that a table can say it in the place of a figure."""
+    output = Output(content={"unavailable": reason}, unavailable=reason)
+    return materialize(context, store, config, lambda work: output, inputs=inputs, known_by={"unavailable": reason})
+
+
 def _compute(
     context: dg.AssetExecutionContext,
     store: DatasetStore,
@@ -167,6 +176,7 @@ def _compute(
         peak_memory_bytes=_peak_memory(),
         device=output.device,
         feature_set=output.feature_set,
+        unavailable=output.unavailable,
     )
 
 
@@ -180,6 +190,8 @@ def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict
     """Dagster metadata of an output: figures first, then pictures, then where it lies."""
     folder = store.folder(record.dataset, record.asset)
     metadata: dict[str, Any] = dict(record.summary)
+    if record.unavailable:
+        metadata["NOT AVAILABLE"] = record.unavailable
     if record.rows is not None:
         metadata["dagster/row_count"] = record.rows
     for picture in record.pictures:

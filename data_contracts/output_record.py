@@ -52,6 +52,7 @@ class OutputRecord(BaseModel):
         peak_memory_bytes: peak resident memory of the process so far.
         device: where it was computed.
         feature_set: what the rows are, for an output of feature shards.
+        unavailable: why there is no output ("no weights ..."); empty where there is one.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -74,6 +75,7 @@ class OutputRecord(BaseModel):
     peak_memory_bytes: int
     device: str = "cpu"
     feature_set: FeatureSet | None = None
+    unavailable: str = ""
 
 
 def content_hash(value: object) -> str:

@@ -10,19 +10,30 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Method:
-    """A method whose features go to the SVM.
+    """A method that is scored on the test split.
 
     Attributes:
         name: in asset names and tables.
         title: in the report.
-        features: asset whose feature shards are classified.
+        features: asset whose rows go to the SVM; empty for an ensemble.
+        source: (network, layer) that the title stands for; where the features are of another, the title says so.
+        members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
         control: a control of ours rather than a row of the paper.
+        core: part of the study's own job; the others are computed by the job of all tables.
     """
 
     name: str
     title: str
-    features: str
+    features: str = ""
+    source: tuple[str, str] | None = None
+    members: tuple[str, ...] = ()
     control: bool = False
+    core: bool = False
+
+    @property
+    def evaluation(self) -> str:
+        """Asset that scores it."""
+        return f"ensemble_evaluation_{self.name}" if self.members else f"svm_evaluation_{self.name}"
 
 
 @dataclass(frozen=True)
@@ -32,12 +43,14 @@ class PaperRow:
     Attributes:
         title: the paper's wording.
         percent: the figure it reports.
-        method: name of our method for this row, or None where it has none yet.
+        method: name of our method for this row, or of an estimate that a study of settings makes.
+        stand_in: method shown in its place where it could not run; the row says so.
     """
 
     title: str
     percent: float
-    method: str | None = None
+    method: str
+    stand_in: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +83,7 @@ class Study:
         title: for the report.
         citation: of the paper.
         methods: evaluated methods, in the order of the report.
+        main: name of the paper's own method, which the others are compared with.
         tables: the paper's tables.
         choices: what the paper leaves open.
     """
@@ -78,8 +92,27 @@ class Study:
     title: str
     citation: str
     methods: tuple[Method, ...]
+    main: str
     tables: tuple[PaperTable, ...]
     choices: tuple[Choice, ...]
+
+    def method(self, name: str) -> Method:
+        """The method called ``name``."""
+        return next(method for method in self.methods if method.name == name)
+
+    @property
+    def tables_job(self) -> str:
+        """Dagster job of every row of every table."""
+        return f"{self.name}_tables"
+
+
+FILTER_SIZES = (512, 1024, 2048, 4096)
+"""Of Ahn et al. 2019, table 3."""
+
+
+def filters_estimate(filters: int) -> str:
+    """Name of the estimate for a row of Ahn et al. 2019, table 3."""
+    return f"cae_{filters}"
 
 
 AHN2019 = Study(
@@ -90,10 +123,29 @@ AHN2019 = Study(
         "Classification. ISBI 2019 (arXiv 1903.06342)."
     ),
     methods=(
-        Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5"),
-        Method("random_cae", "CAE with random filters + SVM (control)", "random_cae_features", control=True),
-        Method("cae", "Zero-bias CAE + SVM", "cae_features"),
+        Method("sparse_coding", "Sparse coding + SVM", "sparse_coding_features"),
+        Method("ica", "ICA + SVM", "ica_features"),
+        Method("ssae", "Stacked sparse auto-encoder + SVM", "ssae_features"),
+        Method("googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet_pool5"),
+        Method("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet_fc7"),
+        Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", core=True),
+        Method("backbone", "Transfer-learned backbone + SVM", "backbone_features", source=("", ""), control=True, core=True),
+        Method("fine_tuned_alexnet", "Fine-tuned AlexNet + SVM", "fine_tuned_alexnet_features", source=("alexnet", "fc7")),
+        Method("fine_tuned_googlenet", "Fine-tuned GoogLeNet + SVM", "fine_tuned_googlenet_features"),
+        Method("fine_tuned_resnet50", "Fine-tuned ResNet-50 + SVM", "fine_tuned_resnet50_features"),
+        Method(
+            "random_cae",
+            "CAE with random filters + SVM (control)",
+            "random_cae_features",
+            source=("alexnet", "conv5"),
+            control=True,
+            core=True,
+        ),
+        Method("cae", "Zero-bias CAE + SVM", "cae_features", source=("alexnet", "conv5"), core=True),
+        Method("alexnet_googlenet", "Fine-tuned AlexNet and GoogLeNet, ensemble", members=("alexnet", "googlenet")),
+        Method("googlenet_resnet50", "Fine-tuned GoogLeNet and ResNet-50, ensemble", members=("googlenet", "resnet50")),
     ),
+    main="cae",
     tables=(
         PaperTable(
             number="2",
@@ -101,28 +153,28 @@ AHN2019 = Study(
             measure="top-1 accuracy, %",
             data="ImageCLEF 2016 subfigures: 30 classes, 6,776 training and 4,166 test images",
             rows=(
-                PaperRow("Sparse Coding", 57.08),
-                PaperRow("ICA", 58.79),
-                PaperRow("Stacked Sparse Auto-encoder (2 layers)", 65.17),
-                PaperRow("Transfer-learned GoogLeNet + SVM", 78.61),
-                PaperRow("Transfer-learned AlexNet + SVM", 79.21, "conv5"),
-                PaperRow("Fine-tuned AlexNet + SVM", 79.60),
-                PaperRow("Fine-tuned GoogLeNet + SVM", 80.75),
+                PaperRow("Sparse Coding", 57.08, "sparse_coding"),
+                PaperRow("ICA", 58.79, "ica"),
+                PaperRow("Stacked Sparse Auto-encoder (2 layers)", 65.17, "ssae"),
+                PaperRow("Transfer-learned GoogLeNet + SVM", 78.61, "googlenet"),
+                PaperRow("Transfer-learned AlexNet + SVM", 79.21, "fc7", stand_in="conv5"),
+                PaperRow("Fine-tuned AlexNet + SVM", 79.60, "fine_tuned_alexnet"),
+                PaperRow("Fine-tuned GoogLeNet + SVM", 80.75, "fine_tuned_googlenet"),
                 PaperRow("Our method (the CAE)", 81.33, "cae"),
-                PaperRow("An ensemble of fine-tuned AlexNet and GoogLeNet", 82.48),
-                PaperRow("An ensemble of fine-tuned GoogLeNet and ResNet", 83.14),
+                PaperRow("An ensemble of fine-tuned AlexNet and GoogLeNet", 82.48, "alexnet_googlenet"),
+                PaperRow("An ensemble of fine-tuned GoogLeNet and ResNet", 83.14, "googlenet_resnet50"),
             ),
         ),
         PaperTable(
             number="3",
             title="Number of filters",
-            measure="top-1 accuracy, %",
+            measure="top-1 accuracy, %, mean over seeds",
             data="ImageCLEF 2016 subfigures",
             rows=(
-                PaperRow("512", 77.00),
-                PaperRow("1024", 79.48),
-                PaperRow("2048 (printed 2024)", 80.15),
-                PaperRow("4096", 81.33),
+                PaperRow("512", 77.00, filters_estimate(512)),
+                PaperRow("1024", 79.48, filters_estimate(1024)),
+                PaperRow("2048 (printed 2024)", 80.15, filters_estimate(2048)),
+                PaperRow("4096", 81.33, filters_estimate(4096)),
             ),
         ),
     ),
@@ -145,12 +197,35 @@ AHN2019 = Study(
             "Zero bias", '"fixes the biases to zero at encoding-time"', "learned in training, zero when encoding", "zero_bias"
         ),
         Choice("Pool after the CAE", '"Pool 2"', "max", "pool"),
-        Choice("Layer", '"last convolutional layer ... 6 x 6 x 256"', "conv5 + ReLU + max-pool (13 x 13 before the pool)", "-"),
+        Choice(
+            "Layer",
+            '"last convolutional layer ... 6 x 6 x 256"',
+            "conv5 + ReLU + max-pool (13 x 13 before the pool)",
+            "backbone, layer",
+        ),
         Choice("AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"),
         Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "-"),
         Choice("Images that train the CAE", "not stated", "training split only", "fit_on"),
         Choice("Number of filters", '"2024" in the text', "a misprint of 2048", "filters"),
         Choice("Resize", "227 x 227, how not stated", "bilinear, antialiased, aspect ratio not kept", "resize"),
+        Choice(
+            "Patches of the unsupervised baselines",
+            "not stated",
+            "16 x 16 of the grey 227 x 227 image, every 4 pixels, PCA-whitened on training images",
+            "patch_size, patch_stride",
+        ),
+        Choice("Pooling of the unsupervised baselines", "not stated", "maximum in a pyramid 1 x 1, 2 x 2, 4 x 4", "pyramid_pool"),
+        Choice("Sparse coding", "not stated", "1024 atoms, l1 penalty, absolute value of the code", "atoms, sparse_alpha"),
+        Choice("ICA", "not stated", "FastICA, 256 components, absolute response", "components"),
+        Choice("Stacked sparse auto-encoder", "2 layers", "512 and 256 units, KL sparsity penalty", "hidden, sparsity"),
+        Choice("Transfer-learned AlexNet", "layer not stated", "fc7; conv5 where the weights have no fc layers", "-"),
+        Choice(
+            "Fine-tuning",
+            "not stated",
+            "new head, SGD, mild augmentation, early stop on a slice of the training images",
+            "fine_tune_epochs, fine_tune_learning_rate, augment, validation_fraction",
+        ),
+        Choice("Ensembles", "not stated", "mean of the fine-tuned networks' softmax probabilities", "-"),
         Choice("Colour", '"only if images are not RGB"', "RGB; transparency over white; grey in three channels", "-"),
     ),
 )

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CONV5_SHAPE = (256, 6, 6)
 ALEXNET_IMAGENET_DIGEST = "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7"
 """Digest of torchvision's IMAGENET1K_V1 convolutional layers (see :func:`tensors_digest`), whatever file they came in."""
+IMAGENET_DIGESTS = {
+    "alexnet": frozenset({ALEXNET_IMAGENET_DIGEST}),
+    "squeezenet1_1": frozenset(
+        {
+            "f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",  # features.*
+            "a1b3ff4e4b62e12db1d507a0af50f64ebddea82bcad7404e7dd319335734bd67",  # all, the classifier's weight rounded to float16
+        }
+    ),
+}
+"""Digests of torchvision's weights by network, of all tensors that a file holds."""
 
 
 class WrongWeightsError(ValueError):
@@ -80,22 +91,39 @@ def random_alexnet(seed: int = 0) -> dict[str, Tensor]:
     return {f"features.{name}": tensor for name, tensor in network.state_dict().items()}
 
 
-class Conv5Extractor(nn.Module):
+class ImageNetwork(nn.Module):
+    """A network on uint8 images, which it normalises itself.
+
+    Args:
+        mean: (3,) of the RGB channels, on the scale 0..1; subtracted.
+        std: (3,) of the RGB channels, on the scale 0..1; divided by.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def normalised(self, images: Tensor, size: int | None = None) -> Tensor:
+        """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, resized to ``size`` pixels a side (bilinear, antialiased)."""
+        x = images.permute(0, 3, 1, 2).to(torch.float32)  # NHWC storage seen as NCHW is channels_last already
+        if size is not None and x.shape[2:] != (size, size):
+            x = functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
+        return (x - self.get_buffer("mean")) / self.get_buffer("std")
+
+
+class Conv5Extractor(ImageNetwork):
     """AlexNet up to conv5 + ReLU + max-pool (Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x 227 image)."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
+        super().__init__(IMAGENET_MEAN, IMAGENET_STD)
         self.features = _alexnet_features()
         self.features.load_state_dict({name.removeprefix("features."): tensor for name, tensor in tensors.items()})
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1) * 255, persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1) * 255, persistent=False)
         self.eval().to(memory_format=torch.channels_last)
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 227, 227, 3) uint8 RGB -> (N, 256, 6, 6) float32."""
-        mean, std = self.get_buffer("mean"), self.get_buffer("std")
-        x = images.permute(0, 3, 1, 2).to(torch.float32)  # NHWC storage seen as NCHW is channels_last already
-        y: Tensor = self.features((x - mean) / std)
+        y: Tensor = self.features(self.normalised(images))
         return y
 
 

@@ -283,3 +283,103 @@ def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin
     right.bar((there + 0.5) / bins, [(which == b).sum() for b in there], width=0.9 / bins, color=COLOURS[1])
     right.set(xlabel="stated probability", ylabel="images", xlim=(0, 1))
     return _png(figure)
+
+
+def _apart(ticks: Sequence[int], share: float) -> list[int]:
+    """Of ascending ticks on a log axis those with room for their text, the last always; ``share`` of the axis is one text."""
+    room = share * np.log(ticks[-1] / ticks[0])
+    kept = [ticks[-1]]
+    for tick in reversed(ticks[:-1]):
+        if np.log(kept[-1] / tick) >= room:
+            kept.append(tick)
+    return kept[::-1]
+
+
+def label_efficiency_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str) -> bytes:
+    """Accuracy over the number of labels, on a log axis: mean lines with bands of their intervals.
+
+    Args:
+        curves: method -> its points (labelled training images, mean accuracy, low, high), shares of 1, in order of the labels;
+            the largest number of labels of any curve stands for all of them.
+        title: of the picture.
+    """
+    figure, axes = _canvas(3.6 + 0.2 * len(curves))
+    axis = axes[0, 0]
+    for number, (name, points) in enumerate(curves.items()):
+        labels, means, lows, highs = np.array(points, np.float64).T
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(labels, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60))
+        axis.fill_between(labels, 100 * lows, 100 * highs, color=colour, alpha=0.15, linewidth=0)
+    tried = sorted({point[0] for points in curves.values() for point in points})
+    shown = _apart(tried, 0.08)
+    percent = [100 * tick / tried[-1] for tick in shown]
+    axis.set_xscale("log")
+    axis.set_xticks(
+        shown, [f"{t:,}\n{p:.2g} %" if p < 9.95 else f"{t:,}\n{p:.0f} %" for t, p in zip(shown, percent, strict=True)]
+    )
+    axis.minorticks_off()
+    axis.set(
+        xlabel="labelled training images, and their share of all labels (band: 95 % interval over seeds)",
+        ylabel="accuracy on the test split, %",
+        title=_plain(title, 70),
+    )
+    axis.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8)
+    return _png(figure)
+
+
+def filter_size_curve(points: Sequence[tuple[int, Sequence[float]]], paper: Sequence[tuple[int, float]]) -> bytes:
+    """Accuracy over the number of filters, beside table 3 of Ahn et al. 2019, on a log axis.
+
+    Args:
+        points: (filters, accuracies of the seeds), shares of 1, in order of the filters.
+        paper: (filters, accuracy), shares of 1, in order of the filters.
+    """
+    figure, axes = _canvas(3.9)
+    axis = axes[0, 0]
+    filters = np.array([size for size, _ in points], np.float64)
+    means = [100 * np.mean(values) for _, values in points]
+    spread = [100 * np.std(values, ddof=1) if len(values) > 1 else 0.0 for _, values in points]
+    seeds = [(1.05 * size, 100 * value) for size, values in points for value in values]  # beside the mean, which would hide them
+    axis.plot(
+        [size for size, _ in paper],
+        [100 * value for _, value in paper],
+        color="#999999",
+        linestyle="--",
+        label="paper (its own data)",
+    )
+    axis.errorbar(filters, means, yerr=spread, color=COLOURS[0], marker="o", capsize=4, label="here: mean and SD over seeds")
+    axis.plot(*zip(*seeds, strict=True), ".", color=COLOURS[5], markersize=5, label="here: one seed")
+    ticks = _apart(sorted({size for size, _ in (*points, *paper)}), 0.08)
+    axis.set_xscale("log", base=2)
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="filters", ylabel="accuracy on the test split, %")
+    axis.grid(axis="y", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    return _png(figure)
+
+
+def fine_tuning_curve(records: Sequence[Mapping[str, float | None]]) -> bytes:
+    """Loss of the training images and of the validation slice over the epochs; a drop of the learning rate is a dotted line.
+
+    Args:
+        records: one an epoch, with epoch, train_loss, validation_loss (None without a slice) and learning_rate.
+    """
+    figure, axes = _canvas(3.2)
+    axis = axes[0, 0]
+    epochs = [line["epoch"] for line in records]
+    axis.plot(epochs, [line["train_loss"] for line in records], color=COLOURS[0], marker=".", label="training images")
+    held = [line["validation_loss"] for line in records]
+    title = "no validation slice"
+    if held[0] is not None:
+        axis.plot(epochs, held, color=COLOURS[5], marker=".", label="validation images")
+        best = int(np.argmin(np.array(held, np.float64)))
+        axis.plot(epochs[best], held[best], "o", color=COLOURS[5], markersize=9, fillstyle="none", label="kept")
+        title = f"best validation loss {held[best]:.4f} after epoch {epochs[best]}"
+    for before, after in pairwise(records):
+        if after["learning_rate"] != before["learning_rate"] and held[0] is not None:
+            axis.axvline(after["epoch"], color="#999999", linestyle=":")
+    axis.set(xlabel="epoch", ylabel="cross-entropy", title=title)
+    axis.legend(fontsize=8)
+    return _png(figure)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.output_record import OutputRecord
@@ -18,14 +19,38 @@ from methods.report_document import Cell, Kind, Table, p_value
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, object]]
 """Asset -> setting -> value."""
-Estimate = tuple[float, float | None, float | None]
-"""Percentage and its 95 % interval."""
-
 SIGNIFICANT = 0.05
 """A Holm-corrected p value below it is called a difference."""
 
 REJECTED_SHOWN = 200
 NOT_RUN = "not part of this run"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Our figure for a row of a paper.
+
+    Attributes:
+        percent: 0 to 100.
+        low: end of its 95 % interval.
+        high: its other end.
+        sd: standard deviation over seeds, percentage points.
+        p_holm: of McNemar's test against the paper's own method.
+        n_test: test images.
+        seeds: how many it is a mean over.
+        seconds: wall time of all its stages.
+        device: where it was computed.
+    """
+
+    percent: float
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    p_holm: float | None = None
+    n_test: int | None = None
+    seeds: int | None = None
+    seconds: float | None = None
+    device: str | None = None
 
 
 def _table(
@@ -67,6 +92,7 @@ def results_table(results: Sequence[Row]) -> Table:
             "Test images": "count",
             "Training images": "count",
             "Classes": "count",
+            "Seeds": "count",
             "Seconds": "seconds",
             "Device": "text",
         },
@@ -81,6 +107,7 @@ def results_table(results: Sequence[Row]) -> Table:
                 row["n_test"],
                 row["n_train"],
                 row["classes"],
+                row["seeds"],
                 row["seconds"],
                 row["device"],
             )
@@ -88,7 +115,7 @@ def results_table(results: Sequence[Row]) -> Table:
         ],
         "Accuracy is the share of test images whose predicted class is right, with a bootstrap 95 % interval. Macro F1 gives "
         f"every class the same weight. p is from an exact McNemar test against {against} on the same test images, corrected "
-        "by Holm for the number of comparisons.",
+        "by Holm for the number of comparisons. Seconds are of all stages of a method, image preparation left out.",
         notices_of(results),
     )
 
@@ -206,27 +233,39 @@ def label_budget_table(metrics: Sequence[Row], titles: Mapping[str, str], notice
 
 def paper_rows(
     paper: PaperTable, ours: Mapping[str, Estimate], notes: Mapping[str, str] | None = None
-) -> list[dict[str, str | float | None]]:
+) -> list[dict[str, str | float | int | None]]:
     """Rows of PAPER for one table of a paper, in its own order.
 
     Args:
         paper: the table.
-        ours: our figures, under the name of the method or, for a row without a method, under the row's title.
-        notes: what to say about a row, under the same keys; a row without a figure and a note is "not part of this run".
+        ours: our figures by method. Where a row's method has none, its stand-in's is shown, and the note says so.
+        notes: what to say about a method; a row without a figure and a note is "not part of this run".
     """
-    rows: list[dict[str, str | float | None]] = []
+    said = notes or {}
+    rows: list[dict[str, str | float | int | None]] = []
     for row in paper.rows:
-        key = row.title if row.method is None else row.method
-        percent, low, high = ours.get(key, (None, None, None))
+        found, note = ours.get(row.method), said.get(row.method)
+        if found is None:
+            note = note or NOT_RUN
+            if row.stand_in in ours:
+                found = ours[row.stand_in]
+                note = "; ".join([f"{row.stand_in} in place of {row.method} ({note})", *filter(None, [said.get(row.stand_in)])])
+        figure = found if found is not None else Estimate(float("nan"))
         rows.append(
             {
                 "paper_table": paper.number,
                 "title": row.title,
                 "paper_percent": row.percent,
-                "ours_percent": percent,
-                "ours_ci_low": low,
-                "ours_ci_high": high,
-                "note": (notes or {}).get(key, NOT_RUN if percent is None else None),
+                "ours_percent": figure.percent if found is not None else None,
+                "ours_ci_low": figure.low,
+                "ours_ci_high": figure.high,
+                "ours_sd": figure.sd,
+                "p_holm": figure.p_holm,
+                "n_test": figure.n_test,
+                "seeds": figure.seeds,
+                "seconds": figure.seconds,
+                "device": figure.device,
+                "note": note,
             }
         )
     return rows
@@ -236,22 +275,60 @@ def paper_table(
     paper: PaperTable, ours: Mapping[str, Estimate], notes: Mapping[str, str] | None = None, notices: Sequence[str] = ()
 ) -> Table:
     """A paper's table beside ours, row by row; arguments as for :func:`paper_rows`."""
+    rows = paper_rows(paper, ours, notes)
+    columns: dict[str, tuple[str, Kind]] = {
+        "Row of the paper": ("title", "text"),
+        "Paper, %": ("paper_percent", "percent"),
+        "This run, %": ("ours_percent", "percent"),
+        "95 % low": ("ours_ci_low", "percent"),
+        "95 % high": ("ours_ci_high", "percent"),
+        "SD": ("ours_sd", "percent"),
+        "p (Holm)": ("p_holm", "p"),
+        "Test images": ("n_test", "count"),
+        "Seeds": ("seeds", "count"),
+        "Seconds": ("seconds", "seconds"),
+        "Device": ("device", "text"),
+        "Note": ("note", "text"),
+    }
+    shown = {name: of for name, of in columns.items() if of[0] not in ("ours_sd", "p_holm") or any(r[of[0]] for r in rows)}
     return _table(
         f"The paper's table {paper.number}: {paper.title}",
-        {
-            "Row of the paper": "text",
-            "Paper, %": "percent",
-            "This run, %": "percent",
-            "95 % low": "percent",
-            "95 % high": "percent",
-            "Note": "text",
-        },
-        [
-            (r["title"], r["paper_percent"], r["ours_percent"], r["ours_ci_low"], r["ours_ci_high"], r["note"] or "")
-            for r in paper_rows(paper, ours, notes)
-        ],
+        {name: kind for name, (_, kind) in shown.items()},
+        [tuple(row[key] if row[key] is not None or key != "note" else "" for key, _ in shown.values()) for row in rows],
         f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
-        "unless that is the paper's own data, with its own split, the two columns are not comparable.",
+        "unless that is the paper's own data, with its own split, the two columns are not comparable. "
+        + ("SD is over seeds, in percentage points. " if "SD" in shown else "")
+        + ("p is against our own row, as above. " if "p (Holm)" in shown else ""),
+        notices,
+    )
+
+
+def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+    """Mean accuracy over seeds by number of labels, a column a method, from METRICS rows ``label_efficiency``."""
+    found: dict[tuple[int, float], dict[str, list[float]]] = {}
+    for row in metrics:
+        settings = json.loads(row["settings"])
+        place = (settings["labels"], settings["fraction"])
+        found.setdefault(place, {}).setdefault(row["method"], []).append(row["value"])
+
+    def mean_and_sd(values: Sequence[float] | None) -> str | None:
+        if not values:
+            return None
+        mean = sum(values) / len(values)
+        sd = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0
+        return f"{100 * mean:.2f} ± {100 * sd:.2f}"
+
+    columns: dict[str, Kind] = {"Labels": "count", "Share, %": "text", **dict.fromkeys(titles.values(), "text")}
+    return _table(
+        "Accuracy by number of labels, %",
+        columns,
+        [
+            (labels, f"{100 * fraction:g}", *(mean_and_sd(by_method.get(name)) for name in titles))
+            for (labels, fraction), by_method in sorted(found.items())
+        ],
+        "Mean and standard deviation over seeds. Each seed draws the labelled images of each class, whole groups (patients) at a "
+        "time, at least one image a class, the same for every method; a smaller draw is part of the larger one. With all labels "
+        "a support vector machine has no spread. The test images are always all of them.",
         notices,
     )
 
@@ -399,6 +476,7 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
 
 _MAIN, _MAIN_NAME = "cae", "the auto-encoder (CAE)"
 _REFERENCES = {"conv5": "raw conv5 features", "random_cae": "random filters"}
+_OTHER_BACKBONE = {"backbone": "the backbone's own features", "random_cae": "random filters"}
 
 
 def verdict(results: Sequence[Row], comparisons: Sequence[Row]) -> str:
@@ -414,9 +492,10 @@ def verdict(results: Sequence[Row], comparisons: Sequence[Row]) -> str:
     accuracy = {row["method"]: 100 * row["accuracy"] for row in results}
     if _MAIN not in accuracy:
         return f"{_capital(_MAIN_NAME)} was {NOT_RUN}, so nothing is said about it."
+    references = _OTHER_BACKBONE if "backbone" in accuracy else _REFERENCES
     outcome: dict[str, str] = {}
     details = []
-    for name, title in _REFERENCES.items():
+    for name, title in references.items():
         row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == {_MAIN, name}), None)
         if row is None or name not in accuracy:
             outcome[name] = "unknown"
@@ -435,12 +514,29 @@ def verdict(results: Sequence[Row], comparisons: Sequence[Row]) -> str:
             details.append(f"{outcome[name].capitalize()} than {title} ({figures}).")
     notices = notices_of(results)
     caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
-    return " ".join([_lead(outcome), *details, "p: exact McNemar test, Holm-corrected.", *caution])
+    lead = _lead({references[name]: how for name, how in outcome.items()})
+    titles = {row["method"]: row["title"] for row in results if row["method"] not in (*references, _MAIN)}
+    rest = _against_the_rest([c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()], titles)
+    return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
+
+
+def _against_the_rest(comparisons: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+    """Which of the other methods the main one is better than, worse than, or not to be told from."""
+    groups: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No measurable difference from": []}
+    for row in comparisons:
+        other, main_right = ("method_b", "only_a_correct") if row["method_a"] == _MAIN else ("method_a", "only_b_correct")
+        if row[other] not in titles:
+            continue
+        other_right = "only_a_correct" if main_right == "only_b_correct" else "only_b_correct"
+        how = "Better than" if row[main_right] > row[other_right] else "Worse than"
+        groups["No measurable difference from" if row["p_holm"] >= SIGNIFICANT else how].append(titles[row[other]])
+    return [f"{how}: {'; '.join(names)}." for how, names in groups.items() if names]
 
 
 def _lead(outcome: Mapping[str, str]) -> str:
-    beaten = [_REFERENCES[n] for n, o in outcome.items() if o == "better"]
-    unbeaten = [_REFERENCES[n] for n, o in outcome.items() if o in ("same", "worse")]
+    """``outcome``: what the main method is compared with, in words -> better, worse, same or unknown."""
+    beaten = [name for name, how in outcome.items() if how == "better"]
+    unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
     if beaten and unbeaten:
         return f"On this data {_MAIN_NAME} beats {beaten[0]} but not {unbeaten[0]}."
     if beaten:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -28,10 +29,10 @@ Exit codes: 0 done, 1 a run failed, 2 the input is wrong.""",
 )
 
 Name = Annotated[str, typer.Argument(help="Dataset: 1 to 63 of a-z, 0-9, _ and -.")]
-StudyName = Annotated[str, typer.Option("--study", help="Which paper's study.")]
+StudyName = Annotated[str, typer.Option("--study", help="Which paper's study; NAME_tables is all rows of its tables.")]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="A setting as key=value (or asset.key=value), e.g. --set filters=1024. Repeatable."),
+    typer.Option("--set", help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. Repeatable."),
 ]
 WeightsOption = Annotated[
     str | None, typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".')
@@ -295,7 +296,11 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
 
     store = DatasetStore()
     store.spec(name)
-    evaluated = [asset for asset in store.assets_of(name) if asset.startswith("svm_evaluation_")]
+    evaluated = [
+        asset
+        for asset in store.assets_of(name)
+        if any(file.name.endswith(".metrics.parquet") for file in store.need_record(name, asset).files)
+    ]
     if not evaluated:
         raise InputError(f"{name} has no results yet", f"Run a study first: medfeat run {name}")
     rows = [row for asset in evaluated for row in store.main_table(name, asset, ".metrics.parquet", METRICS).to_pylist()]
@@ -354,6 +359,15 @@ def doctor(fix: Annotated[bool, typer.Option("--fix", help="Mark runs whose proc
     raise typer.Exit(1 if problems else 0)
 
 
+def one_set_each(words: Sequence[str]) -> list[str]:
+    """``--set a=1 b=2`` as ``--set a=1 --set b=2``, which is what the parser knows."""
+    parsed: list[str] = []
+    for word in words:
+        after_a_setting = len(parsed) > 1 and parsed[-2] == "--set"
+        parsed += ["--set", word] if after_a_setting and "=" in word and not word.startswith("-") else [word]
+    return parsed
+
+
 def main() -> None:
     """Entry point of the ``medfeat`` command."""
     from resources.home import prepare_home
@@ -361,7 +375,7 @@ def main() -> None:
     try:
         if set(sys.argv[1:]) - {"--help"}:
             prepare_home()
-        app()
+        app(args=one_set_each(sys.argv[1:]))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -6,10 +6,15 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import contract_checks, leakage_checks, near_duplicates_check
-from assets.evaluations import method_comparison_ahn2019, svm_evaluations
-from assets.features import alexnet_conv5
+from assets.comparison import method_comparison_ahn2019
+from assets.evaluations import evaluations
+from assets.features import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
+from assets.filter_study import filter_size_study
+from assets.fine_tuning import fine_tuned_networks
 from assets.images import image_manifest, prepared_images
 from assets.integrity import near_duplicates
+from assets.label_efficiency import label_efficiency
+from assets.patch_baselines import patch_baselines
 from assets.predictions import classifier, predictions
 from assets.report import report_ahn2019, summary_report
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
@@ -23,13 +28,20 @@ ASSETS = [
     image_manifest,
     prepared_images,
     alexnet_conv5,
+    backbone_features,
+    alexnet_fc7,
+    googlenet_pool5,
+    *patch_baselines,
+    *fine_tuned_networks,
     cae_model,
     random_cae_model,
     cae_features,
     random_cae_features,
     near_duplicates,
-    *svm_evaluations,
+    *evaluations,
     method_comparison_ahn2019,
+    filter_size_study,
+    label_efficiency,
     report_ahn2019,
     classifier,
     predictions,

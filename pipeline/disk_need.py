@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from assets.features import Conv5Config
+from assets.features import AlexNetConfig
 from assets.representations import CaeModelConfig, EncodeConfig
 from data_contracts.feature_shard import FeatureSet
 from methods.preprocessing import PreprocessingSettings
@@ -22,7 +22,7 @@ def _defaults() -> dict[str, tuple[str, tuple[int, ...]]]:
     codes = (EncodeConfig().dtype, (CaeModelConfig().filters, CODE_POSITIONS))
     return {
         "prepared_images": ("uint8", (side, side, 3)),
-        "alexnet_conv5": (Conv5Config().dtype, CONV5_SHAPE),
+        "alexnet_conv5": (AlexNetConfig().dtype, CONV5_SHAPE),
         "cae_features": codes,
         "random_cae_features": codes,
     }
@@ -48,7 +48,11 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     manifest = store.record(dataset, "image_manifest")
     n_images = n_files if manifest is None else max(int(manifest.summary["usable images"]), 0)
     needed = 0
-    for asset, (dtype, shape) in _defaults().items():
+    sizes = _defaults()
+    maps = store.record(dataset, "backbone_features")
+    if maps is not None and maps.feature_set is not None and maps.feature_set.kind == maps.asset:  # else AlexNet's own shards
+        sizes[maps.asset] = (maps.feature_set.dtype, maps.feature_set.row_shape)
+    for asset, (dtype, shape) in sizes.items():
         record = store.record(dataset, asset)
         made: FeatureSet | None = record.feature_set if record is not None else None
         stored = (record.rows or 0) if record is not None else 0

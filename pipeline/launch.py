@@ -116,8 +116,9 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
 
 def check_study(study: str) -> None:
     """Raises InputError where there is no such study."""
-    if study not in STUDIES:
-        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(STUDIES)}")
+    names = [name for known in STUDIES.values() for name in (known.name, known.tables_job)]
+    if study not in names:
+        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(names)}")
 
 
 def run_job(

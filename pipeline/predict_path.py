@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.evaluations import labelled_rows
-from assets.features import open_features
+from assets.features import CONV5, frozen_network, open_features, side_of
+from assets.labelled_rows import labelled_rows
 from assets.predictions import FEATURES, Unknown, load_classifier, predict_rows, publish
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
@@ -26,7 +26,6 @@ from resources.image_sources import Intake
 from resources.model_store import load_model
 from resources.progress import progress
 from resources.site_key import names_of
-from resources.weights import alexnet_weights
 
 SHOWN_LINES = 20
 
@@ -37,30 +36,34 @@ class _Encoder:
     def __init__(self, store: DatasetStore, dataset: str, device: str) -> None:
         import torch
 
-        from methods import backbones, cae
+        from methods import cae
 
-        conv5, codes = store.need_record(dataset, "alexnet_conv5"), store.need_record(dataset, FEATURES)
+        maps, codes = store.need_record(dataset, "backbone_features"), store.need_record(dataset, FEATURES)
         _, classifier = load_model(store, dataset, "classifier")
         if codes.feature_set is None or classifier.settings["features"] != codes.feature_set.model_dump(mode="json"):
             raise InputError(f"the classifier of {dataset} is older than its features", f"Run first: medfeat predict {dataset}")
-        weights = alexnet_weights(conv5.settings["weights"])
-        if conv5.feature_set is None or weights.sha256 != conv5.feature_set.weights_sha256:
+        name, layer = maps.settings["backbone"], maps.settings["layer"]
+        source = store.need_record(dataset, "alexnet_conv5").settings["weights"]
+        if (name, layer) != CONV5:
+            source = maps.settings["backbone_weights"]
+        frozen = frozen_network(name, layer, source, side_of(store, dataset))
+        if maps.feature_set is None or frozen.weights.sha256 != maps.feature_set.weights_sha256:
             raise InputError(
-                f"the AlexNet weights found now are not those that the features of {dataset} were computed with",
+                f"the {name} weights found now are not those that the features of {dataset} were computed with",
                 f"Put those back, or run first: medfeat predict {dataset}",
             )
         tensors, sidecar = load_model(store, dataset, "cae_model")
         self._device = torch.device(device)
-        self._network = backbones.Conv5Extractor(weights.tensors).to(self._device)
+        self._network = frozen.network.to(self._device)
         self._cae = cae.load_cae(tensors, cae.CaeSettings(**sidecar.settings), self._device)
-        self._conv5_dtype, self._code_dtype = conv5.feature_set.dtype, codes.feature_set.dtype
+        self._maps_dtype, self._code_dtype = maps.feature_set.dtype, codes.feature_set.dtype
         self._batch_size, self._pool = 64, codes.settings["pool"]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Codes of (m, side, side, 3) uint8 pixels."""
         from methods import backbones, cae
 
-        features = backbones.extract(self._network, pixels, self._device, self._batch_size).astype(self._conv5_dtype)
+        features = backbones.extract(self._network, pixels, self._device, self._batch_size).astype(self._maps_dtype)
         parts = [
             cae.encode(self._cae, features[i : i + self._batch_size], self._device, self._pool).astype(self._code_dtype)
             for i in range(0, len(features), self._batch_size)

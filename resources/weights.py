@@ -1,12 +1,14 @@
-"""Finding the pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's hub cache, torchvision's download."""
+"""Finding pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's hub cache, a download."""
 
+import math
 import os
+import re
 import socket
-import urllib.error
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_contracts.errors import InputError
 from resources.atomic_file import file_sha256
@@ -14,23 +16,32 @@ from resources.atomic_file import file_sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
+Result = TypeVar("Result")
+
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
+ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
+"""Both as in torchvision, which takes four seconds to import."""
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 DOWNLOAD_TIMEOUT_SECONDS = 15
-HOW_TO_GET = (
-    f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set MEDFEAT_WEIGHTS_DIR to it, name the file "
-    "with --set weights=FILE, or ask for --weights random (tables then say RANDOM WEIGHTS)"
-)
+NO_DOWNLOAD_SECONDS = 600
+"""After a failed download: a machine without a network must not wait for every network of a table."""
+
+_last_failure = -math.inf
+
+
+class WeightsMissingError(InputError):
+    """There are no weights of a network anywhere."""
 
 
 @dataclass(frozen=True)
 class Weights:
-    """AlexNet's convolutional layers.
+    """A network's weights, or AlexNet's convolutional layers alone.
 
     Attributes:
-        tensors: state dict in torchvision's names.
-        sha256: of the file, or of the tensors where they are random.
+        tensors: state dict in the names of the network's library.
+        sha256: of the file, or of the tensors where they did not come in one.
         origin: where they came from, for the report.
-        notice: what a reader of the results must know, "" where they are the known ImageNet weights.
+        notice: what a reader of the results must know, "" where they are the published ones.
     """
 
     tensors: Mapping[str, "Tensor"]
@@ -39,77 +50,203 @@ class Weights:
     notice: str
 
 
-def _read(path: Path) -> dict[str, "Tensor"]:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return load_file(path)
-    import torch
-
-    tensors: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-    return tensors
-
-
-def _found(source: str) -> Path:
-    if source != "auto":
-        path = Path(source).expanduser()
-        if not path.is_file():
-            raise InputError(f"the weights file {path} does not exist", HOW_TO_GET)
-        return path
-    folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
-    if folder:
-        files = sorted(p for p in Path(folder).glob("alexnet*") if p.suffix in (".safetensors", ".pth"))
-        if files:
-            return files[0]
-    import torch
-
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_FILE
-    return cached if cached.is_file() else _download()
-
-
-def _download() -> Path:
-    import torch
-    import torchvision
-
-    url = torchvision.models.AlexNet_Weights.IMAGENET1K_V1.url
-    target = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET_FILE
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(target), hash_prefix="7be5be79", progress=False)
-    except (OSError, urllib.error.URLError, RuntimeError) as error:
-        where = os.environ.get("MEDFEAT_WEIGHTS_DIR")
-        looked = f"in MEDFEAT_WEIGHTS_DIR ({where})" if where else "(MEDFEAT_WEIGHTS_DIR is not set)"
-        raise InputError(
-            f"no AlexNet weights were found {looked} nor in torch's cache, and the download failed", HOW_TO_GET
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)
-    return target
-
-
 def alexnet_weights(source: str = "auto") -> Weights:
-    """The weights that ``source`` names.
+    """AlexNet's convolutional layers from where ``source`` says.
 
     Args:
         source: "auto", "random", or a .safetensors or .pth file.
 
     Raises:
-        InputError: nothing found, the file cannot be read, or it holds another network.
+        WeightsMissingError: "auto" found nothing.
+        InputError: the file cannot be read, or it holds another network.
     """
     from methods import backbones
 
     if source == "random":
         tensors = backbones.random_alexnet()
         return Weights(tensors, backbones.tensors_digest(tensors), "random", "RANDOM WEIGHTS: AlexNet was not pre-trained")
-    path = _found(source)
+    how_to_get = (
+        f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set MEDFEAT_WEIGHTS_DIR to it, name the "
+        "file with --set weights=FILE, or ask for --weights random (tables then say RANDOM WEIGHTS)"
+    )
+    path = _torchvision_file("alexnet", "AlexNet", source, (ALEXNET_URL,), how_to_get)
     try:
-        tensors = backbones.alexnet_convolutions(_read(path))
+        tensors = backbones.alexnet_convolutions(_read(path, how_to_get))
     except backbones.WrongWeightsError as error:
-        raise InputError(f"{path} does not hold AlexNet: {error}", HOW_TO_GET) from error
-    except Exception as error:  # whatever a reader raises on foreign bytes
-        raise InputError(f"{path} cannot be read as weights ({type(error).__name__})", HOW_TO_GET) from error
+        raise InputError(f"{path} does not hold AlexNet: {error}", how_to_get) from error
     known = backbones.tensors_digest(tensors) == backbones.ALEXNET_IMAGENET_DIGEST
     notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's AlexNet for ImageNet"
     return Weights(tensors, file_sha256(path), path.name, notice)
+
+
+def network_weights(name: str, source: str = "auto") -> Weights:
+    """The weights of any network from where ``source`` says; whether they fit the network is for ``load_tensors`` to say.
+
+    "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is called after the network, so that a file of all layers goes
+    before one of some: for torchvision's networks NAME, NAME-anything, NAME_features or what torchvision calls it, for timm's
+    NAME or NAME.anything, as .safetensors or .pth ("vgg19_bn.pth" is another network's than "vgg19.pth"). Then come torch's
+    hub cache and a download by torchvision or timm, each for its own networks.
+
+    Args:
+        name: of torchvision or timm, see ``methods.networks.library_of``.
+        source: "auto", "random", or a .safetensors or .pth file.
+
+    Raises:
+        WeightsMissingError: "auto" found nothing.
+        InputError: unknown network, or the file cannot be read.
+    """
+    from methods import backbones, networks
+
+    try:
+        library, theirs = networks.library_of(name)
+    except networks.UnknownNetworkError as error:
+        raise InputError(str(error), "Name a network of torchvision.models or of timm") from None
+    if source == "random":
+        tensors = networks.new_network(name).state_dict()
+        return Weights(tensors, backbones.tensors_digest(tensors), "random", f"RANDOM WEIGHTS: {name} was not pre-trained")
+    if library == "timm":
+        return _timm_weights(theirs, source)
+    urls = _torchvision_urls(theirs)
+    how_to_get = (
+        f"Put torchvision's {_file_of(urls[0])}, or a .safetensors of it called {theirs}.safetensors, into a folder and set "
+        "MEDFEAT_WEIGHTS_DIR to it, or name a file in the settings"
+    )
+    path = _torchvision_file(theirs, theirs, source, urls, how_to_get)
+    tensors, sha256 = _read(path, how_to_get), file_sha256(path)
+    known = any(sha256.startswith(match[1]) for url in urls if (match := HASH_IN_NAME.search(url)))
+    if not known and theirs in backbones.IMAGENET_DIGESTS:
+        known = backbones.tensors_digest(tensors) in backbones.IMAGENET_DIGESTS[theirs]
+    notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
+    return Weights(tensors, sha256, path.name, notice)
+
+
+def _torchvision_urls(name: str) -> tuple[str, ...]:
+    """Of the weights that torchvision has for a network, its default first; without those that want another normalisation."""
+    import torchvision
+
+    def normalisation(weights: Any) -> tuple[float, ...]:
+        transforms = weights.transforms()
+        return (*transforms.mean, *transforms.std)
+
+    members = torchvision.models.get_model_weights(name)
+    default = members.DEFAULT
+    rest = [member for member in members if member is not default and normalisation(member) == normalisation(default)]
+    return tuple(member.url for member in (default, *rest))
+
+
+def _timm_weights(name: str, source: str) -> Weights:
+    how_to_get = f"Put {name}.safetensors in timm's names into a folder and set MEDFEAT_WEIGHTS_DIR to it, or name a file"
+    path = _given(source, how_to_get) or _in_folder(re.compile(rf"{re.escape(name)}(\..+)?"), ())
+    if path is not None:
+        notice = f"UNVERIFIED WEIGHTS: {path.name} cannot be told to be timm's {name}"
+        return Weights(_read(path, how_to_get), file_sha256(path), path.name, notice)
+    import timm
+    import torch
+    from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
+
+    repository = timm.get_pretrained_cfg_value(name, "hf_hub_id")
+    if not repository:
+        raise WeightsMissingError(
+            f"timm has no pre-trained weights of {name} on the hub, and none were found {_looked()}", how_to_get
+        )
+
+    def fetch() -> str:
+        HfApi().model_info(repository, timeout=DOWNLOAD_TIMEOUT_SECONDS)  # the download alone tries for a minute
+        return hf_hub_download(repository, "model.safetensors")
+
+    cached = try_to_load_from_cache(repository, "model.safetensors")
+    file = cached if isinstance(cached, str) else _downloaded(fetch, f"timm/{name}", "in the hub's cache", how_to_get)
+    with torch.random.fork_rng(devices=[]):  # timm initialises the network first
+        own_file = {"file": file, "custom_load": False}
+        network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=own_file)
+    return Weights(network.state_dict(), file_sha256(Path(file)), repository, "")
+
+
+def _given(source: str, how_to_get: str) -> Path | None:
+    if source == "auto":
+        return None
+    path = Path(source).expanduser()
+    if not path.is_file():
+        raise InputError(f"the weights file {path} does not exist", how_to_get)
+    return path
+
+
+def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
+    """The largest weights file of that stem or of one of those names in ``MEDFEAT_WEIGHTS_DIR``."""
+    folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
+    if not folder:
+        return None
+    files = [path for path in Path(folder).glob("*") if path.suffix in (".safetensors", ".pth") and path.is_file()]
+    ours = [path for path in files if stem.fullmatch(path.stem) or path.name in names]
+    return min(ours, key=lambda path: (-path.stat().st_size, path.name), default=None)
+
+
+def _torchvision_file(name: str, title: str, source: str, urls: tuple[str, ...], how_to_get: str) -> Path:
+    found = _given(source, how_to_get) or _in_folder(
+        re.compile(rf"{re.escape(name)}(_features)?(-.*)?"), tuple(_file_of(url) for url in urls)
+    )
+    if found is not None:
+        return found
+    import torch
+
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / _file_of(urls[0])
+    if cached.is_file():
+        return cached
+
+    def fetch() -> Path:
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        match = HASH_IN_NAME.search(urls[0])
+        torch.hub.download_url_to_file(urls[0], str(cached), hash_prefix=match[1] if match else None, progress=False)
+        return cached
+
+    return _downloaded(fetch, title, "in torch's cache", how_to_get)
+
+
+def _file_of(url: str) -> str:
+    return url.rsplit("/", 1)[1]
+
+
+def _looked() -> str:
+    folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
+    return f"in MEDFEAT_WEIGHTS_DIR ({folder})" if folder else "(MEDFEAT_WEIGHTS_DIR is not set)"
+
+
+def _downloaded(fetch: Callable[[], Result], title: str, cache: str, how_to_get: str) -> Result:
+    """What ``fetch`` gives, unless a download failed a short while ago.
+
+    Raises:
+        WeightsMissingError: that, or ``fetch`` failed.
+    """
+    global _last_failure
+    missing = f"no {title} weights were found {_looked()} nor {cache}, and the download failed"
+    if time.monotonic() - _last_failure < NO_DOWNLOAD_SECONDS:
+        raise WeightsMissingError(missing, how_to_get)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(DOWNLOAD_TIMEOUT_SECONDS)
+    try:
+        return fetch()
+    except Exception as error:  # each library's client has its own
+        _last_failure = time.monotonic()
+        raise WeightsMissingError(missing, how_to_get) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _read(path: Path, how_to_get: str) -> dict[str, "Tensor"]:
+    """Tensors of a file, also of a checkpoint that holds them under ``state_dict`` or was made by ``DataParallel``.
+
+    Raises:
+        InputError: the file cannot be read as that.
+    """
+    import torch
+
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        stored = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = stored.get("state_dict", stored).items()
+        return {name.removeprefix("module."): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+    except Exception as error:  # whatever a reader raises on foreign bytes
+        raise InputError(f"{path} cannot be read as weights ({type(error).__name__})", how_to_get) from error

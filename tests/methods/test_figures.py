@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from methods import figures
@@ -15,6 +17,7 @@ MAPS = RNG.random((7, 256, 6, 6), np.float32)
 PHOTOS = list(RNG.integers(0, 255, (24, 227, 227, 3), dtype=np.uint8))
 STATISTICS = FilterStatistics(RNG.random(64), RNG.random(64), 3, 0.4, -0.01)
 ODD = ["<script>", "a_b^c", "$x$ $", "naïve", "x" * 90]
+TABLE_3 = [(512, 0.77), (1024, 0.7948), (2048, 0.8015), (4096, 0.8133)]
 
 DRAW: dict[str, Callable[[], bytes]] = {
     "class_balance": lambda: figures.class_balance(
@@ -34,6 +37,12 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "thirty classes": lambda: figures.confusion_matrix([f"class {i}" for i in range(30)], np.eye(30, dtype=np.int64) * 9),
     "label_budget_curve": lambda: figures.label_budget_curve({n: [(1, 0.5, 0.4, 0.6), (5, 0.8, 0.7, 0.9)] for n in ODD}, "few"),
     "method_bars": lambda: figures.method_bars([(n, 0.5, 0.4, 0.6) for n in ODD[:-1]] + [(ODD[-1], 0.9, None, None)]),
+    "label_efficiency_curve": lambda: figures.label_efficiency_curve(
+        {n: [(60 + i, 0.5, 0.4, 0.6), (600, 0.7, 0.6, 0.8), (6000, 0.8, 0.7, 0.9)][i % 2 :] for i, n in enumerate(ODD)}, "$x"
+    ),
+    "one budget": lambda: figures.label_efficiency_curve({"a": [(60, 0.5, 0.5, 0.5)]}, "one"),
+    "filter_size_curve": lambda: figures.filter_size_curve([(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3),
+    "one seed of one size": lambda: figures.filter_size_curve([(8, [0.7])], TABLE_3),
     "nothing but zeros": lambda: figures.reconstructions(MAPS[:2] * 0, MAPS[:2] * 0),
     "zero features": lambda: figures.feature_maps(PHOTOS[0], MAPS[0] * 0, "zeros"),
     "no predictions": lambda: figures.confusion_matrix(["a", "b"], np.zeros((2, 2), np.int64)),
@@ -57,3 +66,64 @@ def test_other_numbers_another_picture() -> None:
     )
     assert figures.method_bars([("a", 0.5, 0.4, 0.6)]) != figures.method_bars([("a", 0.5, 0.4, 0.7)])
     assert figures.class_balance({"a": {"train": 3}}) != figures.class_balance({"a": {"test": 3}})
+
+
+def _figure_of(draw: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> Figure:
+    """The figure that the function would turn into a PNG."""
+    drawn: list[Figure] = []
+    monkeypatch.setattr(figures, "_png", drawn.append)
+    draw()
+    drawn[0].canvas.draw()
+    return drawn[0]
+
+
+def _tick_texts(figure: Figure) -> list[str]:
+    return [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+
+
+def _check_layout(figure: Figure) -> None:
+    """No two ticks touch, and the legend lies outside the axes."""
+    axis = figure.axes[0]
+    boxes = sorted((tick.get_window_extent() for tick in axis.get_xticklabels()), key=lambda box: box.x0)
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert figure.legends[0].get_window_extent().y1 < axis.get_window_extent().y0
+
+
+def test_label_efficiency_shows_labels_and_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    curves = {
+        "a": [(68, 0.5, 0.4, 0.55), (678, 0.6, 0.5, 0.7), (6776, 0.8, 0.8, 0.8)],
+        "b": [(678, 0.3, 0.2, 0.4), (6776, 0.7, 0.6, 0.9)],
+    }
+    figure = _figure_of(lambda: figures.label_efficiency_curve(curves, "title"), monkeypatch)
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log"
+    assert _tick_texts(figure) == ["68\n1 %", "678\n10 %", "6,776\n100 %"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+    np.testing.assert_allclose(axis.lines[0].get_xydata(), [(68, 50), (678, 60), (6776, 80)])
+    np.testing.assert_allclose(axis.lines[1].get_xydata(), [(678, 30), (6776, 70)])
+    band = axis.collections[1].get_paths()[0].vertices
+    assert {tuple(corner) for corner in band.round(6)} == {(678, 20), (678, 40), (6776, 60), (6776, 90)}
+    _check_layout(figure)
+
+
+def test_crowded_budgets_keep_the_ticks_that_have_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    budgets = (600, 610, 4000, 5900, 6000)
+    curves = {name: [(n, 0.5, 0.4, 0.6) for n in budgets] for name in ODD}
+    figure = _figure_of(lambda: figures.label_efficiency_curve(curves, "title"), monkeypatch)
+    assert _tick_texts(figure) == ["610\n10 %", "4,000\n67 %", "6,000\n100 %"]
+    _check_layout(figure)
+
+
+def test_filter_sizes_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = _figure_of(lambda: figures.filter_size_curve([(512, [0.7, 0.72, 0.74]), (1024, [0.75])], TABLE_3), monkeypatch)
+    axis = figure.axes[0]
+    by_label = {line.get_label(): np.asarray(line.get_xydata()) for line in axis.lines}
+    np.testing.assert_allclose(by_label["paper (its own data)"], [(512, 77), (1024, 79.48), (2048, 80.15), (4096, 81.33)])
+    np.testing.assert_allclose(by_label["here: one seed"][:, 1], [70, 72, 74, 75])
+    mean, caps, bars = axis.containers[0].lines
+    np.testing.assert_allclose(mean.get_xydata(), [(512, 72), (1024, 75)])
+    # Standard deviation of 70, 72, 74: 2. A single seed has none.
+    np.testing.assert_allclose([cap.get_ydata().astype(float) for cap in caps], [[70, 75], [74, 75]])
+    np.testing.assert_allclose(bars[0].get_segments(), [[(512, 70), (512, 74)], [(1024, 75), (1024, 75)]])
+    assert _tick_texts(figure) == ["512", "1,024", "2,048", "4,096"]
+    _check_layout(figure)

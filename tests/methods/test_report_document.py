@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from data_contracts.study import AHN2019
 from methods import report_document as document
 from methods.report_document import Figure, Report, Section, Table
-from methods.report_sections import paper_rows, verdict
+from methods.report_sections import Estimate, label_efficiency_table, paper_rows, verdict
 
 EVIL = "<script>alert(1)</script>"
 
@@ -78,8 +79,55 @@ def test_the_verdict_claims_what_the_test_shows(conv5: Any, random: Any, lead: s
 
 
 def test_the_papers_rows_keep_their_order_and_a_missing_one_says_why() -> None:
-    rows = paper_rows(AHN2019.tables[0], {"cae": (80.0, 78.0, 82.0)}, {"cae": "8 filters"})
+    rows = paper_rows(AHN2019.tables[0], {"cae": Estimate(80.0, 78.0, 82.0)}, {"cae": "8 filters"})
     assert [row["paper_percent"] for row in rows] == [57.08, 58.79, 65.17, 78.61, 79.21, 79.60, 80.75, 81.33, 82.48, 83.14]
     ours = {row["title"]: row["ours_percent"] for row in rows}
     assert ours["Our method (the CAE)"] == 80.0
     assert all(row["note"] for row in rows)
+
+
+def test_a_stand_in_takes_the_place_of_a_method_that_could_not_run_and_says_so() -> None:
+    found = {"conv5": Estimate(70.0, 60.0, 80.0, n_test=9, seeds=1)}
+    rows = paper_rows(AHN2019.tables[0], found, {"fc7": "the weights hold no fc layers", "conv5": "UNVERIFIED"})
+    row = next(row for row in rows if row["title"] == "Transfer-learned AlexNet + SVM")
+    assert row["ours_percent"] == 70.0
+    assert row["note"] == "conv5 in place of fc7 (the weights hold no fc layers); UNVERIFIED"
+    ran = paper_rows(AHN2019.tables[0], {**found, "fc7": Estimate(75.0)}, {})
+    assert next(r for r in ran if r["title"] == "Transfer-learned AlexNet + SVM")["ours_percent"] == 75.0
+
+
+def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() -> None:
+    results = [result(name, 0.8) for name in ("conv5", "random_cae", "ica", "ssae", "fc7")] + [result("cae", 0.9)]
+    known = [pair("conv5", "cae", 1, 20, 0.001), pair("random_cae", "cae", 1, 20, 0.001)]
+    others = [pair("ica", "cae", 2, 30, 0.001), pair("ssae", "cae", 30, 2, 0.001), pair("fc7", "cae", 5, 6, 0.9)]
+    text = verdict(results, [*known, *others])
+    assert "Better than: ica. Worse than: ssae. No measurable difference from: fc7." in text
+    mirrored = [
+        {
+            **o,
+            "method_a": "cae",
+            "method_b": o["method_a"],
+            "only_a_correct": o["only_b_correct"],
+            "only_b_correct": o["only_a_correct"],
+        }
+        for o in others
+    ]
+    assert verdict(results, [*known, *mirrored]) == text
+
+
+def test_under_another_backbone_the_reference_is_its_own_features() -> None:
+    results = [result(name, 0.8) for name in ("conv5", "backbone", "random_cae")] + [result("cae", 0.9)]
+    pairs = [pair(name, "cae", 1, 20, 0.001) for name in ("backbone", "random_cae")] + [pair("conv5", "cae", 20, 1, 0.001)]
+    text = verdict(results, pairs)
+    assert "beats the backbone's own features and random filters" in text
+    assert "Worse than: conv5." in text
+
+
+def test_label_efficiency_means_and_spreads_by_hand() -> None:
+    rows = [
+        {"method": m, "value": v, "settings": json.dumps({"labels": n, "fraction": f})}
+        for m, n, f, v in [("cae", 10, 0.1, 0.5), ("cae", 10, 0.1, 0.7), ("raw", 10, 0.1, 0.25), ("cae", 100, 1.0, 0.9)]
+    ]
+    table = label_efficiency_table(rows, {"cae": "CAE", "raw": "conv5"})
+    assert table.columns == ("Labels", "Share, %", "CAE", "conv5")
+    assert table.rows == ((10, "10", "60.00 ± 14.14", "25.00 ± 0.00"), (100, "100", "90.00 ± 0.00", None))

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from methods.backbones import random_alexnet
+from pipeline.cli import one_set_each
 
 TINY = ["--set=filters=8", "--set=epochs=2", "--set=batch_size=8", "--set=label_repeats=2", "--set=bootstrap_resamples=100"]
 Medfeat = Callable[..., subprocess.CompletedProcess[str]]
@@ -192,10 +193,10 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert predicted.returncode == 0, predicted.stderr
     assert "0 images predicted" in predicted.stdout
     assert str(home / "reports" / "good" / "predictions.csv") in predicted.stdout
-    assert predicted.stdout.count("up to date") == 6, "with the settings of the last run"
+    assert predicted.stdout.count("up to date") == 7, "with the settings of the last run"
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
-    assert again.stdout.count("up to date") == 15
+    assert again.stdout.count("up to date") == 17
 
 
 def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
@@ -229,3 +230,20 @@ def test_help_is_there_for_every_command(medfeat: Medfeat) -> None:
     for command in ("demo", "add", "run", "backfill", "predict", "find", "forget", "ui", "results", "report", "doctor"):
         assert command in overall
         assert medfeat(command, "--help").returncode == 0
+
+
+def test_several_settings_may_follow_one_set() -> None:
+    words = ["run", "chest", "--set", "backbone=resnet50", "layer=layer4", "--weights", "random", "a=b"]
+    assert one_set_each(words) == [
+        "run",
+        "chest",
+        "--set",
+        "backbone=resnet50",
+        "--set",
+        "layer=layer4",
+        "--weights",
+        "random",
+        "a=b",
+    ]
+    assert one_set_each(["--set", "a=1", "chest", "b=2"]) == ["--set", "a=1", "chest", "b=2"]
+    assert one_set_each([]) == []

@@ -10,25 +10,57 @@ from pipeline.definitions import ASSETS, build_defs
 from resources.home import PROJECT_ROOT
 
 CONTRACT = "contract"
+IMAGES = {"image_manifest", "prepared_images"}
+OWN = {"conv5", "backbone", "random_cae", "cae"}
+"""Methods of the study's own job."""
+SCORED = {
+    "sparse_coding": {"sparse_coding_features"},
+    "ica": {"ica_features"},
+    "ssae": {"ssae_features"},
+    "googlenet": {"googlenet_pool5"},
+    "fc7": {"alexnet_fc7"},
+    "conv5": {"alexnet_conv5"},
+    "backbone": {"backbone_features"},
+    "fine_tuned_alexnet": {"fine_tuned_alexnet_features"},
+    "fine_tuned_googlenet": {"fine_tuned_googlenet_features"},
+    "fine_tuned_resnet50": {"fine_tuned_resnet50_features"},
+    "random_cae": {"random_cae_features"},
+    "cae": {"cae_features"},
+}
+ENSEMBLES = {"alexnet_googlenet": ("alexnet", "googlenet"), "googlenet_resnet50": ("googlenet", "resnet50")}
+EVALUATIONS = {f"svm_evaluation_{name}": {"image_manifest", *features} for name, features in SCORED.items()} | {
+    f"ensemble_evaluation_{name}": {
+        "image_manifest",
+        *(f"fine_tuned_{member}{part}" for member in members for part in ("", "_features")),
+    }
+    for name, members in ENSEMBLES.items()
+}
 GRAPH = {
     "image_manifest": set(),
     "prepared_images": {"image_manifest"},
     "alexnet_conv5": {"prepared_images"},
-    "cae_model": {"image_manifest", "alexnet_conv5"},
-    "random_cae_model": {"image_manifest", "alexnet_conv5"},
-    "cae_features": {"alexnet_conv5", "cae_model"},
-    "random_cae_features": {"alexnet_conv5", "random_cae_model"},
-    "svm_evaluation_conv5": {"image_manifest", "alexnet_conv5"},
-    "svm_evaluation_random_cae": {"image_manifest", "random_cae_features"},
-    "svm_evaluation_cae": {"image_manifest", "cae_features"},
-    "method_comparison_ahn2019": {"svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"},
+    "backbone_features": {"prepared_images", "alexnet_conv5"},
+    "alexnet_fc7": IMAGES,
+    "googlenet_pool5": IMAGES,
+    **{f"{name}_model": IMAGES for name in ("sparse_coding", "ica", "ssae")},
+    **{f"{name}_features": {*IMAGES, f"{name}_model"} for name in ("sparse_coding", "ica", "ssae")},
+    **{f"fine_tuned_{name}": IMAGES for name in ("alexnet", "googlenet", "resnet50")},
+    **{f"fine_tuned_{name}_features": {*IMAGES, f"fine_tuned_{name}"} for name in ("alexnet", "googlenet", "resnet50")},
+    "cae_model": {"image_manifest", "backbone_features"},
+    "random_cae_model": {"image_manifest", "backbone_features"},
+    "cae_features": {"backbone_features", "cae_model"},
+    "random_cae_features": {"backbone_features", "random_cae_model"},
+    **EVALUATIONS,
+    "method_comparison_ahn2019": set(EVALUATIONS),
+    "filter_size_study": {"image_manifest", "backbone_features"},
+    "label_efficiency": {*IMAGES, "backbone_features", "cae_features"},
     "report_ahn2019": {
         "image_manifest",
         "near_duplicates",
         "method_comparison_ahn2019",
-        "svm_evaluation_conv5",
-        "svm_evaluation_random_cae",
-        "svm_evaluation_cae",
+        "filter_size_study",
+        "label_efficiency",
+        *EVALUATIONS,
     },
     "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
     "classifier": {"image_manifest", "cae_features"},
@@ -40,6 +72,23 @@ GRAPH = {
 def test_the_graph_is_the_one_that_was_reviewed() -> None:
     found = {a.key.path[-1]: {key.path[-1] for key in a.asset_deps[a.key]} for a in ASSETS}
     assert found == GRAPH
+
+
+def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
+    defs = build_defs()
+    own, tables = (
+        {key.path[-1] for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
+        for name in ("ahn2019", "ahn2019_tables")
+    )
+    assert own < tables
+    assert tables == set(GRAPH) - {"summary_report"}
+    assert tables - own == {
+        name
+        for name in GRAPH
+        if name.startswith(("sparse_coding", "ica", "ssae", "fine_tuned", "ensemble", "alexnet_fc7", "googlenet"))
+        or name in ("filter_size_study", "label_efficiency")
+        or (name.startswith("svm_evaluation_") and name.removeprefix("svm_evaluation_") not in OWN)
+    }
 
 
 def test_definitions_load_and_every_asset_says_what_it_is() -> None:

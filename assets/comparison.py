@@ -1,0 +1,113 @@
+"""Comparison of the methods of a study on the same test images."""
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+
+from assets.evaluations import GROUP
+from assets.partitions import DATASETS
+from assets.scoring import LABELLED_ROWS, TITLE
+from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.study import AHN2019, Method, Study
+from resources.dataset_store import DatasetStore
+
+
+def scored_methods(store: DatasetStore, dataset: str, study: Study) -> tuple[dict[Method, str], dict[str, str]]:
+    """Titles of the methods that were scored on the same images as the study's own one, and why the others were not.
+
+    Raises:
+        InputError: the study's own method was not scored yet.
+    """
+    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
+    scored: dict[Method, str] = {}
+    reasons: dict[str, str] = {}
+    for method in study.methods:
+        record = store.record(dataset, method.evaluation)
+        if record is None:
+            reasons[method.name] = f"not computed yet: run the job {study.tables_job}"
+        elif record.unavailable:
+            reasons[method.name] = record.unavailable
+        elif record.summary.get(LABELLED_ROWS) != rows:
+            reasons[method.name] = f"scored on other labelled images than now: run the job {study.tables_job} again"
+        else:
+            scored[method] = str(record.summary[TITLE])
+    return scored, reasons
+
+
+def method_comparison(study: Study) -> dg.AssetsDefinition:
+    """McNemar's test of every method of ``study`` against its own one, on the same test images."""
+
+    @dg.asset(
+        name=f"method_comparison_{study.name}",
+        description=f"Exact McNemar test of every method against {study.method(study.main).title} on the same test images, "
+        "Holm-corrected.",
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[dg.AssetKey(method.evaluation) for method in study.methods],
+        kinds={"scipy", "parquet"},
+        code_version="2",
+        tags={"stage": "7"},
+    )
+    def comparison(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+        with plain_failures():
+            titles, _ = scored_methods(store, context.partition_key, study)
+
+        def compute(work: Work) -> Output:
+            from methods import figures
+
+            lines = _comparisons(store, work.dataset, study, list(titles))
+            curves, bars = {}, []
+            for method, title in titles.items():
+                metrics = store.main_table(work.dataset, method.evaluation, ".metrics.parquet", METRICS).to_pylist()
+                accuracy = next(row for row in metrics if row["metric"] == "accuracy")
+                bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
+                budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
+                if method.core and budgets:
+                    curves[title] = [(int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"]) for r in budgets]
+            pictures = [("accuracy of the methods", figures.method_bars(bars))]
+            if curves:
+                pictures.append(("accuracy from few labels", figures.label_budget_curve(curves, "Accuracy from few labels")))
+            table = pa.Table.from_pylist(lines, schema=COMPARISONS.schema)
+            return Output(
+                content=lines,
+                files=[
+                    store.write_table(work.dataset, work.asset, f"{work.fingerprint}.comparisons.parquet", table, COMPARISONS)
+                ],
+                pictures=pictures,
+                summary={f"{line['method_a']} against {line['method_b']}, Holm p": float(str(line["p_holm"])) for line in lines},
+                rows=len(lines),
+            )
+
+        return materialize(context, store, config, compute, inputs=tuple(method.evaluation for method in titles))
+
+    return comparison
+
+
+def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[Method]) -> list[dict[str, object]]:
+    """Rows of COMPARISONS: each of ``methods`` against the study's own one."""
+    from methods.significance import holm, mcnemar
+
+    def correct(method: Method) -> np.ndarray:
+        table = store.main_table(dataset, method.evaluation, ".predictions.parquet", PREDICTIONS).sort_by("image_id")
+        return np.asarray(table["correct"].to_numpy(zero_copy_only=False))
+
+    own = correct(study.method(study.main))
+    others = [method for method in methods if method.name != study.main]
+    tests = [mcnemar(correct(method), own) for method in others]
+    adjusted = holm(np.array([test.p_value for test in tests]))
+    return [
+        {
+            "method_a": method.name,
+            "method_b": study.main,
+            "n": test.n,
+            "only_a_correct": test.only_a,
+            "only_b_correct": test.only_b,
+            "p_value": test.p_value,
+            "p_holm": float(p),
+        }
+        for method, test, p in zip(others, tests, adjusted, strict=True)
+    ]
+
+
+method_comparison_ahn2019 = method_comparison(AHN2019)

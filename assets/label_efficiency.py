@@ -1,0 +1,283 @@
+"""How many labels each method needs: accuracy from a share of the training labels."""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from assets.evaluations import GROUP, check_svm_settings, gram_of
+from assets.features import backbone_features, open_features, side_of
+from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, headed
+from assets.images import image_manifest, prepared_images
+from assets.labelled_rows import LabelledRows, scorable_rows
+from assets.partitions import DATASETS
+from assets.representations import cae_features
+from assets.scoring import LABELLED_ROWS, metric_row
+from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
+from data_contracts.errors import InputError
+from data_contracts.metrics import METRICS
+from data_contracts.study import AHN2019
+from resources.compute import Compute
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureReader
+from resources.partial_results import PartialResults
+from resources.progress import progress
+from resources.weights import WeightsMissingError
+
+if TYPE_CHECKING:
+    from methods.fine_tuning import FineTuneSettings
+
+log = logging.getLogger("medfeat.label_efficiency")
+METRIC = "label_efficiency"
+CAE, RAW, TUNED = "cae", "raw", "fine_tuned"
+READ_TEST_ROWS = 256
+
+
+class LabelEfficiencyConfig(FineTuneAlexNetConfig):
+    """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is varied."""
+
+    label_fractions: list[float] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+    """Shares of the labelled training images; at least one image a class."""
+    label_seeds: int = 5
+    """Draws of each share: seed, seed + 1, ..., the same for every method."""
+    c: float = 1.0
+    """Weight of the SVM's loss."""
+    tolerance: float = 1e-5
+    """The SVM stops at this gradient norm, relative to that at zero."""
+
+
+@dg.asset(
+    partitions_def=DATASETS,
+    group_name=GROUP,
+    deps=[image_manifest, prepared_images, backbone_features, cae_features],
+    kinds={"pytorch", "parquet"},
+    code_version="1",
+    pool="gpu",
+    tags={"stage": "6"},
+)
+def label_efficiency(
+    context: dg.AssetExecutionContext, config: LabelEfficiencyConfig, store: DatasetStore, compute: Compute
+) -> dg.MaterializeResult:
+    """Accuracy from 1 to 100 % of the labels: CAE features, the backbone's own, and the fine-tuned AlexNet.
+
+    Goes on after a kill from the last part that was finished.
+    """
+    from methods import linear_svm as svm
+
+    dataset, inputs = context.partition_key, ("image_manifest", "prepared_images", "backbone_features", "cae_features")
+    with plain_failures():
+        device = compute.resolve()
+        check_svm_settings(config.c, config.tolerance)
+        config.fine_tune_settings()
+        if not config.label_fractions or min(config.label_fractions) <= 0 or max(config.label_fractions) != 1:
+            raise InputError(f"label_fractions is {config.label_fractions}", "Set shares above 0, the last of them 1")
+        if config.label_seeds < 1:
+            raise InputError(f"label_seeds is {config.label_seeds}", "Set it above 0")
+        rows = scorable_rows(store, dataset, AHN2019)
+        if len(rows.ids) > svm.MAX_GRAM_ROWS:
+            reason = f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
+            return materialize_nothing(context, store, config, reason, inputs)
+        try:
+            weights = ALEXNET.pre_trained(config.weights, side_of(store, dataset)).weights
+        except WeightsMissingError as error:
+            return materialize_nothing(context, store, config, error.what, inputs)
+        features = {
+            CAE: open_features(store, dataset, "cae_features", rows.ids),
+            RAW: open_features(store, dataset, "backbone_features", rows.ids),
+        }
+        images = open_features(store, dataset, "prepared_images", rows.ids)
+
+    def work_out(work: Work) -> Output:
+        parts = PartialResults(store, dataset, work.asset, work.fingerprint)
+        results = parts.load()
+        methods: dict[str, Callable[[np.ndarray, int], float]] = {
+            name: _svm_accuracy(config, rows, gram_of(reader)) for name, reader in features.items()
+        }
+        methods[TUNED] = _tuned_accuracy(config, rows, images, side_of(store, dataset), device)
+        _measure(config, rows, methods, results, parts)
+        output = _summarise(store, work, config, rows, results, weights.notice, device, features[RAW])
+        parts.drop()
+        return output
+
+    try:
+        return materialize(
+            context,
+            store,
+            config,
+            work_out,
+            inputs=inputs,
+            known_by={
+                "features": [reader.feature_set.key for reader in features.values()],
+                "images": images.feature_set.key,
+                "weights": weights.sha256,
+                "rows": rows.version,
+            },
+        )
+    finally:
+        for reader in (*features.values(), images):
+            reader.close()
+
+
+def _measure(
+    config: LabelEfficiencyConfig,
+    rows: LabelledRows,
+    methods: dict[str, Callable[[np.ndarray, int], float]],
+    results: dict[str, dict[str, Any]],
+    parts: PartialResults,
+) -> None:
+    """Accuracy of every method on every draw; a part that is in ``results`` is not computed again."""
+    from methods.label_efficiency import fraction_draw
+
+    labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
+    units = [(f, config.seed + k) for f in sorted(set(config.label_fractions)) for k in range(config.label_seeds)]
+    for fraction, seed in progress(units, "shares of the labels x seeds"):
+        drawn = fraction_draw(labels, groups, fraction, seed)
+        for name, accuracy_of in methods.items():
+            key = f"{name}-{fraction}-{seed}"
+            if key not in results:
+                accuracy = accuracy_of(drawn, seed)
+                results[key] = {
+                    "method": name,
+                    "fraction": fraction,
+                    "labels": len(drawn),
+                    "seed": seed,
+                    "accuracy": accuracy,
+                }
+                parts.save(results)
+                log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, accuracy)
+
+
+def _svm_accuracy(config: LabelEfficiencyConfig, rows: LabelledRows, gram: np.ndarray) -> Callable[[np.ndarray, int], float]:
+    """Accuracy on the test split of the SVM on some training images (positions among them)."""
+    from methods import linear_svm as svm
+
+    def accuracy(drawn: np.ndarray, seed: int) -> float:
+        known = rows.train[drawn]
+        fit = svm.fit_gram(gram[np.ix_(known, known)], rows.labels[known], config.c, config.tolerance)
+        return float((fit.predict(gram[np.ix_(rows.test, known)]) == rows.labels[rows.test]).mean())
+
+    return accuracy
+
+
+def _tuned_accuracy(
+    config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, side: int, device: str
+) -> Callable[[np.ndarray, int], float]:
+    """Accuracy on the test split of AlexNet fine-tuned on some training images, by its own head."""
+    import torch
+
+    from methods import fine_tuning as method
+
+    target = torch.device(device)
+
+    def accuracy(drawn: np.ndarray, seed: int) -> float:
+        settings = _as_many_steps(replace(config.fine_tune_settings(), seed=seed), len(drawn), len(rows.train))
+        known = rows.train[drawn]
+        classes, codes = np.unique(rows.labels[known], return_inverse=True)
+        held = method.validation_slice(
+            rows.labels[known], [rows.groups[i] for i in known], settings.validation_fraction, settings.seed
+        )
+        network = headed(ALEXNET.pre_trained(config.weights, side), len(classes), ALEXNET.dropout, seed)
+        try:
+            epochs = method.fine_tune(
+                network,
+                lambda positions: images.take(known[positions]),
+                codes,
+                np.flatnonzero(~held),
+                np.flatnonzero(held),
+                settings,
+                target,
+            )
+            _, take = deque(epochs, maxlen=1).pop()
+        except method.DivergedError as error:
+            raise InputError(
+                f"the fine-tuning on {len(known)} labels diverged: {error}", "Set a smaller fine_tune_learning_rate"
+            ) from error
+        network.load_state_dict(method.best_weights(take()))
+        network.to(target)
+        head = (network.head.weight.detach().cpu().numpy(), network.head.bias.detach().cpu().numpy())
+        right = 0
+        for start in range(0, len(rows.test), READ_TEST_ROWS):
+            test = rows.test[start : start + READ_TEST_ROWS]
+            features = method.penultimate_features(network, images.take(test), target, 64)
+            likely = method.class_probabilities(features, *head)
+            right += int((classes[likely.argmax(axis=1)] == rows.labels[test]).sum())
+        return right / len(rows.test)
+
+    return accuracy
+
+
+def _as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "FineTuneSettings":
+    """Settings with more epochs for fewer labels, so that every draw gets the optimisation steps that all labels get."""
+    ratio = math.ceil(n_all / settings.batch_size) / math.ceil(n_labels / settings.batch_size)
+    return replace(settings, epochs=math.ceil(settings.epochs * ratio), patience=math.ceil(settings.patience * ratio))
+
+
+def _summarise(
+    store: DatasetStore,
+    work: Work,
+    config: LabelEfficiencyConfig,
+    rows: LabelledRows,
+    results: dict[str, dict[str, Any]],
+    notice: str,
+    device: str,
+    raw: FeatureReader,
+) -> Output:
+    from methods import figures
+    from methods.label_efficiency import curve_point, label_saving, saving_sentence
+
+    lines = sorted(results.values(), key=lambda line: (line["method"], line["fraction"], line["seed"]))
+    metrics = [
+        metric_row(
+            work,
+            AHN2019,
+            line["method"],
+            METRIC,
+            f"{line['labels']} labels ({100 * line['fraction']:g} %)",
+            line["accuracy"],
+            len(rows.test),
+            line["seed"],
+            {**config.settings(), "fraction": line["fraction"], "labels": line["labels"]},
+        )
+        for line in lines
+    ]
+    titles = {
+        CAE: "CAE features + SVM",
+        RAW: f"{raw.feature_set.backbone} {raw.feature_set.layer} features + SVM",
+        TUNED: "fine-tuned AlexNet",
+    }
+    curves = {}
+    for name in titles:
+        of_method = [line for line in lines if line["method"] == name]
+        curves[name] = [
+            curve_point(fraction, labels, [line["accuracy"] for line in of_method if line["fraction"] == fraction])
+            for fraction, labels in sorted({(line["fraction"], line["labels"]) for line in of_method})
+        ]
+    sentences = {
+        "sentence": saving_sentence(label_saving(curves[CAE], curves[TUNED], config.seed), "the CAE", "the fine-tuned network"),
+        "sentence, raw features": saving_sentence(
+            label_saving(curves[CAE], curves[RAW], config.seed), "the CAE", "the same backbone without it"
+        ),
+    }
+    drawn = {titles[name]: [(p.labels, p.mean, p.low, p.high) for p in points] for name, points in curves.items()}
+    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
+    return Output(
+        content=[metrics, sentences],
+        files=[store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS)],
+        pictures=[("accuracy by number of labels", figures.label_efficiency_curve(drawn, "Accuracy by number of labels"))],
+        summary={
+            **sentences,
+            **{f"title of {name}": title for name, title in titles.items()},
+            LABELLED_ROWS: rows.version,
+            "seeds": config.label_seeds,
+        },
+        notices=[notice] if notice else [],
+        rows=len(metrics),
+        device=device,
+    )
