@@ -150,11 +150,11 @@ def test_files_that_are_a_networks_own(folder: Path, network: str, file: str, fo
             network_weights(network)
 
 
-def test_a_whole_network_goes_before_its_features(folder: Path) -> None:
-    save_file({"features.0.weight": torch.ones(9)}, folder / "vgg19_features.safetensors")
+def test_a_whole_network_goes_before_a_part(folder: Path) -> None:
+    save_file({"features.0.weight": torch.ones(9)}, folder / "vgg19-part.safetensors")  # first by name
     save_file({"features.0.weight": torch.ones(9), "classifier.0.weight": torch.ones(9)}, folder / "vgg19.safetensors")
     assert network_weights("vgg19").origin == "vgg19.safetensors"
-    assert network_weights("vgg19", str(folder / "vgg19_features.safetensors")).origin == "vgg19_features.safetensors"
+    assert network_weights("vgg19", str(folder / "vgg19-part.safetensors")).origin == "vgg19-part.safetensors"
 
 
 def test_a_file_of_the_published_hash_needs_no_notice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
