@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("medfeat.fine_tuning")
 GROUP = "fine_tuning"
 FEATURES_CODE_VERSION = "1"
+PIXELS_IN_MEMORY = 4 * 2**30
+"""Bytes of training images that are held rather than read for every batch: 27,000 of them."""
 
 
 class FineTuneConfig(StageConfig):
@@ -159,6 +161,17 @@ def headed(body: "Frozen", n_classes: int, dropout: float, seed: int) -> "Headed
     return HeadedNetwork(body.network, int(np.prod(body.row_shape)), n_classes, dropout, seed)
 
 
+def pixels_of(images: FeatureReader, positions: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Reads some of the images at ``positions``, by their places in it, as often as a training does.
+
+    They are kept in memory where they fit: stored chunks hold many images, and every batch would unpack one for each of its own.
+    """
+    if len(positions) * int(np.prod(images.feature_set.row_shape)) > PIXELS_IN_MEMORY:
+        return lambda chosen: images.take(positions[chosen])
+    pixels = images.take(positions)
+    return lambda chosen: pixels[chosen]
+
+
 def _tune(
     checkpoints: SpacedCheckpoints,
     network: "HeadedNetwork",
@@ -178,7 +191,7 @@ def _tune(
     curve: list[dict[str, Any]] = list(last.state["curve"]) if last else []
     epochs = method.fine_tune(
         network,
-        lambda positions: images.take(rows.train[positions]),
+        pixels_of(images, rows.train),
         codes,
         np.flatnonzero(~held),
         np.flatnonzero(held),

@@ -1,5 +1,6 @@
 """How many labels each method needs: accuracy from a share of the training labels."""
 
+import copy
 import logging
 import math
 from collections import deque
@@ -13,8 +14,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from assets.evaluations import GROUP, check_svm_settings, gram_of
-from assets.features import backbone_features, open_features, side_of
-from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, headed
+from assets.features import Frozen, backbone_features, open_features, side_of
+from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, headed, pixels_of
 from assets.images import image_manifest, prepared_images
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
@@ -85,7 +86,7 @@ def label_efficiency(
             reason = f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
             return materialize_nothing(context, store, config, reason, inputs)
         try:
-            weights = ALEXNET.pre_trained(config.weights, side_of(store, dataset)).weights
+            body = ALEXNET.pre_trained(config.weights, side_of(store, dataset))
         except WeightsMissingError as error:
             return materialize_nothing(context, store, config, error.what, inputs)
         features = {
@@ -100,9 +101,9 @@ def label_efficiency(
         methods: dict[str, Callable[[np.ndarray, int], float]] = {
             name: _svm_accuracy(config, rows, gram_of(reader)) for name, reader in features.items()
         }
-        methods[TUNED] = _tuned_accuracy(config, rows, images, side_of(store, dataset), device)
+        methods[TUNED] = _tuned_accuracy(config, rows, images, body, device)
         _measure(config, rows, methods, results, parts)
-        output = _summarise(store, work, config, rows, results, weights.notice, device, features[RAW])
+        output = _summarise(store, work, config, rows, results, body.weights.notice, device, features[RAW])
         parts.drop()
         return output
 
@@ -116,7 +117,7 @@ def label_efficiency(
             known_by={
                 "features": [reader.feature_set.key for reader in features.values()],
                 "images": images.feature_set.key,
-                "weights": weights.sha256,
+                "weights": body.weights.sha256,
                 "rows": rows.version,
             },
         )
@@ -167,14 +168,14 @@ def _svm_accuracy(config: LabelEfficiencyConfig, rows: LabelledRows, gram: np.nd
 
 
 def _tuned_accuracy(
-    config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, side: int, device: str
+    config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, body: Frozen, device: str
 ) -> Callable[[np.ndarray, int], float]:
     """Accuracy on the test split of AlexNet fine-tuned on some training images, by its own head."""
     import torch
 
     from methods import fine_tuning as method
 
-    target = torch.device(device)
+    target, train_pixels = torch.device(device), pixels_of(images, rows.train)
 
     def accuracy(drawn: np.ndarray, seed: int) -> float:
         settings = _as_many_steps(replace(config.fine_tune_settings(), seed=seed), len(drawn), len(rows.train))
@@ -183,11 +184,11 @@ def _tuned_accuracy(
         held = method.validation_slice(
             rows.labels[known], [rows.groups[i] for i in known], settings.validation_fraction, settings.seed
         )
-        network = headed(ALEXNET.pre_trained(config.weights, side), len(classes), ALEXNET.dropout, seed)
+        network = headed(replace(body, network=copy.deepcopy(body.network)), len(classes), ALEXNET.dropout, seed)
         try:
             epochs = method.fine_tune(
                 network,
-                lambda positions: images.take(known[positions]),
+                lambda positions: train_pixels(drawn[positions]),
                 codes,
                 np.flatnonzero(~held),
                 np.flatnonzero(held),

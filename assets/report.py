@@ -9,26 +9,23 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.comparison import scored_methods
-from assets.filter_study import filter_size_study, seconds_of
+from assets.filter_study import filter_size_study
 from assets.images import ARRIVAL, image_manifest, manifest_of
 from assets.integrity import near_duplicates
 from assets.label_efficiency import CAE, RAW, TUNED, label_efficiency
 from assets.partitions import DATASETS
-from assets.scoring import LABELLED_ROWS
+from assets.report_rows import extra_studies, notices_upstream, paper_estimates, result_rows
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.study import AHN2019, FILTER_SIZES, STUDIES, Method, Study, filters_estimate
+from data_contracts.study import AHN2019, STUDIES, Study
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
 GROUP = "report"
-EXTRA_STUDIES = ("filter_size_study", "label_efficiency")
-PREPARATION = ("image_manifest", "prepared_images")
-"""Stages that every method shares, and that its seconds leave out."""
 STAGES_SHOWN = (
     "image_manifest",
     "prepared_images",
@@ -47,124 +44,6 @@ STAGES_SHOWN = (
 """Outputs whose pictures the report shows, where they were made."""
 
 
-def _extra_studies(store: DatasetStore, dataset: str, study: Study) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The studies beside the evaluations that stand for the labelled images of now, and why the others do not."""
-    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
-    reasons = {}
-    for name in EXTRA_STUDIES:
-        record = store.record(dataset, name)
-        if record is None:
-            reasons[name] = f"not computed yet: run the job {study.tables_job}"
-        elif record.unavailable:
-            reasons[name] = record.unavailable
-        elif record.summary.get(LABELLED_ROWS) != rows:
-            reasons[name] = f"measured on other labelled images than now: run the job {study.tables_job} again"
-    return tuple(name for name in EXTRA_STUDIES if name not in reasons), reasons
-
-
-def _notices(store: DatasetStore, dataset: str, asset: str) -> dict[str, None]:
-    """Notices of an output and of everything upstream, each once."""
-    return dict.fromkeys(notice for record in store.upstream(dataset, asset).values() for notice in record.notices)
-
-
-def _results(
-    store: DatasetStore, dataset: str, study: Study, titles: Mapping[Method, str], tables: Mapping[str, list[dict[str, Any]]]
-) -> list[dict[str, Any]]:
-    """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
-    p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
-    rows = []
-    for method, title in titles.items():
-        chain = store.upstream(dataset, method.evaluation)
-        record = chain[method.evaluation]
-        of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
-        rows.append(
-            {
-                "dataset": dataset,
-                "study": study.name,
-                "method": method.name,
-                "title": title,
-                "accuracy": of_all["accuracy"]["value"],
-                "ci_low": of_all["accuracy"]["ci_low"],
-                "ci_high": of_all["accuracy"]["ci_high"],
-                "macro_f1": of_all["macro_f1"]["value"],
-                "p_holm": p_of.get(method.name),
-                "n_test": of_all["accuracy"]["n"],
-                "n_train": record.summary["training images"],
-                "classes": record.summary["classes"],
-                "seeds": 1,
-                "seconds": sum(made.seconds for name, made in chain.items() if name not in PREPARATION),
-                "device": " and ".join(sorted({made.device for made in chain.values() if made.device != "cpu"})) or "cpu",
-                "notices": "\n".join(_notices(store, dataset, method.evaluation) | _notices(store, dataset, "near_duplicates")),
-            }
-        )
-    return rows
-
-
-def _paper_figures(
-    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str]
-) -> tuple[dict[str, Any], dict[str, str]]:
-    """Our figures for the rows of the paper, and notes on them."""
-    from methods.report_sections import Estimate
-
-    ours: dict[str, Any] = {}
-    notes: dict[str, list[str]] = {method: [reason] for method, reason in reasons.items()}
-    shared = set.intersection(*(set(row["notices"].splitlines()) for row in results))
-    for row in results:
-        ours[row["method"]] = Estimate(
-            percent=100 * row["accuracy"],
-            low=100 * row["ci_low"],
-            high=100 * row["ci_high"],
-            p_holm=row["p_holm"],
-            n_test=row["n_test"],
-            seeds=row["seeds"],
-            seconds=row["seconds"],
-            device=row["device"],
-        )
-        title = study.method(row["method"]).title
-        other = [row["title"].removeprefix(title).strip(" ()")] if row["title"] != title else []
-        notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
-    cae = store.need_record(dataset, "cae_model").settings
-    notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
-    here, missing = _extra_studies(store, dataset, study)
-    if "filter_size_study" in here:
-        ours |= _filter_estimates(store, dataset)
-        settings = store.need_record(dataset, "filter_size_study").settings
-        notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
-    else:
-        notes |= {filters_estimate(size): [missing["filter_size_study"]] for size in FILTER_SIZES}
-        if cae["filters"] in FILTER_SIZES:
-            ours[filters_estimate(cae["filters"])] = ours[study.main]
-            notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
-    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
-
-
-def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
-    """Our figures for the table of filter sizes: mean, interval and standard deviation over seeds."""
-    import numpy as np
-
-    from methods.report_sections import Estimate
-    from methods.significance import mean_interval
-
-    record = store.need_record(dataset, "filter_size_study")
-    rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
-    estimates = {}
-    for size in record.settings["filter_sizes"]:
-        of_size = [row for row in rows if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"]
-        values = np.array([row["value"] for row in of_size])
-        interval = mean_interval(values)
-        estimates[filters_estimate(size)] = Estimate(
-            percent=100 * float(values.mean()),
-            low=100 * interval.low,
-            high=100 * interval.high,
-            sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
-            n_test=of_size[0]["n"],
-            seeds=len(values),
-            seconds=float(record.summary[seconds_of(size)]),
-            device=record.device,
-        )
-    return estimates
-
-
 def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRecord], names: tuple[str, ...]) -> tuple[Any, ...]:
     from methods.report_document import Figure
 
@@ -181,14 +60,14 @@ def _label_section(store: DatasetStore, dataset: str, study: Study, notices: tup
     from methods import report_sections as parts
     from methods.report_document import Section
 
-    here, missing = _extra_studies(store, dataset, study)
+    here, missing = extra_studies(store, dataset, study)
     heading = "How many labels are needed"
     if "label_efficiency" not in here:
         return Section(heading, (f"Not measured: {missing['label_efficiency']}.",))
     record = store.need_record(dataset, "label_efficiency")
     metrics = store.main_table(dataset, "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
     titles = {name: str(record.summary[f"title of {name}"]) for name in (CAE, RAW, TUNED)}
-    said = tuple(dict.fromkeys([*notices, *_notices(store, dataset, "label_efficiency")]))
+    said = tuple(dict.fromkeys([*notices, *notices_upstream(store, dataset, "label_efficiency")]))
     return Section(
         heading,
         (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
@@ -209,8 +88,8 @@ def _document(
     titles = {method.name: title for method, title in scored.items()}
     core = {method.name: title for method, title in scored.items() if method.core}
     notices = parts.notices_of(results)
-    ours, notes = _paper_figures(store, dataset, study, results, reasons)
-    of_studies = _notices(store, dataset, "filter_size_study") if "filter_size_study" in records else {}
+    ours, notes = paper_estimates(store, dataset, study, results, reasons)
+    of_studies = notices_upstream(store, dataset, "filter_size_study") if "filter_size_study" in records else {}
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
     settings = {name: record.settings for name, record in records.items() if record.settings}
     comparison = f"method_comparison_{study.name}"
@@ -343,7 +222,7 @@ def study_report(study: Study) -> dg.AssetsDefinition:
         dataset = context.partition_key
         with plain_failures():
             titles, reasons = scored_methods(store, dataset, study)
-            studies, missing = _extra_studies(store, dataset, study)
+            studies, missing = extra_studies(store, dataset, study)
             evaluations = [method.evaluation for method in titles]
             inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *studies)
             # The page shows the lineage of every stage, so it is as old as the oldest of them.
@@ -360,8 +239,8 @@ def study_report(study: Study) -> dg.AssetsDefinition:
             comparisons = store.main_table(dataset, comparison, ".comparisons.parquet", COMPARISONS).to_pylist()
             similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
             tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
-            results = _results(store, dataset, study, titles, tables)
-            ours, notes = _paper_figures(store, dataset, study, results, reasons)
+            results = result_rows(store, dataset, study, titles, tables)
+            ours, notes = paper_estimates(store, dataset, study, results, reasons)
             tables |= {
                 "results": results,
                 "paper": [row for paper in study.tables for row in parts.paper_rows(paper, ours, notes)],

@@ -310,10 +310,10 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
     notices = dict.fromkeys(n for asset in store.assets_of(name) for n in (store.need_record(name, asset).notices))
     for notice in notices:
         print(f"*** {notice}")
-    print(f"{'method':<14}{'metric':<22}{'of':<24}{'value':>8}{'95 % interval':>20}{'n':>8}")
+    print(f"{'method':<22}{'metric':<22}{'of':<24}{'value':>8}{'95 % interval':>20}{'n':>8}")
     for row in rows:
         interval = f"{row['ci_low']:.4f} - {row['ci_high']:.4f}" if row["ci_low"] is not None else ""
-        print(f"{row['method']:<14}{row['metric']:<22}{row['subject']:<24}{row['value']:>8.4f}{interval:>20}{row['n']:>8}")
+        print(f"{row['method']:<22}{row['metric']:<22}{row['subject']:<24}{row['value']:>8.4f}{interval:>20}{row['n']:>8}")
 
 
 @app.command()

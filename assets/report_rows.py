@@ -1,0 +1,134 @@
+"""Rows of the report's tables, from the records and tables of the evaluations."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from assets.filter_study import seconds_of
+from assets.scoring import LABELLED_ROWS
+from data_contracts.metrics import METRICS
+from data_contracts.study import FILTER_SIZES, Method, Study, filters_estimate
+from resources.dataset_store import DatasetStore
+
+EXTRA_STUDIES = ("filter_size_study", "label_efficiency")
+PREPARATION = ("image_manifest", "prepared_images")
+"""Stages that every method shares, and that its seconds leave out."""
+
+
+def extra_studies(store: DatasetStore, dataset: str, study: Study) -> tuple[tuple[str, ...], dict[str, str]]:
+    """The studies beside the evaluations that stand for the labelled images of now, and why the others do not."""
+    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
+    reasons = {}
+    for name in EXTRA_STUDIES:
+        record = store.record(dataset, name)
+        if record is None:
+            reasons[name] = f"not computed yet: run the job {study.tables_job}"
+        elif record.unavailable:
+            reasons[name] = record.unavailable
+        elif record.summary.get(LABELLED_ROWS) != rows:
+            reasons[name] = f"measured on other labelled images than now: run the job {study.tables_job} again"
+    return tuple(name for name in EXTRA_STUDIES if name not in reasons), reasons
+
+
+def notices_upstream(store: DatasetStore, dataset: str, asset: str) -> dict[str, None]:
+    """Notices of an output and of everything upstream, each once."""
+    return dict.fromkeys(notice for record in store.upstream(dataset, asset).values() for notice in record.notices)
+
+
+def result_rows(
+    store: DatasetStore, dataset: str, study: Study, titles: Mapping[Method, str], tables: Mapping[str, list[dict[str, Any]]]
+) -> list[dict[str, Any]]:
+    """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
+    p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
+    rows = []
+    for method, title in titles.items():
+        chain = store.upstream(dataset, method.evaluation)
+        record = chain[method.evaluation]
+        of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
+        rows.append(
+            {
+                "dataset": dataset,
+                "study": study.name,
+                "method": method.name,
+                "title": title,
+                "accuracy": of_all["accuracy"]["value"],
+                "ci_low": of_all["accuracy"]["ci_low"],
+                "ci_high": of_all["accuracy"]["ci_high"],
+                "macro_f1": of_all["macro_f1"]["value"],
+                "p_holm": p_of.get(method.name),
+                "n_test": of_all["accuracy"]["n"],
+                "n_train": record.summary["training images"],
+                "classes": record.summary["classes"],
+                "seeds": 1,
+                "seconds": sum(made.seconds for name, made in chain.items() if name not in PREPARATION),
+                "device": " and ".join(sorted({made.device for made in chain.values() if made.device != "cpu"})) or "cpu",
+                "notices": "\n".join(
+                    notices_upstream(store, dataset, method.evaluation) | notices_upstream(store, dataset, "near_duplicates")
+                ),
+            }
+        )
+    return rows
+
+
+def paper_estimates(
+    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Our figures for the rows of the paper, and notes on them."""
+    from methods.report_sections import Estimate
+
+    ours: dict[str, Any] = {}
+    notes: dict[str, list[str]] = {method: [reason] for method, reason in reasons.items()}
+    shared = set.intersection(*(set(row["notices"].splitlines()) for row in results))
+    for row in results:
+        ours[row["method"]] = Estimate(
+            percent=100 * row["accuracy"],
+            low=100 * row["ci_low"],
+            high=100 * row["ci_high"],
+            p_holm=row["p_holm"],
+            n_test=row["n_test"],
+            seeds=row["seeds"],
+            seconds=row["seconds"],
+            device=row["device"],
+        )
+        title = study.method(row["method"]).title
+        other = [row["title"].removeprefix(title).strip(" ()")] if row["title"] != title else []
+        notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
+    cae = store.need_record(dataset, "cae_model").settings
+    notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
+    here, missing = extra_studies(store, dataset, study)
+    if "filter_size_study" in here:
+        ours |= _filter_estimates(store, dataset)
+        settings = store.need_record(dataset, "filter_size_study").settings
+        notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
+    else:
+        notes |= {filters_estimate(size): [missing["filter_size_study"]] for size in FILTER_SIZES}
+        if cae["filters"] in FILTER_SIZES:
+            ours[filters_estimate(cae["filters"])] = ours[study.main]
+            notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
+    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
+
+
+def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
+    """Our figures for the table of filter sizes: mean, interval and standard deviation over seeds."""
+    from methods.report_sections import Estimate
+    from methods.significance import mean_interval
+
+    record = store.need_record(dataset, "filter_size_study")
+    rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
+    estimates = {}
+    for size in record.settings["filter_sizes"]:
+        of_size = [row for row in rows if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"]
+        values = np.array([row["value"] for row in of_size])
+        interval = mean_interval(values)
+        estimates[filters_estimate(size)] = Estimate(
+            percent=100 * float(values.mean()),
+            low=100 * interval.low,
+            high=100 * interval.high,
+            sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
+            n_test=of_size[0]["n"],
+            seeds=len(values),
+            seconds=float(record.summary[seconds_of(size)]),
+            device=record.device,
+        )
+    return estimates
