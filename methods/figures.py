@@ -361,10 +361,10 @@ def filter_size_curve(points: Sequence[tuple[int, Sequence[float]]], paper: Sequ
 
 
 def fine_tuning_curve(records: Sequence[Mapping[str, float | None]]) -> bytes:
-    """Loss of the training images and of the validation slice over the epochs; a drop of the learning rate is a dotted line.
+    """Loss of the training images and of the validation slice over the epochs.
 
     Args:
-        records: one an epoch, with epoch, train_loss, validation_loss (None without a slice) and learning_rate.
+        records: one an epoch, with epoch, train_loss and validation_loss (None without a slice).
     """
     figure, axes = _canvas(3.2)
     axis = axes[0, 0]
@@ -377,9 +377,6 @@ def fine_tuning_curve(records: Sequence[Mapping[str, float | None]]) -> bytes:
         best = int(np.argmin(np.array(held, np.float64)))
         axis.plot(epochs[best], held[best], "o", color=COLOURS[5], markersize=9, fillstyle="none", label="kept")
         title = f"best validation loss {held[best]:.4f} after epoch {epochs[best]}"
-    for before, after in pairwise(records):
-        if after["learning_rate"] != before["learning_rate"] and held[0] is not None:
-            axis.axvline(after["epoch"], color="#999999", linestyle=":")
     axis.set(xlabel="epoch", ylabel="cross-entropy", title=title)
     axis.legend(fontsize=8)
     return _png(figure)

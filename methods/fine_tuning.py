@@ -4,9 +4,9 @@ The last layer is replaced by a new linear one for the classes at hand, every la
 and the output of the layer before the last serves as the features of a classifier. The probabilities of several networks are
 averaged for the ensembles.
 
-The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher rate for the new layer, and
-the epoch with the lowest loss on a slice of the training images that is not trained on. Where no such slice can be spared the
-rate follows a cosine down to zero over all epochs and the last one is taken.
+The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher rate for the new layer, a
+rate that follows a cosine down to zero over the steps of all epochs, and the epoch with the lowest loss on a slice of the
+training images that is not trained on; the last one where no such slice can be spared.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class EpochRecord:
         train_loss: mean cross-entropy in nats over the epoch's steps, dropout and augmentation on.
         validation_loss: mean cross-entropy after the epoch; None without a validation slice.
         validation_accuracy: share of validation images classified correctly; None without a validation slice.
-        learning_rate: of the pre-trained layers.
+        learning_rate: of the pre-trained layers, at the epoch's first step.
     """
 
     epoch: int
@@ -211,7 +211,7 @@ def _train_epoch(
     device: torch.device,
     epoch: int,
 ) -> float:
-    """One pass over the training images; its mean loss."""
+    """One pass over the training images at the rates of its steps; its mean loss."""
     words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
     dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
@@ -219,7 +219,10 @@ def _train_epoch(
     network.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(dropout_seed)
-        for rows in _training_batches(len(train), settings, epoch):
+        batches = _training_batches(len(train), settings, epoch)
+        for step, rows in enumerate(batches):
+            for group, factor in zip(optimizer.param_groups, (1.0, settings.head_factor), strict=True):
+                group["lr"] = factor * _cosine_rate(settings, epoch + step / len(batches))
             positions = train[rows]
             images = _to_tensor(read(positions), device)
             if settings.augment:
@@ -253,8 +256,8 @@ def _evaluate(
     return float(functional.cross_entropy(logits, targets)), float(accuracy)
 
 
-def _cosine_rate(settings: FineTuneSettings, epoch: int) -> float:
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epoch / settings.epochs))
+def _cosine_rate(settings: FineTuneSettings, epochs_done: float) -> float:
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epochs_done / settings.epochs))
 
 
 def _weights(network: HeadedNetwork) -> dict[str, Tensor]:
@@ -326,11 +329,10 @@ def fine_tune(
 ) -> Iterator[tuple[EpochRecord, Callable[[], FineTuneCheckpoint]]]:
     """Train ``network`` in place; yields after every epoch its record and a function that takes a checkpoint.
 
-    The rate is divided by 10 whenever the validation loss has not improved for another ``patience // 2`` epochs (at least 1),
-    and the run stops after ``patience`` such epochs. Order, views and dropout depend on (seed, epoch) alone, so a run resumed
-    from a checkpoint ends with the same bytes on a CPU as one that was never stopped. On a GPU that has bfloat16 the training
-    steps use mixed precision. The network is left with the weights of the last epoch: :func:`best_weights` are in the
-    checkpoint, which must be taken before the next epoch is asked for.
+    The run stops after ``patience`` epochs in which the validation loss was never lower than before. Order, views and dropout
+    depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same bytes on a CPU as one that was never
+    stopped. On a GPU that has bfloat16 the training steps use mixed precision. The network is left with the weights of the last
+    epoch: :func:`best_weights` are in the checkpoint, which must be taken before the next epoch is asked for.
 
     Args:
         network: pre-trained body under a fresh head.
@@ -358,7 +360,6 @@ def fine_tune(
     if resume is None:
         state: dict[str, Any] = {
             "epochs": 0,
-            "learning_rate": settings.learning_rate,
             "best_epoch": 0,
             "best_loss": None,
             "stale_epochs": 0,
@@ -370,9 +371,8 @@ def fine_tune(
         _restore(network, optimizer, resume)
 
     while state["epochs"] < settings.epochs and state["stale_epochs"] < settings.patience:
-        epoch, rate = int(state["epochs"]), float(state["learning_rate"])
-        for group, factor in zip(optimizer.param_groups, (1.0, settings.head_factor), strict=True):
-            group["lr"] = rate * factor
+        epoch = int(state["epochs"])
+        rate = _cosine_rate(settings, epoch)
         train_loss = _train_epoch(network, optimizer, read, codes, train, settings, device, epoch)
         loss, accuracy = None, None
         if len(validation):
@@ -384,14 +384,12 @@ def fine_tune(
 
         state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
         if loss is None:
-            state |= {"best_epoch": epoch + 1, "learning_rate": _cosine_rate(settings, epoch + 1)}
+            state |= {"best_epoch": epoch + 1}
         elif state["best_loss"] is None or loss < state["best_loss"]:
             best = _weights(network)
             state |= {"best_epoch": epoch + 1, "best_loss": loss, "stale_epochs": 0}
         else:
-            stale = state["stale_epochs"] + 1
-            reduce = stale % max(settings.patience // 2, 1) == 0
-            state |= {"stale_epochs": stale, "learning_rate": rate / 10 if reduce else rate}
+            state |= {"stale_epochs": state["stale_epochs"] + 1}
         yield record, partial(_checkpoint, network, optimizer, best, state)
 
 
