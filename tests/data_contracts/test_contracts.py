@@ -213,7 +213,7 @@ BROKEN = [
     ("results", {"title": " "}, "title is not blank"),
     ("results", {"seconds": -1.0}, "seconds is finite"),
     ("results", {"p_holm": 1.1}, "p_holm lies in 0..1"),
-    ("results", {"n_train": 0}, "n_test and n_train are positive"),
+    ("results", {"n_train": 0}, "n_test, n_train and seeds are positive"),
     ("paper", {"ours_percent": 70.0, "ours_ci_low": 50.0, "ours_ci_high": 60.0}, "our figure lies within its interval"),
     ("paper", {"paper_percent": 101.0}, "0..100"),
     ("paper", {"note": None}, "says why"),
