@@ -13,8 +13,14 @@ from data_contracts.study import AHN2019, Method, Study
 from resources.dataset_store import DatasetStore
 
 
-def scored_methods(store: DatasetStore, dataset: str, study: Study) -> tuple[dict[Method, str], dict[str, str]]:
+def scored_methods(store: DatasetStore, dataset: str, study: Study, complete: bool) -> tuple[dict[Method, str], dict[str, str]]:
     """Titles of the methods that were scored on the same images as the study's own one, and why the others were not.
+
+    Args:
+        store: of the home.
+        dataset: partition key.
+        study: whose methods.
+        complete: all its methods, or those of its own job.
 
     Raises:
         InputError: the study's own method was not scored yet.
@@ -24,34 +30,36 @@ def scored_methods(store: DatasetStore, dataset: str, study: Study) -> tuple[dic
     reasons: dict[str, str] = {}
     for method in study.methods:
         record = store.record(dataset, method.evaluation)
-        if record is None:
-            reasons[method.name] = f"not computed yet: run the job {study.tables_job}"
+        if not (complete or method.core):
+            reasons[method.name] = f"part of the job {study.tables_job}"
+        elif record is None:
+            reasons[method.name] = f"not computed yet: run the job {study.job(complete)}"
         elif record.unavailable:
             reasons[method.name] = record.unavailable
         elif record.summary.get(LABELLED_ROWS) != rows:
-            reasons[method.name] = f"scored on other labelled images than now: run the job {study.tables_job} again"
+            reasons[method.name] = f"scored on other labelled images than now: run the job {study.job(complete)} again"
         else:
             scored[method] = str(record.summary[TITLE])
     return scored, reasons
 
 
-def method_comparison(study: Study) -> dg.AssetsDefinition:
-    """McNemar's test of every method of ``study`` against its own one, on the same test images."""
+def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
+    """McNemar's test of every method of a job of ``study`` against its own one, on the same test images."""
 
     @dg.asset(
-        name=f"method_comparison_{study.name}",
+        name=f"method_comparison_{study.job(complete)}",
         description=f"Exact McNemar test of every method against {study.method(study.main).title} on the same test images, "
         "Holm-corrected.",
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[dg.AssetKey(method.evaluation) for method in study.methods],
+        deps=[dg.AssetKey(method.evaluation) for method in study.methods_of(complete)],
         kinds={"scipy", "parquet"},
         code_version="2",
         tags={"stage": "7"},
     )
     def comparison(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         with plain_failures():
-            titles, _ = scored_methods(store, context.partition_key, study)
+            titles, _ = scored_methods(store, context.partition_key, study, complete)
 
         def compute(work: Work) -> Output:
             from methods import figures
@@ -110,4 +118,4 @@ def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[
     ]
 
 
-method_comparison_ahn2019 = method_comparison(AHN2019)
+method_comparisons = [method_comparison(AHN2019, complete) for complete in (False, True)]

@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -55,12 +56,12 @@ def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRec
     )
 
 
-def _label_section(store: DatasetStore, dataset: str, study: Study, notices: tuple[str, ...]) -> Any:
+def _label_section(store: DatasetStore, dataset: str, study: Study, complete: bool, notices: tuple[str, ...]) -> Any:
     """How many labels each method needs, or why that was not measured."""
     from methods import report_sections as parts
     from methods.report_document import Section
 
-    here, missing = extra_studies(store, dataset, study)
+    here, missing = extra_studies(store, dataset, study, complete)
     heading = "How many labels are needed"
     if "label_efficiency" not in here:
         return Section(heading, (f"Not measured: {missing['label_efficiency']}.",))
@@ -77,22 +78,27 @@ def _label_section(store: DatasetStore, dataset: str, study: Study, notices: tup
 
 
 def _document(
-    store: DatasetStore, dataset: str, study: Study, tables: Mapping[str, list[dict[str, Any]]], records: dict[str, OutputRecord]
+    store: DatasetStore,
+    dataset: str,
+    study: Study,
+    complete: bool,
+    tables: Mapping[str, list[dict[str, Any]]],
+    records: dict[str, OutputRecord],
 ) -> Any:
     """The report as a document, ready to be rendered."""
     from methods import report_sections as parts
     from methods.report_document import Report, Section
 
     results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
-    scored, reasons = scored_methods(store, dataset, study)
+    scored, reasons = scored_methods(store, dataset, study, complete)
     titles = {method.name: title for method, title in scored.items()}
     core = {method.name: title for method, title in scored.items() if method.core}
     notices = parts.notices_of(results)
-    ours, notes = paper_estimates(store, dataset, study, results, reasons)
+    ours, notes = paper_estimates(store, dataset, study, results, reasons, complete)
     of_studies = notices_upstream(store, dataset, "filter_size_study") if "filter_size_study" in records else {}
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
     settings = {name: record.settings for name, record in records.items() if record.settings}
-    comparison = f"method_comparison_{study.name}"
+    comparison = f"method_comparison_{study.job(complete)}"
     facts = {name: value for name, value in records["image_manifest"].summary.items() if name != ARRIVAL}
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     weights = records["alexnet_conv5"].summary
@@ -119,7 +125,7 @@ def _document(
                 tuple(parts.paper_table(paper, ours, notes, paper_notices) for paper in study.tables),
                 _pictures(store, dataset, records, ("filter_size_study",)),
             ),
-            _label_section(store, dataset, study, notices),
+            _label_section(store, dataset, study, complete, notices),
             Section(
                 "From few labels a class",
                 (
@@ -175,11 +181,10 @@ def _untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("seconds", "device")}
 
 
-def _write_document(store: DatasetStore, dataset: str, asset: str, report: Any) -> list[StoredFile]:
-    """Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, under ``reports/<dataset>``."""
+def _write_document(store: DatasetStore, dataset: str, asset: str, report: Any, folder: Path) -> list[StoredFile]:
+    """Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in ``folder``."""
     from methods import report_document as document
 
-    folder = store.root / "reports" / (dataset or "summary")
     figures = [figure for section in report.sections for figure in section.figures]
     names = {id(figure): f"picture-{number:02d}.png" for number, figure in enumerate(figures, 1)}
     for figure in figures:
@@ -195,24 +200,23 @@ def _write_document(store: DatasetStore, dataset: str, asset: str, report: Any) 
     return [store.write_bytes(dataset, asset, "report.html", page)]
 
 
-def study_report(study: Study) -> dg.AssetsDefinition:
-    """The report of one study on one dataset."""
-    comparison = f"method_comparison_{study.name}"
-    name = f"report_{study.name}"
+def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
+    """The report of one study on one dataset: of its own methods, or of every row of its tables."""
+    comparison = f"method_comparison_{study.job(complete)}"
+    name = f"report_{study.job(complete)}"
 
     @dg.asset(
         name=name,
-        description=f"Report of {study.title}: tables beside the paper's, pictures, settings, files left out and lineage, "
-        "as HTML, Markdown, CSV and LaTeX.",
+        description=f"Report of {study.title}, {'every row of its tables' if complete else 'its own method with its controls'}: "
+        "tables beside the paper's, pictures, settings, files left out and lineage, as HTML, Markdown, CSV and LaTeX.",
         partitions_def=DATASETS,
         group_name=GROUP,
         deps=[
             image_manifest,
             near_duplicates,
-            filter_size_study,
-            label_efficiency,
+            *((filter_size_study, label_efficiency) if complete else ()),
             dg.AssetKey(comparison),
-            *(dg.AssetKey(method.evaluation) for method in study.methods),
+            *(dg.AssetKey(method.evaluation) for method in study.methods_of(complete)),
         ],
         kinds={"html", "markdown"},
         code_version="3",
@@ -220,9 +224,10 @@ def study_report(study: Study) -> dg.AssetsDefinition:
     )
     def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset = context.partition_key
+        folder = store.root / "reports" / dataset / ("tables" if complete else "")
         with plain_failures():
-            titles, reasons = scored_methods(store, dataset, study)
-            studies, missing = extra_studies(store, dataset, study)
+            titles, reasons = scored_methods(store, dataset, study, complete)
+            studies, missing = extra_studies(store, dataset, study, complete)
             evaluations = [method.evaluation for method in titles]
             inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *studies)
             # The page shows the lineage of every stage, so it is as old as the oldest of them.
@@ -240,7 +245,7 @@ def study_report(study: Study) -> dg.AssetsDefinition:
             similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
             tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
             results = result_rows(store, dataset, study, titles, tables)
-            ours, notes = paper_estimates(store, dataset, study, results, reasons)
+            ours, notes = paper_estimates(store, dataset, study, results, reasons, complete)
             tables |= {
                 "results": results,
                 "paper": [row for paper in study.tables for row in parts.paper_rows(paper, ours, notes)],
@@ -251,8 +256,8 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                     if row["status"] != "ok"
                 ],
             }
-            document = _document(store, dataset, study, tables, records)
-            files = _write_document(store, dataset, work.asset, document)
+            document = _document(store, dataset, study, complete, tables, records)
+            files = _write_document(store, dataset, work.asset, document, folder)
             for kind, contract in (("results", RESULTS), ("paper", PAPER), ("lineage", LINEAGE), ("rejected", REJECTED)):
                 table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
                 files.append(store.write_table(dataset, work.asset, f"{work.fingerprint}.{kind}.parquet", table, contract))
@@ -268,13 +273,12 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 summary={
                     **{f"{row['title']}, accuracy": row["accuracy"] for row in results},
                     "verdict": document.sections[0].paragraphs[0],
-                    "report": str(store.root / "reports" / dataset / "report.html"),
+                    "report": str(folder / "report.html"),
                 },
                 notices=list(document.notices),
                 rows=len(results),
             )
 
-        page = store.root / "reports" / dataset / "report.html"
         return materialize(
             context,
             store,
@@ -285,13 +289,13 @@ def study_report(study: Study) -> dg.AssetsDefinition:
                 "made from": {name: record.data_version for name, record in records.items()},
                 "left out": [reasons, missing],
             },
-            still_whole=page.is_file,
+            still_whole=(folder / "report.html").is_file,
         )
 
     return report
 
 
-report_ahn2019 = study_report(AHN2019)
+report_ahn2019, report_ahn2019_tables = (study_report(AHN2019, complete) for complete in (False, True))
 
 
 @dg.asset(
@@ -333,7 +337,7 @@ def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store
             sections=(*sections, Section("Lineage", (), (parts.lineage_table(records),))),
             footer=f"medfeat {version('medfeat')}",
         )
-        files = _write_document(store, "", work.asset, document)
+        files = _write_document(store, "", work.asset, document, store.root / "reports" / "summary")
         return Output(
             content=versions,
             files=files,

@@ -16,8 +16,10 @@ PREPARATION = ("image_manifest", "prepared_images")
 """Stages that every method shares, and that its seconds leave out."""
 
 
-def extra_studies(store: DatasetStore, dataset: str, study: Study) -> tuple[tuple[str, ...], dict[str, str]]:
+def extra_studies(store: DatasetStore, dataset: str, study: Study, complete: bool) -> tuple[tuple[str, ...], dict[str, str]]:
     """The studies beside the evaluations that stand for the labelled images of now, and why the others do not."""
+    if not complete:
+        return (), dict.fromkeys(EXTRA_STUDIES, f"part of the job {study.tables_job}")
     rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
     reasons = {}
     for name in EXTRA_STUDIES:
@@ -72,7 +74,7 @@ def result_rows(
 
 
 def paper_estimates(
-    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str]
+    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str], complete: bool
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
     from methods.report_sections import Estimate
@@ -96,7 +98,7 @@ def paper_estimates(
         notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
     cae = store.need_record(dataset, "cae_model").settings
     notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
-    here, missing = extra_studies(store, dataset, study)
+    here, missing = extra_studies(store, dataset, study, complete)
     if "filter_size_study" in here:
         ours |= _filter_estimates(store, dataset)
         settings = store.need_record(dataset, "filter_size_study").settings

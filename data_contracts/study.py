@@ -105,6 +105,14 @@ class Study:
         """Dagster job of every row of every table."""
         return f"{self.name}_tables"
 
+    def job(self, complete: bool) -> str:
+        """Dagster job of every row, or of the study's own methods; the comparison and the report are called after it."""
+        return self.tables_job if complete else self.name
+
+    def methods_of(self, complete: bool) -> tuple[Method, ...]:
+        """All methods, or the study's own."""
+        return tuple(method for method in self.methods if complete or method.core)
+
 
 FILTER_SIZES = (512, 1024, 2048, 4096)
 """Of Ahn et al. 2019, table 3."""

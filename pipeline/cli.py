@@ -50,10 +50,17 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
     return {**settings, "force": True} if force else settings
 
 
-def _say_where(dataset: str) -> None:
+def _pages(dataset: str) -> list[Path]:
+    """The reports that a dataset has: of the study's own method, and of every row of its tables."""
     from resources.home import medfeat_home
 
-    print(f"report: {medfeat_home() / 'reports' / dataset / 'report.html'}")
+    folder = medfeat_home() / "reports" / dataset
+    return [page for page in (folder / "report.html", folder / "tables" / "report.html") if page.is_file()]
+
+
+def _say_where(dataset: str) -> None:
+    for page in _pages(dataset):
+        print(f"report: {page}")
 
 
 def _run(dataset: str, job: str, settings: dict[str, object], device: str, tags: dict[str, str] | None = None) -> int:
@@ -318,16 +325,16 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
 
 @app.command()
 def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True) -> None:
-    """Where a dataset's report is; opens it."""
+    """Where a dataset's reports are; opens the fullest."""
     from data_contracts.dataset import check_dataset_name
-    from resources.home import medfeat_home
 
-    page = medfeat_home() / "reports" / check_dataset_name(name) / "report.html"
-    if not page.is_file():
+    pages = _pages(check_dataset_name(name))
+    if not pages:
         raise InputError(f"{name} has no report yet", f"Run a study first: medfeat run {name}")
-    print(page)
+    for page in pages:
+        print(page)
     if show and sys.stdout.isatty():
-        typer.launch(str(page))
+        typer.launch(str(pages[-1]))
 
 
 @app.command()

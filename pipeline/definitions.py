@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from assets.checks import contract_checks, leakage_checks, near_duplicates_check
-from assets.comparison import method_comparison_ahn2019
+from assets.comparison import method_comparisons
 from assets.evaluations import evaluations
 from assets.features import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
 from assets.filter_study import filter_size_study
@@ -16,7 +16,7 @@ from assets.integrity import near_duplicates
 from assets.label_efficiency import label_efficiency
 from assets.patch_baselines import patch_baselines
 from assets.predictions import classifier, predictions
-from assets.report import report_ahn2019, summary_report
+from assets.report import report_ahn2019, report_ahn2019_tables, summary_report
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from pipeline.schedules import nightly
@@ -39,10 +39,11 @@ ASSETS = [
     random_cae_features,
     near_duplicates,
     *evaluations,
-    method_comparison_ahn2019,
+    *method_comparisons,
     filter_size_study,
     label_efficiency,
     report_ahn2019,
+    report_ahn2019_tables,
     classifier,
     predictions,
     summary_report,

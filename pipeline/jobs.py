@@ -21,10 +21,7 @@ def study_job(study: Study) -> UnresolvedAssetJobDefinition:
     """
     return dg.define_asset_job(
         name=study.name,
-        selection=dg.AssetSelection.assets(
-            "near_duplicates", "predictions", *(method.evaluation for method in study.methods if method.core)
-        ).upstream()
-        | dg.AssetSelection.assets(f"method_comparison_{study.name}", f"report_{study.name}"),
+        selection=dg.AssetSelection.assets(f"report_{study.job(False)}", "predictions").upstream(),
         partitions_def=DATASETS,
         executor_def=dg.in_process_executor,
         description=f"{study.title}: {study.citation}",
@@ -35,7 +32,7 @@ def tables_job(study: Study) -> UnresolvedAssetJobDefinition:
     """Every row of every table of the paper, and the studies beside them: hours on a processor."""
     return dg.define_asset_job(
         name=study.tables_job,
-        selection=dg.AssetSelection.assets(f"report_{study.name}", "predictions").upstream(),
+        selection=dg.AssetSelection.assets(f"report_{study.job(False)}", f"report_{study.job(True)}", "predictions").upstream(),
         partitions_def=DATASETS,
         executor_def=dg.in_process_executor,
         description=f"Every row of the tables of {study.citation} Baselines, fine-tuned networks, number of filters, and how "

@@ -117,13 +117,15 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
     store = DatasetStore()
 
-    results = {row["method"]: row for row in store.main_table("tiny", "report_ahn2019", ".results.parquet", RESULTS).to_pylist()}
+    results = {
+        row["method"]: row for row in store.main_table("tiny", "report_ahn2019_tables", ".results.parquet", RESULTS).to_pylist()
+    }
     could_not = {"backbone", "fc7", "fine_tuned_resnet50", "googlenet_resnet50"}
     assert list(results) == [method.name for method in AHN2019.methods if method.name not in could_not]
     assert all(row["p_holm"] is not None for name, row in results.items() if name != "cae")
     assert results["cae"]["p_holm"] is None
 
-    paper = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
+    paper = store.main_table("tiny", "report_ahn2019_tables", ".paper.parquet", PAPER).to_pylist()
     table2 = {row["title"]: row for row in paper if row["paper_table"] == "2"}
     assert [row.title for row in AHN2019.tables[0].rows] == list(table2)
     missing = table2["An ensemble of fine-tuned GoogLeNet and ResNet"]
@@ -143,7 +145,7 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
             assert row["device"] == "cpu"
             assert row["ours_ci_low"] <= row["ours_percent"] <= row["ours_ci_high"]
 
-    comparisons = store.main_table("tiny", "method_comparison_ahn2019", ".comparisons.parquet", COMPARISONS).to_pylist()
+    comparisons = store.main_table("tiny", "method_comparison_ahn2019_tables", ".comparisons.parquet", COMPARISONS).to_pylist()
     assert {row["method_b"] for row in comparisons} == {"cae"}
     assert {row["method_a"] for row in comparisons} == results.keys() - {"cae"}
 
@@ -160,7 +162,7 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     assert ("cae", results["cae"]["accuracy"]) in of_all
     assert ("raw", results["conv5"]["accuracy"]) in of_all
 
-    page = (store.root / "reports" / "tiny" / "report.md").read_text()
+    page = (store.root / "reports" / "tiny" / "tables" / "report.md").read_text()
     assert str(store.need_record("tiny", "label_efficiency").summary["sentence"])[:20] in page
     assert "no resnet50 weights were found" in page
 
@@ -170,7 +172,9 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     assert not list((store.root / "store" / "tiny").rglob("*.checkpoint"))
 
     own = materialise(root, job=AHN2019.name)
-    assert computed(own) == {"image_manifest"}, "the rows of the tables stay in the report of the study's own job"
+    assert computed(own) == {"image_manifest"}, "the tables' job has made the study's own report, too"
+    short = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
+    assert next(row["note"] for row in short if row["title"] == "ICA") == "part of the job ahn2019_tables"
 
 
 def test_an_ensemble_is_the_mean_of_the_softmax_of_its_members(materialise: Materialise, make_images: Any) -> None:
