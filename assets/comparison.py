@@ -1,5 +1,7 @@
 """Comparison of the methods of a study on the same test images."""
 
+from dataclasses import dataclass
+
 import dagster as dg
 import numpy as np
 import pyarrow as pa
@@ -12,35 +14,59 @@ from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.study import AHN2019, Method, Study
 from resources.dataset_store import DatasetStore
 
+MEASUREMENTS = ("filter_size_study", "label_efficiency")
+"""Assets of the job of all tables that are measurements of their own, beside the methods."""
 
-def scored_methods(store: DatasetStore, dataset: str, study: Study, complete: bool) -> tuple[dict[Method, str], dict[str, str]]:
-    """Titles of the methods that were scored on the same images as the study's own one, and why the others were not.
+
+@dataclass(frozen=True)
+class Measured:
+    """What stands for the labelled images of now.
+
+    Attributes:
+        titles: of the methods that were scored on the same images as the study's own one.
+        studies: names of the other measurements on them.
+        reasons: why the other methods and studies are left out, by name.
+    """
+
+    titles: dict[Method, str]
+    studies: tuple[str, ...]
+    reasons: dict[str, str]
+
+
+def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) -> Measured:
+    """What a job's report may show.
 
     Args:
         store: of the home.
         dataset: partition key.
-        study: whose methods.
-        complete: all its methods, or those of its own job.
+        study: of the methods.
+        complete: of the job of all tables, or of the study's own.
 
     Raises:
         InputError: the study's own method was not scored yet.
     """
     rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
-    scored: dict[Method, str] = {}
+    assets = {method.name: (method.evaluation, complete or method.core) for method in study.methods}
+    assets |= {name: (name, complete) for name in MEASUREMENTS}
     reasons: dict[str, str] = {}
-    for method in study.methods:
-        record = store.record(dataset, method.evaluation)
-        if not (complete or method.core):
-            reasons[method.name] = f"part of the job {study.tables_job}"
+    titles: dict[str, str] = {}
+    for name, (asset, of_the_job) in assets.items():
+        record = store.record(dataset, asset)
+        if not of_the_job:
+            reasons[name] = f"part of the job {study.tables_job}"
         elif record is None:
-            reasons[method.name] = f"not computed yet: run the job {study.job(complete)}"
+            reasons[name] = f"not computed yet: run the job {study.job(complete)}"
         elif record.unavailable:
-            reasons[method.name] = record.unavailable
+            reasons[name] = record.unavailable
         elif record.summary.get(LABELLED_ROWS) != rows:
-            reasons[method.name] = f"scored on other labelled images than now: run the job {study.job(complete)} again"
+            reasons[name] = f"scored on other labelled images than now: run the job {study.job(complete)} again"
         else:
-            scored[method] = str(record.summary[TITLE])
-    return scored, reasons
+            titles[name] = str(record.summary.get(TITLE))
+    return Measured(
+        titles={method: titles[method.name] for method in study.methods if method.name in titles},
+        studies=tuple(name for name in MEASUREMENTS if name in titles),
+        reasons=reasons,
+    )
 
 
 def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
@@ -59,7 +85,7 @@ def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
     )
     def comparison(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         with plain_failures():
-            titles, _ = scored_methods(store, context.partition_key, study, complete)
+            titles = measured(store, context.partition_key, study, complete).titles
 
         def compute(work: Work) -> Output:
             from methods import figures

@@ -22,7 +22,6 @@ from resources.model_store import load_model
 GROUP = "evaluation"
 MEMORY_BYTES = 2**30
 """Features held at once while the Gram matrix is built."""
-SAME_AS_CONV5 = "the backbone is AlexNet conv5, which has a row of its own"
 
 
 class SvmConfig(ScoreConfig):
@@ -72,8 +71,8 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
             rows = scorable_rows(store, dataset, study)
             made = store.need_record(dataset, method.features)
             reason = made.unavailable
-            if made.feature_set is not None and made.feature_set.kind == "alexnet_conv5" and method.name == "backbone":
-                reason = SAME_AS_CONV5
+            if made.feature_set is not None and made.feature_set.kind != method.features:
+                reason = f"its features are those of {made.feature_set.kind}, which has a row of its own"
             if reason:
                 return materialize_nothing(context, store, config, reason, inputs)
             reader = open_features(store, dataset, method.features, rows.ids)

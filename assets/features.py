@@ -1,6 +1,6 @@
 """Features of frozen, pre-trained networks."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from data_contracts.errors import ContractError, InputError
 from data_contracts.feature_shard import FeatureSet
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureReader, FeatureStore
+from resources.feature_store import FeatureReader, FeatureStore, Produce
 from resources.progress import progress
 from resources.weights import Weights, WeightsMissingError, alexnet_weights, network_weights
 
@@ -115,6 +115,15 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
     return Frozen(name, layer, weights, tap, tap.row_shape(side))
 
 
+def network_up_to(name: str, layer: str) -> "nn.Module":
+    """The network of :func:`frozen_network` with fresh weights, for those of a stored model."""
+    from methods import backbones, networks
+
+    if (name, layer) == CONV5:
+        return backbones.Conv5Extractor(backbones.random_alexnet())
+    return networks.LayerTap(networks.new_network(name), layer, networks.network_input(name), name=name)
+
+
 def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None) -> FeatureReader:
     """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
 
@@ -128,6 +137,42 @@ def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequ
         raise ContractError(f"{asset} of {dataset} stores no features", "Name an asset that does")
     ids = list(image_ids) if image_ids is not None else usable_ids(store, dataset)
     return FeatureStore(store, dataset, record.feature_set).reader(ids)
+
+
+def in_blocks(
+    compute_rows: Callable[[np.ndarray], np.ndarray], source: FeatureReader, made: FeatureSet, rows_at_once: int, what: str
+) -> Produce:
+    """What fills shards of ``made`` from the rows of ``source``, so many at once, showing progress under the name ``what``."""
+    position = {image_id: i for i, image_id in enumerate(source.image_ids)}
+
+    def produce(batch: list[str]) -> np.ndarray:
+        rows = np.empty((len(batch), *made.row_shape), made.dtype)
+        for start in progress(range(0, len(batch), rows_at_once), what):
+            some = source.take([position[i] for i in batch[start : start + rows_at_once]])
+            rows[start : start + len(some)] = compute_rows(some)
+        return rows
+
+    return produce
+
+
+def materialize_shards(
+    context: dg.AssetExecutionContext,
+    config: StageConfig,
+    shards: FeatureStore,
+    ids: list[str],
+    compute: Callable[[Work], Output],
+    inputs: tuple[str, ...],
+) -> dg.MaterializeResult[Any]:
+    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless they are all there and verified."""
+    return materialize(
+        context,
+        shards.store,
+        config,
+        compute,
+        inputs=inputs,
+        known_by={"set": shards.feature_set.key, "images": ids},
+        still_whole=lambda: not shards.missing(ids),
+    )
 
 
 def extract_features(
@@ -162,16 +207,14 @@ def extract_features(
 
         from methods import backbones
 
-        network = frozen.network.to(device)
-        position = {image_id: i for i, image_id in enumerate(ids)}
-
-        def produce(batch: list[str]) -> np.ndarray:
-            features = np.empty((len(batch), *frozen.row_shape), config.dtype)
-            for start in progress(range(0, len(batch), READ_ROWS), f"{frozen.name} {frozen.layer} features"):
-                rows = images.take([position[i] for i in batch[start : start + READ_ROWS]])
-                features[start : start + len(rows)] = backbones.extract(network, rows, torch.device(device), config.batch_size)
-            return features
-
+        network, target = frozen.network.to(device), torch.device(device)
+        produce = in_blocks(
+            lambda pixels: backbones.extract(network, pixels, target, config.batch_size),
+            images,
+            shards.feature_set,
+            READ_ROWS,
+            f"{frozen.name} {frozen.layer} features",
+        )
         computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
         return Output(
             content=shards.data_version(ids),
@@ -192,15 +235,7 @@ def extract_features(
         )
 
     try:
-        return materialize(
-            context,
-            store,
-            config,
-            work_out,
-            inputs=("prepared_images",),
-            known_by={"set": shards.feature_set.key, "images": ids},
-            still_whole=lambda: not shards.missing(ids),
-        )
+        return materialize_shards(context, config, shards, ids, work_out, ("prepared_images",))
     finally:
         images.close()
 

@@ -1,6 +1,7 @@
 """Networks fine-tuned on the labelled training images, and their penultimate features: rows of table 2."""
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
@@ -9,7 +10,16 @@ import dagster as dg
 import numpy as np
 
 from assets.checkpoints import SpacedCheckpoints
-from assets.features import READ_ROWS, Frozen, frozen_network, open_features, side_of
+from assets.features import (
+    READ_ROWS,
+    Frozen,
+    frozen_network,
+    in_blocks,
+    materialize_shards,
+    network_up_to,
+    open_features,
+    side_of,
+)
 from assets.images import image_manifest, prepared_images, scored_ids
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
@@ -154,13 +164,6 @@ TUNABLE = (
 )
 
 
-def headed(body: "Frozen", n_classes: int, dropout: float, seed: int) -> "HeadedNetwork":
-    """A network with a new head."""
-    from methods.fine_tuning import HeadedNetwork
-
-    return HeadedNetwork(body.network, int(np.prod(body.row_shape)), n_classes, dropout, seed)
-
-
 def pixels_of(images: FeatureReader, positions: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """Reads some of the images at ``positions``, by their places in it, as often as a training does.
 
@@ -199,9 +202,9 @@ def _tune(
         device,
         last,
     )
+    take: Callable[[], method.FineTuneCheckpoint] | None = None
     for record, take in progress(epochs, "fine-tuning", settings.epochs - len(curve)):
         checkpoints.offer(take)
-        last = take()
         curve.append(asdict(record))
         log.info(
             "epoch %d of at most %d: loss %.4f, validation loss %s, rate %g",
@@ -211,6 +214,7 @@ def _tune(
             "-" if record.validation_loss is None else f"{record.validation_loss:.4f}",
             record.learning_rate,
         )
+    last = take() if take else last
     assert last is not None  # noqa: S101 - epochs is above 0
     return method.best_weights(last), curve, int(held.sum())
 
@@ -245,22 +249,21 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
             device = compute.resolve()
             settings = config.fine_tune_settings()
             rows = scorable_rows(store, dataset, AHN2019)
-            images = open_features(store, dataset, "prepared_images", rows.ids)
             try:
                 body = tunable.pre_trained(tunable.source(config), side_of(store, dataset))
             except WeightsMissingError as error:
-                images.close()
                 return materialize_nothing(context, store, config, error.what, inputs)
+            images = open_features(store, dataset, "prepared_images", rows.ids)
 
         def work_out(work: Work) -> Output:
             import torch
 
             from methods import figures
-            from methods.fine_tuning import DivergedError
+            from methods.fine_tuning import DivergedError, HeadedNetwork
 
             classes = np.unique(rows.labels[rows.train]).tolist()
             checkpoints = SpacedCheckpoints(store, work)
-            network = headed(body, len(classes), tunable.dropout, settings.seed)
+            network = HeadedNetwork(body.network, math.prod(body.row_shape), len(classes), tunable.dropout, settings.seed)
             try:
                 tensors, curve, n_held = _tune(checkpoints, network, images, rows, settings, torch.device(device))
             except DivergedError as error:
@@ -375,21 +378,21 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
         def work_out(work: Work) -> Output:
             import torch
 
-            from methods.fine_tuning import penultimate_features
+            from methods.fine_tuning import HeadedNetwork, penultimate_features
 
-            body = frozen_network(sidecar.settings["network"], sidecar.settings["layer"], "random", side_of(store, dataset))
-            network = headed(body, len(sidecar.settings["classes"]), sidecar.settings["dropout"], seed=0)
+            n_classes, width = tensors["head.weight"].shape
+            body = network_up_to(sidecar.settings["network"], sidecar.settings["layer"])
+            network = HeadedNetwork(body, width, n_classes, sidecar.settings["dropout"], seed=0)
             network.load_state_dict(tensors)
-            target, position = torch.device(device), {image_id: i for i, image_id in enumerate(ids)}
+            target = torch.device(device)
             network.to(target)
-
-            def produce(batch: list[str]) -> np.ndarray:
-                rows = np.empty((len(batch), *shards.feature_set.row_shape), np.float32)
-                for start in progress(range(0, len(batch), READ_ROWS), f"features of the fine-tuned {tunable.title}"):
-                    some = images.take([position[i] for i in batch[start : start + READ_ROWS]])
-                    rows[start : start + len(some)] = penultimate_features(network, some, target, config.batch_size)
-                return rows
-
+            produce = in_blocks(
+                lambda pixels: penultimate_features(network, pixels, target, config.batch_size),
+                images,
+                shards.feature_set,
+                READ_ROWS,
+                f"features of the fine-tuned {tunable.title}",
+            )
             computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
             return Output(
                 content=shards.data_version(ids),
@@ -400,15 +403,7 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
             )
 
         try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=inputs,
-                known_by={"set": shards.feature_set.key, "images": ids},
-                still_whole=lambda: not shards.missing(ids),
-            )
+            return materialize_shards(context, config, shards, ids, work_out, inputs)
         finally:
             images.close()
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from assets.evaluations import GROUP, check_svm_settings, gram_of
 from assets.features import Frozen, backbone_features, open_features, side_of
-from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, headed, pixels_of
+from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, pixels_of
 from assets.images import image_manifest, prepared_images
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
@@ -184,7 +184,9 @@ def _tuned_accuracy(
         held = method.validation_slice(
             rows.labels[known], [rows.groups[i] for i in known], settings.validation_fraction, settings.seed
         )
-        network = headed(replace(body, network=copy.deepcopy(body.network)), len(classes), ALEXNET.dropout, seed)
+        network = method.HeadedNetwork(
+            copy.deepcopy(body.network), math.prod(body.row_shape), len(classes), ALEXNET.dropout, seed
+        )
         try:
             epochs = method.fine_tune(
                 network,

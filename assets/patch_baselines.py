@@ -10,7 +10,7 @@ import dagster as dg
 import numpy as np
 from pydantic import Field
 
-from assets.features import open_features
+from assets.features import in_blocks, materialize_shards, open_features
 from assets.images import image_manifest, prepared_images, scored_ids
 from assets.partitions import DATASETS
 from assets.representations import fitting_ids
@@ -22,7 +22,6 @@ from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.model_store import load_model, save_model
-from resources.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -122,7 +121,8 @@ class Fitted:
 
     Attributes:
         tensors: its numbers.
-        filters: (K, components) rows to be shown as patches.
+        filters: rows of ``components`` numbers, to be shown as patches.
+        responses: K, numbers that a patch is encoded to.
         curve: learning curve, if it has one.
         summary: figures.
         notices: what a reader must know.
@@ -130,6 +130,7 @@ class Fitted:
 
     tensors: Mapping[str, "Tensor"]
     filters: np.ndarray
+    responses: int
     curve: tuple[dict[str, float], ...] = ()
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
@@ -143,6 +144,7 @@ class PatchMethod:
         name: in asset names.
         title: for people.
         config_type: settings of its model.
+        uses_device: computes on the device rather than with scikit-learn.
         fit: (settings, whitened patches (n, k), device) -> model.
         encode: (tensors, settings of the model, whitened patches (m, k), device) -> responses (m, K), and how many of them did
             not converge.
@@ -151,6 +153,7 @@ class PatchMethod:
     name: str
     title: str
     config_type: type[PatchConfig]
+    uses_device: bool
     fit: Callable[[Any, np.ndarray, str], Fitted]
     encode: Callable[[Mapping[str, "Tensor"], Mapping[str, Any], np.ndarray, str], tuple[np.ndarray, int]]
 
@@ -164,6 +167,7 @@ def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: 
     return Fitted(
         {"dictionary": torch.from_numpy(fit.dictionary)},
         fit.dictionary,
+        len(fit.dictionary),
         notices=(f"NOT CONVERGED: {fit.unconverged} codes while the dictionary was learned",) if fit.unconverged else (),
     )
 
@@ -183,7 +187,11 @@ def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> Fitted:
     fit = fit_ica(patches, patches.shape[1], config.seed, config.ica_iterations, config.ica_tolerance)
     notices = () if fit.converged else (f"NOT CONVERGED: ICA stopped after {fit.iterations} iterations",)
     return Fitted(
-        {"unmixing": torch.from_numpy(fit.unmixing)}, fit.unmixing, summary={"iterations": fit.iterations}, notices=notices
+        {"unmixing": torch.from_numpy(fit.unmixing)},
+        fit.unmixing,
+        len(fit.unmixing),
+        summary={"iterations": fit.iterations},
+        notices=notices,
     )
 
 
@@ -209,6 +217,7 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
     return Fitted(
         fit.tensors,
         fit.tensors["1.weight"].numpy(),
+        config.hidden[-1],
         curve=tuple(asdict(record) for record in fit.curve),
         summary={"error of the last layer (share of variance)": last.error, "mean activation": last.mean_activation},
     )
@@ -227,9 +236,9 @@ def _encode_ssae(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray,
 
 
 PATCH_METHODS = (
-    PatchMethod("sparse_coding", "Sparse coding", SparseCodingConfig, _fit_sparse_coding, _encode_sparse_coding),
-    PatchMethod("ica", "ICA", IcaConfig, _fit_ica, _encode_ica),
-    PatchMethod("ssae", "Stacked sparse auto-encoder", SsaeConfig, _fit_ssae, _encode_ssae),
+    PatchMethod("sparse_coding", "Sparse coding", SparseCodingConfig, False, _fit_sparse_coding, _encode_sparse_coding),
+    PatchMethod("ica", "ICA", IcaConfig, False, _fit_ica, _encode_ica),
+    PatchMethod("ssae", "Stacked sparse auto-encoder", SsaeConfig, True, _fit_ssae, _encode_ssae),
 )
 
 
@@ -246,9 +255,9 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
         partitions_def=DATASETS,
         group_name=GROUP,
         deps=[image_manifest, prepared_images],
-        kinds={"pytorch", "safetensors"} if method.name == "ssae" else {"scikitlearn", "safetensors"},
+        kinds={"pytorch", "safetensors"} if method.uses_device else {"scikitlearn", "safetensors"},
         code_version="1",
-        pool="gpu" if method.name == "ssae" else None,
+        pool="gpu" if method.uses_device else None,
         tags={"stage": "4"},
     )
     def model(
@@ -282,7 +291,7 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
             }
             sidecar = ModelSidecar(
                 architecture=f"methods.{method.name}",
-                settings=config.settings(),
+                settings={**config.settings(), "responses": fitted.responses},
                 input_shape=(config.patch_size, config.patch_size),
                 fitted_on=work.inputs["prepared_images"].data_version,
                 fitted_rows=len(sample),
@@ -297,7 +306,7 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
                 summary={"training images": len(ids), "patches": len(sample), **fitted.summary},
                 notices=list(fitted.notices),
                 rows=len(sample),
-                device=device if method.name == "ssae" else "cpu",
+                device=device if method.uses_device else "cpu",
             )
 
         try:
@@ -338,9 +347,9 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         partitions_def=DATASETS,
         group_name=GROUP,
         deps=[image_manifest, prepared_images, dg.AssetKey(model_name)],
-        kinds={"pytorch", "hdf5"} if method.name == "ssae" else {"scikitlearn", "hdf5"},
+        kinds={"pytorch", "hdf5"} if method.uses_device else {"scikitlearn", "hdf5"},
         code_version=FEATURES_CODE_VERSION,
-        pool="gpu" if method.name == "ssae" else None,
+        pool="gpu" if method.uses_device else None,
         tags={"stage": "5"},
     )
     def features(
@@ -355,31 +364,13 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
             images = open_features(store, dataset, "prepared_images", ids)
             tensors, sidecar = load_model(store, dataset, model_name)
 
-        def encode(batch: list[str]) -> np.ndarray:
-            from methods.patches import Whitening, grey, grid_patches, spatial_pyramid
-
-            whitening = Whitening(tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy())
-            model = {key.removeprefix("model."): tensor for key, tensor in tensors.items() if key.startswith("model.")}
-            pooled = []
-            for start in progress(range(0, len(batch), ROWS_AT_ONCE), f"{method.title} features"):
-                pictures = grey(images.take([position[i] for i in batch[start : start + ROWS_AT_ONCE]]))
-                grid = grid_patches(pictures, sidecar.settings["patch_size"], config.patch_stride)
-                n, high, wide, _ = grid.shape
-                flat = whitening.apply(grid.reshape(n * high * wide, -1))
-                responses, failed = method.encode(model, sidecar.settings, flat, device)
-                unconverged.append(failed)
-                pooled.append(spatial_pyramid(responses.reshape(n, high, wide, -1), PYRAMID, config.pyramid_pool))
-            return np.concatenate(pooled).astype(np.float32, copy=False)
-
-        unconverged: list[int] = []
-        position = {image_id: i for i, image_id in enumerate(ids)}
         shards = FeatureStore(
             store,
             dataset,
             FeatureSet(
                 kind=name,
                 dtype="float32",
-                row_shape=(sum(level * level for level in PYRAMID), _width(tensors)),
+                row_shape=(sum(level * level for level in PYRAMID), sidecar.settings["responses"]),
                 preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
                 method={"model_sha256": sidecar.weights_sha256, **config.settings()},
                 code_version=FEATURES_CODE_VERSION,
@@ -387,9 +378,24 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         )
 
         def work_out(work: Work) -> Output:
+            from methods.patches import Whitening, grey, grid_patches, spatial_pyramid
+
+            whitening = Whitening(tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy())
+            model = {key.removeprefix("model."): tensor for key, tensor in tensors.items() if key.startswith("model.")}
+            unconverged: list[int] = []
+
+            def encode(pixels: np.ndarray) -> np.ndarray:
+                grid = grid_patches(grey(pixels), sidecar.settings["patch_size"], config.patch_stride)
+                n, high, wide, _ = grid.shape
+                flat = whitening.apply(grid.reshape(n * high * wide, -1))
+                responses, failed = method.encode(model, sidecar.settings, flat, device)
+                unconverged.append(failed)
+                return spatial_pyramid(responses.reshape(n, high, wide, -1), PYRAMID, config.pyramid_pool)
+
+            produce = in_blocks(encode, images, shards.feature_set, ROWS_AT_ONCE, f"{method.title} features")
             attributes = {"device": device}
             starts = range(0, len(ids), ROWS_A_SHARD)
-            computed = sum(shards.fill(ids[i : i + ROWS_A_SHARD], encode, attributes, force=config.force) for i in starts)
+            computed = sum(shards.fill(ids[i : i + ROWS_A_SHARD], produce, attributes, force=config.force) for i in starts)
             reader = shards.reader(ids)
             sample = reader.rows(0, ROWS_A_SHARD)
             reader.close()
@@ -404,30 +410,16 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
                 },
                 notices=[f"NOT CONVERGED: {sum(unconverged)} codes of {method.title}"] if any(unconverged) else [],
                 rows=len(ids),
-                device=device if method.name == "ssae" else "cpu",
+                device=device if method.uses_device else "cpu",
                 feature_set=shards.feature_set,
             )
 
         try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=("prepared_images", model_name),
-                known_by={"set": shards.feature_set.key, "images": ids},
-                still_whole=lambda: not shards.missing(ids),
-            )
+            return materialize_shards(context, config, shards, ids, work_out, ("prepared_images", model_name))
         finally:
             images.close()
 
     return features
-
-
-def _width(tensors: Mapping[str, "Tensor"]) -> int:
-    """Responses a patch: the rows of the model's last matrix."""
-    matrices = [name for name in sorted(tensors) if name.startswith("model.") and tensors[name].ndim == 2]
-    return int(tensors[matrices[-1]].shape[0])
 
 
 patch_baselines = [asset for method in PATCH_METHODS for asset in (patch_model(method), patch_features(method))]

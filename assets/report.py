@@ -9,13 +9,13 @@ from typing import Any
 import dagster as dg
 import pyarrow as pa
 
-from assets.comparison import scored_methods
+from assets.comparison import Measured, measured
 from assets.filter_study import filter_size_study
 from assets.images import ARRIVAL, image_manifest, manifest_of
 from assets.integrity import near_duplicates
 from assets.label_efficiency import CAE, RAW, TUNED, label_efficiency
 from assets.partitions import DATASETS
-from assets.report_rows import extra_studies, notices_upstream, paper_estimates, result_rows
+from assets.report_rows import Chain, notices_of_chain, paper_estimates, result_rows
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
@@ -27,6 +27,7 @@ from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
 GROUP = "report"
+LABELS_NEEDED = "How many labels are needed"
 STAGES_SHOWN = (
     "image_manifest",
     "prepared_images",
@@ -56,24 +57,20 @@ def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRec
     )
 
 
-def _label_section(store: DatasetStore, dataset: str, study: Study, complete: bool, notices: tuple[str, ...]) -> Any:
-    """How many labels each method needs, or why that was not measured."""
+def _label_section(store: DatasetStore, dataset: str, chain: Chain, notices: tuple[str, ...]) -> Any:
+    """How many labels each method needs."""
     from methods import report_sections as parts
     from methods.report_document import Section
 
-    here, missing = extra_studies(store, dataset, study, complete)
-    heading = "How many labels are needed"
-    if "label_efficiency" not in here:
-        return Section(heading, (f"Not measured: {missing['label_efficiency']}.",))
-    record = store.need_record(dataset, "label_efficiency")
+    record = chain["label_efficiency"]
     metrics = store.main_table(dataset, "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
     titles = {name: str(record.summary[f"title of {name}"]) for name in (CAE, RAW, TUNED)}
-    said = tuple(dict.fromkeys([*notices, *notices_upstream(store, dataset, "label_efficiency")]))
+    said = tuple(dict.fromkeys([*notices, *notices_of_chain(chain)]))
     return Section(
-        heading,
+        LABELS_NEEDED,
         (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
         (parts.label_efficiency_table(metrics, titles, said),),
-        _pictures(store, dataset, {record.asset: record}, (record.asset,)),
+        _pictures(store, dataset, chain, (record.asset,)),
     )
 
 
@@ -81,24 +78,24 @@ def _document(
     store: DatasetStore,
     dataset: str,
     study: Study,
-    complete: bool,
+    comparison: str,
+    included: Measured,
+    paper: tuple[Mapping[str, Any], Mapping[str, str]],
     tables: Mapping[str, list[dict[str, Any]]],
-    records: dict[str, OutputRecord],
+    chains: Mapping[str, Chain],
 ) -> Any:
     """The report as a document, ready to be rendered."""
     from methods import report_sections as parts
     from methods.report_document import Report, Section
 
     results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
-    scored, reasons = scored_methods(store, dataset, study, complete)
-    titles = {method.name: title for method, title in scored.items()}
-    core = {method.name: title for method, title in scored.items() if method.core}
+    records = {name: record for chain in chains.values() for name, record in chain.items()}
+    titles = {method.name: title for method, title in included.titles.items()}
+    core = {method.name: title for method, title in included.titles.items() if method.core}
     notices = parts.notices_of(results)
-    ours, notes = paper_estimates(store, dataset, study, results, reasons, complete)
-    of_studies = notices_upstream(store, dataset, "filter_size_study") if "filter_size_study" in records else {}
+    of_studies = notices_of_chain(chains.get("filter_size_study", {}))
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
     settings = {name: record.settings for name, record in records.items() if record.settings}
-    comparison = f"method_comparison_{study.job(complete)}"
     facts = {name: value for name, value in records["image_manifest"].summary.items() if name != ARRIVAL}
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     weights = records["alexnet_conv5"].summary
@@ -122,10 +119,12 @@ def _document(
                     "The paper's figures were measured on its own data. Unless this dataset is that data, the two columns are "
                     "not comparable; they stand side by side so that the order of the methods can be compared.",
                 ),
-                tuple(parts.paper_table(paper, ours, notes, paper_notices) for paper in study.tables),
+                tuple(parts.paper_table(table, *paper, paper_notices) for table in study.tables),
                 _pictures(store, dataset, records, ("filter_size_study",)),
             ),
-            _label_section(store, dataset, study, complete, notices),
+            _label_section(store, dataset, chains["label_efficiency"], notices)
+            if "label_efficiency" in chains
+            else Section(LABELS_NEEDED, (f"Not measured: {included.reasons['label_efficiency']}.",)),
             Section(
                 "From few labels a class",
                 (
@@ -138,7 +137,7 @@ def _document(
                 "Each class",
                 (f"The figures of the other methods: medfeat results {dataset}.",) if len(titles) > len(core) else (),
                 tuple(parts.per_class_table(metrics, name, title, notices) for name, title in core.items()),
-                _pictures(store, dataset, records, tuple(method.evaluation for method in scored if method.core)),
+                _pictures(store, dataset, records, tuple(method.evaluation for method in included.titles if method.core)),
             ),
             Section(
                 "The stages",
@@ -226,12 +225,12 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
         dataset = context.partition_key
         folder = store.root / "reports" / dataset / ("tables" if complete else "")
         with plain_failures():
-            titles, reasons = scored_methods(store, dataset, study, complete)
-            studies, missing = extra_studies(store, dataset, study, complete)
-            evaluations = [method.evaluation for method in titles]
-            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *studies)
-            # The page shows the lineage of every stage, so it is as old as the oldest of them.
-            records = {name: record for last in inputs for name, record in store.upstream(dataset, last).items()}
+            included = measured(store, dataset, study, complete)
+            evaluations = [method.evaluation for method in included.titles]
+            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *included.studies)
+            chains = {last: store.upstream(dataset, last) for last in inputs}
+        # The page shows the lineage of every stage, so it is as old as the oldest of them.
+        records = {name: record for chain in chains.values() for name, record in chain.items()}
 
         def compute(work: Work) -> Output:
             from methods import report_sections as parts
@@ -244,11 +243,11 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             comparisons = store.main_table(dataset, comparison, ".comparisons.parquet", COMPARISONS).to_pylist()
             similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
             tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
-            results = result_rows(store, dataset, study, titles, tables)
-            ours, notes = paper_estimates(store, dataset, study, results, reasons, complete)
+            results = result_rows(dataset, study, included.titles, tables, chains)
+            paper = paper_estimates(store, dataset, study, results, included)
             tables |= {
                 "results": results,
-                "paper": [row for paper in study.tables for row in parts.paper_rows(paper, ours, notes)],
+                "paper": [row for table in study.tables for row in parts.paper_rows(table, *paper)],
                 "lineage": parts.lineage_rows(list(records.values())),
                 "rejected": [
                     {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
@@ -256,7 +255,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
                     if row["status"] != "ok"
                 ],
             }
-            document = _document(store, dataset, study, complete, tables, records)
+            document = _document(store, dataset, study, comparison, included, paper, tables, chains)
             files = _write_document(store, dataset, work.asset, document, folder)
             for kind, contract in (("results", RESULTS), ("paper", PAPER), ("lineage", LINEAGE), ("rejected", REJECTED)):
                 table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
@@ -287,7 +286,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             inputs=inputs,
             known_by={
                 "made from": {name: record.data_version for name, record in records.items()},
-                "left out": [reasons, missing],
+                "left out": included.reasons,
             },
             still_whole=(folder / "report.html").is_file,
         )

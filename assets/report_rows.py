@@ -5,47 +5,39 @@ from typing import Any
 
 import numpy as np
 
+from assets.comparison import Measured
 from assets.filter_study import seconds_of
-from assets.scoring import LABELLED_ROWS
 from data_contracts.metrics import METRICS
+from data_contracts.output_record import OutputRecord
 from data_contracts.study import FILTER_SIZES, Method, Study, filters_estimate
 from resources.dataset_store import DatasetStore
 
-EXTRA_STUDIES = ("filter_size_study", "label_efficiency")
 PREPARATION = ("image_manifest", "prepared_images")
 """Stages that every method shares, and that its seconds leave out."""
 
 
-def extra_studies(store: DatasetStore, dataset: str, study: Study, complete: bool) -> tuple[tuple[str, ...], dict[str, str]]:
-    """The studies beside the evaluations that stand for the labelled images of now, and why the others do not."""
-    if not complete:
-        return (), dict.fromkeys(EXTRA_STUDIES, f"part of the job {study.tables_job}")
-    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
-    reasons = {}
-    for name in EXTRA_STUDIES:
-        record = store.record(dataset, name)
-        if record is None:
-            reasons[name] = f"not computed yet: run the job {study.tables_job}"
-        elif record.unavailable:
-            reasons[name] = record.unavailable
-        elif record.summary.get(LABELLED_ROWS) != rows:
-            reasons[name] = f"measured on other labelled images than now: run the job {study.tables_job} again"
-    return tuple(name for name in EXTRA_STUDIES if name not in reasons), reasons
+Chain = Mapping[str, OutputRecord]
+"""Records of an output and of everything upstream, by asset."""
 
 
-def notices_upstream(store: DatasetStore, dataset: str, asset: str) -> dict[str, None]:
+def notices_of_chain(chain: Chain) -> dict[str, None]:
     """Notices of an output and of everything upstream, each once."""
-    return dict.fromkeys(notice for record in store.upstream(dataset, asset).values() for notice in record.notices)
+    return dict.fromkeys(notice for record in chain.values() for notice in record.notices)
 
 
 def result_rows(
-    store: DatasetStore, dataset: str, study: Study, titles: Mapping[Method, str], tables: Mapping[str, list[dict[str, Any]]]
+    dataset: str,
+    study: Study,
+    titles: Mapping[Method, str],
+    tables: Mapping[str, list[dict[str, Any]]],
+    chains: Mapping[str, Chain],
 ) -> list[dict[str, Any]]:
     """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
+    of_all_rows = notices_of_chain(chains["near_duplicates"])
     p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
     rows = []
     for method, title in titles.items():
-        chain = store.upstream(dataset, method.evaluation)
+        chain = chains[method.evaluation]
         record = chain[method.evaluation]
         of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
         rows.append(
@@ -65,22 +57,20 @@ def result_rows(
                 "seeds": 1,
                 "seconds": sum(made.seconds for name, made in chain.items() if name not in PREPARATION),
                 "device": " and ".join(sorted({made.device for made in chain.values() if made.device != "cpu"})) or "cpu",
-                "notices": "\n".join(
-                    notices_upstream(store, dataset, method.evaluation) | notices_upstream(store, dataset, "near_duplicates")
-                ),
+                "notices": "\n".join(notices_of_chain(chain) | of_all_rows),
             }
         )
     return rows
 
 
 def paper_estimates(
-    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], reasons: Mapping[str, str], complete: bool
+    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], included: Measured
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
     from methods.report_sections import Estimate
 
     ours: dict[str, Any] = {}
-    notes: dict[str, list[str]] = {method: [reason] for method, reason in reasons.items()}
+    notes: dict[str, list[str]] = {method: [reason] for method, reason in included.reasons.items()}
     shared = set.intersection(*(set(row["notices"].splitlines()) for row in results))
     for row in results:
         ours[row["method"]] = Estimate(
@@ -98,13 +88,12 @@ def paper_estimates(
         notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
     cae = store.need_record(dataset, "cae_model").settings
     notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
-    here, missing = extra_studies(store, dataset, study, complete)
-    if "filter_size_study" in here:
+    if "filter_size_study" in included.studies:
         ours |= _filter_estimates(store, dataset)
         settings = store.need_record(dataset, "filter_size_study").settings
         notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
     else:
-        notes |= {filters_estimate(size): [missing["filter_size_study"]] for size in FILTER_SIZES}
+        notes |= {filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES}
         if cae["filters"] in FILTER_SIZES:
             ours[filters_estimate(cae["filters"])] = ours[study.main]
             notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]

@@ -9,7 +9,7 @@ import dagster as dg
 import numpy as np
 
 from assets.checkpoints import SpacedCheckpoints
-from assets.features import READ_ROWS, backbone_features, open_features
+from assets.features import READ_ROWS, backbone_features, in_blocks, materialize_shards, open_features
 from assets.images import image_manifest, manifest_of, usable_ids
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -307,16 +307,13 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
 
             target = torch.device(device)
             model = method.load_cae(tensors, settings, target)
-            position = {image_id: i for i, image_id in enumerate(ids)}
-
-            def produce(batch: list[str]) -> np.ndarray:
-                rows = np.empty((len(batch), *shards.feature_set.row_shape), config.dtype)
-                step = config.encode_batch_size
-                for start in progress(range(0, len(batch), step), "encoding"):
-                    some = features.take([position[i] for i in batch[start : start + step]])
-                    rows[start : start + len(some)] = method.encode(model, some, target, config.pool)
-                return rows
-
+            produce = in_blocks(
+                lambda rows: method.encode(model, rows, target, config.pool),
+                features,
+                shards.feature_set,
+                config.encode_batch_size,
+                "encoding",
+            )
             computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
             reader = shards.reader(ids)
             sample = reader.rows(0, SHOWN * 2).astype(np.float32)
@@ -338,15 +335,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
             )
 
         try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=("backbone_features", model_name),
-                known_by={"set": shards.feature_set.key, "images": ids},
-                still_whole=lambda: not shards.missing(ids),
-            )
+            return materialize_shards(context, config, shards, ids, work_out, ("backbone_features", model_name))
         finally:
             features.close()
 

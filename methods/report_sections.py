@@ -8,6 +8,7 @@ passed on, at most averaged over seeds, and the caption says so.
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +32,7 @@ class Estimate:
     """Our figure for a row of a paper.
 
     Attributes:
-        percent: 0 to 100.
+        percent: 0 to 100; None where there is no figure.
         low: end of its 95 % interval.
         high: its other end.
         sd: standard deviation over seeds, percentage points.
@@ -42,7 +43,7 @@ class Estimate:
         device: where it was computed.
     """
 
-    percent: float
+    percent: float | None = None
     low: float | None = None
     high: float | None = None
     sd: float | None = None
@@ -250,13 +251,13 @@ def paper_rows(
             if row.stand_in in ours:
                 found = ours[row.stand_in]
                 note = "; ".join([f"{row.stand_in} in place of {row.method} ({note})", *filter(None, [said.get(row.stand_in)])])
-        figure = found if found is not None else Estimate(float("nan"))
+        figure = found or Estimate()
         rows.append(
             {
                 "paper_table": paper.number,
                 "title": row.title,
                 "paper_percent": row.percent,
-                "ours_percent": figure.percent if found is not None else None,
+                "ours_percent": figure.percent,
                 "ours_ci_low": figure.low,
                 "ours_ci_high": figure.high,
                 "ours_sd": figure.sd,
@@ -314,9 +315,8 @@ def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], no
     def mean_and_sd(values: Sequence[float] | None) -> str | None:
         if not values:
             return None
-        mean = sum(values) / len(values)
-        sd = (sum((v - mean) ** 2 for v in values) / (len(values) - 1)) ** 0.5 if len(values) > 1 else 0.0
-        return f"{100 * mean:.2f} ± {100 * sd:.2f}"
+        sd = statistics.stdev(values) if len(values) > 1 else 0.0
+        return f"{100 * statistics.fmean(values):.2f} ± {100 * sd:.2f}"
 
     columns: dict[str, Kind] = {"Labels": "count", "Share, %": "text", **dict.fromkeys(titles.values(), "text")}
     return _table(

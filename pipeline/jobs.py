@@ -13,30 +13,24 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 
-def study_job(study: Study) -> UnresolvedAssetJobDefinition:
+def study_job(study: Study, complete: bool) -> UnresolvedAssetJobDefinition:
     """The paper's own method on one dataset, from its folder to its report and to predictions for its unlabelled images.
 
-    Minutes where :func:`tables_job` takes hours, so it is what a drop of images starts. One process: three small steps take
-    2 s in it and 5 to 6 s in processes of their own, and torch is loaded once.
+    Minutes, so it is what a drop of images starts; the job that is ``complete``, with every row of every table and the studies
+    beside them, takes hours on a processor. One process: three small steps take 2 s in it and 5 to 6 s in processes of their
+    own, and torch is loaded once.
     """
-    return dg.define_asset_job(
-        name=study.name,
-        selection=dg.AssetSelection.assets(f"report_{study.job(False)}", "predictions").upstream(),
-        partitions_def=DATASETS,
-        executor_def=dg.in_process_executor,
-        description=f"{study.title}: {study.citation}",
+    reports = [f"report_{study.job(kind)}" for kind in sorted({False, complete})]
+    every_row = (
+        f"Every row of the tables of {study.citation} Baselines, fine-tuned networks, number of filters, and how many labels "
+        "each method needs."
     )
-
-
-def tables_job(study: Study) -> UnresolvedAssetJobDefinition:
-    """Every row of every table of the paper, and the studies beside them: hours on a processor."""
     return dg.define_asset_job(
-        name=study.tables_job,
-        selection=dg.AssetSelection.assets(f"report_{study.job(False)}", f"report_{study.job(True)}", "predictions").upstream(),
+        name=study.job(complete),
+        selection=dg.AssetSelection.assets(*reports, "predictions").upstream(),
         partitions_def=DATASETS,
         executor_def=dg.in_process_executor,
-        description=f"Every row of the tables of {study.citation} Baselines, fine-tuned networks, number of filters, and how "
-        "many labels each method needs.",
+        description=every_row if complete else f"{study.title}: {study.citation}",
     )
 
 
@@ -55,4 +49,4 @@ SUMMARY = dg.define_asset_job(
     description="The tables of all datasets on one page.",
 )
 
-JOBS = {AHN2019.name: study_job(AHN2019), AHN2019.tables_job: tables_job(AHN2019)}
+JOBS = {AHN2019.job(complete): study_job(AHN2019, complete) for complete in (False, True)}
