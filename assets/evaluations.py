@@ -112,6 +112,23 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
     )
 
 
+def gram_limit(rows: LabelledRows) -> str:
+    """Why a study that works on one Gram matrix cannot be made of so many images; "" where it can."""
+    from methods import linear_svm as svm
+
+    if len(rows.ids) <= svm.MAX_GRAM_ROWS:
+        return ""
+    return f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
+
+
+def correct_on_test(gram: np.ndarray, rows: LabelledRows, known: np.ndarray, c: float, tolerance: float) -> np.ndarray:
+    """Whether the SVM fitted on the rows ``known`` classifies each test image correctly, (n_test,) bool; gram is of all rows."""
+    from methods import linear_svm as svm
+
+    fit = svm.fit_gram(gram[np.ix_(known, known)], rows.labels[known], c, tolerance)
+    return np.asarray(fit.predict(gram[np.ix_(rows.test, known)]) == rows.labels[rows.test])
+
+
 def gram_of(reader: FeatureReader) -> np.ndarray:
     """Gram matrix of all rows of a reader, normalised, (n, n) float32."""
     from methods import linear_svm as svm
@@ -143,20 +160,18 @@ def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader)
 
 def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:
     """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw."""
-    from methods import linear_svm as svm
     from methods.classification_metrics import label_budget_draw
 
     train_labels = rows.labels[rows.train]
-    smallest = int(np.unique(train_labels, return_counts=True)[1].max())
+    largest = int(np.unique(train_labels, return_counts=True)[1].max())
     accuracies: dict[int, list[float]] = {}
     for budget in sorted(set(config.label_budgets)):
-        if not 0 < budget < smallest:
+        if not 0 < budget < largest:
             continue
         for repeat in range(config.label_repeats):
             drawn = rows.train[label_budget_draw(train_labels, budget, config.seed, repeat)]
-            fit = svm.fit_gram(gram[np.ix_(drawn, drawn)], rows.labels[drawn], config.c, config.tolerance)
-            predicted = fit.predict(gram[np.ix_(rows.test, drawn)])
-            accuracies.setdefault(budget, []).append(float((predicted == rows.labels[rows.test]).mean()))
+            correct = correct_on_test(gram, rows, drawn, config.c, config.tolerance)
+            accuracies.setdefault(budget, []).append(float(correct.mean()))
     return accuracies
 
 

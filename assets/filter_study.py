@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from assets.evaluations import GROUP, MEMORY_BYTES, check_svm_settings
+from assets.evaluations import GROUP, MEMORY_BYTES, check_svm_settings, gram_limit
 from assets.features import backbone_features, open_features
 from assets.images import image_manifest
 from assets.labelled_rows import LabelledRows, scorable_rows
@@ -62,8 +62,6 @@ def filter_size_study(
     context: dg.AssetExecutionContext, config: FilterStudyConfig, store: DatasetStore, compute: Compute
 ) -> dg.MaterializeResult:
     """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3). Goes on after a kill."""
-    from methods import linear_svm as svm
-
     dataset, inputs = context.partition_key, ("image_manifest", "backbone_features")
     with plain_failures():
         device = compute.resolve()
@@ -73,8 +71,8 @@ def filter_size_study(
         for filters in config.filter_sizes:
             config.cae_settings(filters, config.seed)
         rows = scorable_rows(store, dataset, AHN2019)
-        if len(rows.ids) > svm.MAX_GRAM_ROWS:
-            reason = f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
+        reason = gram_limit(rows)
+        if reason:
             return materialize_nothing(context, store, config, reason, inputs)
         fitting = open_features(store, dataset, "backbone_features", fitting_ids(store, dataset, config.fit_on))
         scored = open_features(store, dataset, "backbone_features", rows.ids)

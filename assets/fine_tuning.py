@@ -55,8 +55,8 @@ class FineTuneConfig(StageConfig):
     fine_tune_patience: int = 5
     """Epochs without a better validation loss before it stops."""
     fine_tune_batch_size: int = 32
-    fine_tune_learning_rate: float = 1e-3
-    """Of the pre-trained layers; the new head learns ten times as fast."""
+    fine_tune_learning_rate: float = 2.5e-4
+    """Of the pre-trained layers; the new head learns ten times as fast. Scale it with the batch."""
     fine_tune_weight_decay: float = 1e-4
     validation_fraction: float = 0.1
     """Share of the training images (whole groups) that decides when to stop."""

@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from assets.evaluations import GROUP, check_svm_settings, gram_of
-from assets.features import Frozen, backbone_features, open_features, side_of
+from assets.evaluations import GROUP, check_svm_settings, correct_on_test, gram_limit, gram_of
+from assets.features import READ_ROWS, Frozen, backbone_features, open_features, side_of
 from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, pixels_of
 from assets.images import image_manifest, prepared_images
 from assets.labelled_rows import LabelledRows, scorable_rows
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("medfeat.label_efficiency")
 METRIC = "label_efficiency"
 CAE, RAW, TUNED = "cae", "raw", "fine_tuned"
-READ_TEST_ROWS = 256
+FromDraw = Callable[[np.ndarray, int], np.ndarray]
+"""(positions among the training images, seed) -> whether each test image is classified correctly."""
 
 
 class LabelEfficiencyConfig(FineTuneAlexNetConfig):
@@ -52,6 +53,8 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig):
     """Weight of the SVM's loss."""
     tolerance: float = 1e-5
     """The SVM stops at this gradient norm, relative to that at zero."""
+    bootstrap_resamples: int = 10_000
+    """Resamples behind the intervals."""
 
 
 @dg.asset(
@@ -66,12 +69,10 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig):
 def label_efficiency(
     context: dg.AssetExecutionContext, config: LabelEfficiencyConfig, store: DatasetStore, compute: Compute
 ) -> dg.MaterializeResult:
-    """Accuracy from 1 to 100 % of the labels: CAE features, the backbone's own, and the fine-tuned AlexNet.
+    """Accuracy of the SVM from 1 to 100 % of the labels: CAE features, the backbone's own, and those of a fine-tuned AlexNet.
 
     Goes on after a kill from the last part that was finished.
     """
-    from methods import linear_svm as svm
-
     dataset, inputs = context.partition_key, ("image_manifest", "prepared_images", "backbone_features", "cae_features")
     with plain_failures():
         device = compute.resolve()
@@ -79,11 +80,11 @@ def label_efficiency(
         config.fine_tune_settings()
         if not config.label_fractions or min(config.label_fractions) <= 0 or max(config.label_fractions) != 1:
             raise InputError(f"label_fractions is {config.label_fractions}", "Set shares above 0, the last of them 1")
-        if config.label_seeds < 1:
-            raise InputError(f"label_seeds is {config.label_seeds}", "Set it above 0")
+        if min(config.label_seeds, config.bootstrap_resamples) < 1:
+            raise InputError("label_seeds or bootstrap_resamples is below 1", "Set both above 0")
         rows = scorable_rows(store, dataset, AHN2019)
-        if len(rows.ids) > svm.MAX_GRAM_ROWS:
-            reason = f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
+        reason = gram_limit(rows)
+        if reason:
             return materialize_nothing(context, store, config, reason, inputs)
         try:
             body = ALEXNET.pre_trained(config.weights, side_of(store, dataset))
@@ -98,10 +99,8 @@ def label_efficiency(
     def work_out(work: Work) -> Output:
         parts = PartialResults(store, dataset, work.asset, work.fingerprint)
         results = parts.load()
-        methods: dict[str, Callable[[np.ndarray, int], float]] = {
-            name: _svm_accuracy(config, rows, gram_of(reader)) for name, reader in features.items()
-        }
-        methods[TUNED] = _tuned_accuracy(config, rows, images, body, device)
+        methods: dict[str, FromDraw] = {name: _frozen(config, rows, gram_of(reader)) for name, reader in features.items()}
+        methods[TUNED] = _tuned(config, rows, images, body, device)
         _measure(config, rows, methods, results, parts)
         output = _summarise(store, work, config, rows, results, body.weights.notice, device, features[RAW])
         parts.drop()
@@ -129,7 +128,7 @@ def label_efficiency(
 def _measure(
     config: LabelEfficiencyConfig,
     rows: LabelledRows,
-    methods: dict[str, Callable[[np.ndarray, int], float]],
+    methods: dict[str, FromDraw],
     results: dict[str, dict[str, Any]],
     parts: PartialResults,
 ) -> None:
@@ -140,44 +139,46 @@ def _measure(
     units = [(f, config.seed + k) for f in sorted(set(config.label_fractions)) for k in range(config.label_seeds)]
     for fraction, seed in progress(units, "shares of the labels x seeds"):
         drawn = fraction_draw(labels, groups, fraction, seed)
-        for name, accuracy_of in methods.items():
+        for name, correct_from in methods.items():
             key = f"{name}-{fraction}-{seed}"
             if key not in results:
-                accuracy = accuracy_of(drawn, seed)
+                correct = correct_from(drawn, seed)
                 results[key] = {
                     "method": name,
                     "fraction": fraction,
                     "labels": len(drawn),
                     "seed": seed,
-                    "accuracy": accuracy,
+                    "correct": np.packbits(correct).tobytes().hex(),
                 }
                 parts.save(results)
-                log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, accuracy)
+                log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, correct.mean())
 
 
-def _svm_accuracy(config: LabelEfficiencyConfig, rows: LabelledRows, gram: np.ndarray) -> Callable[[np.ndarray, int], float]:
-    """Accuracy on the test split of the SVM on some training images (positions among them)."""
-    from methods import linear_svm as svm
-
-    def accuracy(drawn: np.ndarray, seed: int) -> float:
-        known = rows.train[drawn]
-        fit = svm.fit_gram(gram[np.ix_(known, known)], rows.labels[known], config.c, config.tolerance)
-        return float((fit.predict(gram[np.ix_(rows.test, known)]) == rows.labels[rows.test]).mean())
-
-    return accuracy
+def _correct_of(line: dict[str, Any], n_test: int) -> np.ndarray:
+    """Whether each test image is classified correctly, (n_test,) bool, of a stored part."""
+    bits = np.frombuffer(bytes.fromhex(line["correct"]), np.uint8)
+    return np.unpackbits(bits, count=n_test).astype(bool)
 
 
-def _tuned_accuracy(
-    config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, body: Frozen, device: str
-) -> Callable[[np.ndarray, int], float]:
-    """Accuracy on the test split of AlexNet fine-tuned on some training images, by its own head."""
+def _frozen(config: LabelEfficiencyConfig, rows: LabelledRows, gram: np.ndarray) -> FromDraw:
+    """The SVM on features that need no labels, (n, n) ``gram`` of all rows."""
+
+    def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
+        return correct_on_test(gram, rows, rows.train[drawn], config.c, config.tolerance)
+
+    return correct
+
+
+def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, body: Frozen, device: str) -> FromDraw:
+    """The SVM on the penultimate features of AlexNet fine-tuned on the same labels, as in table 2."""
     import torch
 
     from methods import fine_tuning as method
+    from methods import linear_svm as svm
 
     target, train_pixels = torch.device(device), pixels_of(images, rows.train)
 
-    def accuracy(drawn: np.ndarray, seed: int) -> float:
+    def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
         settings = _as_many_steps(replace(config.fine_tune_settings(), seed=seed), len(drawn), len(rows.train))
         known = rows.train[drawn]
         classes, codes = np.unique(rows.labels[known], return_inverse=True)
@@ -204,16 +205,20 @@ def _tuned_accuracy(
             ) from error
         network.load_state_dict(method.best_weights(take()))
         network.to(target)
-        head = (network.head.weight.detach().cpu().numpy(), network.head.bias.detach().cpu().numpy())
-        right = 0
-        for start in range(0, len(rows.test), READ_TEST_ROWS):
-            test = rows.test[start : start + READ_TEST_ROWS]
-            features = method.penultimate_features(network, images.take(test), target, 64)
-            likely = method.class_probabilities(features, *head)
-            right += int((classes[likely.argmax(axis=1)] == rows.labels[test]).sum())
-        return right / len(rows.test)
 
-    return accuracy
+        def features(positions: np.ndarray) -> np.ndarray:
+            return svm.l2_normalise(method.penultimate_features(network, images.take(positions), target, 64))
+
+        starts = range(0, len(known), READ_ROWS)
+        learned = np.concatenate([features(known[start : start + READ_ROWS]) for start in starts])
+        fit = svm.fit_gram(learned @ learned.T, rows.labels[known], config.c, config.tolerance)
+        predicted = [
+            fit.predict(features(rows.test[start : start + READ_ROWS]) @ learned.T)
+            for start in range(0, len(rows.test), READ_ROWS)
+        ]
+        return np.asarray(np.concatenate(predicted) == rows.labels[rows.test])
+
+    return correct
 
 
 def _as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "FineTuneSettings":
@@ -233,8 +238,9 @@ def _summarise(
     raw: FeatureReader,
 ) -> Output:
     from methods import figures
-    from methods.label_efficiency import curve_point, label_saving, saving_sentence
+    from methods.label_efficiency import CurvePoint, curve_point, label_saving, saving_sentence
 
+    n_test = len(rows.test)
     lines = sorted(results.values(), key=lambda line: (line["method"], line["fraction"], line["seed"]))
     metrics = [
         metric_row(
@@ -243,8 +249,8 @@ def _summarise(
             line["method"],
             METRIC,
             f"{line['labels']} labels ({100 * line['fraction']:g} %)",
-            line["accuracy"],
-            len(rows.test),
+            float(_correct_of(line, n_test).mean()),
+            n_test,
             line["seed"],
             {**config.settings(), "fraction": line["fraction"], "labels": line["labels"]},
         )
@@ -253,20 +259,24 @@ def _summarise(
     titles = {
         CAE: "CAE features + SVM",
         RAW: f"{raw.feature_set.backbone} {raw.feature_set.layer} features + SVM",
-        TUNED: "fine-tuned AlexNet",
+        TUNED: "fine-tuned AlexNet + SVM",
     }
-    curves = {}
+    curves: dict[str, list[CurvePoint]] = {}
     for name in titles:
         of_method = [line for line in lines if line["method"] == name]
-        curves[name] = [
-            curve_point(fraction, labels, [line["accuracy"] for line in of_method if line["fraction"] == fraction])
-            for fraction, labels in sorted({(line["fraction"], line["labels"]) for line in of_method})
-        ]
+        curves[name] = []
+        for fraction, labels in sorted({(line["fraction"], line["labels"]) for line in of_method}):
+            correct = np.stack([_correct_of(line, n_test) for line in of_method if line["fraction"] == fraction])
+            curves[name].append(curve_point(fraction, labels, correct, rows.test_groups, config.seed, config.bootstrap_resamples))
+    others = {
+        "sentence": (TUNED, "the fine-tuned network"),
+        "sentence, raw features": (RAW, "the same backbone without it"),
+    }
     sentences = {
-        "sentence": saving_sentence(label_saving(curves[CAE], curves[TUNED], config.seed), "the CAE", "the fine-tuned network"),
-        "sentence, raw features": saving_sentence(
-            label_saving(curves[CAE], curves[RAW], config.seed), "the CAE", "the same backbone without it"
-        ),
+        place: saving_sentence(
+            label_saving(curves[CAE], curves[name], config.seed, config.bootstrap_resamples), "the CAE", in_words
+        )
+        for place, (name, in_words) in others.items()
     }
     drawn = {titles[name]: [(p.labels, p.mean, p.low, p.high) for p in points] for name, points in curves.items()}
     table = pa.Table.from_pylist(metrics, schema=METRICS.schema)

@@ -319,7 +319,7 @@ def label_efficiency_curve(curves: Mapping[str, Sequence[tuple[int, float, float
     )
     axis.minorticks_off()
     axis.set(
-        xlabel="labelled training images, and their share of all labels (band: 95 % interval over seeds)",
+        xlabel="labelled training images, and their share of all labels (band: 95 % interval over seeds and test images)",
         ylabel="accuracy on the test split, %",
         title=_plain(title, 70),
     )

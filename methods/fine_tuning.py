@@ -61,7 +61,7 @@ class FineTuneSettings:
     epochs: int = 30
     patience: int = 5
     batch_size: int = 32
-    learning_rate: float = 1e-3
+    learning_rate: float = 2.5e-4
     head_factor: float = 10.0
     momentum: float = 0.9
     weight_decay: float = 1e-4

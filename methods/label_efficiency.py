@@ -7,38 +7,41 @@ training set only. This study is ours: the methods are trained with growing shar
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.significance import mean_interval
+from methods.significance import accuracy_interval
 
 CONFIDENCE = 0.95
+RESAMPLES = 10_000
 SAME_ACCURACY = 1e-9
 """Means of the same accuracies added in another order differ by less; one image in any test set makes more."""
 MIN_SEEDS = 5
 """The chance that so many draws all lean the same way without a difference, 2 / 2**5, is the first near 5 %."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CurvePoint:
     """Accuracy of a method at one number of labels.
 
     Attributes:
         fraction: share of the training labels used, above 0, at most 1.
         labels: labelled training images drawn.
-        accuracies: (seeds,) share of test images classified correctly, one a seed, in the order of the seeds.
-        mean: of the accuracies.
-        low: end of the 95 % interval of the mean (Student's t).
+        right: (seeds, groups) test images of each group that are classified correctly, a row a seed, in the order of the seeds.
+        sizes: (groups,) test images of each group.
+        mean: accuracy over the seeds, a share of 1.
+        low: end of its 95 % interval over the draws of labels and the test images.
         high: its other end.
     """
 
     fraction: float
     labels: int
-    accuracies: tuple[float, ...]
+    right: NDArray[np.float64]
+    sizes: NDArray[np.float64]
     mean: float
     low: float
     high: float
@@ -114,31 +117,87 @@ def fraction_draw(labels: NDArray[np.str_], groups: Sequence[str], fraction: flo
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def curve_point(fraction: float, labels: int, accuracies: Sequence[float]) -> CurvePoint:
-    """The accuracies of several seeds at one number of labels, with mean and interval.
+def _resamples(seeds: int, groups: int, seed: int, n: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Seeds drawn with replacement, and how often each group of test images was: both at once, independently.
+
+    Accuracies vary with either; such a bootstrap is on the safe side (Owen 2007, "The pigeonhole bootstrap").
+    """
+    rng = np.random.default_rng(seed)
+    for _ in range(n):
+        drawn = rng.integers(0, seeds, seeds)
+        yield drawn, np.bincount(rng.integers(0, groups, groups), minlength=groups).astype(np.float64)
+
+
+def _limits_of(lower: NDArray[np.float64], upper: NDArray[np.float64], seeds: int) -> tuple[float, float]:
+    """Percentiles of the resamples for a 95 % interval.
+
+    Seeds are few, so from two of them on the levels are widened as Student's t asks (Hesterberg 2015, "What teachers should
+    know about the bootstrap", expanded percentile interval). Not interpolated: between a number and infinity there is nothing.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    if seeds > 1:
+        tail = float(stats.norm.cdf(stats.t.ppf(tail, seeds - 1) * math.sqrt(seeds / (seeds - 1))))
+    last = len(lower) - 1
+    return float(np.sort(lower)[math.floor(tail * last)]), float(np.sort(upper)[math.ceil((1 - tail) * last)])
+
+
+def curve_point(
+    fraction: float,
+    labels: int,
+    correct: NDArray[np.bool_],
+    groups: Sequence[str] | None,
+    seed: int,
+    n_resamples: int = RESAMPLES,
+) -> CurvePoint:
+    """What several seeds classify correctly with one number of labels: mean accuracy and interval.
+
+    The interval is a percentile bootstrap over seeds and test images together (groups of them where given). Where every image
+    is right, or none, it is the exact one of :func:`methods.significance.accuracy_interval`.
 
     Args:
         fraction: share of the training labels used, above 0, at most 1.
         labels: labelled training images drawn, at least 1.
-        accuracies: (seeds,) shares of test images classified correctly, one a seed.
+        correct: (seeds, n) whether each test image is classified correctly, a row a seed.
+        groups: (n,) group of each test image, or None.
+        seed: of the resampling.
+        n_resamples: bootstrap resamples, at least 1.
 
     Raises:
-        ValueError: no accuracy, one outside 0..1 or not a number, or a fraction or number of labels out of range.
+        ValueError: no seed, no test image, or a fraction or number of labels out of range.
     """
-    values = np.asarray(accuracies, np.float64)
     if not 0 < fraction <= 1:
         raise ValueError(f"the fraction of labels is above 0 and at most 1, got {fraction}")
     if labels < 1:
         raise ValueError(f"a point of the curve has at least 1 label, got {labels}")
-    wrong = values[~((values >= 0) & (values <= 1))]
-    if len(wrong):
-        raise ValueError(f"an accuracy is a share from 0 to 1, got {wrong[0]}")
-    interval = mean_interval(values, CONFIDENCE)
-    return CurvePoint(fraction, labels, tuple(values.tolist()), float(values.mean()), interval.low, interval.high)
+    if correct.ndim != 2 or not correct.size:
+        raise ValueError(f"a point of the curve needs at least one seed and one test image, got shape {correct.shape}")
+    seeds, n = correct.shape
+    codes = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    sizes = np.bincount(codes).astype(np.float64)
+    right = np.array([np.bincount(codes, weights=row) for row in correct], np.float64)
+    mean = float(correct.mean())
+    if correct.all() or not correct.any():
+        exact = accuracy_interval(correct[0], groups)
+        return CurvePoint(fraction, labels, right, sizes, mean, exact.low, exact.high)
+    means = np.array([(right @ w)[drawn].mean() / (sizes @ w) for drawn, w in _resamples(seeds, len(sizes), seed, n_resamples)])
+    low, high = _limits_of(means, means, seeds)
+    return CurvePoint(fraction, labels, right, sizes, mean, min(low, mean), max(high, mean))
 
 
-def _first_reach(labels: NDArray[np.float64], means: NDArray[np.float64], target: float) -> tuple[float, bool]:
-    """Labels at which the running maximum of the means reaches the target (else infinite), and whether at the first point."""
+def labels_needed(labels: NDArray[np.float64], means: NDArray[np.float64], target: float) -> tuple[float, bool]:
+    """Labels at which a curve first reaches an accuracy.
+
+    The curve is the running maximum of the means, and linear in accuracy over the logarithm of the labels between points.
+
+    Args:
+        labels: (points,) numbers of labels, ascending.
+        means: (points,) accuracy at each.
+        target: accuracy, a share of 1.
+
+    Returns:
+        number of labels, rarely whole, infinite where the curve never reaches the target; and whether it is there already at the
+        first point, so that at most that many are needed.
+    """
     best = np.maximum.accumulate(means)
     reached = np.flatnonzero(best >= target - SAME_ACCURACY)
     if not len(reached):
@@ -159,84 +218,58 @@ def _labels_of(points: Sequence[CurvePoint]) -> NDArray[np.float64]:
     return labels
 
 
-def labels_needed(points: Sequence[CurvePoint], target: float) -> float | None:
-    """Labels at which a curve first reaches an accuracy.
-
-    The curve is the running maximum of the means, and linear in accuracy over the logarithm of the labels between points.
-
-    Args:
-        points: of the curve, in order of their labels.
-        target: accuracy, a share of 1.
-
-    Returns:
-        Number of labels, rarely whole; that of the first point where it is there already, so at most that many are needed; None
-        where the curve never reaches the target.
-
-    Raises:
-        ValueError: no point, or points out of order.
-    """
-    needed, _ = _first_reach(_labels_of(points), np.array([point.mean for point in points]), target)
-    return needed if math.isfinite(needed) else None
-
-
-def _accuracies_of(points: Sequence[CurvePoint]) -> NDArray[np.float64]:
-    if len({len(point.accuracies) for point in points}) > 1:
-        raise ValueError(f"every point needs the same seeds, got {[len(point.accuracies) for point in points]} accuracies")
-    return np.array([point.accuracies for point in points])
-
-
-def label_saving(curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], seed: int, n_resamples: int = 2000) -> Saving:
+def label_saving(curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], seed: int, n_resamples: int = RESAMPLES) -> Saving:
     """How many times fewer labels method A needs than B for the accuracy that both reach.
 
-    The target is the lower of the two mean accuracies with all labels. The interval is a percentile bootstrap over the seeds,
-    drawn together for both curves, as one seed gave both the same labelled rows. Seeds are few, so its levels are widened as
-    Student's t asks (Hesterberg 2015, "What teachers should know about the bootstrap", expanded percentile interval).
+    The target is the lower of the two mean accuracies with all labels. The interval is a percentile bootstrap over the seeds
+    (the draws of labels, and the trainings) and over the groups of test images, both drawn together for the two curves: one
+    seed gave both the same labelled rows, and both were scored on the same images.
 
     Each resample finds its own target, as the study did, so that both curves reach it in every resample and none has to be
     left out. A curve that is at the target with the fewest labels tried needs that many or any number fewer: in the interval
     this counts as an infinite ratio at the upper end (A), or as 0 at the lower end (B). Fewer than 5 seeds give no interval (0
-    to infinity). The interval is of the draws of labelled images and of the training, not of the test images.
+    to infinity).
 
     Args:
-        curve_a: points in order of their labels, the last with all labels; accuracies of the same seeds throughout.
+        curve_a: points in order of their labels, the last with all labels; the same seeds and test images throughout.
         curve_b: the same of the other method; its numbers of labels may be others, except the last.
         seed: of the resampling.
         n_resamples: bootstrap resamples, at least 1.
 
     Raises:
         ValueError: a curve is empty or out of order, does not end with all labels, the two end with different numbers of
-            labels, the numbers of seeds differ, or no resample is asked for.
+            labels, seeds or test images differ, or no resample is asked for.
     """
     labels_a, labels_b = _labels_of(curve_a), _labels_of(curve_b)
     if curve_a[-1].fraction != 1 or curve_b[-1].fraction != 1:
         raise ValueError(f"a curve ends with all labels, got fractions {curve_a[-1].fraction} and {curve_b[-1].fraction}")
     if labels_a[-1] != labels_b[-1]:
         raise ValueError(f"both curves end with all labels of the same rows, got {labels_a[-1]:.0f} and {labels_b[-1]:.0f}")
-    values_a, values_b = _accuracies_of(curve_a), _accuracies_of(curve_b)
-    seeds = values_a.shape[1]
-    if values_b.shape[1] != seeds:
-        raise ValueError(f"both curves need the same seeds, got {seeds} and {values_b.shape[1]} accuracies a point")
+    seed_counts = [len(point.right) for point in (*curve_a, *curve_b)]
+    if len(set(seed_counts)) > 1:
+        raise ValueError(f"every point of both curves needs the same seeds, got {seed_counts} of them")
+    sizes, seeds = curve_a[0].sizes, seed_counts[0]
+    if any(not np.array_equal(point.sizes, sizes) for point in (*curve_a, *curve_b)):
+        raise ValueError("every point of both curves needs the same test images in the same groups")
     if n_resamples < 1:
         raise ValueError(f"a bootstrap needs at least 1 resample, got {n_resamples}")
+    right_a, right_b = (np.stack([point.right for point in curve]) for curve in (curve_a, curve_b))
 
-    def needs(drawn: NDArray[np.int64]) -> tuple[float, tuple[float, bool], tuple[float, bool]]:
-        means_a, means_b = values_a[:, drawn].mean(axis=1), values_b[:, drawn].mean(axis=1)
+    def needs(drawn: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, tuple[float, bool], tuple[float, bool]]:
+        means_a, means_b = ((right @ weights)[:, drawn].mean(axis=1) / (sizes @ weights) for right in (right_a, right_b))
         target = float(min(means_a[-1], means_b[-1]))
-        return target, _first_reach(labels_a, means_a, target), _first_reach(labels_b, means_b, target)
+        return target, labels_needed(labels_a, means_a, target), labels_needed(labels_b, means_b, target)
 
-    target, (need_a, at_most_a), (need_b, at_most_b) = needs(np.arange(seeds))
+    target, (need_a, at_most_a), (need_b, at_most_b) = needs(np.arange(seeds), np.ones(len(sizes)))
     ratio = need_b / need_a
     if seeds < MIN_SEEDS:
         return Saving(target, need_a, need_b, at_most_a, at_most_b, ratio, 0.0, math.inf, seeds)
     lower, upper = np.empty(n_resamples), np.empty(n_resamples)
-    for i, drawn in enumerate(np.random.default_rng(seed).integers(0, seeds, (n_resamples, seeds))):
-        _, (a, first_a), (b, first_b) = needs(drawn)
+    for i, (drawn, weights) in enumerate(_resamples(seeds, len(sizes), seed, n_resamples)):
+        _, (a, first_a), (b, first_b) = needs(drawn, weights)
         lower[i], upper[i] = 0.0 if first_b else b / a, math.inf if first_a else b / a
-    tail = float(stats.norm.cdf(stats.t.ppf((1 - CONFIDENCE) / 2, seeds - 1) * math.sqrt(seeds / (seeds - 1))))
-    # Not interpolated: between a number and infinity there is nothing.
-    low = min(ratio, float(np.sort(lower)[math.floor(tail * (n_resamples - 1))]))
-    high = max(ratio, float(np.sort(upper)[math.ceil((1 - tail) * (n_resamples - 1))]))
-    return Saving(target, need_a, need_b, at_most_a, at_most_b, ratio, low, high, seeds)
+    low, high = _limits_of(lower, upper, seeds)
+    return Saving(target, need_a, need_b, at_most_a, at_most_b, ratio, min(ratio, low), max(ratio, high), seeds)
 
 
 def _factor(value: float) -> str:

@@ -328,7 +328,8 @@ def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], no
         ],
         "Mean and standard deviation over seeds. Each seed draws the labelled images of each class, whole groups (patients) at a "
         "time, at least one image a class, the same for every method; a smaller draw is part of the larger one. With all labels "
-        "a support vector machine has no spread. The test images are always all of them.",
+        "features that need none have no spread: their support vector machine is the same for every seed. The "
+        "test images are always all of them.",
         notices,
     )
 

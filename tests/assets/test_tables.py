@@ -161,6 +161,7 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     of_all = {(row["method"], row["value"]) for row in labels if json.loads(row["settings"])["fraction"] == 1.0}
     assert ("cae", results["cae"]["accuracy"]) in of_all
     assert ("raw", results["conv5"]["accuracy"]) in of_all
+    assert ("fine_tuned", results["fine_tuned_alexnet"]["accuracy"]) in of_all
 
     page = (store.root / "reports" / "tiny" / "tables" / "report.md").read_text()
     assert str(store.need_record("tiny", "label_efficiency").summary["sentence"])[:20] in page

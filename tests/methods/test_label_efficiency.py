@@ -20,7 +20,7 @@ from methods.label_efficiency import (
     labels_needed,
     saving_sentence,
 )
-from methods.significance import mean_interval
+from methods.significance import accuracy_interval, mean_interval
 
 # a: 40 rows of 10 patients; b: 10 rows of one patient and 10 patients of one row; c: 1 row of a patient who has a, too.
 LABELS = np.array(["a"] * 40 + ["b"] * 20 + ["c"])
@@ -108,7 +108,7 @@ def test_a_share_out_of_range_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction of labels is above 0 and at most 1"):
         fraction_draw(LABELS, GROUPS, fraction, seed=0)
     with pytest.raises(ValueError, match="fraction of labels is above 0 and at most 1"):
-        curve_point(fraction, 5, [0.5])
+        curve_point(fraction, 5, np.ones((1, 1), bool), None, seed=0)
 
 
 def test_a_draw_refuses_rows_it_cannot_place() -> None:
@@ -120,29 +120,73 @@ def test_a_draw_refuses_rows_it_cannot_place() -> None:
         fraction_draw(LABELS, GROUPS, 0.5, seed=-1)
 
 
+IMAGES = 10_000
+
+
+def _correct(*accuracies: float) -> np.ndarray:
+    """(seeds, images): the first images right, as many as each seed's accuracy says."""
+    return np.arange(IMAGES) < np.round(np.array(accuracies)[:, None] * IMAGES)
+
+
+ONE_GROUP = ["patient"] * IMAGES
+"""Resampling the one group gives the same test images again: all that varies then are the seeds."""
+
+
 def test_point_by_hand() -> None:
-    # Mean 0.5, standard deviation 0.1, t(0.975, 2) = 4.302653.
-    point = curve_point(0.1, 40, [0.4, 0.6, 0.5])
-    half = 4.302653 * 0.1 / math.sqrt(3)
-    assert (point.fraction, point.labels, point.accuracies) == (0.1, 40, (0.4, 0.6, 0.5))
-    assert (point.mean, point.low, point.high) == pytest.approx((0.5, 0.5 - half, 0.5 + half), abs=1e-6)
+    # Patient p has 1 image, q has 3. Right: seed 0 one of p and one of q, seed 1 two of q.
+    correct = np.array([[True, True, False, False], [False, True, True, False]])
+    point = curve_point(0.1, 40, correct, ["p", "q", "q", "q"], seed=0)
+    assert (point.fraction, point.labels, point.mean) == (0.1, 40, 0.5)
+    assert (point.right.tolist(), point.sizes.tolist()) == ([[1, 1], [0, 2]], [1, 3])
+    # The extremes of 10,000 resamples of two seeds and two patients: only p, with either seed.
+    assert (point.low, point.high) == (0, 1)
 
 
-@pytest.mark.parametrize("wrong", [-0.01, 61.2, math.nan, math.inf])
-def test_a_point_refuses_what_is_no_accuracy(wrong: float) -> None:
-    with pytest.raises(ValueError, match=f"share from 0 to 1, got {wrong}"):
-        curve_point(0.1, 40, [0.5, wrong])
+def test_the_interval_of_a_point_is_students_where_only_the_seeds_vary() -> None:
+    accuracies = 0.5 + 0.02 * stats.norm.ppf((np.arange(10) + 0.5) / 10)
+    point = curve_point(0.1, 40, _correct(*accuracies), ONE_GROUP, seed=0)
+    student = mean_interval(accuracies)
+    assert point.mean == pytest.approx(0.5)
+    assert (point.low, point.high) == pytest.approx((student.low, student.high), abs=0.03 * (student.high - student.low))
+
+
+@pytest.mark.parametrize("groups", [None, [f"p{i // 4}" for i in range(400)]])
+def test_the_interval_of_one_seed_is_that_of_the_accuracy(groups: list[str] | None) -> None:
+    correct = np.repeat(np.random.default_rng(1).random(100) < 0.8, 4)  # alike within a group of four
+    point = curve_point(0.1, 40, correct[None], groups, seed=0)
+    known = accuracy_interval(correct, groups)
+    assert (point.low, point.high) == pytest.approx((known.low, known.high), abs=0.006)
+
+
+def test_the_interval_of_equal_seeds_still_has_the_spread_of_the_test_images() -> None:
+    # With all labels an SVM is the same for each seed: the interval must not shrink to nothing.
+    correct = np.random.default_rng(1).random(400) < 0.8
+    one = accuracy_interval(correct)
+    point = curve_point(1, 40, np.stack([correct] * 5), None, seed=0)
+    assert point.low <= one.low + 0.005
+    assert point.high >= one.high - 0.005
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_interval_of_a_point_without_any_spread_is_exact(right: bool) -> None:
+    point = curve_point(0.1, 40, np.full((5, 100), right), None, seed=0)
+    rule_of_three = 1 - 0.025 ** (1 / 100)  # of Clopper and Pearson
+    assert (point.low, point.high) == pytest.approx((1 - rule_of_three, 1) if right else (0, rule_of_three))
 
 
 def test_a_point_refuses_nothing() -> None:
-    with pytest.raises(ValueError, match="at least one value"):
-        curve_point(0.1, 40, [])
+    for shape in ((0, 3), (3, 0), (3,)):
+        with pytest.raises(ValueError, match="at least one seed and one test image"):
+            curve_point(0.1, 40, np.ones(shape, bool), None, seed=0)
     with pytest.raises(ValueError, match="at least 1 label, got 0"):
-        curve_point(0.1, 0, [0.5])
+        curve_point(0.1, 0, np.ones((1, 1), bool), None, seed=0)
 
 
 def _curve(labels: list[int], *seeds: list[float]) -> list[CurvePoint]:
-    return [curve_point(n / labels[-1], n, values) for n, values in zip(labels, zip(*seeds, strict=True), strict=True)]
+    return [
+        curve_point(n / labels[-1], n, _correct(*values), ONE_GROUP, seed=0, n_resamples=1)
+        for n, values in zip(labels, zip(*seeds, strict=True), strict=True)
+    ]
 
 
 @pytest.mark.parametrize(
@@ -156,24 +200,21 @@ def _curve(labels: list[int], *seeds: list[float]) -> list[CurvePoint]:
         (0.65, 300 * 10**0.25),  # the dip at 300 is passed over: 0.6 holds up to there, then 0.6 to 0.8
         (0.8, 3000.0),
         (0.1, 10.0),
-        (0.801, None),
+        (0.801, math.inf),
     ],
 )
-def test_labels_needed_by_hand(target: float, labels: float | None) -> None:
-    needed = labels_needed(_curve([10, 100, 300, 3000], [0.5, 0.6, 0.55, 0.8]), target)
-    assert needed == (None if labels is None else pytest.approx(labels, rel=1e-12))
-
-
-def test_labels_needed_is_of_the_mean() -> None:
-    assert labels_needed(_curve([10, 1000], [0.2, 0.8], [0.4, 0.8]), 0.55) == pytest.approx(100)  # 0.3 to 0.8
+def test_labels_needed_by_hand(target: float, labels: float) -> None:
+    needed, at_most = labels_needed(np.array([10.0, 100, 300, 3000]), np.array([0.5, 0.6, 0.55, 0.8]), target)
+    assert needed == pytest.approx(labels, rel=1e-12)
+    assert at_most == (labels == 10)
 
 
 def test_a_curve_has_an_order() -> None:
     points = _curve([10, 100], [0.5, 0.6])
     with pytest.raises(ValueError, match=r"in order of their labels, got \[100, 10\]"):
-        labels_needed(points[::-1], 0.5)
+        label_saving(points[::-1], points, seed=0)
     with pytest.raises(ValueError, match="at least one point"):
-        labels_needed([], 0.5)
+        label_saving(points, [], seed=0)
 
 
 STRONG = [[0.5 + s, 0.7 + s, 0.9] for s in (0, 0.01, 0.02, -0.01, -0.02)]
@@ -221,6 +262,39 @@ def test_the_interval_is_as_wide_as_students() -> None:
     assert math.log10(saving.high) - 1.5 == pytest.approx((student.high - 0.5) / 0.4, rel=0.03)
 
 
+def test_test_images_are_drawn_too() -> None:
+    # Every seed says the same, so only the test images can vary: A has one image more than B with 100 of 1000 labels, as B
+    # with all of them. Without that image (a third of the resamples) B is there with 100 as well.
+    few, some, more = np.arange(200) < 100, np.arange(200) < 160, np.arange(200) < 161
+
+    def curve(*correct: np.ndarray) -> list[CurvePoint]:
+        return [
+            curve_point(n / 1000, n, np.stack([right] * 5), None, seed=0, n_resamples=1)
+            for n, right in zip(BUDGETS, correct, strict=True)
+        ]
+
+    saving = label_saving(curve(few, more, more), curve(few, some, more), seed=0)
+    assert (saving.labels_a, saving.labels_b, saving.ratio) == (pytest.approx(100), pytest.approx(1000), pytest.approx(10))
+    assert saving.low == 1
+    assert "not measurable" in saving_sentence(saving, "A", "B")
+
+
+def test_test_images_of_a_group_are_drawn_together() -> None:
+    # 50 images of one patient decide: by the image they would be there in every resample, by the patient in two thirds.
+    few, some, more = np.arange(200) < 50, np.arange(200) < 100, np.arange(200) < 150
+    groups = [f"p{i}" for i in range(100)] + ["deciding"] * 50 + [f"p{i}" for i in range(150, 200)]
+
+    def curve(groups: list[str] | None, *correct: np.ndarray) -> list[CurvePoint]:
+        return [
+            curve_point(n / 1000, n, np.stack([right] * 5), groups, seed=0, n_resamples=1)
+            for n, right in zip(BUDGETS, correct, strict=True)
+        ]
+
+    by_image = label_saving(curve(None, few, more, more), curve(None, few, some, more), seed=0)
+    by_patient = label_saving(curve(groups, few, more, more), curve(groups, few, some, more), seed=0)
+    assert (by_image.low, by_patient.low) == (pytest.approx(10), 1)
+
+
 def test_a_target_already_reached_has_an_open_interval() -> None:
     low, high = [[0.8, 0.85, 0.9]] * 5, [[0.4, 0.6, 0.8]] * 5
     saving = label_saving(_curve(BUDGETS, *low), _curve(BUDGETS, *high), seed=0, n_resamples=50)
@@ -244,9 +318,8 @@ def test_resamples_already_there_open_the_interval() -> None:
 
 
 def test_equal_methods_have_a_ratio_of_one_in_any_order_of_summing() -> None:
-    # 0.1 + 0.2 + 0.3 and 0.3 + 0.2 + 0.1 differ in the last bit: the plateau is reached at 100 labels by either.
+    # A mean that is added up in another order may differ in the last bit: the plateau is reached at 100 labels by either.
     up, down = [0.1, 0.2, 0.3, 0.0, 0.0], [0.3, 0.2, 0.1, 0.0, 0.0]
-    assert np.mean(up) != np.mean(down)
     rising = [[0.0, u, d] for u, d in zip(down, up, strict=True)]
     saving = label_saving(_curve(BUDGETS, *rising), _curve(BUDGETS, *rising), seed=0, n_resamples=20)
     assert (saving.labels_a, saving.ratio, saving.low, saving.high) == (pytest.approx(100), 1, 1, 1)
@@ -273,10 +346,12 @@ def test_saving_refuses_curves_that_do_not_compare() -> None:
         label_saving(a, b[:-1], seed=0)
     with pytest.raises(ValueError, match="all labels of the same rows, got 1000 and 900"):
         label_saving(a, _curve([10, 900], *[row[:2] for row in WEAK]), seed=0)
-    with pytest.raises(ValueError, match="same seeds, got 5 and 4 accuracies a point"):
+    with pytest.raises(ValueError, match=r"same seeds, got \[5, 5, 5, 4, 4, 4\] of them"):
         label_saving(a, _curve(BUDGETS, *WEAK[:4]), seed=0)
-    with pytest.raises(ValueError, match=r"same seeds, got \[4, 5, 5\] accuracies"):
-        label_saving(a, [replace(b[0], accuracies=b[0].accuracies[:4]), *b[1:]], seed=0)
+    with pytest.raises(ValueError, match=r"same seeds, got \[5, 5, 5, 4, 5, 5\] of them"):
+        label_saving(a, [replace(b[0], right=b[0].right[:4]), *b[1:]], seed=0)
+    with pytest.raises(ValueError, match="same test images in the same groups"):
+        label_saving(a, [*b[:2], curve_point(1, 1000, _correct(*[0.7] * 5), None, seed=0, n_resamples=1)], seed=0)
     with pytest.raises(ValueError, match="at least 1 resample, got 0"):
         label_saving(a, b, seed=0, n_resamples=0)
 
