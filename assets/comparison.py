@@ -11,11 +11,8 @@ from assets.partitions import DATASETS
 from assets.scoring import LABELLED_ROWS, TITLE
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.study import AHN2019, Method, Study
+from data_contracts.study import STUDIES, Method, Study
 from resources.dataset_store import DatasetStore
-
-MEASUREMENTS = ("filter_size_study", "label_efficiency")
-"""Assets of the job of all tables that are measurements of their own, beside the methods."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +21,12 @@ class Measured:
 
     Attributes:
         titles: of the methods that were scored on the same images as the study's own one.
-        studies: names of the other measurements on them.
-        reasons: why the other methods and studies are left out, by name.
+        measurements: names of the other measurements on them.
+        reasons: why the other methods and measurements are left out, by name.
     """
 
     titles: dict[Method, str]
-    studies: tuple[str, ...]
+    measurements: tuple[str, ...]
     reasons: dict[str, str]
 
 
@@ -47,7 +44,7 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
     """
     rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
     assets = {method.name: (method.evaluation, complete or method.core) for method in study.methods}
-    assets |= {name: (name, complete) for name in MEASUREMENTS}
+    assets |= {name: (name, complete) for name in study.measurements}
     reasons: dict[str, str] = {}
     titles: dict[str, str] = {}
     for name, (asset, of_the_job) in assets.items():
@@ -64,7 +61,7 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
             titles[name] = str(record.summary.get(TITLE))
     return Measured(
         titles={method: titles[method.name] for method in study.methods if method.name in titles},
-        studies=tuple(name for name in MEASUREMENTS if name in titles),
+        measurements=tuple(name for name in study.measurements if name in titles),
         reasons=reasons,
     )
 
@@ -144,4 +141,4 @@ def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[
     ]
 
 
-method_comparisons = [method_comparison(AHN2019, complete) for complete in (False, True)]
+method_comparisons = [method_comparison(study, complete) for study in STUDIES.values() for complete in (False, True)]

@@ -1,6 +1,6 @@
 """Evaluations: one asset for each method of a study, scored on the test split."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 import numpy as np
@@ -14,7 +14,7 @@ from assets.scoring import ScoreConfig, Scored, score
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
-from data_contracts.study import AHN2019, Method, Study
+from data_contracts.study import STUDIES, Method, Study
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
 from resources.model_store import load_model
@@ -37,6 +37,15 @@ class SvmConfig(ScoreConfig):
     """Draws for each budget, the same for every method."""
 
 
+class ReducedSvmConfig(SvmConfig):
+    """Settings of an SVM evaluation of long rows."""
+
+    pca_components: int | None = None
+    """Principal components, fitted on the training images, that take the place of the rows."""
+    pca_whiten: bool = False
+    """Scale each component to unit variance."""
+
+
 def check_svm_settings(c: float, tolerance: float) -> None:
     """Raises InputError where one is not above 0."""
     if c <= 0 or tolerance <= 0:
@@ -52,6 +61,10 @@ def title_of(method: Method, features: FeatureSet) -> str:
 
 def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     """The evaluation of one registered method: linear SVM on its features, scored on the test split."""
+    if TYPE_CHECKING:
+        config_type: TypeAlias = SvmConfig
+    else:  # Dagster reads the annotation
+        config_type = ReducedSvmConfig if method.reducible else SvmConfig
 
     @dg.asset(
         name=method.evaluation,
@@ -64,11 +77,13 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         code_version="2",
         tags={"stage": "6"},
     )
-    def evaluation(context: dg.AssetExecutionContext, config: SvmConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def evaluation(context: dg.AssetExecutionContext, config: config_type, store: DatasetStore) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", method.features)
         with plain_failures():
             check_svm_settings(config.c, config.tolerance)
             rows = scorable_rows(store, dataset, study)
+            if isinstance(config, ReducedSvmConfig) and config.pca_components is not None and gram_limit(rows):
+                raise InputError(f"pca_components cannot be set: {gram_limit(rows)}", "Leave it out")
             made = store.need_record(dataset, method.features)
             reason = made.unavailable
             if made.feature_set is not None and made.feature_set.kind != method.features:
@@ -144,7 +159,7 @@ def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader)
     width = int(np.prod(reader.feature_set.row_shape))
     labels = rows.labels[rows.train]
     if len(rows.ids) <= svm.MAX_GRAM_ROWS:
-        gram = gram_of(reader)
+        gram = _reduced(config, rows, gram_of(reader))
         fit = svm.fit_gram(gram[np.ix_(rows.train, rows.train)], labels, config.c, config.tolerance)
         return fit, fit.decision(gram[np.ix_(rows.test, rows.train)]), gram
     step = 2048
@@ -156,6 +171,20 @@ def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader)
     fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
     scores = [fit.decision(svm.l2_normalise(reader.take(rows.test[i : i + step]))) for i in range(0, len(rows.test), step)]
     return fit, np.concatenate(scores), None
+
+
+def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndarray:
+    """The Gram matrix of the principal components of the rows, again of unit length, where settings ask for them."""
+    if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
+        return gram
+    from methods import linear_svm as svm
+    from methods.gram_pca import gram_pca
+
+    try:
+        scores = svm.l2_normalise(gram_pca(gram, rows.train, config.pca_components, config.pca_whiten).scores)
+    except ValueError as error:
+        raise InputError(f"pca_components is {config.pca_components}: {error}", "Set another number") from error
+    return np.asarray(scores @ scores.T)
 
 
 def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:
@@ -226,4 +255,8 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     return evaluation
 
 
-evaluations = [ensemble_evaluation(AHN2019, m) if m.members else svm_evaluation(AHN2019, m) for m in AHN2019.methods]
+evaluations = [
+    ensemble_evaluation(study, method) if method.members else svm_evaluation(study, method)
+    for study in STUDIES.values()
+    for method in study.methods
+]

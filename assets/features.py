@@ -93,19 +93,20 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
 
     if (name, layer) == CONV5:
         weights = alexnet_weights(source)
-        return Frozen(name, layer, weights, backbones.Conv5Extractor(weights.tensors), backbones.CONV5_SHAPE)
+        network = backbones.Conv5Extractor(weights.tensors)
+        return Frozen(name, layer, weights, network, network.row_shape(side))
     from methods import networks
 
     try:
-        network = networks.new_network(name)
+        whole = networks.new_network(name)
         weights = network_weights(name, source)
-        missing = networks.load_tensors(network, weights.tensors)
+        missing = networks.load_tensors(whole, weights.tensors)
     except networks.UnknownNetworkError as error:
         raise InputError(str(error), "Name a network of torchvision.models, or timm/NAME with timm installed") from None
     except backbones.WrongWeightsError as error:
         raise InputError(f"{weights.origin} does not hold {name}: {error}", "Name the right file") from None
     try:
-        tap = networks.LayerTap(network, layer, networks.network_input(name), missing, name)
+        tap = networks.LayerTap(whole, layer, networks.network_input(name), missing, name)
     except networks.UnknownLayerError as error:
         raise InputError(str(error), "Name one of these layers") from None
     except backbones.WrongWeightsError as error:

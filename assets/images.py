@@ -1,24 +1,23 @@
 """Stages on images: the manifest of a dataset's folder, and the prepared 227 x 227 pictures."""
 
 import logging
-import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Literal
 
 import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from assets.originals import Originals
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
-from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
-from data_contracts.manifest import MANIFEST, frame_id, ok_rows
+from data_contracts.manifest import MANIFEST, ok_rows
 from data_contracts.output_record import content_hash
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
-from resources.image_folder import locate, read_image, scan
+from resources.image_folder import scan
 from resources.intake import look_at
 from resources.progress import progress
 
@@ -148,13 +147,12 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
 )
 def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore) -> dg.MaterializeResult:
     """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019, section 2.4)."""
-    from methods.image_file import prepare_frames
-    from methods.preprocessing import PreprocessingSettings, UndecodableImageError
+    from methods.preprocessing import PreprocessingSettings
 
     dataset = context.partition_key
     settings = PreprocessingSettings(resize=config.resize, voi=config.voi)
     with plain_failures():
-        spec, images = store.spec(dataset), ok_rows(manifest_of(store, dataset)).to_pylist()
+        images = ok_rows(manifest_of(store, dataset)).to_pylist()
     row_of = {row["image_id"]: row for row in images}
     shards = FeatureStore(
         store,
@@ -172,35 +170,12 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         from methods import figures
 
         ids = sorted(row_of)
-        found = (
-            locate(look_at(store, spec).intake, (row["path"] for row in images)) if shards.missing(ids) or config.force else {}
-        )
+        originals = cache(lambda: Originals(store, dataset, images))  # listing an archive or a drop takes time
 
-        def prepare(path: str, image_ids: list[str]) -> list[tuple[str, np.ndarray]]:
-            """Some frames of one file, which is read once."""
-            if path not in found:
-                raise InputError(f"{path} of {dataset} is not there any more", "Put it back, or materialise image_manifest again")
-            frames = [row_of[image_id]["frame"] or 0 for image_id in image_ids]
-            try:
-                data = read_image(
-                    found[path], path, lambda digest: image_ids[0] == frame_id(digest, row_of[image_ids[0]]["frame"])
-                )
-                return list(zip(image_ids, prepare_frames(data, frames, settings), strict=True))
-            except UndecodableImageError as error:
-                raise InputError(f"{path} can no longer be decoded ({error})", "Materialise image_manifest again") from None
+        def produce(batch: list[str]) -> np.ndarray:
+            return originals().squares(batch, settings, lambda files, n: progress(files, "preparing images", n))
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-
-            def produce(batch: list[str]) -> np.ndarray:
-                files: dict[str, list[str]] = {}
-                for image_id in batch:
-                    files.setdefault(row_of[image_id]["path"], []).append(image_id)
-                prepared: dict[str, np.ndarray] = {}
-                for frames in progress(pool.map(prepare, files, files.values()), "preparing images", len(files)):
-                    prepared.update(frames)
-                return np.stack([prepared[image_id] for image_id in batch])
-
-            computed = shards.fill(ids, produce, {}, force=config.force)
+        computed = shards.fill(ids, produce, {}, force=config.force)
         reader = shards.reader(ids)
         shown = np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64)
         label_of = {row["image_id"]: row["label"] or "(no label)" for row in images}

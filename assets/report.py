@@ -10,10 +10,9 @@ import dagster as dg
 import pyarrow as pa
 
 from assets.comparison import Measured, measured
-from assets.filter_study import filter_size_study
 from assets.images import ARRIVAL, image_manifest, manifest_of
 from assets.integrity import near_duplicates
-from assets.label_efficiency import CAE, RAW, TUNED, label_efficiency
+from assets.label_efficiency import CAE, RAW, TUNED
 from assets.partitions import DATASETS
 from assets.report_rows import Chain, notices_of_chain, paper_estimates, result_rows
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -22,7 +21,7 @@ from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.study import AHN2019, STUDIES, Study
+from data_contracts.study import CODEBOOK_SIZES, SCALES, STUDIES, Study
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
@@ -42,6 +41,7 @@ STAGES_SHOWN = (
     "fine_tuned_alexnet",
     "fine_tuned_googlenet",
     "fine_tuned_resnet50",
+    *(f"vlad{clusters}_codebook_scale{scale}" for clusters in CODEBOOK_SIZES for scale in SCALES),
 )
 """Outputs whose pictures the report shows, where they were made."""
 
@@ -57,21 +57,30 @@ def _pictures(store: DatasetStore, dataset: str, records: Mapping[str, OutputRec
     )
 
 
-def _label_section(store: DatasetStore, dataset: str, chain: Chain, notices: tuple[str, ...]) -> Any:
-    """How many labels each method needs."""
+def _label_sections(
+    store: DatasetStore, dataset: str, study: Study, included: Measured, chains: Mapping[str, Chain], notices: tuple[str, ...]
+) -> list[Any]:
+    """How many labels each method needs, where the study measures it."""
     from methods import report_sections as parts
     from methods.report_document import Section
 
+    if "label_efficiency" not in study.measurements:
+        return []
+    if "label_efficiency" not in chains:
+        return [Section(LABELS_NEEDED, (f"Not measured: {included.reasons['label_efficiency']}.",))]
+    chain = chains["label_efficiency"]
     record = chain["label_efficiency"]
     metrics = store.main_table(dataset, "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
     titles = {name: str(record.summary[f"title of {name}"]) for name in (CAE, RAW, TUNED)}
     said = tuple(dict.fromkeys([*notices, *notices_of_chain(chain)]))
-    return Section(
-        LABELS_NEEDED,
-        (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
-        (parts.label_efficiency_table(metrics, titles, said),),
-        _pictures(store, dataset, chain, (record.asset,)),
-    )
+    return [
+        Section(
+            LABELS_NEEDED,
+            (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
+            (parts.label_efficiency_table(metrics, titles, said),),
+            _pictures(store, dataset, chain, (record.asset,)),
+        )
+    ]
 
 
 def _document(
@@ -98,7 +107,11 @@ def _document(
     settings = {name: record.settings for name, record in records.items() if record.settings}
     facts = {name: value for name, value in records["image_manifest"].summary.items() if name != ARRIVAL}
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
-    weights = records["alexnet_conv5"].summary
+    weights = {
+        (r.summary["network"], r.summary["weights"], r.summary["weights sha256"])
+        for r in records.values()
+        if "weights sha256" in r.summary
+    }
     near = records["near_duplicates"].summary
     few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core]
     return Report(
@@ -108,7 +121,7 @@ def _document(
         sections=(
             Section(
                 "Result",
-                (parts.verdict(results, comparisons),),
+                (parts.verdict(study, results, comparisons),),
                 (parts.results_table(results), parts.comparison_table(comparisons, titles, notices)),
                 _pictures(store, dataset, records, (comparison,)),
             ),
@@ -122,9 +135,7 @@ def _document(
                 tuple(parts.paper_table(table, *paper, paper_notices) for table in study.tables),
                 _pictures(store, dataset, records, ("filter_size_study",)),
             ),
-            _label_section(store, dataset, chains["label_efficiency"], notices)
-            if "label_efficiency" in chains
-            else Section(LABELS_NEEDED, (f"Not measured: {included.reasons['label_efficiency']}.",)),
+            *_label_sections(store, dataset, study, included, chains, notices),
             Section(
                 "From few labels a class",
                 (
@@ -141,7 +152,7 @@ def _document(
             ),
             Section(
                 "The stages",
-                (f"AlexNet weights: {weights['weights']}, SHA-256 {weights['weights sha256']}.",),
+                tuple(f"Weights of {network}: {origin}, SHA-256 {sha256}." for network, origin, sha256 in sorted(weights)),
                 (),
                 _pictures(store, dataset, records, STAGES_SHOWN),
             ),
@@ -213,7 +224,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
         deps=[
             image_manifest,
             near_duplicates,
-            *((filter_size_study, label_efficiency) if complete else ()),
+            *(dg.AssetKey(name) for name in study.measurements if complete),
             dg.AssetKey(comparison),
             *(dg.AssetKey(method.evaluation) for method in study.methods_of(complete)),
         ],
@@ -223,11 +234,11 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
     )
     def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset = context.partition_key
-        folder = store.root / "reports" / dataset / ("tables" if complete else "")
+        folder = store.root / "reports" / dataset / study.job(complete)
         with plain_failures():
             included = measured(store, dataset, study, complete)
             evaluations = [method.evaluation for method in included.titles]
-            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *included.studies)
+            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *included.measurements)
             chains = {last: store.upstream(dataset, last) for last in inputs}
         # The page shows the lineage of every stage, so it is as old as the oldest of them.
         records = {name: record for chain in chains.values() for name, record in chain.items()}
@@ -294,12 +305,12 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
     return report
 
 
-report_ahn2019, report_ahn2019_tables = (study_report(AHN2019, complete) for complete in (False, True))
+study_reports = [study_report(study, complete) for study in STUDIES.values() for complete in (False, True)]
 
 
 @dg.asset(
     group_name=GROUP,
-    deps=[report_ahn2019],
+    deps=[dg.AssetKey(f"report_{study}") for study in STUDIES],
     kinds={"html", "markdown"},
     code_version="1",
     tags={"stage": "9"},

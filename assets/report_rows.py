@@ -86,18 +86,26 @@ def paper_estimates(
         title = study.method(row["method"]).title
         other = [row["title"].removeprefix(title).strip(" ()")] if row["title"] != title else []
         notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
+    if study.main == "cae":
+        _note_auto_encoder(store, dataset, included, ours, notes)
+    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
+
+
+def _note_auto_encoder(
+    store: DatasetStore, dataset: str, included: Measured, ours: dict[str, Any], notes: dict[str, list[str]]
+) -> None:
+    """Add how the auto-encoder was trained, and the figures of the table of filter sizes."""
     cae = store.need_record(dataset, "cae_model").settings
-    notes[study.main].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
-    if "filter_size_study" in included.studies:
+    notes["cae"].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
+    if "filter_size_study" in included.measurements:
         ours |= _filter_estimates(store, dataset)
         settings = store.need_record(dataset, "filter_size_study").settings
         notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
     else:
         notes |= {filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES}
         if cae["filters"] in FILTER_SIZES:
-            ours[filters_estimate(cae["filters"])] = ours[study.main]
+            ours[filters_estimate(cae["filters"])] = ours["cae"]
             notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
-    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
 
 
 def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:

@@ -20,6 +20,8 @@ from data_contracts.errors import ContractError
 from data_contracts.table import TableContract, rows_where
 
 SHARD_ROWS = 1024
+SHARD_BYTES = 2**29
+"""A shard is made in memory: one of long rows holds fewer."""
 CHUNK_ROWS = 16
 DATASET, IDS = "features", "image_id"
 LAYOUT_VERSION = "1"

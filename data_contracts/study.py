@@ -5,6 +5,7 @@ A method is registered here once; its evaluation asset, its row in the report an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -20,6 +21,7 @@ class Method:
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
         control: a control of ours rather than a row of the paper.
         core: part of the study's own job; the others are computed by the job of all tables.
+        reducible: its rows are so long that principal components may take their place before the SVM.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Method:
     members: tuple[str, ...] = ()
     control: bool = False
     core: bool = False
+    reducible: bool = False
 
     @property
     def evaluation(self) -> str:
@@ -63,6 +66,11 @@ class PaperTable:
     data: str
     rows: tuple[PaperRow, ...]
 
+    @property
+    def place(self) -> str:
+        """Where it stands in the paper: a plain number is a table's."""
+        return f"table {self.number}" if self.number.isdigit() else self.number
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -84,8 +92,11 @@ class Study:
         citation: of the paper.
         methods: evaluated methods, in the order of the report.
         main: name of the paper's own method, which the others are compared with.
+        main_in_words: as it stands within a sentence.
+        references: what the verdict compares it with: names in words by method, of each mapping the first that was scored.
         tables: the paper's tables.
         choices: what the paper leaves open.
+        measurements: assets of the job of all tables that are measurements of their own, beside the methods.
     """
 
     name: str
@@ -93,8 +104,11 @@ class Study:
     citation: str
     methods: tuple[Method, ...]
     main: str
+    main_in_words: str
+    references: tuple[Mapping[str, str], ...]
     tables: tuple[PaperTable, ...]
     choices: tuple[Choice, ...]
+    measurements: tuple[str, ...] = ()
 
     def method(self, name: str) -> Method:
         """The method called ``name``."""
@@ -154,6 +168,12 @@ AHN2019 = Study(
         Method("googlenet_resnet50", "Fine-tuned GoogLeNet and ResNet-50, ensemble", members=("googlenet", "resnet50")),
     ),
     main="cae",
+    main_in_words="the auto-encoder (CAE)",
+    references=(
+        {"backbone": "the backbone's own features", "conv5": "raw conv5 features"},
+        {"random_cae": "random filters"},
+    ),
+    measurements=("filter_size_study", "label_efficiency"),
     tables=(
         PaperTable(
             number="2",
@@ -238,4 +258,121 @@ AHN2019 = Study(
     ),
 )
 
-STUDIES: dict[str, Study] = {study.name: study for study in (AHN2019,)}
+SCALES = (0, 1, 2)
+"""Of Farhat and Sicre: images of 224 + 320 s pixels a side."""
+CODEBOOK_SIZES = (64, 256)
+"""Of Farhat and Sicre, figure 6."""
+
+
+def side_of_scale(scale: int) -> int:
+    """Height and width of an image at a scale, pixels."""
+    return 224 + 320 * scale
+
+
+def average_at(scale: int) -> str:
+    """Name of the baseline at a scale: average-pooled descriptors."""
+    return f"average_scale{scale}"
+
+
+def vlad_at(clusters: int, scale: int) -> str:
+    """Name of VLAD with so many centroids at a scale."""
+    return f"vlad{clusters}_scale{scale}"
+
+
+def _farhat_tables() -> tuple[PaperTable, ...]:
+    """Figures 5 and 6, which hold three data sets each, as one table for each of them."""
+    data = {
+        "mini MIT": "mini MIT: 3 indoor scenes, 120 training and 120 test images",
+        "chest X-ray": "chest X-ray (pneumonia): 2 classes, 5,232 training and 624 test images",
+        "Kvasir": "Kvasir: 8 classes of endoscopy, 6,400 training and 1,600 test images",
+    }
+    averages = {"mini MIT": (78, 82, 78), "chest X-ray": (80, 81, 78), "Kvasir": (87, 87, 86)}
+    vlads = {"mini MIT": (82, 84), "chest X-ray": (77, 78), "Kvasir": (88, 88)}
+    figure5 = [
+        PaperTable(
+            number=f"figure 5, {name}",
+            title="Average pooling at three scales",
+            measure="accuracy, %",
+            data=data[name],
+            rows=tuple(
+                PaperRow(f"Scale {scale} ({side_of_scale(scale)} pixels)", percent, average_at(scale))
+                for scale, percent in zip(SCALES, percents, strict=True)
+            ),
+        )
+        for name, percents in averages.items()
+    ]
+    figure6 = [
+        PaperTable(
+            number=f"figure 6, {name}",
+            title="VLAD by number of centroids",
+            measure="accuracy, %, at a scale that the paper does not state (here scale 0)",
+            data=data[name],
+            rows=tuple(
+                PaperRow(f"{clusters} centroids", percent, vlad_at(clusters, 0))
+                for clusters, percent in zip(CODEBOOK_SIZES, percents, strict=True)
+            ),
+        )
+        for name, percents in vlads.items()
+    ]
+    return (*figure5, *figure6)
+
+
+FARHAT_VLAD = Study(
+    name="farhat_vlad",
+    title="Average pooling and VLAD of a pre-trained CNN's local descriptors",
+    citation=(
+        "H. Farhat, R. Sicre. Convolutional Neural Networks for Medical Image Transfer Learning + VLAD aggregation. "
+        "Aix-Marseille University."
+    ),
+    methods=tuple(
+        method
+        for scale in SCALES
+        for method in (
+            Method(
+                average_at(scale),
+                f"VGG-19 block5_pool, average, {side_of_scale(scale)} pixels + SVM",
+                f"average_descriptors_scale{scale}",
+                source=("vgg19", "block5_pool"),
+                core=scale == 0,
+            ),
+            *(
+                Method(
+                    vlad_at(clusters, scale),
+                    f"VGG-19 block5_pool, VLAD with {clusters} centroids, {side_of_scale(scale)} pixels + SVM",
+                    f"vlad{clusters}_descriptors_scale{scale}",
+                    source=("vgg19", "block5_pool"),
+                    core=scale == 0,
+                    reducible=True,
+                )
+                for clusters in CODEBOOK_SIZES
+            ),
+        )
+    ),
+    main=vlad_at(256, 0),
+    main_in_words="VLAD with 256 centroids",
+    references=({average_at(0): "the average of the same descriptors"},),
+    tables=_farhat_tables(),
+    choices=(
+        Choice(
+            "Network",
+            "VGG-19 up to block5_pool, weights of ImageNet",
+            "torchvision's VGG-19 and its normalisation",
+            "backbone, layer, backbone_weights",
+        ),
+        Choice(
+            "Aspect ratio", "square inputs, how not stated", "not kept; bilinear, antialiased, from the original file", "resize"
+        ),
+        Choice("Scale of VLAD", "not stated", "each of the three, side by side", "-"),
+        Choice(
+            "k-means",
+            "not stated",
+            "k-means++ start, Lloyd to convergence, on a seeded sample of training descriptors",
+            "descriptor_sample, seed, max_iterations",
+        ),
+        Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation"),
+        Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
+        Choice("SVM", "linear, nothing else stated", "one against all, squared hinge, C = 1, free bias", "c, tolerance"),
+    ),
+)
+
+STUDIES: dict[str, Study] = {study.name: study for study in (AHN2019, FARHAT_VLAD)}

@@ -111,6 +111,18 @@ class ImageNetwork(nn.Module):
             x = functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
         return (x - self.get_buffer("mean")) / self.get_buffer("std")
 
+    @torch.no_grad()
+    def row_shape(self, side: int = 227) -> tuple[int, ...]:
+        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,)."""
+        modes = {module: module.training for module in self.modules()}
+        self.eval()
+        try:
+            row = self(torch.zeros(1, side, side, 3, dtype=torch.uint8, device=self.get_buffer("mean").device))[0]
+        finally:
+            for module, training in modes.items():
+                module.training = training
+        return tuple(row.shape)
+
 
 class Conv5Extractor(ImageNetwork):
     """AlexNet up to conv5 + ReLU + max-pool (Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x 227 image)."""

@@ -117,6 +117,18 @@ def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) ->
     return _tiles(small, [_plain(caption, 14) for caption in captions[: len(small)]])
 
 
+def codebook_regions(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> bytes:
+    """A row of image regions (h, w, 3) for each centroid, its caption over the first."""
+    side = 90
+    blank = np.full((side, side, 3), 255, np.uint8)
+    tiles, captions = [], []
+    for caption, regions in rows:
+        shown = [np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.LANCZOS)) for region in regions]
+        tiles += [*shown, *[blank] * (TILE_COLUMNS - len(shown))][:TILE_COLUMNS]
+        captions += [_plain(caption), *[""] * (TILE_COLUMNS - 1)]
+    return _tiles(tiles, captions)
+
+
 def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str) -> bytes:
     """An image (H, W, 3) beside the 15 strongest of its (C, h, w) maps."""
     order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:15]

@@ -24,8 +24,10 @@ LAYER_ALIASES = {
     "alexnet": {"conv5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"},
     "googlenet": {"pool5": "avgpool"},
     "resnet50": {"pool5": "avgpool"},
+    "vgg19": {f"block{block}_pool": f"features.{index}" for block, index in zip(range(1, 6), (4, 9, 18, 27, 36), strict=True)},
 }
-"""Names that the literature gives to layers: conv5 after ReLU and max-pool, fc6 and fc7 after ReLU, pool5 the global average."""
+"""Names that the literature gives to layers: conv5 after ReLU and max-pool, fc6 and fc7 after ReLU, pool5 the global average,
+block1_pool to block5_pool the max-pools of VGG-19."""
 
 DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 """``norm.1`` in torchvision's files of DenseNet is ``norm1`` in its code."""
@@ -277,18 +279,6 @@ class LayerTap(ImageNetwork):
         if self._channels_last:
             y = y.permute(0, 3, 1, 2)
         return y.flatten(1) if y.shape[2:] == (1, 1) else y
-
-    @torch.no_grad()
-    def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,)."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        try:
-            row = self(torch.zeros(1, side, side, 3, dtype=torch.uint8, device=self.get_buffer("mean").device))[0]
-        finally:
-            for module, training in modes.items():
-                module.training = training
-        return tuple(row.shape)
 
 
 def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | None]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.output_record import OutputRecord
-from data_contracts.study import Choice, PaperTable
+from data_contracts.study import Choice, PaperTable, Study
 from methods.report_document import Cell, Kind, Table, p_value
 
 Row = Mapping[str, Any]
@@ -293,7 +293,7 @@ def paper_table(
     }
     shown = {name: of for name, of in columns.items() if of[0] not in ("ours_sd", "p_holm") or any(r[of[0]] for r in rows)}
     return _table(
-        f"The paper's table {paper.number}: {paper.title}",
+        f"The paper's {paper.place}: {paper.title}",
         {name: kind for name, (_, kind) in shown.items()},
         [tuple(row[key] if row[key] is not None or key != "note" else "" for key, _ in shown.values()) for row in rows],
         f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
@@ -475,38 +475,38 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
 
 # The verdict --------------------------------------------------------------------------------------------------------------
 
-_MAIN, _MAIN_NAME = "cae", "the auto-encoder (CAE)"
-_REFERENCES = {"conv5": "raw conv5 features", "random_cae": "random filters"}
-_OTHER_BACKBONE = {"backbone": "the backbone's own features", "random_cae": "random filters"}
 
-
-def verdict(results: Sequence[Row], comparisons: Sequence[Row]) -> str:
-    """Whether the CAE beats raw conv5 and random filters on this data, in plain words.
+def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) -> str:
+    """Whether the study's own method beats its references on this data, in plain words.
 
     A difference is claimed only where the Holm-corrected p of McNemar's test is below 0.05; its direction is that of the
     test images only one method gets right.
 
     Args:
+        study: of the methods.
         results: rows of RESULTS.
         comparisons: rows of COMPARISONS.
     """
     accuracy = {row["method"]: 100 * row["accuracy"] for row in results}
-    if _MAIN not in accuracy:
-        return f"{_capital(_MAIN_NAME)} was {NOT_RUN}, so nothing is said about it."
-    references = _OTHER_BACKBONE if "backbone" in accuracy else _REFERENCES
+    if study.main not in accuracy:
+        return f"{_capital(study.main_in_words)} was {NOT_RUN}, so nothing is said about it."
+    references: dict[str, str] = {}
+    for alternatives in study.references:
+        taken = next((name for name in alternatives if name in accuracy), list(alternatives)[-1])
+        references[taken] = alternatives[taken]
     outcome: dict[str, str] = {}
     details = []
     for name, title in references.items():
-        row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == {_MAIN, name}), None)
+        row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == {study.main, name}), None)
         if row is None or name not in accuracy:
             outcome[name] = "unknown"
             details.append(f"There is no comparison with {title}: {NOT_RUN}.")
             continue
         a_better = row["only_a_correct"] > row["only_b_correct"]
-        ahead = a_better == (row["method_a"] == _MAIN)
+        ahead = a_better == (row["method_a"] == study.main)
         p = p_value(row["p_holm"])
         p = p if p.startswith("<") else f"= {p}"
-        figures = f"{accuracy[_MAIN]:.2f} % against {accuracy[name]:.2f} %, p {p}"
+        figures = f"{accuracy[study.main]:.2f} % against {accuracy[name]:.2f} %, p {p}"
         if row["p_holm"] >= SIGNIFICANT:
             outcome[name] = "same"
             details.append(f"No measurable difference from {title} ({figures}), which is not proof that there is none.")
@@ -515,17 +515,17 @@ def verdict(results: Sequence[Row], comparisons: Sequence[Row]) -> str:
             details.append(f"{outcome[name].capitalize()} than {title} ({figures}).")
     notices = notices_of(results)
     caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
-    lead = _lead({references[name]: how for name, how in outcome.items()})
-    titles = {row["method"]: row["title"] for row in results if row["method"] not in (*references, _MAIN)}
-    rest = _against_the_rest([c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()], titles)
+    lead = _lead(study.main_in_words, {references[name]: how for name, how in outcome.items()})
+    titles = {row["method"]: row["title"] for row in results if row["method"] not in (*references, study.main)}
+    rest = _against_the_rest(study.main, [c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()], titles)
     return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
 
 
-def _against_the_rest(comparisons: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+def _against_the_rest(main: str, comparisons: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
     """Which of the other methods the main one is better than, worse than, or not to be told from."""
     groups: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No measurable difference from": []}
     for row in comparisons:
-        other, main_right = ("method_b", "only_a_correct") if row["method_a"] == _MAIN else ("method_a", "only_b_correct")
+        other, main_right = ("method_b", "only_a_correct") if row["method_a"] == main else ("method_a", "only_b_correct")
         if row[other] not in titles:
             continue
         other_right = "only_a_correct" if main_right == "only_b_correct" else "only_b_correct"
@@ -534,19 +534,19 @@ def _against_the_rest(comparisons: Sequence[Row], titles: Mapping[str, str]) -> 
     return [f"{how}: {'; '.join(names)}." for how, names in groups.items() if names]
 
 
-def _lead(outcome: Mapping[str, str]) -> str:
+def _lead(main: str, outcome: Mapping[str, str]) -> str:
     """``outcome``: what the main method is compared with, in words -> better, worse, same or unknown."""
     beaten = [name for name, how in outcome.items() if how == "better"]
     unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
     if beaten and unbeaten:
-        return f"On this data {_MAIN_NAME} beats {beaten[0]} but not {unbeaten[0]}."
+        return f"On this data {main} beats {beaten[0]} but not {unbeaten[0]}."
     if beaten:
-        return f"On this data {_MAIN_NAME} beats {' and '.join(beaten)}."
+        return f"On this data {main} beats {' and '.join(beaten)}."
     if len(unbeaten) > 1:
-        return f"On this data {_MAIN_NAME} beats neither {' nor '.join(unbeaten)}."
+        return f"On this data {main} beats neither {' nor '.join(unbeaten)}."
     if unbeaten:
-        return f"On this data {_MAIN_NAME} does not beat {unbeaten[0]}."
-    return f"Whether {_MAIN_NAME} helps on this data was not tested."
+        return f"On this data {main} does not beat {unbeaten[0]}."
+    return f"Whether {main} helps on this data was not tested."
 
 
 def _capital(text: str) -> str:

@@ -51,11 +51,13 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
 
 
 def _pages(dataset: str) -> list[Path]:
-    """The reports that a dataset has: of the study's own method, and of every row of its tables."""
+    """The reports that a dataset has, one a job."""
+    from data_contracts.study import STUDIES
     from resources.home import medfeat_home
 
-    folder = medfeat_home() / "reports" / dataset
-    return [page for page in (folder / "report.html", folder / "tables" / "report.html") if page.is_file()]
+    jobs = [study.job(complete) for study in STUDIES.values() for complete in (False, True)]
+    pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in jobs]
+    return [page for page in pages if page.is_file()]
 
 
 def _say_where(dataset: str) -> None:
@@ -325,7 +327,7 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
 
 @app.command()
 def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True) -> None:
-    """Where a dataset's reports are; opens the fullest."""
+    """Where a dataset's reports are; opens the one that was written last."""
     from data_contracts.dataset import check_dataset_name
 
     pages = _pages(check_dataset_name(name))
@@ -334,7 +336,7 @@ def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", he
     for page in pages:
         print(page)
     if show and sys.stdout.isatty():
-        typer.launch(str(pages[-1]))
+        typer.launch(str(max(pages, key=lambda page: page.stat().st_mtime)))
 
 
 @app.command()

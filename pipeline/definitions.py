@@ -14,10 +14,12 @@ from assets.fine_tuning import fine_tuned_networks
 from assets.images import image_manifest, prepared_images
 from assets.integrity import near_duplicates
 from assets.label_efficiency import label_efficiency
+from assets.local_descriptors import descriptor_assets
 from assets.patch_baselines import patch_baselines
 from assets.predictions import classifier, predictions
-from assets.report import report_ahn2019, report_ahn2019_tables, summary_report
+from assets.report import study_reports, summary_report
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
+from assets.vlad import vlad_assets
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from pipeline.schedules import nightly
 from pipeline.sensors import drops, summary_after_runs
@@ -33,6 +35,8 @@ ASSETS = [
     googlenet_pool5,
     *patch_baselines,
     *fine_tuned_networks,
+    *descriptor_assets,
+    *vlad_assets,
     cae_model,
     random_cae_model,
     cae_features,
@@ -42,8 +46,7 @@ ASSETS = [
     *method_comparisons,
     filter_size_study,
     label_efficiency,
-    report_ahn2019,
-    report_ahn2019_tables,
+    *study_reports,
     classifier,
     predictions,
     summary_report,

@@ -9,6 +9,7 @@ os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # no filter plug-ins from th
 
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
-from data_contracts.feature_shard import CHUNK_ROWS, DATASET, IDS, INDEX, SHARD_ROWS, FeatureSet, check_rows
+from data_contracts.feature_shard import CHUNK_ROWS, DATASET, IDS, INDEX, SHARD_BYTES, SHARD_ROWS, FeatureSet, check_rows
 from data_contracts.output_record import content_hash
 from resources.atomic_file import file_sha256, write_atomically
 from resources.dataset_store import DatasetStore
@@ -201,7 +202,9 @@ class FeatureStore:
         """
         index = [] if force else [row for row in self._index() if self._is_whole(row)]
         todo = sorted(image_ids) if force else self.missing(image_ids)
-        shards = [todo[i : i + SHARD_ROWS] for i in range(0, len(todo), SHARD_ROWS)]
+        row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(self.feature_set.row_shape)
+        step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
+        shards = [todo[i : i + step] for i in range(0, len(todo), step)]
         for ids in progress(shards):
             rows = produce(ids)
             name = f"{self.feature_set.shard_key(ids)}.h5"

@@ -175,7 +175,7 @@ def test_random_weights_make_the_search_unsure_and_it_says_so(near: RunOutcome) 
 
 
 def test_the_report_says_it(near: RunOutcome) -> None:
-    page = (DatasetStore().root / "reports" / "tiny" / "report.html").read_text()
+    page = (DatasetStore().root / "reports" / "tiny" / "ahn2019" / "report.html").read_text()
     assert "2 of 6 test images" in page
 
 

@@ -26,6 +26,7 @@ from data_contracts.study import AHN2019
 from pipeline.definitions import build_defs
 from pipeline.launch import run_config
 from resources.dataset_store import DatasetStore
+from tests.assets.runs import computed
 
 TINY: dict[str, Any] = {
     "filters": 8,
@@ -91,15 +92,6 @@ def versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
     return found
 
 
-def computed(result: dg.ExecuteInProcessResult) -> set[str]:
-    names = set()
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key:
-            said = event.step_materialization_data.materialization.metadata["computed"].value
-            names |= {event.asset_key.path[-1]} if str(said).startswith("yes") else set()
-    return names
-
-
 def shards() -> dict[str, tuple[int, bytes]]:
     root = DatasetStore().root / "store"
     return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*.h5")}
@@ -138,7 +130,7 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise
     for row in lineage:
         assert json.loads(row["inputs"]).items() <= recorded.items()
 
-    folder = store.root / "reports" / "tiny"
+    folder = store.root / "reports" / "tiny" / "ahn2019"
     page = (folder / "report.html").read_text()
     assert "RANDOM WEIGHTS" in page
     assert "IMAGE-LEVEL SPLIT" in page

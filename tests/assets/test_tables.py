@@ -14,17 +14,15 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from data_contracts.dataset import DatasetSpec
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.report_tables import PAPER, RESULTS
 from data_contracts.study import AHN2019
 from methods.backbones import random_alexnet
-from pipeline.definitions import build_defs
-from pipeline.launch import run_config
 from pipeline.predict_path import predict_path
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.model_store import load_model
+from tests.assets.runs import RunFailedError, computed, run_job
 
 TINY: dict[str, Any] = {
     "filters": 4,
@@ -53,57 +51,21 @@ PATCH_FEATURES = ["sparse_coding_features", "ica_features", "ssae_features"]
 Materialise = Callable[..., dg.ExecuteInProcessResult]
 
 
-class RunFailedError(Exception):
-    """A run failed: with the message that a user reads, or UNPLANNED and a traceback."""
-
-
 @pytest.fixture
 def materialise(home: Path, tmp_path: Path) -> Materialise:
-    """Run a job, or some assets of it, for dataset "tiny" with TINY and the settings given.
+    """Run a job, or some assets of it, with TINY and the settings given.
 
     AlexNet's weights are a file of convolutional layers only, as is often all that can be had.
     """
-    defs = build_defs()
     convolutions = tmp_path / "alexnet_features.safetensors"
     save_file(random_alexnet(), convolutions)
 
     def run(
         root: Path, job: str = AHN2019.tables_job, only: list[str] | None = None, **settings: Any
     ) -> dg.ExecuteInProcessResult:
-        definition = defs.resolve_job_def(job)
-        names = [key.path[-1] for key in definition.asset_layer.executable_asset_keys]
-        wanted = [defs.resolve_assets_def(dg.AssetKey(name)) for name in (only or names)]
-        DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True))
-        fields = {**TINY, "weights": str(convolutions), **settings}
-        known = {field for asset in wanted for field in asset.node_def.config_schema.config_type.fields}
-        config = run_config(wanted, {k: v for k, v in fields.items() if k.rpartition(".")[2] in known}, "cpu")
-        with dg.DagsterInstance.get() as instance:
-            instance.add_dynamic_partitions("dataset", ["tiny"])
-            result = definition.execute_in_process(
-                run_config=config,
-                instance=instance,
-                partition_key="tiny",
-                raise_on_error=False,
-                asset_selection=[asset.key for asset in wanted] if only else None,
-            )
-        for event in result.all_events:
-            if event.is_step_failure:
-                data = event.step_failure_data
-                user = data.user_failure_data
-                raise RunFailedError(str(user.description) if user else f"UNPLANNED {data.error.to_string()}")
-        assert result.success
-        return result
+        return run_job(root, job, {**TINY, "weights": str(convolutions), **settings}, only)
 
     return run
-
-
-def computed(result: dg.ExecuteInProcessResult) -> set[str]:
-    names = set()
-    for event in result.all_events:
-        if event.is_step_materialization and event.asset_key:
-            said = event.step_materialization_data.materialization.metadata["computed"].value
-            names |= {event.asset_key.path[-1]} if str(said).startswith("yes") else set()
-    return names
 
 
 def versions(names: list[str]) -> dict[str, str]:
@@ -163,7 +125,7 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     assert ("raw", results["conv5"]["accuracy"]) in of_all
     assert ("fine_tuned", results["fine_tuned_alexnet"]["accuracy"]) in of_all
 
-    page = (store.root / "reports" / "tiny" / "tables" / "report.md").read_text()
+    page = (store.root / "reports" / "tiny" / "ahn2019_tables" / "report.md").read_text()
     assert str(store.need_record("tiny", "label_efficiency").summary["sentence"])[:20] in page
     assert "no resnet50 weights were found" in page
 

@@ -41,6 +41,9 @@ DRAW: dict[str, Callable[[], bytes]] = {
         {n: [(60 + i, 0.5, 0.4, 0.6), (600, 0.7, 0.6, 0.8), (6000, 0.8, 0.7, 0.9)][i % 2 :] for i, n in enumerate(ODD)}, "$x"
     ),
     "one budget": lambda: figures.label_efficiency_curve({"a": [(60, 0.5, 0.5, 0.5)]}, "one"),
+    "codebook_regions": lambda: figures.codebook_regions(
+        [(caption, [PHOTOS[0][:9, :30], PHOTOS[0][5:40]] * i) for i, caption in enumerate(ODD)]
+    ),
     "filter_size_curve": lambda: figures.filter_size_curve([(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3),
     "one seed of one size": lambda: figures.filter_size_curve([(8, [0.7])], TABLE_3),
     "nothing but zeros": lambda: figures.reconstructions(MAPS[:2] * 0, MAPS[:2] * 0),

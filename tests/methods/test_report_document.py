@@ -73,7 +73,7 @@ def pair(a: str, b: str, only_a: int, only_b: int, p: float) -> dict[str, Any]:
 )
 def test_the_verdict_claims_what_the_test_shows(conv5: Any, random: Any, lead: str) -> None:
     results = [result("conv5", 0.8), result("random_cae", 0.8), result("cae", 0.9)]
-    text = verdict(results, [pair("conv5", "cae", *conv5), pair("random_cae", "cae", *random)])
+    text = verdict(AHN2019, results, [pair("conv5", "cae", *conv5), pair("random_cae", "cae", *random)])
     assert lead in text
     assert ("Worse than" in text) == (conv5[0] > conv5[1] and conv5[2] < 0.05)
 
@@ -100,7 +100,7 @@ def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() ->
     results = [result(name, 0.8) for name in ("conv5", "random_cae", "ica", "ssae", "fc7")] + [result("cae", 0.9)]
     known = [pair("conv5", "cae", 1, 20, 0.001), pair("random_cae", "cae", 1, 20, 0.001)]
     others = [pair("ica", "cae", 2, 30, 0.001), pair("ssae", "cae", 30, 2, 0.001), pair("fc7", "cae", 5, 6, 0.9)]
-    text = verdict(results, [*known, *others])
+    text = verdict(AHN2019, results, [*known, *others])
     assert "Better than: ica. Worse than: ssae. No measurable difference from: fc7." in text
     mirrored = [
         {
@@ -112,13 +112,13 @@ def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() ->
         }
         for o in others
     ]
-    assert verdict(results, [*known, *mirrored]) == text
+    assert verdict(AHN2019, results, [*known, *mirrored]) == text
 
 
 def test_under_another_backbone_the_reference_is_its_own_features() -> None:
     results = [result(name, 0.8) for name in ("conv5", "backbone", "random_cae")] + [result("cae", 0.9)]
     pairs = [pair(name, "cae", 1, 20, 0.001) for name in ("backbone", "random_cae")] + [pair("conv5", "cae", 20, 1, 0.001)]
-    text = verdict(results, pairs)
+    text = verdict(AHN2019, results, pairs)
     assert "beats the backbone's own features and random filters" in text
     assert "Worse than: conv5." in text
 

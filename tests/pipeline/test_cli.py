@@ -184,7 +184,7 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     rows = json.loads(medfeat("results", "good", "--json").stdout)
     assert {row["method"] for row in rows} == {"conv5", "random_cae", "cae"}
     page = Path(medfeat("report", "good", "--no-open").stdout.strip())
-    assert page == home / "reports" / "good" / "report.html"
+    assert page == home / "reports" / "good" / "ahn2019" / "report.html"
     assert (home / "reports" / "summary" / "report.html").is_file()
     nothing_new = medfeat("backfill", "--all", "--only-stale")
     assert "good: nothing to do" in nothing_new.stdout
@@ -203,7 +203,7 @@ def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
     shown = medfeat("demo", *TINY)
     assert shown.returncode == 0, shown.stderr
     assert "*** RANDOM WEIGHTS" in shown.stdout
-    page = (home / "reports" / "demo" / "report.html").read_text()
+    page = (home / "reports" / "demo" / "ahn2019" / "report.html").read_text()
     assert "SYNTHETIC IMAGES" in page
     assert "RANDOM WEIGHTS" in page
 

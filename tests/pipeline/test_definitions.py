@@ -35,6 +35,32 @@ EVALUATIONS = {f"svm_evaluation_{name}": {"image_manifest", *features} for name,
     }
     for name, members in ENSEMBLES.items()
 }
+SCALES = (0, 1, 2)
+VLAD = {f"vlad{clusters}_{{}}scale{scale}": scale for scale in SCALES for clusters in (64, 256)}
+FARHAT_ROWS = {f"average_scale{scale}": {f"average_descriptors_scale{scale}"} for scale in SCALES} | {
+    name.format(""): {name.format("descriptors_")} for name in VLAD
+}
+FARHAT_EVALUATIONS = {f"svm_evaluation_{name}": {"image_manifest", *features} for name, features in FARHAT_ROWS.items()}
+FARHAT_OWN = {name for name in FARHAT_EVALUATIONS if name.endswith("scale0")}
+FARHAT = {
+    **{f"local_descriptors_scale{scale}": {"image_manifest"} for scale in SCALES},
+    **{f"average_descriptors_scale{scale}": {"image_manifest", f"local_descriptors_scale{scale}"} for scale in SCALES},
+    **{name.format("codebook_"): {*IMAGES, f"local_descriptors_scale{scale}"} for name, scale in VLAD.items()},
+    **{
+        name.format("descriptors_"): {"image_manifest", f"local_descriptors_scale{scale}", name.format("codebook_")}
+        for name, scale in VLAD.items()
+    },
+    **FARHAT_EVALUATIONS,
+    "method_comparison_farhat_vlad": FARHAT_OWN,
+    "method_comparison_farhat_vlad_tables": set(FARHAT_EVALUATIONS),
+    "report_farhat_vlad": {"image_manifest", "near_duplicates", "method_comparison_farhat_vlad", *FARHAT_OWN},
+    "report_farhat_vlad_tables": {
+        "image_manifest",
+        "near_duplicates",
+        "method_comparison_farhat_vlad_tables",
+        *FARHAT_EVALUATIONS,
+    },
+}
 GRAPH = {
     "image_manifest": set(),
     "prepared_images": {"image_manifest"},
@@ -72,7 +98,8 @@ GRAPH = {
     "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
     "classifier": {"image_manifest", "cae_features"},
     "predictions": {"image_manifest", "prepared_images", "cae_features", "classifier"},
-    "summary_report": {"report_ahn2019"},
+    "summary_report": {"report_ahn2019", "report_farhat_vlad"},
+    **FARHAT,
 }
 
 
@@ -90,15 +117,27 @@ def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
     assert own < tables
     for job in (own, tables):
         assert all(GRAPH[name] <= job for name in job), "the UI warns of an asset whose input no run has made"
-    assert tables == set(GRAPH) - {"summary_report"}
+    assert tables == set(GRAPH) - {"summary_report", *FARHAT}
     assert tables - own == {
         name
-        for name in GRAPH
+        for name in tables
         if name.startswith(("sparse_coding", "ica", "ssae", "fine_tuned", "ensemble", "alexnet_fc7", "googlenet"))
         or name in ("filter_size_study", "label_efficiency")
         or name.endswith("_tables")
         or (name.startswith("svm_evaluation_") and name.removeprefix("svm_evaluation_") not in OWN)
     }
+
+
+def test_the_job_of_vlad_is_of_the_first_scale_and_that_of_its_tables_of_all() -> None:
+    defs = build_defs()
+    own, tables = (
+        {key.path[-1] for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
+        for name in ("farhat_vlad", "farhat_vlad_tables")
+    )
+    checked = {"prepared_images", "image_manifest", "alexnet_conv5", "near_duplicates"}
+    assert tables == {*FARHAT, *checked}
+    assert own == {*(name for name in FARHAT if name.endswith(("scale0", "_vlad"))), *checked}
+    assert all(GRAPH[name] <= own for name in own), "the UI warns of an asset whose input no run has made"
 
 
 def test_definitions_load_and_every_asset_says_what_it_is() -> None:

@@ -311,7 +311,7 @@ def test_the_manifest_is_the_truth_of_what_was_deleted_or_relabelled(story: Stor
         assert gone not in scored
         assert scored[moved]["label"] == "class1"
         assert {gone, moved} <= {row["image_id"] for row in before.tables[f"{asset} predictions"]}
-    page = (DatasetStore().root / "reports" / "grown" / "report.md").read_text()
+    page = (DatasetStore().root / "reports" / "grown" / "ahn2019" / "report.md").read_text()
     assert str(step.records["image_manifest"].summary["test images"]) in page
     versions = json.loads(
         DatasetStore().main_table("grown", EVALUATIONS[0], ".metrics.parquet", METRICS)["data_versions"][0].as_py()

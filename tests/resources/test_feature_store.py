@@ -10,6 +10,7 @@ import pytest
 
 from data_contracts.errors import ContractError
 from data_contracts.feature_shard import SHARD_ROWS, FeatureSet
+from resources import feature_store
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore, guarded, shard_bytes
 
@@ -80,6 +81,23 @@ def test_more_rows_than_a_shard_holds(shards: FeatureStore) -> None:
     shards.fill(ids, produce, {})
     assert len(files(shards)) == 2
     np.testing.assert_array_equal(shards.reader(ids).take([SHARD_ROWS + 2, 0]), produce([sorted(ids)[-1], sorted(ids)[0]]))
+
+
+def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(ids: list[str]) -> np.ndarray:
+        asked.append(len(ids))
+        return produce(ids)
+
+    ids = ids_of(range(7))
+    monkeypatch.setattr(feature_store, "SHARD_BYTES", 3 * 24 + 5)  # a row is 2 x 3 numbers of 4 bytes
+    shards.fill(ids, counted, {})
+    assert asked == [3, 3, 1]
+    monkeypatch.setattr(feature_store, "SHARD_BYTES", 1)
+    shards.fill(ids, counted, {}, force=True)
+    assert asked[3:] == [1] * 7
+    np.testing.assert_array_equal(shards.reader(ids).rows(0, 7), produce(sorted(ids)))
 
 
 def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> None:

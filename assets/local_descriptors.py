@@ -1,0 +1,224 @@
+"""Local descriptors of a frozen network at three image sizes, and their averages (Farhat and Sicre, sections 6.1 and 6.2)."""
+
+from functools import cache
+from typing import ClassVar, Literal
+
+import dagster as dg
+import numpy as np
+
+from assets.features import frozen_network, in_blocks, materialize_shards, open_features
+from assets.images import PreparedImagesConfig, image_manifest, manifest_of, scored_ids
+from assets.originals import Originals
+from assets.partitions import DATASETS
+from assets.stage import Output, StageConfig, Work, plain_failures
+from data_contracts.errors import InputError
+from data_contracts.feature_shard import CHUNK_ROWS, FeatureSet
+from data_contracts.manifest import ok_rows
+from data_contracts.study import SCALES, side_of_scale
+from resources.compute import Compute
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureReader, FeatureStore
+from resources.progress import progress
+
+GROUP = "descriptors"
+CODE_VERSION = "1"
+MEMORY_BYTES = 2**29
+"""Maps held at once, as float32."""
+IMAGES_AT_ONCE = 32
+"""Images decoded at once: 70 MB of them at the largest scale."""
+
+
+class DescriptorConfig(PreparedImagesConfig):
+    """Settings of `local_descriptors_scale*`."""
+
+    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
+
+    backbone: str = "vgg19"
+    """Network of torchvision, or of timm ("timm/...")."""
+    layer: str = "block5_pool"
+    """Its layer: a module path, or a name that the network is known by (block1_pool to block5_pool, conv5)."""
+    backbone_weights: str = "auto"
+    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
+    dtype: Literal["float16", "float32"] = "float16"
+    """Stored precision."""
+    batch_size: int = 16
+    """Images of 224 x 224 pixels a forward pass, fewer of larger ones; changes speed, not results beyond rounding."""
+
+
+def maps_at_once(features: FeatureSet) -> int:
+    """Images whose maps fit the memory that a stage takes, in whole chunks of the shards."""
+    numbers = int(np.prod(features.row_shape))
+    return max(MEMORY_BYTES // (4 * numbers) // CHUNK_ROWS, 1) * CHUNK_ROWS
+
+
+def descriptors_asset(scale: int) -> str:
+    """Asset of the local descriptors at a scale."""
+    return f"local_descriptors_scale{scale}"
+
+
+def open_descriptors(store: DatasetStore, dataset: str, scale: int, ids: list[str]) -> FeatureReader:
+    """Reader over maps (C, h, w).
+
+    Raises:
+        InputError: as `open_features`, or the layer gives a vector.
+    """
+    reader = open_features(store, dataset, descriptors_asset(scale), ids)
+    if len(reader.feature_set.row_shape) != 3:
+        raise InputError(
+            f"{reader.feature_set.backbone} {reader.feature_set.layer} gives a vector for an image, not local descriptors",
+            "Name a layer of maps",
+        )
+    return reader
+
+
+def local_descriptors(scale: int) -> dg.AssetsDefinition:
+    """Maps of the labelled images at one scale."""
+    side = side_of_scale(scale)
+
+    @dg.asset(
+        name=descriptors_asset(scale),
+        description=f"VGG-19 block5_pool, or another network and layer, of the labelled images at {side} x {side} pixels, "
+        "(N, C, h, w) in HDF5 shards: a local descriptor for each place. Resized from the original files.",
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[image_manifest],
+        kinds={"pytorch", "hdf5"},
+        code_version=CODE_VERSION,
+        pool="gpu",
+        tags={"stage": "3"},
+    )
+    def descriptors(
+        context: dg.AssetExecutionContext, config: DescriptorConfig, store: DatasetStore, compute: Compute
+    ) -> dg.MaterializeResult:
+        from methods.preprocessing import PreprocessingSettings
+
+        dataset = context.partition_key
+        with plain_failures():
+            device = compute.resolve()
+            ids = scored_ids(store, dataset)
+            frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
+        settings = PreprocessingSettings(resize=config.resize, size=side, voi=config.voi)
+        shards = FeatureStore(
+            store,
+            dataset,
+            FeatureSet(
+                kind=descriptors_asset(scale),
+                dtype=config.dtype,
+                row_shape=frozen.row_shape,
+                preprocessing={"resize": config.resize, "voi": config.voi, "size": side},
+                backbone=frozen.name,
+                weights_sha256=frozen.weights.sha256,
+                layer=frozen.layer,
+                code_version=CODE_VERSION,
+            ),
+        )
+
+        def work_out(work: Work) -> Output:
+            import torch
+
+            from methods import backbones, figures
+
+            network, target = frozen.network.to(device), torch.device(device)
+            batch = max(config.batch_size * side_of_scale(0) ** 2 // side**2, 1)
+            originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+
+            def produce(wanted: list[str]) -> np.ndarray:
+                rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
+                starts = range(0, len(wanted), IMAGES_AT_ONCE)
+                for start in progress(starts, f"{frozen.name} {frozen.layer} at {side} pixels"):
+                    squares = originals().squares(wanted[start : start + IMAGES_AT_ONCE], settings)
+                    rows[start : start + len(squares)] = backbones.extract(network, squares, target, batch)
+                return rows
+
+            computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
+            reader = shards.reader(ids)
+            first = reader.rows(0, 1)[0].astype(np.float32)
+            reader.close()
+            return Output(
+                content=shards.data_version(ids),
+                pictures=[
+                    (
+                        f"strongest {frozen.layer} maps of one image at {side} pixels",
+                        figures.feature_maps(originals().squares(ids[:1], settings)[0], first, f"{frozen.name} {frozen.layer}"),
+                    )
+                ]
+                if first.ndim == 3
+                else [],
+                summary={
+                    "images": len(ids),
+                    "newly computed": computed,
+                    "network": frozen.name,
+                    "layer": frozen.layer,
+                    "descriptors an image": int(np.prod(frozen.row_shape[1:])),
+                    "weights": frozen.weights.origin,
+                    "weights sha256": frozen.weights.sha256,
+                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                },
+                notices=[frozen.weights.notice] if frozen.weights.notice else [],
+                rows=len(ids),
+                device=device,
+                feature_set=shards.feature_set,
+            )
+
+        return materialize_shards(context, config, shards, ids, work_out, ("image_manifest",))
+
+    return descriptors
+
+
+def average_descriptors(scale: int) -> dg.AssetsDefinition:
+    """Mean descriptor of each labelled image at one scale."""
+    name, source = f"average_descriptors_scale{scale}", descriptors_asset(scale)
+
+    @dg.asset(
+        name=name,
+        description=f"Mean of the local descriptors of each labelled image at scale {scale}, (N, C) in HDF5 shards.",
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[image_manifest, dg.AssetKey(source)],
+        kinds={"numpy", "hdf5"},
+        code_version=CODE_VERSION,
+        tags={"stage": "5"},
+    )
+    def averages(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+        dataset = context.partition_key
+        with plain_failures():
+            ids = scored_ids(store, dataset)
+            maps = open_descriptors(store, dataset, scale, ids)
+        of = maps.feature_set
+        shards = FeatureStore(
+            store,
+            dataset,
+            FeatureSet(
+                kind=name,
+                dtype="float32",
+                row_shape=of.row_shape[:1],
+                preprocessing=of.preprocessing,
+                backbone=of.backbone,
+                weights_sha256=of.weights_sha256,
+                layer=of.layer,
+                method={"descriptors": of.key},
+                code_version=CODE_VERSION,
+            ),
+        )
+
+        def work_out(work: Work) -> Output:
+            from methods.descriptors import average
+
+            produce = in_blocks(average, maps, shards.feature_set, maps_at_once(of), "average descriptors")
+            computed = shards.fill(ids, produce, {}, force=config.force)
+            return Output(
+                content=shards.data_version(ids),
+                summary={"images": len(ids), "newly computed": computed},
+                rows=len(ids),
+                feature_set=shards.feature_set,
+            )
+
+        try:
+            return materialize_shards(context, config, shards, ids, work_out, (source,))
+        finally:
+            maps.close()
+
+    return averages
+
+
+descriptor_assets = [asset for scale in SCALES for asset in (local_descriptors(scale), average_descriptors(scale))]

@@ -1,0 +1,58 @@
+"""Runs of a job, or of some of its assets, for dataset "tiny", and what they computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from data_contracts.dataset import DatasetSpec
+from pipeline.definitions import build_defs
+from pipeline.launch import run_config
+from resources.dataset_store import DatasetStore
+
+
+class RunFailedError(Exception):
+    """A run failed: with the message that a user reads, or UNPLANNED and a traceback."""
+
+
+def run_job(root: Path, job: str, settings: dict[str, Any], only: list[str] | None = None) -> dg.ExecuteInProcessResult:
+    """Run it on the images in ``root``; settings that none of the assets has are left out.
+
+    Raises:
+        RunFailedError: a step failed.
+    """
+    defs = build_defs()
+    definition = defs.resolve_job_def(job)
+    names = [key.path[-1] for key in definition.asset_layer.executable_asset_keys]
+    wanted = [defs.resolve_assets_def(dg.AssetKey(name)) for name in (only or names)]
+    DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True))
+    known = {field for asset in wanted for field in asset.node_def.config_schema.config_type.fields}
+    config = run_config(wanted, {k: v for k, v in settings.items() if k.rpartition(".")[2] in known}, "cpu")
+    with dg.DagsterInstance.get() as instance:
+        instance.add_dynamic_partitions("dataset", ["tiny"])
+        result = definition.execute_in_process(
+            run_config=config,
+            instance=instance,
+            partition_key="tiny",
+            raise_on_error=False,
+            asset_selection=[asset.key for asset in wanted] if only else None,
+        )
+    for event in result.all_events:
+        if event.is_step_failure:
+            data = event.step_failure_data
+            user = data.user_failure_data
+            raise RunFailedError(str(user.description) if user else f"UNPLANNED {data.error.to_string()}")
+    assert result.success
+    return result
+
+
+def computed(result: dg.ExecuteInProcessResult) -> set[str]:
+    """Assets that were computed rather than found up to date."""
+    names = set()
+    for event in result.all_events:
+        if event.is_step_materialization and event.asset_key:
+            said = event.step_materialization_data.materialization.metadata["computed"].value
+            names |= {event.asset_key.path[-1]} if str(said).startswith("yes") else set()
+    return names

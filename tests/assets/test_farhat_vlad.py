@@ -1,0 +1,193 @@
+"""Average pooling and VLAD on a tiny dataset: what is stored, what it is made from, and what leaks nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from assets.images import manifest_of
+from data_contracts.report_tables import PAPER, RESULTS
+from data_contracts.study import FARHAT_VLAD
+from methods.backbones import Conv5Extractor, extract, random_alexnet
+from methods.preprocessing import PreprocessingSettings, to_square
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureReader, FeatureStore
+from resources.model_store import load_model
+from tests.assets.runs import RunFailedError, computed, run_job
+
+TINY: dict[str, Any] = {
+    "backbone": "alexnet",
+    "layer": "conv5",
+    "backbone_weights": "random",
+    "weights": "random",
+    "label_budgets": [],
+    "bootstrap_resamples": 100,
+    "library": "scikit-learn",
+}
+"""VGG-19 takes half a second an image; AlexNet conv5 gives 6 x 6 descriptors of 256 numbers at 224 pixels."""
+DESCRIPTORS = ["image_manifest", "prepared_images", "local_descriptors_scale0"]
+VLAD64 = ["vlad64_codebook_scale0", "vlad64_descriptors_scale0"]
+
+Materialise = Callable[..., dg.ExecuteInProcessResult]
+
+
+@pytest.fixture
+def materialise(home: Path) -> Materialise:
+    def run(root: Path, only: list[str] | None = None, complete: bool = False, **settings: Any) -> dg.ExecuteInProcessResult:
+        return run_job(root, FARHAT_VLAD.job(complete), {**TINY, **settings}, only)
+
+    return run
+
+
+def rows_of(asset: str) -> FeatureReader:
+    store = DatasetStore()
+    made = store.need_record("tiny", asset).feature_set
+    assert made is not None
+    ids = [row["image_id"] for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"]
+    return FeatureStore(store, "tiny", made).reader(ids)
+
+
+def all_rows(asset: str) -> np.ndarray:
+    reader = rows_of(asset)
+    rows = reader.rows(0, len(reader)).astype(np.float32)
+    reader.close()
+    return rows
+
+
+def version(asset: str) -> str:
+    return DatasetStore().need_record("tiny", asset).data_version
+
+
+def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> None:
+    root = make_images(classes=2, each=12)
+    first = materialise(root)
+    assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
+    store = DatasetStore()
+    results = {
+        row["method"]: row for row in store.main_table("tiny", "report_farhat_vlad", ".results.parquet", RESULTS).to_pylist()
+    }
+    assert set(results) == {"average_scale0", "vlad64_scale0", "vlad256_scale0"}
+    assert all("RANDOM WEIGHTS" in row["notices"] for row in results.values())
+    assert results["average_scale0"]["title"].endswith("(alexnet conv5)"), "the title stands for VGG-19"
+
+    paper = store.main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
+    figures = {(row["paper_table"], row["title"]): row for row in paper}
+    chest = [figures["figure 5, chest X-ray", f"Scale {s} ({224 + 320 * s} pixels)"] for s in range(3)]
+    assert [row["paper_percent"] for row in chest] == [80, 81, 78]
+    assert chest[0]["ours_percent"] == pytest.approx(100 * results["average_scale0"]["accuracy"])
+    assert chest[1]["ours_percent"] is None
+    assert "part of the job farhat_vlad_tables" in chest[1]["note"]
+    kvasir = figures["figure 6, Kvasir", "256 centroids"]
+    assert (kvasir["paper_percent"], kvasir["ours_percent"]) == (
+        88,
+        pytest.approx(100 * results["vlad256_scale0"]["accuracy"]),
+    )
+    page = (store.root / "reports" / "tiny" / "farhat_vlad" / "report.md").read_text()
+    assert "VLAD with 256 centroids" in page
+    assert "The paper's figure 5, mini MIT" in page
+    assert "auto-encoder" not in page
+    assert "How many labels" not in page
+
+    maps = all_rows("local_descriptors_scale0")
+    np.testing.assert_allclose(all_rows("average_descriptors_scale0"), maps.mean(axis=(2, 3)), rtol=1e-5)
+    tensors, sidecar = load_model(store, "tiny", "vlad64_codebook_scale0")
+    centroids = tensors["centroids"].numpy()
+    train = sum(row["split"] == "train" for row in manifest_of(store, "tiny").to_pylist())
+    assert (centroids.shape, sidecar.fitted_rows) == ((64, 256), 36 * train)
+    for image, row in zip(maps[:3], all_rows("vlad64_descriptors_scale0"), strict=False):
+        cells = np.zeros((64, 256))
+        for x in image.reshape(256, 36).T:
+            nearest = np.argmin(np.square(centroids - x).sum(axis=1))
+            cells[nearest] += x - centroids[nearest]
+        np.testing.assert_allclose(row, cells.ravel() / np.linalg.norm(cells), atol=1e-3)  # stored in half precision
+
+    assert computed(materialise(root)) == {"image_manifest"}
+    rooted = materialise(root, signed_sqrt=True)
+    assert computed(rooted) == {
+        "image_manifest",
+        *(f"vlad{k}_descriptors_scale0" for k in (64, 256)),
+        *(f"svm_evaluation_vlad{k}_scale0" for k in (64, 256)),
+        "method_comparison_farhat_vlad",
+        "report_farhat_vlad",
+    }
+
+
+def test_every_scale_is_made_from_the_original_files(materialise: Materialise, tmp_path: Path) -> None:
+    """A picture of 600 x 500 pixels holds more than its 227 x 227 version: descriptors at 544 and 864 must be of the former."""
+    rng = np.random.default_rng(0)
+    for kind in range(2):
+        (tmp_path / "large" / f"class{kind}").mkdir(parents=True)
+        for number in range(6):
+            noise = rng.integers(0, 255, (500, 600), dtype=np.uint8)
+            Image.fromarray(noise // (kind + 1)).save(tmp_path / "large" / f"class{kind}" / f"{number}.png")
+    materialise(tmp_path / "large", complete=True, descriptor_sample=500)
+    network = Conv5Extractor(random_alexnet())
+    store = DatasetStore()
+    found = sorted(
+        (row for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"), key=lambda row: row["image_id"]
+    )
+    original = Image.open(tmp_path / "large" / found[0]["path"]).convert("RGB")
+    for scale, places in ((0, 6), (1, 16), (2, 26)):
+        maps = all_rows(f"local_descriptors_scale{scale}")
+        assert maps.shape == (12, 256, places, places)
+        square = to_square(original, PreprocessingSettings(size=224 + 320 * scale))
+        np.testing.assert_allclose(maps[0], extract(network, square[None], torch.device("cpu"), 1)[0], atol=2e-3, rtol=2e-3)
+    results = store.main_table("tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS).to_pylist()
+    assert [row["method"] for row in results] == [
+        f"{what}_scale{scale}" for scale in range(3) for what in ("average", "vlad64", "vlad256")
+    ]
+    paper = store.main_table("tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER).to_pylist()
+    assert all(row["ours_percent"] is not None for row in paper)
+
+
+def test_the_codebook_never_sees_a_test_image(materialise: Materialise, make_images: Any) -> None:
+    split = make_images(classes=2, each=8, name="split/train").parent
+    make_images(classes=2, each=4, name="split/test", first=50)
+    materialise(split, [*DESCRIPTORS, *VLAD64])
+    before, rows = version("vlad64_codebook_scale0"), version("vlad64_descriptors_scale0")
+    for path in (split / "test").rglob("*.png"):
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    materialise(split, [*DESCRIPTORS, *VLAD64])
+    assert version("vlad64_descriptors_scale0") != rows
+    assert version("vlad64_codebook_scale0") == before
+    path = next((split / "train").rglob("*.png"))
+    Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    materialise(split, [*DESCRIPTORS, *VLAD64])
+    assert version("vlad64_codebook_scale0") != before
+
+
+def test_principal_components_take_the_place_of_the_rows(materialise: Materialise, make_images: Any) -> None:
+    root = make_images(classes=2, each=10)
+    evaluation = "svm_evaluation_vlad64_scale0"
+    materialise(root, [*DESCRIPTORS, *VLAD64, evaluation])
+    plain = version(evaluation)
+    assert computed(materialise(root, [evaluation], pca_components=2, pca_whiten=True)) == {evaluation}
+    assert version(evaluation) != plain
+    settings = DatasetStore().need_record("tiny", evaluation).settings
+    assert (settings["pca_components"], settings["pca_whiten"]) == (2, True)
+    with pytest.raises(RunFailedError, match=r"^(?!UNPLANNED).*pca_components is 500"):
+        materialise(root, [evaluation], pca_components=500)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"backbone": "vgg19", "layer": "block5_pool", "backbone_weights": "auto"}, "no vgg19 weights were found"),
+        ({"backbone": "squeezenet1_1", "layer": "classifier"}, "not local descriptors"),
+        ({"layer": "conv9"}, "conv9"),
+        ({"descriptor_sample": 10}, "64 clusters need at least as many descriptors"),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(
+    materialise: Materialise, make_images: Any, settings: dict[str, Any], said: str
+) -> None:
+    root = make_images(classes=2, each=5)
+    with pytest.raises(RunFailedError, match=f"^(?!UNPLANNED).*{said}"):
+        materialise(root, [*DESCRIPTORS, *VLAD64], **settings)
