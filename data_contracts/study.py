@@ -330,7 +330,7 @@ FARHAT_VLAD = Study(
         for method in (
             Method(
                 average_at(scale),
-                f"VGG-19 block5_pool, average, {side_of_scale(scale)} pixels + SVM",
+                f"Average, {side_of_scale(scale)} pixels + SVM",
                 f"average_descriptors_scale{scale}",
                 source=("vgg19", "block5_pool"),
                 core=scale == 0,
@@ -338,7 +338,7 @@ FARHAT_VLAD = Study(
             *(
                 Method(
                     vlad_at(clusters, scale),
-                    f"VGG-19 block5_pool, VLAD with {clusters} centroids, {side_of_scale(scale)} pixels + SVM",
+                    f"VLAD, {clusters} centroids, {side_of_scale(scale)} pixels + SVM",
                     f"vlad{clusters}_descriptors_scale{scale}",
                     source=("vgg19", "block5_pool"),
                     core=scale == 0,
