@@ -256,7 +256,7 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[image_manifest, prepared_images],
         kinds={"pytorch", "safetensors"} if method.uses_device else {"scikitlearn", "safetensors"},
-        code_version="1",
+        code_version="2",
         pool="gpu" if method.uses_device else None,
         tags={"stage": "4"},
     )
