@@ -248,7 +248,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(materialise: Mat
     child.wait()
     assert list(weights.glob("*.checkpoint"))
     assert not list(weights.glob("*.safetensors"))
-    again = subprocess.run(command, env={**os.environ}, capture_output=True, text=True, timeout=120, check=False)
+    again = subprocess.run(command, env={**os.environ}, capture_output=True, text=True, timeout=600, check=False)
     assert again.returncode == 0, again.stderr
     assert "resuming after epoch" in again.stdout
     assert versions(materialise(root, epochs=40)) == straight
