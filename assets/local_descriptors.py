@@ -14,7 +14,7 @@ from assets.stage import Output, StageConfig, Work, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import CHUNK_ROWS, FeatureSet
 from data_contracts.manifest import ok_rows
-from data_contracts.study import SCALES, side_of_scale
+from data_contracts.study import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
@@ -167,7 +167,7 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
 
 def average_descriptors(scale: int) -> dg.AssetsDefinition:
     """Mean descriptor of each labelled image at one scale."""
-    name, source = f"average_descriptors_scale{scale}", descriptors_asset(scale)
+    name, source = FARHAT_VLAD.method(average_at(scale)).features, descriptors_asset(scale)
 
     @dg.asset(
         name=name,

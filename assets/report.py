@@ -16,6 +16,7 @@ from assets.label_efficiency import CAE, RAW, TUNED
 from assets.partitions import DATASETS
 from assets.report_rows import Chain, notices_of_chain, paper_estimates, result_rows
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.vlad import codebook_asset
 from data_contracts.errors import InputError
 from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
@@ -41,7 +42,7 @@ STAGES_SHOWN = (
     "fine_tuned_alexnet",
     "fine_tuned_googlenet",
     "fine_tuned_resnet50",
-    *(f"vlad{clusters}_codebook_scale{scale}" for clusters in CODEBOOK_SIZES for scale in SCALES),
+    *(codebook_asset(clusters, scale) for clusters in CODEBOOK_SIZES for scale in SCALES),
 )
 """Outputs whose pictures the report shows, where they were made."""
 

@@ -14,7 +14,7 @@ from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.model_sidecar import ModelSidecar
-from data_contracts.study import CODEBOOK_SIZES, SCALES
+from data_contracts.study import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model
@@ -47,12 +47,17 @@ class VladConfig(StageConfig):
     """Stored precision."""
 
 
+def codebook_asset(clusters: int, scale: int) -> str:
+    """Asset of so many centroids at a scale."""
+    return f"vlad{clusters}_codebook_scale{scale}"
+
+
 def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
     """Centroids of the training descriptors at one scale."""
     source = descriptors_asset(scale)
 
     @dg.asset(
-        name=f"vlad{clusters}_codebook_scale{scale}",
+        name=codebook_asset(clusters, scale),
         description=f"{clusters} centroids (k-means) of a sample of the training images' local descriptors at scale {scale}.",
         partitions_def=DATASETS,
         group_name=GROUP,
@@ -161,11 +166,8 @@ def _region(image: np.ndarray, row: int, column: int, high: int, wide: int) -> n
 
 def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
     """VLAD of the labelled images at one scale."""
-    name, model, source = (
-        f"vlad{clusters}_descriptors_scale{scale}",
-        f"vlad{clusters}_codebook_scale{scale}",
-        descriptors_asset(scale),
-    )
+    name = FARHAT_VLAD.method(vlad_at(clusters, scale)).features
+    model, source = codebook_asset(clusters, scale), descriptors_asset(scale)
 
     @dg.asset(
         name=name,
