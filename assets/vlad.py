@@ -19,7 +19,7 @@ from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Of the picture of regions: training images looked at, centroids, and regions of each."""
 
@@ -29,7 +29,7 @@ class CodebookConfig(StageConfig):
 
     descriptor_sample: int = 200_000
     """Training descriptors that k-means sees, as many of each image."""
-    max_iterations: int = 100
+    max_iterations: int = 300
     """Of k-means, at most."""
     library: Literal["auto", "faiss", "scikit-learn"] = "auto"
     """What runs k-means: "auto" is faiss where it is installed."""

@@ -1,7 +1,7 @@
 """Codebook of local descriptors by k-means, the vector quantiser of VLAD (Jegou et al. 2010; Farhat and Sicre, section 6.3).
 
-k-means++ (Arthur and Vassilvitskii 2007) gives the start, Lloyd's algorithm goes on from it until nothing changes, either in
-faiss or in scikit-learn. As both make the same iterations from the same start they give the same codebook up to rounding
+k-means++ (Arthur and Vassilvitskii 2007) gives the start, Lloyd's algorithm goes on from it until the centroids rest, either
+in faiss or in scikit-learn. As both make the same iterations from the same start they give the same codebook up to rounding
 (which may send a descriptor exactly between two centroids to either). Mini-batch k-means could not: its result hangs on the
 batches that a library draws.
 """
@@ -33,7 +33,7 @@ class Codebook:
 
     Attributes:
         centroids: (k, d) float32, in the order in which k-means++ drew their starts.
-        iterations: of Lloyd's algorithm, the one that changed nothing included.
+        iterations: of Lloyd's algorithm, the one after which the centroids rested included.
         converged: whether it came to rest in fewer than ``max_iterations`` iterations.
         inertia: mean squared Euclidean distance of a descriptor to its nearest centroid.
         library: that ran the iterations.
@@ -53,22 +53,23 @@ def _faiss() -> Any | None:
         return None
 
 
-def _lloyd_scikit_learn(descriptors: Float32, start: Float32, max_iterations: int) -> tuple[Float32, int]:
+def _lloyd_scikit_learn(descriptors: Float32, start: Float32, max_iterations: int, tolerance: float) -> tuple[Float32, int]:
     """Centroids and iterations. On one thread: with more, the order of the sums would follow the threads' timing."""
-    kmeans = KMeans(len(start), init=start, n_init=1, max_iter=max_iterations, tol=0, algorithm="lloyd")
+    kmeans = KMeans(len(start), init=start, n_init=1, max_iter=max_iterations, tol=tolerance, algorithm="lloyd")
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # of an empty cluster, where max_iterations cut the fit short
         kmeans.fit(descriptors)
     return kmeans.cluster_centers_, int(kmeans.n_iter_)
 
 
-def _lloyd_faiss(faiss: Any, descriptors: Float32, start: Float32, max_iterations: int) -> tuple[Float32, int]:
+def _lloyd_faiss(faiss: Any, descriptors: Float32, start: Float32, max_iterations: int, tolerance: float) -> tuple[Float32, int]:
     """Centroids and iterations. One iteration a call: faiss itself does not look whether anything still changes."""
     (n_clusters, n_features), n_descriptors = start.shape, len(descriptors)
     if n_descriptors == n_clusters:  # faiss would return the descriptors in their own order
-        return _lloyd_scikit_learn(descriptors, start, max_iterations)
+        return _lloyd_scikit_learn(descriptors, start, max_iterations, tolerance)
     mean = descriptors.mean(axis=0)  # distances by matrix products lose digits far from the origin
     centred, centroids = descriptors - mean, start - mean
+    enough = tolerance * float(centred.var(axis=0, dtype=np.float64).mean())
     kmeans = faiss.Kmeans(
         n_features, n_clusters, niter=1, min_points_per_centroid=1, max_points_per_centroid=n_descriptors, spherical=False
     )
@@ -76,10 +77,11 @@ def _lloyd_faiss(faiss: Any, descriptors: Float32, start: Float32, max_iteration
         kmeans.train(centred, init_centroids=centroids)
         moved = kmeans.centroids
         if kmeans.iteration_stats[0]["nsplit"]:
-            moved, _ = _lloyd_scikit_learn(centred, centroids, 1)
-        if np.array_equal(moved, centroids):
-            return centroids + mean, iteration
+            moved, _ = _lloyd_scikit_learn(centred, centroids, 1, tolerance)
+        shift = float(np.square(moved - centroids, dtype=np.float64).sum())
         centroids = moved
+        if shift <= enough:
+            return centroids + mean, iteration
     return centroids + mean, max_iterations
 
 
@@ -102,8 +104,9 @@ def fit_codebook(
     descriptors: NDArray[np.floating],
     n_clusters: int,
     seed: int,
-    max_iterations: int = 100,
+    max_iterations: int = 300,
     library: Literal["auto", "faiss", "scikit-learn"] = "auto",
+    tolerance: float = 1e-4,
 ) -> Codebook:
     """Fit k-means to local descriptors of training images.
 
@@ -120,6 +123,8 @@ def fit_codebook(
         seed: of k-means++; from 0 to 2**32 - 1.
         max_iterations: hitting it leaves ``converged`` False.
         library: "auto" is faiss where it is installed. scikit-learn runs on one thread, faiss on all of them.
+        tolerance: the centroids rest once their squared shifts add up to no more than this times the mean variance of a number
+            of the descriptors, scikit-learn's rule and default; 0 waits until nothing changes.
 
     Raises:
         ValueError: the descriptors are not a matrix, fewer descriptors or fewer different ones than clusters, a value that is
@@ -144,9 +149,9 @@ def fit_codebook(
     if len(np.unique(start, axis=0)) < n_clusters and (distinct := len(np.unique(rows, axis=0))) < n_clusters:
         raise ValueError(f"{n_clusters} clusters need as many different descriptors, got {distinct} among {len(rows)}")
     if faiss is None:
-        centroids, iterations = _lloyd_scikit_learn(rows, start, max_iterations)
+        centroids, iterations = _lloyd_scikit_learn(rows, start, max_iterations, tolerance)
     else:
-        centroids, iterations = _lloyd_faiss(faiss, rows, start, max_iterations)
+        centroids, iterations = _lloyd_faiss(faiss, rows, start, max_iterations, tolerance)
     means = _cell_means(rows, centroids)
     distances = pairwise_distances_argmin_min(rows, means)[1]
     return Codebook(

@@ -59,7 +59,7 @@ def test_agrees_with_a_plain_loop(library: str, shift: float) -> None:
     rows = _relu_clouds() + np.float32(shift)
     start, _ = kmeans_plusplus(rows.astype(np.float64), 8, random_state=3)
     centroids, iterations, inertia = _lloyd(rows, start)
-    book = fit_codebook(rows, 8, 3, library=library)
+    book = fit_codebook(rows, 8, 3, library=library, tolerance=0)
     assert iterations > 4
     assert book.iterations == iterations
     np.testing.assert_allclose(book.centroids, centroids, rtol=1e-6, atol=1e-6)
@@ -72,9 +72,20 @@ def test_the_libraries_agree(seed: int) -> None:
     rows = _relu_clouds(3000, 12, seed)
     ours, theirs = (fit_codebook(rows, 20, seed, library=name) for name in LIBRARIES)
     assert ours.converged
-    assert theirs.converged
+    assert ours.iterations == theirs.iterations
     np.testing.assert_allclose(ours.centroids, theirs.centroids, rtol=1e-5, atol=1e-6)
     assert ours.inertia == pytest.approx(theirs.inertia, rel=1e-6)
+
+
+def test_a_tolerance_stops_both_libraries_alike(library: str) -> None:
+    rows = _relu_clouds(20_000, 12)
+    early, default, exact = (fit_codebook(rows, 20, 0, library=library, tolerance=t) for t in (1e-2, 1e-4, 0))
+    assert early.iterations < default.iterations < exact.iterations
+    assert early.converged
+    assert early.inertia > default.inertia > exact.inertia
+    assert default.inertia == pytest.approx(exact.inertia, rel=1e-4)
+    assert default.iterations == fit_codebook(rows, 20, 0).iterations
+    assert default.iterations == fit_codebook(rows, 20, 0, library="scikit-learn").iterations
 
 
 def test_equal_descriptors_are_exactly_their_centroid(library: str) -> None:
