@@ -125,6 +125,23 @@ def network_up_to(name: str, layer: str) -> "nn.Module":
     return networks.LayerTap(networks.new_network(name), layer, networks.network_input(name), name=name)
 
 
+@dataclass(frozen=True)
+class Pixels:
+    """Images that a network is given.
+
+    Attributes:
+        take: identifiers of images -> (n, side, side, 3) uint8, in their order.
+        preprocessing: what was done to them.
+        inputs: assets that they come from.
+        at_once: images a call, bounds the memory.
+    """
+
+    take: Callable[[list[str]], np.ndarray]
+    preprocessing: dict[str, Any]
+    inputs: tuple[str, ...]
+    at_once: int
+
+
 def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None) -> FeatureReader:
     """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
 
@@ -184,10 +201,34 @@ def extract_features(
     frozen: Frozen,
     ids: list[str],
 ) -> dg.MaterializeResult[Any]:
-    """Store the rows of ``ids`` under a frozen network as the output of this asset."""
-    dataset, asset = context.partition_key, context.asset_key.path[-1]
+    """Store the rows of prepared images under a frozen network as the output of this asset."""
     with plain_failures():
-        images = open_features(store, dataset, "prepared_images", ids)
+        images = open_features(store, context.partition_key, "prepared_images", ids)
+    position = {image_id: i for i, image_id in enumerate(ids)}
+    pixels = Pixels(
+        take=lambda some: images.take([position[image_id] for image_id in some]),
+        preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
+        inputs=("prepared_images",),
+        at_once=READ_ROWS,
+    )
+    try:
+        return extract_features_of(pixels, context, config, store, device, frozen, ids)
+    finally:
+        images.close()
+
+
+def extract_features_of(
+    pixels: Pixels,
+    context: dg.AssetExecutionContext,
+    config: NetworkConfig,
+    store: DatasetStore,
+    device: str,
+    frozen: Frozen,
+    ids: list[str],
+    batch_size: int | None = None,
+) -> dg.MaterializeResult[Any]:
+    """Store the rows of ``ids`` under a frozen network as this asset's output; ``batch_size`` replaces the configured one."""
+    dataset, asset = context.partition_key, context.asset_key.path[-1]
     shards = FeatureStore(
         store,
         dataset,
@@ -195,7 +236,7 @@ def extract_features(
             kind=asset,
             dtype=config.dtype,
             row_shape=frozen.row_shape,
-            preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
+            preprocessing=pixels.preprocessing,
             backbone=frozen.name,
             weights_sha256=frozen.weights.sha256,
             layer=frozen.layer,
@@ -209,22 +250,24 @@ def extract_features(
         from methods import backbones
 
         network, target = frozen.network.to(device), torch.device(device)
-        produce = in_blocks(
-            lambda pixels: backbones.extract(network, pixels, target, config.batch_size),
-            images,
-            shards.feature_set,
-            READ_ROWS,
-            f"{frozen.name} {frozen.layer} features",
-        )
+
+        def produce(wanted: list[str]) -> np.ndarray:
+            rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
+            for start in progress(range(0, len(wanted), pixels.at_once), f"{frozen.name} {frozen.layer} features"):
+                some = pixels.take(wanted[start : start + pixels.at_once])
+                rows[start : start + len(some)] = backbones.extract(network, some, target, batch_size or config.batch_size)
+            return rows
+
         computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
         return Output(
             content=shards.data_version(ids),
-            pictures=_pictures(images, shards, ids, frozen),
+            pictures=_pictures(pixels, shards, ids, frozen),
             summary={
                 "images": len(ids),
                 "newly computed": computed,
                 "network": frozen.name,
                 "layer": frozen.layer,
+                "row of an image": " x ".join(map(str, frozen.row_shape)),
                 "weights": frozen.weights.origin,
                 "weights sha256": frozen.weights.sha256,
                 "stored MB": round(shards.stored_bytes() / 1e6, 1),
@@ -235,20 +278,17 @@ def extract_features(
             feature_set=shards.feature_set,
         )
 
-    try:
-        return materialize_shards(context, config, shards, ids, work_out, ("prepared_images",))
-    finally:
-        images.close()
+    return materialize_shards(context, config, shards, ids, work_out, pixels.inputs)
 
 
-def _pictures(images: FeatureReader, shards: FeatureStore, ids: list[str], frozen: Frozen) -> list[tuple[str, bytes]]:
+def _pictures(pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: Frozen) -> list[tuple[str, bytes]]:
     """Of a network's maps; vectors have none."""
     if len(frozen.row_shape) != 3:
         return []
     from methods import figures
 
     reader = shards.reader(ids)
-    first, sample = images.rows(0, 1)[0], reader.rows(0, READ_ROWS).astype(np.float32)
+    first, sample = pixels.take(ids[:1])[0], reader.rows(0, pixels.at_once).astype(np.float32)
     reader.close()
     name = "AlexNet conv5" if (frozen.name, frozen.layer) == CONV5 else f"{frozen.name} {frozen.layer}"
     return [

@@ -1,12 +1,20 @@
 """Local descriptors of a frozen network at three image sizes, and their averages (Farhat and Sicre, sections 6.1 and 6.2)."""
 
 from functools import cache
-from typing import ClassVar, Literal
+from typing import Literal
 
 import dagster as dg
 import numpy as np
 
-from assets.features import frozen_network, in_blocks, materialize_shards, open_features
+from assets.features import (
+    BackboneConfig,
+    Pixels,
+    extract_features_of,
+    frozen_network,
+    in_blocks,
+    materialize_shards,
+    open_features,
+)
 from assets.images import PreparedImagesConfig, image_manifest, manifest_of, scored_ids
 from assets.originals import Originals
 from assets.partitions import DATASETS
@@ -18,7 +26,6 @@ from data_contracts.study import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
-from resources.progress import progress
 
 GROUP = "descriptors"
 CODE_VERSION = "1"
@@ -28,10 +35,8 @@ IMAGES_AT_ONCE = 32
 """Images decoded at once: 70 MB of them at the largest scale."""
 
 
-class DescriptorConfig(PreparedImagesConfig):
+class DescriptorConfig(BackboneConfig, PreparedImagesConfig):
     """Settings of `local_descriptors_scale*`."""
-
-    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
 
     backbone: str = "vgg19"
     """Network of torchvision, or of timm ("timm/...")."""
@@ -98,69 +103,15 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
             ids = scored_ids(store, dataset)
             frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
         settings = PreprocessingSettings(resize=config.resize, size=side, voi=config.voi)
-        shards = FeatureStore(
-            store,
-            dataset,
-            FeatureSet(
-                kind=descriptors_asset(scale),
-                dtype=config.dtype,
-                row_shape=frozen.row_shape,
-                preprocessing={"resize": config.resize, "voi": config.voi, "size": side},
-                backbone=frozen.name,
-                weights_sha256=frozen.weights.sha256,
-                layer=frozen.layer,
-                code_version=CODE_VERSION,
-            ),
+        originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+        pixels = Pixels(
+            take=lambda some: originals().squares(some, settings),
+            preprocessing={"resize": config.resize, "voi": config.voi, "size": side},
+            inputs=("image_manifest",),
+            at_once=IMAGES_AT_ONCE,
         )
-
-        def work_out(work: Work) -> Output:
-            import torch
-
-            from methods import backbones, figures
-
-            network, target = frozen.network.to(device), torch.device(device)
-            batch = max(config.batch_size * side_of_scale(0) ** 2 // side**2, 1)
-            originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
-
-            def produce(wanted: list[str]) -> np.ndarray:
-                rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
-                starts = range(0, len(wanted), IMAGES_AT_ONCE)
-                for start in progress(starts, f"{frozen.name} {frozen.layer} at {side} pixels"):
-                    squares = originals().squares(wanted[start : start + IMAGES_AT_ONCE], settings)
-                    rows[start : start + len(squares)] = backbones.extract(network, squares, target, batch)
-                return rows
-
-            computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
-            reader = shards.reader(ids)
-            first = reader.rows(0, 1)[0].astype(np.float32)
-            reader.close()
-            return Output(
-                content=shards.data_version(ids),
-                pictures=[
-                    (
-                        f"strongest {frozen.layer} maps of one image at {side} pixels",
-                        figures.feature_maps(originals().squares(ids[:1], settings)[0], first, f"{frozen.name} {frozen.layer}"),
-                    )
-                ]
-                if first.ndim == 3
-                else [],
-                summary={
-                    "images": len(ids),
-                    "newly computed": computed,
-                    "network": frozen.name,
-                    "layer": frozen.layer,
-                    "descriptors an image": int(np.prod(frozen.row_shape[1:])),
-                    "weights": frozen.weights.origin,
-                    "weights sha256": frozen.weights.sha256,
-                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
-                },
-                notices=[frozen.weights.notice] if frozen.weights.notice else [],
-                rows=len(ids),
-                device=device,
-                feature_set=shards.feature_set,
-            )
-
-        return materialize_shards(context, config, shards, ids, work_out, ("image_manifest",))
+        batch_size = max(config.batch_size * side_of_scale(0) ** 2 // side**2, 1)
+        return extract_features_of(pixels, context, config, store, device, frozen, ids, batch_size)
 
     return descriptors
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -113,11 +114,12 @@ class ImageNetwork(nn.Module):
 
     @torch.no_grad()
     def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,)."""
+        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,). Computes no number."""
         modes = {module: module.training for module in self.modules()}
+        shapes = {name: tensor.to("meta") for name, tensor in (*self.named_parameters(), *self.named_buffers())}
         self.eval()
         try:
-            row = self(torch.zeros(1, side, side, 3, dtype=torch.uint8, device=self.get_buffer("mean").device))[0]
+            row = functional_call(self, shapes, torch.zeros(1, side, side, 3, dtype=torch.uint8, device="meta"))[0]
         finally:
             for module, training in modes.items():
                 module.training = training
