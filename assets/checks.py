@@ -142,7 +142,7 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
 
 leakage_checks = [
     leakage_check("no_image_in_two_splits", ("bytes", "pixels"), "No image, by its bytes or its pixels, both trains and tests."),
-    leakage_check("no_group_in_two_splits", ("group",), "No group (patient, lesion) both trains and tests."),
+    leakage_check("no_group_in_two_splits", ("group", "patient"), "No group (patient, lesion) both trains and tests."),
 ]
 
 

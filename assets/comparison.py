@@ -11,7 +11,8 @@ from assets.partitions import DATASETS
 from assets.scoring import LABELLED_ROWS, TITLE
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.study import STUDIES, Method, Study
+from data_contracts.studies import STUDIES
+from data_contracts.study import Method, Study
 from resources.dataset_store import DatasetStore
 
 

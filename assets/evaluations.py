@@ -14,7 +14,8 @@ from assets.scoring import ScoreConfig, Scored, score
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
-from data_contracts.study import STUDIES, Method, Study
+from data_contracts.studies import STUDIES
+from data_contracts.study import Method, Study
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
 from resources.model_store import load_model

@@ -24,10 +24,10 @@ from assets.images import image_manifest, prepared_images, scored_ids
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.model_sidecar import ModelSidecar
-from data_contracts.study import AHN2019
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore

@@ -25,6 +25,7 @@ log = logging.getLogger("medfeat.images")
 
 GROUP = "images"
 SAMPLE = 24
+MANIFEST_CODE_VERSION = "3"
 PREPARED_CODE_VERSION = "2"
 ARRIVAL = "arrival"
 """Entry of the manifest's summary: signature of what had arrived when it was made."""
@@ -64,7 +65,7 @@ def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
     partitions_def=DATASETS,
     group_name=GROUP,
     kinds={"parquet"},
-    code_version="2",
+    code_version=MANIFEST_CODE_VERSION,
     tags={"stage": "1"},
 )
 def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, store: DatasetStore) -> dg.MaterializeResult:
@@ -79,7 +80,8 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         from methods import figures
 
         earlier = store.record(work.dataset, work.asset)
-        known = manifest_of(store, work.dataset) if earlier and not config.force else None
+        readable = earlier is not None and earlier.code_version == MANIFEST_CODE_VERSION and not config.force
+        known = manifest_of(store, work.dataset) if readable else None
         arrival = look_at(store, spec)
         if arrival.waiting:
             log.info("%d drops of %s have not settled yet and count in a later run", arrival.waiting, work.dataset)

@@ -22,9 +22,9 @@ from assets.partitions import DATASETS
 from assets.representations import cae_features
 from assets.scoring import LABELLED_ROWS, metric_row
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.metrics import METRICS
-from data_contracts.study import AHN2019
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader

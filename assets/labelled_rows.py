@@ -1,6 +1,8 @@
 """The labelled images of a dataset: what every classifier is fitted on and scored on."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ class LabelledRows:
         labels: (n,) class of each.
         train: positions of the training images.
         test: positions of the test images.
-        groups: of each image the smallest id in its group; its own where it has none.
+        groups: of each image the smallest id in its patient, or group where no patient is given; its own where it has none.
         has_groups: whether any group was given.
     """
 
@@ -43,6 +45,11 @@ class LabelledRows:
         return [self.groups[i] for i in self.test] if self.has_groups else None
 
 
+def _unit_of(row: Mapping[str, Any]) -> str:
+    """The patient, or the group, of a row of the manifest; "" where it has none."""
+    return str(row["patient_id"] or row["group_id"] or "")
+
+
 def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
     """The labelled images that train or test.
 
@@ -62,15 +69,15 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     rows.sort(key=lambda row: row["image_id"])
     smallest: dict[str, str] = {}  # a name of each group that does not depend on the site's key
     for row in rows:
-        if row["group_id"]:
-            smallest.setdefault(row["group_id"], row["image_id"])
+        if unit := _unit_of(row):
+            smallest.setdefault(unit, row["image_id"])
     split = np.array([row["split"] for row in rows])
     return LabelledRows(
         ids=[row["image_id"] for row in rows],
         labels=np.array([row["label"] for row in rows], dtype=np.str_),
         train=np.flatnonzero(split == "train"),
         test=np.flatnonzero(split == "test"),
-        groups=[smallest[row["group_id"]] if row["group_id"] else row["image_id"] for row in rows],
+        groups=[smallest.get(_unit_of(row), row["image_id"]) for row in rows],
         has_groups=bool(smallest),
     )
 

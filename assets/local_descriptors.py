@@ -20,9 +20,9 @@ from assets.originals import Originals
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, plain_failures
 from data_contracts.errors import InputError
+from data_contracts.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from data_contracts.feature_shard import CHUNK_ROWS, FeatureSet
 from data_contracts.manifest import ok_rows
-from data_contracts.study import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore

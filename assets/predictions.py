@@ -17,11 +17,11 @@ from assets.labelled_rows import LabelledRows, labelled_rows
 from assets.partitions import DATASETS
 from assets.representations import cae_features
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.manifest import PREDICTED_SPLITS, ok_rows
 from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
-from data_contracts.study import AHN2019
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore, parquet_bytes
 from resources.feature_store import FeatureReader

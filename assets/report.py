@@ -18,11 +18,13 @@ from assets.report_rows import Chain, notices_of_chain, paper_estimates, result_
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from assets.vlad import codebook_asset
 from data_contracts.errors import InputError
+from data_contracts.farhat_vlad import CODEBOOK_SIZES, SCALES
 from data_contracts.metrics import COMPARISONS, METRICS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.study import CODEBOOK_SIZES, SCALES, STUDIES, Study
+from data_contracts.studies import STUDIES
+from data_contracts.study import Study
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 

@@ -7,9 +7,10 @@ import numpy as np
 
 from assets.comparison import Measured
 from assets.filter_study import seconds_of
+from data_contracts.ahn2019 import FILTER_SIZES, filters_estimate
 from data_contracts.metrics import METRICS
 from data_contracts.output_record import OutputRecord
-from data_contracts.study import FILTER_SIZES, Method, Study, filters_estimate
+from data_contracts.study import Method, Study
 from resources.dataset_store import DatasetStore
 
 PREPARATION = ("image_manifest", "prepared_images")

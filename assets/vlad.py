@@ -12,9 +12,9 @@ from assets.partitions import DATASETS
 from assets.representations import fitting_ids
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
+from data_contracts.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.model_sidecar import ModelSidecar
-from data_contracts.study import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model

@@ -34,6 +34,9 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled | held
         pa.field("group_id", pa.string(), nullable=True),  # keyed hash of patient, lesion ...
         pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("patient_id", pa.string(), nullable=True),  # keyed hash, where groups are lesions of patients
+        pa.field("center_x", pa.float64(), nullable=True),  # column of the lesion's centre, pixels as stored
+        pa.field("center_y", pa.float64(), nullable=True),  # row of it
         pa.field("width", pa.int32(), nullable=True),  # pixels, as stored (before EXIF orientation)
         pa.field("height", pa.int32(), nullable=True),
         pa.field("mode", pa.string(), nullable=True),  # Pillow's pixel mode, or DICOM's photometric interpretation
@@ -76,6 +79,15 @@ def _label_and_split_disagree(table: pa.Table) -> Sequence[int]:
     return [i for i, (status, label, split) in enumerate(rows) if status == "ok" and (label is None) != (split == "unlabelled")]
 
 
+def _half_a_centre(table: pa.Table) -> Sequence[int]:
+    rows = zip(_column(table, "center_x"), _column(table, "center_y"), strict=True)
+    return [
+        i
+        for i, (x, y) in enumerate(rows)
+        if (x is None) != (y is None) or not all(v is None or float(str(v)) >= 0 for v in (x, y))
+    ]
+
+
 MANIFEST = TableContract(
     name="image manifest",
     schema=MANIFEST_SCHEMA,
@@ -97,6 +109,7 @@ MANIFEST = TableContract(
         ],
         "an ok row has an image_id, a split, a size, a mode and a format": _ok_incomplete,
         "an image_id is ok once": _ok_twice,
+        "a centre has both numbers, from 0": _half_a_centre,
         "an ok row is labelled, or its split is unlabelled": _label_and_split_disagree,
     },
 )

@@ -34,6 +34,9 @@ class ManifestRow:
     split: str | None
     group_id: str | None
     bytes: int
+    patient_id: str | None = None
+    center_x: float | None = None
+    center_y: float | None = None
     frame: int | None = None
     drop: str | None = None
     width: int | None = None
@@ -140,7 +143,7 @@ def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 
 def _kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """For every image a name of those that no drawn split may part from it: same group, same pixels, or a copy's group.
+    """For every image a name of those that no drawn split may part from it: same group, patient or pixels, or a copy's group.
 
     The name is the smallest image_id of them, so that it does not depend on how groups are called.
     """
@@ -155,7 +158,12 @@ def _kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
     usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
     for row in usable:
         image = root(f"0{row.image_id}")  # sorts before the other tokens: the smallest one names the set
-        for token in (row.group_id and f"g{row.group_id}", row.pixel_sha256 and f"p{row.pixel_sha256}"):
+        tokens = (
+            row.group_id and f"g{row.group_id}",
+            row.patient_id and f"t{row.patient_id}",
+            row.pixel_sha256 and f"p{row.pixel_sha256}",
+        )
+        for token in tokens:
             if token:
                 smaller, larger = sorted((root(token), image))
                 parent[larger] = image = smaller

@@ -9,8 +9,13 @@ from typing import Any
 
 from data_contracts.errors import InputError
 
-KINDS = {"bytes": "have the same bytes", "pixels": "have the same pixels", "group": "are of one group"}
-_COLUMN_OF = {"bytes": "image_id", "pixels": "pixel_sha256", "group": "group_id"}
+KINDS = {
+    "bytes": "have the same bytes",
+    "pixels": "have the same pixels",
+    "group": "are of one group",
+    "patient": "are of one patient",
+}
+_COLUMN_OF = {"bytes": "image_id", "pixels": "pixel_sha256", "group": "group_id", "patient": "patient_id"}
 
 
 @dataclass(frozen=True)
@@ -18,7 +23,7 @@ class Leak:
     """One thing that is on both sides.
 
     Attributes:
-        kind: "bytes", "pixels" or "group".
+        kind: "bytes", "pixels", "group" or "patient".
         train: path of its first training image.
         test: path of its first test image.
     """

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from data_contracts.study import AHN2019
+from data_contracts.ahn2019 import AHN2019
 from pipeline.launch import fields_of, run_config
 from pipeline.staleness import chain_of, last_settings
 from resources.dataset_store import DatasetStore

@@ -11,8 +11,8 @@ from typing import Annotated
 
 import typer
 
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
-from data_contracts.study import AHN2019
 
 app = typer.Typer(
     name="medfeat",
@@ -52,7 +52,7 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
 
 def _pages(dataset: str) -> list[Path]:
     """The reports that a dataset has, one a job."""
-    from data_contracts.study import STUDIES
+    from data_contracts.studies import STUDIES
     from resources.home import medfeat_home
 
     jobs = [study.job(complete) for study in STUDIES.values() for complete in (False, True)]

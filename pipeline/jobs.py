@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from assets.partitions import DATASETS
-from data_contracts.study import AHN2019, STUDIES, Study
+from data_contracts.ahn2019 import AHN2019
+from data_contracts.studies import STUDIES
+from data_contracts.study import Study
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

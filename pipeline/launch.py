@@ -13,7 +13,7 @@ import dagster as dg
 from tqdm import tqdm
 
 from data_contracts.errors import InputError
-from data_contracts.study import STUDIES
+from data_contracts.studies import STUDIES
 from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
 

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from assets.features import CONV5, frozen_network, open_features, side_of
 from assets.labelled_rows import labelled_rows
 from assets.predictions import FEATURES, Unknown, load_classifier, predict_rows, publish
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
 from data_contracts.manifest import frame_id
 from data_contracts.output_record import content_hash
-from data_contracts.study import AHN2019
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.drops import Drop, listing_of

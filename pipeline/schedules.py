@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
-from data_contracts.study import AHN2019
 from pipeline.automation import STUDY, busy_datasets, code_versions, request
 from pipeline.jobs import JOBS
 from pipeline.staleness import NEVER_RUN, has_drops, stale_reason

@@ -5,9 +5,9 @@ import re
 import dagster as dg
 
 from assets.partitions import DATASETS
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.errors import InputError
-from data_contracts.study import AHN2019
 from pipeline.automation import busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.launch import STARTED_HERE

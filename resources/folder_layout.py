@@ -5,6 +5,7 @@ Messages name files and lines, never what stands in a cell or what a folder is c
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -30,7 +31,9 @@ SPLIT_WORDS = {
 tuned on it, and what needs a held-out part draws it from train."""
 
 _NOT_A_LAYOUT_ALONE = {"val", "valid", "validation"}
-_COLUMNS = ("path", "label", "split", "group_id")
+_COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
+_FIRST_COLUMNS = ",".join(_COLUMNS[:4])
+"""Those that most datasets have."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +44,15 @@ class Claim:
         label: class, or None where none is given.
         split: "train" or "test", or None where none is given.
         group_id: patient, lesion ..., or None.
+        patient_id: where several groups (lesions) are of one patient, or None.
+        center: column and row of the lesion's centre in the image, pixels, or None.
     """
 
     label: str | None = None
     split: str | None = None
     group_id: str | None = None
+    patient_id: str | None = None
+    center: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
     if others and {SPLIT_WORDS[word] for word in named} == {"train", "test"}:
         raise InputError(
             f"{where} has split folders ({', '.join(named)}) beside {len(others)} other folder{'s' if len(others) > 1 else ''}",
-            f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {','.join(_COLUMNS)}",
+            f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
         )
     by_split = bool(named) and not others
     claims = {}
@@ -99,16 +106,16 @@ def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
 def read_listing(root: Path, where: str) -> Listing | None:
     """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is neither.
 
-    Columns path, label, split, group_id in any order (path is required, others are ignored). An empty cell says nothing; blank
-    lines and a byte order mark are allowed; a backslash in a path counts as /.
+    Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is required, others are ignored). An
+    empty cell says nothing; blank lines and a byte order mark are allowed; a backslash in a path counts as /.
 
     Args:
         root: folder to look in.
         where: how messages call it.
 
     Raises:
-        InputError: naming the file and the line: not readable, no path column, an unknown split word, a row with more cells
-            than columns, a path listed twice with different values, or both files there.
+        InputError: naming the file and the line: not readable, no path column, an unknown split word, a centre that is not
+            two numbers, a row with more cells than columns, a path listed twice with different values, or both files there.
     """
     files = [name for name in LISTINGS if (root / name).is_file()]
     if not files:
@@ -124,7 +131,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
     if "path" not in header:
         raise InputError(
             f"{shown} has no column 'path' ({len(header)} columns found)",
-            f"Begin it with the columns {','.join(_COLUMNS)}, separated by commas in a CSV file",
+            f"Begin it with the columns {_FIRST_COLUMNS}, separated by commas in a CSV file",
         )
     claims: dict[str, Claim] = {}
     leaving = []
@@ -142,7 +149,13 @@ def read_listing(root: Path, where: str) -> Listing | None:
         if path.is_absolute() or ".." in path.parts:
             leaving.append(listed)
             continue
-        claim = Claim(values.get("label"), _split(values.get("split"), shown, number), values.get("group_id"))
+        claim = Claim(
+            values.get("label"),
+            _split(values.get("split"), shown, number),
+            values.get("group_id"),
+            values.get("patient_id"),
+            _center(values.get("center_x"), values.get("center_y"), shown, number),
+        )
         if claims.setdefault(str(path), claim) != claim:
             raise InputError(f"{shown} line {number} lists a path again with other values", "Delete one of the two lines")
     return Listing(name, claims, leaving)
@@ -158,6 +171,21 @@ def _split(word: str | None, shown: str, number: int) -> str | None:
     if word.casefold() not in SPLIT_WORDS:
         raise InputError(f"{shown} line {number} has an unknown split", "Write train, test or val, or leave the cell empty")
     return SPLIT_WORDS[word.casefold()]
+
+
+def _center(x: str | None, y: str | None, shown: str, number: int) -> tuple[float, float] | None:
+    if x is None and y is None:
+        return None
+    try:
+        center = float(x or ""), float(y or "")
+    except ValueError:
+        center = math.nan, math.nan
+    if not all(0 <= pixels < math.inf for pixels in center):
+        raise InputError(
+            f"{shown} line {number} has a center_x and center_y that are not two numbers from 0",
+            "Write the lesion's centre in pixels of that image, column and row, or leave both cells empty",
+        )
+    return center
 
 
 def _csv_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:

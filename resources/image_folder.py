@@ -242,6 +242,9 @@ def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> 
         label=label,
         split=claim.split,
         group_id=intake.names.group(group) if group else None,
+        patient_id=intake.names.group(claim.patient_id) if claim.patient_id else None,
+        center_x=claim.center[0] if claim.center else None,
+        center_y=claim.center[1] if claim.center else None,
         bytes=look.n_bytes,
         drop=intake.names.drop(tree.drop) if tree.drop is not None else None,
     )

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 
 from assets.images import manifest_of
+from data_contracts.farhat_vlad import FARHAT_VLAD
 from data_contracts.report_tables import PAPER, RESULTS
-from data_contracts.study import FARHAT_VLAD
 from methods.backbones import Conv5Extractor, extract, random_alexnet
 from methods.preprocessing import PreprocessingSettings, to_square
 from resources.dataset_store import DatasetStore

@@ -19,10 +19,10 @@ import pytest
 from PIL import Image
 
 from assets.checks import leakage_checks
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import DatasetSpec
 from data_contracts.manifest import MANIFEST
 from data_contracts.report_tables import LINEAGE, REJECTED, RESULTS
-from data_contracts.study import AHN2019
 from pipeline.definitions import build_defs
 from pipeline.launch import run_config
 from resources.dataset_store import DatasetStore

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.report_tables import PAPER, RESULTS
-from data_contracts.study import AHN2019
 from methods.backbones import random_alexnet
 from pipeline.predict_path import predict_path
 from resources.dataset_store import DatasetStore

@@ -15,13 +15,19 @@ from methods.leakage import KINDS, Leak, find_leaks, leak_error
 
 def row(path: str, split: str | None, **fields: Any) -> dict[str, Any]:
     """A usable image with bytes, pixels and no group of its own, unless said otherwise."""
-    defaults = {"path": path, "frame": None, "status": "ok", "image_id": path, "pixel_sha256": path, "group_id": None}
+    defaults = {"path": path, "frame": None, "status": "ok", "image_id": path, "pixel_sha256": path}
+    defaults |= {"group_id": None, "patient_id": None}
     return {**defaults, "split": split, **fields}
 
 
 @pytest.mark.parametrize(
     ("same", "kind"),
-    [({"image_id": "x", "pixel_sha256": "x"}, "bytes"), ({"pixel_sha256": "x"}, "pixels"), ({"group_id": "x"}, "group")],
+    [
+        ({"image_id": "x", "pixel_sha256": "x"}, "bytes"),
+        ({"pixel_sha256": "x"}, "pixels"),
+        ({"group_id": "x"}, "group"),
+        ({"patient_id": "x"}, "patient"),
+    ],
 )
 @pytest.mark.parametrize("status", ["ok", "duplicate"])
 def test_each_kind_is_found_once(same: dict[str, str], kind: str, status: str) -> None:
@@ -98,7 +104,13 @@ SIDES = [given(f"{split}/{i}{label}", split) for split in ("train", "test") for 
 
 
 @pytest.mark.parametrize(
-    ("same", "kind"), [({"image_id": "x"}, "bytes"), ({"pixel_sha256": "x"}, "pixels"), ({"group_id": "x"}, "group")]
+    ("same", "kind"),
+    [
+        ({"image_id": "x"}, "bytes"),
+        ({"pixel_sha256": "x"}, "pixels"),
+        ({"group_id": "x"}, "group"),
+        ({"group_id": None, "patient_id": "x"}, "patient"),
+    ],
 )
 def test_a_given_split_that_leaks_is_found_in_its_manifest_and_a_drawn_one_does_not(same: dict[str, str], kind: str) -> None:
     rows = [*SIDES, given("train/xA", "train", **same), given("test/yA", "test", **same)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.study import AHN2019
+from data_contracts.ahn2019 import AHN2019
 from methods import report_document as document
 from methods.report_document import Figure, Report, Section, Table
 from methods.report_sections import Estimate, label_efficiency_table, paper_rows, verdict

@@ -122,6 +122,17 @@ class TestListing:
         assert error.what == "the set/manifest.csv line 2 has an unknown split"
         assert error.remedy == "Write train, test or val, or leave the cell empty"
 
+    def test_patient_and_centre(self, tmp_path: Path) -> None:
+        text = "path,group_id,patient_id,center_x,center_y\n1.png,lesion 1,p1,12.5,0\n2.png,lesion 2,p1,,\n"
+        claims = listing(tmp_path, text).claims
+        assert claims["1.png"] == Claim(group_id="lesion 1", patient_id="p1", center=(12.5, 0.0))
+        assert claims["2.png"] == Claim(group_id="lesion 2", patient_id="p1")
+
+    @pytest.mark.parametrize("cells", ["12,", ",3", "a,3", "-1,3", "nan,3", "3,inf"])
+    def test_a_centre_that_is_not_two_numbers(self, cells: str, tmp_path: Path) -> None:
+        error = error_of(tmp_path, f"path,center_x,center_y\n1.png,{cells}\n")
+        assert error.what == "the set/manifest.csv line 2 has a center_x and center_y that are not two numbers from 0"
+
     @pytest.mark.parametrize("text", ["path,label\n,A\n", "label,path\nA\n"])
     def test_row_without_a_path(self, text: str | bytes, tmp_path: Path) -> None:
         assert error_of(tmp_path, text).what.endswith("manifest.csv line 2 has no path")
