@@ -8,13 +8,18 @@ import numpy as np
 from assets.features import READ_ROWS, open_features
 from assets.images import image_manifest, manifest_of, scored_ids
 from assets.integrity import near_duplicates
+from assets.lesions import contoured_ids
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import check_rows
+from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
+from data_contracts.lesions import LESIONS
 from data_contracts.manifest import MANIFEST
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
+from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
+from data_contracts.table import TableContract
 from methods.leakage import find_leaks, leak_error
 from resources.dataset_store import DatasetStore
 from resources.model_store import load_model
@@ -27,8 +32,15 @@ Reading = Callable[[DatasetStore, str, str], dict[str, int]]
 """Reads and checks what (store, dataset, asset) names; gives counts of what was checked."""
 
 
+def _ids_of(store: DatasetStore, dataset: str, asset: str) -> list[str] | None:
+    """Images that an asset has rows of; None for every usable one."""
+    if asset in EVERY_IMAGE:
+        return None
+    return contoured_ids(store, dataset) if asset == ANALYTIC.features else scored_ids(store, dataset)
+
+
 def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    reader = open_features(store, dataset, asset, None if asset in EVERY_IMAGE else scored_ids(store, dataset))
+    reader = open_features(store, dataset, asset, _ids_of(store, dataset, asset))
     try:
         for start in range(0, len(reader), READ_ROWS):
             ids = reader.image_ids[start : start + READ_ROWS]
@@ -59,17 +71,30 @@ def _evaluation(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]
     }
 
 
-def _metrics(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {"metrics": store.main_table(dataset, asset, ".metrics.parquet", METRICS).num_rows}
-
-
 def _comparison(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     return {"pairs": store.main_table(dataset, asset, ".comparisons.parquet", COMPARISONS).num_rows}
 
 
-def _report(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    contracts = {"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED}
-    return {name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows for name, contract in contracts.items()}
+def _tables(contracts: dict[str, TableContract]) -> Reading:
+    """Reads the tables of those names."""
+
+    def read(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+        return {
+            name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows for name, contract in contracts.items()
+        }
+
+    return read
+
+
+_lesions = _tables({"lesions": LESIONS})
+_metrics = _tables({"metrics": METRICS})
+_report = _tables({"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED})
+_fold_scores = _tables({"metrics": METRICS, "fold_scores": FOLD_SCORES})
+_roc = {"roc_results": ROC_RESULTS, "roc_comparisons": ROC_COMPARISONS}
+
+
+def _segmentation(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return _features(store, dataset, asset) | _lesions(store, dataset, asset)
 
 
 def _near_duplicates(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
@@ -87,11 +112,18 @@ def _reading_of(asset: str, kinds: set[str]) -> Reading:
         "predictions": _predictions,
         "filter_size_study": _metrics,
         "label_efficiency": _metrics,
+        "lesion_segmentation": _segmentation,
+        "label_permutation": _metrics,
+        ENSEMBLE.evaluation: _fold_scores,
+        "roc_comparison": _tables(_roc),
+        f"report_{HUYNH2016.name}": _tables({**_roc, "lineage": LINEAGE, "rejected": REJECTED}),
     }
     if asset in by_name:
         return by_name[asset]
     if asset.startswith(("svm_evaluation_", "ensemble_evaluation_")):
         return _evaluation
+    if asset.startswith("cv_evaluation_"):
+        return _fold_scores
     if asset.startswith("method_comparison_"):
         return _comparison
     if asset.startswith("report_"):

@@ -11,7 +11,7 @@ from assets.partitions import DATASETS
 from assets.scoring import LABELLED_ROWS, TITLE
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.studies import STUDIES
+from data_contracts.studies import studies_of
 from data_contracts.study import Method, Study
 from resources.dataset_store import DatasetStore
 
@@ -142,4 +142,4 @@ def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[
     ]
 
 
-method_comparisons = [method_comparison(study, complete) for study in STUDIES.values() for complete in (False, True)]
+method_comparisons = [method_comparison(study, complete) for study in studies_of("test split") for complete in study.extents]

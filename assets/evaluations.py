@@ -14,7 +14,7 @@ from assets.scoring import ScoreConfig, Scored, score
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
-from data_contracts.studies import STUDIES
+from data_contracts.studies import studies_of
 from data_contracts.study import Method, Study
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
@@ -258,6 +258,6 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
 
 evaluations = [
     ensemble_evaluation(study, method) if method.members else svm_evaluation(study, method)
-    for study in STUDIES.values()
+    for study in studies_of("test split")
     for method in study.methods
 ]

@@ -1,8 +1,8 @@
 """Layout of the HDF5 shards and of the Parquet index that lists them.
 
-A shard is one HDF5 file, written once: ``/features`` (N, ...) chunked by image block with shuffle, lzf and fletcher32, and
-``/image_id`` (N,) S64. Prepared images and features share the layout and differ in dtype and shape. Attributes say how
-the numbers were made. A shard that no index lists with its sha256 is never opened.
+A shard is one HDF5 file, written once: ``/features`` (N, ...) chunked by image block (long rows by columns as well) with
+shuffle, lzf and fletcher32, and ``/image_id`` (N,) S64. Prepared images and features share the layout and differ in dtype and
+shape. Attributes say how the numbers were made. A shard that no index lists with its sha256 is never opened.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ SHARD_ROWS = 1024
 SHARD_BYTES = 2**29
 """A shard is made in memory: one of long rows holds fewer."""
 CHUNK_ROWS = 16
+CHUNK_NUMBERS = 2**16
+"""Of a long row: a part of its columns is read without the rest."""
 DATASET, IDS = "features", "image_id"
 LAYOUT_VERSION = "1"
 

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
+
+Protocol = Literal["test split", "cross-validation", "several labels"]
+"""One label an image on a test split; two classes in folds over groups; several labels an image on a test split."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,7 @@ class Method:
         control: a control of ours rather than a row of the paper.
         core: part of the study's own job; the others are computed by the job of all tables.
         reducible: its rows are so long that principal components may take their place before the SVM.
+        scored_by: asset that scores it; empty where it is called after the method.
     """
 
     name: str
@@ -32,10 +37,13 @@ class Method:
     control: bool = False
     core: bool = False
     reducible: bool = False
+    scored_by: str = ""
 
     @property
     def evaluation(self) -> str:
         """Asset that scores it."""
+        if self.scored_by:
+            return self.scored_by
         return f"ensemble_evaluation_{self.name}" if self.members else f"svm_evaluation_{self.name}"
 
 
@@ -48,12 +56,16 @@ class PaperRow:
         percent: the figure it reports.
         method: name of our method for this row, or of an estimate that a study of settings makes.
         stand_in: method shown in its place where it could not run; the row says so.
+        sd: standard deviation that it reports, in percentage points.
+        time: that it reports, in its own words.
     """
 
     title: str
     percent: float
     method: str
     stand_in: str = ""
+    sd: float | None = None
+    time: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,6 +109,7 @@ class Study:
         tables: the paper's tables.
         choices: what the paper leaves open.
         measurements: assets of the job of all tables that are measurements of their own, beside the methods.
+        protocol: how the methods are scored.
     """
 
     name: str
@@ -109,10 +122,21 @@ class Study:
     tables: tuple[PaperTable, ...]
     choices: tuple[Choice, ...]
     measurements: tuple[str, ...] = ()
+    protocol: Protocol = "test split"
 
     def method(self, name: str) -> Method:
         """The method called ``name``."""
         return next(method for method in self.methods if method.name == name)
+
+    @property
+    def jobs(self) -> tuple[str, ...]:
+        """Its Dagster jobs: of its own methods and, where there is more, of every row."""
+        return tuple(self.job(complete) for complete in self.extents)
+
+    @property
+    def extents(self) -> tuple[bool, ...]:
+        """What ``complete`` may be of a job of this study."""
+        return (False,) if all(method.core for method in self.methods) else (False, True)
 
     @property
     def tables_job(self) -> str:

@@ -84,8 +84,8 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
             "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
         )
     first_load = [row for row in ordered if row.drop is None]
-    sides = _sides([row for row in usable if row.drop is None], _kept_together(first_load), spec)
-    sides |= _sides_of_drops(usable, sides, _kept_together(ordered), spec)
+    sides = _sides([row for row in usable if row.drop is None], kept_together(first_load), spec)
+    sides |= _sides_of_drops(usable, sides, kept_together(ordered), spec)
     return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
 
 
@@ -142,7 +142,7 @@ def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
     return [settled.get(row.key, row) for row in rows]
 
 
-def _kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
+def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
     """For every image a name of those that no drawn split may part from it: same group, patient or pixels, or a copy's group.
 
     The name is the smallest image_id of them, so that it does not depend on how groups are called.

@@ -129,6 +129,82 @@ def codebook_regions(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) ->
     return _tiles(tiles, captions)
 
 
+def contours(
+    pictures: NDArray[np.uint8], masks: NDArray[np.uint8], centres: Sequence[tuple[float, float]], captions: Sequence[str]
+) -> bytes:
+    """Up to 24 grey pictures (n, H, W) with the outline of their masks and a cross at their centre (row, column)."""
+    tiles, side = [], 100
+    for picture, mask, (row, column) in zip(pictures[:MAX_TILES], masks, centres, strict=False):
+        small = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
+        inside = np.asarray(Image.fromarray((mask > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)) > 127
+        around = np.pad(inside, 1, constant_values=True)
+        whole = around[1:-1, :-2] & around[1:-1, 2:] & around[:-2, 1:-1] & around[2:, 1:-1]
+        shown = np.repeat((small // 12 * 12)[..., None], 3, axis=2)  # few greys leave colours of the palette to the marks
+        shown[inside & ~whole] = (0xFF, 0x9F, 0x00)
+        y, x = round(row * side / picture.shape[0]), round(column * side / picture.shape[1])
+        shown[y : y + 1, max(x - 3, 0) : x + 4] = shown[max(y - 3, 0) : y + 4, x : x + 1] = (0x00, 0xD0, 0xFF)
+        tiles.append(shown)
+    return _tiles(tiles, [_plain(caption, 18) for caption in captions[: len(tiles)]])
+
+
+def features_by_class(values: NDArray[np.floating[Any]], labels: Sequence[str], names: Sequence[str]) -> bytes:
+    """Median and quartiles of each standardised feature (n, F) by class: what tells the classes apart is seen at a glance."""
+    scale = values.std(axis=0)
+    scores = (values - values.mean(axis=0)) / np.where(scale > 0, scale, 1)
+    figure, axes = _canvas(1.2 + 0.2 * len(names))
+    axis, which = axes[0, 0], np.asarray(labels)
+    for number, label in enumerate(sorted(set(labels))):
+        low, middle, high = np.percentile(scores[which == label], (25, 50, 75), axis=0)
+        places = np.arange(len(names)) + 0.3 * (number - 0.5)
+        colour = COLOURS[number % len(COLOURS)]
+        axis.hlines(places, low, high, color=colour, linewidth=2)
+        axis.plot(middle, places, "o", color=colour, markersize=4, label=_plain(label))
+    axis.set_yticks(range(len(names)), [_plain(name, 48) for name in names], fontsize=7)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set(xlabel="standard deviations from the mean (dot: median, line: quartiles)")
+    axis.grid(axis="x", alpha=0.3)
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
+def roc_curves(curves: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]]) -> bytes:
+    """Empirical ROC curves as steps, fitted ones as smooth lines.
+
+    Args:
+        curves: (title, false-positive rate (k,), true-positive rate (k,), fitted true-positive rate at 0, 0.005 ... 1 or None).
+    """
+    figure, axes = _canvas(5.6)
+    axis, grid = axes[0, 0], np.linspace(0, 1, 201)
+    axis.plot([0, 1], [0, 1], color="#999999", linewidth=1)
+    for number, (title, false, true, fitted) in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(false, true, color=colour, linewidth=0.9, alpha=0.7, label=_plain(title, 60) if fitted is None else None)
+        if fitted is not None:
+            axis.plot(grid, fitted, color=colour, linewidth=2.2, label=_plain(title, 60))
+    axis.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set_title("thick: binormal fit, thin: empirical", fontsize=9)
+    axis.legend(fontsize=8, loc="lower right")
+    return _png(figure)
+
+
+def auc_by_layer(layers: Sequence[str], rows: Sequence[tuple[float, float] | None], paper: Mapping[str, float]) -> bytes:
+    """Bars of the mean AUC with its standard error by layer, None where there is none, and what the paper says of some."""
+    figure, axes = _canvas(3.6)
+    axis = axes[0, 0]
+    for place, row in enumerate(rows):
+        if row is None:
+            axis.text(place, 0.505, "no weights", rotation=90, ha="center", va="bottom", fontsize=8, color="#777777")
+        else:
+            axis.bar(place, row[0], yerr=row[1], color=COLOURS[0], capsize=3, width=0.7)
+    there = [place for place, layer in enumerate(layers) if layer in paper]
+    axis.plot(there, [paper[layers[place]] for place in there], "D", color=COLOURS[1], label="the paper, on its own data")
+    axis.axhline(0.5, color="#999999", linewidth=1)
+    axis.set_xticks(range(len(layers)), layers)
+    axis.set(ylabel="AUC, mean over folds (line: standard error)", ylim=(0.4, 1.0))
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
 def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str) -> bytes:
     """An image (H, W, 3) beside the 15 strongest of its (C, h, w) maps."""
     order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:15]

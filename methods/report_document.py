@@ -19,8 +19,9 @@ from urllib.parse import quote
 from methods.page_template import page_template, visible
 
 Cell = str | float | int | None
-Kind = Literal["text", "code", "count", "percent", "p", "seconds", "megabytes"]
-"""What a column holds: prose, an identifier, a whole number, a number of 0 to 100, a p value, seconds, 10^6 bytes."""
+Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
+"""What a column holds: prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1 (an AUC, a difference),
+a p value, seconds, 10^6 bytes."""
 
 MISSING = "–"
 
@@ -122,6 +123,8 @@ def show(value: Cell, kind: Kind = "text") -> str:
     match kind:
         case "percent":
             return f"{value:.2f}"
+        case "share":
+            return f"{value:.3f}"
         case "p":
             return p_value(value)
         case "count":

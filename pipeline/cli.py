@@ -55,7 +55,7 @@ def _pages(dataset: str) -> list[Path]:
     from data_contracts.studies import STUDIES
     from resources.home import medfeat_home
 
-    jobs = [study.job(complete) for study in STUDIES.values() for complete in (False, True)]
+    jobs = [job for study in STUDIES.values() for job in study.jobs]
     pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in jobs]
     return [page for page in pages if page.is_file()]
 

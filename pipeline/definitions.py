@@ -5,8 +5,10 @@ from typing import Any
 
 import dagster as dg
 
+from assets.alexnet_layers import alexnet_layers
 from assets.checks import contract_checks, leakage_checks, near_duplicates_check
 from assets.comparison import method_comparisons
+from assets.cross_validation import cross_validations
 from assets.evaluations import evaluations
 from assets.features import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
 from assets.filter_study import filter_size_study
@@ -14,11 +16,15 @@ from assets.fine_tuning import fine_tuned_networks
 from assets.images import image_manifest, prepared_images
 from assets.integrity import near_duplicates
 from assets.label_efficiency import label_efficiency
+from assets.label_permutation import label_permutation
+from assets.lesions import analytic_features, lesion_segmentation
 from assets.local_descriptors import descriptor_assets
 from assets.patch_baselines import patch_baselines
 from assets.predictions import classifier, predictions
-from assets.report import study_reports, summary_report
+from assets.report import study_reports
 from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
+from assets.roc_report import roc_comparison, roc_report
+from assets.summary import summary_report
 from assets.vlad import vlad_assets
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from pipeline.schedules import nightly
@@ -37,6 +43,9 @@ ASSETS = [
     *fine_tuned_networks,
     *descriptor_assets,
     *vlad_assets,
+    alexnet_layers,
+    lesion_segmentation,
+    analytic_features,
     cae_model,
     random_cae_model,
     cae_features,
@@ -46,7 +55,11 @@ ASSETS = [
     *method_comparisons,
     filter_size_study,
     label_efficiency,
+    *cross_validations,
+    label_permutation,
+    roc_comparison,
     *study_reports,
+    roc_report,
     classifier,
     predictions,
     summary_report,

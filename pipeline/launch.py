@@ -116,7 +116,7 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
 
 def check_study(study: str) -> None:
     """Raises InputError where there is no such study."""
-    names = [name for known in STUDIES.values() for name in (known.name, known.tables_job)]
+    names = [job for known in STUDIES.values() for job in known.jobs]
     if study not in names:
         raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(names)}")
 

@@ -23,7 +23,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
-from data_contracts.feature_shard import CHUNK_ROWS, DATASET, IDS, INDEX, SHARD_BYTES, SHARD_ROWS, FeatureSet, check_rows
+from data_contracts.feature_shard import (
+    CHUNK_NUMBERS,
+    CHUNK_ROWS,
+    DATASET,
+    IDS,
+    INDEX,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    FeatureSet,
+    check_rows,
+)
 from data_contracts.output_record import content_hash
 from resources.atomic_file import file_sha256, write_atomically
 from resources.dataset_store import DatasetStore
@@ -37,7 +47,8 @@ Produce = Callable[[list[str]], NDArray[Any]]
 def shard_bytes(features: NDArray[Any], image_ids: list[str], attributes: dict[str, Any]) -> bytes:
     """The HDF5 file as bytes, built in memory (a full disk makes h5py end the process)."""
     with h5py.File("shard", "w", driver="core", backing_store=False, libver=("earliest", "v110"), track_order=False) as file:
-        chunk = (min(CHUNK_ROWS, len(features)), *features.shape[1:])
+        row = (min(CHUNK_NUMBERS, features.shape[1]),) if features.ndim == 2 else features.shape[1:]
+        chunk = (min(CHUNK_ROWS, len(features)), *row)
         file.create_dataset(
             DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False
         )
@@ -93,7 +104,17 @@ class FeatureReader:
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Rows by position, in the order asked for, (m, ...)."""
-        rows = np.empty((len(positions), *self.feature_set.row_shape), self.feature_set.dtype)
+        return self._take(positions, (), self.feature_set.row_shape)
+
+    def columns(self, start: int, stop: int) -> NDArray[Any]:
+        """Columns start .. stop - 1 of all rows of a set of vectors, (n, stop - start)."""
+        return self._take(range(len(self)), (slice(start, stop),), (stop - start,))
+
+    def _take(
+        self, positions: Sequence[int] | NDArray[np.int64], part: tuple[slice, ...], shape: tuple[int, ...]
+    ) -> NDArray[Any]:
+        """Rows by position, or a part of each."""
+        rows = np.empty((len(positions), *shape), self.feature_set.dtype)
         wanted: dict[str, list[tuple[int, int]]] = {}
         for target, position in enumerate(positions):
             shard, row = self._place[self.image_ids[int(position)]]
@@ -102,7 +123,7 @@ class FeatureReader:
             source, targets = np.array(sorted(pairs)).T
             data = guarded(self._file(shard), DATASET, shard)
             for start, stop in _runs(source):
-                rows[targets[start:stop]] = data[source[start] : source[stop - 1] + 1]
+                rows[targets[start:stop]] = data[source[start] : source[stop - 1] + 1, *part]
         return rows
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:

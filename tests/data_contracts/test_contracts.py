@@ -12,11 +12,13 @@ from pydantic import ValidationError
 from data_contracts.dataset import DatasetSpec, check_dataset_name
 from data_contracts.errors import ContractError, InputError
 from data_contracts.feature_shard import INDEX
+from data_contracts.lesions import LESIONS
 from data_contracts.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
+from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
 from data_contracts.table import TableContract
 from methods.leakage import Leak, find_leaks
 
@@ -160,6 +162,49 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "inputs": '{"b": "v"}',
         },
     ),
+    "lesions": (
+        LESIONS,
+        {"image_id": ID, "center_row": 255.5, "center_column": 0.0, "marked": False, "area_pixels": 9, "fault": ""},
+    ),
+    "fold scores": (
+        FOLD_SCORES,
+        {"image_id": ID, "lesion_id": ID, "group_id": ID, "fold": 0, "positive": True, "probability": 0.5},
+    ),
+    "roc results": (
+        ROC_RESULTS,
+        {
+            "images": "all",
+            "method": "m",
+            "title": "M",
+            "auc": 0.8,
+            "auc_sd": 0.1,
+            "auc_se": 0.05,
+            "pooled_auc": 0.79,
+            "pooled_low": 0.7,
+            "pooled_high": 0.9,
+            "lesion_auc": 0.81,
+            "lesion_low": 0.7,
+            "lesion_high": 0.9,
+            "binormal_a": None,
+            "binormal_b": None,
+            "n_images": 9,
+            "n_lesions": 4,
+        },
+    ),
+    "roc comparisons": (
+        ROC_COMPARISONS,
+        {
+            "method_a": "a",
+            "method_b": "b",
+            "n_images": 9,
+            "difference": 0.1,
+            "p_t": 0.2,
+            "p_t_bonferroni": 0.6,
+            "pooled_difference": -0.1,
+            "p_delong": 0.5,
+            "p_delong_bonferroni": 1.0,
+        },
+    ),
     "rejected": (REJECTED, {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"}),
 }
 
@@ -227,6 +272,20 @@ BROKEN = [
     ("lineage", {"seconds": -1.0}, "seconds and peak_memory_mb are finite"),
     ("lineage", {"rows": -1}, "rows is not negative"),
     ("lineage", {"run_id": ""}, "not blank"),
+    ("lesions", {"fault": "no transition"}, "a contour or a fault"),
+    ("lesions", {"area_pixels": 0}, "a contour or a fault"),
+    ("lesions", {"center_row": -1.0}, "centre is not negative"),
+    ("fold scores", {"fold": -1}, "fold is not negative"),
+    ("fold scores", {"probability": 1.1}, "probability lies in 0..1"),
+    ("fold scores", {"probability": float("nan")}, "probability lies in 0..1"),
+    ("roc results", {"auc": 1.1}, "an AUC lies in 0..1"),
+    ("roc results", {"pooled_auc": 0.6}, "within its interval"),
+    ("roc results", {"lesion_auc": 0.95}, "within its interval"),
+    ("roc results", {"auc_sd": float("nan")}, "SD and SE are not negative"),
+    ("roc results", {"n_lesions": 10}, "no lesion without an image"),
+    ("roc comparisons", {"p_t": -0.1}, "p values lie in 0..1"),
+    ("roc comparisons", {"p_delong_bonferroni": 0.4}, "corrected ones are no smaller"),
+    ("roc comparisons", {"difference": 1.5}, "a difference lies in -1..1"),
     ("rejected", {"path": "/etc/x"}, "stays under the root"),
     ("rejected", {"status": "ok"}, "duplicate or rejected"),
     ("rejected", {"reason": ""}, "reason is not blank"),
@@ -257,8 +316,19 @@ def test_each_rule(name: str, change: dict[str, Any], rule: str) -> None:
     assert str(caught.value).startswith("f.parquet ")
 
 
+def test_a_group_in_two_folds_cannot_be_stored() -> None:
+    apart = {"image_id": OTHER, "fold": 1}
+    assert FOLD_SCORES.violations(table_of("fold scores", {}, {**apart, "group_id": OTHER})) == []
+    with pytest.raises(ContractError, match="no group is in two folds"):
+        FOLD_SCORES.check(table_of("fold scores", {}, apart), "f")
+
+
 def test_no_rule_is_forgotten() -> None:
-    over_several_rows = {"an image_id is ok once", "the methods of a study are tested on equally many images"}
+    over_several_rows = {
+        "an image_id is ok once",
+        "the methods of a study are tested on equally many images",
+        "no group is in two folds",
+    }
     for name, (contract, _) in VALID.items():
         broken = [text for other, _, text in BROKEN if other == name]
         assert [rule for rule in contract.rules.keys() - over_several_rows if not any(text in rule for text in broken)] == []

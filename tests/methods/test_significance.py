@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.significance import accuracy_interval, holm, mcnemar, mean_interval
+from methods.significance import accuracy_interval, bonferroni, holm, mcnemar, mean_interval, paired_t
 
 
 def test_mcnemar_one_against_six() -> None:
@@ -121,3 +121,37 @@ def test_mean_interval_edges() -> None:
     assert (clipped.low, clipped.high) == (0.0, 1.0)
     with pytest.raises(ValueError, match="at least one value"):
         mean_interval(np.empty(0))
+
+
+def test_paired_t_by_hand() -> None:
+    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t = 2 sqrt(3); two degrees of freedom: p = 1 - t / sqrt(t^2 + 2).
+    a, b = np.array([0.3, 0.5, 0.4]), np.array([0.2, 0.3, 0.1])
+    assert paired_t(a, b) == pytest.approx(1 - np.sqrt(12 / 14), rel=1e-9)
+    assert paired_t(b, a) == pytest.approx(paired_t(a, b), rel=1e-12)
+
+
+def test_paired_t_of_equal_folds_is_one() -> None:
+    values = np.array([0.81, 0.79, 0.85])
+    assert paired_t(values, values) == 1.0
+    assert paired_t(values, values + 1e-16) == 1.0
+
+
+def test_paired_t_of_a_constant_difference_is_the_sign_flip_test() -> None:
+    # All 2^5 sign flips are equally likely; two of them (all plus, all minus) are as extreme as what is seen.
+    values = np.array([0.1, 0.7, 0.3, 0.61, 0.8])
+    assert len(set(values + 0.1 - values)) > 1  # equal but for rounding
+    assert paired_t(values + 0.1, values) == 2 / 32
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "message"),
+    [([0.5], [0.6], "two or more folds"), ([0.5, 0.6], [0.6], "two or more folds"), ([0.5, np.nan], [0.6, 0.7], "not finite")],
+)
+def test_paired_t_refuses(a: list[float], b: list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        paired_t(np.array(a), np.array(b))
+
+
+def test_bonferroni_multiplies_and_caps() -> None:
+    np.testing.assert_allclose(bonferroni(np.array([0.01, 0.5, 0.022])), [0.03, 1.0, 0.066], rtol=1e-12)
+    assert bonferroni(np.array([])).shape == (0,)

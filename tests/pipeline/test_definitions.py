@@ -61,6 +61,19 @@ FARHAT = {
         *FARHAT_EVALUATIONS,
     },
 }
+LAYERS = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5", "fc6", "fc7", "fc8")
+CROSS_VALIDATED = {f"cv_evaluation_{layer}" for layer in LAYERS} | {"cv_evaluation_analytic"}
+HUYNH = {
+    "alexnet_layers": {"image_manifest"},
+    "lesion_segmentation": {"image_manifest"},
+    "analytic_features": {"image_manifest", "lesion_segmentation"},
+    **{f"cv_evaluation_{layer}": {"image_manifest", "alexnet_layers"} for layer in LAYERS},
+    "cv_evaluation_analytic": {"image_manifest", "lesion_segmentation", "analytic_features"},
+    "ensemble_evaluation": CROSS_VALIDATED,
+    "label_permutation": {"image_manifest", "alexnet_layers", "lesion_segmentation", "analytic_features"},
+    "roc_comparison": {*CROSS_VALIDATED, "ensemble_evaluation"},
+    "report_huynh2016": {"image_manifest", "roc_comparison", "label_permutation"},
+}
 GRAPH = {
     "image_manifest": set(),
     "prepared_images": {"image_manifest"},
@@ -98,8 +111,9 @@ GRAPH = {
     "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
     "classifier": {"image_manifest", "cae_features"},
     "predictions": {"image_manifest", "prepared_images", "cae_features", "classifier"},
-    "summary_report": {"report_ahn2019", "report_farhat_vlad"},
+    "summary_report": {"report_ahn2019", "report_farhat_vlad", "report_huynh2016"},
     **FARHAT,
+    **HUYNH,
 }
 
 
@@ -117,7 +131,7 @@ def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
     assert own < tables
     for job in (own, tables):
         assert all(GRAPH[name] <= job for name in job), "the UI warns of an asset whose input no run has made"
-    assert tables == set(GRAPH) - {"summary_report", *FARHAT}
+    assert tables == set(GRAPH) - {"summary_report", *FARHAT, *HUYNH}
     assert tables - own == {
         name
         for name in tables
@@ -126,6 +140,12 @@ def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
         or name.endswith("_tables")
         or (name.startswith("svm_evaluation_") and name.removeprefix("svm_evaluation_") not in OWN)
     }
+
+
+def test_the_job_of_lesions_is_one_and_needs_nothing_of_the_others() -> None:
+    defs = build_defs()
+    job = {key.path[-1] for key in defs.resolve_job_def("huynh2016").asset_layer.executable_asset_keys}
+    assert job == {*HUYNH, "image_manifest"}
 
 
 def test_the_job_of_vlad_is_of_the_first_scale_and_that_of_its_tables_of_all() -> None:

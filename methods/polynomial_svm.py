@@ -1,0 +1,371 @@
+"""Polynomial-kernel SVM tuned inside each training fold, its probabilities on images of groups it never saw (Huynh et al. 2016).
+
+Section 2.6 of the paper: features centred and scaled, an SVM with the kernel ``K(x, y) = (a x.y + c)^d``, its a, c, d chosen by
+a grid search with five folds, judged by five-fold cross-validation by lesion. Section 2.3: columns of zero variance removed.
+
+Choices the paper leaves open:
+
+* The search is nested: an outer fold's images and groups take no part in the removal of columns, the scaling, the search, the
+  sigmoid or the SVM that score them. Inner folds keep groups together too and scale by their own training side.
+* ``a`` is in units of 1 / (columns left), so that the mean of ``x.x`` over the training side is 1 whatever the layer.
+* C is 1. Since ``(a x.y + c)^d = a^d (x.y + c / a)^d``, ``a^d`` takes its part.
+* Probabilities are Platt's sigmoid of the decision value (Platt 1999, "Probabilistic outputs for support vector machines"),
+  fitted on the inner folds' left-out values. Its slope is held at 0 or above: where left-out values speak against the labels,
+  every image gets the training share of positives instead of a ranking turned round.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+from scipy.stats import rankdata
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+Float64 = NDArray[np.float64]
+Int64 = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+
+INNER_FOLDS = 5
+REGULARISATION = 1.0
+"""C of the SVM."""
+TOLERANCE = 1e-3
+"""Largest violation of the optimality conditions at which the SVM's solver stops."""
+MAX_ITERATIONS = 1_000_000
+"""Of the SVM's solver, which has no limit of its own."""
+COLUMNS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One kernel ``(a x.y / columns + c)^d``."""
+
+    a: float
+    c: float
+    d: int
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Values to search, each combination of them.
+
+    The offset shapes a kernel of d > 1 through c / a alone: from almost linear (16) over 4, 1 and 1/4 to the pure power (0).
+    A second positive c would repeat these ratios with the kernel multiplied, which ``a`` varies already.
+
+    Attributes:
+        a: positive, in units of 1 / (columns left).
+        c: at least 0.
+        d: whole numbers from 1.
+
+    Raises:
+        ValueError: no value, or one out of range.
+    """
+
+    a: tuple[float, ...] = (1 / 16, 1 / 4, 1.0, 4.0)
+    c: tuple[float, ...] = (0.0, 1.0)
+    d: tuple[int, ...] = (1, 2, 3)
+
+    def __post_init__(self) -> None:
+        if not (self.a and self.c and self.d):
+            raise ValueError("a grid needs at least one value of each of a, c and d")
+        if not all(math.isfinite(a) and a > 0 for a in self.a):
+            raise ValueError(f"a is positive and finite, got {self.a}")
+        if not all(math.isfinite(c) and c >= 0 for c in self.c):
+            raise ValueError(f"c is finite and at least 0, got {self.c}")
+        if not all(d == int(d) and d >= 1 for d in self.d):
+            raise ValueError(f"d is a whole number from 1, got {self.d}")
+
+    def settings(self) -> list[Setting]:
+        """Each kernel once, the simplest first: by d, then a, then c.
+
+        With d = 1 only the smallest c: a constant added to a kernel changes no SVM, since its dual coefficients sum to zero.
+        """
+        return [
+            Setting(a, c, d)
+            for d in sorted(set(self.d))
+            for a in sorted(set(self.a))
+            for c in (sorted(set(self.c)) if d > 1 else [min(self.c)])
+        ]
+
+
+@dataclass(frozen=True)
+class FoldChoice:
+    """What the training side of one outer fold led to.
+
+    Attributes:
+        a: chosen, in units of 1 / ``columns``.
+        c: chosen.
+        d: chosen.
+        inner_auc: mean area under the ROC curve over the inner folds with these; the best of the grid, so optimistic.
+        slope: of the sigmoid, at least 0.
+        intercept: of the sigmoid: probability = 1 / (1 + exp(-(slope * decision + intercept))).
+        columns: left after the removal of those constant over the training rows.
+        n_train: rows of the training side.
+        n_test: rows of the fold.
+        converged: whether every SVM of the search and the final one reached :data:`TOLERANCE`.
+    """
+
+    a: float
+    c: float
+    d: int
+    inner_auc: float
+    slope: float
+    intercept: float
+    columns: int
+    n_train: int
+    n_test: int
+    converged: bool
+
+
+@dataclass(frozen=True)
+class NestedScores:
+    """Scores of every row from the outer fold that left it out.
+
+    Attributes:
+        fold: (n,) int64 outer fold of each row.
+        decision: (n,) float64 decision value; comparable within a fold only.
+        probability: (n,) float64 of the positive class, 0..1; within a fold it never falls as the decision value rises.
+        choices: one for each outer fold.
+    """
+
+    fold: Int64
+    decision: Float64
+    probability: Float64
+    choices: tuple[FoldChoice, ...]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """Linear kernels of a training side, divided by its number of columns left.
+
+    Attributes:
+        train: (m, m) between training rows.
+        left_out: (k, m) of the rows left out against the training rows.
+        columns: number of columns left.
+    """
+
+    train: Float64
+    left_out: Float64
+    columns: int
+
+
+def outer_folds(positive: Bools, groups: Sequence[str], seed: int, n_folds: int = 5) -> Int64:
+    """Outer fold of each row: stratified by class, groups kept together.
+
+    A function of the multiset of (class, group) pairs: the order of the rows does not matter.
+
+    Args:
+        positive: (n,) class of each row.
+        groups: (n,) group of each row (lesion, patient).
+        seed: of the shuffle, at least 0.
+        n_folds: at least 2.
+
+    Returns:
+        (n,) int64, 0 to n_folds - 1.
+
+    Raises:
+        ValueError: too few groups with a class, or a fold without one.
+    """
+    return _grouped_folds(positive, np.asarray(groups, np.str_), n_folds, seed, "outer folds")
+
+
+def _grouped_folds(positive: Bools, groups: NDArray[np.str_], n_folds: int, seed: int, name: str) -> Int64:
+    from sklearn.model_selection import StratifiedGroupKFold  # a second to import
+
+    if len(positive) != len(groups):
+        raise ValueError(f"one group for each row is needed, got {len(groups)} groups and {len(positive)} rows")
+    for side, word in ((positive, "positive"), (~positive, "negative")):
+        having = len(np.unique(groups[side]))
+        if having < n_folds:
+            raise ValueError(f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are {having}")
+    fold = np.empty(len(positive), np.int64)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+    for number, (_, left_out) in enumerate(splitter.split(positive, positive, groups)):
+        fold[left_out] = number
+        for side, word in ((positive, "positive"), (~positive, "negative")):
+            if not side[left_out].any():
+                raise ValueError(
+                    f"{name}: fold {number} of seed {seed} has no {word} image; another seed or fewer folds may help"
+                )
+    return fold
+
+
+def _column_blocks(n_columns: int) -> Iterator[slice]:
+    return (slice(start, start + COLUMNS_AT_ONCE) for start in range(0, n_columns, COLUMNS_AT_ONCE))
+
+
+def _check(rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_], fold: Int64) -> None:
+    if rows.ndim != 2 or not len(rows) == len(positive) == len(groups) == len(fold):
+        raise ValueError(
+            f"one class, group and fold for each of (n, p) rows is needed, got {len(positive)}, {len(groups)} and {len(fold)} "
+            f"for {rows.shape}"
+        )
+    numbers = np.unique(fold)
+    if len(numbers) < 2 or not np.array_equal(numbers, np.arange(len(numbers))):
+        raise ValueError(f"outer folds are numbered from 0 without a gap and are at least two, got {numbers.tolist()}")
+    codes = np.unique(groups, return_inverse=True)[1]
+    parted = len(np.unique(np.stack([codes, fold], axis=1), axis=0)) - len(np.unique(codes))
+    if parted:
+        raise ValueError("some group is in more than one outer fold")
+    if not all(np.isfinite(rows[:, block]).all() for block in _column_blocks(rows.shape[1])):
+        raise ValueError("some feature is NaN or infinite")
+
+
+def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int64]]) -> list[_Side]:
+    """Linear kernels of several training sides, in one pass over the columns.
+
+    Everything in float64: equal to the product of the standardised matrix to rounding, about 1e-15 of the mean of the diagonal.
+
+    Args:
+        rows: (n, p).
+        parts: positions of the training rows and of the rows left out, for each side.
+    """
+    trains = [np.zeros((len(train), len(train))) for train, _ in parts]
+    left_outs = [np.zeros((len(left_out), len(train))) for train, left_out in parts]
+    columns = [0] * len(parts)
+    with threadpool_limits(1, user_api="blas"):  # the same bytes on any number of cores
+        for block in _column_blocks(rows.shape[1]):
+            values = np.asarray(rows[:, block])
+            for side, (train, left_out) in enumerate(parts):
+                fitted = values[train]
+                kept = np.flatnonzero(fitted.max(axis=0) > fitted.min(axis=0))
+                standard = fitted[:, kept].astype(np.float64)
+                mean = standard.mean(axis=0)
+                standard -= mean
+                deviation = np.sqrt(np.square(standard).mean(axis=0))
+                standard /= deviation
+                trains[side] += standard @ standard.T
+                left_outs[side] += ((values[np.ix_(left_out, kept)] - mean) / deviation) @ standard.T
+                columns[side] += len(kept)
+    if not all(columns):
+        raise ValueError("every column is constant over the rows of a training side")
+    return [_Side(a / p, b / p, p) for a, b, p in zip(trains, left_outs, columns, strict=True)]
+
+
+def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Float64, bool]:
+    """Decision values of the rows left out, (k,), of an SVM fitted on the training rows; whether its solver converged.
+
+    Raises:
+        ValueError: a kernel value is too large: for a float32, in which the solver holds them, or else for a float64.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.svm import SVC
+
+    with np.errstate(over="ignore"):
+        fitted, left_out = ((setting.a * linear + setting.c) ** setting.d for linear in (side.train, side.left_out))
+    if not (np.abs(fitted).max() <= np.finfo(np.float32).max and np.isfinite(left_out).all()):
+        raise ValueError(
+            f"the kernel of {setting} overflows: d is too high, or a row left out lies too far from the training rows"
+        )
+    # Without a random_state SVC draws from NumPy's global generator, even though nothing here is random.
+    svm = SVC(C=REGULARISATION, kernel="precomputed", tol=TOLERANCE, max_iter=MAX_ITERATIONS, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
+        svm.fit(fitted, positive)
+    decision: Float64 = svm.decision_function(left_out)
+    return decision, bool(svm.fit_status_ == 0)
+
+
+def _auc(decision: Float64, positive: Bools) -> Float64:
+    """Area under the ROC curve of each row of (m, k) decision values, (m,): the Mann-Whitney statistic, ties count half."""
+    n_positive = int(positive.sum())
+    rank_sum = rankdata(decision, axis=1)[:, positive].sum(axis=1)
+    area: Float64 = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (len(positive) - n_positive))
+    return area
+
+
+def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
+    """Slope >= 0 and intercept of Platt's sigmoid: the likeliest for his smoothed targets (Platt 1999, section 2.2).
+
+    A target t is a positive row of weight t and a negative one of weight 1 - t.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    n_positive, n = int(positive.sum()), len(positive)
+    targets = np.where(positive, (n_positive + 1) / (n_positive + 2), 1 / (n - n_positive + 2))
+    if np.ptp(decision) > 0:
+        # Scaled, since Newton's Hessian is near singular where values hardly differ.
+        spread = float(decision.std())
+        scaled = (decision - decision.mean()) / spread
+        fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(
+            np.tile(scaled, 2)[:, None], np.repeat([True, False], n), np.concatenate([targets, 1 - targets])
+        )
+        slope = float(fit.coef_[0, 0]) / spread
+        if slope > 0:
+            return slope, float(fit.intercept_[0]) - slope * float(decision.mean())
+    return 0.0, float(logit(targets.mean()))
+
+
+def nested_scores(
+    rows: NDArray[np.float32],
+    positive: Bools,
+    groups: Sequence[str],
+    fold: Int64,
+    grid: Grid,
+    seed: int,
+    on_fold: Callable[[int], None] | None = None,
+) -> NestedScores:
+    """Decision value and probability of every row from SVMs that saw nothing of its outer fold.
+
+    Memory beyond the rows: kernels of n x n, and blocks of :data:`COLUMNS_AT_ONCE` columns in float64.
+
+    Args:
+        rows: (n, p) float32 features, also a memory map.
+        positive: (n,) class of each row.
+        groups: (n,) group of each row; never on both sides of any fold, outer or inner.
+        fold: (n,) int64 outer fold of each row, from :func:`outer_folds`.
+        grid: searched on each training side by :data:`INNER_FOLDS` stratified folds over its groups, for the largest mean AUC;
+            of equal ones, the first of :meth:`Grid.settings` is taken.
+        seed: of the inner folds, at least 0.
+        on_fold: called with the number of each outer fold when it is done.
+
+    Raises:
+        ValueError: lengths differ, a feature is not finite, a group is in two folds, folds are not numbered from 0, a training
+            side has too few groups of a class for its inner folds or only constant columns, or a kernel value overflows.
+    """
+    names = np.asarray(groups, np.str_)
+    _check(rows, positive, names, fold)
+    settings = grid.settings()
+    decision, probability = np.empty(len(rows)), np.empty(len(rows))
+    choices = []
+    for number in range(int(fold.max()) + 1):
+        train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        truth = positive[train]
+        inner = _grouped_folds(truth, names[train], INNER_FOLDS, seed, f"inner folds of outer fold {number}")
+        parts = [(train[inner != i], train[inner == i]) for i in range(INNER_FOLDS)]
+        *inner_sides, outer_side = _linear_kernels(rows, [*parts, (train, test)])
+        out_of_fold = np.empty((len(settings), len(train)))
+        auc = np.empty((len(settings), INNER_FOLDS))
+        converged = True
+        for i, side in enumerate(inner_sides):
+            fitted, left_out = inner != i, inner == i
+            for s, setting in enumerate(settings):
+                out_of_fold[s, left_out], reached = _decision_values(side, truth[fitted], setting)
+                converged &= reached
+            auc[:, i] = _auc(out_of_fold[:, left_out], truth[left_out])
+        best = int(auc.mean(axis=1).round(12).argmax())  # rounded: equal means may differ by the order of their summands
+        slope, intercept = _fit_sigmoid(out_of_fold[best], truth)
+        decision[test], reached = _decision_values(outer_side, truth, settings[best])
+        probability[test] = expit(slope * decision[test] + intercept)
+        choices.append(
+            FoldChoice(
+                a=settings[best].a,
+                c=settings[best].c,
+                d=settings[best].d,
+                inner_auc=float(auc[best].mean()),
+                slope=slope,
+                intercept=intercept,
+                columns=outer_side.columns,
+                n_train=len(train),
+                n_test=len(test),
+                converged=converged and reached,
+            )
+        )
+        if on_fold:
+            on_fold(number)
+    return NestedScores(fold, decision, probability, tuple(choices))
