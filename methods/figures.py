@@ -28,6 +28,7 @@ SPLIT_COLOURS = {
 MAX_BYTES = 50_000
 INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
+OUTLINE, CENTRE = (0xFF, 0x9F, 0x00), (0x00, 0xD0, 0xFF)
 TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
 """Of a grid of pictures: how many in a row, rows apart in widths of a column, and how many in all."""
 
@@ -44,24 +45,34 @@ def _canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tupl
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
-def _png(figure: Figure) -> bytes:
-    """The picture with as many colours, and then as many pixels, as fit the limit."""
+def _png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
+    """The picture with as many colours, and then as many pixels, as fit the limit; the colours of ``marks`` are kept."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     image = Image.open(buffer).convert("RGB")
-    return _within_limit(image)
+    return _within_limit(image, marks)
 
 
-def _within_limit(image: Image.Image) -> bytes:
+def _within_limit(image: Image.Image, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
     for scale in (1.0, 0.8, 0.65, 0.5, 0.35):
         size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
         smaller = image if scale == 1.0 else image.resize(size, Image.Resampling.LANCZOS)
         for colours in (256, 64, 24):
             buffer = io.BytesIO()
-            smaller.quantize(colours, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+            _quantized(smaller, colours, marks).save(buffer, "PNG", optimize=True)
             if buffer.tell() < MAX_BYTES:
                 return buffer.getvalue()
     return buffer.getvalue()
+
+
+def _quantized(image: Image.Image, colours: int, marks: Sequence[tuple[int, int, int]]) -> Image.Image:
+    """So many colours; a rare one would not be among them, so those of ``marks`` are put there."""
+    chosen = image.quantize(colours - len(marks), dither=Image.Dither.NONE)
+    if not marks:
+        return chosen
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*(chosen.getpalette() or [])[: 3 * (colours - len(marks))], *(part for mark in marks for part in mark)])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _show(axis: Any, picture: NDArray[Any], title: str = "", **options: Any) -> None:
@@ -92,7 +103,13 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
     return _png(figure)
 
 
-def _tiles(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str = "", **options: Any) -> bytes:
+def _tiles(
+    pictures: Sequence[NDArray[Any]],
+    captions: Sequence[str],
+    title: str = "",
+    marks: Sequence[tuple[int, int, int]] = (),
+    **options: Any,
+) -> bytes:
     """Pictures with captions in rows of eight, on one pair of axes: axes of their own take a second to lay out."""
     n_rows = -(-len(pictures) // TILE_COLUMNS)
     top = 0.4 if title else 0.0
@@ -108,7 +125,7 @@ def _tiles(pictures: Sequence[NDArray[Any]], captions: Sequence[str], title: str
     axis.text(TILE_COLUMNS / 2, 0.08, title, fontsize=10, ha="center", va="top")
     axis.set(xlim=(0, TILE_COLUMNS), ylim=(height, 0), aspect="equal")
     axis.axis("off")
-    return _png(figure)
+    return _png(figure, marks)
 
 
 def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> bytes:
@@ -137,14 +154,15 @@ def contours(
     for picture, mask, (row, column) in zip(pictures[:MAX_TILES], masks, centres, strict=False):
         small = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
         inside = np.asarray(Image.fromarray((mask > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)) > 127
-        around = np.pad(inside, 1, constant_values=True)
-        whole = around[1:-1, :-2] & around[1:-1, 2:] & around[:-2, 1:-1] & around[2:, 1:-1]
-        shown = np.repeat((small // 12 * 12)[..., None], 3, axis=2)  # few greys leave colours of the palette to the marks
-        shown[inside & ~whole] = (0xFF, 0x9F, 0x00)
+        around = np.pad(inside, 2, constant_values=True)
+        whole = around[2:-2, :-4] & around[2:-2, 4:] & around[:-4, 2:-2] & around[4:, 2:-2]
+        shown = np.repeat(small[..., None], 3, axis=2)
+        shown[inside & ~whole] = OUTLINE
         y, x = round(row * side / picture.shape[0]), round(column * side / picture.shape[1])
-        shown[y : y + 1, max(x - 3, 0) : x + 4] = shown[max(y - 3, 0) : y + 4, x : x + 1] = (0x00, 0xD0, 0xFF)
+        shown[max(y - 1, 0) : y + 1, max(x - 4, 0) : x + 4] = CENTRE
+        shown[max(y - 4, 0) : y + 4, max(x - 1, 0) : x + 1] = CENTRE
         tiles.append(shown)
-    return _tiles(tiles, [_plain(caption, 18) for caption in captions[: len(tiles)]])
+    return _tiles(tiles, [_plain(caption, 18) for caption in captions[: len(tiles)]], marks=(OUTLINE, CENTRE))
 
 
 def features_by_class(values: NDArray[np.floating[Any]], labels: Sequence[str], names: Sequence[str]) -> bytes:

@@ -19,6 +19,10 @@ STATISTICS = FilterStatistics(RNG.random(64), RNG.random(64), 3, 0.4, -0.01)
 ODD = ["<script>", "a_b^c", "$x$ $", "naïve", "x" * 90]
 TABLE_3 = [(512, 0.77), (1024, 0.7948), (2048, 0.8015), (4096, 0.8133)]
 
+SLOPES = (np.add.outer(np.arange(64), np.arange(64)) + 5 * np.arange(24)[:, None, None]).astype(np.uint8)
+DISCS = (np.hypot(*np.mgrid[-32:32, -32:32]) < 20)[None].repeat(24, axis=0).astype(np.uint8)
+CORNERS = (np.array([0.0, 0, 1]), np.array([0.0, 1, 1]))
+
 DRAW: dict[str, Callable[[], bytes]] = {
     "class_balance": lambda: figures.class_balance(
         {name: {"train": 3 + i, "test": 2, "rejected": 1} for i, name in enumerate(ODD)}
@@ -44,6 +48,15 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "codebook_regions": lambda: figures.codebook_regions(
         [(caption, [PHOTOS[0][:9, :30], PHOTOS[0][5:40]] * i) for i, caption in enumerate(ODD)]
     ),
+    "contours": lambda: figures.contours(SLOPES, DISCS, [(3.0, 60.5)] * 24, ODD * 5),
+    "no contour": lambda: figures.contours(np.zeros((1, 64, 64), np.uint8), DISCS[:1] * 0, [(31.5, 31.5)], ODD),
+    "features_by_class": lambda: figures.features_by_class(
+        MAPS.reshape(7, -1)[:, :45].repeat(5, 0)[:30], ODD * 6, [f"feature_{i}" for i in range(45)]
+    ),
+    "a constant feature": lambda: figures.features_by_class(np.ones((4, 1)), ["a", "a", "b", "b"], ["x"]),
+    "roc_curves": lambda: figures.roc_curves([(name, *CORNERS, None) for name in ODD]),
+    "fitted roc_curves": lambda: figures.roc_curves([("a", *CORNERS, np.linspace(0, 1, 201) ** 0.5)]),
+    "auc_by_layer": lambda: figures.auc_by_layer(["conv1", "fc6"], [(0.7, 0.05), None], {"fc6": 0.81}),
     "filter_size_curve": lambda: figures.filter_size_curve([(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3),
     "one seed of one size": lambda: figures.filter_size_curve([(8, [0.7])], TABLE_3),
     "nothing but zeros": lambda: figures.reconstructions(MAPS[:2] * 0, MAPS[:2] * 0),
@@ -130,3 +143,11 @@ def test_filter_sizes_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(bars[0].get_segments(), [[(512, 70), (512, 74)], [(1024, 75), (1024, 75)]])
     assert _tick_texts(figure) == ["512", "1,024", "2,048", "4,096"]
     _check_layout(figure)
+
+
+def test_the_outline_of_a_lesion_and_its_centre_keep_their_colours() -> None:
+    """Greys of 24 tiles fill a palette of 256 colours; orange and blue must still be told apart from them."""
+    shown = np.asarray(Image.open(io.BytesIO(figures.contours(SLOPES, DISCS, [(31.5, 31.5)] * 24, ["x"] * 24))).convert("RGB"))
+    red, green, blue = shown.astype(int).reshape(-1, 3).T
+    assert ((red > green + 60) & (green > blue + 60)).sum() > 24 * 40, "an outline of 60 pixels a tile or more"
+    assert ((blue > red + 100) & (green > red + 60)).sum() > 24 * 5, "a cross"

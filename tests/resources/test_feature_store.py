@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from data_contracts.errors import ContractError
-from data_contracts.feature_shard import SHARD_ROWS, FeatureSet
+from data_contracts.feature_shard import CHUNK_NUMBERS, SHARD_ROWS, FeatureSet
 from resources import feature_store
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore, guarded, shard_bytes
@@ -98,6 +98,21 @@ def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pyt
     shards.fill(ids, counted, {}, force=True)
     assert asked[3:] == [1] * 7
     np.testing.assert_array_equal(shards.reader(ids).rows(0, 7), produce(sorted(ids)))
+
+
+def test_columns_of_long_rows_are_read_without_the_rest(tmp_path: Path) -> None:
+    width = 2 * CHUNK_NUMBERS + 5
+    wide = FeatureSet(kind="wide", dtype="float16", row_shape=(width,), preprocessing={}, code_version="1")
+    store = FeatureStore(DatasetStore(home=str(tmp_path)), "set-a", wide)
+    ids = ids_of(range(3))
+    rows = np.random.default_rng(0).random((3, width)).astype(np.float16)
+    store.fill(ids, lambda wanted: rows[: len(wanted)], {})
+    reader = store.reader(ids)
+    for start, stop in ((0, width), (CHUNK_NUMBERS - 2, CHUNK_NUMBERS + 3), (width - 1, width)):
+        np.testing.assert_array_equal(reader.columns(start, stop), rows[:, start:stop])
+    reader.close()
+    with h5py.File(next(store.folder.glob("*.h5"))) as file:
+        assert file["features"].chunks == (3, CHUNK_NUMBERS)
 
 
 def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> None:
