@@ -228,6 +228,8 @@ def out_of_fold(store: DatasetStore, dataset: str, method: Method, whole: Lesion
     return {row["image_id"]: row["probability"] for row in rows}
 
 
+LAYER = "layer"
+"""Figure of the ensemble: whose classifier is its first member."""
 LAYER_METHODS = {layer: HUYNH2016.method(layer_method(layer)) for layer in LAYER_SHAPES}
 
 
@@ -251,7 +253,7 @@ def ensemble_evaluation(context: dg.AssetExecutionContext, config: EnsembleConfi
     def work_out(work: Work) -> Output:
         rows = whole.only(sorted(network.keys() & analytic.keys()))
         mean = np.array([(network[i] + analytic[i]) / 2 for i in rows.ids])
-        return store_scores(store, work, config, ENSEMBLE, rows, whole, mean, {"layer": layer}, [])
+        return store_scores(store, work, config, ENSEMBLE, rows, whole, mean, {LAYER: layer}, [])
 
     members = (LAYER_METHODS[layer].evaluation, ANALYTIC.evaluation)
     return materialize(context, store, config, work_out, inputs=members)

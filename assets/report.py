@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from assets.comparison import Measured, measured
 from assets.images import image_manifest
@@ -18,6 +17,7 @@ from assets.report_pages import (
     pictures_of,
     rejected_files,
     stages_section,
+    store_tables,
     subtitle_of,
     untimed,
     write_document,
@@ -191,9 +191,8 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             }
             document = _document(store, dataset, study, comparison, included, paper, tables, chains)
             files = write_document(store, dataset, work.asset, document, folder)
-            for kind, contract in (("results", RESULTS), ("paper", PAPER), ("lineage", LINEAGE), ("rejected", REJECTED)):
-                table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
-                files.append(store.write_table(dataset, work.asset, f"{work.fingerprint}.{kind}.parquet", table, contract))
+            contracts = {"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED}
+            files += store_tables(store, work, tables, contracts)
             return Output(
                 content={
                     "results": [untimed(row) for row in results],

@@ -6,11 +6,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from assets.images import ARRIVAL, manifest_of
+from assets.stage import Work
 from assets.vlad import codebook_asset
 from data_contracts.farhat_vlad import CODEBOOK_SIZES, SCALES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.study import Study
+from data_contracts.table import TableContract
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
@@ -53,6 +57,22 @@ def rejected_files(store: DatasetStore, dataset: str) -> list[dict[str, Any]]:
         {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
         for row in manifest_of(store, dataset).to_pylist()
         if row["status"] != "ok"
+    ]
+
+
+def store_tables(
+    store: DatasetStore, work: Work, tables: Mapping[str, list[dict[str, Any]]], contracts: Mapping[str, TableContract]
+) -> list[StoredFile]:
+    """Each table under its own name."""
+    return [
+        store.write_table(
+            work.dataset,
+            work.asset,
+            f"{work.fingerprint}.{name}.parquet",
+            pa.Table.from_pylist(tables[name], schema=contract.schema),
+            contract,
+        )
+        for name, contract in contracts.items()
     ]
 
 

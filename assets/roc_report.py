@@ -5,12 +5,11 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
 from assets.cross_validation import GROUP as EVALUATION
-from assets.cross_validation import LAYER_METHODS, EnsembleConfig, chosen_layer, out_of_fold
+from assets.cross_validation import LAYER, LAYER_METHODS, out_of_fold
 from assets.label_permutation import METRIC, SUBJECT
-from assets.lesion_rows import LesionRows, lesion_rows
+from assets.lesion_rows import FoldConfig, LesionRows, lesion_rows
 from assets.partitions import DATASETS
 from assets.report import GROUP
 from assets.report_pages import (
@@ -19,6 +18,7 @@ from assets.report_pages import (
     pictures_of,
     rejected_files,
     stages_section,
+    store_tables,
     subtitle_of,
     write_document,
 )
@@ -33,6 +33,7 @@ from data_contracts.study import Method
 from resources.dataset_store import DatasetStore
 
 STAGES_SHOWN = ("image_manifest", "lesion_segmentation", "analytic_features", "alexnet_layers")
+COMPARED = {"roc_results": ROC_RESULTS, "roc_comparisons": ROC_COMPARISONS}
 PAIRS = ((ENSEMBLE.name, ANALYTIC.name), (ENSEMBLE.name, ""), ("", ANALYTIC.name))
 """Compared; the empty name is the classifier on the ensemble's layer."""
 
@@ -70,12 +71,12 @@ def _result_row(rows: LesionRows, method: Method, probability: np.ndarray, image
     code_version="1",
     tags={"stage": "8"},
 )
-def roc_comparison(context: dg.AssetExecutionContext, config: EnsembleConfig, store: DatasetStore) -> dg.MaterializeResult:
+def roc_comparison(context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore) -> dg.MaterializeResult:
     """Every layer on all images; one layer, the analytic features and their ensemble on the images that have a contour."""
     dataset = context.partition_key
     with plain_failures():
         whole = lesion_rows(store, dataset, config)
-        layer = LAYER_METHODS[chosen_layer(store, dataset, config.ensemble_layer)]
+        layer = LAYER_METHODS[str(store.need_record(dataset, ENSEMBLE.evaluation).summary[LAYER])]
         there = [m for m in HUYNH2016.methods if not store.need_record(dataset, m.evaluation).unavailable]
         said = {method: out_of_fold(store, dataset, method, whole) for method in there}
 
@@ -110,19 +111,10 @@ def roc_comparison(context: dg.AssetExecutionContext, config: EnsembleConfig, st
             curves.append((f"{method.title}, AUC {auc:.3f}", *empirical_roc(probability, contoured.positive), fitted))
         of_layers = {row["method"]: (row["auc"], row["auc_se"]) for row in results if row["images"] == ALL}
         paper = {row.method: row.percent / 100 for row in HUYNH2016.tables[0].rows}
-        tables = (("roc_results", results, ROC_RESULTS), ("roc_comparisons", comparisons, ROC_COMPARISONS))
+        tables = {"roc_results": results, "roc_comparisons": comparisons}
         return Output(
             content=[results, comparisons],
-            files=[
-                store.write_table(
-                    dataset,
-                    work.asset,
-                    f"{work.fingerprint}.{name}.parquet",
-                    pa.Table.from_pylist(rows, schema=kind.schema),
-                    kind,
-                )
-                for name, rows, kind in tables
-            ],
+            files=store_tables(store, work, tables, COMPARED),
             pictures=[
                 ("ROC curves", figures.roc_curves(curves)),
                 (
@@ -247,15 +239,8 @@ def roc_report(context: dg.AssetExecutionContext, config: StageConfig, store: Da
         }
         document = _document(store, dataset, tables, chains, layer)
         files = write_document(store, dataset, work.asset, document, folder)
-        stored = (
-            ("roc_results", ROC_RESULTS),
-            ("roc_comparisons", ROC_COMPARISONS),
-            ("lineage", LINEAGE),
-            ("rejected", REJECTED),
-        )
-        for kind, contract in stored:
-            table = pa.Table.from_pylist(tables[kind], schema=contract.schema)
-            files.append(store.write_table(dataset, work.asset, f"{work.fingerprint}.{kind}.parquet", table, contract))
+        contracts = {**COMPARED, "lineage": LINEAGE, "rejected": REJECTED}
+        files += store_tables(store, work, tables, contracts)
         contoured = [row for row in tables["roc_results"] if row["images"] == roc_sections.CONTOURED]
         return Output(
             content={name: tables[name] for name in ("roc_results", "roc_comparisons", "metrics", "rejected")},
