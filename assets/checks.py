@@ -13,8 +13,10 @@ from data_contracts.errors import InputError
 from data_contracts.feature_shard import check_rows
 from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.lesions import LESIONS
+from data_contracts.lyndon2015 import LYNDON2015
 from data_contracts.manifest import MANIFEST
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.multilabel_tables import MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
@@ -116,6 +118,9 @@ def _reading_of(asset: str, kinds: set[str]) -> Reading:
         "label_permutation": _metrics,
         ENSEMBLE.evaluation: _fold_scores,
         "roc_comparison": _tables(_roc),
+        f"report_{LYNDON2015.name}": _tables(
+            {"multilabel_results": MULTILABEL_RESULTS, "lineage": LINEAGE, "rejected": REJECTED}
+        ),
         f"report_{HUYNH2016.name}": _tables({**_roc, "lineage": LINEAGE, "rejected": REJECTED}),
     }
     if asset in by_name:
@@ -124,6 +129,8 @@ def _reading_of(asset: str, kinds: set[str]) -> Reading:
         return _evaluation
     if asset.startswith("cv_evaluation_"):
         return _fold_scores
+    if asset.startswith("multilabel_evaluation_"):
+        return _tables({"metrics": METRICS, "predictions": MULTILABEL_PREDICTIONS})
     if asset.startswith("method_comparison_"):
         return _comparison
     if asset.startswith("report_"):

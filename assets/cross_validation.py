@@ -166,6 +166,11 @@ def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
             found = nested(rows, features, rows.positive, rows.fold, config.seed, method.title)
             chosen = [f"a = {c.a:g} / {c.columns}, c = {c.c:g}, d = {c.d}" for c in found.choices]
             cut = sum(not choice.converged for choice in found.choices)
+            notices = [f"NOT CONVERGED: an SVM of {method.title} stopped at its limit in {cut} of {FOLDS} folds"] if cut else []
+            if flat := sum(not choice.slope for choice in found.choices):
+                notices.append(
+                    f"NOTHING LEARNED in {flat} of {FOLDS} folds: {method.title} gives one probability to all images there"
+                )
             return store_scores(
                 store,
                 work,
@@ -178,7 +183,7 @@ def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
                     **{f"kernel of fold {number}": kernel for number, kernel in enumerate(chosen, 1)},
                     "columns of zero variance, most in a fold": features.shape[1] - min(c.columns for c in found.choices),
                 },
-                [f"NOT CONVERGED: an SVM of {method.title} stopped at its limit in {cut} of {FOLDS} folds"] if cut else [],
+                notices,
             )
 
         known_by = {"features": made.key, "rows": whole.version, "ids": rows.ids}

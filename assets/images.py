@@ -15,6 +15,7 @@ from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.manifest import MANIFEST, ok_rows
 from data_contracts.output_record import content_hash
+from methods.curation import labels_of
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.image_folder import scan
@@ -47,6 +48,11 @@ class PreparedImagesConfig(StageConfig):
 def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
     """The current image manifest."""
     return store.main_table(dataset, "image_manifest", ".parquet", MANIFEST)
+
+
+def label_in_words(label: str | None) -> str:
+    """For a caption: "" is none of several labels, None an unknown one."""
+    return "(no label)" if label is None else label or "(none of them)"
 
 
 def usable_ids(store: DatasetStore, dataset: str) -> list[str]:
@@ -91,7 +97,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         counts: dict[str, Counter[str]] = {}
         for row in rows:
             where = row["split"] if row["status"] == "ok" else row["status"]
-            counts.setdefault(row["label"] or "(no label)", Counter())[where] += 1
+            counts.setdefault(label_in_words(row["label"]), Counter())[where] += 1
         status = Counter(row["status"] for row in rows)
         usable = [row for row in rows if row["status"] == "ok"]
         splits = Counter(row["split"] for row in usable)
@@ -127,7 +133,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
                 "images from drops": sum(row["drop"] is not None for row in usable),
                 "drops": len(arrival.intake.drops),
                 "drops not settled": arrival.waiting,
-                "classes": len({row["label"] for row in rows if row["status"] == "ok" and row["label"]}),
+                "classes": len({name for row in usable for name in labels_of(row["label"], spec.task)}),
                 "duplicates": status["duplicate"],
                 "rejected files": status["rejected"],
                 ARRIVAL: arrival.signature,
@@ -180,7 +186,7 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         computed = shards.fill(ids, produce, {}, force=config.force)
         reader = shards.reader(ids)
         shown = np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64)
-        label_of = {row["image_id"]: row["label"] or "(no label)" for row in images}
+        label_of = {row["image_id"]: label_in_words(row["label"]) for row in images}
         grid = figures.sample_grid(list(reader.take(shown)), [label_of[ids[i]] for i in shown])
         reader.close()
         return Output(

@@ -20,7 +20,7 @@ class LabelledRows:
 
     Attributes:
         ids: image ids, sorted.
-        labels: (n,) class of each.
+        labels: (n,) class of each, or its label set as "a|b".
         train: positions of the training images.
         test: positions of the test images.
         groups: of each image the smallest id in its patient, or group where no patient is given; its own where it has none.
@@ -56,10 +56,12 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     Raises:
         InputError: the task is not the study's, or an image or a group is on both sides of the split.
     """
-    if store.spec(dataset).task == "multi-label":
+    several = study.protocol == "several labels"
+    if (store.spec(dataset).task == "multi-label") != several:
+        has, wants = ("one label", "several") if several else ("several labels", "one")
         raise InputError(
-            f"{dataset} has several labels an image, and {study.name} wants one",
-            "Run a study for several labels, or register it anew",
+            f"{dataset} has {has} an image, and {study.name} wants {wants}",
+            f"Register it anew {'with' if several else 'without'} --multi-label, or run another study",
         )
     manifest = manifest_of(store, dataset).to_pylist()
     leaks = find_leaks(manifest)

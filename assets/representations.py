@@ -10,7 +10,7 @@ import numpy as np
 
 from assets.checkpoints import SpacedCheckpoints
 from assets.features import READ_ROWS, backbone_features, in_blocks, materialize_shards, open_features
-from assets.images import image_manifest, manifest_of, usable_ids
+from assets.images import image_manifest, label_in_words, manifest_of, usable_ids
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
@@ -343,7 +343,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
 
 
 def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
-    label_of = {row["image_id"]: row["label"] or "(no label)" for row in ok_rows(manifest_of(store, dataset)).to_pylist()}
+    label_of = {row["image_id"]: label_in_words(row["label"]) for row in ok_rows(manifest_of(store, dataset)).to_pylist()}
     return [label_of[image_id] for image_id in ids]
 
 

@@ -9,6 +9,7 @@ from assets.report import GROUP
 from assets.report_pages import write_document
 from assets.stage import Output, StageConfig, Work, materialize
 from data_contracts.errors import InputError
+from data_contracts.multilabel_tables import MULTILABEL_RESULTS
 from data_contracts.report_tables import RESULTS
 from data_contracts.roc_tables import ROC_RESULTS
 from data_contracts.studies import STUDIES
@@ -18,12 +19,15 @@ from resources.dataset_store import DatasetStore
 
 def _results(store: DatasetStore, dataset: str, study: Study) -> Any:
     """The table of a study's methods on a dataset."""
-    from methods import report_sections, roc_sections
+    from methods import multilabel_sections, report_sections, roc_sections
 
     name = f"report_{study.name}"
     if study.protocol == "cross-validation":
         rows = store.main_table(dataset, name, ".roc_results.parquet", ROC_RESULTS).to_pylist()
         return roc_sections.roc_results_table(rows, roc_sections.CONTOURED)
+    if study.protocol == "several labels":
+        rows = store.main_table(dataset, name, ".multilabel_results.parquet", MULTILABEL_RESULTS).to_pylist()
+        return multilabel_sections.multilabel_results_table(rows)
     return report_sections.results_table(store.main_table(dataset, name, ".results.parquet", RESULTS).to_pylist())
 
 

@@ -19,6 +19,10 @@ SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-l
 Key = tuple[str, int]
 
 
+NONE_OF_THEM = ""
+"""Label of an image that is known to have none of several."""
+
+
 @dataclass(frozen=True)
 class ManifestRow:
     """One row of the manifest, the fields of ``MANIFEST_SCHEMA`` in its order.
@@ -90,13 +94,16 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
 
 
 def labels_of(label: str | None, task: str) -> tuple[str, ...]:
-    """The classes of one image: none, one, or for a multi-label task those between the bars."""
+    """The classes of one image: none, one, or for a multi-label task those between the bars ("" has none of them)."""
     if label is None:
         return ()
-    return tuple(label.split("|")) if task == "multi-label" else (label,)
+    return tuple(filter(None, label.split("|"))) if task == "multi-label" else (label,)
 
 
 def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
+    """The row with its labels in order. Of several labels an image may have none: "" is that, and None is not known."""
+    if row.label is None and spec.task == "multi-label" and not spec.unlabelled and row.drop is None:
+        return replace(row, label=NONE_OF_THEM)
     if row.label is None or "|" not in row.label:
         return row
     if spec.task == "single-label":
@@ -106,7 +113,7 @@ def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
             f"{row.path} in {spec.root} has several labels (a | in its label)",
             "Register with --multi-label, or give one label an image",
         )
-    return replace(row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""})) or None)
+    return replace(row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""})))
 
 
 def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
@@ -182,9 +189,11 @@ def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: Datase
     sides = {row.key: "unlabelled" for row in unlabelled}
     if not labelled:
         return sides
-    if len({name for row in labelled for name in labels_of(row.label, spec.task)}) == 1:
+    if len({name for row in labelled for name in labels_of(row.label, spec.task) or (NONE_OF_THEM,)}) == 1:
         raise InputError(
-            f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}",
+            f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}"
+            if labelled[0].label
+            else f"all {len(labelled)} images in {spec.root} have no label",
             "Add images of a second class in a folder (or with a label in manifest.csv) of their own",
         )
     n_given = sum(row.split is not None for row in labelled)

@@ -391,6 +391,20 @@ def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin
     return _png(figure)
 
 
+def label_curves(names: Sequence[str], train: NDArray[np.float64], validation: NDArray[np.float64] | None) -> bytes:
+    """Loss of each label's network over the epochs, (epochs, L): of the training images solid, of the validation slice dashed."""
+    figure, axes = _canvas(3.4)
+    axis, epochs = axes[0, 0], np.arange(1, len(train) + 1)
+    for number, name in enumerate(names):
+        colour = COLOURS[number % len(COLOURS)]
+        axis.plot(epochs, train[:, number], color=colour, label=_plain(name))
+        if validation is not None:
+            axis.plot(epochs, validation[:, number], color=colour, linestyle="--")
+    axis.set(xlabel="epoch", ylabel="cross-entropy", title="" if validation is None else "dashed: validation images")
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
 def _apart(ticks: Sequence[int], share: float) -> list[int]:
     """Of ascending ticks on a log axis those with room for their text, the last always; ``share`` of the axis is one text."""
     room = share * np.log(ticks[-1] / ticks[0])

@@ -39,7 +39,7 @@ class McNemar:
 
 
 def accuracy_interval(
-    correct: NDArray[np.bool_],
+    correct: NDArray[np.bool_] | NDArray[np.floating],
     groups: Sequence[str] | None = None,
     n_resamples: int = 10_000,
     seed: int = 0,
@@ -50,7 +50,7 @@ def accuracy_interval(
     Where every image is right, or none, the bootstrap has no spread and the exact Clopper-Pearson interval is given.
 
     Args:
-        correct: (n,) whether each image is classified correctly.
+        correct: (n,) whether each image is classified correctly, or the share of its decisions that is right.
         groups: (n,) group of each image, or None.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
@@ -62,9 +62,9 @@ def accuracy_interval(
     n = len(correct)
     if not n:
         raise ValueError("an accuracy needs at least one image")
-    hits = int(correct.sum())
+    hits = float(correct.sum())
     if hits in (0, n):
-        exact = stats.binomtest(hits, n).proportion_ci(confidence, method="exact")
+        exact = stats.binomtest(int(hits), n).proportion_ci(confidence, method="exact")
         return Interval(float(exact.low), float(exact.high), "Clopper-Pearson")
     codes = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     hits_of = np.bincount(codes, weights=correct.astype(np.float64))

@@ -17,8 +17,11 @@ from assets.images import image_manifest, prepared_images
 from assets.integrity import near_duplicates
 from assets.label_efficiency import label_efficiency
 from assets.label_permutation import label_permutation
+from assets.lenet import lenet_assets
 from assets.lesions import analytic_features, lesion_segmentation
 from assets.local_descriptors import descriptor_assets
+from assets.multilabel import multilabel_evaluations
+from assets.multilabel_report import multilabel_report
 from assets.patch_baselines import patch_baselines
 from assets.predictions import classifier, predictions
 from assets.report import study_reports
@@ -46,6 +49,7 @@ ASSETS = [
     alexnet_layers,
     lesion_segmentation,
     analytic_features,
+    *lenet_assets,
     cae_model,
     random_cae_model,
     cae_features,
@@ -58,8 +62,10 @@ ASSETS = [
     *cross_validations,
     label_permutation,
     roc_comparison,
+    *multilabel_evaluations,
     *study_reports,
     roc_report,
+    multilabel_report,
     classifier,
     predictions,
     summary_report,

@@ -15,6 +15,7 @@ from data_contracts.feature_shard import INDEX
 from data_contracts.lesions import LESIONS
 from data_contracts.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
 from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.multilabel_tables import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from data_contracts.near_duplicates import NEAR_DUPLICATES
 from data_contracts.predictions import IMAGE_PREDICTIONS
 from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
@@ -162,6 +163,34 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "inputs": '{"b": "v"}',
         },
     ),
+    "multilabel predictions": (
+        MULTILABEL_PREDICTIONS,
+        {
+            "image_id": ID,
+            "split": "test",
+            "labels": ["a", "b"],
+            "predicted": [],
+            "scores": [0.1, 0.2],
+            "exact": False,
+            "group_id": None,
+        },
+    ),
+    "multilabel results": (
+        MULTILABEL_RESULTS,
+        {
+            "method": "m",
+            "title": "M",
+            **{f"{m}{part}": v for m in MEASURES for part, v in (("", 0.5), ("_low", 0.4), ("_high", 0.6))},
+            "both_empty": 0,
+            "p_holm": None,
+            "n_test": 4,
+            "n_train": 5,
+            "labels": 2,
+            "seconds": 1.0,
+            "device": "cpu",
+            "notices": "",
+        },
+    ),
     "lesions": (
         LESIONS,
         {"image_id": ID, "center_row": 255.5, "center_column": 0.0, "marked": False, "area_pixels": 9, "fault": ""},
@@ -272,6 +301,15 @@ BROKEN = [
     ("lineage", {"seconds": -1.0}, "seconds and peak_memory_mb are finite"),
     ("lineage", {"rows": -1}, "rows is not negative"),
     ("lineage", {"run_id": ""}, "not blank"),
+    ("multilabel predictions", {"split": "train"}, "only test images"),
+    ("multilabel predictions", {"labels": ["b", "a"]}, "labels are sorted"),
+    ("multilabel predictions", {"predicted": ["a", "a"]}, "labels are sorted"),
+    ("multilabel predictions", {"exact": True}, "exact says whether"),
+    ("multilabel results", {"any_match": 0.7}, "within its interval"),
+    ("multilabel results", {"exact_match": 0.6}, "an exact match is an any match"),
+    ("multilabel results", {"p_holm": 1.1}, "p_holm lies in 0..1"),
+    ("multilabel results", {"both_empty": 5}, "counts are positive"),
+    ("multilabel results", {"seconds": float("nan")}, "seconds is finite"),
     ("lesions", {"fault": "no transition"}, "a contour or a fault"),
     ("lesions", {"area_pixels": 0}, "a contour or a fault"),
     ("lesions", {"center_row": -1.0}, "centre is not negative"),

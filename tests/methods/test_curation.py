@@ -214,9 +214,26 @@ class TestSeveralLabels:
         assert result["1.png"].label == "a|b"
         assert result["2.png"].status == "duplicate"
 
-    def test_bars_alone_are_no_label(self) -> None:
-        result = by_path(curate([row("x.png", label=" | "), *many()], spec(task="multi-label", unlabelled=True)))
-        assert (result["x.png"].label, result["x.png"].split) == (None, "unlabelled")
+    def test_bars_alone_are_none_of_them(self) -> None:
+        rows = [*(row(f"{i}.png", label=" | ") for i in range(8)), *many()]
+        result = by_path(curate(rows, spec(task="multi-label", unlabelled=True)))
+        assert {result[f"{i}.png"].label for i in range(8)} == {""}
+        assert {result[f"{i}.png"].split for i in range(8)} == {"train", "test"}
+        assert labels_of("", "multi-label") == ()
+
+    def test_an_empty_label_is_none_of_them_unless_it_may_be_unknown(self) -> None:
+        rows = [row("x.png", label=None), row("drops/y.png", label=None, drop="d"), *many()]
+        result = by_path(curate(rows, spec(task="multi-label")))
+        assert result["x.png"].label == ""
+        assert result["x.png"].split in ("train", "test")
+        assert (result["drops/y.png"].label, result["drops/y.png"].split) == (None, "unlabelled")
+        unknown = by_path(curate(rows, spec(task="multi-label", unlabelled=True)))
+        assert (unknown["x.png"].label, unknown["x.png"].split) == (None, "unlabelled")
+
+    def test_one_label_and_none_of_them_are_two_answers(self) -> None:
+        assert curate([row(f"{i}.png", label="a" if i % 2 else None) for i in range(8)], spec(task="multi-label"))
+        error = error_of([row(f"{i}.png", label=None) for i in range(8)], task="multi-label")
+        assert error.what == "all 8 images in /scans have no label"
 
     def test_are_an_error_in_a_single_label_dataset(self) -> None:
         error = error_of([row("x.png", label="a|b"), *many()])

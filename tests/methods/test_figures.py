@@ -57,6 +57,8 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "roc_curves": lambda: figures.roc_curves([(name, *CORNERS, None) for name in ODD]),
     "fitted roc_curves": lambda: figures.roc_curves([("a", *CORNERS, np.linspace(0, 1, 201) ** 0.5)]),
     "auc_by_layer": lambda: figures.auc_by_layer(["conv1", "fc6"], [(0.7, 0.05), None], {"fc6": 0.81}),
+    "label_curves": lambda: figures.label_curves(ODD, MAPS[0, :9, 0, :5].astype(float), None),
+    "label_curves with a slice": lambda: figures.label_curves(ODD, *MAPS[:2, :9, 0, :5].astype(float)),
     "filter_size_curve": lambda: figures.filter_size_curve([(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3),
     "one seed of one size": lambda: figures.filter_size_curve([(8, [0.7])], TABLE_3),
     "nothing but zeros": lambda: figures.reconstructions(MAPS[:2] * 0, MAPS[:2] * 0),

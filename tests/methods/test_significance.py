@@ -155,3 +155,11 @@ def test_paired_t_refuses(a: list[float], b: list[float], message: str) -> None:
 def test_bonferroni_multiplies_and_caps() -> None:
     np.testing.assert_allclose(bonferroni(np.array([0.01, 0.5, 0.022])), [0.03, 1.0, 0.066], rtol=1e-12)
     assert bonferroni(np.array([])).shape == (0,)
+
+
+def test_the_interval_of_shares_of_decisions() -> None:
+    """Four images of four decisions each: shares of 1, 0.5, 0.75 and 0.75."""
+    shares = np.array([1.0, 0.5, 0.75, 0.75])
+    found = accuracy_interval(shares, None, 2000, 0)
+    assert 0.5 <= found.low < shares.mean() < found.high <= 1
+    assert accuracy_interval(np.ones(4), None, 100, 0).method == "Clopper-Pearson"

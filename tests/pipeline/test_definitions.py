@@ -74,6 +74,18 @@ HUYNH = {
     "roc_comparison": {*CROSS_VALIDATED, "ensemble_evaluation"},
     "report_huynh2016": {"image_manifest", "roc_comparison", "label_permutation"},
 }
+NETWORKS = {"lenet": "lenet_one_vs_all", "lenet_modern": "lenet_modern"}
+LYNDON = {
+    "square_images": {"image_manifest"},
+    **{model: {"image_manifest", "square_images"} for model in NETWORKS.values()},
+    **{f"multilabel_evaluation_{name}": {"image_manifest", "square_images", model} for name, model in NETWORKS.items()},
+    "multilabel_evaluation_conv5": {"image_manifest", "alexnet_conv5"},
+    "multilabel_evaluation_cae": {"image_manifest", "cae_features"},
+    "report_lyndon2015": {
+        "image_manifest",
+        *(f"multilabel_evaluation_{name}" for name in ("lenet", "lenet_modern", "conv5", "cae")),
+    },
+}
 GRAPH = {
     "image_manifest": set(),
     "prepared_images": {"image_manifest"},
@@ -111,9 +123,10 @@ GRAPH = {
     "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
     "classifier": {"image_manifest", "cae_features"},
     "predictions": {"image_manifest", "prepared_images", "cae_features", "classifier"},
-    "summary_report": {"report_ahn2019", "report_farhat_vlad", "report_huynh2016"},
+    "summary_report": {"report_ahn2019", "report_farhat_vlad", "report_huynh2016", "report_lyndon2015"},
     **FARHAT,
     **HUYNH,
+    **LYNDON,
 }
 
 
@@ -131,7 +144,7 @@ def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
     assert own < tables
     for job in (own, tables):
         assert all(GRAPH[name] <= job for name in job), "the UI warns of an asset whose input no run has made"
-    assert tables == set(GRAPH) - {"summary_report", *FARHAT, *HUYNH}
+    assert tables == set(GRAPH) - {"summary_report", *FARHAT, *HUYNH, *LYNDON}
     assert tables - own == {
         name
         for name in tables
@@ -146,6 +159,13 @@ def test_the_job_of_lesions_is_one_and_needs_nothing_of_the_others() -> None:
     defs = build_defs()
     job = {key.path[-1] for key in defs.resolve_job_def("huynh2016").asset_layer.executable_asset_keys}
     assert job == {*HUYNH, "image_manifest"}
+
+
+def test_the_job_of_several_labels_takes_the_auto_encoder_along() -> None:
+    defs = build_defs()
+    job = {key.path[-1] for key in defs.resolve_job_def("lyndon2015").asset_layer.executable_asset_keys}
+    shared = {"image_manifest", "prepared_images", "alexnet_conv5", "backbone_features", "cae_model", "cae_features"}
+    assert job == {*LYNDON, *shared}
 
 
 def test_the_job_of_vlad_is_of_the_first_scale_and_that_of_its_tables_of_all() -> None:

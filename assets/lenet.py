@@ -1,0 +1,245 @@
+"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section 3)."""
+
+import logging
+from dataclasses import asdict
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+import dagster as dg
+import numpy as np
+
+from assets.checkpoints import SpacedCheckpoints
+from assets.features import materialize_shards, open_features
+from assets.fine_tuning import pixels_of
+from assets.images import image_manifest, manifest_of, scored_ids
+from assets.labelled_rows import LabelledRows, scorable_rows
+from assets.originals import Originals
+from assets.partitions import DATASETS
+from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from data_contracts.errors import InputError
+from data_contracts.feature_shard import FeatureSet
+from data_contracts.lyndon2015 import LENET, LYNDON2015, MODERN, SQUARE_PIXELS
+from data_contracts.manifest import ok_rows
+from data_contracts.model_sidecar import ModelSidecar
+from data_contracts.study import Method
+from methods.curation import labels_of
+from methods.preprocessing import PreprocessingSettings
+from resources.compute import Compute
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureStore
+from resources.model_store import save_model
+from resources.progress import progress
+
+if TYPE_CHECKING:
+    from methods.lenet import LenetSettings
+
+log = logging.getLogger("medfeat.lenet")
+
+GROUP = "several_labels"
+CODE_VERSION = "1"
+SQUARES = "square_images"
+
+
+class SquareConfig(StageConfig):
+    """Settings of `square_images`."""
+
+    voi: Literal["file", "full"] = "file"
+    """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
+
+
+class LenetConfig(StageConfig):
+    """Settings of the networks; by default the paper's."""
+
+    lenet_epochs: int = 100
+    """Passes over the training images; of the modern variant at most so many."""
+    lenet_batch_size: int = 20
+    lenet_learning_rate: float = 0.005
+    lenet_patience: int = 10
+    """Epochs without a lower validation loss before a label's network stops; modern variant only."""
+    validation_fraction: float = 0.2
+    """Share of the training groups that decides when to stop; modern variant only."""
+    seed: int = 0
+
+    def lenet_settings(self, modern: bool) -> "LenetSettings":
+        """What `methods.lenet` wants.
+
+        Raises:
+            InputError: a number is out of range.
+        """
+        from methods.lenet import LenetSettings
+
+        for name in ("lenet_epochs", "lenet_batch_size", "lenet_learning_rate", "lenet_patience"):
+            if getattr(self, name) <= 0:
+                raise InputError(f"{name} is {getattr(self, name)}", "Set it above 0")
+        if not 0 < self.validation_fraction < 1:
+            raise InputError(f"validation_fraction is {self.validation_fraction}", "Set it between 0 and 1")
+        return LenetSettings(
+            epochs=self.lenet_epochs,
+            batch_size=self.lenet_batch_size,
+            learning_rate=self.lenet_learning_rate,
+            seed=self.seed,
+            modern=modern,
+            validation_fraction=self.validation_fraction,
+            patience=self.lenet_patience,
+        )
+
+
+@dg.asset(
+    name=SQUARES,
+    partitions_def=DATASETS,
+    group_name=GROUP,
+    deps=[image_manifest],
+    kinds={"python", "hdf5"},
+    code_version=CODE_VERSION,
+    tags={"stage": "2"},
+)
+def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store: DatasetStore) -> dg.MaterializeResult:
+    """First channel of the labelled images, padded with black to a square and resized, (N, 256, 256) uint8 in HDF5 shards."""
+    dataset = context.partition_key
+    with plain_failures():
+        ids = scored_ids(store, dataset)
+    settings = PreprocessingSettings(resize="pad", size=SQUARE_PIXELS, voi=config.voi)
+    shards = FeatureStore(
+        store,
+        dataset,
+        FeatureSet(
+            kind=SQUARES,
+            dtype="uint8",
+            row_shape=(SQUARE_PIXELS, SQUARE_PIXELS),
+            preprocessing={"resize": "pad", "size": SQUARE_PIXELS, "voi": config.voi, "channel": "red"},
+            code_version=CODE_VERSION,
+        ),
+    )
+
+    def work_out(work: Work) -> Output:
+        from methods import figures
+
+        originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+
+        def produce(wanted: list[str]) -> np.ndarray:
+            squares = originals().squares(wanted, settings, lambda files, n: progress(files, "square images", n))
+            return np.ascontiguousarray(squares[..., 0])
+
+        computed = shards.fill(ids, produce, {}, force=config.force)
+        reader = shards.reader(ids)
+        shown = np.unique(np.linspace(0, len(ids) - 1, min(24, len(ids))).astype(np.int64))
+        sample = [np.repeat(square[..., None], 3, axis=2) for square in reader.take(shown)]
+        reader.close()
+        return Output(
+            content=shards.data_version(ids),
+            pictures=[("sample of square images", figures.sample_grid(sample, [""] * len(sample)))],
+            summary={"images": len(ids), "newly prepared": computed, "stored MB": round(shards.stored_bytes() / 1e6, 1)},
+            rows=len(ids),
+            feature_set=shards.feature_set,
+        )
+
+    return materialize_shards(context, config, shards, ids, work_out, ("image_manifest",))
+
+
+def label_matrix(rows: LabelledRows) -> tuple[list[str], np.ndarray]:
+    """Sorted labels of the dataset, and whether each image has each, (n, L) bool."""
+    sets = [set(labels_of(str(label), "multi-label")) for label in rows.labels]
+    names = sorted(set().union(*sets))
+    return names, np.array([[name in labels for name in names] for labels in sets], np.bool_).reshape(len(sets), len(names))
+
+
+def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
+    """The paper's networks, or the variant of its future work."""
+
+    @dg.asset(
+        name=method.features,
+        description=f"{method.title}: one network for each label, trained side by side on the padded grey images.",
+        partitions_def=DATASETS,
+        group_name=GROUP,
+        deps=[image_manifest, square_images],
+        kinds={"pytorch", "safetensors"},
+        code_version=CODE_VERSION,
+        pool="gpu",
+        tags={"stage": "4"},
+    )
+    def networks(
+        context: dg.AssetExecutionContext, config: LenetConfig, store: DatasetStore, compute: Compute
+    ) -> dg.MaterializeResult:
+        dataset = context.partition_key
+        with plain_failures():
+            device = compute.resolve()
+            settings = config.lenet_settings(modern)
+            rows = scorable_rows(store, dataset, LYNDON2015)
+            images = open_features(store, dataset, SQUARES, rows.ids)
+        names, truth = label_matrix(rows)
+        groups = [rows.groups[i] for i in rows.train]
+
+        def work_out(work: Work) -> Output:
+            import torch
+
+            from methods import figures, lenet
+            from methods.cae import DivergedError
+
+            checkpoints = SpacedCheckpoints(store, work)
+            stored = checkpoints.load()
+            last = lenet.LenetCheckpoint(*stored) if stored else None
+            done = int(last.state["epochs"]) if last else 0
+            epochs = lenet.train(pixels_of(images, rows.train), truth[rows.train], groups, settings, torch.device(device), last)
+            take: Any = None
+            try:
+                for record, take in progress(epochs, f"training {method.title}", settings.epochs - done):
+                    checkpoints.offer(take)
+                    log.info("epoch %d of %d: loss %.4f", record.epoch, settings.epochs, float(np.mean(record.train_loss)))
+            except DivergedError as error:
+                raise InputError(
+                    f"the training of {work.asset} diverged: {error}", "Set a smaller lenet_learning_rate"
+                ) from error
+            last = take() if take is not None else last
+            assert last is not None  # noqa: S101 - epochs is above 0
+            curve = last.state["curve"]
+            train = np.array([line["train_loss"] for line in curve])
+            held = None if curve[0]["validation_loss"] is None else np.array([line["validation_loss"] for line in curve])
+            sidecar = ModelSidecar(
+                architecture="methods.lenet.LenetOneVsAll",
+                settings={**asdict(settings), "labels": names},
+                input_shape=images.feature_set.row_shape,
+                fitted_on=work.inputs[SQUARES].data_version,
+                fitted_rows=len(rows.train),
+                curve=[{"epoch": line["epoch"], **dict(zip(names, line["train_loss"], strict=True))} for line in curve],
+                input_energy=0.0,
+            )
+            files = save_model(store, dataset, work.asset, work.fingerprint, lenet.best_weights(last), sidecar)
+            checkpoints.drop()
+            notices = []
+            if modern and held is None:
+                notices.append(f"NO EARLY STOP: too few groups for a validation slice ({method.title})")
+            return Output(
+                content=files[0].sha256,
+                files=files,
+                pictures=[("loss over the epochs", figures.label_curves(names, train, held))],
+                summary={
+                    "training images": len(rows.train),
+                    "labels": len(names),
+                    "epochs": len(curve),
+                    "training loss at the end": float(train[-1].mean()),
+                },
+                notices=notices,
+                rows=len(rows.train),
+                device=device,
+            )
+
+        try:
+            return materialize(
+                context,
+                store,
+                config,
+                work_out,
+                inputs=("image_manifest", SQUARES),
+                known_by={
+                    "images": images.feature_set.key,
+                    "train": [[rows.ids[i] for i in rows.train], rows.labels[rows.train].tolist(), groups],
+                    "labels": names,
+                },
+            )
+        finally:
+            images.close()
+
+    return networks
+
+
+lenet_assets = [square_images, _networks(LENET, False), _networks(MODERN, True)]
