@@ -147,7 +147,6 @@ def _document(
     records = {name: record for chain in chains.values() for name, record in chain.items()}
     results, comparisons = tables["roc_results"], tables["roc_comparisons"]
     titles = {method.name: method.title for method in HUYNH2016.methods}
-    notices = tuple(notices_of_chain(records))
     contoured = [row for row in results if row["images"] == parts.CONTOURED]
     everything = [row for row in results if row["images"] == parts.ALL]
     seconds = {
@@ -161,19 +160,26 @@ def _document(
         if (record := store.record(dataset, method.evaluation)) is not None and record.unavailable
     }
     by = records["roc_comparison"].settings["group_by"]
+
+    def notices_of(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+        scored = [HUYNH2016.method(row["method"]).evaluation for row in rows]
+        return tuple(dict.fromkeys(notice for evaluation in scored for notice in notices_of_chain(chains[evaluation])))
+
+    of_three, of_layers = notices_of(contoured), notices_of(everything)
+    of_permutation = tuple(notices_of_chain(chains["label_permutation"]))
     figure3, table1 = HUYNH2016.tables
     return Report(
         title=f"{dataset}: {HUYNH2016.title}",
         subtitle=subtitle_of(dataset, HUYNH2016, records, left_out=("training images", "test images")),
-        notices=notices,
+        notices=tuple(dict.fromkeys([*of_permutation, *of_three, *of_layers])),
         sections=(
             Section(
                 "Result",
                 (parts.roc_verdict(HUYNH2016, contoured, comparisons, titles), f"Folds by {by}, five of them."),
                 (
-                    parts.roc_results_table(results, parts.CONTOURED, notices, seconds),
-                    parts.roc_comparison_table(comparisons, titles, notices),
-                    parts.roc_results_table(results, parts.ALL, notices, seconds),
+                    parts.roc_results_table(results, parts.CONTOURED, of_three, seconds),
+                    parts.roc_comparison_table(comparisons, titles, of_three),
+                    parts.roc_results_table(results, parts.ALL, of_layers, seconds),
                 ),
                 pictures_of(store, dataset, records, ("roc_comparison",)),
             ),
@@ -181,8 +187,8 @@ def _document(
                 "Beside the paper",
                 (HUYNH2016.citation,),
                 (
-                    parts.roc_paper_table(figure3, everything, {}, missing, seconds, notices),
-                    parts.roc_paper_table(table1, contoured, {"cnn": layer.name}, {"cnn": layer.title}, seconds, notices),
+                    parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
+                    parts.roc_paper_table(table1, contoured, {"cnn": layer.name}, {"cnn": layer.title}, seconds, of_three),
                 ),
             ),
             Section(
@@ -191,7 +197,7 @@ def _document(
                     "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, classifier) is fitted inside "
                     "the training folds. That no group is in two folds is checked whenever the scores are stored or read.",
                 ),
-                (parts.permutation_table([r for r in tables["metrics"] if r["subject"] == SUBJECT], titles, notices),),
+                (parts.permutation_table([r for r in tables["metrics"] if r["subject"] == SUBJECT], titles, of_permutation),),
             ),
             stages_section(store, dataset, records, STAGES_SHOWN),
             Section("What is calculated from a contour", (), (parts.features_table(FEATURES),)),

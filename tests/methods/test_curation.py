@@ -258,6 +258,21 @@ class TestSeveralLabels:
         assert error_of([row("1.png", label="a"), row("2.png", label="a|")], task="multi-label").what.startswith("all 2 labelled")
 
 
+class TestPatients:
+    def test_lesions_of_a_patient_are_never_parted(self) -> None:
+        rows = [
+            replace(row(f"{label}/{lesion}.png", group=f"lesion {label}{lesion}"), patient_id=f"patient {lesion // 2}")
+            for label in "AB"
+            for lesion in range(12)
+        ]
+        for seed in range(5):
+            sides: dict[str | None, set[str | None]] = {}
+            for line in curate(rows, spec(split_seed=seed)):
+                sides.setdefault(line.patient_id, set()).add(line.split)
+            assert {len(side) for side in sides.values()} == {1}
+            assert set.union(*sides.values()) == {"train", "test"}
+
+
 class TestGroups:
     def test_given_on_both_sides_is_left_as_given(self) -> None:
         rows = [*given(), row("train/A/p.png", "train", group="p7"), row("test/A/q.png", "test", group="p7")]
