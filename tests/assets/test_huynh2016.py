@@ -18,6 +18,7 @@ from data_contracts.lesions import LESIONS
 from data_contracts.metrics import METRICS
 from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
 from methods.alexnet_layers import AlexNetLayers, fresh_alexnet
+from methods.polynomial_svm import Grid
 from resources.dataset_store import DatasetStore
 from tests.assets.runs import RunFailedError, computed, run_job
 
@@ -59,7 +60,10 @@ def lesions(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def materialise(home: Path) -> Materialise:
+def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
+    few = Grid(a=(1.0,), c=(1.0,), d=(1, 2))
+    monkeypatch.setattr("methods.polynomial_svm.Grid", lambda: few)  # of 20 kernels two: a tenth of the time
+
     def run(root: Path, only: list[str] | None = None, **settings: Any) -> dg.ExecuteInProcessResult:
         return run_job(root, HUYNH2016.name, {**RANDOM, **settings}, only)
 
