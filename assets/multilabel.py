@@ -26,10 +26,6 @@ NETWORK_BATCH = 20
 NETWORK_THRESHOLD = 0.5
 
 
-class NetworkScoreConfig(ScoreConfig):
-    """Settings of the evaluation of networks."""
-
-
 class MultilabelSvmConfig(ScoreConfig):
     """Settings of the evaluation of SVMs."""
 
@@ -146,7 +142,7 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
         tags={"stage": "6"},
     )
     def evaluation(
-        context: dg.AssetExecutionContext, config: NetworkScoreConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext, config: ScoreConfig, store: DatasetStore, compute: Compute
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
