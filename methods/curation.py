@@ -102,7 +102,8 @@ def labels_of(label: str | None, task: str) -> tuple[str, ...]:
 
 def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
     """The row with its labels in order. Of several labels an image may have none: "" is that, and None is not known."""
-    if row.label is None and spec.task == "multi-label" and not spec.unlabelled and row.drop is None:
+    known = row.status == "ok" and row.drop is None and not spec.unlabelled
+    if row.label is None and spec.task == "multi-label" and known:
         return replace(row, label=NONE_OF_THEM)
     if row.label is None or "|" not in row.label:
         return row
