@@ -16,9 +16,10 @@ from assets.report_pages import (
     stages_section,
     store_tables,
     subtitle_of,
+    untimed,
     write_document,
 )
-from assets.report_rows import PREPARATION, Chain, notices_of_chain
+from assets.report_rows import Chain, devices_of, notices_of_chain, seconds_of_stages
 from assets.scoring import LABELLED_ROWS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
@@ -64,8 +65,8 @@ def _results(
                 "n_test": summary["test images"],
                 "n_train": summary["training images"],
                 "labels": summary["labels"],
-                "seconds": sum(record.seconds for name, record in chain.items() if name not in PREPARATION),
-                "device": " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"})) or "cpu",
+                "seconds": seconds_of_stages(chain),
+                "device": devices_of(chain),
                 "notices": "\n".join(notices_of_chain(chain)),
             }
         )
@@ -143,7 +144,7 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
         files += store_tables(store, work, tables, CONTRACTS)
         return Output(
             content=[
-                [{name: value for name, value in row.items() if name not in ("seconds", "device")} for row in results],
+                [untimed(row) for row in results],
                 tables["rejected"],
                 {name: record.data_version for name, record in records.items()},
             ],

@@ -26,6 +26,16 @@ def notices_of_chain(chain: Chain) -> dict[str, None]:
     return dict.fromkeys(notice for record in chain.values() for notice in record.notices)
 
 
+def seconds_of_stages(chain: Chain) -> float:
+    """Wall time of an output and of everything upstream, without what every method shares."""
+    return sum(record.seconds for name, record in chain.items() if name not in PREPARATION)
+
+
+def devices_of(chain: Chain) -> str:
+    """Where an output and everything upstream was computed; the processor is named only where it is alone."""
+    return " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"})) or "cpu"
+
+
 def result_rows(
     dataset: str,
     study: Study,
@@ -56,8 +66,8 @@ def result_rows(
                 "n_train": record.summary["training images"],
                 "classes": record.summary["classes"],
                 "seeds": 1,
-                "seconds": sum(made.seconds for name, made in chain.items() if name not in PREPARATION),
-                "device": " and ".join(sorted({made.device for made in chain.values() if made.device != "cpu"})) or "cpu",
+                "seconds": seconds_of_stages(chain),
+                "device": devices_of(chain),
                 "notices": "\n".join(notices_of_chain(chain) | of_all_rows),
             }
         )

@@ -22,7 +22,7 @@ from assets.report_pages import (
     subtitle_of,
     write_document,
 )
-from assets.report_rows import PREPARATION, Chain, notices_of_chain
+from assets.report_rows import Chain, notices_of_chain, seconds_of_stages
 from assets.scoring import LABELLED_ROWS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
@@ -150,9 +150,7 @@ def _document(
     contoured = [row for row in results if row["images"] == parts.CONTOURED]
     everything = [row for row in results if row["images"] == parts.ALL]
     seconds = {
-        method.name: sum(r.seconds for name, r in chains[method.evaluation].items() if name not in PREPARATION)
-        for method in HUYNH2016.methods
-        if method.evaluation in chains
+        method.name: seconds_of_stages(chains[method.evaluation]) for method in HUYNH2016.methods if method.evaluation in chains
     }
     missing = {
         method.name: str(record.unavailable)
