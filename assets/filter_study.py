@@ -12,7 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from assets.evaluations import GROUP, MEMORY_BYTES, check_svm_settings, gram_limit
-from assets.features import backbone_features, open_features
+from assets.features import READ_ROWS, backbone_features, open_features
 from assets.images import image_manifest
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
@@ -54,7 +54,7 @@ class FilterStudyConfig(CaeTrainingConfig):
     group_name=GROUP,
     deps=[image_manifest, backbone_features],
     kinds={"pytorch", "parquet"},
-    code_version="1",
+    code_version="2",
     pool="gpu",
     tags={"stage": "6"},
 )
@@ -130,10 +130,12 @@ def _one(
     model = method.load_cae(weights, settings, target)
 
     def codes(start: int, stop: int) -> np.ndarray:
-        step = 64
         return np.concatenate(
-            [method.encode(model, scored.rows(i, min(i + step, stop)), target, config.pool) for i in range(start, stop, step)]
-        ).astype(np.float16)
+            [
+                method.encode(model, scored.rows(i, min(i + READ_ROWS, stop)), target, config.pool).astype(np.float16)
+                for i in range(start, stop, READ_ROWS)
+            ]
+        )
 
     _, height, width = scored.feature_set.row_shape
     numbers = filters * (height // 2) * (width // 2)

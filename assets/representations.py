@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import numpy as np
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("medfeat.cae")
 
 GROUP = "representations"
-CODES_CODE_VERSION = "1"
+MODEL_CODE_VERSION = "2"
+CODES_CODE_VERSION = "2"
 SHOWN = 4
 
 
@@ -78,14 +79,10 @@ class CaeModelConfig(CaeTrainingConfig):
 class EncodeConfig(StageConfig):
     """Settings of an asset of codes."""
 
-    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "encode_batch_size"})
-
     dtype: Literal["float16", "float32"] = "float16"
     """Stored precision."""
     pool: Literal["max", "mean"] = "max"
     """Pooling of the maps by 2."""
-    encode_batch_size: int = 64
-    """Rows computed at once; changes speed, not results beyond rounding."""
 
 
 def fitting_ids(store: DatasetStore, dataset: str, fit_on: str) -> list[str]:
@@ -113,7 +110,7 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         group_name=GROUP,
         deps=[image_manifest, backbone_features],
         kinds={"pytorch", "safetensors"},
-        code_version="1",
+        code_version=MODEL_CODE_VERSION,
         pool="gpu",
         tags={"stage": "4"},
     )
@@ -311,7 +308,7 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
                 lambda rows: method.encode(model, rows, target, config.pool),
                 features,
                 shards.feature_set,
-                config.encode_batch_size,
+                READ_ROWS,
                 "encoding",
             )
             computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)

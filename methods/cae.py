@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods import cae_tiles, winograd
 from methods.batching import epoch_batches
 
 ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
@@ -29,6 +30,8 @@ ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 
 INIT_BATCH = 512
 PROBE_ROWS = 32
+MAX_RESPONSES = 2**26
+"""Numbers before the pool held at once while encoding: 0.3 GB."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +113,8 @@ class ConvAutoEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of ``x`` with the learned biases, (N, C, H, W) -> (N, C, H, W)."""
+        if not torch.is_grad_enabled() and cae_tiles.fits(x):
+            return cae_tiles.reconstruct(x, self._tile_weights())
         z = functional.relu(functional.conv2d(x, self.encoder_weight, self.encoder_bias, padding=1))
         weight = self.encoder_weight if self.decoder_weight is None else self.decoder_weight
         # conv_transpose2d with the encoder's weight is the convolution with its 180-degree-turned kernels.
@@ -118,9 +123,32 @@ class ConvAutoEncoder(nn.Module):
 
     def encode(self, x: Tensor, pool: Literal["max", "mean"] = "max") -> Tensor:
         """Code of ``x`` (Table 1, pool 2): (N, C, H, W) -> (N, K, H // 2, W // 2), biases as ``zero_bias`` says."""
-        bias = self.encoder_bias if self._settings.zero_bias == "never" else None
+        bias = self.encoder_bias if self._settings.zero_bias == "never" else torch.zeros_like(self.encoder_bias)
+        if not torch.is_grad_enabled() and cae_tiles.fits(x):
+            return cae_tiles.encode(x, winograd.taps_first(self.encoder_weight), bias, pool)
         z = functional.relu(functional.conv2d(x, self.encoder_weight, bias, padding=1))
         return functional.max_pool2d(z, 2) if pool == "max" else functional.avg_pool2d(z, 2)
+
+    def backward_of_loss(self, x: Tensor) -> float:
+        """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients of its mean over them."""
+        if not cae_tiles.fits(x):
+            loss = 0.5 * (self(x) - x).square().sum()
+            (loss / len(x)).backward()
+            return float(loss.detach())
+        with torch.no_grad():
+            loss_value, found = cae_tiles.squared_error_and_gradients(x, self._tile_weights())
+        self.encoder_weight.grad = _kernels_of(found.encoder)
+        if self.decoder_weight is not None and found.decoder is not None:
+            self.decoder_weight.grad = _kernels_of(found.decoder)
+        if self.encoder_bias.requires_grad:
+            self.encoder_bias.grad, self.decoder_bias.grad = found.encoder_bias, found.decoder_bias
+        return loss_value
+
+    def _tile_weights(self) -> cae_tiles.Weights:
+        encoder = winograd.taps_first(self.encoder_weight)
+        decoder = encoder if self.decoder_weight is None else winograd.taps_first(self.decoder_weight)
+        relu = self._settings.decoder_activation == "relu"
+        return cae_tiles.Weights(encoder, decoder, self.encoder_bias, self.decoder_bias, relu)
 
     @torch.no_grad()
     def scale_by_least_squares(self, x: Tensor) -> float:
@@ -138,6 +166,11 @@ class ConvAutoEncoder(nn.Module):
         if self.decoder_weight is not None:
             self.decoder_weight.mul_(factor)
         return factor
+
+
+def _kernels_of(taps: Tensor) -> Tensor:
+    """(9, K, C) -> (K, C, 3, 3)."""
+    return taps.view(3, 3, *taps.shape[1:]).permute(2, 3, 0, 1)
 
 
 def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
@@ -266,11 +299,9 @@ def train_cae(
         total = 0.0
         for rows in epoch_batches(len(train_rows), settings.batch_size, settings.seed, epoch):
             x = _to_tensor(read(train_rows[rows]), device)
-            loss = 0.5 * (cae(x) - x).square().sum() / len(x)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            total += 2 * cae.backward_of_loss(x)
             optimizer.step()
-            total += 2 * float(loss.detach()) * len(x)
         train_error = total / len(train_rows) / float(state["input_energy"])
         held_out = error_of(held_rows)
         if not (math.isfinite(train_error) and math.isfinite(held_out)):
@@ -336,8 +367,10 @@ def encode(
     cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device, pool: Literal["max", "mean"] = "max"
 ) -> NDArray[np.float32]:
     """Codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
-    code: NDArray[np.float32] = cae.encode(_to_tensor(rows, device), pool).contiguous().cpu().numpy()
-    return code
+    filters, places = cae.encoder_weight.shape[0], int(np.prod(rows.shape[2:]))
+    at_once = max(MAX_RESPONSES // (filters * places), 1)
+    parts = [rows[first : first + at_once] for first in range(0, len(rows), at_once)]
+    return np.concatenate([cae.encode(_to_tensor(part, device), pool).contiguous().cpu().numpy() for part in parts])
 
 
 @torch.inference_mode()
