@@ -7,19 +7,20 @@ For each class the convex problem ::
 is solved to a gradient tolerance; the bias is free (not penalised). Two solvers of the same problem live here:
 
 * :func:`fit_gram` works on the Gram matrix ``X X'``. Newton's method on the active set (Chapelle 2007, "Training a
-  support vector machine in the primal") needs one Cholesky factorisation a step of a matrix that the loss itself makes
-  positive definite, so repeated images do no harm. One Gram matrix serves every label budget.
+  support vector machine in the primal", sections 2.4 and 4) takes all classes a step at a time. A small active set is solved
+  by Cholesky; the larger ones by conjugate gradients, all classes in one matrix product. The loss itself makes every one of
+  these systems positive definite, so repeated images do no harm. One Gram matrix serves every label budget.
 * :func:`fit_primal` is the paper's L-BFGS, streaming over blocks of rows; memory does not grow with the rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
 Float64 = NDArray[np.float64]
@@ -29,13 +30,16 @@ Blocks = Callable[[], Iterable[NDArray[np.floating]]]
 MAX_GRAM_ROWS = 20_000
 """Above this a float32 Gram matrix would pass 1.6 GB: :func:`fit_primal` takes over."""
 
+_CG_STEPS = 60
+"""Conjugate gradient steps of one Newton step; a class that needs more is solved by Cholesky from then on."""
+
 
 @dataclass(frozen=True)
 class SvmFit:
     """Result of a fit; one column for each class.
 
     Attributes:
-        classes: (K,) sorted class labels.
+        classes: (K,) sorted class labels, or the names given to :func:`fit_targets`.
         coefficients: (n, K) float64 dual coefficients (``w_k = X' coefficients[:, k]``) from :func:`fit_gram`, or
             (d, K) float64 weights from :func:`fit_primal`.
         intercept: (K,) float64.
@@ -73,9 +77,11 @@ class SvmFit:
 
 def l2_normalise(features: NDArray[np.floating]) -> Float32:
     """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
-    flat = features.reshape(len(features), -1).astype(np.float32)
-    norms = np.linalg.norm(flat, axis=1, keepdims=True)
-    unit: Float32 = (flat / np.where(norms > 0, norms, np.float32(1))).astype(np.float32, copy=False)
+    unit: Float32 = features.reshape(len(features), -1).astype(np.float32)
+    for start in range(0, len(unit), 64):  # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
+        rows = unit[start : start + 64]
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        rows /= np.where(norms > 0, norms, np.float32(1))
     return unit
 
 
@@ -114,44 +120,200 @@ def _mirror_two_classes(classes: NDArray[np.str_], values: Float64, sign: float)
     return np.concatenate([sign * values, values], axis=-1) if len(classes) == 2 else values
 
 
-def _newton(gram: Float64, y: Float64, c: float, tolerance: float, max_iterations: int) -> tuple[Float64, float, list[float]]:
-    """One binary problem in the coordinates w = X' beta. Returns beta (n,), b and the measures of the end point."""
-    n = len(y)
-    beta, bias = np.zeros(n), 0.0
-    product = np.zeros(n)  # gram @ beta
+def _dots(left: NDArray[np.floating], right: NDArray[np.floating]) -> Float64:
+    """Inner products of the columns, (K,) float64."""
+    products: Float64 = np.einsum("nk,nk->k", left, right).astype(np.float64)
+    return products
 
-    def state(product: Float64, beta: Float64, bias: float) -> tuple[float, Float64, Float64]:
-        residual = np.maximum(0.0, 1.0 - y * (product + bias)) * y
-        return 0.5 * float(beta @ product) + c * float(residual @ residual), residual, beta - 2 * c * residual
 
-    def gradient(delta: Float64, residual: Float64) -> float:
-        return float(np.sqrt(max(float(delta @ (gram @ delta)), 0.0) + (2 * c * residual.sum()) ** 2))
+def _steps_along(linear: Float64, quadratic: Float64, slack: Float64, change: Float64, c: float) -> Float64:
+    """The t of each column that minimises ``linear t + quadratic t^2 / 2 + c sum_i max(0, slack_i + t change_i)^2``, (K,).
 
-    objective, residual, delta = state(product, beta, bias)
-    scale = gradient(delta, residual) or 1.0
-    norm, iteration = scale, 0
-    while norm > tolerance * scale and iteration < max_iterations:
-        iteration += 1
-        active = np.flatnonzero(residual)
-        factor = cho_factor(gram[np.ix_(active, active)] + np.eye(len(active)) / (2 * c), overwrite_a=True, check_finite=False)
-        solved = cho_solve(factor, np.stack([y[active], np.ones(len(active))], axis=1), check_finite=False)
-        new_bias = float(solved[:, 0].sum() / solved[:, 1].sum())
-        new_beta = np.zeros(n)
-        new_beta[active] = solved[:, 0] - new_bias * solved[:, 1]
-        new_product = gram[:, active] @ new_beta[active]
-        step = 1.0
-        while True:
-            trial = (product + step * (new_product - product), beta + step * (new_beta - beta), bias + step * (new_bias - bias))
-            value, residual, delta = state(*trial)
-            if value <= objective + 1e-12 * abs(objective) or step < 1e-6:
-                break
-            step /= 2
-        (product, beta, bias), objective = trial, value
-        norm = gradient(delta, residual)
-    alpha = np.maximum(2 * c * residual * y, 0.0)
-    signed = alpha * y
-    dual = float(alpha.sum() - 0.5 * signed @ (gram @ signed) - (alpha @ alpha) / (4 * c))
-    return beta, bias, [objective, norm / scale, (objective - dual) / max(objective, 1e-300), float(iteration)]
+    Newton's method on the derivative, which is piecewise linear, within the bracket known so far.
+    """
+    t = np.ones_like(linear)
+    low, high = np.full_like(linear, -np.inf), np.full_like(linear, np.inf)
+    for _ in range(50):
+        left = np.maximum(0.0, slack + t * change)
+        slope = linear + t * quadratic + 2 * c * _dots(left, change)
+        curvature = quadratic + 2 * c * _dots(np.where(left > 0, change, 0.0), change)
+        low, high = np.where(slope < 0, t, low), np.where(slope > 0, t, high)
+        with np.errstate(invalid="ignore"):  # a bracket open at both ends has no middle and does not need one
+            middle = (low + high) / 2
+        step = -slope / np.where(curvature > 0, curvature, np.inf)
+        inside = (t + step > low) & (t + step < high)
+        moved = np.where(inside, t + step, np.where(np.isfinite(middle), middle, t))
+        flat = np.abs(moved - t) <= 1e-14 * np.abs(t)
+        t = moved
+        if flat.all():
+            break
+    return t
+
+
+def _truncated(
+    gram: Float32, delta: Float64, slope: Float64, product: Float64, active: NDArray[np.bool_], c: float, reach: Float64
+) -> tuple[Float32, Float32, NDArray[np.bool_]]:
+    """Newton directions of several problems by conjugate gradients in (w, b), one product with the Gram matrix a step.
+
+    In float32, which halves the seconds: only the direction is rounded, never the gradient that the outer loop judges.
+
+    Args:
+        gram: (n, n) float32.
+        delta: (n, m), the gradient in w is ``X' delta``.
+        slope: (m,), the gradient in b.
+        product: (n, m) ``gram @ delta``.
+        active: (n, m) rows with a loss.
+        c: weight of the loss.
+        reach: (m,) factor by which the residual is to fall.
+
+    Returns:
+        Directions (n, m) and (m,), and whether the residual fell so far within the steps allowed.
+    """
+    size = np.sqrt(np.maximum(_dots(delta, product), 0.0) + slope**2)
+    size[size == 0] = 1.0
+    rest, rest_b, image = ((-values / size).astype(np.float32) for values in (delta, slope, product))
+    weight = active * np.float32(2 * c)
+    moved, moved_b = np.zeros_like(rest), np.zeros_like(rest_b)
+    way, way_b, way_image = rest.copy(), rest_b.copy(), image.copy()
+    scratch = np.empty_like(rest)  # 360 KB arrays made anew cost 0.3 ms each
+    square = _dots(rest, image) + rest_b.astype(np.float64) ** 2
+    limit = square * reach**2
+    for _ in range(_CG_STEPS):
+        np.add(way_image, way_b, out=scratch)
+        scratch *= weight
+        turned_b = scratch.sum(axis=0)
+        scratch += way  # (I + 2 c X_A X_A') way
+        curvature = _dots(scratch, way_image) + turned_b.astype(np.float64) * way_b
+        # A column that is done, or that float32 cannot tell from singular, stands still.
+        going = (square > limit) & (curvature > 0)
+        if not going.any():
+            break
+        factor = np.where(going, square / np.where(going, curvature, 1.0), 0.0).astype(np.float32)
+        scratch *= factor
+        rest -= scratch
+        rest_b -= factor * turned_b
+        moved += np.multiply(factor, way, out=scratch)
+        moved_b += factor * way_b
+        np.matmul(gram, rest, out=image)
+        left = _dots(rest, image) + rest_b.astype(np.float64) ** 2
+        ratio = np.where(going, left / np.where(going, square, 1.0), 0.0).astype(np.float32)
+        way *= ratio
+        way += rest
+        way_b = rest_b + ratio * way_b
+        way_image *= ratio
+        way_image += image
+        square = left
+    length = size.astype(np.float32)
+    return moved * length, moved_b * length, square <= limit
+
+
+def _solved(kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_], c: float) -> tuple[Float64, float] | None:
+    """The minimum if the active rows stayed active, beta (n,) and b; None where rounding left no positive definite matrix."""
+    rows = np.flatnonzero(active)
+    if not len(rows):
+        return np.zeros(len(y)), bias
+    block = kernel[np.ix_(rows, rows)].T  # its own transpose, and in the order in which LAPACK needs no copy
+    block[np.diag_indices(len(rows))] += 1 / (2 * c)
+    try:
+        factor = cho_factor(block, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        return None
+    solved = cho_solve(factor, np.stack([y[rows], np.ones(len(rows))], axis=1), check_finite=False)
+    if not solved[:, 1].sum() > 0:
+        return None
+    bias = float(solved[:, 0].sum() / solved[:, 1].sum())
+    beta = np.zeros(len(y))
+    beta[rows] = solved[:, 0] - bias * solved[:, 1]
+    return beta, bias
+
+
+def fit_targets(
+    gram: NDArray[np.floating],
+    targets: NDArray[np.floating],
+    names: NDArray[np.str_],
+    c: float = 1.0,
+    tolerance: float = 1e-6,
+    max_iterations: int = 50,
+    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
+) -> SvmFit:
+    """Fit binary problems that share their training rows, together.
+
+    Args:
+        gram: as in :func:`fit_gram`.
+        targets: (n, K) of -1 and +1, both in every column.
+        names: (K,) of the columns; the ``classes`` of the result.
+        c: as in :func:`fit_gram`.
+        tolerance: as in :func:`fit_gram`.
+        max_iterations: as in :func:`fit_gram`.
+        progress: as in :func:`fit_gram`.
+    """
+    y = np.asarray(targets, np.float64)
+    kernel, single = np.asarray(gram, np.float64), np.asarray(gram, np.float32)
+    n, k = y.shape
+    beta, product, bias = np.zeros((n, k)), np.zeros((n, k)), y.mean(axis=0)  # the best b at w = 0
+    scale = 2 * c * np.sqrt(np.maximum(_dots(y, kernel @ y), 0.0) + y.sum(axis=0) ** 2)
+    scale[scale == 0] = 1.0
+    objective, norm, gap = np.full(k, np.inf), np.zeros(k), np.zeros(k)
+    steps, exact = np.zeros(k, np.int64), np.zeros(k, np.bool_)
+    # Where a Cholesky factorisation costs less than some 15 steps of conjugate gradients do (3,000 rows: 710 active ones).
+    few = max(500.0, (40.0 * n * n) ** (1 / 3))
+    counted = iter(progress(range(k)))
+    todo = np.arange(k)
+    while len(todo):
+        margin = y[:, todo] * (product[:, todo] + bias[todo])
+        residual = np.maximum(0.0, 1.0 - margin) * y[:, todo]
+        delta, slope = beta[:, todo] - 2 * c * residual, -2 * c * residual.sum(axis=0)
+        pushed = kernel @ delta
+        norm[todo] = np.sqrt(np.maximum(_dots(delta, pushed), 0.0) + slope**2) / scale[todo]
+        squares = c * _dots(residual, residual)
+        value = 0.5 * _dots(beta[:, todo], product[:, todo]) + squares
+        # The dual point is alpha = 2 c residual y, and gram @ (alpha y) = product - pushed.
+        dual = 2 * c * np.abs(residual).sum(axis=0) - c * _dots(residual, product[:, todo] - pushed) - squares
+        gap[todo] = (value - dual) / np.maximum(value, np.finfo(np.float32).tiny)
+        # No descent even by an exact solution: the rounding of the Gram matrix forbids more, and the norm tells.
+        stuck = exact[todo] & (value >= objective[todo])
+        exact[todo] |= value >= objective[todo]
+        objective[todo] = value
+        open_ = ~((norm[todo] <= tolerance) & (np.abs(gap[todo]) <= tolerance)) & (steps[todo] < max_iterations) & ~stuck
+        for _ in range(int((~open_).sum())):
+            next(counted, None)
+        todo, residual, delta, slope, pushed = todo[open_], residual[:, open_], delta[:, open_], slope[open_], pushed[:, open_]
+        if not len(todo):
+            break
+        steps[todo] += 1
+        active = residual != 0
+        way, way_b = np.zeros_like(delta), np.zeros_like(slope)
+        truncated = np.ones(len(todo), np.bool_)
+        for j in np.flatnonzero(exact[todo] | (active.sum(axis=0) <= few)):
+            solution = _solved(kernel, y[:, todo[j]], bias[todo[j]], active[:, j], c)
+            if solution is not None:
+                way[:, j], way_b[j] = solution[0] - beta[:, todo[j]], solution[1] - bias[todo[j]]
+                truncated[j] = False
+        if truncated.any():
+            t = np.flatnonzero(truncated)
+            reach = np.clip(np.sqrt(norm[todo[t]]), 1e-5, 0.03)
+            way[:, t], way_b[t], reached = _truncated(single, delta[:, t], slope[t], pushed[:, t], active[:, t], c, reach)
+            exact[todo[t]] |= ~reached
+        image = kernel @ way
+        signs = y[:, todo]
+        slack = 1.0 - signs * (product[:, todo] + bias[todo])
+        change = -signs * (image + way_b)
+        linear, quadratic = _dots(beta[:, todo], image), _dots(way, image)
+        hinge = np.maximum(0.0, slack + change)
+        # The whole of an exact step where that descends: once the active set is right it ends at the minimum.
+        whole = ~truncated & (linear + quadratic / 2 + c * (_dots(hinge, hinge) - _dots(residual, residual)) < 0)
+        length = np.where(whole, 1.0, _steps_along(linear, quadratic, slack, change, c))
+        beta[:, todo] += length * way
+        product[:, todo] += length * image
+        bias[todo] += length * way_b
+        # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual value.
+        t = np.flatnonzero(~whole)
+        zero = np.zeros(len(t))
+        slack = 1.0 - signs[:, t] * (product[:, todo[t]] + bias[todo[t]])
+        bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], c)
+    for _ in counted:
+        pass
+    return SvmFit(names, beta, bias, objective, norm, gap, steps, bool(((norm <= tolerance) & (np.abs(gap) <= tolerance)).all()))
 
 
 def fit_gram(
@@ -168,31 +330,25 @@ def fit_gram(
         gram: (n, n) ``X X'`` of the training rows.
         labels: (n,) class of each row, at least two different ones.
         c: weight of the loss (the paper's regularisation parameter 1; see the module's formula).
-        tolerance: stop when the gradient's norm is below this times its norm at zero.
+        tolerance: stop when the gradient's norm is below this times its norm at zero, and the relative duality gap below this:
+            the norm at zero grows with c, and for a large c is no measure by itself.
         max_iterations: Newton steps a class; hitting it leaves ``converged`` False.
-        progress: wraps the iteration over classes, for a progress bar.
+        progress: wraps the numbers of the classes and is advanced as they finish, for a progress bar.
 
     Raises:
         ValueError: fewer than two classes.
     """
     classes, targets = _one_vs_all(labels)
-    kernel = np.asarray(gram, np.float64)
-    betas, biases, measures = [], [], []
-    for column in progress(range(targets.shape[1])):
-        beta, bias, measure = _newton(kernel, targets[:, column], c, tolerance, max_iterations)
-        betas.append(beta)
-        biases.append(bias)
-        measures.append(measure)
-    objective, norm, gap, steps = (_mirror_two_classes(classes, row, 1.0) for row in np.array(measures).T)
-    return SvmFit(
+    fit = fit_targets(gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations, progress)
+    return replace(
+        fit,
         classes=classes,
-        coefficients=_mirror_two_classes(classes, np.stack(betas, axis=1), -1.0),
-        intercept=_mirror_two_classes(classes, np.array(biases), -1.0),
-        objective=objective,
-        gradient_norm=norm,
-        duality_gap=gap,
-        iterations=steps.astype(np.int64),
-        converged=bool((norm <= tolerance).all()),
+        coefficients=_mirror_two_classes(classes, fit.coefficients, -1.0),
+        intercept=_mirror_two_classes(classes, fit.intercept, -1.0),
+        objective=_mirror_two_classes(classes, fit.objective, 1.0),
+        gradient_norm=_mirror_two_classes(classes, fit.gradient_norm, 1.0),
+        duality_gap=_mirror_two_classes(classes, fit.duality_gap, 1.0),
+        iterations=np.resize(fit.iterations, len(classes)),
     )
 
 

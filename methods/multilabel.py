@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from methods.linear_svm import fit_gram
+from methods.linear_svm import fit_targets
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -225,13 +225,14 @@ def fit_one_vs_all(gram: NDArray[np.floating], truth: Bool, c: float, tolerance:
     n, n_labels = truth.shape
     if gram.shape != (n, n):
         raise ValueError(f"labels of {n} images need a Gram matrix of {n} x {n}, got {gram.shape}")
-    kernel = np.asarray(gram, np.float64)  # once, not once a label
     learned: Bool = np.not_equal(truth.any(axis=0), truth.all(axis=0))
     coefficients, intercept = np.zeros((n, n_labels)), np.where(truth.all(axis=0), 1.0, -1.0)
     converged = np.ones(n_labels, np.bool_)
-    for k in np.flatnonzero(learned):
-        fit = fit_gram(kernel, np.where(truth[:, k], "with", "other"), c, tolerance)
-        coefficients[:, k], intercept[k], converged[k] = fit.coefficients[:, 1], fit.intercept[1], fit.converged
+    known = np.flatnonzero(learned)
+    if len(known):
+        fit = fit_targets(gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance)
+        coefficients[:, known], intercept[known] = fit.coefficients, fit.intercept
+        converged[known] = (fit.gradient_norm <= tolerance) & (np.abs(fit.duality_gap) <= tolerance)
     return OneVsAllFit(coefficients, intercept, learned, converged)
 
 
