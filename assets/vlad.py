@@ -19,7 +19,7 @@ from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Of the picture of regions: training images looked at, centroids, and regions of each."""
 
@@ -31,8 +31,6 @@ class CodebookConfig(StageConfig):
     """Training descriptors that k-means sees, as many of each image."""
     max_iterations: int = 300
     """Of k-means, at most."""
-    library: Literal["auto", "faiss", "scikit-learn"] = "auto"
-    """What runs k-means: "auto" is faiss where it is installed."""
     seed: int = 0
 
 
@@ -62,7 +60,7 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
         partitions_def=DATASETS,
         group_name=GROUP,
         deps=[image_manifest, prepared_images, dg.AssetKey(source)],
-        kinds={"scikitlearn", "safetensors"},
+        kinds={"numpy", "safetensors"},
         code_version=CODE_VERSION,
         tags={"stage": "4"},
     )
@@ -83,7 +81,7 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
                 sample = sample_descriptors(
                     maps.take, len(ids), int(np.prod(of.row_shape[1:])), config.descriptor_sample, maps_at_once(of), config.seed
                 )
-                fit = fit_codebook(sample, clusters, config.seed, config.max_iterations, config.library)
+                fit = fit_codebook(sample, clusters, config.seed, config.max_iterations)
             except ValueError as error:
                 raise InputError(f"no codebook can be learned on {dataset}: {error}", "Change that setting") from error
             sidecar = ModelSidecar(
@@ -109,7 +107,6 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
                     "descriptors": len(sample),
                     "iterations": fit.iterations,
                     "mean squared distance": fit.inertia,
-                    "library": fit.library,
                 },
                 notices=[]
                 if fit.converged

@@ -1,30 +1,27 @@
 """Codebook of local descriptors by k-means, the vector quantiser of VLAD (Jegou et al. 2010; Farhat and Sicre, section 6.3).
 
-k-means++ (Arthur and Vassilvitskii 2007) gives the start, Lloyd's algorithm goes on from it until the centroids rest, either
-in faiss or in scikit-learn. As both make the same iterations from the same start they give the same codebook up to rounding
-(which may send a descriptor exactly between two centroids to either). Mini-batch k-means could not: its result hangs on the
-batches that a library draws.
+k-means++ (Arthur and Vassilvitskii 2007) gives the start, with scikit-learn's draws, and Lloyd's algorithm goes on from it until
+the centroids rest, by scikit-learn's rules. Both are in blocks and in float32; descriptors that the bounds of Hamerly (2010) show
+to stay in their cell are left out of an iteration, which changes nothing of its result.
 """
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from dataclasses import dataclass
-from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
-from sklearn.cluster import KMeans, kmeans_plusplus
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.metrics import pairwise_distances_argmin, pairwise_distances_argmin_min
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from methods.descriptors import in_threads, scores
 
 Float32 = NDArray[np.float32]
+Float64 = NDArray[np.float64]
 
-ROWS_AT_ONCE = 16_384
-"""Descriptors held in float64 at a time while the cells are averaged."""
+ROWS_AT_ONCE = 2048
+"""Descriptors that a thread works on at a time."""
+ROUNDING = 4e-6
+"""Of a squared distance by products in float32, as a part of the squares it is made of; more than any seen with 512 numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,99 +33,152 @@ class Codebook:
         iterations: of Lloyd's algorithm, the one after which the centroids rested included.
         converged: whether it came to rest in fewer than ``max_iterations`` iterations.
         inertia: mean squared Euclidean distance of a descriptor to its nearest centroid.
-        library: that ran the iterations.
     """
 
     centroids: Float32
     iterations: int
     converged: bool
     inertia: float
-    library: Literal["faiss", "scikit-learn"]
 
 
-def _faiss() -> Any | None:
-    try:
-        return importlib.import_module("faiss")
-    except ImportError:
-        return None
+def _mean_and_variance(rows: Float32) -> tuple[Float32, float]:
+    """Mean descriptor, (d,), and the variance of one of their numbers, on average; not finite where a value is not."""
+    n_rows, n_features = rows.shape
+    starts = range(0, n_rows, ROWS_AT_ONCE)
+    mean, squares = np.zeros(n_features), np.zeros(n_features)
+    for total in in_threads(lambda first: rows[first : first + ROWS_AT_ONCE].sum(axis=0, dtype=np.float64), starts):
+        mean += total / n_rows
+    if np.isfinite(mean).all():
+        for total in in_threads(lambda first: np.square(rows[first : first + ROWS_AT_ONCE] - mean).sum(axis=0), starts):
+            squares += total / n_rows
+    return mean.astype(np.float32), float(squares.mean())
 
 
-def _lloyd_scikit_learn(descriptors: Float32, start: Float32, max_iterations: int, tolerance: float) -> tuple[Float32, int]:
-    """Centroids and iterations. On one thread: with more, the order of the sums would follow the threads' timing."""
-    kmeans = KMeans(len(start), init=start, n_init=1, max_iter=max_iterations, tol=tolerance, algorithm="lloyd")
-    with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # of an empty cluster, where max_iterations cut the fit short
-        kmeans.fit(descriptors)
-    return kmeans.cluster_centers_, int(kmeans.n_iter_)
+def _start(centred: Float32, n_clusters: int, seed: int) -> NDArray[np.int64]:
+    """Positions of the rows drawn by k-means++, of several candidates for each the one that leaves the smallest sum of distances.
+
+    scikit-learn's ``kmeans_plusplus`` with its candidates and random numbers. At 10^6 rows of 512 float32 numbers it converts
+    all of them anew for every centroid, and given float64 it needs 4 GB more.
+    """
+    rng, candidates, n_rows = np.random.RandomState(seed), 2 + int(np.log(n_clusters)), len(centred)
+    norms = np.vecdot(centred, centred)
+    drawn = np.empty(n_clusters, np.int64)
+    closest = np.full(n_rows, np.inf, np.float32)
+    tried = rng.choice(n_rows, 1, p=np.full(n_rows, 1 / n_rows))
+
+    def nearer(first: int) -> Float32:
+        """Squared distances to the nearest of the rows drawn and each of those tried, (tried, rows)."""
+        some = slice(first, first + ROWS_AT_ONCE)
+        both = norms[tried, None] + norms[some]
+        squared = both - np.float32(2) * (centred[tried] @ centred[some].T)
+        # Less is rounding, and would have a row drawn a second time.
+        squared[squared < np.float32(ROUNDING) * both] = 0
+        nearest: Float32 = np.minimum(squared, closest[some])
+        return nearest
+
+    for i in range(n_clusters):
+        squared = np.concatenate(list(in_threads(nearer, range(0, n_rows, ROWS_AT_ONCE))), axis=1)
+        best = squared.sum(axis=1, dtype=np.float64).argmin()
+        drawn[i], closest = tried[best], squared[best]
+        cumulative = closest.cumsum(dtype=np.float64)
+        tried = np.searchsorted(cumulative, rng.uniform(size=candidates) * cumulative[-1]).clip(max=n_rows - 1)
+    return drawn
 
 
-def _lloyd_faiss(faiss: Any, descriptors: Float32, start: Float32, max_iterations: int, tolerance: float) -> tuple[Float32, int]:
-    """Centroids and iterations. One iteration a call: faiss itself does not look whether anything still changes."""
-    (n_clusters, n_features), n_descriptors = start.shape, len(descriptors)
-    if n_descriptors == n_clusters:  # faiss would return the descriptors in their own order
-        return _lloyd_scikit_learn(descriptors, start, max_iterations, tolerance)
-    mean = descriptors.mean(axis=0)  # distances by matrix products lose digits far from the origin
-    centred, centroids = descriptors - mean, start - mean
-    enough = tolerance * float(centred.var(axis=0, dtype=np.float64).mean())
-    kmeans = faiss.Kmeans(
-        n_features, n_clusters, niter=1, min_points_per_centroid=1, max_points_per_centroid=n_descriptors, spherical=False
-    )
-    for iteration in range(1, max_iterations + 1):
-        kmeans.train(centred, init_centroids=centroids)
-        moved = kmeans.centroids
-        if kmeans.iteration_stats[0]["nsplit"]:
-            moved, _ = _lloyd_scikit_learn(centred, centroids, 1, tolerance)
-        shift = float(np.square(moved - centroids, dtype=np.float64).sum())
-        centroids = moved
-        if shift <= enough:
-            return centroids + mean, iteration
-    return centroids + mean, max_iterations
+def _squared_distances(rows: Float32, centroids: Float32, cells: NDArray[np.int64]) -> Float32:
+    """Of each row to the centroid of its cell, (n,)."""
+
+    def work(first: int) -> Float32:
+        residuals = rows[first : first + ROWS_AT_ONCE] - centroids[cells[first : first + ROWS_AT_ONCE]]
+        squared: Float32 = np.vecdot(residuals, residuals)
+        return squared
+
+    return np.concatenate(list(in_threads(work, range(0, len(rows), ROWS_AT_ONCE))))
 
 
-def _cell_means(descriptors: Float32, centroids: Float32) -> Float32:
-    """Mean of the descriptors nearest to each centroid, taken in float64; a centroid without any stays where it is."""
+class _Cells:
+    """The centroid nearest to each row, from one iteration to the next.
+
+    Attributes:
+        nearest: (n,) int64.
+        upper: no less than a row's distance to that centroid, (n,) float32.
+        lower: no more than its distance to any other.
+    """
+
+    def __init__(self, centred: Float32) -> None:
+        self.centred, self.norms = centred, np.vecdot(centred, centred)
+        self.nearest = np.zeros(len(centred), np.int64)
+        self.upper, self.lower = np.full(len(centred), np.inf, np.float32), np.zeros(len(centred), np.float32)
+
+    def update(self, centroids: Float32, shifts: Float32) -> NDArray[np.int64]:
+        """Cells of these centroids, (k, d), which have moved so far since the last call, (k,)."""
+        self.upper += shifts[self.nearest]
+        self.lower -= shifts.max()
+        open_rows = np.flatnonzero(self.upper >= self.lower)
+        largest = np.vecdot(centroids, centroids).max()
+
+        def work(first: int) -> None:
+            some = open_rows[first : first + ROWS_AT_ONCE]
+            near, each = scores(self.centred[some], centroids), np.arange(len(some))
+            self.nearest[some] = best = near.argmax(axis=1)
+            first_score = near[each, best]
+            near[each, best] = -np.inf
+            norms = self.norms[some]
+            rounding = np.float32(ROUNDING) * (norms + largest)  # of both sides, so that no row left out could have changed
+            self.upper[some] = np.sqrt(np.maximum(norms - 2 * first_score, 0) + rounding)
+            self.lower[some] = np.sqrt(np.maximum(norms - 2 * near.max(axis=1) - rounding, 0))
+
+        for _ in in_threads(work, range(0, len(open_rows), ROWS_AT_ONCE)):
+            pass
+        return self.nearest
+
+
+def _means(rows: Float32, centroids: Float32, cells: NDArray[np.int64]) -> Float32:
+    """The mean of the rows of each cell, summed in float64.
+
+    A centroid without any moves to the row farthest from its own centroid, which leaves the cell it was in: scikit-learn's rule.
+    """
     n_clusters = len(centroids)
-    cells = pairwise_distances_argmin(descriptors, centroids)
-    sums = np.zeros(centroids.shape)
-    for first in range(0, len(descriptors), ROWS_AT_ONCE):
-        block = descriptors[first : first + ROWS_AT_ONCE].astype(np.float64)
-        cell, columns = cells[first : first + ROWS_AT_ONCE], np.arange(len(block) + 1)
-        members = csc_array((np.ones(len(block)), cell, columns), shape=(n_clusters, len(block)))
-        sums += np.asarray(members @ block)
-    counts = np.bincount(cells, minlength=n_clusters)[:, None]
-    means: Float32 = np.where(counts > 0, sums / np.maximum(counts, 1), centroids).astype(np.float32)
+
+    def work(first: int) -> Float64:
+        block, cell = rows[first : first + ROWS_AT_ONCE], cells[first : first + ROWS_AT_ONCE]
+        members = csc_array((np.ones(len(block)), cell, np.arange(len(block) + 1)), shape=(n_clusters, len(block)))
+        return np.asarray(members @ block.astype(np.float64))
+
+    sums, counts = np.zeros(centroids.shape), np.bincount(cells, minlength=n_clusters)
+    for block_sums in in_threads(work, range(0, len(rows), ROWS_AT_ONCE)):
+        sums += block_sums
+    empty = np.flatnonzero(counts == 0)
+    if len(empty):
+        farthest = np.argsort(-_squared_distances(rows, centroids, cells), kind="stable")[: len(empty)]
+        np.subtract.at(sums, cells[farthest], rows[farthest])
+        np.subtract.at(counts, cells[farthest], 1)
+        sums[empty], counts[empty] = rows[farthest], 1
+    means: Float32 = np.where(counts[:, None] > 0, sums / np.maximum(counts, 1)[:, None], centroids).astype(np.float32)
     return means
 
 
 def fit_codebook(
-    descriptors: NDArray[np.floating],
-    n_clusters: int,
-    seed: int,
-    max_iterations: int = 300,
-    library: Literal["auto", "faiss", "scikit-learn"] = "auto",
-    tolerance: float = 1e-4,
+    descriptors: NDArray[np.floating], n_clusters: int, seed: int, max_iterations: int = 300, tolerance: float = 1e-4
 ) -> Codebook:
     """Fit k-means to local descriptors of training images.
 
-    A cluster that gets empty is moved to the descriptor farthest from its own centroid, scikit-learn's rule; where faiss would
-    split a large cluster at random instead, scikit-learn makes that one iteration. Equal descriptors (after a ReLU and a max
-    pool every black border gives the same) do no harm as long as there are enough different ones.
-
-    The centroids returned are the means of their cells, summed in float64 after the last iteration: a cell of equal descriptors
-    has them exactly as its centroid, so their residuals are zero and not rounding that a normalisation would blow up.
+    A cluster that gets empty is moved to the descriptor farthest from its own centroid, scikit-learn's rule. Equal descriptors
+    (after a ReLU and a max pool every black border gives the same) do no harm as long as there are enough different ones. A cell
+    of equal descriptors has them exactly as its centroid, so their residuals are zero and not rounding that a normalisation would
+    blow up.
 
     Args:
         descriptors: (n, d); computed in float32.
         n_clusters: k.
         seed: of k-means++; from 0 to 2**32 - 1.
         max_iterations: hitting it leaves ``converged`` False.
-        library: "auto" is faiss where it is installed. scikit-learn runs on one thread, faiss on all of them.
         tolerance: the centroids rest once their squared shifts add up to no more than this times the mean variance of a number
             of the descriptors, scikit-learn's rule and default; 0 waits until nothing changes.
 
     Raises:
         ValueError: the descriptors are not a matrix, fewer descriptors or fewer different ones than clusters, a value that is
-            not finite, less than one cluster or iteration, or faiss is asked for and not installed.
+            not finite, or less than one cluster or iteration.
     """
     rows = np.ascontiguousarray(descriptors, np.float32)
     if rows.ndim != 2:
@@ -137,27 +187,26 @@ def fit_codebook(
         raise ValueError(f"k-means needs at least one cluster and one iteration, got {n_clusters} and {max_iterations}")
     if len(rows) < n_clusters:
         raise ValueError(f"{n_clusters} clusters need at least as many descriptors, got n_samples = {len(rows)}")
-    if not np.isfinite(rows).all():
+    mean, variance = _mean_and_variance(rows)
+    if not np.isfinite(mean).all():
         raise ValueError("k-means needs finite descriptors, some value is NaN or infinite")
-    faiss = _faiss() if library != "scikit-learn" else None
-    if library == "faiss" and faiss is None:
-        raise ValueError("faiss is not installed: pip install 'medfeat[faiss]'")
-    # In float64: given float32, scikit-learn converts it anew for every centroid, which takes eleven times as long.
-    drawn = kmeans_plusplus(rows.astype(np.float64), n_clusters, random_state=seed)[1]
-    start = rows[drawn]
+    centred = rows - mean  # distances by matrix products lose digits far from the origin
+    centroids = rows[_start(centred, n_clusters, seed)]
     # All starts different means enough different descriptors; counting those takes a sort of them all.
-    if len(np.unique(start, axis=0)) < n_clusters and (distinct := len(np.unique(rows, axis=0))) < n_clusters:
+    if len(np.unique(centroids, axis=0)) < n_clusters and (distinct := len(np.unique(rows, axis=0))) < n_clusters:
         raise ValueError(f"{n_clusters} clusters need as many different descriptors, got {distinct} among {len(rows)}")
-    if faiss is None:
-        centroids, iterations = _lloyd_scikit_learn(rows, start, max_iterations, tolerance)
-    else:
-        centroids, iterations = _lloyd_faiss(faiss, rows, start, max_iterations, tolerance)
-    means = _cell_means(rows, centroids)
-    distances = pairwise_distances_argmin_min(rows, means)[1]
+    iterations, cells, shifts = 0, _Cells(centred), np.zeros(n_clusters, np.float32)
+    resting = False
+    while not resting and iterations < max_iterations:
+        moved = _means(rows, centroids, cells.update(centroids - mean, shifts))
+        squares = np.square(moved - centroids, dtype=np.float64).sum(axis=1)
+        resting = bool(squares.sum() <= tolerance * variance)
+        centroids, shifts = moved, np.sqrt(squares).astype(np.float32)
+        iterations += 1
+    squared = _squared_distances(rows, centroids, cells.update(centroids - mean, shifts))
     return Codebook(
-        centroids=means,
+        centroids=centroids,
         iterations=iterations,
         converged=iterations < max_iterations,
-        inertia=float(np.mean(distances.astype(np.float64) ** 2)),
-        library="scikit-learn" if faiss is None else "faiss",
+        inertia=float(squared.mean(dtype=np.float64)),
     )

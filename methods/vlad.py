@@ -8,18 +8,19 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csc_array
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from methods.codebook import fit_codebook
+from methods.descriptors import in_threads, scores, to_float32
 from methods.linear_svm import l2_normalise
 
 Float32 = NDArray[np.float32]
 
-DESCRIPTORS_AT_ONCE = 4096
+DESCRIPTORS_AT_ONCE = 1024
 """Descriptors worked on at a time, so that they and their products with the centroids stay near the processor."""
 
 
@@ -27,20 +28,18 @@ def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -
     """The centroid nearest to each descriptor in Euclidean distance, of equally near ones that of the lowest index.
 
     Args:
-        descriptors: (n, d).
+        descriptors: (n, d); computed in float32.
         centroids: (k, d).
 
     Returns:
         (n,) int64.
     """
-    # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): the largest bracket is the nearest.
     centres = np.asarray(centroids, np.float32)
-    half_norms = np.einsum("kd,kd->k", centres, centres) / np.float32(2)
-    nearest = np.empty(len(descriptors), np.int64)
+    found = [np.empty(0, np.int64)]
     for first in range(0, len(descriptors), DESCRIPTORS_AT_ONCE):
         block = np.asarray(descriptors[first : first + DESCRIPTORS_AT_ONCE], np.float32)
-        nearest[first : first + len(block)] = (block @ centres.T - half_norms).argmax(axis=1)
-    return nearest
+        found.append(scores(block, centres).argmax(axis=1))
+    return np.concatenate(found)
 
 
 def encode(
@@ -77,24 +76,40 @@ def encode(
     n_images, per_image, n_features = descriptors.shape
     if not per_image or not len(centres):
         raise ValueError(f"an image has at least one descriptor and a codebook one centroid, got {per_image} and {len(centres)}")
-    encoded = np.empty((n_images, centres.size), np.float32)
+    encoded = np.zeros((n_images, centres.size), np.float32)
+    cells = encoded.reshape(-1, n_features)
     images_at_once = max(1, DESCRIPTORS_AT_ONCE // per_image)
-    for first in range(0, n_images, images_at_once):
-        block = np.asarray(descriptors[first : first + images_at_once], np.float32).reshape(-1, n_features)
-        if not np.isfinite(block).all():
+
+    def fill(first: int) -> None:
+        some = descriptors[first : first + images_at_once].reshape(-1, n_features)
+        n_rows = len(some)
+        rows = np.empty((n_rows + len(centres), n_features), np.float32)
+        to_float32(some, rows[:n_rows])
+        rows[n_rows:] = centres
+        near = scores(rows[:n_rows], centres)
+        # A number that is not finite makes a whole row of scores so, and there are fewer of these.
+        if not np.isfinite(near).all() and not np.isfinite(rows[:n_rows]).all():
             raise ValueError("VLAD needs finite descriptors, some value is NaN or infinite")
-        n_block, nearest = len(block) // per_image, assign(block, centres)
-        # Residuals before sums: a sum of equal descriptors less a multiple of their centroid would leave rounding in the cell.
-        residuals = block - centres[nearest]
-        cells = nearest + np.repeat(np.arange(n_block) * len(centres), per_image)
-        columns = np.arange(len(block) + 1)
-        members = csc_array((np.ones(len(block), np.float32), cells, columns), shape=(n_block * len(centres), len(block)))
-        sums = members @ residuals
+        nearest = near.argmax(axis=1)
+        order = np.lexsort((nearest, np.arange(n_rows) // per_image))
+        cell = nearest[order] + (first + np.arange(n_rows) // per_image) * len(centres)
+        starts = np.flatnonzero(np.diff(cell, prepend=-1))
+        # Each cell is + x - c + x - c ..., number by number: a sum of equal descriptors less a multiple of their centroid would
+        # leave rounding in it. As one sparse product with the centroids below the descriptors no residual is ever stored, and
+        # cells without a descriptor are not touched, four fifths of a row of 256 centroids where an image has 49 descriptors.
+        pairs = np.stack([order, n_rows + nearest[order]], axis=1).ravel()
+        signs = np.tile(np.array([1, -1], np.float32), n_rows)
+        sums = csr_array((signs, pairs, np.append(2 * starts, 2 * n_rows)), shape=(len(starts), len(rows))) @ rows
         if signed_sqrt:
             sums = np.copysign(np.sqrt(np.abs(sums)), sums)
         if intra_normalisation:
             sums = l2_normalise(sums)
-        encoded[first : first + n_block] = l2_normalise(sums.reshape(n_block, -1))
+        image = order[starts] // per_image
+        norms = np.sqrt(np.bincount(image, np.vecdot(sums, sums))).astype(np.float32)
+        cells[cell[starts]] = sums / np.where(norms > 0, norms, np.float32(1))[image, None]
+
+    for _ in in_threads(fill, range(0, n_images, images_at_once)):
+        pass
     return encoded
 
 

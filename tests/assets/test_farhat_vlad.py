@@ -29,7 +29,6 @@ TINY: dict[str, Any] = {
     "weights": "random",
     "label_budgets": [],
     "bootstrap_resamples": 100,
-    "library": "scikit-learn",
 }
 """VGG-19 takes half a second an image; AlexNet conv5 gives 6 x 6 descriptors of 256 numbers at 224 pixels."""
 DESCRIPTORS = ["image_manifest", "prepared_images", "local_descriptors_scale0"]

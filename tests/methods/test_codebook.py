@@ -1,23 +1,14 @@
-"""The codebook: cells solved by hand, Lloyd's algorithm as a plain loop, and the two libraries against each other."""
+"""The codebook: cells solved by hand, Lloyd's algorithm as a plain loop, and scikit-learn."""
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 import pytest
-from sklearn.cluster import kmeans_plusplus
+from sklearn.cluster import KMeans, kmeans_plusplus
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from methods import codebook
 from methods.codebook import Codebook, fit_codebook
-
-LIBRARIES = ("scikit-learn", "faiss")
-
-
-@pytest.fixture(params=LIBRARIES)
-def library(request: pytest.FixtureRequest) -> str:
-    if request.param == "faiss":
-        pytest.importorskip("faiss")
-    return request.param
 
 
 def _relu_clouds(n: int = 600, d: int = 6, seed: int = 0) -> np.ndarray:
@@ -45,21 +36,20 @@ def _same(a: Codebook, b: Codebook) -> bool:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_two_clumps_by_hand(library: str, seed: int) -> None:
-    book = fit_codebook(np.array([[0.0], [1002.0], [2.0], [1000.0]]), 2, seed, library=library)
+def test_two_clumps_by_hand(seed: int) -> None:
+    book = fit_codebook(np.array([[0.0], [1002.0], [2.0], [1000.0]]), 2, seed)
     assert sorted(book.centroids.ravel().tolist()) == [1.0, 1001.0]
     assert book.centroids.dtype == np.float32
     assert book.inertia == pytest.approx(1.0, rel=1e-6)
     assert book.converged
-    assert book.library == library
 
 
 @pytest.mark.parametrize("shift", [0.0, 3000.0])
-def test_agrees_with_a_plain_loop(library: str, shift: float) -> None:
+def test_agrees_with_a_plain_loop(shift: float) -> None:
     rows = _relu_clouds() + np.float32(shift)
     start, _ = kmeans_plusplus(rows.astype(np.float64), 8, random_state=3)
     centroids, iterations, inertia = _lloyd(rows, start)
-    book = fit_codebook(rows, 8, 3, library=library, tolerance=0)
+    book = fit_codebook(rows, 8, 3, tolerance=0)
     assert iterations > 4
     assert book.iterations == iterations
     np.testing.assert_allclose(book.centroids, centroids, rtol=1e-6, atol=1e-6)
@@ -67,60 +57,75 @@ def test_agrees_with_a_plain_loop(library: str, shift: float) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_libraries_agree(seed: int) -> None:
-    pytest.importorskip("faiss")
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 0])
+def test_agrees_with_scikit_learn(seed: int, tolerance: float) -> None:
     rows = _relu_clouds(3000, 12, seed)
-    ours, theirs = (fit_codebook(rows, 20, seed, library=name) for name in LIBRARIES)
+    start, drawn = kmeans_plusplus(rows.astype(np.float64), 20, random_state=seed)
+    assert len(np.unique(start, axis=0)) == 20
+    theirs = KMeans(20, init=rows[drawn], n_init=1, tol=tolerance).fit(rows.astype(np.float64))
+    ours = fit_codebook(rows, 20, seed, tolerance=tolerance)
     assert ours.converged
-    assert ours.iterations == theirs.iterations
-    np.testing.assert_allclose(ours.centroids, theirs.centroids, rtol=1e-5, atol=1e-6)
-    assert ours.inertia == pytest.approx(theirs.inertia, rel=1e-6)
+    assert ours.iterations == theirs.n_iter_
+    np.testing.assert_allclose(ours.centroids, theirs.cluster_centers_, rtol=1e-5, atol=1e-6)
+    assert ours.inertia == pytest.approx(theirs.inertia_ / len(rows), rel=1e-5)
 
 
-def test_a_tolerance_stops_both_libraries_alike(library: str) -> None:
-    rows = _relu_clouds(20_000, 12)
-    early, default, exact = (fit_codebook(rows, 20, 0, library=library, tolerance=t) for t in (1e-2, 1e-4, 0))
-    assert early.iterations < default.iterations < exact.iterations
-    assert early.converged
-    assert early.inertia > default.inertia > exact.inertia
-    assert default.inertia == pytest.approx(exact.inertia, rel=1e-4)
-    assert default.iterations == fit_codebook(rows, 20, 0).iterations
-    assert default.iterations == fit_codebook(rows, 20, 0, library="scikit-learn").iterations
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_change_no_byte(threads: int) -> None:
+    rows = _relu_clouds(9000, 12)
+    with threadpool_limits(threads, user_api="blas"):
+        book = fit_codebook(rows, 20, 0)
+    assert _same(book, fit_codebook(rows, 20, 0))
 
 
-def test_equal_descriptors_are_exactly_their_centroid(library: str) -> None:
+@pytest.mark.parametrize("tolerance", [1e-4, 0])
+def test_descriptors_left_out_would_not_have_moved(monkeypatch: pytest.MonkeyPatch, tolerance: float) -> None:
+    rows = _relu_clouds(9000, 12)
+    book, update, left_out = fit_codebook(rows, 20, 0, tolerance=tolerance), codebook._Cells.update, []
+
+    def update_all(self: codebook._Cells, centroids: np.ndarray, shifts: np.ndarray) -> np.ndarray:
+        left_out.append((self.upper + shifts[self.nearest] < self.lower - shifts.max()).mean())
+        self.upper[:] = np.inf
+        return update(self, centroids, shifts)
+
+    monkeypatch.setattr(codebook._Cells, "update", update_all)
+    assert _same(book, fit_codebook(rows, 20, 0, tolerance=tolerance))
+    assert max(left_out) > 0.5
+
+
+def test_equal_descriptors_are_exactly_their_centroid() -> None:
     # 0.1 has no exact float32, so a float32 sum of thousands of it is off, and so is one less the mean of all descriptors.
     border = np.full((3001, 4), 0.1, np.float32)
-    book = fit_codebook(np.concatenate([border, _relu_clouds(200, 4) + 50]), 3, 0, library=library)
+    book = fit_codebook(np.concatenate([border, _relu_clouds(200, 4) + 50]), 3, 0)
     assert (book.centroids == border[0]).all(axis=1).sum() == 1
 
 
-def test_an_empty_cluster_moves_to_the_farthest_descriptor(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_cluster_moves_to_the_farthest_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
     # Two starts at 0: the first takes the crowd in 0..1 and the second nothing. The farthest descriptor is 16, 6 from 10.
     # Halving the crowd, the largest cluster, would end with 10 and 16 together at 13.
     drawn = np.array([0, 0, 21])
-    monkeypatch.setattr("methods.codebook.kmeans_plusplus", lambda rows, n_clusters, random_state: (rows[drawn], drawn))
+    monkeypatch.setattr("methods.codebook._start", lambda centred, n_clusters, seed: drawn)
     crowd = np.linspace(0, 1, 21)
-    book = fit_codebook(np.concatenate([crowd, [10, 16]])[:, None], 3, 0, library=library)
+    book = fit_codebook(np.concatenate([crowd, [10, 16]])[:, None], 3, 0)
     np.testing.assert_allclose(book.centroids.ravel(), [0.5, 16, 10], rtol=1e-6)
     assert book.converged
 
 
-def test_many_equal_descriptors_and_just_enough_different_ones(library: str) -> None:
+def test_many_equal_descriptors_and_just_enough_different_ones() -> None:
     different = np.array([[0, 0], [0, 1], [5, 0.1], [7, 7]], np.float32)
-    book = fit_codebook(np.repeat(different, [500, 1, 40, 3], axis=0), 4, 1, library=library)
+    book = fit_codebook(np.repeat(different, [500, 1, 40, 3], axis=0), 4, 1)
     assert {tuple(c) for c in book.centroids} == {tuple(c) for c in different}
     assert book.converged
     assert book.inertia == pytest.approx(0, abs=1e-9)
     with pytest.raises(ValueError, match="5 clusters need as many different descriptors, got 4 among 544"):
-        fit_codebook(np.repeat(different, [500, 1, 40, 3], axis=0), 5, 1, library=library)
+        fit_codebook(np.repeat(different, [500, 1, 40, 3], axis=0), 5, 1)
 
 
-def test_as_many_clusters_as_descriptors_keep_the_order_of_the_start(library: str) -> None:
+def test_as_many_clusters_as_descriptors_keep_the_order_of_the_start() -> None:
     rows = np.random.default_rng(0).normal(0, 1, (6, 3)).astype(np.float32)
     start, _ = kmeans_plusplus(rows.astype(np.float64), 6, random_state=2)
     assert (start != rows).any()
-    np.testing.assert_array_equal(fit_codebook(rows, 6, 2, library=library).centroids, start)
+    np.testing.assert_array_equal(fit_codebook(rows, 6, 2).centroids, start)
 
 
 def test_one_cluster_is_the_mean() -> None:
@@ -130,40 +135,26 @@ def test_one_cluster_is_the_mean() -> None:
     assert book.inertia == pytest.approx(rows.astype(np.float64).var(axis=0).sum(), rel=1e-6)
 
 
-def test_same_seed_same_bytes_whatever_the_global_state(library: str) -> None:
+def test_same_seed_same_bytes_whatever_the_global_state() -> None:
     rows = _relu_clouds()
     np.random.seed(1)  # noqa: NPY002
-    first = fit_codebook(rows, 8, 5, library=library)
+    first = fit_codebook(rows, 8, 5)
     np.random.seed(2)  # noqa: NPY002
-    assert _same(first, fit_codebook(rows, 8, 5, library=library))
-    assert not _same(first, fit_codebook(rows, 8, 6, library=library))
+    assert _same(first, fit_codebook(rows, 8, 5))
+    assert not _same(first, fit_codebook(rows, 8, 6))
 
 
-def test_float16_is_computed_in_float32(library: str) -> None:
+def test_float16_is_computed_in_float32() -> None:
     rows = (_relu_clouds() * 300).astype(np.float16)  # squares beyond 65504, the largest float16
-    assert _same(fit_codebook(rows, 5, 0, library=library), fit_codebook(rows.astype(np.float32), 5, 0, library=library))
+    assert _same(fit_codebook(rows, 5, 0), fit_codebook(rows.astype(np.float32), 5, 0))
 
 
-def test_too_few_iterations_are_flagged(library: str) -> None:
+def test_too_few_iterations_are_flagged() -> None:
     rows = _relu_clouds()
-    short = fit_codebook(rows, 8, 3, max_iterations=2, library=library)
+    short = fit_codebook(rows, 8, 3, max_iterations=2)
     assert not short.converged
     assert short.iterations == 2
-    assert short.inertia > fit_codebook(rows, 8, 3, library=library).inertia
-
-
-def test_auto_takes_faiss_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("faiss")
-    assert fit_codebook(np.eye(3), 2, 0).library == "faiss"
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    assert fit_codebook(np.eye(3), 2, 0).library == "scikit-learn"
-
-
-def test_without_faiss(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(ValueError, match=r"pip install 'medfeat\[faiss\]'"):
-        fit_codebook(np.eye(3), 2, 0, library="faiss")
-    assert fit_codebook(np.eye(3), 2, 0).library == "scikit-learn"
+    assert short.inertia > fit_codebook(rows, 8, 3).inertia
 
 
 @pytest.mark.parametrize(
