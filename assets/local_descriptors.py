@@ -21,7 +21,7 @@ from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale
-from data_contracts.feature_shard import CHUNK_ROWS, FeatureSet
+from data_contracts.feature_shard import FeatureSet
 from data_contracts.manifest import ok_rows
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
@@ -51,9 +51,8 @@ class DescriptorConfig(BackboneConfig, PreparedImagesConfig):
 
 
 def maps_at_once(features: FeatureSet) -> int:
-    """Images whose maps fit the memory that a stage takes, in whole chunks of the shards."""
-    numbers = int(np.prod(features.row_shape))
-    return max(MEMORY_BYTES // (4 * numbers) // CHUNK_ROWS, 1) * CHUNK_ROWS
+    """Images whose maps fit the memory that a stage takes."""
+    return max(MEMORY_BYTES // (4 * int(np.prod(features.row_shape))), 1)
 
 
 def descriptors_asset(scale: int) -> str:

@@ -1,7 +1,7 @@
 """Layout of the HDF5 shards and of the Parquet index that lists them.
 
-A shard is one HDF5 file, written once: ``/features`` (N, ...) chunked by image block (long rows by columns as well) with
-shuffle, lzf and fletcher32, and ``/image_id`` (N,) S64. Prepared images and features share the layout and differ in dtype and
+A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (short rows some to a chunk, long
+vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images and features share the layout and differ in dtype and
 shape. Attributes say how the numbers were made. A shard that no index lists with its sha256 is never opened.
 """
 
@@ -22,11 +22,12 @@ from data_contracts.table import TableContract, rows_where
 SHARD_ROWS = 1024
 SHARD_BYTES = 2**29
 """A shard is made in memory: one of long rows holds fewer."""
-CHUNK_ROWS = 16
+CHUNK_BYTES = 2**15
+"""Before packing, about: rows are read at random, and a chunk has a price of its own."""
 CHUNK_NUMBERS = 2**16
 """Of a long row: a part of its columns is read without the rest."""
 DATASET, IDS = "features", "image_id"
-LAYOUT_VERSION = "1"
+LAYOUT_VERSION = "2"
 
 INDEX = TableContract(
     name="shard index",

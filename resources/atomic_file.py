@@ -5,6 +5,7 @@ import errno
 import hashlib
 import os
 import uuid
+from functools import lru_cache
 from pathlib import Path
 
 from data_contracts.errors import InputError
@@ -53,6 +54,13 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hex."""
+    """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file before."""
+    found = path.stat()
+    return _sha256(path, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+
+
+@lru_cache(2**16)
+def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
+    del stamp  # part of what is looked up: a file that was touched is hashed again
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

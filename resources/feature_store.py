@@ -3,84 +3,28 @@
 The rules and the measurements behind them are in docs/adr/0003.
 """
 
-import os
-
-os.environ.setdefault("HDF5_PLUGIN_PRELOAD", "::")  # no filter plug-ins from the environment; must precede h5py
-
-import json
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
-from data_contracts.feature_shard import (
-    CHUNK_NUMBERS,
-    CHUNK_ROWS,
-    DATASET,
-    IDS,
-    INDEX,
-    SHARD_BYTES,
-    SHARD_ROWS,
-    FeatureSet,
-    check_rows,
-)
+from data_contracts.feature_shard import INDEX, SHARD_BYTES, SHARD_ROWS, FeatureSet, check_rows
 from data_contracts.output_record import content_hash
 from resources.atomic_file import file_sha256, write_atomically
 from resources.dataset_store import DatasetStore
+from resources.shard_file import ShardFile, shard_bytes
 
 log = logging.getLogger("medfeat.features")
 
-ALLOWED_FILTERS = {"lzf", "gzip", None}
 Produce = Callable[[list[str]], NDArray[Any]]
-
-
-def shard_bytes(features: NDArray[Any], image_ids: list[str], attributes: dict[str, Any]) -> bytes:
-    """The HDF5 file as bytes, built in memory (a full disk makes h5py end the process)."""
-    with h5py.File("shard", "w", driver="core", backing_store=False, libver=("earliest", "v110"), track_order=False) as file:
-        row = (min(CHUNK_NUMBERS, features.shape[1]),) if features.ndim == 2 else features.shape[1:]
-        chunk = (min(CHUNK_ROWS, len(features)), *row)
-        file.create_dataset(
-            DATASET, data=features, chunks=chunk, shuffle=True, compression="lzf", fletcher32=True, track_times=False
-        )
-        file.create_dataset(IDS, data=np.array(image_ids, dtype="S64"), track_times=False)
-        for name, value in sorted(attributes.items()):
-            file.attrs[name] = str(value) if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        file.flush()
-        image: bytes = file.id.get_file_image()
-    return image
-
-
-def guarded(file: h5py.File, name: str, where: str) -> h5py.Dataset:
-    """The dataset ``name`` of an open shard, refused unless its bytes lie in this very file.
-
-    Raises:
-        ContractError: a soft or external link, external or virtual storage, an odd dtype or filter, or a declared size far
-            above what is stored.
-    """
-    link = file.get(name, getlink=True)
-    if not isinstance(link, h5py.HardLink) or not isinstance(file[name], h5py.Dataset):
-        raise ContractError(f"{where}: /{name} is not stored in the file itself", "Delete the file and materialise again")
-    data = file[name]
-    stored = max(data.id.get_storage_size(), 1)
-    if data.external or data.is_virtual or data.dtype.kind not in "fuS" or data.compression not in ALLOWED_FILTERS:
-        raise ContractError(
-            f"{where}: /{name} has external storage or a type that is not allowed", "Delete the file and materialise again"
-        )
-    if data.nbytes > 4 * 2**30 or data.nbytes > 2000 * stored:
-        raise ContractError(
-            f"{where}: /{name} declares {data.nbytes:,} bytes and stores {stored:,}", "Delete the file and materialise again"
-        )
-    return data
 
 
 @dataclass(frozen=True)
@@ -97,22 +41,20 @@ class FeatureReader:
     feature_set: FeatureSet
     image_ids: list[str]
     _place: dict[str, tuple[str, int]]
-    _open: dict[str, h5py.File] = field(default_factory=dict)
+    _open: dict[str, ShardFile] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
         """Rows by position, in the order asked for, (m, ...)."""
-        return self._take(positions, (), self.feature_set.row_shape)
+        return self._take(positions, None, self.feature_set.row_shape)
 
     def columns(self, start: int, stop: int) -> NDArray[Any]:
         """Columns start .. stop - 1 of all rows of a set of vectors, (n, stop - start)."""
-        return self._take(range(len(self)), (slice(start, stop),), (stop - start,))
+        return self._take(range(len(self)), slice(start, stop), (stop - start,))
 
-    def _take(
-        self, positions: Sequence[int] | NDArray[np.int64], part: tuple[slice, ...], shape: tuple[int, ...]
-    ) -> NDArray[Any]:
+    def _take(self, positions: Sequence[int] | NDArray[np.int64], columns: slice | None, shape: tuple[int, ...]) -> NDArray[Any]:
         """Rows by position, or a part of each."""
         rows = np.empty((len(positions), *shape), self.feature_set.dtype)
         wanted: dict[str, list[tuple[int, int]]] = {}
@@ -121,18 +63,16 @@ class FeatureReader:
             wanted.setdefault(shard, []).append((row, target))
         for shard, pairs in wanted.items():
             source, targets = np.array(sorted(pairs)).T
-            data = guarded(self._file(shard), DATASET, shard)
-            for start, stop in _runs(source):
-                rows[targets[start:stop]] = data[source[start] : source[stop - 1] + 1, *part]
+            self._file(shard).read(source, rows, targets, columns)
         return rows
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
         """Rows start .. stop - 1."""
         return self.take(range(start, min(stop, len(self))))
 
-    def _file(self, shard: str) -> h5py.File:
+    def _file(self, shard: str) -> ShardFile:
         if shard not in self._open:
-            self._open[shard] = h5py.File(self.folder / shard, "r", locking=False)
+            self._open[shard] = ShardFile(self.folder / shard)
         return self._open[shard]
 
     def close(self) -> None:
@@ -140,13 +80,6 @@ class FeatureReader:
         for file in self._open.values():
             file.close()
         self._open.clear()
-
-
-def _runs(sorted_rows: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Stretches of consecutive numbers as (start, stop) positions."""
-    breaks = np.flatnonzero(np.diff(sorted_rows) != 1) + 1
-    edges = [0, *breaks.tolist(), len(sorted_rows)]
-    yield from pairwise(edges)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from data_contracts.errors import ContractError
 from data_contracts.feature_shard import CHUNK_NUMBERS, SHARD_ROWS, FeatureSet
 from resources import feature_store
 from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore, guarded, shard_bytes
+from resources.feature_store import FeatureStore
+from resources.shard_file import ShardFile, guarded, shard_bytes
 
 SET = FeatureSet(kind="things", dtype="float32", row_shape=(2, 3), preprocessing={}, code_version="1")
 
@@ -112,7 +114,8 @@ def test_columns_of_long_rows_are_read_without_the_rest(tmp_path: Path) -> None:
         np.testing.assert_array_equal(reader.columns(start, stop), rows[:, start:stop])
     reader.close()
     with h5py.File(next(store.folder.glob("*.h5"))) as file:
-        assert file["features"].chunks == (3, CHUNK_NUMBERS)
+        assert file["features"].chunks == (1, CHUNK_NUMBERS)
+        np.testing.assert_array_equal(file["features"][:], rows)
 
 
 def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> None:
@@ -175,9 +178,8 @@ def test_plain_h5py_reads_a_shard(shards: FeatureStore) -> None:
     ids = ids_of(range(5))
     shards.fill(ids, produce, {"device": "cpu"})
     with h5py.File(next(shards.folder.glob("*.h5"))) as file:
-        assert file["features"].fletcher32
-        assert file["features"].compression == "lzf"
-        assert file["features"].shuffle
+        assert file["features"].compression == "gzip"
+        assert not file["features"].shuffle
         assert [i.decode() for i in file["image_id"][:]] == sorted(ids)
         assert file.attrs["kind"] == "things"
         assert file.attrs["device"] == "cpu"
@@ -187,6 +189,52 @@ def test_plain_h5py_reads_a_shard(shards: FeatureStore) -> None:
 def test_same_rows_same_bytes_but_for_the_time(shards: FeatureStore) -> None:
     ids = ids_of(range(5))
     assert shard_bytes(produce(ids), ids, {"a": 1}) == shard_bytes(produce(ids), ids, {"a": 1})
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((5, 7), "float32"), ((3, 40, 6, 6), "float16"), ((9, 16, 16, 3), "uint8"), ((2, 3 * CHUNK_NUMBERS + 1), "uint8")],
+)
+def test_chunks_packed_here_are_what_hdf5_itself_unpacks(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+    rows = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
+    path = tmp_path / "shard.h5"
+    path.write_bytes(shard_bytes(rows, ids_of(range(shape[0])), {}))
+    with h5py.File(path) as file:
+        np.testing.assert_array_equal(file["features"][:], rows)
+    shard = ShardFile(path)
+    for wanted in (np.arange(shape[0]), np.array([0, shape[0] - 1]), np.array([0, 1, 1])):
+        taken = np.empty((len(wanted), *shape[1:]), dtype)
+        shard.read(wanted, taken, np.arange(len(wanted))[::-1])
+        np.testing.assert_array_equal(taken[::-1], rows[wanted])
+    shard.close()
+
+
+def packed_otherwise(path: Path, how: str) -> None:
+    with h5py.File(path, "w") as file:
+        options: dict[str, Any] = {"shuffle": True} if how == "shuffled" else {}
+        data = file.create_dataset("features", (4, 6), "f4", chunks=(1, 6), compression="gzip", **options)
+        data[:] = np.arange(24).reshape(4, 6)
+        chunk = zlib.compress(np.zeros(6 if how != "short chunk" else 5, np.float32).tobytes())
+        if how == "bomb in a chunk":
+            chunk = zlib.compress(bytes(10**6))
+        if how == "damaged chunk":
+            chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
+        data.id.write_direct_chunk((2, 0), chunk, filter_mask=int(how == "unfiltered"))
+
+
+@pytest.mark.parametrize("how", ["shuffled", "short chunk", "bomb in a chunk", "damaged chunk", "unfiltered"])
+def test_a_chunk_that_is_not_as_it_should_be_is_refused(tmp_path: Path, how: str) -> None:
+    path = tmp_path / "shard.h5"
+    packed_otherwise(path, how)
+    with pytest.raises(ContractError, match=r"shard\.h5"):
+        ShardFile(path).read(np.arange(4), np.empty((4, 6), np.float32), np.arange(4))
+
+
+def test_rows_without_chunks_are_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "shard.h5", "w") as file:
+        file["features"] = np.zeros((2, 3), np.float32)
+    with pytest.raises(ContractError, match="packed"):
+        ShardFile(tmp_path / "shard.h5")
 
 
 def crafted(path: Path, how: str, secret: Path) -> None:
