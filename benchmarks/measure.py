@@ -124,7 +124,7 @@ def machine() -> dict[str, Any]:
 
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     names = [line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")]
-    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "faiss-cpu", "dagster")
+    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "isal", "dagster")
     return {
         "processor": names[0] if names else platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
