@@ -21,7 +21,7 @@ from resources.weights import Weights, WeightsMissingError, alexnet_weights, net
 if TYPE_CHECKING:
     from torch import nn
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 READ_ROWS = 256
 """Images read and computed at once: bounds the memory of every feature stage."""
 CONV5 = ("alexnet", "conv5")

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.svm [--json FILE]
 
-The features are synthetic, with what matters to a solver made like the codes of a trained auto-encoder: not negative and a quarter
-zeros (liblinear skips those: with four fifths of zeros it takes a quarter of the time), variances that fall as 1 / i, a common mean,
-noise of each number, and classes that overlap: a third of all (row, class) pairs are support vectors.
+The features are synthetic, with what matters to a solver made like the codes of a trained auto-encoder: not negative and a
+quarter zeros (liblinear skips those: with four fifths of zeros it takes a quarter of the time), variances that fall as 1 / i, a
+common mean, noise of each number, and classes that overlap: a third of all (row, class) pairs are support vectors.
 
 All three minimise the sum over the classes of ``1/2 |w|^2 + sum max(0, 1 - y (w.x + b))^2`` with a free bias b, and that very
 sum is evaluated at each solution: the notes give its excess over the dual bound of our own solution.
@@ -12,9 +12,9 @@ sum is evaluated at each solution: the notes give its excess over the dual bound
 * Ours: the Gram matrix (from rows not yet of unit length) and the fit, to the default tolerance.
 * L-BFGS: SciPy's, all classes at once, matrix products in float32, from rows of unit length. It stops at the first iteration
   within ``EXCESS`` of the optimum, which it is told: no tolerance could stop it sooner.
-* LinearSVC: liblinear penalises the bias, as a weight of one more feature that is ``intercept_scaling`` everywhere. With scaling 2
-  and tol 0.03 it stops near the same excess; tol 0.1 takes a tenth less time and leaves 7e-4, scaling 3 took twice the time. It
-  uses one thread, all it can.
+* LinearSVC: liblinear penalises the bias, as a weight of one more feature that is ``intercept_scaling`` everywhere. With scaling
+  2 and tol 0.03 it stops near the same excess; tol 0.1 takes a tenth less time and leaves 7e-4, scaling 3 took twice the time.
+  It uses one thread, all it can.
 
 LinearSVC runs in three rounds, without one that does not count. Takes six minutes on two cores.
 """

@@ -30,7 +30,7 @@ TILE = SIDE + KERNEL - 1
 LIFTED = TILE**2
 
 POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
-"""Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets tried these lose the fewest digits."""
+"""Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets of seven these lose the fewest digits."""
 
 
 def _product(roots: Sequence[Fraction]) -> list[Fraction]:
@@ -42,13 +42,22 @@ def _product(roots: Sequence[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-def toom_cook() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices of the one-dimensional case: P (8, 8), R (8, 6) and Q (8, 3) of equation T, where conv is a valid correlation."""
-    others = [[q for q in POINTS if q != p] for p in POINTS]
-    inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(POINTS)]
-    responses = [[p**i for i in range(SIDE)] for p in POINTS] + [[Fraction(int(i == SIDE - 1)) for i in range(SIDE)]]
-    kernels = [[p**j / math.prod(p - q for q in rest) for j in range(KERNEL)] for p, rest in zip(POINTS, others, strict=True)]
-    kernels.append([Fraction(int(j == KERNEL - 1)) for j in range(KERNEL)])
+def toom_cook(outputs: int = SIDE, taps: int = KERNEL) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Matrices of equation T in one dimension, where conv is a correlation without padding of n = outputs + taps - 1 numbers.
+
+    Args:
+        outputs: responses of a tile; with ``taps`` at most 9.
+        taps: of a kernel.
+
+    Returns:
+        P (n, n), R (n, outputs) and Q (n, taps).
+    """
+    points = POINTS[: outputs + taps - 2]
+    others = [[q for q in points if q != p] for p in points]
+    inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(points)]
+    responses = [[p**i for i in range(outputs)] for p in points] + [[Fraction(int(i == outputs - 1)) for i in range(outputs)]]
+    kernels = [[p**j / math.prod(p - q for q in rest) for j in range(taps)] for p, rest in zip(points, others, strict=True)]
+    kernels.append([Fraction(int(j == taps - 1)) for j in range(taps)])
     p, r, q = (np.array(rows, np.float64) for rows in (inputs, responses, kernels))
     return p, r, q
 
