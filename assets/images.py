@@ -27,7 +27,7 @@ log = logging.getLogger("medfeat.images")
 GROUP = "images"
 SAMPLE = 24
 MANIFEST_CODE_VERSION = "3"
-PREPARED_CODE_VERSION = "2"
+PREPARED_CODE_VERSION = "3"
 ARRIVAL = "arrival"
 """Entry of the manifest's summary: signature of what had arrived when it was made."""
 
@@ -43,6 +43,8 @@ class PreparedImagesConfig(StageConfig):
     """"direct" stretches to the square (the paper); "pad" keeps the aspect ratio on black."""
     voi: Literal["file", "full"] = "file"
     """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
+    decode: Literal["scaled", "exact"] = "scaled"
+    """Of JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them on the way, "exact" makes every pixel."""
 
 
 def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
@@ -158,7 +160,7 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
     from methods.preprocessing import PreprocessingSettings
 
     dataset = context.partition_key
-    settings = PreprocessingSettings(resize=config.resize, voi=config.voi)
+    settings = PreprocessingSettings(resize=config.resize, voi=config.voi, decode=config.decode)
     with plain_failures():
         images = ok_rows(manifest_of(store, dataset)).to_pylist()
     row_of = {row["image_id"]: row for row in images}

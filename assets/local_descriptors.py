@@ -101,11 +101,11 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
             device = compute.resolve()
             ids = scored_ids(store, dataset)
             frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
-        settings = PreprocessingSettings(resize=config.resize, size=side, voi=config.voi)
+        settings = PreprocessingSettings(config.resize, side, config.voi, config.decode)
         originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
         pixels = Pixels(
             take=lambda some: originals().squares(some, settings),
-            preprocessing={"resize": config.resize, "voi": config.voi, "size": side},
+            preprocessing={"resize": config.resize, "voi": config.voi, "decode": config.decode, "size": side},
             inputs=("image_manifest",),
             at_once=IMAGES_AT_ONCE,
         )

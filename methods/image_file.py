@@ -88,13 +88,13 @@ def prepare_frames(data: bytes, frames: Sequence[int], settings: PreprocessingSe
     Args:
         data: bytes of the file.
         frames: which, from 0; of an ordinary file [0].
-        settings: side, aspect ratio, grey window.
+        settings: side, aspect ratio, grey window, decoding.
 
     Raises:
         UndecodableImageError: as :func:`inspect_file`.
     """
     if not is_dicom(data):
-        square = to_square(decode_image(data)[0], settings)
+        square = to_square(decode_image(data, settings)[0], settings)
         yield from (square for _ in frames)
         return
     try:

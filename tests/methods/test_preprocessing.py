@@ -35,7 +35,7 @@ def inspect_image(data: bytes) -> ImageFacts:
 
 
 def prepare_image(data: bytes, settings: PreprocessingSettings) -> np.ndarray:
-    return to_square(decode_image(data)[0], settings)
+    return to_square(decode_image(data, settings)[0], settings)
 
 
 def encoded(image: Image.Image, format_: str = "PNG", **options) -> bytes:
@@ -422,3 +422,37 @@ def test_hostile_set_is_judged_as_its_manifest_expects(hostile_folder):
             assert facts is None, row["path"]
         elif accept and not refuse:
             assert facts is not None, row["path"]
+
+
+def photograph(width: int, height: int) -> Image.Image:
+    """Smooth shapes with fine grain."""
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (height // 60 + 2, width // 60 + 2, 3), np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int64)
+    return Image.fromarray(np.clip(smooth + rng.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("resize", ["direct", "pad"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_scaled_decoding_of_a_large_jpeg_is_nearly_exact(resize: str, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    data = encoded(photograph(1000, 701), "JPEG", quality=92, exif=exif)
+    exact = prepare_image(data, PreprocessingSettings(resize, 64)).astype(np.int64)
+    scaled = prepare_image(data, PreprocessingSettings(resize, 64, decode="scaled"))
+    assert 0 < np.abs(scaled - exact).mean() < 1
+    assert scaled.shape == exact.shape
+    assert decode_image(data, PreprocessingSettings(resize, 64, decode="scaled"))[1] == decode_image(data)[1]  # of the file
+
+
+def test_scaled_decoding_leaves_small_jpegs_and_other_formats_alone() -> None:
+    for picture, format_ in ((photograph(255, 400), "JPEG"), (photograph(1000, 701), "PNG")):
+        data = encoded(picture, format_)
+        exact, scaled = (prepare_image(data, PreprocessingSettings(size=64, decode=how)) for how in ("exact", "scaled"))
+        np.testing.assert_array_equal(scaled, exact)
+
+
+def test_scaled_decoding_refuses_a_truncated_jpeg() -> None:
+    data = encoded(photograph(1000, 701), "JPEG")
+    with pytest.raises(UndecodableImageError, match="truncated"):
+        decode_image(data[: len(data) // 2], PreprocessingSettings(size=64, decode="scaled"))
