@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types definitions format lock ui clean
+.PHONY: help setup demo test lint types definitions format lock peers bench ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -52,6 +52,18 @@ lock: setup  ## choose versions anew within the bounds of pyproject.toml
 		--custom-compile-command "make lock" pyproject.toml --group dev -o requirements.lock
 	echo "uv" | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --custom-compile-command "make lock" - -o requirements-setup.lock
+	echo "thingsvision==2.7.3" | $(BIN)/uv pip compile --quiet --upgrade --no-config --python-version 3.11 --generate-hashes \
+		--no-annotate --custom-compile-command "make lock" - -o benchmarks/peers/requirements.lock
+
+peers: benchmarks/.venv/.ready  ## what the benchmarks compare with, in an environment of its own (6 GB)
+
+benchmarks/.venv/.ready: benchmarks/peers/requirements.lock | setup
+	$(BIN)/uv venv --quiet --clear --python 3.11 benchmarks/.venv
+	$(BIN)/uv pip install --quiet --python benchmarks/.venv/bin/python --require-hashes -r benchmarks/peers/requirements.lock
+	@touch $@
+
+bench: setup peers  ## measure every row of docs/performance.md against its peer; an hour on an idle machine
+	$(BIN)/python -m benchmarks
 
 ui: setup  ## Dagster's web UI on this machine
 	$(BIN)/medfeat ui

@@ -150,8 +150,8 @@ class Conv5Extractor(ImageNetwork):
 def extract(network: nn.Module, images: NDArray[np.uint8], device: torch.device, batch_size: int) -> NDArray[np.float32]:
     """Features of (N, H, W, 3) uint8 images in their order, (N, ...) float32; ``network`` already on ``device``.
 
-    On a CPU batches are small and computed side by side, each by one thread: AlexNet does 140 images a second on two cores so, and
-    105 with both threads in every layer.
+    On a CPU batches are small and computed side by side, each by one thread: AlexNet does 140 images a second on two cores so,
+    and 105 with both threads in every layer.
     """
     size = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
     batches = [images[start : start + size] for start in range(0, len(images), size)]
