@@ -16,9 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dctn
-
-from methods.linear_svm import l2_normalise
 
 Hashes = NDArray[np.uint64]
 Take = Callable[[NDArray[np.int64]], NDArray[np.floating]]
@@ -108,6 +105,8 @@ def perceptual_hash(rgb: NDArray[np.uint8]) -> int:
         0 <= hash < 2^63, or FLAT_HASH where the low frequencies hold less than one grey level of contrast: their signs
         would be those of the noise.
     """
+    from scipy.fft import dctn  # takes a quarter of a second to import, and every process of Dagster's imports this module
+
     grey = Image.fromarray(rgb).convert("L").convert("F").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
     low = dctn(np.asarray(grey, np.float64), norm="ortho")[:_KEPT, :_KEPT].ravel()[1:]
     if np.linalg.norm(low) < _FLAT:
@@ -194,6 +193,8 @@ def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
 
 def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
     """Cosines of pairs that are all straight or all mirrored, (n,) float32."""
+    from methods.linear_svm import l2_normalise  # as above
+
     rows, i = np.unique(pairs.first, return_inverse=True)
     columns, j = np.unique(pairs.second, return_inverse=True)
     left = take_first(rows)
