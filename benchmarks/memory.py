@@ -1,0 +1,163 @@
+"""Peak memory of the stages whose input grows, with 1,000, 10,000 and 100,000 images.
+
+    .venv/bin/python -m benchmarks.memory
+
+Each stage runs in a process of its own: the manifest and the preparation on generated files and the network on prepared shards,
+up to 10,000 images; the auto-encoder's training, its codes and the streaming SVM on synthetic shards of conv5, up to 100,000.
+Filters are few: what could grow with the images does so whatever the filters. A row is the largest peak over the smallest. Twenty
+minutes, 10 GB of disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import resource
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from assets.originals import Originals
+from benchmarks.measure import Row, at_most, main
+from data_contracts.dataset import DatasetSpec
+from data_contracts.feature_shard import FeatureSet
+from data_contracts.manifest import ok_rows
+from methods import cae
+from methods.backbones import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
+from methods.linear_svm import fit_primal, l2_normalise
+from methods.phantoms import KINDS, phantom
+from methods.preprocessing import PreprocessingSettings
+from resources.dataset_store import DatasetStore
+from resources.feature_store import FeatureReader, FeatureStore
+from resources.image_folder import scan
+from resources.intake import look_at
+
+GOAL = 1.2
+READ_ROWS = 256
+CPU = torch.device("cpu")
+SETTINGS = cae.CaeSettings(filters=16, epochs=1)
+PREPARED = FeatureSet(kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1")
+CONV5 = FeatureSet(kind="conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1")
+CODES = FeatureSet(kind="codes", dtype="float16", row_shape=(16, 3, 3), preprocessing={}, code_version="1")
+
+
+def ids_of(number: int) -> list[str]:
+    """Identifiers of so many images, sorted."""
+    return sorted(hashlib.sha256(str(i).encode()).hexdigest() for i in range(number))
+
+
+def shards(folder: Path, feature_set: FeatureSet) -> FeatureStore:
+    """Of a home in ``folder``."""
+    return FeatureStore(DatasetStore(home=str(folder / "home")), "many", feature_set)
+
+
+def stored(folder: Path, feature_set: FeatureSet, number: int) -> FeatureReader:
+    """Synthetic rows, made once: a few, over and over."""
+    rng, ids = np.random.default_rng(0), ids_of(number)
+    few = np.maximum(rng.normal(-0.5, 1, (64, *feature_set.row_shape)), 0).astype(feature_set.dtype)
+    shards(folder, feature_set).fill(ids, lambda wanted: few[np.arange(len(wanted)) % len(few)], {})
+    return shards(folder, feature_set).reader(ids)
+
+
+def prepare(folder: Path, number: int) -> None:
+    """Manifest and prepared images."""
+    from PIL import Image
+
+    for i in range(number):
+        path = folder / "images" / ("train", "test")[i % 8 < 2] / KINDS[i % 2] / f"{i:06}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture = phantom(KINDS[i % 2], seed=i % 50).copy()
+        picture.flat[:4] = np.frombuffer(i.to_bytes(4, "little"), np.uint8)  # no two the same
+        Image.fromarray(picture).save(path, compress_level=1)
+    store = DatasetStore(home=str(folder / "home"))
+    store.save_spec(DatasetSpec(name="many", root=folder / "images", show_names=True))
+    rows = ok_rows(scan(look_at(store, store.spec("many")).intake)).to_pylist()
+    originals = Originals(store, "many", rows)
+    ids = [row["image_id"] for row in rows]
+    shards(folder, PREPARED).fill(ids, lambda wanted: originals.squares(wanted, PreprocessingSettings()), {})
+
+
+def featurise(folder: Path, number: int) -> None:
+    """AlexNet conv5 of prepared images."""
+    network, ids = Conv5Extractor(random_alexnet()), ids_of(number)
+    images = stored(folder, PREPARED, number)
+    position = {image_id: i for i, image_id in enumerate(ids)}
+
+    def produce(wanted: list[str]) -> np.ndarray:
+        parts = (wanted[start : start + READ_ROWS] for start in range(0, len(wanted), READ_ROWS))
+        return np.concatenate([extract(network, images.take([position[i] for i in part]), CPU, 64) for part in parts])
+
+    shards(folder, CONV5).fill(ids, produce, {})
+
+
+def train(folder: Path, number: int) -> None:
+    """One epoch of the auto-encoder."""
+    for _ in cae.train_cae(stored(folder, CONV5, number).take, number, SETTINGS, CPU):
+        pass
+
+
+def encode(folder: Path, number: int) -> None:
+    """Codes."""
+    features, ids = stored(folder, CONV5, number), ids_of(number)
+    model = cae.new_cae(CONV5_SHAPE[0], SETTINGS, features.rows(0, 64), CPU)
+    position = {image_id: i for i, image_id in enumerate(ids)}
+
+    def produce(wanted: list[str]) -> np.ndarray:
+        parts = (wanted[start : start + READ_ROWS] for start in range(0, len(wanted), READ_ROWS))
+        codes = [cae.encode(model, features.take([position[i] for i in part]), CPU) for part in parts]
+        return np.concatenate(codes).astype(np.float16)
+
+    shards(folder, CODES).fill(ids, produce, {})
+
+
+def classify(folder: Path, number: int) -> None:
+    """The SVM that streams: what takes over where a Gram matrix would be too large."""
+    features = stored(folder, CONV5, number)
+    starts = range(0, number, READ_ROWS)
+    labels = np.array(["a", "b"])[np.arange(number) % 2]
+    fit_primal(
+        lambda: (l2_normalise(features.rows(start, start + READ_ROWS)) for start in starts),
+        labels,
+        int(np.prod(CONV5_SHAPE)),
+        max_iterations=2,
+    )
+
+
+STAGES: dict[str, tuple[Callable[[Path, int], None], tuple[int, ...]]] = {
+    "manifest and preparation": (prepare, (1_000, 10_000)),
+    "AlexNet conv5": (featurise, (1_000, 10_000)),
+    "training of the auto-encoder": (train, (1_000, 10_000, 100_000)),
+    "codes": (encode, (1_000, 10_000, 100_000)),
+    "streaming SVM": (classify, (1_000, 10_000, 100_000)),
+}
+
+
+def peak(stage: str, number: int) -> float:
+    """Peak resident memory of a process that runs one stage on so many images, MB."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "benchmarks.memory", "--stage", stage, str(number), folder]
+        done = subprocess.run(words, check=True, capture_output=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def rows() -> list[Row]:
+    """Every stage."""
+    found = []
+    for stage, (_, sizes) in STAGES.items():
+        peaks = [peak(stage, number) for number in sizes]
+        note = ", ".join(f"{number:,}: {value:,.0f} MB" for number, value in zip(sizes, peaks, strict=True))
+        growth = max(peaks) / min(peaks)
+        found.append(at_most(f"peak memory, {stage}", f"that of {sizes[0]:,} images", [growth], "x", GOAL, note=note))
+    return found
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--stage"]:
+        STAGES[sys.argv[2]][0](Path(sys.argv[4]), int(sys.argv[3]))
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    else:
+        main(rows)
