@@ -34,6 +34,8 @@ class NetworkConfig(StageConfig):
 
     dtype: Literal["float16", "float32"] = "float32"
     """Stored precision."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the network's products; "bfloat16" where the processor or the card has units for it, at a loss of digits."""
     batch_size: int = 64
     """Images a forward pass; changes speed, not results beyond rounding."""
 
@@ -240,6 +242,7 @@ def extract_features_of(
             backbone=frozen.name,
             weights_sha256=frozen.weights.sha256,
             layer=frozen.layer,
+            method={} if config.precision == "float32" else {"precision": config.precision},
             code_version=CODE_VERSION,
         ),
     )
@@ -255,7 +258,8 @@ def extract_features_of(
             rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
             for start in progress(range(0, len(wanted), pixels.at_once), f"{frozen.name} {frozen.layer} features"):
                 some = pixels.take(wanted[start : start + pixels.at_once])
-                rows[start : start + len(some)] = backbones.extract(network, some, target, batch_size or config.batch_size)
+                made = backbones.extract(network, some, target, batch_size or config.batch_size, config.precision)
+                rows[start : start + len(some)] = made
             return rows
 
         computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)

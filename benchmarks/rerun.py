@@ -3,8 +3,8 @@
     .venv/bin/python -m benchmarks.rerun
 
 A thousand generated images, the Ahn study from the command line; then, three times, ten unlabelled images as a drop, and the same
-command. The stages' seconds are those of their records, in which nothing else is. A run with nothing new, between the drops, is the
-overhead that every run has. Random weights, 256 filters, 20 epochs. A quarter of an hour.
+command. The stages' seconds are those of their records, in which nothing else is. A run with nothing new, between the drops, is
+the overhead that every run has. Random weights, 256 filters, 20 epochs. A quarter of an hour.
 """
 
 from __future__ import annotations

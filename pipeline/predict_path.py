@@ -28,6 +28,7 @@ from resources.progress import progress
 from resources.site_key import names_of
 
 SHOWN_LINES = 20
+BATCH = 64
 
 
 class _Encoder:
@@ -57,18 +58,14 @@ class _Encoder:
         self._network = frozen.network.to(self._device)
         self._cae = cae.load_cae(tensors, cae.CaeSettings(**sidecar.settings), self._device)
         self._maps_dtype, self._code_dtype = maps.feature_set.dtype, codes.feature_set.dtype
-        self._batch_size, self._pool = 64, codes.settings["pool"]
+        self._precision, self._pool = maps.feature_set.method.get("precision", "float32"), codes.settings["pool"]
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Codes of (m, side, side, 3) uint8 pixels."""
         from methods import backbones, cae
 
-        features = backbones.extract(self._network, pixels, self._device, self._batch_size).astype(self._maps_dtype)
-        parts = [
-            cae.encode(self._cae, features[i : i + self._batch_size], self._device, self._pool).astype(self._code_dtype)
-            for i in range(0, len(features), self._batch_size)
-        ]
-        return np.concatenate(parts)
+        features = backbones.extract(self._network, pixels, self._device, BATCH, self._precision).astype(self._maps_dtype)
+        return cae.encode(self._cae, features, self._device, self._pool).astype(self._code_dtype)
 
 
 def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, show_names: bool) -> Iterator[str]:

@@ -129,3 +129,12 @@ def test_regression_values_of_the_imagenet_weights(imagenet: dict[str, Tensor]) 
 def test_imagenet_features_equal_torchvision(imagenet: dict[str, Tensor], images: np.ndarray) -> None:
     got = extract(Conv5Extractor(imagenet), images[:2], CPU, batch_size=2)
     np.testing.assert_allclose(got, _reference(imagenet, images[:2]), atol=1e-4)
+
+
+def test_bfloat16_is_near_and_not_the_same() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 227, 227, 3), np.uint8)
+    network, cpu = Conv5Extractor(random_alexnet()), torch.device("cpu")
+    exact, rough = (extract(network, pictures, cpu, 2, precision) for precision in ("float32", "bfloat16"))
+    assert rough.dtype == np.float32
+    error = np.sqrt(np.square(rough - exact).mean()) / exact.std()
+    assert 1e-4 < error < 0.03
