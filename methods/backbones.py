@@ -176,7 +176,10 @@ def extract(
 def _features_of(
     network: nn.Module, images: NDArray[np.uint8], device: torch.device, precision: Precision
 ) -> NDArray[np.float32]:
-    batch = torch.from_numpy(np.ascontiguousarray(images)).to(device)
+    batch = torch.from_numpy(np.ascontiguousarray(images))
+    if device.type == "cuda":  # untried: no card was at hand
+        batch = batch.pin_memory()
+    batch = batch.to(device, non_blocking=device.type == "cuda")
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bfloat16"):
         features = network(batch)
     rows: NDArray[np.float32] = features.to(torch.float32).contiguous().cpu().numpy()

@@ -178,6 +178,20 @@ def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
     return tensor.to(memory_format=torch.channels_last)
 
 
+def _tensors(read: ReadRows, n_rows: int, device: torch.device, resident: bool) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Rows by position as tensors on ``device``; with ``resident`` all are copied there now, and none later."""
+    if not resident:
+        return lambda rows: _to_tensor(read(rows), device)
+    parts = [read(np.arange(start, min(start + INIT_BATCH, n_rows))) for start in range(0, n_rows, INIT_BATCH)]
+    everything = torch.cat([_to_tensor(part, device) for part in parts])
+    return lambda rows: everything[torch.from_numpy(rows).to(device)].contiguous(memory_format=torch.channels_last)
+
+
+def _fit_on_card(row: NDArray[np.floating], n_rows: int, device: torch.device) -> bool:
+    """Whether so many rows take less than a third of the free memory of a CUDA card. Untried: no card was at hand."""
+    return device.type == "cuda" and 4 * row.size * n_rows < torch.cuda.mem_get_info(device)[0] / 3
+
+
 def new_cae(channels: int, settings: CaeSettings, first_rows: NDArray[np.floating], device: torch.device) -> ConvAutoEncoder:
     """A fresh auto-encoder, its kernels scaled on ``first_rows`` (m, C, H, W) where the settings say so."""
     cae = ConvAutoEncoder(channels, settings).to(device)
@@ -273,6 +287,7 @@ def train_cae(
     train_rows, held_rows = split_held_out(n_rows, settings)
     first = read(train_rows[:INIT_BATCH])
     cae = new_cae(first.shape[1], settings, first, device)
+    take = _tensors(read, n_rows, device, resident=_fit_on_card(first[0], n_rows, device))
     optimizer = _optimizer(cae, settings)
     if resume is None:
         state: dict[str, Any] = {
@@ -291,14 +306,14 @@ def train_cae(
         total = 0.0
         with torch.inference_mode():
             for start in range(0, len(rows), settings.batch_size):
-                x = _to_tensor(read(rows[start : start + settings.batch_size]), device)
+                x = take(rows[start : start + settings.batch_size])
                 total += float((cae(x) - x).square().sum(dtype=torch.float64))
         return total / len(rows) / float(state["input_energy"])
 
     for epoch in range(int(state["epochs"]), settings.epochs):
         total = 0.0
         for rows in epoch_batches(len(train_rows), settings.batch_size, settings.seed, epoch):
-            x = _to_tensor(read(train_rows[rows]), device)
+            x = take(train_rows[rows])
             optimizer.zero_grad(set_to_none=True)
             total += 2 * cae.backward_of_loss(x)
             optimizer.step()
@@ -307,7 +322,7 @@ def train_cae(
         if not (math.isfinite(train_error) and math.isfinite(held_out)):
             raise DivergedError(f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
         with torch.inference_mode():
-            if not bool((cae.encode(_to_tensor(read(held_rows[:PROBE_ROWS]), device)) > 0).any()):
+            if not bool((cae.encode(take(held_rows[:PROBE_ROWS])) > 0).any()):
                 raise DivergedError(f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
         record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
         improved = held_out < float(state["best"]) * (1 - 1e-3)

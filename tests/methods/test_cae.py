@@ -360,3 +360,11 @@ def test_fresh_kernels_are_scaled_on_the_first_training_rows(monkeypatch: pytest
     expected = new_cae(4, settings, rows[positions[:8]], CPU)
     _, (checkpoint,) = _train(rows, settings)
     assert torch.equal(checkpoint.tensors["encoder_weight"], expected.encoder_weight.detach())
+
+
+def test_rows_that_lie_on_the_device_are_the_rows() -> None:
+    rows, wanted = _rows(1100), np.array([1099, 0, 513, 512, 511, 0])
+    there, each_time = (method._tensors(lambda some: rows[some], len(rows), CPU, resident) for resident in (True, False))
+    torch.testing.assert_close(there(wanted), torch.from_numpy(rows[wanted]), rtol=0, atol=0)
+    torch.testing.assert_close(each_time(wanted), there(wanted), rtol=0, atol=0)
+    assert there(wanted).is_contiguous(memory_format=torch.channels_last)
