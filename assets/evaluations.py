@@ -31,7 +31,7 @@ class SvmConfig(ScoreConfig):
     c: float = 1.0
     """Weight of the loss: the paper's regularisation parameter."""
     tolerance: float = 1e-5
-    """Stop at this gradient norm, relative to that at zero."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
     label_budgets: list[int] = Field(default=[1, 2, 5, 10])
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: int = 10
@@ -75,7 +75,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[image_manifest, dg.AssetKey(method.features)],
         kinds={"scikitlearn", "parquet"},
-        code_version="2",
+        code_version="3",
         tags={"stage": "6"},
     )
     def evaluation(context: dg.AssetExecutionContext, config: config_type, store: DatasetStore) -> dg.MaterializeResult:

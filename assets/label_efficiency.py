@@ -62,7 +62,7 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig):
     group_name=GROUP,
     deps=[image_manifest, prepared_images, backbone_features, cae_features],
     kinds={"pytorch", "parquet"},
-    code_version="2",
+    code_version="3",
     pool="gpu",
     tags={"stage": "6"},
 )

@@ -1,6 +1,5 @@
 """Lesions in their regions of interest: contours, and features calculated from them (Huynh et al. 2016, section 2.4)."""
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -23,6 +22,7 @@ from data_contracts.lesions import LESIONS
 from data_contracts.manifest import ok_rows
 from data_contracts.output_record import content_hash
 from methods.preprocessing import PreprocessingSettings
+from resources.cores import cores
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.progress import progress
@@ -90,7 +90,7 @@ class _Regions:
             found = segment_lesion(picture, centre, SegmentationSettings())
             return found.mask, found.fault
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             masks, faults = zip(*pool.map(contour, ids, self.grey(ids)), strict=True)
         return np.stack(masks).astype(np.uint8), list(faults)
 

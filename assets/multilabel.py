@@ -32,7 +32,7 @@ class MultilabelSvmConfig(ScoreConfig):
     c: float = 1.0
     """Weight of the loss."""
     tolerance: float = 1e-5
-    """Stop at this gradient norm, relative to that at zero."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[dg.AssetKey(name) for name in inputs],
         kinds={"scikitlearn", "parquet"},
-        code_version="1",
+        code_version="2",
         tags={"stage": "6"},
     )
     def evaluation(context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore) -> dg.MaterializeResult:

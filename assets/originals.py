@@ -1,6 +1,5 @@
 """Usable images of a dataset, read from the files as they arrived and resized to a square of any size."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -9,6 +8,7 @@ import numpy as np
 
 from data_contracts.errors import InputError
 from data_contracts.manifest import frame_id
+from resources.cores import cores
 from resources.dataset_store import DatasetStore
 from resources.image_folder import locate, read_image
 from resources.intake import look_at
@@ -58,7 +58,7 @@ class Originals:
         for image_id in image_ids:
             files.setdefault(self._row_of[image_id]["path"], []).append(image_id)
         prepared: dict[str, np.ndarray] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(cores()) as pool:
             done = pool.map(lambda path: self._frames_of(path, files[path], settings), files)
             for frames in show(done, len(files)):
                 prepared.update(frames)

@@ -1,7 +1,6 @@
 """Features learned without labels on image patches: sparse coding, ICA and the stacked sparse auto-encoder of table 2."""
 
 import logging
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -19,6 +18,7 @@ from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.model_sidecar import ModelSidecar
 from resources.compute import Compute
+from resources.cores import cores
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.model_store import load_model, save_model
@@ -175,7 +175,7 @@ def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: 
 def _encode_sparse_coding(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str) -> tuple[np.ndarray, int]:
     from methods.sparse_coding import encode
 
-    codes = encode(patches, tensors["dictionary"].numpy(), settings["sparse_alpha"], os.cpu_count() or 1)
+    codes = encode(patches, tensors["dictionary"].numpy(), settings["sparse_alpha"], cores())
     return codes.magnitudes, codes.unconverged
 
 

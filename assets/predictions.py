@@ -48,7 +48,7 @@ class ClassifierConfig(StageConfig):
     c: float = 1.0
     """Weight of the loss."""
     tolerance: float = 1e-5
-    """Stop at this gradient norm, relative to that at zero."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
     seed: int = 0
     """Of the folds behind the calibration."""
 
@@ -58,7 +58,7 @@ class ClassifierConfig(StageConfig):
     group_name="predictions",
     deps=[image_manifest, cae_features],
     kinds={"scikitlearn", "safetensors"},
-    code_version="1",
+    code_version="2",
     tags={"stage": "6"},
 )
 def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, store: DatasetStore) -> dg.MaterializeResult:

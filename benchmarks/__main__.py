@@ -46,6 +46,8 @@ def main() -> None:
     (RESULTS / f"{name}.md").write_text(f"{heading}\n\n{table(rows)}\n{absent}")
     (RESULTS / f"{name}.json").write_text(json.dumps({"machine": about, "rows": [vars(row) for row in rows]}, indent=1) + "\n")
     print(f"{sum(row.met for row in rows)} of {len(rows)} goals met: {RESULTS / name}.md")
+    if any(not some for module, some in found.items() if module != "gpu"):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
@@ -156,17 +157,20 @@ def extract(
 ) -> NDArray[np.float32]:
     """Features of (N, H, W, 3) uint8 images in their order, (N, ...) float32; ``network`` already on ``device``.
 
-    On a CPU batches are small and computed side by side, each by one thread: AlexNet does 140 images a second on two cores so,
-    and 105 with both threads in every layer.
+    On a CPU a batch is taken apart into small ones that are computed side by side, each by one thread: AlexNet does 140 images a
+    second on two cores so, and 105 with both threads in every layer.
     """
-    size = min(batch_size, CPU_BATCH) if device.type == "cpu" else batch_size
+    threads = torch.get_num_threads()
+    size = batch_size
+    if device.type == "cpu":
+        size = max(min(batch_size, CPU_BATCH, math.ceil(len(images) / threads)), 1)
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     if device.type != "cpu":
         return np.concatenate([_features_of(network, batch, device, precision) for batch in batches])
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a thread takes this number over when it first computes
+    streams = max(min(threads, batch_size // size), 1)  # at most a batch in memory
+    torch.set_num_threads(threads // streams)  # a thread takes this number over when it first computes
     try:
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(streams) as pool:
             return np.concatenate(list(pool.map(lambda batch: _features_of(network, batch, device, precision), batches)))
     finally:
         torch.set_num_threads(threads)

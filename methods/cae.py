@@ -113,7 +113,7 @@ class ConvAutoEncoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Reconstruction of ``x`` with the learned biases, (N, C, H, W) -> (N, C, H, W)."""
-        if not torch.is_grad_enabled() and cae_tiles.fits(x):
+        if not torch.is_grad_enabled() and cae_tiles.pays(x):
             return cae_tiles.reconstruct(x, self._tile_weights())
         z = functional.relu(functional.conv2d(x, self.encoder_weight, self.encoder_bias, padding=1))
         weight = self.encoder_weight if self.decoder_weight is None else self.decoder_weight
@@ -131,7 +131,7 @@ class ConvAutoEncoder(nn.Module):
 
     def backward_of_loss(self, x: Tensor) -> float:
         """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients of its mean over them."""
-        if not cae_tiles.fits(x):
+        if not cae_tiles.pays(x):
             loss = 0.5 * (self(x) - x).square().sum()
             (loss / len(x)).backward()
             return float(loss.detach())
@@ -384,7 +384,7 @@ def encode(
     """Codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
     filters, places = cae.encoder_weight.shape[0], int(np.prod(rows.shape[2:]))
     at_once = max(MAX_RESPONSES // (filters * places), 1)
-    parts = [rows[first : first + at_once] for first in range(0, len(rows), at_once)]
+    parts = [rows[first : first + at_once] for first in range(0, max(len(rows), 1), at_once)]
     return np.concatenate([cae.encode(_to_tensor(part, device), pool).contiguous().cpu().numpy() for part in parts])
 
 

@@ -1,6 +1,6 @@
 """The auto-encoder's step, reconstruction and code on 6x6 maps as matrix products (:mod:`methods.winograd`).
 
-A training step of 512 images and 4096 filters takes a quarter of the time of ``conv2d``, ``conv_transpose2d`` and autograd on a
+A training step of 512 images and 4096 filters takes a third of the time of ``conv2d``, ``conv_transpose2d`` and autograd on a
 CPU (``benchmarks/cae.py``). Filters are taken in blocks, so that a block's responses, lifted ones included, stay near the
 processor; for the gradient only the plain responses of a few hundred images are kept.
 """
@@ -20,11 +20,19 @@ from methods import winograd
 FILTERS_AT_ONCE = 128
 IMAGES_AT_ONCE = 256
 """Of some that were tried these were the fastest, by a tenth to a third."""
+LEAST_IMAGES = 16
+"""For fewer, lifting the kernels costs more than the products save."""
+ENCODED_AT_ONCE = 64
 
 
 def fits(maps: Tensor) -> bool:
     """Whether this module can take (N, C, H, W) maps: 6x6 of float32 on a CPU."""
     return maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.shape[2:] == (winograd.SIDE, winograd.SIDE)
+
+
+def pays(maps: Tensor) -> bool:
+    """Whether they fit and are enough for a step to be faster here."""
+    return fits(maps) and len(maps) >= LEAST_IMAGES
 
 
 @dataclass(frozen=True)
@@ -61,9 +69,9 @@ def _blocks(n_filters: int) -> Iterator[slice]:
         yield slice(first, min(first + FILTERS_AT_ONCE, n_filters))
 
 
-def _parts(maps: Tensor) -> Iterator[Tensor]:
-    for first in range(0, len(maps), IMAGES_AT_ONCE):
-        yield maps[first : first + IMAGES_AT_ONCE]
+def _parts(maps: Tensor, size: int) -> Iterator[Tensor]:
+    for first in range(0, len(maps), size):
+        yield maps[first : first + size]
 
 
 def _responses(lifted: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
@@ -87,7 +95,7 @@ def _encoded_and_decoded(lifted: Tensor, weights: Weights, keep: list[Tensor] | 
 def reconstruct(maps: Tensor, weights: Weights) -> Tensor:
     """Equations 1 and 2, (N, C, 6, 6) -> (N, C, 6, 6)."""
     parts = []
-    for some in _parts(maps):
+    for some in _parts(maps, IMAGES_AT_ONCE):
         y = _encoded_and_decoded(winograd.lift_maps(winograd.places_first(some)), weights)
         parts.append(winograd.places_last(y.relu_() if weights.rectified else y))
     return torch.cat(parts)
@@ -108,7 +116,7 @@ def squared_error_and_gradients(maps: Tensor, weights: Weights) -> tuple[float, 
         torch.zeros_like(weights.decoder_bias),
     )
     loss = 0.0
-    for some in _parts(maps):
+    for some in _parts(maps, IMAGES_AT_ONCE):
         x = winograd.places_first(some)
         lifted, responses = winograd.lift_maps(x), list[Tensor]()
         y = _encoded_and_decoded(lifted, weights, responses)
@@ -150,13 +158,14 @@ def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "me
     """
     n_filters, half = kernels.shape[1], winograd.SIDE // 2
     code = torch.empty(len(maps), n_filters, half, half)
-    for number, some in enumerate(_parts(maps)):
-        rows = slice(number * IMAGES_AT_ONCE, number * IMAGES_AT_ONCE + len(some))
-        # Always as many images: the same product of matrices then gives an image the same code in any company.
-        padded = functional.pad(some, (0, 0, 0, 0, 0, 0, 0, IMAGES_AT_ONCE - len(some)))
-        lifted = winograd.lift_maps(winograd.places_first(padded))
-        for block in _blocks(n_filters):
-            z = _responses(lifted, winograd.lift_kernels(kernels[:, block]), bias[block])[..., : len(some)]
+    # Always as many images: the same product of matrices then gives an image the same code in any company.
+    padded = functional.pad(maps, (0, 0, 0, 0, 0, 0, 0, -len(maps) % ENCODED_AT_ONCE))
+    lifted = [winograd.lift_maps(winograd.places_first(some)) for some in _parts(padded, ENCODED_AT_ONCE)]
+    for block in _blocks(n_filters):
+        block_kernels = winograd.lift_kernels(kernels[:, block])
+        for number, some_lifted in enumerate(lifted):
+            rows = slice(number * ENCODED_AT_ONCE, min((number + 1) * ENCODED_AT_ONCE, len(maps)))
+            z = _responses(some_lifted, block_kernels, bias[block])[..., : rows.stop - rows.start]
             quads = z.reshape(half, 2, half, 2, *z.shape[1:])
             a, b, c, d = (quads[:, i, :, j] for i in range(2) for j in range(2))
             # A third of all the time went into `amax` over two axes.

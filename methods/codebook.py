@@ -71,8 +71,10 @@ def _start(centred: Float32, n_clusters: int, seed: int) -> NDArray[np.int64]:
         some = slice(first, first + ROWS_AT_ONCE)
         both = norms[tried, None] + norms[some]
         squared = both - np.float32(2) * (centred[tried] @ centred[some].T)
-        # Less is rounding, and would have a row drawn a second time.
-        squared[squared < np.float32(ROUNDING) * both] = 0
+        # Less may be rounding, which would have a row drawn a second time: those by their differences.
+        one, other = np.nonzero(squared < np.float32(ROUNDING) * both)
+        apart = centred[tried[one]] - centred[some][other]
+        squared[one, other] = np.vecdot(apart, apart)
         nearest: Float32 = np.minimum(squared, closest[some])
         return nearest
 
@@ -188,8 +190,8 @@ def fit_codebook(
     if len(rows) < n_clusters:
         raise ValueError(f"{n_clusters} clusters need at least as many descriptors, got n_samples = {len(rows)}")
     mean, variance = _mean_and_variance(rows)
-    if not np.isfinite(mean).all():
-        raise ValueError("k-means needs finite descriptors, some value is NaN or infinite")
+    if not np.isfinite(mean).all() or variance > np.finfo(np.float32).max / rows.size:
+        raise ValueError("k-means needs finite descriptors, some value is NaN, infinite or near the largest float32")
     centred = rows - mean  # distances by matrix products lose digits far from the origin
     centroids = rows[_start(centred, n_clusters, seed)]
     # All starts different means enough different descriptors; counting those takes a sort of them all.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from typing import TypeVar
 
@@ -26,7 +27,13 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
     """
     threads = max((library.num_threads for library in LIBRARIES.lib_controllers if library.user_api == "blas"), default=1)
     with LIBRARIES.limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(work, starts)
+        waiting: deque[Future[Result]] = deque()
+        for start in starts:
+            waiting.append(pool.submit(work, start))
+            if len(waiting) > 2 * threads:  # no more results lie about than that
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def to_float32(values: NDArray[np.floating], into: Float32) -> None:

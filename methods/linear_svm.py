@@ -307,7 +307,7 @@ def fit_targets(
         product[:, todo] += length * image
         bias[todo] += length * way_b
         # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual value.
-        t = np.flatnonzero(~whole)
+        t = np.flatnonzero(truncated)
         zero = np.zeros(len(t))
         slack = 1.0 - signs[:, t] * (product[:, todo[t]] + bias[todo[t]])
         bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], c)

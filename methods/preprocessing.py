@@ -240,14 +240,15 @@ def decode_image(data: bytes, settings: PreprocessingSettings | None = None) -> 
     """
     with _refusing_hostile_bytes():
         image, facts = _open(data)
-        drafted = None
+        drafted, whole = None, image.size
         if settings is not None and settings.decode == "scaled":
             width, height = _resized(image, settings)
             drafted = image.draft(None, (SCALED_MARGIN * width, SCALED_MARGIN * height))
         image.load()
         orientation = _orientation(image)
         rgb = _to_rgb(image)
-        if drafted:  # the last pixels of a side may lie in part beyond the image: only here is it known how far
+        if drafted and rgb.size != whole:
+            # The last pixels of a side may lie in part beyond the image, and only here is it known how far.
             rgb = rgb.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1])
         return (rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb), facts
 

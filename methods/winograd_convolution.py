@@ -13,13 +13,17 @@ OUTPUTS = {3: 5, 5: 4}
 """Responses of a tile a side by the side of the kernel: 13 pixels are three tiles of 5, 27 are seven of 4."""
 IMAGES_AT_ONCE = 8
 """More leave the cache."""
+LARGEST = 32
+"""Pixels a side up to which tiles are used. A pixel's rounding depends on its place in the tile, so on larger maps a black border
+would no longer have one and the same number everywhere, which a codebook of local descriptors builds on."""
 
 
 class WinogradConv2d(nn.Conv2d):
     """``nn.Conv2d`` of stride 1 with a 3x3 or 5x5 kernel; the same parameters, and the same numbers up to rounding.
 
-    In float32 on a CPU and without gradients a response differs from that of ``nn.Conv2d`` by 5e-6 of the responses' spread, and
-    AlexNet's layers 2 to 5 take three quarters of the time (``benchmarks/forward.py``). Otherwise it is ``nn.Conv2d``.
+    In float32 on a CPU, without gradients and on maps of up to 32 pixels a side, a response differs from that of ``nn.Conv2d`` by
+    5e-6 of the responses' spread, and AlexNet's layers 2 to 5 take three quarters of the time (``benchmarks/forward.py``).
+    Otherwise it is ``nn.Conv2d``.
 
     Raises:
         ValueError: another kernel, stride, dilation or grouping.
@@ -31,20 +35,25 @@ class WinogradConv2d(nn.Conv2d):
         super().__init__(in_channels, out_channels, kernel_size, padding=padding)
         p, r, self._q = toom_cook(OUTPUTS[kernel_size], kernel_size)
         self._p, self._r = (torch.from_numpy(np.kron(one, one).astype(np.float32)) for one in (p, r))
-        self._lifted: tuple[tuple[int, int], Tensor] | None = None
+        self._lifted: tuple[Tensor, int, Tensor] | None = None
 
     def _kernels(self) -> Tensor:
-        """Q w, (f, C, K), made anew where the weight has changed."""
-        version = (self.weight.data_ptr(), self.weight._version)
-        if self._lifted is None or self._lifted[0] != version:
+        """Q w, (f, C, K), made anew where the weight has changed (a change through ``weight.data`` is not seen)."""
+        if self._lifted is None or self._lifted[0] is not self.weight or self._lifted[1] != self.weight._version:
             taps = self.weight.detach().to(torch.float64).permute(2, 3, 1, 0).flatten(0, 1)
             lifted = torch.from_numpy(np.kron(self._q, self._q)) @ taps.flatten(1)
-            self._lifted = version, lifted.to(torch.float32).view(-1, *taps.shape[1:])
-        return self._lifted[1]
+            self._lifted = self.weight, self.weight._version, lifted.to(torch.float32).view(-1, *taps.shape[1:])
+        return self._lifted[2]
+
+    def _on_tiles(self, maps: Tensor) -> bool:
+        if torch.is_grad_enabled() or self.weight.is_inference() or maps.ndim != 4:
+            return False
+        single = maps.dtype == self.weight.dtype == torch.float32 and maps.device.type == "cpu"
+        return single and max(maps.shape[2:]) <= LARGEST
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - the name in nn.Conv2d
         """(N, C, H, W) -> (N, K, H', W')."""
-        if torch.is_grad_enabled() or input.device.type != "cpu" or input.dtype != torch.float32:
+        if not self._on_tiles(input):
             return super().forward(input)
         side, pad, bias = self.kernel_size[0], int(self.padding[0]), self.bias
         assert bias is not None  # noqa: S101 - made with one

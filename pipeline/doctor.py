@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ import dagster as dg
 from data_contracts.errors import InputError
 from pipeline.disk_need import bytes_needed
 from pipeline.orphans import orphaned_runs, release
+from resources.cores import cores
 from resources.dataset_store import DatasetStore
 from resources.drops import drops_root
 from resources.home import dagster_home, free_bytes, medfeat_home, network_file_system
@@ -50,7 +50,7 @@ def _environment() -> Iterator[Finding]:
     from resources.compute import Compute
 
     yield Finding("ok", f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}")
-    yield Finding("ok", f"device: {Compute().resolve()} ({os.cpu_count()} CPU cores)")
+    yield Finding("ok", f"device: {Compute().resolve()} ({cores()} CPU cores)")
 
 
 def _store() -> Iterator[Finding]:

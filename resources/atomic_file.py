@@ -4,12 +4,16 @@ import contextlib
 import errno
 import hashlib
 import os
+import time
 import uuid
 from functools import lru_cache
 from pathlib import Path
 
 from data_contracts.errors import InputError
 from data_contracts.output_record import StoredFile
+
+CLOCK_TICK = 2.0
+"""Seconds, of the coarsest file systems."""
 
 
 def write_atomically(path: Path, data: bytes) -> StoredFile:
@@ -56,7 +60,10 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file before."""
     found = path.stat()
-    return _sha256(path, (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
+    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    # A file may change twice within a tick of a file system's clock, and the second time is not seen.
+    settled = time.time() - max(found.st_mtime, found.st_ctime) > CLOCK_TICK
+    return _sha256(path, stamp) if settled else _sha256.__wrapped__(path, stamp)
 
 
 @lru_cache(2**16)

@@ -21,6 +21,7 @@ from methods.dicom import is_dicom
 from methods.image_file import FileFacts, Frame, inspect_file
 from methods.preprocessing import ImageFacts, UndecodableImageError
 from resources.archives import RefusedArchiveError
+from resources.cores import cores
 from resources.folder_layout import Claim
 from resources.image_sources import Found, Intake, Tree, is_inside, trees
 from resources.site_key import Names
@@ -81,7 +82,7 @@ def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, pro
             else "Give the folder that holds the images",
         )
     outcomes = _outcomes(known) if known is not None else {}
-    pool = ThreadPoolExecutor(os.cpu_count())
+    pool = ThreadPoolExecutor(cores())
     rows: list[ManifestRow] = []
     try:
         looks = pool.map(lambda entry: _look(entry[2], outcomes, decode), found)

@@ -172,3 +172,11 @@ def test_too_few_iterations_are_flagged() -> None:
 def test_refusals(rows: np.ndarray, n_clusters: int, max_iterations: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         fit_codebook(rows, n_clusters, 0, max_iterations)
+
+
+def test_fine_structure_far_from_the_rest_is_found() -> None:
+    rng = np.random.default_rng(0)
+    centres = np.concatenate([rng.normal(0, 1, (8, 16)), rng.normal(0, 1, (8, 16)) + 2000])
+    rows = (np.repeat(centres, 40, axis=0) + rng.normal(0, 0.05, (640, 16))).astype(np.float32)
+    book = fit_codebook(rows, 16, seed=0, tolerance=0)
+    assert book.inertia < 0.1

@@ -446,9 +446,11 @@ def test_scaled_decoding_of_a_large_jpeg_is_nearly_exact(resize: str, orientatio
 
 
 def test_scaled_decoding_leaves_small_jpegs_and_other_formats_alone() -> None:
-    for picture, format_ in ((photograph(255, 400), "JPEG"), (photograph(1000, 701), "PNG")):
-        data = encoded(picture, format_)
-        exact, scaled = (prepare_image(data, PreprocessingSettings(size=64, decode=how)) for how in ("exact", "scaled"))
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    for picture, format_ in ((photograph(255, 200), "JPEG"), (photograph(1000, 701), "PNG")):
+        data = encoded(picture, format_, exif=exif)
+        exact, scaled = (prepare_image(data, PreprocessingSettings("pad", 64, decode=how)) for how in ("exact", "scaled"))
         np.testing.assert_array_equal(scaled, exact)
 
 

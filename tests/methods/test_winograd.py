@@ -68,6 +68,7 @@ def test_loss_and_gradients_are_those_of_autograd(
 ) -> None:
     monkeypatch.setattr(cae_tiles, "FILTERS_AT_ONCE", 8)
     monkeypatch.setattr(cae_tiles, "IMAGES_AT_ONCE", 4)
+    monkeypatch.setattr(cae_tiles, "LEAST_IMAGES", 1)
     settings = CaeSettings(filters=21, decoder_activation=activation, tied=tied, zero_bias=zero_bias)
     x = _maps(10, 5)
     cae, reference = _cae(5, settings), _cae(5, settings)
@@ -90,6 +91,8 @@ def test_maps_of_another_size_or_dtype_go_through_torch() -> None:
     assert not cae_tiles.fits(torch.zeros(1, 2, 6, 5))
     assert not cae_tiles.fits(torch.zeros(1, 2, 7, 7))
     assert not cae_tiles.fits(torch.zeros(1, 2, 6, 6, device="meta"))
+    assert not cae_tiles.pays(_maps(15, 2))
+    assert cae_tiles.pays(_maps(16, 2))
 
 
 @pytest.mark.parametrize("pool", ["max", "mean"])
@@ -119,12 +122,13 @@ def test_the_learning_curve_is_that_of_plain_torch(monkeypatch: pytest.MonkeyPat
         return [(record.train_error, record.held_out_error) for record in records]
 
     ours = curve()
-    monkeypatch.setattr(cae_tiles, "fits", lambda maps: False)
+    monkeypatch.setattr(cae_tiles, "pays", lambda maps: False)
     np.testing.assert_allclose(ours, curve(), rtol=1e-4)
     assert ours[-1][1] < 0.8 * ours[0][1]
 
 
 def test_reconstruction_of_more_images_than_fit_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cae_tiles, "LEAST_IMAGES", 1)
     cae, x = _cae(3, replace(CaeSettings(), filters=9)), _maps(11, 3).numpy()
     whole = reconstruct(cae, x, CPU)
     monkeypatch.setattr(cae_tiles, "IMAGES_AT_ONCE", 4)

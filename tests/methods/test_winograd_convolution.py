@@ -79,3 +79,10 @@ def test_conv5_is_that_of_plain_torch() -> None:
 def test_another_kernel_is_refused(kernel: int) -> None:
     with pytest.raises(ValueError, match=r"must be one of \[3, 5\]"):
         WinogradConv2d(1, 1, kernel)
+
+
+def test_a_constant_area_of_a_large_map_has_one_number() -> None:
+    layer, x = _layer(3, 1), torch.full((1, 6, 40, 40), 0.37)
+    with torch.inference_mode():
+        inside = layer(x)[0, :, 1:-1, 1:-1].flatten(1)
+    assert all(len(channel.unique()) == 1 for channel in inside)

@@ -219,10 +219,12 @@ def packed_otherwise(path: Path, how: str) -> None:
             chunk = zlib.compress(bytes(10**6))
         if how == "damaged chunk":
             chunk = chunk[:-1] + bytes([chunk[-1] ^ 1])
+        if how == "cut chunk":
+            chunk = chunk[:-2]
         data.id.write_direct_chunk((2, 0), chunk, filter_mask=int(how == "unfiltered"))
 
 
-@pytest.mark.parametrize("how", ["shuffled", "short chunk", "bomb in a chunk", "damaged chunk", "unfiltered"])
+@pytest.mark.parametrize("how", ["shuffled", "short chunk", "bomb in a chunk", "damaged chunk", "cut chunk", "unfiltered"])
 def test_a_chunk_that_is_not_as_it_should_be_is_refused(tmp_path: Path, how: str) -> None:
     path = tmp_path / "shard.h5"
     packed_otherwise(path, how)
