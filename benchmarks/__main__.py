@@ -1,9 +1,10 @@
 """Every row, each module in a process of its own, and the tables in ``benchmarks/results/``.
 
     make bench
+    .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last measured
 
-On an otherwise idle machine; about an hour on two cores. The other modules of this folder are no rows of the table: they measure
-one thing for the person who works on it.
+On an otherwise idle machine; about an hour and a half on two cores. The modules of this folder that are not in MODULES measure one
+thing for the person who works on it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.measure import Row, machine, table
 
@@ -21,33 +23,52 @@ MODULES = ("files", "forward", "cae", "svm", "kmeans", "vlad", "storage", "rerun
 RESULTS = Path(__file__).parent / "results"
 
 
-def measured(module: str) -> list[Row]:
-    """Rows of one module, printed as they come."""
+def measured(module: str) -> list[dict[str, Any]]:
+    """Rows of one module, printed as they come.
+
+    Raises:
+        SystemExit: it failed.
+    """
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         done = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", "--json", file.name], check=False)
         if done.returncode != 0:
-            print(f"benchmarks.{module} FAILED")
-            return []
-        return [Row(**{**row, "spread": tuple(row["spread"])}) for row in json.loads(Path(file.name).read_bytes())]
+            raise SystemExit(f"error: benchmarks.{module} failed")
+        rows: list[dict[str, Any]] = json.loads(Path(file.name).read_bytes())
+        return rows
+
+
+def page(results: dict[str, Any]) -> str:
+    """The results in Markdown: one table for each machine and set of versions that modules were measured on."""
+    lines = []
+    for about in {json.dumps(some["machine"], sort_keys=True): some["machine"] for some in results.values()}.values():
+        device = about["gpu"] or about["processor"]
+        versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
+        lines.append(f"{device}, {about['cores']} cores, {about['instructions']}; {about['date']}; {versions}.\n")
+        here = [
+            row
+            for module in MODULES
+            if module in results and results[module]["machine"] == about
+            for row in results[module]["rows"]
+        ]
+        lines.append(table([Row(**{**row, "spread": tuple(row["spread"])}) for row in here]) + "\n")
+    absent = [module for module in MODULES if not results.get(module, {"rows": []})["rows"]]
+    if absent:
+        lines.append(f"Not measured: {', '.join(absent)}.\n")
+    return "\n".join(lines)
 
 
 def main() -> None:
-    """Measure all and write them down."""
-    found = {module: measured(module) for module in MODULES}
-    rows = [row for some in found.values() for row in some]
+    """Measure and write down, module by module."""
     about = {"date": datetime.now(UTC).date().isoformat(), **machine()}
     RESULTS.mkdir(exist_ok=True)
-    name = "gpu" if about["gpu"] else "cpu"
-    versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-    heading = (
-        f"{about['gpu'] or about['processor']}, {about['cores']} cores, {about['instructions']}; {about['date']}; {versions}."
-    )
-    absent = "".join(f"\nNot measured: {module}.\n" for module, some in found.items() if not some)
-    (RESULTS / f"{name}.md").write_text(f"{heading}\n\n{table(rows)}\n{absent}")
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": about, "rows": [vars(row) for row in rows]}, indent=1) + "\n")
-    print(f"{sum(row.met for row in rows)} of {len(rows)} goals met: {RESULTS / name}.md")
-    if any(not some for module, some in found.items() if module != "gpu"):
-        raise SystemExit(1)
+    stored = RESULTS / ("gpu.json" if about["gpu"] else "cpu.json")
+    results = json.loads(stored.read_bytes()) if stored.exists() else {}
+    for module in sys.argv[1:] or MODULES:
+        results[module] = {"machine": about, "rows": measured(module)}
+        stored.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+        stored.with_suffix(".md").write_text(page(results))
+    rows = [row for some in results.values() for row in some["rows"]]
+    print(f"{sum(row['met'] for row in rows)} of {len(rows)} goals met: {stored.with_suffix('.md')}")
 
 
 if __name__ == "__main__":
