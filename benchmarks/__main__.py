@@ -3,8 +3,8 @@
     make bench
     .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last measured
 
-On an otherwise idle machine; about an hour and a half on two cores. The modules of this folder that are not in MODULES measure one
-thing for the person who works on it.
+On an otherwise idle machine; about an hour and a half on two cores. The modules of this folder that are not in MODULES measure
+one thing for the person who works on it.
 """
 
 from __future__ import annotations
