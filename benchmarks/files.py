@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from assets.features import READ_ROWS, in_blocks
 from assets.originals import Originals
 from benchmarks.measure import ROUNDS, Row, at_most, from_pairs, main, seconds
 from data_contracts.dataset import DatasetSpec
@@ -35,7 +36,6 @@ from resources.intake import look_at
 
 PEERS = Path(__file__).parent / ".venv" / "bin" / "python"
 WORKER = Path(__file__).parent / "peers" / "thingsvision_worker.py"
-READ_ROWS = 256
 SETTINGS = PreprocessingSettings(decode="scaled")
 CASES = {512: (256, 3.0), 2000: (96, 5.0)}
 """Pixels a side: files, and the goal."""
@@ -76,12 +76,7 @@ class Ours:
         """Files to conv5."""
         self.prepared.fill(self.ids, lambda wanted: self.originals.squares(wanted, SETTINGS), {}, force=True)
         images = self.prepared.reader(self.ids)
-        position = {image_id: i for i, image_id in enumerate(images.image_ids)}
-
-        def produce(wanted: list[str]) -> np.ndarray:
-            parts = (wanted[start : start + READ_ROWS] for start in range(0, len(wanted), READ_ROWS))
-            return np.concatenate([self.forward(images.take([position[i] for i in part])) for part in parts])
-
+        produce = in_blocks(self.forward, images, self.conv5.feature_set, READ_ROWS, "conv5")
         self.conv5.fill(self.ids, produce, {}, force=True)
         images.close()
 

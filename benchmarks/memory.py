@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from assets.features import READ_ROWS, in_blocks
 from assets.originals import Originals
 from benchmarks.measure import Row, at_most, main
 from data_contracts.dataset import DatasetSpec
@@ -37,7 +38,6 @@ from resources.image_folder import scan
 from resources.intake import look_at
 
 GOAL = 1.2
-READ_ROWS = 256
 CPU = torch.device("cpu")
 SETTINGS = cae.CaeSettings(filters=16, epochs=1)
 PREPARED = FeatureSet(kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1")
@@ -85,12 +85,7 @@ def featurise(folder: Path, number: int) -> None:
     """AlexNet conv5 of prepared images."""
     network, ids = Conv5Extractor(random_alexnet()), ids_of(number)
     images = stored(folder, PREPARED, number)
-    position = {image_id: i for i, image_id in enumerate(ids)}
-
-    def produce(wanted: list[str]) -> np.ndarray:
-        parts = (wanted[start : start + READ_ROWS] for start in range(0, len(wanted), READ_ROWS))
-        return np.concatenate([extract(network, images.take([position[i] for i in part]), CPU, 64) for part in parts])
-
+    produce = in_blocks(lambda pixels: extract(network, pixels, CPU, 64), images, CONV5, READ_ROWS, "conv5")
     shards(folder, CONV5).fill(ids, produce, {})
 
 
@@ -104,13 +99,7 @@ def encode(folder: Path, number: int) -> None:
     """Codes."""
     features, ids = stored(folder, CONV5, number), ids_of(number)
     model = cae.new_cae(CONV5_SHAPE[0], SETTINGS, features.rows(0, 64), CPU)
-    position = {image_id: i for i, image_id in enumerate(ids)}
-
-    def produce(wanted: list[str]) -> np.ndarray:
-        parts = (wanted[start : start + READ_ROWS] for start in range(0, len(wanted), READ_ROWS))
-        codes = [cae.encode(model, features.take([position[i] for i in part]), CPU) for part in parts]
-        return np.concatenate(codes).astype(np.float16)
-
+    produce = in_blocks(lambda maps: cae.encode(model, maps, CPU), features, CODES, READ_ROWS, "codes")
     shards(folder, CODES).fill(ids, produce, {})
 
 

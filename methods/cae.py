@@ -137,9 +137,9 @@ class ConvAutoEncoder(nn.Module):
             return float(loss.detach())
         with torch.no_grad():
             loss_value, found = cae_tiles.squared_error_and_gradients(x, self._tile_weights())
-        self.encoder_weight.grad = _kernels_of(found.encoder)
+        self.encoder_weight.grad = winograd.taps_last(found.encoder)
         if self.decoder_weight is not None and found.decoder is not None:
-            self.decoder_weight.grad = _kernels_of(found.decoder)
+            self.decoder_weight.grad = winograd.taps_last(found.decoder)
         if self.encoder_bias.requires_grad:
             self.encoder_bias.grad, self.decoder_bias.grad = found.encoder_bias, found.decoder_bias
         return loss_value
@@ -166,11 +166,6 @@ class ConvAutoEncoder(nn.Module):
         if self.decoder_weight is not None:
             self.decoder_weight.mul_(factor)
         return factor
-
-
-def _kernels_of(taps: Tensor) -> Tensor:
-    """(9, K, C) -> (K, C, 3, 3)."""
-    return taps.view(3, 3, *taps.shape[1:]).permute(2, 3, 0, 1)
 
 
 def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:

@@ -27,7 +27,6 @@ from torch import Tensor
 SIDE, KERNEL = 6, 3
 PLACES, TAPS = SIDE**2, KERNEL**2
 TILE = SIDE + KERNEL - 1
-LIFTED = TILE**2
 
 POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
 """Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets of seven these lose the fewest digits."""
@@ -91,6 +90,11 @@ def places_last(maps: Tensor) -> Tensor:
 def taps_first(kernels: Tensor) -> Tensor:
     """(K, C, 3, 3) -> (9, K, C)."""
     return kernels.permute(2, 3, 0, 1).reshape(TAPS, *kernels.shape[:2])
+
+
+def taps_last(kernels: Tensor) -> Tensor:
+    """(9, K, C) -> (K, C, 3, 3), the inverse of :func:`taps_first`."""
+    return kernels.view(KERNEL, KERNEL, *kernels.shape[1:]).permute(2, 3, 0, 1)
 
 
 def lift_maps(maps: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class WinogradConv2d(nn.Conv2d):
     Otherwise it is ``nn.Conv2d``.
 
     Raises:
-        ValueError: another kernel, stride, dilation or grouping.
+        ValueError: another kernel.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, padding: int = 0) -> None:
