@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types definitions format lock peers bench ui clean
+.PHONY: help setup demo test faults lint types definitions format lock peers bench ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ demo: setup  ## the main job end to end on generated images; prints where the re
 
 test: setup lint types definitions  ## every check and every test
 	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest
+
+faults: setup  ## inject every fault of docs/reliability.md; hours
+	$(BIN)/python -m tests.faults
 
 lint: setup  ## style and import order of the folders
 	$(BIN)/ruff check .
