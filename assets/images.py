@@ -12,6 +12,7 @@ import pyarrow as pa
 from assets.originals import Originals
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from data_contracts.errors import ContractError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.manifest import MANIFEST, ok_rows
 from data_contracts.output_record import content_hash
@@ -69,6 +70,16 @@ def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
     return [row["image_id"] for row in rows if row["split"] in ("train", "test")]
 
 
+def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
+    """The manifest of an earlier run, where there is one that this version made and that is whole."""
+    try:
+        earlier = store.record(dataset, "image_manifest")
+        return manifest_of(store, dataset) if earlier and earlier.code_version == MANIFEST_CODE_VERSION else None
+    except ContractError as error:
+        log.warning("%s; every file is looked at again", error.what)
+        return None
+
+
 @dg.asset(
     partitions_def=DATASETS,
     group_name=GROUP,
@@ -87,9 +98,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
     def compute(work: Work) -> Output:
         from methods import figures
 
-        earlier = store.record(work.dataset, work.asset)
-        readable = earlier is not None and earlier.code_version == MANIFEST_CODE_VERSION and not config.force
-        known = manifest_of(store, work.dataset) if readable else None
+        known = None if config.force else _earlier_manifest(store, work.dataset)
         arrival = look_at(store, spec)
         if arrival.waiting:
             log.info("%d drops of %s have not settled yet and count in a later run", arrival.waiting, work.dataset)

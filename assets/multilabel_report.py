@@ -123,7 +123,7 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
                     "Result",
                     (parts.multilabel_verdict(LYNDON2015, results), *left_out),
                     (parts.multilabel_results_table(results, notices),),
-                    pictures_of(store, dataset, records, inputs[1:]),
+                    pictures_of(store, records, inputs[1:]),
                 ),
                 Section(
                     "Beside the paper",
@@ -140,8 +140,8 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
             ),
             footer=footer(),
         )
-        files = write_document(store, dataset, work.asset, document, folder)
-        files += store_tables(store, work, tables, CONTRACTS)
+        published = write_document(store, document, folder)
+        files = store_tables(store, work, tables, CONTRACTS)
         return Output(
             content=[
                 [untimed(row) for row in results],
@@ -149,6 +149,7 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
                 {name: record.data_version for name, record in records.items()},
             ],
             files=files,
+            published=published,
             pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
             summary={
                 **{f"{row['title']}, exact match": row["exact_match"] for row in results},
@@ -166,5 +167,4 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
         compute,
         inputs=inputs,
         known_by={"made from": {name: record.data_version for name, record in records.items()}, "left out": missing},
-        still_whole=(folder / "report.html").is_file,
     )

@@ -21,8 +21,8 @@ from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.manifest import PREDICTED_SPLITS, ok_rows
 from data_contracts.model_sidecar import ModelSidecar
+from data_contracts.output_record import StoredFile
 from data_contracts.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
-from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore, parquet_bytes
 from resources.feature_store import FeatureReader
 from resources.model_store import load_model, save_model
@@ -362,30 +362,33 @@ def review_page(
     return review_html(review).encode()
 
 
+def classifier_notices(store: DatasetStore, dataset: str) -> list[str]:
+    """What a reader of any prediction must know: the notices of everything that the classifier was made from."""
+    made_from = store.upstream(dataset, "classifier").values()
+    return list(dict.fromkeys(notice for record in made_from for notice in record.notices))
+
+
 def publish(
-    store: DatasetStore, dataset: str, folder: Path, title: str, lines: Sequence[Mapping[str, Any]], pixels_of: Any
-) -> list[str]:
-    """Write predictions by a dataset's classifier as Parquet, CSV and page below ``folder``.
+    store: DatasetStore, folder: Path, title: str, lines: Sequence[Mapping[str, Any]], notices: Sequence[str], pixels_of: Any
+) -> list[StoredFile]:
+    """Publish predictions as Parquet, CSV and page below ``folder``.
 
     Args:
         store: of the home.
-        dataset: whose classifier it was.
         folder: for the three files.
         title: of the page.
         lines: as :func:`predict_rows` gives them.
+        notices: what a reader must know.
         pixels_of: as :func:`review_page` wants it.
-
-    Returns:
-        What a reader must know: the notices of everything that the classifier was made from.
     """
-    made_from = store.upstream(dataset, "classifier").values()
-    notices = list(dict.fromkeys(notice for record in made_from for notice in record.notices))
     page = review_page(title, lines, notices, pixels_of, FOOTER)
     table = pa.Table.from_pylist(list(lines), schema=IMAGE_PREDICTIONS.schema)
-    write_atomically(folder / "predictions.parquet", parquet_bytes(table, IMAGE_PREDICTIONS, "the predictions"))
-    write_atomically(folder / "predictions.csv", predictions_csv(lines))
-    write_atomically(folder / "predictions.html", page)
-    return notices
+    written = {
+        "predictions.parquet": parquet_bytes(table, IMAGE_PREDICTIONS, "the predictions"),
+        "predictions.csv": predictions_csv(lines),
+        "predictions.html": page,
+    }
+    return [store.publish(folder / name, data) for name, data in written.items()]
 
 
 @dg.asset(
@@ -421,7 +424,8 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
 
         try:
             lines = predict_rows(fitted, wanted, unknown.rows, training, rows)
-            publish(store, dataset, folder, f"Predictions for {dataset}", lines, pixels_of)
+            notices = classifier_notices(store, dataset)
+            published = publish(store, folder, f"Predictions for {dataset}", lines, notices, pixels_of)
         finally:
             for reader in (training, unknown, prepared):
                 reader.close()
@@ -437,7 +441,7 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
         }
         if labelled:
             summary["held images predicted as labelled"] = f"{agree} of {len(labelled)}"
-        return Output(content=lines, files=[stored], summary=summary, rows=len(lines))
+        return Output(content=lines, files=[stored], published=published, summary=summary, rows=len(lines))
 
     return materialize(
         context,
@@ -450,5 +454,4 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
             "features": store.need_record(dataset, FEATURES).data_version,
             "images": [list(vars(image).values()) for image in wanted],
         },
-        still_whole=(folder / "predictions.html").is_file,
     )

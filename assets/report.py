@@ -56,7 +56,7 @@ def _label_sections(
             LABELS_NEEDED,
             (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
             (parts.label_efficiency_table(metrics, titles, said),),
-            pictures_of(store, dataset, chain, (record.asset,)),
+            pictures_of(store, chain, (record.asset,)),
         )
     ]
 
@@ -93,7 +93,7 @@ def _document(
                 "Result",
                 (parts.verdict(study, results, comparisons),),
                 (parts.results_table(results), parts.comparison_table(comparisons, titles, notices)),
-                pictures_of(store, dataset, records, (comparison,)),
+                pictures_of(store, records, (comparison,)),
             ),
             Section(
                 "Beside the paper",
@@ -103,7 +103,7 @@ def _document(
                     "not comparable; they stand side by side so that the order of the methods can be compared.",
                 ),
                 tuple(parts.paper_table(table, *paper, paper_notices) for table in study.tables),
-                pictures_of(store, dataset, records, ("filter_size_study",)),
+                pictures_of(store, records, ("filter_size_study",)),
             ),
             *_label_sections(store, dataset, study, included, chains, notices),
             Section(
@@ -118,7 +118,7 @@ def _document(
                 "Each class",
                 (f"The figures of the other methods: medfeat results {dataset}.",) if len(titles) > len(core) else (),
                 tuple(parts.per_class_table(metrics, name, title, notices) for name, title in core.items()),
-                pictures_of(store, dataset, records, tuple(method.evaluation for method in included.titles if method.core)),
+                pictures_of(store, records, tuple(method.evaluation for method in included.titles if method.core)),
             ),
             stages_section(store, dataset, records, STAGES_SHOWN),
             Section(
@@ -129,7 +129,7 @@ def _document(
                     f"({float(near['share of the test images']):.1%}).",
                 ),
                 (parts.near_duplicates_table(tables["near_duplicates"]),),
-                pictures_of(store, dataset, records, ("near_duplicates",)),
+                pictures_of(store, records, ("near_duplicates",)),
             ),
             *closing_sections(study, records, tables["rejected"]),
         ),
@@ -190,9 +190,9 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
                 "rejected": rejected_files(store, dataset),
             }
             document = _document(store, dataset, study, comparison, included, paper, tables, chains)
-            files = write_document(store, dataset, work.asset, document, folder)
+            published = write_document(store, document, folder)
             contracts = {"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED}
-            files += store_tables(store, work, tables, contracts)
+            files = store_tables(store, work, tables, contracts)
             return Output(
                 content={
                     "results": [untimed(row) for row in results],
@@ -201,6 +201,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
                     "lineage": {name: record.data_version for name, record in records.items()},
                 },
                 files=files,
+                published=published,
                 pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
                 summary={
                     **{f"{row['title']}, accuracy": row["accuracy"] for row in results},
@@ -221,7 +222,6 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
                 "made from": {name: record.data_version for name, record in records.items()},
                 "left out": included.reasons,
             },
-            still_whole=(folder / "report.html").is_file,
         )
 
     return report

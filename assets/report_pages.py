@@ -15,7 +15,6 @@ from data_contracts.farhat_vlad import CODEBOOK_SIZES, SCALES
 from data_contracts.output_record import OutputRecord, StoredFile
 from data_contracts.study import Study
 from data_contracts.table import TableContract
-from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
 
 STAGES_SHOWN = (
@@ -37,14 +36,12 @@ STAGES_SHOWN = (
 """Outputs whose pictures the report shows, where they were made."""
 
 
-def pictures_of(
-    store: DatasetStore, dataset: str, records: Mapping[str, OutputRecord], names: tuple[str, ...]
-) -> tuple[Any, ...]:
+def pictures_of(store: DatasetStore, records: Mapping[str, OutputRecord], names: tuple[str, ...]) -> tuple[Any, ...]:
     """The pictures of those outputs that are among the records."""
     from methods.report_document import Figure
 
     return tuple(
-        Figure(f"{name}: {picture.title}", (store.folder(dataset, name) / picture.file).read_bytes())
+        Figure(f"{name}: {picture.title}", store.picture(records[name], picture))
         for name in names
         if name in records
         for picture in records[name].pictures
@@ -96,7 +93,7 @@ def stages_section(store: DatasetStore, dataset: str, records: Mapping[str, Outp
         "The stages",
         tuple(f"Weights of {network}: {origin}, SHA-256 {sha256}." for network, origin, sha256 in sorted(weights)),
         (),
-        pictures_of(store, dataset, records, shown),
+        pictures_of(store, records, shown),
     )
 
 
@@ -132,20 +129,18 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("seconds", "device")}
 
 
-def write_document(store: DatasetStore, dataset: str, asset: str, report: Any, folder: Path) -> list[StoredFile]:
-    """Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in ``folder``."""
+def write_document(store: DatasetStore, report: Any, folder: Path) -> list[StoredFile]:
+    """Publish Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in ``folder``."""
     from methods import report_document as document
 
     figures = [figure for section in report.sections for figure in section.figures]
     names = {id(figure): f"picture-{number:02d}.png" for number, figure in enumerate(figures, 1)}
-    for figure in figures:
-        write_atomically(folder / names[id(figure)], figure.png)
+    written = {names[id(figure)]: figure.png for figure in figures}
     tables = [table for section in report.sections for table in section.tables]
     for number, table in enumerate(tables, 1):
         stem = f"table-{number:02d}"
-        write_atomically(folder / f"{stem}.csv", document.to_csv(table).encode())
-        write_atomically(folder / f"{stem}.tex", document.to_latex(table).encode())
-    write_atomically(folder / "report.md", document.to_markdown(report, lambda figure: names[id(figure)]).encode())
-    page = document.to_html(report).encode()
-    write_atomically(folder / "report.html", page)
-    return [store.write_bytes(dataset, asset, "report.html", page)]
+        written[f"{stem}.csv"] = document.to_csv(table).encode()
+        written[f"{stem}.tex"] = document.to_latex(table).encode()
+    written["report.md"] = document.to_markdown(report, lambda figure: names[id(figure)]).encode()
+    written["report.html"] = document.to_html(report).encode()
+    return [store.publish(folder / name, data) for name, data in written.items()]

@@ -179,7 +179,7 @@ def _document(
                     parts.roc_comparison_table(comparisons, titles, of_three),
                     parts.roc_results_table(results, parts.ALL, of_layers, seconds),
                 ),
-                pictures_of(store, dataset, records, ("roc_comparison",)),
+                pictures_of(store, records, ("roc_comparison",)),
             ),
             Section(
                 "Beside the paper",
@@ -242,13 +242,14 @@ def roc_report(context: dg.AssetExecutionContext, config: StageConfig, store: Da
             "lineage": report_sections.lineage_rows(list(records.values())),
         }
         document = _document(store, dataset, tables, chains, layer)
-        files = write_document(store, dataset, work.asset, document, folder)
+        published = write_document(store, document, folder)
         contracts = {**COMPARED, "lineage": LINEAGE, "rejected": REJECTED}
-        files += store_tables(store, work, tables, contracts)
+        files = store_tables(store, work, tables, contracts)
         contoured = [row for row in tables["roc_results"] if row["images"] == roc_sections.CONTOURED]
         return Output(
             content={name: tables[name] for name in ("roc_results", "roc_comparisons", "metrics", "rejected")},
             files=files,
+            published=published,
             pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
             summary={
                 **{f"{row['title']}, AUC": row["auc"] for row in contoured},
@@ -266,5 +267,4 @@ def roc_report(context: dg.AssetExecutionContext, config: StageConfig, store: Da
         compute,
         inputs=inputs,
         known_by={name: record.data_version for name, record in records.items()},
-        still_whole=(folder / "report.html").is_file,
     )

@@ -52,11 +52,13 @@ class Output:
 
     Attributes:
         content: hashed to the data version.
+        published: files for a person, in the folder of reports.
         pictures: (title, PNG bytes), the one a person wants first in front.
     """
 
     content: object
     files: list[StoredFile] = field(default_factory=list)
+    published: list[StoredFile] = field(default_factory=list)
     pictures: list[tuple[str, bytes]] = field(default_factory=list)
     summary: dict[str, float | int | str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
@@ -166,6 +168,7 @@ def _compute(
         settings=config.settings(),
         inputs={name: record.data_version for name, record in work.inputs.items()},
         files=files,
+        published=output.published,
         pictures=pictures,
         summary=output.summary,
         notices=output.notices,
@@ -195,7 +198,7 @@ def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict
     if record.rows is not None:
         metadata["dagster/row_count"] = record.rows
     for picture in record.pictures:
-        data = base64.b64encode((folder / picture.file).read_bytes()).decode()
+        data = base64.b64encode(store.picture(record, picture)).decode()
         metadata[picture.title] = dg.MetadataValue.md(f"![{picture.title}](data:image/png;base64,{data})")
     if record.notices:
         metadata["NOTICE"] = dg.MetadataValue.md("\n".join(f"- **{notice}**" for notice in record.notices))

@@ -69,12 +69,12 @@ def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store
             sections=(*sections, Section("Lineage", (), (parts.lineage_table(records),))),
             footer=f"medfeat {version('medfeat')}",
         )
-        files = write_document(store, "", work.asset, document, store.root / "reports" / "summary")
+        published = write_document(store, document, store.reports / "summary")
         return Output(
             content=versions,
-            files=files,
+            published=published,
             pictures=[
-                (p.title, (store.folder(r.dataset, r.asset) / p.file).read_bytes()) for r in records[:6] for p in r.pictures[:1]
+                (picture.title, store.picture(record, picture)) for record in records[:6] for picture in record.pictures[:1]
             ],
             summary={
                 "datasets": len(records),

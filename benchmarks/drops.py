@@ -18,7 +18,6 @@ and the SVMs left out; and those of the whole command, with everything. Takes ab
 from __future__ import annotations
 
 import csv
-import json
 import os
 import shutil
 import subprocess
@@ -30,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from data_contracts.sealed import unsealed_json
 
 N_DROPS = 10
 SEED = 0
@@ -69,7 +70,7 @@ def lay_out(source: Path, target: Path, rows: Sequence[Row], unlabelled: frozens
 def records(home: Path, dataset: str) -> dict[str, dict[str, Any]]:
     """The current records of a dataset, by asset."""
     paths = (home / "store" / dataset).glob("*/current.json")
-    return {path.parent.name: json.loads(path.read_bytes()) for path in sorted(paths)}
+    return {path.parent.name: unsealed_json(path.read_bytes()) for path in sorted(paths)}
 
 
 def stage_seconds(home: Path, dataset: str, before: Mapping[str, Mapping[str, Any]]) -> float:

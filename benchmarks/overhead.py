@@ -8,7 +8,6 @@ taken around the very function that each calls; all the rest of the command's wa
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Row, at_most, main, seconds
+from data_contracts.sealed import unsealed_json
 
 ROUNDS = 3
 FIXED, SHARE = 10.0, 0.03
@@ -32,7 +32,7 @@ def one_round() -> tuple[float, float]:
         }
         command = [str(Path(sys.executable).parent / "medfeat"), "demo"]
         wall = seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
-        records = [json.loads(path.read_bytes()) for path in (home / "store" / "demo").glob("*/current.json")]
+        records = [unsealed_json(path.read_bytes()) for path in (home / "store" / "demo").glob("*/current.json")]
         return wall, sum(float(record["seconds"]) for record in records)
 
 

@@ -9,7 +9,6 @@ the overhead that every run has. Random weights, 256 filters, 20 epochs. A quart
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.measure import Row, at_most, main, seconds
+from data_contracts.sealed import unsealed_json
 from methods.phantoms import KINDS, phantom
 
 IMAGES, NEW, ROUNDS = 1000, 10, 3
@@ -39,7 +39,7 @@ def draw(folder: Path, numbers: range, labelled: bool) -> None:
 
 def records(home: Path) -> dict[str, dict[str, Any]]:
     """The current records, by asset."""
-    return {path.parent.name: json.loads(path.read_bytes()) for path in (home / "store" / "many").glob("*/current.json")}
+    return {path.parent.name: unsealed_json(path.read_bytes()) for path in (home / "store" / "many").glob("*/current.json")}
 
 
 def rows() -> list[Row]:

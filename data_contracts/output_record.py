@@ -12,7 +12,7 @@ from data_contracts.feature_shard import FeatureSet
 
 
 class StoredFile(BaseModel):
-    """One file of an output. ``name`` is relative to the asset's folder."""
+    """One file of an output. ``name`` is relative to the asset's folder, or to that of reports for what is published."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -42,6 +42,7 @@ class OutputRecord(BaseModel):
         settings: run config with defaults filled in.
         inputs: upstream asset -> data version used.
         files: what lies in the asset's folder for this output, index files and shards left out.
+        published: what a person reads, in the folder of reports.
         pictures: in order of interest.
         summary: figures for the UI and the report (numbers and short texts).
         notices: what a reader of any result must know (random weights, skipped images, fits that did not converge).
@@ -65,6 +66,7 @@ class OutputRecord(BaseModel):
     settings: dict[str, Any]
     inputs: dict[str, str]
     files: list[StoredFile] = []
+    published: list[StoredFile] = []
     pictures: list[Picture] = []
     summary: dict[str, float | int | str] = {}
     notices: list[str] = []

@@ -14,6 +14,7 @@ import dagster as dg
 from data_contracts.errors import InputError
 from pipeline.disk_need import bytes_needed
 from pipeline.orphans import orphaned_runs, release
+from pipeline.store_health import damaged_files, mend
 from resources.cores import cores
 from resources.dataset_store import DatasetStore
 from resources.drops import drops_root
@@ -33,7 +34,7 @@ class Finding:
 
 
 def examine(fix: bool) -> Iterator[Finding]:
-    """Every check in turn; ``fix`` fails runs whose process is gone."""
+    """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files again."""
     yield from _environment()
     yield from _store()
     yield from _site_key()
@@ -41,6 +42,7 @@ def examine(fix: bool) -> Iterator[Finding]:
     yield from _weights()
     yield from _databases()
     yield from _runs(fix)
+    yield from _stored_files(fix)
     yield from _automation()
 
 
@@ -163,6 +165,23 @@ def _runs(fix: bool) -> Iterator[Finding]:
                 )
     if not orphans:
         yield Finding("ok", "no orphaned runs")
+
+
+def _stored_files(fix: bool) -> Iterator[Finding]:
+    store = DatasetStore()
+    damages = list(damaged_files(store))
+    if not damages:
+        yield Finding("ok", "every stored file is as it was stored")
+        return
+    if not fix:
+        for damage in damages:
+            again = "Register the dataset again: medfeat add" if not damage.asset else "Run: medfeat doctor --fix"
+            yield Finding("problem", f"{damage}. {again}")
+        return
+    for line in mend(store, damages):
+        yield Finding("warning", line)
+    for damage in damaged_files(store):
+        yield Finding("problem", f"{damage}, still")
 
 
 def _automation() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,9 +122,22 @@ def check_study(study: str) -> None:
 
 
 def run_job(
-    job: str, dataset: str, settings: Mapping[str, Any], device: str = "auto", tags: Mapping[str, str] | None = None
+    job: str,
+    dataset: str,
+    settings: Mapping[str, Any],
+    device: str = "auto",
+    tags: Mapping[str, str] | None = None,
+    only: Collection[str] | None = None,
 ) -> RunOutcome:
     """Run a job (a study, or ``predict``) for one dataset and wait for it.
+
+    Args:
+        job: its name.
+        dataset: a registered one.
+        settings: see :func:`run_config`.
+        device: "auto", "cpu", "cuda" or "mps".
+        tags: of the run.
+        only: some assets of the job; None for all.
 
     Raises:
         InputError: unknown dataset or setting, or a value of the wrong type.
@@ -135,7 +148,8 @@ def run_job(
     store.spec(dataset)
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, store)
-        return _execute(defs, instance, job, settings, device, dataset, {**(tags or {}), STARTED_HERE: str(os.getpid())})
+        all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}
+        return _execute(defs, instance, job, settings, device, dataset, all_tags, only)
 
 
 def refresh_summary() -> RunOutcome:
@@ -154,13 +168,20 @@ def _execute(
     device: str,
     dataset: str | None,
     tags: dict[str, str],
+    only: Collection[str] | None = None,
 ) -> RunOutcome:
     job = defs.resolve_job_def(job_name)
-    chosen = [defs.resolve_assets_def(key) for key in job.asset_layer.executable_asset_keys]
+    keys = [key for key in job.asset_layer.executable_asset_keys if only is None or key.path[-1] in only]
+    chosen = [defs.resolve_assets_def(key) for key in keys]
     config = run_config(chosen, settings, device)
     try:
         result = job.execute_in_process(
-            run_config=config, instance=instance, partition_key=dataset, tags=tags, raise_on_error=False
+            run_config=config,
+            instance=instance,
+            partition_key=dataset,
+            tags=tags,
+            raise_on_error=False,
+            asset_selection=None if only is None else keys,
         )
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message.replace("\n", " ")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from assets.features import CONV5, frozen_network, open_features, side_of
 from assets.labelled_rows import labelled_rows
-from assets.predictions import FEATURES, Unknown, load_classifier, predict_rows, publish
+from assets.predictions import FEATURES, Unknown, classifier_notices, load_classifier, predict_rows, publish
 from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
@@ -145,7 +145,8 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
             rows,
         )
         folder = store.root / "reports" / dataset / f"predictions-{content_hash(sorted(images))}"
-        notices = publish(store, dataset, folder, f"Predictions by the classifier of {dataset}", lines, pixels_of)
+        notices = classifier_notices(store, dataset)
+        publish(store, folder, f"Predictions by the classifier of {dataset}", lines, notices, pixels_of)
     finally:
         training.close()
         stored.close()

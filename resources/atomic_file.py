@@ -4,6 +4,8 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
+import shutil
 import time
 import uuid
 from functools import lru_cache
@@ -12,8 +14,27 @@ from pathlib import Path
 from data_contracts.errors import InputError
 from data_contracts.output_record import StoredFile
 
+TEMPORARY = re.compile(r"^\..+\.\d+\.[0-9a-f]{8}\.tmp$")
+
 CLOCK_TICK = 2.0
 """Seconds, of the coarsest file systems."""
+
+
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside ``path`` that nobody else uses."""
+    return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+
+
+def remove_unfinished(folder: Path) -> list[Path]:
+    """Remove what killed processes left half-written in a folder; call it where nobody else writes there.
+
+    Returns:
+        what was removed.
+    """
+    left = sorted(path for path in folder.glob(".*.tmp") if TEMPORARY.search(path.name))
+    for path in left:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return left
 
 
 def write_atomically(path: Path, data: bytes) -> StoredFile:
@@ -25,7 +46,7 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
     Raises:
         InputError: the disk is full or the folder is not writable; nothing is left behind.
     """
-    temporary = path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = temporary_name(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
@@ -39,6 +60,11 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -49,12 +75,15 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
         raise InputError(
             f"{path} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME"
         ) from error
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
     return StoredFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def is_whole(path: Path, file: StoredFile) -> bool:
+    """Whether the bytes at ``path`` are those that were stored."""
+    try:
+        return path.is_file() and path.stat().st_size == file.bytes and file_sha256(path) == file.sha256
+    except OSError:  # went away, or the disk does not give it
+        return False
 
 
 def file_sha256(path: Path) -> str:

@@ -1,26 +1,29 @@
 """The store of one home: dataset specifications, output records, tables and pictures."""
 
-import json
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
 from data_contracts.dataset import DatasetSpec, check_dataset_name
 from data_contracts.errors import ContractError, InputError
-from data_contracts.output_record import OutputRecord, StoredFile
+from data_contracts.output_record import OutputRecord, Picture, StoredFile
+from data_contracts.sealed import sealed_json, unsealed_json
 from data_contracts.table import TableContract
-from resources.atomic_file import file_sha256, write_atomically
+from resources.atomic_file import is_whole, remove_unfinished, write_atomically
 from resources.home import medfeat_home
+from resources.sealed_parquet import parquet_of, table_of
 
 CURRENT = "current.json"
 ALL_DATASETS = "_all"
 LOCK_SECONDS = 24 * 3600
+MEND = "Run: medfeat doctor --fix"
+"""What to do about a stored file that is damaged: it is computed again."""
 
 
 def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes:
@@ -29,11 +32,20 @@ def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes
     Raises:
         ContractError: it breaks a rule.
     """
-    contract.check(table, where)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    return parquet_of(contract.check(table, where))
+
+
+def parquet_table(data: bytes, contract: TableContract, where: str) -> pa.Table:
+    """A table of Parquet bytes, checked against its contract; ``where`` names it in messages.
+
+    Raises:
+        ContractError: it cannot be read, or breaks a rule.
+    """
+    try:
+        table = table_of(data).cast(contract.schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ContractError(f"{where} is damaged ({error})", MEND) from error
+    return contract.check(table, where)
 
 
 class DatasetStore(dg.ConfigurableResource[None]):
@@ -46,22 +58,27 @@ class DatasetStore(dg.ConfigurableResource[None]):
         """The home folder."""
         return Path(self.home) if self.home else medfeat_home()
 
+    @property
+    def reports(self) -> Path:
+        """The folder of what is published."""
+        return self.root / "reports"
+
     # -- specifications
 
     def save_spec(self, spec: DatasetSpec) -> None:
         """Register or replace a dataset's specification."""
-        write_atomically(self.root / "datasets" / f"{spec.name}.json", spec.model_dump_json(indent=2).encode())
+        write_atomically(self.root / "datasets" / f"{spec.name}.json", sealed_json(spec.model_dump(mode="json")))
 
     def spec(self, dataset: str) -> DatasetSpec:
         """The specification of ``dataset``.
 
         Raises:
             InputError: the name is malformed or not registered.
-            ContractError: the file is not a valid specification.
+            ContractError: the file is not a valid specification, or not as it was stored.
         """
         path = self.root / "datasets" / f"{check_dataset_name(dataset)}.json"
         try:
-            return DatasetSpec.model_validate_json(path.read_bytes())
+            return DatasetSpec.model_validate(unsealed_json(path.read_bytes()))
         except FileNotFoundError:
             known = ", ".join(self.datasets()) or "none yet"
             raise InputError(
@@ -72,6 +89,10 @@ class DatasetStore(dg.ConfigurableResource[None]):
             raise ContractError(
                 f"{path} breaks a rule of a dataset specification: {'.'.join(map(str, first['loc']))}: {first['msg']}",
                 f"Register the dataset again: medfeat add {dataset} FOLDER",
+            ) from error
+        except ValueError as error:
+            raise ContractError(
+                f"{path} is damaged ({error})", f"Register the dataset again: medfeat add {dataset} FOLDER"
             ) from error
 
     def datasets(self) -> list[str]:
@@ -91,6 +112,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
+                remove_unfinished(folder)  # of a run that was killed: nobody else writes here now
                 yield
         except Timeout:
             raise InputError(f"{asset} of {dataset} is being written by another run", "Wait for it, or end it") from None
@@ -105,25 +127,50 @@ class DatasetStore(dg.ConfigurableResource[None]):
         """Store one file of an output."""
         return write_atomically(self.folder(dataset, asset) / name, data)
 
+    def publish(self, path: Path, data: bytes) -> StoredFile:
+        """Store a file that a person reads, in the folder of reports; it is listed by its place there."""
+        return write_atomically(path, data).model_copy(update={"name": path.relative_to(self.reports).as_posix()})
+
     def write_table(self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract) -> StoredFile:
         """Check a table against its contract and store it as Parquet."""
         path = self.folder(dataset, asset) / name
         return write_atomically(path, parquet_bytes(table, contract, str(path)))
 
+    def read_bytes(self, dataset: str, asset: str, file: StoredFile) -> bytes:
+        """One file of an output, exactly as it was stored.
+
+        Raises:
+            ContractError: it is missing, or its bytes are others.
+        """
+        path = self.folder(dataset, asset) / file.name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ContractError(f"{path} is damaged: its bytes are not those that were stored", MEND)
+        return data
+
+    def picture(self, record: OutputRecord, picture: Picture) -> bytes:
+        """PNG of a picture of an output.
+
+        Raises:
+            ContractError: see :meth:`read_bytes`.
+        """
+        file = next(file for file in record.files if file.name == picture.file)
+        return self.read_bytes(record.dataset, record.asset, file)
+
     def read_table(self, dataset: str, asset: str, name: str, contract: TableContract) -> pa.Table:
-        """Read a Parquet table back and check it.
+        """Read a Parquet table back that no record lists, and check it.
 
         Raises:
             ContractError: it is missing, damaged, or breaks a rule.
         """
         path = self.folder(dataset, asset) / name
         try:
-            table = pq.read_table(path, partitioning=None).cast(contract.schema)
-        except (OSError, pa.ArrowException) as error:
-            raise ContractError(
-                f"{path} cannot be read ({error})", f"Materialise {asset} of {dataset} again with force"
-            ) from error
-        return contract.check(table, str(path))
+            return parquet_table(path.read_bytes(), contract, str(path))
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
 
     # -- records
 
@@ -131,11 +178,13 @@ class DatasetStore(dg.ConfigurableResource[None]):
         """The record of the current output, or None where there is none."""
         path = self.folder(dataset, asset) / CURRENT
         try:
-            return OutputRecord.model_validate_json(path.read_bytes())
+            return OutputRecord.model_validate(unsealed_json(path.read_bytes()))
         except FileNotFoundError:
             return None
-        except ValidationError as error:
-            raise ContractError(f"{path} is not a valid record", f"Materialise {asset} of {dataset} again with force") from error
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+        except ValueError as error:
+            raise ContractError(f"{path} is damaged: it is not the record that was stored", MEND) from error
 
     def need_record(self, dataset: str, asset: str) -> OutputRecord:
         """The record of the current output.
@@ -173,19 +222,20 @@ class DatasetStore(dg.ConfigurableResource[None]):
         """The record made earlier from the same inputs and settings, its files verified; None where there is none."""
         path = self.folder(dataset, asset) / f"{fingerprint}.json"
         try:
-            record = OutputRecord.model_validate_json(path.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            record = OutputRecord.model_validate(unsealed_json(path.read_bytes()))
+        except (OSError, ValueError):
             return None
-        whole = all(self._is_whole(path.parent / file.name, file) for file in record.files)
-        return record if whole else None
+        return None if any(True for _ in self.damaged_files(record)) else record
 
-    @staticmethod
-    def _is_whole(path: Path, file: StoredFile) -> bool:
-        return path.is_file() and path.stat().st_size == file.bytes and file_sha256(path) == file.sha256
+    def damaged_files(self, record: OutputRecord) -> Iterator[Path]:
+        """Files of an output that are missing or not as they were stored: its own, and those in the folder of reports."""
+        folders = ((self.folder(record.dataset, record.asset), record.files), (self.reports, record.published))
+        for folder, files in folders:
+            yield from (folder / file.name for file in files if not is_whole(folder / file.name, file))
 
     def save_record(self, record: OutputRecord) -> None:
         """Store a record under its fingerprint and make it the current one."""
-        data = json.dumps(record.model_dump(mode="json"), indent=1, sort_keys=True).encode()
+        data = sealed_json(record.model_dump(mode="json"))
         self.write_bytes(record.dataset, record.asset, f"{record.fingerprint}.json", data)
         self.write_bytes(record.dataset, record.asset, CURRENT, data)
 
@@ -196,7 +246,8 @@ class DatasetStore(dg.ConfigurableResource[None]):
     def main_table(self, dataset: str, asset: str, suffix: str, contract: TableContract) -> pa.Table:
         """The current output's table whose name ends with ``suffix``, checked."""
         record = self.need_record(dataset, asset)
-        name = next((file.name for file in record.files if file.name.endswith(suffix)), None)
-        if name is None:
+        file = next((file for file in record.files if file.name.endswith(suffix)), None)
+        if file is None:
             raise ContractError(f"{asset} of {dataset} has no {suffix} file", f"Materialise {asset} again with force")
-        return self.read_table(dataset, asset, name, contract)
+        where = str(self.folder(dataset, asset) / file.name)
+        return parquet_table(self.read_bytes(dataset, asset, file), contract, where)

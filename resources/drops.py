@@ -7,7 +7,6 @@ names, sizes and times. A drop that changes afterwards counts as it was until it
 What was seen is kept in a ledger in the store, with keyed hashes in place of names.
 """
 
-import json
 import math
 import os
 import re
@@ -17,9 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from data_contracts.errors import ContractError, InputError
+from data_contracts.sealed import sealed_json, unsealed_json
 from resources.archives import is_archive
 from resources.atomic_file import write_atomically
 from resources.dataset_store import DatasetStore
@@ -213,7 +213,7 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
             drops.append(Drop(path.name, path, entry.first_load, entry.accepted_at or now, files))
             accepted.append(f"{key} {entry.accepted}")
         if ledger.model_dump_json() != before:
-            write_atomically(_path(store, dataset), ledger.model_dump_json(indent=1).encode())
+            write_atomically(_path(store, dataset), sealed_json(ledger.model_dump(mode="json")))
         if troubles:
             raise troubles[0]
     return Look(tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else "")
@@ -253,7 +253,7 @@ def _unchanged(store: DatasetStore, dataset: str, key: str, names: Names, listin
         InputError: what says how the rest is to be read is among the changed ones.
     """
     try:
-        accepted = json.loads(_listing_path(store, dataset, key).read_bytes())
+        accepted = unsealed_json(_listing_path(store, dataset, key).read_bytes())
     except (OSError, ValueError):
         accepted = {}
     same = frozenset(name for name, stamp in listing.items() if accepted.get(names.signature(name)) == list(stamp))
@@ -268,7 +268,7 @@ def _unchanged(store: DatasetStore, dataset: str, key: str, names: Names, listin
 
 
 def _hashed(names: Names, listing: Mapping[str, Stamp]) -> bytes:
-    return json.dumps({names.signature(name): stamp for name, stamp in sorted(listing.items())}).encode()
+    return sealed_json({names.signature(name): stamp for name, stamp in listing.items()})
 
 
 def _path(store: DatasetStore, dataset: str) -> Path:
@@ -282,10 +282,10 @@ def _listing_path(store: DatasetStore, dataset: str, key: str) -> Path:
 def _read(store: DatasetStore, dataset: str) -> _Ledger:
     path = _path(store, dataset)
     try:
-        return _Ledger.model_validate_json(path.read_bytes())
+        return _Ledger.model_validate(unsealed_json(path.read_bytes()))
     except FileNotFoundError:
         return _Ledger()
-    except ValidationError:
+    except ValueError:
         raise ContractError(
             f"{path} is not a valid ledger of drops", "Delete it: every drop then counts again once it has settled"
         ) from None

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
 from data_contracts.feature_shard import INDEX, SHARD_BYTES, SHARD_ROWS, FeatureSet, check_rows
-from data_contracts.output_record import content_hash
-from resources.atomic_file import file_sha256, write_atomically
-from resources.dataset_store import DatasetStore
+from data_contracts.output_record import StoredFile, content_hash
+from resources.atomic_file import is_whole, write_atomically
+from resources.dataset_store import MEND, DatasetStore
 from resources.shard_file import ShardFile, shard_bytes
 
 log = logging.getLogger("medfeat.features")
@@ -118,18 +118,29 @@ class FeatureStore:
         self.store.write_table(self.dataset, self.feature_set.kind, self.index_name, table, INDEX)
 
     def _is_whole(self, row: dict[str, Any]) -> bool:
-        path = self.folder / str(row["shard"])
-        return path.is_file() and path.stat().st_size == row["bytes"] and file_sha256(path) == row["sha256"]
+        # A shard is called after its images: a row that was changed in the index is not that of any shard.
+        named = row["shard"] == f"{self.feature_set.shard_key(row['image_ids'])}.h5"
+        file = StoredFile(name=row["shard"], sha256=row["sha256"], bytes=row["bytes"])
+        return named and is_whole(self.folder / file.name, file)
 
-    def missing(self, image_ids: list[str]) -> list[str]:
-        """The images without a verified row, sorted. Damaged shards count as absent and are named in the log."""
-        have: set[str] = set()
-        for row in self._index():
+    def _whole_rows(self) -> list[dict[str, Any]]:
+        """Rows of the shards that are there and verified; what is damaged is named in the log."""
+        try:
+            index = self._index()
+        except ContractError as error:
+            log.warning("%s; its shards are computed again", error.what)
+            return []
+        whole = []
+        for row in index:
             if self._is_whole(row):
-                have.update(row["image_ids"])
+                whole.append(row)
             else:
                 log.warning("%s is missing or damaged and is computed again", row["shard"])
-        return sorted(set(image_ids) - have)
+        return whole
+
+    def missing(self, image_ids: list[str]) -> list[str]:
+        """The images without a verified row, sorted."""
+        return sorted(set(image_ids) - {image_id for row in self._whole_rows() for image_id in row["image_ids"]})
 
     def fill(
         self,
@@ -154,8 +165,8 @@ class FeatureStore:
         Returns:
             the number of rows computed.
         """
-        index = [] if force else [row for row in self._index() if self._is_whole(row)]
-        todo = sorted(image_ids) if force else self.missing(image_ids)
+        index = [] if force else self._whole_rows()
+        todo = sorted(set(image_ids) - {image_id for row in index for image_id in row["image_ids"]})
         row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(self.feature_set.row_shape)
         step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
         shards = [todo[i : i + step] for i in range(0, len(todo), step)]
@@ -188,7 +199,7 @@ class FeatureStore:
             if not self._is_whole(row):
                 raise ContractError(
                     f"{self.folder / str(row['shard'])} is missing or its bytes are not those of the index",
-                    f"Materialise {self.feature_set.kind} of {self.dataset} again: only this shard is recomputed",
+                    MEND,
                 )
             place.update({image_id: (str(row["shard"]), i) for i, image_id in enumerate(row["image_ids"])})
         absent = sorted(wanted - place.keys())
@@ -198,6 +209,14 @@ class FeatureStore:
                 f"Materialise {self.feature_set.kind} again",
             )
         return FeatureReader(self.folder, self.feature_set, sorted(wanted), place)
+
+    def damaged(self) -> list[Path]:
+        """What is missing or not as it was stored: the index, or shards that it lists."""
+        try:
+            index = self._index()
+        except ContractError:
+            return [self.folder / self.index_name]
+        return [self.folder / str(row["shard"]) for row in index if not self._is_whole(row)]
 
     def stored_bytes(self) -> int:
         """Bytes of all listed shards."""

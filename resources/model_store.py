@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from data_contracts.errors import ContractError
 from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.output_record import StoredFile
-from resources.dataset_store import DatasetStore
+from data_contracts.sealed import sealed_bytes, unsealed_bytes
+from resources.dataset_store import MEND, DatasetStore
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,22 +33,19 @@ def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str,
     Raises:
         ContractError: a file is missing, or the weights are not those the sidecar was written for.
     """
-    import hashlib
-
     from safetensors.torch import load
 
     record = store.need_record(dataset, asset)
     folder = store.folder(dataset, asset)
-    remedy = f"Materialise {asset} of {dataset} again with force"
+    files = {file.name.split(".", 1)[1]: file for file in record.files}
     try:
-        names = {file.name.split(".", 1)[1]: file.name for file in record.files}
-        data = (folder / names["safetensors"]).read_bytes()
-        sidecar = ModelSidecar.model_validate_json((folder / names["model.json"]).read_bytes())
-    except (OSError, KeyError, ValueError) as error:
-        raise ContractError(f"the model of {asset} in {folder} cannot be read ({error})", remedy) from error
-    if hashlib.sha256(data).hexdigest() != sidecar.weights_sha256:
-        raise ContractError(f"the weights in {folder} are not those their sidecar names", remedy)
-    return load(data), sidecar
+        weights = files["safetensors"]
+        sidecar = ModelSidecar.model_validate_json(store.read_bytes(dataset, asset, files["model.json"]))
+    except (KeyError, ValidationError) as error:
+        raise ContractError(f"{asset} of {dataset} in {folder} has no model that can be read ({error})", MEND) from error
+    if weights.sha256 != sidecar.weights_sha256:
+        raise ContractError(f"the weights in {folder} are not those their sidecar names", MEND)
+    return load(store.read_bytes(dataset, asset, weights)), sidecar
 
 
 def save_checkpoint(
@@ -54,26 +54,23 @@ def save_checkpoint(
     """Store a training checkpoint as one file, so that it is there whole or not at all."""
     from safetensors.torch import save
 
-    store.write_bytes(
-        dataset, asset, f"{name}.checkpoint", save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)})
-    )
+    data = save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)})
+    store.write_bytes(dataset, asset, f"{name}.checkpoint", sealed_bytes(data))
 
 
 def load_checkpoint(
     store: DatasetStore, dataset: str, asset: str, name: str
 ) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
-    """A checkpoint's tensors and state, or None where there is none that can be read."""
-    from safetensors import SafetensorError, safe_open
+    """A checkpoint's tensors and state, or None where there is none that is as it was stored."""
+    from safetensors.torch import load
 
-    path = store.folder(dataset, asset) / f"{name}.checkpoint"
-    if not path.exists():
-        return None
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dict
-            return tensors, json.loads(file.metadata()["state"])
-    except (SafetensorError, KeyError, ValueError, TypeError):
+        data = unsealed_bytes((store.folder(dataset, asset) / f"{name}.checkpoint").read_bytes())
+    except (OSError, ValueError):
         return None
+    # `load` of bytes leaves the metadata out; they are in the header, whose length comes first.
+    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    return load(data), json.loads(header["__metadata__"]["state"])
 
 
 def drop_checkpoint(store: DatasetStore, dataset: str, asset: str, name: str) -> None:

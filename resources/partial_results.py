@@ -1,11 +1,11 @@
 """Finished parts of a long study, so that a kill loses at most the part in work."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data_contracts.sealed import sealed_json, unsealed_json
 from resources.dataset_store import DatasetStore
 
 
@@ -36,15 +36,13 @@ class PartialResults:
     def load(self) -> dict[str, dict[str, Any]]:
         """Results by part; empty where there are none, or none that can be read."""
         try:
-            found: dict[str, dict[str, Any]] = json.loads(self._path.read_bytes())
+            return unsealed_json(self._path.read_bytes())
         except (OSError, ValueError):
             return {}
-        return found
 
     def save(self, results: Mapping[str, Mapping[str, Any]]) -> None:
         """Store the results of all parts that are finished."""
-        data = json.dumps(results, sort_keys=True, allow_nan=False).encode()
-        self.store.write_bytes(self.dataset, self.asset, self._name, data)
+        self.store.write_bytes(self.dataset, self.asset, self._name, sealed_json(results))
 
     def drop(self) -> None:
         """Remove them, once the output is stored."""

@@ -25,7 +25,7 @@ def owner_is_alive(home: Path, run_id: str) -> bool | None:
     try:
         owner = json.loads(_path(home, run_id).read_bytes())
         return abs(psutil.Process(int(owner["pid"])).create_time() - float(owner["started"])) < 1.0
-    except FileNotFoundError:
+    except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
         return None
     except psutil.NoSuchProcess:
         return False

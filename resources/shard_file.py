@@ -114,15 +114,21 @@ class ShardFile:
         path: of a file whose bytes have been verified.
 
     Raises:
-        ContractError: see :func:`guarded`, or the rows are not packed in chunks.
+        ContractError: it is no HDF5 file, see :func:`guarded`, or the rows are not packed in chunks as they are written here.
     """
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
-        self._file = h5py.File(path, "r", locking=False)
+        try:
+            self._file = h5py.File(path, "r", locking=False)
+        except OSError as error:
+            raise ContractError(
+                f"{path.name} cannot be opened as HDF5 ({error})", "Delete the file and materialise again"
+            ) from error
         self._data = guarded(self._file, DATASET, path.name)
-        if self._data.chunks is None or self._data.compression != "gzip":
-            raise self._odd()
+        chunks = self._data.chunks
+        if chunks is None or self._data.compression != "gzip" or any(np.greater(chunks, self._data.shape)):
+            raise self._odd()  # a chunk larger than its rows unpacks to gigabytes
 
     def _odd(self) -> ContractError:
         return ContractError(f"{self._name}: its rows are not packed as this version packs them", "Materialise again with force")
@@ -137,8 +143,11 @@ class ShardFile:
             columns: of vectors; None for all.
 
         Raises:
-            ContractError: a chunk does not hold what it should.
+            ContractError: the rows have another type or shape than ``taken``, or a chunk does not hold what it should.
         """
+        wide = (columns.stop - columns.start,) if columns else self._data.shape[1:]
+        if self._data.dtype != taken.dtype or wide != taken.shape[1:] or (columns and columns.stop > self._data.shape[1]):
+            raise self._odd()
         dealt = _dealt(self._chunks(rows, columns))
         for _ in _threads().map(lambda some: self._unpack(some, rows, taken, places, columns), dealt):
             pass

@@ -4,11 +4,11 @@ import contextlib
 import errno
 import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_contracts.errors import InputError
+from resources.atomic_file import temporary_name
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     """
     if os.path.lexists(target):
         raise InputError(f"{target} exists already", "Remove it, or give a folder that does not exist")
-    temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
+    temporary = temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary.mkdir()

@@ -6,7 +6,6 @@ One dataset is run once; every test works on a copy of its home. The clock of th
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ import pytest
 from PIL import Image
 
 from data_contracts.errors import InputError
+from data_contracts.sealed import sealed_json
 from pipeline import schedules
 from pipeline.automation import STUDY, code_versions
 from pipeline.backfills import choose, with_last_settings
@@ -83,7 +83,7 @@ class Site:
     def edit_record(self, asset: str, **changes: Any) -> None:
         """Change the record of DONE's current output."""
         record = self.store.need_record(DONE, asset).model_copy(update=changes)
-        (self.store.folder(DONE, asset) / "current.json").write_text(json.dumps(record.model_dump(mode="json")))
+        (self.store.folder(DONE, asset) / "current.json").write_bytes(sealed_json(record.model_dump(mode="json")))
 
     def sync(self) -> None:
         """What Dagster does with a sensor's request for a partition."""
@@ -313,9 +313,8 @@ class TestNightly:
         for name in ("a", "b"):
             folder = ran.store.folder(name, "image_manifest")
             folder.mkdir(parents=True)
-            (folder / "current.json").write_text(
-                "{" if name == "a" else ran.store.need_record(DONE, "cae_model").model_dump_json()
-            )
+            other = ran.store.need_record(DONE, "cae_model").model_dump(mode="json")
+            (folder / "current.json").write_bytes(b"{" if name == "a" else sealed_json(other))
         ran.sync()
         assert [request.partition_key for request in ran.night()] == [DONE]
 

@@ -9,6 +9,8 @@ from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import ContractError, InputError
 from data_contracts.output_record import OutputRecord
 from data_contracts.report_tables import REJECTED
+from data_contracts.sealed import sealed_json, unsealed_json
+from resources.atomic_file import temporary_name
 from resources.dataset_store import DatasetStore
 
 
@@ -50,7 +52,11 @@ def test_an_unknown_dataset_names_the_known_ones_and_the_command(store: DatasetS
 def test_a_damaged_specification_names_file_and_field(store: DatasetStore) -> None:
     store.save_spec(DatasetSpec(name="a", root=Path("/images")))
     path = store.root / "datasets" / "a.json"
-    path.write_text(path.read_text().replace("/images", "images"))
+    fields = unsealed_json(path.read_bytes())
+    path.write_text(path.read_text().replace("/images", "/image5"))
+    with pytest.raises(ContractError, match=r"a\.json is damaged .*Register the dataset again"):
+        store.spec("a")
+    path.write_bytes(sealed_json({**fields, "root": "images"}))  # stored by another version
     with pytest.raises(ContractError, match=r"a\.json breaks a rule .*root.*Register the dataset again"):
         store.spec("a")
 
@@ -70,7 +76,7 @@ def test_a_table_is_checked_on_write_and_on_read(store: DatasetStore) -> None:
     assert store.read_table("d", "a", "t.parquet", REJECTED).equals(good)
     path = store.folder("d", "a") / "t.parquet"
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ContractError, match=r"t\.parquet cannot be read.*Materialise a of d again with force"):
+    with pytest.raises(ContractError, match=r"t\.parquet is damaged.*medfeat doctor --fix"):
         store.read_table("d", "a", "t.parquet", REJECTED)
 
 
@@ -79,8 +85,42 @@ def test_a_record_counts_only_while_its_files_are_whole(store: DatasetStore) -> 
     store.save_record(record(files=[stored]))
     assert store.recorded("d", "a", "f1") == store.record("d", "a")
     assert store.recorded("d", "a", "f2") is None
+    assert store.read_bytes("d", "a", stored) == b"content"
     (store.folder("d", "a") / "x.bin").write_bytes(b"CONTENT")
     assert store.recorded("d", "a", "f1") is None
+    with pytest.raises(ContractError, match=r"x\.bin is damaged.*medfeat doctor --fix"):
+        store.read_bytes("d", "a", stored)
+
+
+def test_a_record_counts_only_while_what_it_published_is_whole(store: DatasetStore) -> None:
+    page = store.reports / "d" / "page.html"
+    store.save_record(record(published=[store.publish(page, b"<p>")]))
+    assert store.recorded("d", "a", "f1") is not None
+    page.write_bytes(b"<q>")
+    assert list(store.damaged_files(store.need_record("d", "a"))) == [page]
+    assert store.recorded("d", "a", "f1") is None
+
+
+def test_a_record_with_a_changed_bit_is_none(store: DatasetStore) -> None:
+    store.save_record(record())
+    for name in ("f1.json", "current.json"):
+        path = store.folder("d", "a") / name
+        path.write_text(path.read_text().replace('"v1"', '"v3"'))
+    assert store.recorded("d", "a", "f1") is None
+    with pytest.raises(ContractError, match=r"current\.json is damaged.*medfeat doctor --fix"):
+        store.record("d", "a")
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next_writer(store: DatasetStore) -> None:
+    folder = store.folder("d", "a")
+    left = temporary_name(folder / "x.bin")
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"con")
+    other = folder / ".not-ours.tmp"
+    other.write_bytes(b"")
+    with store.lock("d", "a"):
+        assert not left.exists()
+    assert other.exists()
 
 
 def test_an_asset_that_was_never_made_says_how_to_make_it(store: DatasetStore) -> None:

@@ -147,7 +147,7 @@ def test_damage_is_refused_on_read_and_mended_by_fill(shards: FeatureStore, dama
         path.write_bytes(data[:-5])
     else:
         path.unlink()
-    with pytest.raises(ContractError, match=f"{path.name}.*missing or its bytes.*Materialise things of set-a again"):
+    with pytest.raises(ContractError, match=f"{path.name}.*missing or its bytes.*medfeat doctor --fix"):
         shards.reader(ids)
     assert shards.fill(ids, produce, {}) == 10
     np.testing.assert_array_equal(shards.reader(ids).rows(0, 10), produce(sorted(ids)))

@@ -1,0 +1,40 @@
+"""A table comes back as it was, a changed bit anywhere in the file is seen, and other tools read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from resources.sealed_parquet import KEY, parquet_of, table_of
+
+TABLE = pa.table({"name": ["a", None], "numbers": [[1.5, 2.5], []], KEY: ["0" * 64, KEY]})
+
+
+def test_a_table_comes_back_and_is_ordinary_parquet(tmp_path: Path) -> None:
+    data = parquet_of(TABLE)
+    assert table_of(data).equals(TABLE)
+    assert parquet_of(TABLE) == data
+    (tmp_path / "t.parquet").write_bytes(data)
+    assert pq.read_table(tmp_path / "t.parquet").equals(TABLE)
+    assert list(pd.read_parquet(tmp_path / "t.parquet")["name"].notna()) == [True, False]
+
+
+def test_every_changed_bit_is_seen() -> None:
+    data = parquet_of(TABLE)
+    for bit in range(8 * len(data)):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(ValueError, match=r"not those that were stored|carries no digest"):
+            table_of(bytes(changed))
+
+
+def test_what_carries_no_digest_is_refused() -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(TABLE.drop_columns([KEY]), sink)
+    for data in (b"", b"PAR1", sink.getvalue().to_pybytes()):
+        with pytest.raises(ValueError, match=r"carries no digest"):
+            table_of(data)
