@@ -357,8 +357,12 @@ def ui(port: Annotated[int, typer.Option("--port", help="On 127.0.0.1, which no 
 
 
 @app.command()
-def doctor(fix: Annotated[bool, typer.Option("--fix", help="Mark runs whose process is gone as failed.")] = False) -> None:
-    """Check environment, store, weights and runs."""
+def doctor(
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Mark runs whose process is gone as failed; compute damaged files again.")
+    ] = False,
+) -> None:
+    """Check environment, weights, runs, and every stored file against its SHA-256."""
     from pipeline.doctor import examine
 
     problems = 0
