@@ -138,10 +138,15 @@ def _reason(error: Exception) -> str:
 
 @contextmanager
 def _refusing_hostile_bytes() -> Iterator[None]:
-    """Whatever Pillow raises becomes an UndecodableImageError: its decoders raise nearly every built-in exception."""
+    """Whatever Pillow raises becomes an UndecodableImageError: its decoders raise nearly every built-in exception.
+
+    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have set the limit.
+    """
     with quiet_pillow():
         try:
             yield
+        except MemoryError:
+            raise
         except Exception as error:
             raise UndecodableImageError(_reason(error)) from error
 

@@ -24,6 +24,7 @@ from resources.archives import RefusedArchiveError
 from resources.cores import cores
 from resources.folder_layout import Claim
 from resources.image_sources import Found, Intake, Tree, is_inside, trees
+from resources.limited_decoder import LimitedDecoder
 from resources.site_key import Names
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -82,13 +83,14 @@ def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, pro
             else "Give the folder that holds the images",
         )
     outcomes = _outcomes(known) if known is not None else {}
-    pool = ThreadPoolExecutor(cores())
+    pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder()
     rows: list[ManifestRow] = []
     try:
-        looks = pool.map(lambda entry: _look(entry[2], outcomes, decode), found)
+        looks = pool.map(lambda entry: _look(entry[2], outcomes, decode, decoder), found)
         for (named, tree, file), look in zip(progress(found), looks, strict=True):
             rows += _rows(named, tree, tree.claims.get(file.place, Claim()), look, intake)
     finally:
+        decoder.close()
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
     table = pa.Table.from_pylist(
         [vars(row) for row in curate(_with_known_labels(rows, intake.names), intake.spec)], schema=MANIFEST_SCHEMA
@@ -136,7 +138,7 @@ def _named(intake: Intake) -> Iterator[tuple[str, Tree, Found]]:
         raise InputError(f"{intake.spec.root} is refused: {error}", "Pack it again, or give the folder unpacked") from None
 
 
-def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool) -> _Look:
+def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder) -> _Look:
     if not file.readable:
         return _Look(fault=file.fault)
     try:
@@ -152,25 +154,29 @@ def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool) -> _Look:
         return _Look(fault=f"cannot be read: {error.strerror}", may_name=True)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        return _Look(digest, len(data), _facts(data, digest, outcomes, decode))
+        return _Look(digest, len(data), _facts(data, digest, outcomes, decode, decoder))
     except UndecodableImageError as error:
         return _Look(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data))
 
 
-def _facts(data: bytes, digest: str, outcomes: dict[str, Frame | str], decode: bool) -> FileFacts:
-    """Facts of a file, without decoding what an earlier manifest knows."""
+def _facts(data: bytes, digest: str, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder) -> FileFacts:
+    """Facts of a file, without decoding what an earlier manifest knows.
+
+    What no manifest knows may kill its decoder, and is looked at in a process with limits. What one knows has been through that:
+    its header is read here, and the stages that follow decode it, by the same digest, in threads of their own.
+    """
     outcome = outcomes.get(digest)
     if isinstance(outcome, str):
         raise UndecodableImageError(outcome.removeprefix(UNDECODABLE))
     if outcome is not None and outcome.facts.format != "DICOM":
         return FileFacts((outcome,))
     if outcome is None and frame_id(digest, 0) not in outcomes:
-        return inspect_file(data, decode)
+        return decoder.inspect(data, decode)
     header = inspect_file(data, decode=False)  # what is not in a manifest: whom it is of
     frames = [outcomes.get(image_id) for image_id in _image_ids(digest, len(header.frames))]
     known = tuple(frame for frame in frames if isinstance(frame, Frame))
     if len(known) < len(header.frames):
-        return inspect_file(data, decode)
+        return decoder.inspect(data, decode)
     return FileFacts(known, header.patient, header.identifiers, header.burned_in)
 
 

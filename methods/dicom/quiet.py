@@ -65,6 +65,7 @@ _quiet_libraries = _QuietLibraries()
 def safely(work: Callable[[], _Result]) -> _Result:
     """The result of `work`; whatever it raises becomes an UndecodableDicomError, for these libraries raise nearly everything.
 
+    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have set the limit.
     The error is raised outside of the handler: chained to the library's exception, a traceback would print that one's message.
     """
     with _quiet_libraries():
@@ -72,6 +73,8 @@ def safely(work: Callable[[], _Result]) -> _Result:
             return work()
         except UndecodableDicomError as error:
             reason = str(error)
+        except MemoryError:
+            raise
         except Exception as error:
             reason = f"broken DICOM data ({type(error).__name__})"
     raise UndecodableDicomError(reason)

@@ -324,7 +324,6 @@ class TestHostileBytes:
             ValueError,
             struct.error,
             OverflowError,
-            MemoryError,
             EOFError,
             IndexError,
             TypeError,
@@ -341,12 +340,13 @@ class TestHostileBytes:
         assert reason.startswith("broken image data (")
         assert "\n" not in reason
 
-    def test_interrupt_is_not_swallowed(self, monkeypatch):
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+    def test_what_is_not_the_file_s_doing_is_not_swallowed(self, error, monkeypatch):
         def interrupt(self):
-            raise KeyboardInterrupt
+            raise error
 
         monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", interrupt)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(error):
             inspect_image(encoded(gradient()))
 
     def test_mutants_are_accepted_by_both_or_by_none(self):

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import resources.image_folder
 from assets.features import open_features
 from assets.images import manifest_of
 from data_contracts.dataset import DatasetSpec
@@ -30,6 +29,7 @@ from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
 from resources.drops import MARKER
 from resources.home import prepare_home
+from resources.limited_decoder import LimitedDecoder
 from tests.conftest import draw, use_home
 
 TINY: dict[str, Any] = {
@@ -99,14 +99,14 @@ def tables_of(dataset: str) -> dict[str, list[dict[str, Any]]]:
 def run(dataset: str) -> Step:
     """Run the study, and look at what is stored."""
     decoded = []
-    inspect = resources.image_folder.inspect_file
+    inspect = LimitedDecoder.inspect
 
-    def counted(data: bytes, decode: bool = True) -> Any:
+    def counted(decoder: LimitedDecoder, data: bytes, decode: bool = True) -> Any:
         decoded.append(decode)
-        return inspect(data, decode)
+        return inspect(decoder, data, decode)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(resources.image_folder, "inspect_file", counted)
+        patch.setattr(LimitedDecoder, "inspect", counted)
         outcome = run_job(STUDY, dataset, TINY, "cpu")
     assert outcome.exit_code == DONE, outcome.message
     store = DatasetStore()

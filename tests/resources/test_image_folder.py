@@ -31,6 +31,7 @@ from resources.dataset_store import DatasetStore
 from resources.image_folder import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
 from resources.image_sources import Intake
 from resources.intake import look_at
+from resources.limited_decoder import LimitedDecoder
 
 KEY = bytes(range(32))
 PSEUDONYM = r"[0-9a-f]{16}"
@@ -217,7 +218,7 @@ class TestFilesThatAreNotImages:
         row = rows(known)[path]
         assert (row["status"], row["reason"], row["label"], row["split"]) == ("rejected", "not an image file", None, None)
         assert (row["image_id"], row["bytes"]) == (hashlib.sha256(b"not an image").hexdigest(), 12)
-        monkeypatch.setattr(image_folder, "inspect_file", lambda *_: pytest.fail("decoded"))
+        monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
         assert scanned(root, known).equals(known)
 
     def test_they_make_no_class_and_no_layout(self, tmp_path: Path) -> None:
@@ -449,13 +450,14 @@ class TestKnown:
         calls: list[bytes] = []
         lock = threading.Lock()
 
-        def count(data: bytes, decode: bool = True) -> FileFacts:
+        def count(decoder: LimitedDecoder, data: bytes, decode: bool = True) -> FileFacts:
             if decode:
                 with lock:
                     calls.append(data)
-            return inspect_file(data, decode)
+            return inspect(decoder, data, decode)
 
-        monkeypatch.setattr(image_folder, "inspect_file", count)
+        inspect = LimitedDecoder.inspect
+        monkeypatch.setattr(LimitedDecoder, "inspect", count)
         return calls
 
     def test_nothing_new_is_not_decoded_again(self, root: Path, decoded: list[bytes]) -> None:
