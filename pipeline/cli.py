@@ -340,8 +340,24 @@ def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", he
 
 
 @app.command()
-def ui(port: Annotated[int, typer.Option("--port", help="On 127.0.0.1, which no other machine reaches.")] = 3000) -> None:
+def ui(
+    port: Annotated[int, typer.Option("--port")] = 3000,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; by default one that no other machine reaches.")] = (
+        "127.0.0.1"
+    ),
+    behind_proxy: Annotated[
+        bool,
+        typer.Option(
+            "--behind-proxy",
+            help="Allow an address that other machines reach. Dagster's server has no login: whoever reaches it runs code as "
+            "you, reads and deletes results. Only where a proxy with a login stands in front and nothing else gets there.",
+        ),
+    ] = False,
+) -> None:
     """Dagster's web UI and daemon, on this machine only (Dagster's server has no login)."""
+    from pipeline.web_address import listening_address, url_of
+
+    address = listening_address(host, behind_proxy)
     import dagster as dg
 
     from pipeline.launch import prepare_instance
@@ -350,9 +366,9 @@ def ui(port: Annotated[int, typer.Option("--port", help="On 127.0.0.1, which no 
 
     with dg.DagsterInstance.get() as instance:
         prepare_instance(instance, DatasetStore())
-    print(f"http://127.0.0.1:{port}  (Ctrl-C ends it)", flush=True)
+    print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", address, "-p", str(port)]
     os.execv(sys.executable, command)  # noqa: S606 - this very interpreter, fixed arguments
 
 
