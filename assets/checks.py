@@ -23,6 +23,7 @@ from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
 from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
 from data_contracts.table import TableContract
 from methods.leakage import find_leaks, leak_error
+from methods.report_document import markdown_text
 from resources.dataset_store import DatasetStore
 from resources.model_store import load_model
 
@@ -171,7 +172,7 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
         if not leaks:
             return dg.AssetCheckResult(passed=True, metadata=metadata)
         error = leak_error(dataset, leaks)
-        listed = "\n".join(f"- {leak}" for leak in leaks[:SHOWN_LEAKS])
+        listed = "\n".join(f"- {markdown_text(str(leak))}" for leak in leaks[:SHOWN_LEAKS])
         return dg.AssetCheckResult(
             passed=False, description=str(error), metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)}
         )

@@ -191,6 +191,8 @@ def _peak_memory() -> int:
 
 def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict[str, Any]:
     """Dagster metadata of an output: figures first, then pictures, then where it lies."""
+    from methods.report_document import markdown_text
+
     folder = store.folder(record.dataset, record.asset)
     metadata: dict[str, Any] = dict(record.summary)
     if record.unavailable:
@@ -199,9 +201,9 @@ def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict
         metadata["dagster/row_count"] = record.rows
     for picture in record.pictures:
         data = base64.b64encode(store.picture(record, picture)).decode()
-        metadata[picture.title] = dg.MetadataValue.md(f"![{picture.title}](data:image/png;base64,{data})")
+        metadata[picture.title] = dg.MetadataValue.md(f"![{markdown_text(picture.title)}](data:image/png;base64,{data})")
     if record.notices:
-        metadata["NOTICE"] = dg.MetadataValue.md("\n".join(f"- **{notice}**" for notice in record.notices))
+        metadata["NOTICE"] = dg.MetadataValue.md("\n".join(f"- **{markdown_text(n)}**" for n in record.notices))
     metadata["settings"] = dg.MetadataValue.json(record.settings)
     metadata["computed"] = "no, up to date" if reused else f"yes, {record.seconds:.1f} s on {record.device}"
     metadata["peak memory (MB)"] = round(record.peak_memory_bytes / 1e6)

@@ -17,6 +17,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from methods.page_template import page_template, visible
+from methods.spreadsheet_text import spreadsheet_safe
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
@@ -158,24 +159,24 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
         report: what to write.
         picture_path: where a picture lies, relative to the Markdown file, with /.
     """
-    blocks = [f"# {_markdown(report.title)}", _markdown(report.subtitle)]
-    blocks += [f"> **{_markdown(notice)}**" for notice in report.notices]
+    blocks = [f"# {markdown_text(report.title)}", markdown_text(report.subtitle)]
+    blocks += [f"> **{markdown_text(notice)}**" for notice in report.notices]
     for section in report.sections:
-        blocks.append(f"## {_markdown(section.heading)}")
-        blocks += [_markdown(paragraph) for paragraph in section.paragraphs]
+        blocks.append(f"## {markdown_text(section.heading)}")
+        blocks += [markdown_text(paragraph) for paragraph in section.paragraphs]
         blocks += [markdown_table(table) for table in section.tables]
-        blocks += [f"![{_markdown(f.title)}](<{quote(picture_path(f))}>)" for f in section.figures]
-    blocks += ["---", _markdown(report.footer)]
+        blocks += [f"![{markdown_text(f.title)}](<{quote(picture_path(f))}>)" for f in section.figures]
+    blocks += ["---", markdown_text(report.footer)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
 def markdown_table(table: Table) -> str:
     """One table in Markdown: title, notices, table, caption."""
     rules = ["---" if kind in ("text", "code") else "--:" for kind in table.column_kinds]
-    lines = [_pipes(_markdown(c) for c in table.columns), _pipes(rules)]
-    lines += [_pipes(_markdown(c) for c in row) for row in table.page_rows]
-    notices = " ".join(f"**{_markdown(notice)}**" for notice in table.notices)
-    parts = [f"**{_markdown(table.title)}**", notices, "\n".join(lines), table.rest, _markdown(table.caption)]
+    lines = [_pipes(markdown_text(c) for c in table.columns), _pipes(rules)]
+    lines += [_pipes(markdown_text(c) for c in row) for row in table.page_rows]
+    notices = " ".join(f"**{markdown_text(notice)}**" for notice in table.notices)
+    parts = [f"**{markdown_text(table.title)}**", notices, "\n".join(lines), table.rest, markdown_text(table.caption)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -183,7 +184,7 @@ def _pipes(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _markdown(text: str) -> str:
+def markdown_text(text: str) -> str:
     """``text`` with nothing in it that Markdown or HTML reads as markup."""
     plain = visible(text).strip().replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     plain = re.sub(r"([\\`*_\[\]|~$])", r"\\\1", plain)
@@ -250,20 +251,17 @@ def _latex(text: str) -> str:
 
 # CSV ----------------------------------------------------------------------------------------------------------------------
 
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-"""A spreadsheet runs a text that begins so; the wide forms are folded to the plain ones by some."""
-
 
 def to_csv(table: Table) -> str:
     """RFC 4180, all rows, numbers in full.
 
-    A text that a spreadsheet would run begins with a single quote. The table's notices are a last column, so that they
+    Texts go through :func:`spreadsheet_safe`. The table's notices are a last column, so that they
     stay with the figures.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     notices = [" ".join(table.notices)] if table.notices else []
-    writer.writerow([_harmless(c) for c in (*table.columns, *(["Notices"] if notices else []))])
+    writer.writerow([spreadsheet_safe(c) for c in (*table.columns, *(["Notices"] if notices else []))])
     writer.writerows([_csv_cell(c) for c in (*row, *notices)] for row in table.rows)
     return out.getvalue()
 
@@ -273,8 +271,4 @@ def _csv_cell(cell: Cell) -> str:
         return ""
     if isinstance(cell, float):
         return format(cell, ".10g")
-    return _harmless(cell) if isinstance(cell, str) else str(cell)
-
-
-def _harmless(text: str) -> str:
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+    return spreadsheet_safe(cell) if isinstance(cell, str) else str(cell)

@@ -13,6 +13,8 @@ from data_contracts.ahn2019 import AHN2019
 from methods import report_document as document
 from methods.report_document import Figure, Report, Section, Table
 from methods.report_sections import Estimate, label_efficiency_table, paper_rows, verdict
+from tests.page_rules import EVIL as EVILS
+from tests.page_rules import dangers_of
 
 EVIL = "<script>alert(1)</script>"
 
@@ -38,7 +40,20 @@ def test_html_runs_nothing_and_loads_nothing() -> None:
     assert "data:image/png;base64,iVBORw==" in html or "data:image/png;base64,iVBORw" in html
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+@pytest.mark.parametrize("evil", EVILS)
+def test_no_text_of_a_report_becomes_markup(evil: str) -> None:
+    tables = (
+        Table(evil, (evil, "value"), ((evil, 1.0),), evil, ("code", "percent"), (evil,), shown=0),
+        Table(evil, (evil,), (), evil),
+    )
+    section = Section(evil, (evil, evil), tables, (Figure(evil, b"\x89PNG"),))
+    report = Report(evil, evil, (evil,), (section, section), evil)
+    assert dangers_of(document.to_html(report)) == []
+    markdown = document.to_markdown(report, lambda figure: "picture.png")
+    assert "<" not in markdown.replace("](<picture.png>)", "")
+
+
+@pytest.mark.parametrize("cell", ["  =1+1", '"=1+1', "=1+1", "+1", "-1", "@x", "\tx", "\rx"])
 def test_csv_cells_that_a_spreadsheet_would_run_are_text(cell: str) -> None:
     written = list(csv.reader(io.StringIO(document.to_csv(table((cell, -5.0))))))
     row = next(line for line in written if line[1].startswith("-5"))

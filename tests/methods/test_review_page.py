@@ -18,6 +18,7 @@ from PIL import Image
 
 from methods import review_page as page
 from methods.review_page import Card, Neighbour, Review
+from tests.page_rules import EVIL, dangers_of
 
 HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='alert(1)", "=cmd|' /C calc'!A0", "{{ 7*7 }}"]
 
@@ -98,14 +99,12 @@ def test_direction_overrides_are_spelt_out() -> None:
 
 
 def test_the_page_runs_nothing_and_loads_nothing() -> None:
-    html = page.review_html(review(card()))
-    assert re.search(r"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline';", html)
-    assert "<script" not in html
-    assert "<link" not in html
-    assert "@import" not in html
-    assert "url(" not in html
-    assert "//" not in re.sub(r'src="data:[^"]*"', "", html)
-    assert all(src.startswith("data:image/jpeg;base64,") for src in re.findall(r'src="([^"]*)"', html))
+    assert dangers_of(page.review_html(review(card()))) == []
+    for evil in EVIL:
+        near = (Neighbour(THUMBNAIL, evil, 0.5),)
+        cards = (card(evil, name=evil, predicted=evil, runner_up=evil, neighbours=near, out_of_distribution=True),)
+        html = page.review_html(Review(evil, (evil,), (evil,), {evil: 10}, cards, 10, evil))
+        assert dangers_of(html) == [], evil
 
 
 def test_every_picture_has_a_text_and_headings_descend() -> None:
@@ -221,56 +220,6 @@ def test_a_thumbnail_without_a_side_is_refused() -> None:
 
 
 # CSV ----------------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("cell", "safe"),
-    [
-        ("", ""),
-        ("benign", "benign"),
-        ("a=b", "a=b"),
-        ("IDC-2 (x)", "IDC-2 (x)"),
-        ("Ångström 良性", "Ångström 良性"),
-        ("=1+1", "'=1+1"),
-        ("+1", "'+1"),
-        ("-1", "'-1"),
-        ("@SUM(A1)", "'@SUM(A1)"),
-        ("＝1", "'＝1"),
-        ("＋1", "'＋1"),
-        ("－1", "'－1"),
-        ("＠x", "'＠x"),
-        ("\tx", "'x"),
-        ("\rx", "'x"),
-        ("\nx", "'x"),
-        ("\t=1", "'=1"),
-        ("\x00=1", "'=1"),
-        ("\ufeff=1", "'=1"),
-        ("  =1", "'  =1"),
-        ("\u3000=1", "'\u3000=1"),
-        ('"=1', "'\"=1"),
-        (" \"' =1", "' \"' =1"),
-        ("“=1", "'“=1"),
-        ("'=1", "'=1"),
-        ("'quoted'", "'quoted'"),
-        ('"quoted"', '"quoted"'),
-        ("\u200d=1", "'\u200d=1"),
-        ("a\r\nb\x07\x85\u2028c", "abc"),
-        ("gpj.\u202eexe", "gpj.exe"),
-        ("caf\udce9", "caf\\udce9"),
-        ("=cmd|' /C calc'!A0", "'=cmd|' /C calc'!A0"),
-    ],
-)
-def test_spreadsheet_safe(cell: str, safe: str) -> None:
-    assert page.spreadsheet_safe(cell) == safe
-    assert page.spreadsheet_safe(safe) == safe, "idempotent"
-
-
-def test_no_short_text_runs() -> None:
-    alphabet = "=+-@\t\r\n '\"a＝\x00"
-    for cell in (a + b + c for a in alphabet for b in alphabet for c in alphabet):
-        safe = page.spreadsheet_safe(cell)
-        assert page.spreadsheet_safe(safe) == safe
-        assert safe.lstrip(" \"'")[:1] not in tuple("=+-@＝") or safe.startswith("'")
 
 
 COLUMNS = ["image_id", "name", "probability", "margin", "count", "unlike"]
