@@ -89,7 +89,8 @@ def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
             yield f"{damage.path} is removed: the drops of {damage.dataset} count again once they have settled"
         else:
             concerned.setdefault(damage.dataset, set()).add(damage.asset)
-    remove_unfinished(store.root / "datasets")
+    for folder in [path for path in store.root.rglob("*") if path.is_dir()]:
+        remove_unfinished(folder)
     for dataset, assets in sorted(concerned.items()):
         yield from _computed_again(store, dataset, assets)
 

@@ -11,10 +11,12 @@ import uuid
 from functools import lru_cache
 from pathlib import Path
 
+import psutil
+
 from data_contracts.errors import InputError
 from data_contracts.output_record import StoredFile
 
-TEMPORARY = re.compile(r"^\..+\.\d+\.[0-9a-f]{8}\.tmp$")
+TEMPORARY = re.compile(r"^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$")
 
 CLOCK_TICK = 2.0
 """Seconds, of the coarsest file systems."""
@@ -25,16 +27,22 @@ def temporary_name(path: Path) -> Path:
     return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
 
 
-def remove_unfinished(folder: Path) -> list[Path]:
-    """Remove what killed processes left half-written in a folder; call it where nobody else writes there.
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left half-written in a folder, and nothing that a living one writes."""
+    for path in folder.glob(".*.tmp"):
+        named = TEMPORARY.search(path.name)
+        if named is None or not _owner_is_gone(int(named[1]), path):
+            continue
+        with contextlib.suppress(OSError):  # another process removed it, or it may not be removed: it harms nobody
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    Returns:
-        what was removed.
-    """
-    left = sorted(path for path in folder.glob(".*.tmp") if TEMPORARY.search(path.name))
-    for path in left:
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    return left
+
+def _owner_is_gone(pid: int, path: Path) -> bool:
+    try:
+        # A process that began after the file was written has the number of one that is gone.
+        return psutil.Process(pid).create_time() > path.stat().st_mtime + CLOCK_TICK
+    except (psutil.NoSuchProcess, FileNotFoundError):
+        return True
 
 
 def write_atomically(path: Path, data: bytes) -> StoredFile:
@@ -48,7 +56,7 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
     """
     temporary = temporary_name(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
             if data and hasattr(os, "posix_fallocate"):
@@ -60,22 +68,48 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
         finally:
             os.close(descriptor)
         os.replace(temporary, path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        fsync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        if error.errno == errno.ENOSPC:
-            raise InputError(
-                f"the disk is full: {path} needs {len(data):,} bytes", "Free space and run again; nothing stored was damaged"
-            ) from error
-        raise InputError(
-            f"{path} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME"
-        ) from error
+        raise not_written(path, f"{len(data):,} bytes", error) from error
     return StoredFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+
+
+def make_folder(folder: Path, mode: int = 0o777) -> None:
+    """Make a folder and those above it where they are not there yet; each survives a power failure.
+
+    Raises:
+        InputError: the system does not allow it.
+    """
+    try:
+        missing = [path for path in (folder, *folder.parents) if not path.exists()]
+        for path in reversed(missing):
+            path.mkdir(mode=mode, exist_ok=True)
+            fsync_folder(path.parent)
+    except OSError as error:
+        raise not_written(folder, "a few bytes", error) from error
+
+
+def fsync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def not_written(path: Path, need: str, error: OSError) -> InputError:
+    """What a user can do about a file that the system did not let be written; ``need`` is how much room it takes."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"the disk is full: {path} needs {need}", "Free space and run again; nothing stored was damaged")
+    remedies = {
+        errno.EMFILE: "Allow this user more open files (ulimit -n) and run again; nothing stored was damaged",
+        errno.EIO: "Look at the disk (dmesg), and run again; nothing stored was damaged",
+    }
+    remedy = remedies.get(error.errno or 0, "Make the folder writable or set MEDFEAT_HOME")
+    return InputError(f"{path} cannot be written ({error.strerror})", remedy)
 
 
 def is_whole(path: Path, file: StoredFile) -> bool:

@@ -15,7 +15,7 @@ from data_contracts.errors import ContractError, InputError
 from data_contracts.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.sealed import sealed_json, unsealed_json
 from data_contracts.table import TableContract
-from resources.atomic_file import is_whole, remove_unfinished, write_atomically
+from resources.atomic_file import is_whole, make_folder, not_written, remove_unfinished, write_atomically
 from resources.home import medfeat_home
 from resources.sealed_parquet import parquet_of, table_of
 
@@ -84,6 +84,8 @@ class DatasetStore(dg.ConfigurableResource[None]):
             raise InputError(
                 f"there is no dataset called {dataset} (registered: {known})", f"Register it: medfeat add {dataset} FOLDER"
             ) from None
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again") from error
         except ValidationError as error:
             first = error.errors()[0]
             raise ContractError(
@@ -109,19 +111,19 @@ class DatasetStore(dg.ConfigurableResource[None]):
     def lock(self, dataset: str, asset: str) -> Iterator[None]:
         """One writer at a time for (dataset, asset). The operating system frees it when its owner dies."""
         folder = self.folder(dataset, asset)
+        lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(folder / ".lock", timeout=LOCK_SECONDS):
-                remove_unfinished(folder)  # of a run that was killed: nobody else writes here now
-                yield
+            make_folder(folder)
+            lock.acquire()
         except Timeout:
             raise InputError(f"{asset} of {dataset} is being written by another run", "Wait for it, or end it") from None
         except OSError as error:
-            if isinstance(error, PermissionError) or error.errno == 30:
-                raise InputError(
-                    f"{folder} is not writable ({error.strerror})", "Set MEDFEAT_HOME to a folder you may write to"
-                ) from error
-            raise
+            raise not_written(folder / ".lock", "a few bytes", error) from error
+        try:
+            remove_unfinished(folder)
+            yield
+        finally:
+            lock.release()
 
     def write_bytes(self, dataset: str, asset: str, name: str, data: bytes) -> StoredFile:
         """Store one file of an output."""
@@ -129,6 +131,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
 
     def publish(self, path: Path, data: bytes) -> StoredFile:
         """Store a file that a person reads, in the folder of reports; it is listed by its place there."""
+        remove_unfinished(path.parent)
         return write_atomically(path, data).model_copy(update={"name": path.relative_to(self.reports).as_posix()})
 
     def write_table(self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract) -> StoredFile:

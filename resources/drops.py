@@ -285,6 +285,8 @@ def _read(store: DatasetStore, dataset: str) -> _Ledger:
         return _Ledger.model_validate(unsealed_json(path.read_bytes()))
     except FileNotFoundError:
         return _Ledger()
+    except OSError as error:
+        raise ContractError(f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again") from error
     except ValueError:
         raise ContractError(
             f"{path} is not a valid ledger of drops", "Delete it: every drop then counts again once it has settled"

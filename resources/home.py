@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from data_contracts.errors import InputError
+from resources.atomic_file import remove_unfinished
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,6 +46,8 @@ def prepare_home() -> Path:
         settings = home / "dagster" / "dagster.yaml"
         if not settings.exists():
             settings.write_text(DAGSTER_YAML)
+        for folder in (home, home / "datasets"):
+            remove_unfinished(folder)
         probe = home / "store" / f".probe.{os.getpid()}"
         probe.write_bytes(b"")
         probe.unlink()

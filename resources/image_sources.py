@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
 from resources.archives import RefusedArchiveError, is_archive, unpack
-from resources.atomic_file import file_sha256
+from resources.atomic_file import file_sha256, make_folder, remove_unfinished
 from resources.drops import MARKER, Drop
 from resources.folder_layout import LISTINGS, SPLIT_WORDS, Claim, Listing, claims_by_folders, read_listing
 from resources.npz_images import is_npz, unpack_npz
@@ -186,7 +186,8 @@ def _unpacked(archive: Path, intake: Intake) -> Path:
         ) from None
     target = intake.unpacked / (f"{digest[:16]}-npz" if is_npz(archive) else digest[:16])  # .npz is a zip file too
     if not target.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(target.parent, mode=0o700)
+        remove_unfinished(target.parent)
         try:
             (unpack_npz if is_npz(archive) else unpack)(archive, target)
         except InputError:

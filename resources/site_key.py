@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from data_contracts.errors import InputError
-from resources.atomic_file import write_atomically
+from resources.atomic_file import fsync_folder, make_folder, temporary_name, write_atomically
 
 DIGITS = 16
 FINGERPRINT = "site_key.fingerprint"
@@ -113,8 +113,8 @@ def _read_or_make(path: Path, fingerprint: Path) -> bytes:
 
 def _make(path: Path) -> None:
     """Write a new key, whole or not at all, unless another process makes one at the same time."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    make_folder(path.parent, mode=0o700)
+    temporary = temporary_name(path)
     descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:
         with os.fdopen(descriptor, "w") as stream:
@@ -123,5 +123,6 @@ def _make(path: Path) -> None:
             os.fsync(stream.fileno())
         with suppress(FileExistsError):
             os.link(temporary, path)  # unlike a rename, it never replaces a key that is there
+        fsync_folder(path.parent)
     finally:
         temporary.unlink()

@@ -1,14 +1,13 @@
 """What is unpacked, written so that the folder appears whole or not at all."""
 
 import contextlib
-import errno
 import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from data_contracts.errors import InputError
-from resources.atomic_file import temporary_name
+from resources.atomic_file import fsync_folder, make_folder, not_written, temporary_name
 
 
 @contextlib.contextmanager
@@ -22,31 +21,18 @@ def new_folder(target: Path) -> Iterator[Path]:
         raise InputError(f"{target} exists already", "Remove it, or give a folder that does not exist")
     temporary = temporary_name(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         temporary.mkdir()
         yield temporary
         os.sync()  # everything at once: one fsync for each of a million files would take longer than unpacking them
         temporary.rename(target)
-        _fsync(target.parent)
+        fsync_folder(target.parent)
     except BaseException as error:  # an interrupt must not leave half a dataset either
+        written = sum(path.stat().st_size for path in temporary.rglob("*") if isinstance(error, OSError))
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):
-            raise _unwritable(target, error) from error
+            raise not_written(target, f"more than {written:,} bytes", error) from error
         raise
-
-
-def _unwritable(target: Path, error: OSError) -> InputError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"the disk is full: {target} was not written", "Free space and run again; nothing stored was damaged")
-    return InputError(f"{target} cannot be written ({error.strerror})", "Make the folder writable or set MEDFEAT_HOME")
-
-
-def _fsync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_new_file(path: Path, blocks: Iterable[bytes]) -> None:

@@ -1,0 +1,103 @@
+"""The operating system's calls that change a file system, wrapped: counted, made to fail, to kill, or to be remembered."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CHANGES = ("write", "posix_fallocate", "fsync", "sync", "replace", "rename", "link", "mkdir", "unlink")
+"""All that the store uses to change what is on a disk, but opening and closing."""
+
+Before = Callable[[int, str, tuple[Any, ...]], None]
+
+
+@contextmanager
+def watched(names: tuple[str, ...], before: Before, after: Before = lambda *_: None) -> Iterator[None]:
+    """Let ``before`` and ``after`` be told the number (from 0), name and arguments of each of these calls of ``os``."""
+    number = 0
+
+    def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            nonlocal number
+            this, number = number, number + 1
+            before(this, name, arguments)
+            try:
+                return real(*arguments, **more)
+            finally:
+                after(this, name, arguments)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in names:
+            patch.setattr(os, name, wrapped(name, getattr(os, name)))
+        yield
+
+
+def count(names: tuple[str, ...], work: Callable[[], None]) -> int:
+    """How many of these calls some work makes."""
+    seen = 0
+
+    def add(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+
+    with watched(names, add):
+        work()
+    return seen
+
+
+def killed_at(wanted: int, torn: bool, work: Callable[[], None]) -> int:
+    """Do some work in a child that kills itself at a change.
+
+    Args:
+        wanted: which change, from 0.
+        torn: a write puts half of its bytes, and any other call does not happen; else the call is made first.
+        work: what is done.
+
+    Returns:
+        the wait status of the child: -9 where it was killed, 0 where it came to its end, 1 where it failed.
+    """
+    real_write = os.write
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def before(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if torn and number == wanted:
+            if name == "write":
+                real_write(arguments[0], bytes(arguments[1][: len(arguments[1]) // 2]))
+            die()
+
+    def after(number: int, name: str, arguments: tuple[Any, ...]) -> None:
+        if not torn and number == wanted:
+            die()
+
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            with watched(CHANGES, before, after):
+                work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@contextmanager
+def quick_folder(folder: Path) -> Iterator[Path]:
+    """A new folder in memory where the system has such a place, for faults that do not need a disk; else ``folder``."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield folder
+        return
+    with tempfile.TemporaryDirectory(dir=memory) as quick:
+        yield Path(quick)
