@@ -1,4 +1,4 @@
-"""Images of every format that is read, each damaged in one way, scanned by the hundred and prepared where the scan lets them pass."""
+"""Images of every format that is read, each damaged in one way: scanned by the hundred, and prepared where the scan lets them."""
 
 from __future__ import annotations
 
