@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock peers bench ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit licences peers bench ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -57,6 +57,14 @@ lock: setup  ## choose versions anew within the bounds of pyproject.toml
 		--no-annotate --custom-compile-command "make lock" - -o requirements-setup.lock
 	echo "thingsvision==2.7.3" | $(BIN)/uv pip compile --quiet --upgrade --no-config --python-version 3.11 --generate-hashes \
 		--no-annotate --custom-compile-command "make lock" - -o benchmarks/peers/requirements.lock
+
+# Strict: a package that the service does not know would otherwise count as one without a flaw.
+audit: setup  ## known flaws of the locked packages; asks a service on the internet
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock -r requirements-setup.lock \
+		|| { echo "error: not every locked package is known to be free of flaws. If a flaw is listed above: raise the bound in pyproject.toml and run make lock. If a package could not be audited or a connection failed: this machine does not reach the service of advisories; run it where there is internet access." >&2; exit 1; }
+
+licences: setup  ## write docs/licences.md: what each dependency's licence is
+	$(BIN)/python -m tests.licences
 
 peers: benchmarks/.venv/.ready  ## what the benchmarks compare with, in an environment of its own (6 GB)
 
