@@ -349,8 +349,9 @@ def ui(
         bool,
         typer.Option(
             "--behind-proxy",
-            help="Allow an address that other machines reach. Dagster's server has no login: whoever reaches it runs code as "
-            "you, reads and deletes results. Only where a proxy with a login stands in front and nothing else gets there.",
+            help="Allow an address that other machines reach. Dagster's server has no login: whoever reaches it starts runs with "
+            "any settings, sees pictures and figures, and deletes records. Only where a proxy with a login stands in front and "
+            "nothing else gets to the port.",
         ),
     ] = False,
 ) -> None:

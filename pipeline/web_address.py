@@ -29,7 +29,7 @@ def listening_address(host: str, behind_proxy: bool = False) -> str:
     reached = [address for address in addresses if not ipaddress.ip_address(address.partition("%")[0]).is_loopback]
     if reached and not behind_proxy:
         raise InputError(
-            f"other machines reach {reached[0]}, and Dagster's server has no login: whoever reaches it runs code",
+            f"other machines reach {reached[0]}, and Dagster's server has no login: whoever reaches it starts and deletes runs",
             "Leave --host away and use an SSH tunnel, or put a proxy with a login in front and add --behind-proxy",
         )
     return LOOPBACK if LOOPBACK in addresses else addresses[0]

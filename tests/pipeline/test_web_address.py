@@ -33,7 +33,7 @@ def test_this_machine_alone(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "8.8.8.8", "10.0.0.1", "fe80::1", *own_addresses()])
 def test_what_others_reach_is_refused_until_a_proxy_is_named(host: str) -> None:
-    with pytest.raises(InputError, match=r"has no login: whoever reaches it runs code.*--behind-proxy"):
+    with pytest.raises(InputError, match=r"has no login: whoever reaches it starts and deletes runs.*--behind-proxy"):
         listening_address(host)
     assert listening_address(host, behind_proxy=True) == host
 
