@@ -20,7 +20,7 @@ SHOWN_PAIRS = 12
     group_name="evaluation",
     deps=[image_manifest, prepared_images, alexnet_conv5],
     kinds={"python", "parquet"},
-    code_version="1",
+    code_version="2",
     tags={"stage": "4"},
 )
 def near_duplicates(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:

@@ -25,7 +25,12 @@ from safetensors.torch import load_file
 
 from methods.backbones import CONV5_SHAPE, Conv5Extractor, alexnet_convolutions, extract
 from methods.near_duplicates import (
+    HALF_A_TURN,
+    LEFT_RIGHT,
     MAX_HAMMING,
+    STRAIGHT,
+    TURNS,
+    UPSIDE_DOWN,
     Candidates,
     candidates,
     cosine_confirms,
@@ -99,6 +104,14 @@ def _mirrored(image: Image.Image) -> Image.Image:
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
 
 
+def _upside_down(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+
+
+def _half_a_turn(image: Image.Image) -> Image.Image:
+    return image.transpose(Image.Transpose.ROTATE_180)
+
+
 CHANGES: dict[str, Copy] = {
     "JPEG quality 90": _jpeg(90),
     "JPEG quality 75": _jpeg(75),
@@ -119,7 +132,13 @@ CHANGES: dict[str, Copy] = {
     "mirrored": _mirrored,
     "mirrored, JPEG 75": lambda image: _jpeg(75)(_mirrored(image)),
     "mirrored, crop 5 %": lambda image: _cropped(0.05)(_mirrored(image)),
+    "upside down": _upside_down,
+    "upside down, JPEG 75": lambda image: _jpeg(75)(_upside_down(image)),
+    "half a turn": _half_a_turn,
+    "half a turn, JPEG 75": lambda image: _jpeg(75)(_half_a_turn(image)),
 }
+TURN_OF = {"mirrored": LEFT_RIGHT, "upside down": UPSIDE_DOWN, "half a turn": HALF_A_TURN}
+TURN_NAMES = {STRAIGHT: "straight"} | {turn: name for name, turn in TURN_OF.items()}
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
@@ -147,12 +166,12 @@ def described(images: Iterator[Image.Image], count: int, network: Conv5Extractor
     return Described(hashes, features)
 
 
-def _in_order(originals: Described, copies: Described, mirrored: bool) -> tuple[Candidates, NDArray[np.float32]]:
+def _in_order(originals: Described, copies: Described, turn: int) -> tuple[Candidates, NDArray[np.float32]]:
     """Each original with its copy, however far apart, and their cosines (n,)."""
-    hashes = np.array([mirrored_hash(int(h)) if mirrored else int(h) for h in originals.hashes], np.uint64)
+    hashes = np.array([mirrored_hash(int(h), turn) for h in originals.hashes], np.uint64)
     distances: NDArray[np.uint8] = np.bitwise_count(hashes ^ copies.hashes)
     order = np.arange(len(hashes))
-    pairs = Candidates(order, order, distances, np.full(len(hashes), mirrored))
+    pairs = Candidates(order, order, distances, np.full(len(hashes), turn, np.uint8))
     return pairs, cosine_confirms(pairs, originals.take, copies.take)
 
 
@@ -179,9 +198,9 @@ def recall(rows: list[Path], network: Conv5Extractor) -> None:
     bits, both = (" ".join(f"{sign}{limit:<4}" for limit in limits) for sign, limits in (("<=", DISTANCES), (">=", COSINES[1:])))
     print(f"{'':<20} {bits}      1 %    5 %   50 %   {both}   module")
     for name, change in CHANGES.items():
-        mirrored = name.startswith("mirrored")
+        turn = TURN_OF.get(name.partition(",")[0], STRAIGHT)
         copies = described((change(opened(path)) for path in rows), len(rows), network)
-        print_recall(name, *_in_order(originals, copies, mirrored))
+        print_recall(name, *_in_order(originals, copies, turn))
 
 
 def strangers(images: Described, groups: NDArray[np.str_], max_distance: int) -> tuple[Candidates, NDArray[np.float32]]:
@@ -190,31 +209,31 @@ def strangers(images: Described, groups: NDArray[np.str_], max_distance: int) ->
         block.where((block.first < block.second) & (groups[block.first] != groups[block.second]))
         for block in candidates(images.hashes, images.hashes, max_distance)
     ]
-    fields = ("first", "second", "distance", "mirrored")
+    fields = ("first", "second", "distance", "turn")
     pairs = Candidates(*(np.concatenate([getattr(block, field) for block in found]) for field in fields))
     return pairs, cosine_confirms(pairs, images.take, images.take)
 
 
 def print_false_alarms(name: str, groups: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]) -> None:
-    """Table of pairs of different groups by distance and cosine, straight and mirrored."""
+    """Table of pairs of different groups by turn, distance and cosine."""
     sizes = np.unique(groups, return_counts=True)[1]
     total = (len(groups) ** 2 - int((sizes**2).sum())) // 2
-    for mirrored in (False, True):
-        print(f"{name}: {total} pairs of different groups, {'mirrored' if mirrored else 'straight'}; counts by cosine from")
+    for turn in TURNS:
+        print(f"{name}: {total} pairs of different groups, {TURN_NAMES[turn]}; counts by cosine from")
         print("bits    " + " ".join(f"{limit:8.2f}" for limit in COSINES))
         for distance in DISTANCES:
-            close = (pairs.distance <= distance) & (pairs.mirrored == mirrored)
+            close = (pairs.distance <= distance) & (pairs.turn == turn)
             print(f"<= {distance:<5}" + " ".join(f"{np.sum(close & (cosines >= limit)):8}" for limit in COSINES), flush=True)
 
 
 def print_flagged(labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]) -> None:
     """How many pairs of different groups the module's thresholds call copies, by their labels."""
     copies = pairs.where(flagged(pairs, cosines))
-    for mirrored in (False, True):
-        kept = copies.where(copies.mirrored == mirrored)
+    for turn in TURNS:
+        kept = copies.where(copies.turn == turn)
         both = Counter(" / ".join(sorted({a, b})) for a, b in zip(labels[kept.first], labels[kept.second], strict=True))
         counts = ", ".join(f"{label} {count}" for label, count in sorted(both.items()))
-        print(f"flagged {'mirrored' if mirrored else 'straight'}: {len(kept)} {counts}", flush=True)
+        print(f"flagged {TURN_NAMES[turn]}: {len(kept)} {counts}", flush=True)
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ NEAR_DUPLICATES = TableContract(
             pa.field("test_path", pa.string(), nullable=False),
             pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes
             pa.field("similarity", pa.float64(), nullable=False),  # cosine of the conv5 features
-            pa.field("mirrored", pa.bool_(), nullable=False),  # one is compared with the other's mirror image
+            pa.field("mirrored", pa.bool_(), nullable=False),  # with a mirror image: left to right, upside down, or both
         ]
     ),
     key=("train_id", "test_id"),

@@ -1,11 +1,12 @@
-"""Near-duplicate images across a split: copies that were re-encoded, resized, brightened, slightly cropped or mirrored.
+"""Near-duplicate images across a split: copies that were re-encoded, resized, brightened, slightly cropped or turned over.
 
 A copy of a training image among the test images makes an evaluation optimistic. Two steps find them: a 64-bit perceptual hash
 (Zauner 2010, "Implementation and Benchmarking of Perceptual Image Hash Functions", section 3.1.1) gives candidates in a few
 nanoseconds a pair, and the cosine of the stored conv5 features confirms or drops each.
 
 Deviation from Zauner: the DCT coefficients are compared with 0, not with their median. Mirroring an image left to right turns
-the sign of the odd horizontal frequencies, so the hash of the mirrored image follows from the hash itself; a median would move.
+the sign of the odd horizontal frequencies, and upside down that of the odd vertical ones, so the hash of the mirrored image
+follows from the hash itself; a median would move.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ _SIDE, _KEPT = 32, 8
 _DCT = np.cos(np.pi / _SIDE * np.arange(_KEPT)[:, np.newaxis] * (np.arange(_SIDE) + 0.5)) * np.sqrt(2 / _SIDE)
 _DCT[0] /= np.sqrt(2)
 _ODD_COLUMNS = 0x5555_5555_5555_5555  # a row of 8 coefficients is a byte, the lowest frequency its top bit
+_ODD_ROWS = 0x00FF_00FF_00FF_00FF  # the lowest row is the top byte
+STRAIGHT, LEFT_RIGHT, UPSIDE_DOWN, HALF_A_TURN = TURNS = range(4)
+"""How the first image of a pair is mirrored before the two are compared; half a turn is both ways."""
+_TURNED_SIGNS = (0, _ODD_COLUMNS, _ODD_ROWS, _ODD_COLUMNS ^ _ODD_ROWS)
 _ZERO = 1e-3  # grey levels; rounding stays far below, so a coefficient that is 0 by symmetry gives the same bit everywhere
 _FLAT = float(_SIDE)  # norm of the kept coefficients where the grey values' standard deviation is one level
 _CANDIDATES_AT_ONCE = 1 << 20
@@ -61,7 +66,7 @@ class Pair:
         second: position on the test side.
         distance: differing bits of the hashes, 0 to 63.
         similarity: cosine of the conv5 features, -1 to 1.
-        mirrored: whether the second is compared with the first mirrored left to right.
+        mirrored: whether the second is compared with the first mirrored left to right, upside down, or both.
     """
 
     first: int
@@ -73,26 +78,26 @@ class Pair:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs whose hashes are close; a pair close both ways is listed twice.
+    """Pairs whose hashes are close; a pair close in several ways is listed for each.
 
     Attributes:
         first: (n,) int64 positions in the first set.
         second: (n,) int64 positions in the second set.
         distance: (n,) uint8 differing bits.
-        mirrored: (n,) bool, whether the first was mirrored.
+        turn: (n,) uint8 of TURNS, how the first was mirrored.
     """
 
     first: NDArray[np.int64]
     second: NDArray[np.int64]
     distance: NDArray[np.uint8]
-    mirrored: NDArray[np.bool_]
+    turn: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.first)
 
     def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
         """Those that a mask keeps, or in the order of an index."""
-        return Candidates(self.first[keep], self.second[keep], self.distance[keep], self.mirrored[keep])
+        return Candidates(self.first[keep], self.second[keep], self.distance[keep], self.turn[keep])
 
 
 def perceptual_hash(rgb: NDArray[np.uint8]) -> int:
@@ -115,13 +120,13 @@ def perceptual_hash(rgb: NDArray[np.uint8]) -> int:
     return int.from_bytes(np.packbits(np.concatenate([[False], low > _ZERO])).tobytes(), "big")
 
 
-def mirrored_hash(hash64: int) -> int:
-    """Hash of the image mirrored left to right: the signs of the odd horizontal frequencies turn.
+def mirrored_hash(hash64: int, turn: int = LEFT_RIGHT) -> int:
+    """Hash of the image mirrored in one of TURNS: the signs of the odd frequencies turn.
 
     It is exact but for a coefficient of 0, which has no sign to turn. Those of a symmetric image are such, and a symmetric
     image equals its mirror image anyway.
     """
-    return hash64 ^ _ODD_COLUMNS
+    return hash64 ^ _TURNED_SIGNS[turn]
 
 
 def _close(hashes_a: Hashes, hashes_b: Hashes, max_distance: int) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
@@ -134,7 +139,7 @@ def _close(hashes_a: Hashes, hashes_b: Hashes, max_distance: int) -> tuple[NDArr
 
 
 def candidates(hashes_a: Hashes, hashes_b: Hashes, max_distance: int, rows_at_once: int = 2048) -> Iterator[Candidates]:
-    """Pairs of the two sets whose hashes are close, straight or mirrored.
+    """Pairs of the two sets whose hashes are close, straight or mirrored in one of three ways.
 
     Flat images (FLAT_HASH) are close to nothing, not even to each other: all black slices would be pairs of all others. Equal
     files are found by their digest.
@@ -147,15 +152,14 @@ def candidates(hashes_a: Hashes, hashes_b: Hashes, max_distance: int, rows_at_on
             most pairs are close).
 
     Yields:
-        The candidates of a block, which may be none, in the order of the blocks; straight before mirrored, then by first and
-        second.
+        The candidates of a block, which may be none, in the order of the blocks; by turn, then by first and second.
     """
-    for mirrored in (False, True):
-        turned = hashes_a ^ np.uint64(_ODD_COLUMNS) if mirrored else hashes_a
+    for turn in TURNS:
+        turned = hashes_a ^ np.uint64(_TURNED_SIGNS[turn])
         for a in range(0, len(turned), rows_at_once):
             for b in range(0, len(hashes_b), rows_at_once):
                 i, j, distance = _close(turned[a : a + rows_at_once], hashes_b[b : b + rows_at_once], max_distance)
-                yield Candidates(i + a, j + b, distance, np.full(len(i), mirrored))
+                yield Candidates(i + a, j + b, distance, np.full(len(i), turn, np.uint8))
 
 
 def _merged(parts: list[Candidates]) -> Candidates:
@@ -163,7 +167,7 @@ def _merged(parts: list[Candidates]) -> Candidates:
         np.concatenate([part.first for part in parts]),
         np.concatenate([part.second for part in parts]),
         np.concatenate([part.distance for part in parts]),
-        np.concatenate([part.mirrored for part in parts]),
+        np.concatenate([part.turn for part in parts]),
     )
 
 
@@ -186,20 +190,22 @@ def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
     """Indices of the pairs, grouped so that a group names at most ``rows_at_once`` different images of each side."""
     first = np.unique(pairs.first, return_inverse=True)[1] // rows_at_once
     second = np.unique(pairs.second, return_inverse=True)[1] // rows_at_once
-    order = np.lexsort((second, first, pairs.mirrored))
-    keys = np.stack([pairs.mirrored[order], first[order], second[order]])
+    order = np.lexsort((second, first, pairs.turn))
+    keys = np.stack([pairs.turn[order], first[order], second[order]])
     breaks = np.flatnonzero((np.diff(keys, axis=1) != 0).any(axis=0)) + 1
     return iter(np.split(order, breaks) if len(order) else [])
 
 
 def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
-    """Cosines of pairs that are all straight or all mirrored, (n,) float32."""
+    """Cosines of pairs that are all of one turn, (n,) float32."""
     from methods.linear_svm import l2_normalise  # as above
 
     rows, i = np.unique(pairs.first, return_inverse=True)
     columns, j = np.unique(pairs.second, return_inverse=True)
-    left = take_first(rows)
-    turned = left[..., ::-1] if pairs.mirrored[0] else left
+    turn, left = pairs.turn[0], take_first(rows)
+    across = -1 if turn in (LEFT_RIGHT, HALF_A_TURN) else 1
+    down = -1 if turn in (UPSIDE_DOWN, HALF_A_TURN) else 1
+    turned = left[..., ::down, ::across]
     products: NDArray[np.float32] = (l2_normalise(turned) @ l2_normalise(take_second(columns)).T)[i, j]
     return np.clip(products, -1, 1)
 
@@ -207,8 +213,8 @@ def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDA
 def cosine_confirms(pairs: Candidates, take_first: Take, take_second: Take, rows_at_once: int = 1024) -> NDArray[np.float32]:
     """Cosines of the conv5 features of the candidates.
 
-    The features of a mirrored image are nearly those of the image with the width axis turned round, which stands in for them:
-    the filters themselves are not symmetric, so the cosine is lower than that of a straight copy.
+    The features of a mirrored image are nearly those of the image with their axes turned round, which stand in for them: the
+    filters themselves are not symmetric, so the cosine is lower than that of a straight copy.
 
     Args:
         pairs: the candidates, any number.
@@ -233,14 +239,14 @@ def required_cosine(
     min_cosine_close: float = MIN_COSINE_CLOSE,
 ) -> NDArray[np.float64]:
     """Cosine from which on a candidate counts as a copy, (n,) float64; see :func:`find_near_duplicates`."""
-    required = np.where(pairs.mirrored, min_cosine_mirrored, min_cosine)
+    required = np.where(pairs.turn != STRAIGHT, min_cosine_mirrored, min_cosine)
     return np.where(pairs.distance <= CLOSE_HAMMING, np.minimum(required, min_cosine_close), required)
 
 
 def _confirmed(batch: Candidates, cosines: NDArray[np.float32], required: NDArray[np.float64]) -> Iterator[Pair]:
     enough = cosines >= required
     kept = batch.where(enough)
-    columns = (kept.first, kept.second, kept.distance, cosines[enough], kept.mirrored)
+    columns = (kept.first, kept.second, kept.distance, cosines[enough], kept.turn != STRAIGHT)
     for fields in zip(*(column.tolist() for column in columns), strict=True):
         yield Pair(*fields)
 
@@ -270,7 +276,7 @@ def find_near_duplicates(
         min_cosine_close: enough for either where at most CLOSE_HAMMING bits differ.
 
     Returns:
-        By falling similarity, then first and second. A pair that counts both ways is listed once, the more similar way.
+        By falling similarity, then first and second. A pair that counts in several ways is listed once, the most similar way.
     """
     best: dict[tuple[int, int], Pair] = {}
     for batch in _batches(candidates(hashes_train, hashes_test, max_distance), _CANDIDATES_AT_ONCE):

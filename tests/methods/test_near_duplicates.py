@@ -20,6 +20,7 @@ from methods.near_duplicates import (
     MIN_COSINE,
     MIN_COSINE_CLOSE,
     MIN_COSINE_MIRRORED,
+    TURNS,
     Candidates,
     Pair,
     candidates,
@@ -32,6 +33,9 @@ from methods.near_duplicates import (
 from methods.phantoms import KINDS, phantom
 
 ODD = 0x5555_5555_5555_5555
+ODD_ROWS = 0x00FF_00FF_00FF_00FF
+TURNED = {0: np.s_[:, :], 1: np.s_[:, ::-1], 2: np.s_[::-1], 3: np.s_[::-1, ::-1]}
+"""A picture (h, w) straight, left to right, upside down, and both."""
 
 
 def _bits(a: int, b: int) -> int:
@@ -50,9 +54,9 @@ def _features(count: int, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(0.3, 1, (count, 5, 2, 3)).astype(np.float32)
 
 
-def _pairs(rows: list[tuple[int, int, int, bool]]) -> Candidates:
-    first, second, distance, mirrored = zip(*rows, strict=True)
-    return Candidates(np.array(first), np.array(second), np.array(distance, np.uint8), np.array(mirrored))
+def _pairs(rows: list[tuple[int, int, int, int]]) -> Candidates:
+    first, second, distance, turn = zip(*rows, strict=True)
+    return Candidates(np.array(first), np.array(second), np.array(distance, np.uint8), np.array(turn, np.uint8))
 
 
 def _never(positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -85,6 +89,8 @@ def test_each_bit_is_the_sign_of_its_coefficient() -> None:
 def test_the_mirrored_hash_is_that_of_the_mirrored_picture(kind: str) -> None:
     picture = phantom(kind, seed=5, size=256)[:201, :251]  # no multiple of 32
     assert mirrored_hash(perceptual_hash(picture)) == perceptual_hash(picture[:, ::-1])
+    for turn in TURNS:
+        assert mirrored_hash(perceptual_hash(picture), turn) == perceptual_hash(picture[TURNED[turn]])
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -94,7 +100,7 @@ def test_coefficients_of_zero_give_zero_bits(kind: str) -> None:
 
 
 def test_mirroring_twice_is_the_same() -> None:
-    assert mirrored_hash(0) == ODD
+    assert [mirrored_hash(0, turn) for turn in TURNS] == [0, ODD, ODD_ROWS, ODD ^ ODD_ROWS]
     assert mirrored_hash(mirrored_hash(0x0123_4567_89AB_CDEF)) == 0x0123_4567_89AB_CDEF
 
 
@@ -158,13 +164,13 @@ def test_different_kinds_are_far_apart() -> None:
 @pytest.mark.parametrize("max_distance", [0, 5, 63])
 def test_blocks_equal_brute_force(rows_at_once: int, max_distance: int) -> None:
     a, b = _random_hashes(33, seed=1), _random_hashes(50, seed=2)
-    b[:5] = [mirrored_hash(int(h)) for h in a[:5]]
+    b[:8] = [mirrored_hash(int(h), turn) for h, turn in zip(a[:8], (1, 2, 3) * 3, strict=False)]
     expected = {
-        (i, j, _bits(mirrored_hash(x) if mirrored else x, y), mirrored)
+        (i, j, _bits(mirrored_hash(x, turn), y), turn)
         for i, x in enumerate(a.tolist())
         for j, y in enumerate(b.tolist())
-        for mirrored in (False, True)
-        if FLAT_HASH not in (x, y) and _bits(mirrored_hash(x) if mirrored else x, y) <= max_distance
+        for turn in TURNS
+        if FLAT_HASH not in (x, y) and _bits(mirrored_hash(x, turn), y) <= max_distance
     }
     found = [
         row
@@ -203,7 +209,7 @@ def test_memory_of_the_comparison_is_bounded() -> None:
 def test_cosines_of_pairs_in_any_order(rows_at_once: int) -> None:
     a, b = _features(9, seed=1), _features(11, seed=2)
     rng = np.random.default_rng(0)
-    pairs = Candidates(rng.integers(0, 9, 60), rng.integers(0, 11, 60), np.zeros(60, np.uint8), rng.random(60) < 0.5)
+    pairs = Candidates(rng.integers(0, 9, 60), rng.integers(0, 11, 60), np.zeros(60, np.uint8), rng.integers(0, 4, 60))
 
     def reader(features: NDArray[np.float32]) -> near_duplicates.Take:
         def take(positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -214,8 +220,8 @@ def test_cosines_of_pairs_in_any_order(rows_at_once: int) -> None:
         return take
 
     expected = []
-    for i, j, mirrored in zip(pairs.first, pairs.second, pairs.mirrored, strict=True):
-        x, y = (a[i][:, :, ::-1] if mirrored else a[i]).ravel(), b[j].ravel()
+    for i, j, turn in zip(pairs.first, pairs.second, pairs.turn.tolist(), strict=True):
+        x, y = np.stack([channel[TURNED[turn]] for channel in a[i]]).ravel(), b[j].ravel()
         expected.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
     cosines = cosine_confirms(pairs, reader(a), reader(b), rows_at_once)
     assert cosines.dtype == np.float32
@@ -227,19 +233,22 @@ def test_a_mirrored_map_is_turned_round() -> None:
     a = np.zeros((1, 1, 1, 3), np.float32)
     a[0, 0, 0] = [1, 0, 0]
     b = a[..., ::-1].copy()
-    pairs = _pairs([(0, 0, 0, False), (0, 0, 0, True)])
-    assert cosine_confirms(pairs, lambda i: a[i], lambda i: b[i]).tolist() == [0, 1]
+    pairs = _pairs([(0, 0, 0, turn) for turn in TURNS])
+    assert cosine_confirms(pairs, lambda i: a[i], lambda i: b[i]).tolist() == [0, 1, 0, 1]
+    a, b = a.swapaxes(2, 3), b.swapaxes(2, 3)
+    assert cosine_confirms(pairs, lambda i: a[i], lambda i: b[i]).tolist() == [0, 0, 1, 1]
 
 
 def test_features_of_zero_have_cosine_zero() -> None:
     a = np.zeros((1, 1, 1, 3), np.float16)
-    assert cosine_confirms(_pairs([(0, 0, 0, False)]), lambda i: a[i], lambda i: a[i]).tolist() == [0]
+    assert cosine_confirms(_pairs([(0, 0, 0, 0)]), lambda i: a[i], lambda i: a[i]).tolist() == [0]
 
 
 def test_less_is_asked_where_the_hashes_agree() -> None:
-    pairs = _pairs([(0, 0, 2, False), (0, 0, 3, False), (0, 0, 2, True), (0, 0, 3, True)])
-    assert required_cosine(pairs).tolist() == [MIN_COSINE_CLOSE, MIN_COSINE, MIN_COSINE_CLOSE, MIN_COSINE_MIRRORED]
-    assert required_cosine(pairs, 0.6, 0.5).tolist() == [0.6, 0.6, 0.5, 0.5]  # never more than of the others
+    pairs = _pairs([(0, 0, distance, turn) for turn in TURNS for distance in (2, 3)])
+    mirrored = [MIN_COSINE_CLOSE, MIN_COSINE_MIRRORED]
+    assert required_cosine(pairs).tolist() == [MIN_COSINE_CLOSE, MIN_COSINE, *mirrored, *mirrored, *mirrored]
+    assert required_cosine(pairs, 0.6, 0.5).tolist() == [0.6] * 2 + [0.5] * 6  # never more than of the others
 
 
 # --- the whole search ---
@@ -266,14 +275,16 @@ def test_planted_copies_are_found_in_order() -> None:
     test[8], b[8] = train[12] ^ np.uint64((1 << 11) - 1), a[12]  # eleven bits
     train[13] = test[9] = FLAT_HASH
     b[9] = a[13]
+    test[10], b[10] = train[14] ^ np.uint64(ODD_ROWS) ^ np.uint64(0b111), _at_cosine(a[14][:, ::-1], 0.84)
     found = find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
     assert [(p.first, p.second, p.distance, p.mirrored) for p in found] == [
         (7, 3, 0, False),
         (8, 4, 5, False),
         (10, 6, 2, False),
         (11, 7, 3, True),
+        (14, 10, 3, True),
     ]
-    assert [p.similarity for p in found] == pytest.approx([0.97, 0.95, 0.90, 0.85], abs=1e-5)
+    assert [p.similarity for p in found] == pytest.approx([0.97, 0.95, 0.90, 0.85, 0.84], abs=1e-5)
     assert found == find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
 
 
