@@ -20,6 +20,7 @@ from methods.near_duplicates import (
     MIN_COSINE,
     MIN_COSINE_CLOSE,
     MIN_COSINE_MIRRORED,
+    MIN_COSINE_UPSIDE_DOWN,
     TURNS,
     Candidates,
     Pair,
@@ -246,9 +247,9 @@ def test_features_of_zero_have_cosine_zero() -> None:
 
 def test_less_is_asked_where_the_hashes_agree() -> None:
     pairs = _pairs([(0, 0, distance, turn) for turn in TURNS for distance in (2, 3)])
-    mirrored = [MIN_COSINE_CLOSE, MIN_COSINE_MIRRORED]
-    assert required_cosine(pairs).tolist() == [MIN_COSINE_CLOSE, MIN_COSINE, *mirrored, *mirrored, *mirrored]
-    assert required_cosine(pairs, 0.6, 0.5).tolist() == [0.6] * 2 + [0.5] * 6  # never more than of the others
+    over = [MIN_COSINE_UPSIDE_DOWN, MIN_COSINE_MIRRORED]
+    assert required_cosine(pairs).tolist() == [MIN_COSINE_CLOSE, MIN_COSINE, MIN_COSINE_CLOSE, MIN_COSINE_MIRRORED, *over, *over]
+    assert required_cosine(pairs, 0.6, 0.4).tolist() == [0.6] * 2 + [0.4] * 6  # never more than of the others
 
 
 # --- the whole search ---
