@@ -40,11 +40,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # a dying decoder's words can quote the file
         while True:
             try:
-                decode = connection.recv_bytes() == b"decode"
+                request = json.loads(connection.recv_bytes())
                 data = connection.recv_bytes()
             except EOFError:
                 return
-            connection.send_bytes(_answer(data, decode))
+            signal.setitimer(signal.ITIMER_PROF, request["seconds"])  # of processor time; its signal ends the process, C or not
+            answer = _answer(data, request["decode"])
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            connection.send_bytes(answer)
             del data
 
 

@@ -25,10 +25,14 @@ from methods.image_file import FileFacts
 from methods.preprocessing import UndecodableImageError
 
 SECONDS = 60.0
-"""Time for a file. The slowest of the images at the pixel limit, a TIFF of floats, takes a quarter of it."""
+"""Processor time for a file; a busy machine makes no image undecodable. The slowest of the images at the pixel limit, a TIFF of
+floats, takes a quarter of it."""
 
 BYTES_PER_SECOND = 2**20
 """A file has that much more time: one of many frames takes longer."""
+
+PATIENCE = 4
+"""Times as long may pass by the clock, in which a decoder may wait, for a processor or for nothing at all."""
 
 TRIES = 2
 """Processes that may die of a file. A hang is not tried again: it would hold up a core for another minute, and its limit is so
@@ -76,17 +80,19 @@ class _Process:
 
         Raises:
             UndecodableImageError: the decoder refuses it.
-            TimeoutError: there is no answer in time.
+            TimeoutError: there is no answer in time; the message is a reason.
             _DeadProcessError: the decoder died of it.
         """
+        seconds = SECONDS + len(data) / BYTES_PER_SECOND
         try:
-            self._connection.send_bytes(b"decode" if decode else b"header")
+            self._connection.send_bytes(json.dumps({"decode": decode, "seconds": seconds}).encode())
             self._connection.send_bytes(data)
-            seconds = SECONDS + len(data) / BYTES_PER_SECOND
-            if not self._connection.poll(seconds):
-                raise TimeoutError(f"decoding it takes more than {seconds:.0f} s")
+            if not self._connection.poll(PATIENCE * seconds):
+                raise TimeoutError(f"decoding it takes more than {PATIENCE * seconds:.0f} s")
             answer = json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionError):
+            if self._process.wait() == -signal.SIGPROF:
+                raise TimeoutError(f"decoding it takes more than {seconds:.0f} s of processor time") from None
             raise self._death() from None
         if "fault" in answer:
             raise UndecodableImageError(answer["fault"])

@@ -56,7 +56,7 @@ def harmful(kind: str, number: int) -> bytes:
 
 @contextmanager
 def sabotaged_decoders(folder: Path, seconds: float) -> Iterator[Path]:
-    """Decoders do as the files say and have ``seconds`` for each; gives the file with a line for each that was begun."""
+    """Decoders do as the files say and have ``seconds`` of processor time; gives the file of lines, one for each begun."""
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     tries = folder / "tries.txt"
     tries.touch()
