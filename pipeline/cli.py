@@ -359,13 +359,12 @@ def ui(
     from pipeline.web_address import listening_address, url_of
 
     address = listening_address(host, behind_proxy)
-    import dagster as dg
-
+    from pipeline.instance import home_instance
     from pipeline.launch import prepare_instance
     from resources.dataset_store import DatasetStore
     from resources.home import PROJECT_ROOT
 
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         prepare_instance(instance, DatasetStore())
     print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)

@@ -13,6 +13,7 @@ import dagster as dg
 
 from data_contracts.errors import InputError
 from pipeline.disk_need import bytes_needed
+from pipeline.instance import home_instance
 from pipeline.orphans import orphaned_runs, release
 from pipeline.store_health import damaged_files, mend
 from resources.cores import cores
@@ -153,7 +154,7 @@ def _weights() -> Iterator[Finding]:
 
 def _runs(fix: bool) -> Iterator[Finding]:
     orphans = 0
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         for run in orphaned_runs(instance):
             orphans += 1
             if fix:
@@ -187,7 +188,7 @@ def _stored_files(fix: bool) -> Iterator[Finding]:
 def _automation() -> Iterator[Finding]:
     from dagster._core.scheduler.instigation import InstigatorStatus  # Dagster shows it nowhere else
 
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         statuses = instance.get_daemon_statuses().values()
         beats = [status for status in statuses if status.last_heartbeat is not None]
         off = sorted(state.name for state in instance.all_instigator_state() if state.status is InstigatorStatus.STOPPED)

@@ -24,6 +24,7 @@ from dagster_shared.error import SerializableErrorInfo
 from data_contracts.dataset import check_dataset_name
 from data_contracts.errors import InputError
 from pipeline.automation import IN_FLIGHT
+from pipeline.instance import home_instance
 from resources.dataset_store import ALL_DATASETS, DatasetStore
 from resources.home import dagster_home
 
@@ -62,7 +63,7 @@ def what_is_forgotten(dataset: str) -> list[str]:
     """
     store = DatasetStore()
     check_dataset_name(dataset)
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         runs, summaries = _runs(instance, dataset), _summary_runs(instance)
         known = dataset in instance.get_dynamic_partitions("dataset")
         backfilled = _backfills(instance, dataset, _UNFINISHED_BACKFILLS)
@@ -97,7 +98,7 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     """
     store = DatasetStore()
     what_is_forgotten(dataset)
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         for run in [*_runs(instance, dataset), *_summary_runs(instance)]:
             _forget_run(instance, store, run.run_id)
         for key in instance.get_asset_keys():
@@ -110,7 +111,7 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     for folder in _places(store, dataset):
         if folder != specification:
             shutil.rmtree(folder)
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         if instance.has_dynamic_partition("dataset", dataset):
             instance.delete_dynamic_partition("dataset", dataset)
     _pack(dagster_home())

@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from data_contracts.errors import InputError
 from data_contracts.studies import STUDIES
+from pipeline.instance import add_partitions, home_instance
 from pipeline.orphans import orphaned_runs, release
 from resources.dataset_store import DatasetStore
 
@@ -108,10 +109,7 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
     """Make every registered dataset a partition of this instance, and release what killed runs still hold."""
     for run in list(orphaned_runs(instance)):
         release(instance, run)
-    there = set(instance.get_dynamic_partitions("dataset"))
-    missing = [name for name in store.datasets() if name not in there]
-    if missing:
-        instance.add_dynamic_partitions("dataset", missing)
+    add_partitions(instance, store)
 
 
 def check_study(study: str) -> None:
@@ -146,7 +144,7 @@ def run_job(
 
     store = DatasetStore()
     store.spec(dataset)
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         prepare_instance(instance, store)
         all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}
         return _execute(defs, instance, job, settings, device, dataset, all_tags, only)
@@ -156,7 +154,7 @@ def refresh_summary() -> RunOutcome:
     """Materialise the summary over all datasets."""
     from pipeline.definitions import defs
 
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         return _execute(defs, instance, "summary", {}, "auto", None, {})
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import dagster as dg
 from pydantic import ValidationError
 
 from data_contracts.dataset import DatasetSpec, check_dataset_name
 from data_contracts.errors import InputError
 from data_contracts.manifest import MANIFEST
 from methods.leakage import find_leaks, leak_error
+from pipeline.instance import home_instance
 from pipeline.launch import prepare_instance
 from resources.dataset_store import DatasetStore
 from resources.image_folder import locate, scan
@@ -53,7 +53,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         where = f"medfeat find {spec.name} PSEUDONYM --folder {shlex.quote(str(spec.root))}"
         raise InputError(error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}") from None
     store.save_spec(spec)
-    with dg.DagsterInstance.get() as instance:
+    with home_instance() as instance:
         prepare_instance(instance, store)
     usable = [row for row in rows if row["status"] == "ok"]
     splits = Counter(row["split"] for row in usable)

@@ -218,6 +218,10 @@ class FeatureStore:
             return [self.folder / self.index_name]
         return [self.folder / str(row["shard"]) for row in index if not self._is_whole(row)]
 
+    def stored_ids(self) -> list[list[str]]:
+        """Images of each shard that the index lists."""
+        return [list(row["image_ids"]) for row in self._index()]
+
     def stored_bytes(self) -> int:
         """Bytes of all listed shards."""
         return sum(int(row["bytes"]) for row in self._index())

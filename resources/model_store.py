@@ -33,6 +33,7 @@ def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str,
     Raises:
         ContractError: a file is missing, or the weights are not those the sidecar was written for.
     """
+    from safetensors import SafetensorError
     from safetensors.torch import load
 
     record = store.need_record(dataset, asset)
@@ -45,7 +46,10 @@ def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str,
         raise ContractError(f"{asset} of {dataset} in {folder} has no model that can be read ({error})", MEND) from error
     if weights.sha256 != sidecar.weights_sha256:
         raise ContractError(f"the weights in {folder} are not those their sidecar names", MEND)
-    return load(store.read_bytes(dataset, asset, weights)), sidecar
+    try:
+        return load(store.read_bytes(dataset, asset, weights)), sidecar
+    except SafetensorError as error:
+        raise ContractError(f"{folder / weights.name} is not safetensors ({error})", MEND) from error
 
 
 def save_checkpoint(
