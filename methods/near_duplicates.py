@@ -24,10 +24,10 @@ Take = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 
 # Chosen with benchmarks/near_duplicates.py on 9,602 images (chest x-rays, mammograms, figures of 13 kinds, MedNIST's 64-pixel
 # images) and changed copies of 400 of them.
-# Recall: 1.00 for JPEG of quality 75 and 90, resizing to 80 %, contrast, gamma, darker, mirrored, upside down, turned by half, and
-# the last three with JPEG 75; 0.99 for brighter; 0.98 for
-# JPEG 50 and resizing to 50 %; 0.97 cropped by 2 %; 0.95 with noise; 0.72 mirrored and cropped by 5 %; 0.63 cropped by 5 %;
-# 0.37 rotated by 2 degrees; 0.07 cropped by 10 %. Nothing found is no proof that there is nothing.
+# Recall: 1.00 for JPEG of quality 75 and 90, resizing to 80 %, contrast, gamma, darker, mirrored, upside down, turned by half and
+# the last three as JPEG 75; 0.99 for brighter; 0.98 for JPEG 50 and resizing to 50 %; 0.97 cropped by 2 %; 0.95 with
+# noise; 0.72 mirrored and cropped by 5 %; 0.63 cropped by 5 %; 0.37 rotated by 2 degrees; 0.07 cropped by 10 %. Nothing found is
+# no proof that there is nothing.
 # Flagged pairs of different groups: of 17 million of chest x-rays 3, all within 2 bits; of 28 thousand of mammograms none; of
 # 7,140 of fundus photographs, which are all framed alike, 2 (0.90 instead of 0.93 would flag 17). The other figures gave 32 and
 # MedNIST 132, which are by eye nearly all figures and gels drawn twice and adjacent slices; the rest are plots with the same
