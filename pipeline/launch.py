@@ -15,11 +15,8 @@ from tqdm import tqdm
 from data_contracts.errors import InputError
 from data_contracts.studies import STUDIES
 from pipeline.instance import add_partitions, home_instance
-from pipeline.orphans import orphaned_runs, release
+from pipeline.orphans import STARTED_HERE, orphaned_runs, release
 from resources.dataset_store import DatasetStore
-
-STARTED_HERE = "medfeat/pid"
-"""Tag of a run that a command started and waits for."""
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
 

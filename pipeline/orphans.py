@@ -6,22 +6,47 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
+from dagster._core.storage.dagster_run import RunRecord
 
 from resources.home import medfeat_home
-from resources.run_owner import owner_is_alive
+from resources.run_owner import owner_is_alive, process_lives
 
-UNFINISHED = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.CANCELING]
+STARTED_HERE = "medfeat/pid"
+"""Tag of a run that a command started and waits for."""
+UNFINISHED = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
 UNCLAIMED_SECONDS = 600.0
-"""A run that no process has claimed for so long never got as far as its first stage."""
+"""A run of which nothing says what process it has, and which no stage has claimed for so long, never got that far."""
 
 
 def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
     """Unfinished runs whose process is gone."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         alive = owner_is_alive(medfeat_home(), record.dagster_run.run_id)
+        if alive is None:
+            alive = _was_launched_and_lives(instance, record)
         age = time.time() - record.create_timestamp.timestamp()
         if alive is False or (alive is None and age > UNCLAIMED_SECONDS):
             yield record.dagster_run
+
+
+def _was_launched_and_lives(instance: dg.DagsterInstance, record: RunRecord) -> bool | None:
+    """Whether the process lives that a run which no stage has claimed was given, where that is known and is on this machine."""
+    by_command = record.dagster_run.tags.get(STARTED_HERE)
+    if by_command is not None:
+        return process_lives(int(by_command), record.create_timestamp.timestamp())
+    if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
+        return None
+    for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+        event = entry.dagster_event
+        pid = event.engine_event_data.metadata.get("pid") if event is not None else None
+        if pid is not None:
+            return process_lives(int(str(pid.value)), entry.timestamp)
+    return None
 
 
 def release(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:

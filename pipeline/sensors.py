@@ -10,7 +10,7 @@ from data_contracts.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.errors import InputError
 from pipeline.automation import busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
-from pipeline.launch import STARTED_HERE
+from pipeline.orphans import STARTED_HERE
 from resources.dataset_store import DatasetStore
 from resources.drops import drops_root
 from resources.intake import look_at

@@ -1,11 +1,15 @@
 """Which process owns a Dagster run, so that a run whose owner died can be told from one that works."""
 
 import json
+import platform
 from pathlib import Path
 
 import psutil
 
 from resources.atomic_file import write_atomically
+
+CLOCK_SECONDS = 1.0
+"""By which the system's and Dagster's times of a start may differ."""
 
 
 def _path(home: Path, run_id: str) -> Path:
@@ -17,15 +21,23 @@ def claim_run(home: Path, run_id: str) -> None:
     path = _path(home, run_id)
     if not path.exists():
         me = psutil.Process()
-        write_atomically(path, json.dumps({"pid": me.pid, "started": me.create_time()}).encode())
+        owner = {"pid": me.pid, "started": me.create_time(), "host": platform.node()}
+        write_atomically(path, json.dumps(owner).encode())
 
 
 def owner_is_alive(home: Path, run_id: str) -> bool | None:
-    """Whether the owner lives; None where no owner was recorded."""
+    """Whether the owner lives, or is on another machine and cannot be asked; None where no owner was recorded."""
     try:
         owner = json.loads(_path(home, run_id).read_bytes())
-        return abs(psutil.Process(int(owner["pid"])).create_time() - float(owner["started"])) < 1.0
+        return owner["host"] != platform.node() or process_lives(int(owner["pid"]), float(owner["started"]))
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
         return None
+
+
+def process_lives(pid: int, began_by: float) -> bool:
+    """Whether the process that had this number at a time (seconds since 1970) still works."""
+    try:
+        process = psutil.Process(pid)
+        return process.create_time() <= began_by + CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

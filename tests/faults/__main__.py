@@ -1,8 +1,8 @@
 """Inject the faults of the table, all of each row, and write ``docs/reliability.md``.
 
-    make faults                                     # hours on two cores
-    .venv/bin/python -m tests.faults 3 13           # these rows anew, the others as they were last counted
-    .venv/bin/python -m tests.faults 3 --seeds 7 8  # these seeds of a row, to look into them; nothing is written
+make faults                                     # hours on two cores
+.venv/bin/python -m tests.faults 3 13           # these rows anew, the others as they were last counted
+.venv/bin/python -m tests.faults 3 --seeds 7 8  # these seeds of a row, to look into them; nothing is written
 """
 
 from __future__ import annotations

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,11 @@ from PIL import Image
 from assets.features import open_features
 from data_contracts.dataset import DatasetSpec
 from data_contracts.output_record import content_hash
-from pipeline.automation import STUDY
+from pipeline.automation import STUDY, code_versions, still_valid_settings
 from pipeline.launch import DONE, run_job
+from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
+from resources.drops import MARKER
 from resources.home import prepare_home
 from tests.conftest import TINY_STUDY, draw, use_home
 
@@ -77,6 +78,18 @@ def stored_files(store: DatasetStore) -> list[Path]:
     return sorted(path for root in roots for path in root.rglob("*") if path.is_file() and path.name != ".lock")
 
 
-def as_child_environment() -> dict[str, str]:
-    """For a command that works in the same home on one core."""
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+def backfill() -> None:
+    """What the nightly schedule does: a run with the last settings, where the results do not stand for all that has arrived."""
+    store = DatasetStore()
+    if stale_reason(store, DATASET, code_versions(STUDY)) is not None:
+        outcome = run_job(STUDY, DATASET, still_valid_settings(store, DATASET, STUDY), "cpu")
+        assert outcome.exit_code == DONE, outcome.message
+
+
+def put_drop(store: DatasetStore, first: int = 50, number: int = 3) -> None:
+    """A drop of unlabelled images that says it is ready."""
+    folder = store.root / "drops" / DATASET / "arrived"
+    folder.mkdir(parents=True)
+    for i in range(first, first + number):
+        Image.fromarray(draw(i % 2, i)).save(folder / f"{i:03}.png")
+    (folder / MARKER).touch()

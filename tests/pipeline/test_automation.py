@@ -23,7 +23,8 @@ from pipeline import schedules
 from pipeline.automation import STUDY, code_versions
 from pipeline.backfills import choose, with_last_settings
 from pipeline.definitions import defs
-from pipeline.launch import STARTED_HERE, run_job
+from pipeline.launch import run_job
+from pipeline.orphans import STARTED_HERE
 from pipeline.schedules import nightly
 from pipeline.sensors import drops, summary_after_runs
 from pipeline.staleness import last_settings, stale_reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -215,7 +216,10 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
 
     with dg.DagsterInstance.get() as instance:
         run = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED))
-        write_atomically(home / "dagster" / "run_owners" / f"{run.run_id}.json", b'{"pid": 1073741824, "started": 0}')
+        write_atomically(
+            home / "dagster" / "run_owners" / f"{run.run_id}.json",
+            f'{{"pid": 1073741824, "started": 0, "host": "{platform.node()}"}}'.encode(),
+        )
     found = medfeat("doctor")
     assert found.returncode == 1
     assert f"run {run.run_id[:8]} is STARTED but its process is gone" in found.stdout
