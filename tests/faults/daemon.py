@@ -49,7 +49,7 @@ class Daemon:
     def kill_everything(self) -> None:
         """The daemon, its code servers and its runs, at once."""
         home = os.environ["MEDFEAT_HOME"]
-        for process in [psutil.Process(self._process.pid), *_processes_of(home)]:
+        for process in [psutil.Process(self._process.pid), *processes_of(home)]:
             try:
                 process.kill()
             except psutil.NoSuchProcess:
@@ -61,7 +61,7 @@ def _sensor_daemon(instance: dg.DagsterInstance) -> list[dg.DaemonStatus]:  # ty
     return [status for status in instance.get_daemon_statuses().values() if status.daemon_type == "SENSOR"]
 
 
-def _processes_of(home: str) -> Iterator[psutil.Process]:
+def processes_of(home: str) -> Iterator[psutil.Process]:
     """Processes that were started to work in a home: code servers, runs (whose command lines do not say Dagster)."""
     for process in psutil.process_iter():
         try:
