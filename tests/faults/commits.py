@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,8 +57,15 @@ def rows_of(ids: list[str]) -> np.ndarray:
     return digests.reshape(-1, 4, 3)
 
 
-def commit(store: DatasetStore, archive: Path, computed: list[str]) -> None:
-    """Commit everything that is not there yet; ``computed`` gets the identifiers of the rows that are made."""
+def commit(store: DatasetStore, archive: Path, computed: list[str], stored: Callable[[], None] = lambda: None) -> None:
+    """Commit everything that is not there yet.
+
+    Args:
+        store: of the home.
+        archive: the dataset.
+        computed: gets the identifiers of the rows that are made.
+        stored: called when the store has said that one more shard is stored: from then on it must not be lost.
+    """
     if DATASET not in store.datasets():
         store.save_spec(DatasetSpec(name=DATASET, root=archive))
     arrival = look_at(store, store.spec(DATASET))
@@ -73,7 +81,12 @@ def commit(store: DatasetStore, archive: Path, computed: list[str]) -> None:
                 computed.extend(ids)
                 return rows_of(ids)
 
-            shards.fill(IDS, produce, {})
+            def told(batches: list[list[str]]) -> Iterator[list[str]]:
+                for batch in batches:
+                    yield batch
+                    stored()
+
+            shards.fill(IDS, produce, {}, progress=told)
             save = _trained(store, fingerprint)
             table = pa.Table.from_pylist([{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema)
             files = [
@@ -150,18 +163,24 @@ def unharmed(folder: Path, archive: Path, names: tuple[str, ...]) -> tuple[int, 
         return number, digest(store)
 
 
-def finished(store: DatasetStore, archive: Path, whole: str) -> str:
-    """Commit what a fault left undone, as the next command does; "" or what is wrong with the outcome."""
+def finished(store: DatasetStore, archive: Path, whole: str, shards: int = 0) -> str:
+    """Commit what a fault left undone, as the next command does; "" or what is wrong with the outcome.
+
+    Args:
+        store: of the home.
+        archive: the dataset.
+        whole: digest of what an unharmed store holds.
+        shards: so many the store had said were stored.
+    """
     try:
         damaged = [str(damage) for damage in damaged_files(store)]
-        kept = set(IDS) - set(FeatureStore(store, DATASET, SET).missing(IDS))
         prepare_home()
         computed: list[str] = []
         commit(store, archive, computed)
         after = digest(store)
     except InputError as error:
         return f"the rerun: {error}"
-    again = sorted(kept & set(computed))
+    again = sorted(set(IDS[: shards * SHARD_ROWS]) & set(computed))
     left = [str(path) for path in store.root.rglob(".*.tmp")]
     wrong = {"damaged": damaged, "computed again": again, "left": left, "another digest": after != whole}
     return ", ".join(f"{what}: {which}" for what, which in wrong.items() if which)

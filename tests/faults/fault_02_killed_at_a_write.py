@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,10 +29,15 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 
 def _killed(seed: int, change: int, torn: bool, store: DatasetStore, archive: Path, whole: str) -> Outcome:
     where = f"change {change}{', torn' if torn else ''}"
-    status = killed_at(change, torn, lambda: commits.commit(store, archive, []))
+    shards = mmap.mmap(-1, 1)  # shared with the child
+
+    def one_more() -> None:
+        shards[0] += 1
+
+    status = killed_at(change, torn, lambda: commits.commit(store, archive, [], one_more))
     if status != -signal.SIGKILL:
         return Outcome(seed, False, f"{where}: the child ended with {status}")
-    wrong = commits.finished(store, archive, whole)
+    wrong = commits.finished(store, archive, whole, shards[0])
     return Outcome(seed, not wrong, f"{where}: {wrong}")
 
 
