@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,9 @@ import psutil
 from pipeline.automation import IN_FLIGHT
 from resources.dataset_store import DatasetStore
 from resources.home import PROJECT_ROOT
+from tests.faults.harness import Outcome
 from tests.faults.study import digest, home_in, put_drop, put_images, register
-from tests.faults.zygote import Zygote, seconds_of
+from tests.faults.zygote import Zygote, seconds_of, zygote
 
 READY_SECONDS = 120.0
 
@@ -103,6 +104,17 @@ def bases(folder: Path, one: Zygote) -> Iterator[tuple[Callable[[str], Path], st
         seconds_of(one.begin("backfill"), one)
         whole = digest(store)
     yield copied, whole
+
+
+def each_site(
+    seeds: Sequence[int], folder: Path, trial: Callable[[int, DatasetStore, Zygote, str, Path], Outcome]
+) -> Iterator[Outcome]:
+    """Outcome of a trial (seed, store, zygote, digest of an unharmed store, log) for each seed, in a home of its own."""
+    with zygote(folder / "log") as one, bases(folder, one) as (copied, whole):
+        for seed in seeds:
+            with home_in(copied(str(seed))) as store:
+                yield trial(seed, store, one, whole, folder / "daemon.log")
+            shutil.rmtree(folder / str(seed))
 
 
 def finished(store: DatasetStore, one: Zygote, whole: str) -> str:

@@ -16,16 +16,13 @@ from pipeline.store_health import damaged_files
 from resources.dataset_store import DatasetStore
 from tests.faults.harness import Fault, Outcome
 from tests.faults.study import digest, home_in, put_images, register
-from tests.faults.zygote import Zygote, seconds_of, zygote
+from tests.faults.zygote import Zygote, unharmed, zygote
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
     images = put_images(folder / "images")
     with zygote(folder / "log") as one:
-        with home_in(folder / "unharmed") as store:
-            register(store, images)
-            longest = seconds_of(one.begin("run_study"), one)
-            whole = digest(store)
+        longest, whole = unharmed(folder / "unharmed", images, one)
         for seed in seeds:
             with home_in(folder / str(seed)) as store:
                 register(store, images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,11 +13,11 @@ from pipeline.automation import STUDY, code_versions
 from pipeline.doctor import examine
 from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
-from tests.faults.daemon import Daemon, bases, finished, in_flight, until
+from tests.faults.daemon import Daemon, each_site, finished, in_flight, until
 from tests.faults.fault_06_two_runs import doubled_rows
 from tests.faults.harness import Fault, Outcome
-from tests.faults.study import DATASET, home_in, put_drop
-from tests.faults.zygote import Zygote, zygote
+from tests.faults.study import DATASET, put_drop
+from tests.faults.zygote import Zygote
 
 LATEST = 30.0
 """Seconds after the drop."""
@@ -27,11 +26,7 @@ BY_ITSELF = 150.0
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
-    with zygote(folder / "log") as one, bases(folder, one) as (copied, whole):
-        for seed in seeds:
-            with home_in(copied(str(seed))) as store:
-                yield _killed(seed, store, one, whole, folder / "daemon.log")
-            shutil.rmtree(folder / str(seed))
+    yield from each_site(seeds, folder, _killed)
 
 
 def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) -> Outcome:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.faults.study import digest, home_in, register
+
 
 class Zygote:
     """The other end: starts work in children and waits for them."""
@@ -70,3 +72,11 @@ def seconds_of(process: int, one: Zygote) -> float:
     status = one.end(process)
     assert status == 0, status
     return time.monotonic() - started
+
+
+def unharmed(folder: Path, images: Path, one: Zygote) -> tuple[float, str]:
+    """Seconds of a study to which nothing happens, and the digest of what it makes."""
+    with home_in(folder) as store:
+        register(store, images)
+        seconds = seconds_of(one.begin("run_study"), one)
+        return seconds, digest(store)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -113,14 +114,15 @@ def test_a_record_with_a_changed_bit_is_none(store: DatasetStore) -> None:
 
 def test_what_a_killed_run_left_half_written_goes_with_the_next_writer(store: DatasetStore) -> None:
     folder = store.folder("d", "a")
-    left = temporary_name(folder / "x.bin")
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"con")
-    other = folder / ".not-ours.tmp"
-    other.write_bytes(b"")
+    folder.mkdir(parents=True)
+    mine, another = temporary_name(folder / "x.bin"), folder / ".not-ours.tmp"
+    left = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{2**30}."))
+    earlier = mine.with_name(mine.name.replace(f".{os.getpid()}.", f".{os.getppid()}."))
+    for path in (mine, another, left, earlier):
+        path.write_bytes(b"con")
+    os.utime(earlier, (0, 0))  # before the process that has its number now began
     with store.lock("d", "a"):
-        assert not left.exists()
-    assert other.exists()
+        assert sorted(folder.glob(".*.tmp")) == sorted([mine, another])
 
 
 def test_an_asset_that_was_never_made_says_how_to_make_it(store: DatasetStore) -> None:
