@@ -29,7 +29,7 @@ demo: setup  ## the main job end to end on generated images; prints where the re
 	$(BIN)/medfeat demo
 
 test: setup lint types definitions  ## every check and every test
-	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## inject every fault of docs/reliability.md; hours
 	$(BIN)/python -m tests.faults
