@@ -93,7 +93,7 @@ def test_every_socket_of_the_ui_and_its_servers_is_on_loopback(home: Path, tmp_p
         names = [" ".join(child.cmdline()) for child in process.children(recursive=True)]
         seen |= listening(process)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)  # Dagster that is interrupted while it starts may wait for itself for ever
+        os.killpg(server.pid, signal.SIGKILL)  # an interrupt is ignored where the tests run in the background
         server.wait()
     assert answers
     assert any("code-server" in name or "api grpc" in name for name in names), names

@@ -156,7 +156,11 @@ def test_no_process_outlives_a_scan_that_is_ended(tmp_path: Path, tries: Path, s
     good_images(root)
     for number in range(2):
         (root / f"hang{number}").write_bytes(harmful("hang", number))
-    code = "import sys; from pathlib import Path; from tests.faults.scanning import scanned; scanned(Path(sys.argv[1]))"
+    code = (
+        "import signal, sys; from pathlib import Path; from tests.faults.scanning import scanned; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where the tests run in the background
+        "scanned(Path(sys.argv[1]))"
+    )
     scan = subprocess.Popen(
         [sys.executable, "-c", code, str(root)],
         cwd=ROOT,
