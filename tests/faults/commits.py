@@ -10,7 +10,9 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -57,6 +59,13 @@ def rows_of(ids: list[str]) -> np.ndarray:
     return digests.reshape(-1, 4, 3)
 
 
+@contextmanager
+def small_shards() -> Iterator[None]:
+    """Shards of few rows, so that little makes several; restored, because other tests of the process want the real ones."""
+    with patch.object(feature_store, "SHARD_ROWS", SHARD_ROWS):
+        yield
+
+
 def commit(store: DatasetStore, archive: Path, computed: list[str], stored: Callable[[], None] = lambda: None) -> None:
     """Commit everything that is not there yet.
 
@@ -70,9 +79,8 @@ def commit(store: DatasetStore, archive: Path, computed: list[str], stored: Call
         store.save_spec(DatasetSpec(name=DATASET, root=archive))
     arrival = look_at(store, store.spec(DATASET))
     list(trees(arrival.intake))
-    feature_store.SHARD_ROWS = SHARD_ROWS
     fingerprint = content_hash("settings")
-    with store.lock(DATASET, ASSET):
+    with small_shards(), store.lock(DATASET, ASSET):
         shards = FeatureStore(store, DATASET, SET)
         record = store.recorded(DATASET, ASSET, fingerprint)
         if record is None or shards.missing(IDS):

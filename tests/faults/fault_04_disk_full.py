@@ -80,7 +80,7 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
         computed.extend(some)
         return np.random.default_rng([seed, ids.index(some[0])]).random((len(some), 2**17), np.float32)
 
-    with _mounted(folder, megabytes), home_in(folder) as store:
+    with commits.small_shards(), _mounted(folder, megabytes), home_in(folder) as store:
         shards = FeatureStore(store, "set", BIG)
         try:
             with store.lock("set", "big"):
