@@ -30,12 +30,12 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import PRELOADED_MEDFEAT
 from data_contracts.sealed import unsealed_json
 
 N_DROPS = 10
 SEED = 0
 SETTINGS = ("filters=1024", "epochs=20", "batch_size=128")
-PRELOADED = "import methods.figures, methods.image_file, pyarrow.dataset, pyarrow.parquet, sklearn.svm, torch"
 FITS = ("classifier", "svm_evaluation_")
 SHARDS = ("prepared_images", "alexnet_conv5", "cae_features", "random_cae_features")
 
@@ -47,7 +47,7 @@ Row = Mapping[str, str]
 def medfeat(*words: str) -> float:
     """Run a command; gives the seconds that it took."""
     started = time.monotonic()
-    line = [sys.executable, "-c", f"{PRELOADED}; from pipeline.cli import main; main()", *words]
+    line = [sys.executable, "-c", PRELOADED_MEDFEAT, *words]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise SystemExit(f"medfeat {' '.join(words)}: {done.stderr or done.stdout}")
