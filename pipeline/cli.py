@@ -356,7 +356,7 @@ def ui(
     ] = False,
 ) -> None:
     """Dagster's web UI and daemon, on this machine only (Dagster's server has no login)."""
-    from pipeline.web_address import listening_address, url_of
+    from pipeline.web_address import ANY_NAME, listening_address, url_of
 
     address = listening_address(host, behind_proxy)
     from pipeline.instance import home_instance
@@ -368,8 +368,9 @@ def ui(
         prepare_instance(instance, DatasetStore())
     print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)
-    command = [sys.executable, "-W", "ignore", "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", address, "-p", str(port)]
-    os.execv(sys.executable, command)  # noqa: S606 - this very interpreter, fixed arguments
+    os.environ[ANY_NAME] = "1" if behind_proxy else "0"
+    command = [sys.executable, "-W", "ignore", "-m", "pipeline.web_ui", "dev", "-w", "workspace.yaml"]
+    os.execv(sys.executable, [*command, "-h", address, "-p", str(port)])  # noqa: S606 - this very interpreter, fixed arguments
 
 
 @app.command()

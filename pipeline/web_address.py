@@ -9,6 +9,8 @@ from data_contracts.errors import InputError
 
 LOOPBACK = "127.0.0.1"
 """Every machine has it, and no other machine reaches it."""
+ANY_NAME = "MEDFEAT_UI_ANY_NAME"
+"""Environment variable of the web server, "1" behind a proxy: it may be called by any name."""
 
 
 def listening_address(host: str, behind_proxy: bool = False) -> str:

@@ -9,6 +9,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import psutil
@@ -75,6 +77,14 @@ def listening(process: psutil.Process) -> set[str]:
     return found
 
 
+def status_of(url: str, headers: dict[str, str]) -> int:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
 def test_every_socket_of_the_ui_and_its_servers_is_on_loopback(home: Path, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -92,10 +102,13 @@ def test_every_socket_of_the_ui_and_its_servers_is_on_loopback(home: Path, tmp_p
             time.sleep(0.3)
         names = [" ".join(child.cmdline()) for child in process.children(recursive=True)]
         seen |= listening(process)
+        url = f"http://127.0.0.1:{port}/graphql?query={{version}}"
+        asked = [status_of(url, {}), status_of(url, {"Origin": "http://elsewhere.example"})]
     finally:
         os.killpg(server.pid, signal.SIGKILL)  # an interrupt is ignored where the tests run in the background
         server.wait()
     assert answers
+    assert asked == [200, 403]
     assert any("code-server" in name or "api grpc" in name for name in names), names
     assert seen
     assert {address for address in seen if not ipaddress.ip_address(address).is_loopback} == set()
