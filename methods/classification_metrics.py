@@ -65,5 +65,6 @@ def label_budget_draw(labels: NDArray[np.str_], per_class: int, seed: int, repea
     Depends on (labels, per_class, seed, repeat) alone, so every method is fitted on the same rows.
     """
     rng = np.random.default_rng([seed, repeat, per_class])
-    drawn = [rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)]
+    drawn = [np.empty(0, np.int64)]
+    drawn += [rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)]
     return np.sort(np.concatenate(drawn))

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,7 +78,7 @@ class SvmFit:
 
 def l2_normalise(features: NDArray[np.floating]) -> Float32:
     """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
-    unit: Float32 = features.reshape(len(features), -1).astype(np.float32)
+    unit: Float32 = features.reshape(len(features), prod(features.shape[1:])).astype(np.float32)
     for start in range(0, len(unit), 64):  # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
         rows = unit[start : start + 64]
         norms = np.linalg.norm(rows, axis=1, keepdims=True)

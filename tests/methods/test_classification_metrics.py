@@ -58,6 +58,7 @@ def test_budget_counts(per_class: int, counts: list[int]) -> None:
 def test_budget_is_a_function_of_its_arguments() -> None:
     labels = np.repeat(["a", "b"], 200)
     first = label_budget_draw(labels, 20, seed=3, repeat=1)
+    assert label_budget_draw(labels[:0], 20, seed=3, repeat=1).shape == (0,)
     np.testing.assert_array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=1))
     assert not np.array_equal(first, label_budget_draw(labels, 20, seed=4, repeat=1))
     assert not np.array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=2))

@@ -309,3 +309,8 @@ def test_gram_by_blocks_equals_direct(rows_at_once: int) -> None:
     assert gram.dtype == np.float32
     np.testing.assert_allclose(gram, rows @ rows.T, atol=1e-6)
     np.testing.assert_array_equal(gram, gram.T)
+
+
+def test_unit_length_of_no_rows_and_of_a_row_of_zeros() -> None:
+    assert l2_normalise(np.empty((0, 2, 3), np.float16)).shape == (0, 6)
+    np.testing.assert_array_equal(l2_normalise(np.array([[3, 4], [0, 0]])), np.array([[0.6, 0.8], [0, 0]], np.float32))
