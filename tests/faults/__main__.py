@@ -3,6 +3,8 @@
 make faults                                     # hours on two cores
 .venv/bin/python -m tests.faults 3 13           # these rows anew, the others as they were last counted
 .venv/bin/python -m tests.faults 3 --seeds 7 8  # these seeds of a row, to look into them; nothing is written
+
+A row that is interrupted goes on from the next seed when it is counted again. Rows may be counted by several of these at once.
 """
 
 from __future__ import annotations
@@ -13,6 +15,8 @@ import os
 import platform
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,30 +27,46 @@ from tests.faults import FAULTS
 from tests.faults.harness import Fault, Outcome
 
 COUNTED = Path(__file__).parent / "counted.json"
+OUTCOMES = Path(__file__).parent / ".outcomes"
+"""Of rows that are being counted, a line for each seed."""
 PAGE = Path(__file__).parents[2] / "docs" / "reliability.md"
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 SHOWN = 10
 """Seeds of a row that are named when it does not reach its goal."""
 
 
-def injected(fault: Fault, seeds: list[int]) -> list[Outcome]:
+def injected(fault: Fault, seeds: Sequence[int]) -> Iterator[Outcome]:
     """Outcomes, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = list(tqdm(fault.inject(seeds, Path(folder)), f"{fault.number} {fault.name}", len(seeds)))
-    assert [outcome.seed for outcome in outcomes] == seeds
-    return outcomes
+        outcomes = tqdm(fault.inject(seeds, Path(folder)), f"{fault.number} {fault.name}", len(seeds))
+        for seed, outcome in zip(seeds, outcomes, strict=True):
+            assert outcome.seed == seed
+            yield outcome
 
 
 def counted(fault: Fault) -> dict[str, Any]:
     """What is written down of a whole row."""
-    started = time.monotonic()
-    outcomes = injected(fault, list(range(fault.full)))
+    OUTCOMES.mkdir(exist_ok=True)
+    path = OUTCOMES / f"{fault.number}.jsonl"
+    with path.open("a+") as file:
+        file.seek(0)
+        done = len(file.readlines())
+        started = time.monotonic()
+        for outcome in injected(fault, range(done, fault.full)):
+            line = {**asdict(outcome), "seconds": time.monotonic() - started}
+            file.write(f"{json.dumps(line)}\n")
+            file.flush()
+            started = time.monotonic()
+        file.seek(0)
+        lines = [json.loads(line) for line in file]
+    path.unlink()
+    outcomes = [Outcome(line["seed"], line["survived"], line["note"]) for line in lines]
     lost = [outcome for outcome in outcomes if not outcome.survived]
     return {
         "injected": len(outcomes),
         "survived": len(outcomes) - len(lost),
         "not_survived": {str(outcome.seed): outcome.note for outcome in lost},
-        "seconds": round(time.monotonic() - started),
+        "seconds": round(sum(line["seconds"] for line in lines)),
         "date": datetime.now(UTC).date().isoformat(),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
@@ -82,9 +102,9 @@ def main() -> None:
             for outcome in injected(fault, arguments.seeds):
                 print(outcome)
         return
-    rows = json.loads(COUNTED.read_bytes()) if COUNTED.exists() else {}
     for fault in chosen:
-        rows[str(fault.number)] = counted(fault)
+        row = counted(fault)
+        rows = json.loads(COUNTED.read_bytes()) | {str(fault.number): row}  # read again: others may have counted meanwhile
         COUNTED.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
         before, rest = PAGE.read_text().split(MARKS[0])
         PAGE.write_text(before + MARKS[0] + table(rows) + MARKS[1] + rest.split(MARKS[1])[1])
