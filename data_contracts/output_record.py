@@ -49,7 +49,7 @@ class OutputRecord(BaseModel):
         rows: number of rows or images, where that has a meaning.
         run_id: Dagster run that computed it.
         created: UTC, ISO 8601.
-        seconds: wall time of the computation.
+        seconds: wall time of the computation; of one that went on from a checkpoint, of its last part alone.
         peak_memory_bytes: peak resident memory of the process so far.
         device: where it was computed.
         feature_set: what the rows are, for an output of feature shards.
