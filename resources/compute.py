@@ -1,4 +1,9 @@
-"""The device a stage computes on."""
+"""The device a stage computes on, and the memory it computes in."""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dagster as dg
 
@@ -25,3 +30,30 @@ class Compute(dg.ConfigurableResource[None]):
             available = ", ".join(name for name, yes in there.items() if yes)
             raise InputError(f"the device {self.device!r} is not available", f"Use one of: auto, {available}")
         return self.device
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_TRIM_BYTES, _MMAPS = 128 * 1024, 65536
+"""What glibc begins with."""
+
+
+@contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let torch's tensors reuse each other's memory on a CPU, until the end; only glibc needs to be told.
+
+    By itself it gives every large block back to the system, which zeroes its pages anew for the next step: a third of the
+    processor time of the networks trained from scratch, a seventh of fine-tuning. Peak memory is up to an eighth higher.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt"):
+        yield
+        return
+    assert libc is not None  # noqa: S101 - it has the function
+    libc.mallopt(_M_MMAP_MAX, 0)
+    libc.mallopt(_M_TRIM_THRESHOLD, -1)
+    try:
+        yield
+    finally:
+        libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES)
+        libc.mallopt(_M_MMAP_MAX, _MMAPS)
+        libc.malloc_trim(0)
