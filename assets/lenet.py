@@ -37,6 +37,7 @@ log = logging.getLogger("medfeat.lenet")
 
 GROUP = "several_labels"
 CODE_VERSION = "1"
+NETWORKS_CODE_VERSION = "2"
 SQUARES = "square_images"
 
 
@@ -153,7 +154,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[image_manifest, square_images],
         kinds={"pytorch", "safetensors"},
-        code_version=CODE_VERSION,
+        code_version=NETWORKS_CODE_VERSION,
         pool="gpu",
         tags={"stage": "4"},
     )
