@@ -15,6 +15,7 @@ from methods.backbones import (
     ALEXNET_IMAGENET_DIGEST,
     CONV5_SHAPE,
     Conv5Extractor,
+    ImageNetwork,
     WrongWeightsError,
     alexnet_convolutions,
     extract,
@@ -61,6 +62,12 @@ def test_extractor_equals_torchvision(weights: dict[str, Tensor], images: np.nda
     assert np.abs(expected).max() > 1e-3  # not all dead
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
     assert not np.allclose(got[0], got[1], atol=1e-4 * np.abs(expected).max())
+
+
+def test_row_shape_is_that_of_torch(weights: dict[str, Tensor]) -> None:
+    network = Conv5Extractor(weights)
+    assert network.row_shape() == ImageNetwork.row_shape(network) == (256, 6, 6)
+    assert network.row_shape(300) == ImageNetwork.row_shape(network, 300) == (256, 8, 8)
 
 
 def test_batch_size_does_not_matter(weights: dict[str, Tensor], images: np.ndarray) -> None:
