@@ -1,7 +1,7 @@
 """Features of frozen, pre-trained networks."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
@@ -20,6 +20,8 @@ from resources.weights import Weights, WeightsMissingError, alexnet_weights, net
 
 if TYPE_CHECKING:
     from torch import nn
+
+    from methods.networks import NetworkInput
 
 CODE_VERSION = "2"
 READ_ROWS = 256
@@ -75,6 +77,7 @@ class Frozen:
         weights: where they came from.
         network: (N, H, W, 3) uint8 -> rows of ``row_shape``.
         row_shape: of one image.
+        own_input: what the weights want, where that is not what the network wants in its library.
     """
 
     name: str
@@ -82,6 +85,7 @@ class Frozen:
     weights: Weights
     network: "nn.Module"
     row_shape: tuple[int, ...]
+    own_input: "NetworkInput | None" = None
 
 
 def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
@@ -102,20 +106,21 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
     try:
         whole = networks.new_network(name)
         weights = network_weights(name, source)
-        missing = networks.load_tensors(whole, weights.tensors)
+        tensors, own_input = networks.for_rgb(name, weights.tensors)
+        missing = networks.load_tensors(whole, tensors)
     except networks.UnknownNetworkError as error:
         raise InputError(str(error), "Name a network of torchvision.models, or timm/NAME with timm installed") from None
     except backbones.WrongWeightsError as error:
         raise InputError(f"{weights.origin} does not hold {name}: {error}", "Name the right file") from None
     try:
-        tap = networks.LayerTap(whole, layer, networks.network_input(name), missing, name)
+        tap = networks.LayerTap(whole, layer, own_input or networks.network_input(name), missing, name)
     except networks.UnknownLayerError as error:
         raise InputError(str(error), "Name one of these layers") from None
     except backbones.WrongWeightsError as error:
         raise WeightsMissingError(
             f"{weights.origin}: {error}", f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR"
         ) from None
-    return Frozen(name, layer, weights, tap, tap.row_shape(side))
+    return Frozen(name, layer, weights, tap, tap.row_shape(side), own_input)
 
 
 def network_up_to(name: str, layer: str) -> "nn.Module":
@@ -242,7 +247,8 @@ def extract_features_of(
             backbone=frozen.name,
             weights_sha256=frozen.weights.sha256,
             layer=frozen.layer,
-            method={} if config.precision == "float32" else {"precision": config.precision},
+            method=({} if config.precision == "float32" else {"precision": config.precision})
+            | ({"input": asdict(frozen.own_input)} if frozen.own_input else {}),
             code_version=CODE_VERSION,
         ),
     )
@@ -272,7 +278,7 @@ def extract_features_of(
                 "network": frozen.name,
                 "layer": frozen.layer,
                 "row of an image": " x ".join(map(str, frozen.row_shape)),
-                "weights": frozen.weights.origin,
+                "weights": f"{frozen.weights.origin}{' (BGR, 0 to 255 less the mean colour)' if frozen.own_input else ''}",
                 "weights sha256": frozen.weights.sha256,
                 "stored MB": round(shards.stored_bytes() / 1e6, 1),
             },

@@ -35,8 +35,9 @@ IMAGENET_DIGESTS = {
             "a1b3ff4e4b62e12db1d507a0af50f64ebddea82bcad7404e7dd319335734bd67",  # all, the classifier's weight rounded to float16
         }
     ),
+    "vgg19": frozenset({"1c0294fa40a2d4c978bf2258f82a7393bcc366b8ec5bab91a0176a0301614d90"}),  # Oxford's own, blocks 1 to 3
 }
-"""Digests of torchvision's weights by network, of all tensors that a file holds."""
+"""Digests of published weights by network, of all tensors that a file holds: torchvision's, where nothing else is said."""
 
 
 class WrongWeightsError(ValueError):

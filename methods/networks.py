@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from methods.backbones import ImageNetwork, WrongWeightsError
+from methods.backbones import ImageNetwork, WrongWeightsError, tensors_digest
 
 LAYER_ALIASES = {
     "alexnet": {"conv5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"},
@@ -34,6 +34,9 @@ DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 INCEPTION = {"init_weights": True, "aux_logits": False, "transform_input": True}
 """As torchvision builds these networks for its weights, without the heads that only its own training used."""
 LISTED = 8
+FIRST_KERNELS = "features.0.weight"
+OXFORD_FIRST_KERNELS = {"vgg19": "8ceb0f796b98f4b40687e024d6379cbe11f061a03043e2c25d96438e823da4b9"}
+"""Digest of these alone in the weights of Simonyan and Zisserman 2015, which Keras gives out, too: a file may hold a part."""
 
 
 class UnknownNetworkError(ValueError):
@@ -149,6 +152,23 @@ def network_input(name: str) -> NetworkInput:
     transforms = weights.transforms()
     fixed = theirs.startswith(("vit_", "maxvit_"))  # the rest convolve, or pad their windows
     return NetworkInput(weights.meta["min_size"][0] if fixed else None, tuple(transforms.mean), tuple(transforms.std))
+
+
+OXFORD_INPUT = NetworkInput(None, (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
+"""The scale 0..255 less the mean colour of ImageNet."""
+
+
+def for_rgb(name: str, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], NetworkInput | None]:
+    """Weights that want other images than ``name`` does in its library: those for RGB, and what they want; None for all others.
+
+    These are Oxford's own of VGG-19, for blue, green and red on the scale 0..255. They fit torchvision's network, and with its
+    normalisation they would see images of next to no contrast.
+    """
+    kernels = tensors.get(FIRST_KERNELS)
+    known = OXFORD_FIRST_KERNELS.get(name)
+    if known is None or kernels is None or tensors_digest({FIRST_KERNELS: kernels}) != known:
+        return tensors, None
+    return {**tensors, FIRST_KERNELS: kernels.flip(1)}, OXFORD_INPUT
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset[str]:
