@@ -228,6 +228,11 @@ def _solved(kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_],
     return beta, bias
 
 
+def at_rest(gradient_norm: Float64, duality_gap: Float64, tolerance: float) -> NDArray[np.bool_]:
+    """Whether each class is where :func:`fit_gram` stops: both of :class:`SvmFit`'s figures within the tolerance."""
+    return np.asarray((gradient_norm <= tolerance) & (np.abs(duality_gap) <= tolerance))
+
+
 def fit_targets(
     gram: NDArray[np.floating],
     targets: NDArray[np.floating],
@@ -275,7 +280,7 @@ def fit_targets(
         stuck = exact[todo] & (value >= objective[todo])
         exact[todo] |= value >= objective[todo]
         objective[todo] = value
-        open_ = ~((norm[todo] <= tolerance) & (np.abs(gap[todo]) <= tolerance)) & (steps[todo] < max_iterations) & ~stuck
+        open_ = ~at_rest(norm[todo], gap[todo], tolerance) & (steps[todo] < max_iterations) & ~stuck
         for _ in range(int((~open_).sum())):
             next(counted, None)
         todo, residual, delta, slope, pushed = todo[open_], residual[:, open_], delta[:, open_], slope[open_], pushed[:, open_]
@@ -314,7 +319,7 @@ def fit_targets(
         bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], c)
     for _ in counted:
         pass
-    return SvmFit(names, beta, bias, objective, norm, gap, steps, bool(((norm <= tolerance) & (np.abs(gap) <= tolerance)).all()))
+    return SvmFit(names, beta, bias, objective, norm, gap, steps, bool(at_rest(norm, gap, tolerance).all()))
 
 
 def fit_gram(

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
-from methods.linear_svm import fit_targets
+from methods.linear_svm import at_rest, fit_targets
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -232,7 +232,7 @@ def fit_one_vs_all(gram: NDArray[np.floating], truth: Bool, c: float, tolerance:
     if len(known):
         fit = fit_targets(gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance)
         coefficients[:, known], intercept[known] = fit.coefficients, fit.intercept
-        converged[known] = (fit.gradient_norm <= tolerance) & (np.abs(fit.duality_gap) <= tolerance)
+        converged[known] = at_rest(fit.gradient_norm, fit.duality_gap, tolerance)
     return OneVsAllFit(coefficients, intercept, learned, converged)
 
 
