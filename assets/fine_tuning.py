@@ -28,7 +28,7 @@ from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.model_sidecar import ModelSidecar
-from resources.compute import Compute, freed_memory_kept
+from resources.compute import Compute, in_kept_memory
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model
@@ -203,7 +203,7 @@ def _tune(
         last,
     )
     take: Callable[[], method.FineTuneCheckpoint] | None = None
-    for record, take in progress(epochs, "fine-tuning", settings.epochs - len(curve)):
+    for record, take in progress(in_kept_memory(epochs), "fine-tuning", settings.epochs - len(curve)):
         checkpoints.offer(take)
         curve.append(asdict(record))
         log.info(
@@ -265,8 +265,7 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
             checkpoints = SpacedCheckpoints(store, work)
             network = HeadedNetwork(body.network, math.prod(body.row_shape), len(classes), tunable.dropout, settings.seed)
             try:
-                with freed_memory_kept():
-                    tensors, curve, n_held = _tune(checkpoints, network, images, rows, settings, torch.device(device))
+                tensors, curve, n_held = _tune(checkpoints, network, images, rows, settings, torch.device(device))
             except DivergedError as error:
                 raise InputError(
                     f"the fine-tuning of {tunable.title} diverged: {error}", "Set a smaller fine_tune_learning_rate"

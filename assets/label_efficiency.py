@@ -25,7 +25,7 @@ from assets.stage import Output, Work, materialize, materialize_nothing, plain_f
 from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
 from data_contracts.metrics import METRICS
-from resources.compute import Compute, freed_memory_kept
+from resources.compute import Compute, in_kept_memory
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader
 from resources.partial_results import PartialResults
@@ -198,8 +198,7 @@ def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureRea
                 settings,
                 target,
             )
-            with freed_memory_kept():
-                _, take = deque(epochs, maxlen=1).pop()
+            _, take = deque(in_kept_memory(epochs), maxlen=1).pop()
         except method.DivergedError as error:
             raise InputError(
                 f"the fine-tuning on {len(known)} labels diverged: {error}", "Set a smaller fine_tune_learning_rate"

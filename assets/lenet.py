@@ -24,7 +24,7 @@ from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.study import Method
 from methods.curation import labels_of
 from methods.preprocessing import PreprocessingSettings
-from resources.compute import Compute, freed_memory_kept
+from resources.compute import Compute, in_kept_memory
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.model_store import save_model
@@ -183,11 +183,9 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             epochs = lenet.train(pixels_of(images, rows.train), truth[rows.train], groups, settings, torch.device(device), last)
             take: Any = None
             try:
-                with freed_memory_kept():
-                    for record, take in progress(epochs, f"training {method.title}", settings.epochs - done):
-                        checkpoints.offer(take)
-                        loss = float(np.mean(record.train_loss))
-                        log.info("epoch %d of %d: loss %.4f", record.epoch, settings.epochs, loss)
+                for record, take in progress(in_kept_memory(epochs), f"training {method.title}", settings.epochs - done):
+                    checkpoints.offer(take)
+                    log.info("epoch %d of %d: loss %.4f", record.epoch, settings.epochs, float(np.mean(record.train_loss)))
             except DivergedError as error:
                 raise InputError(
                     f"the training of {work.asset} diverged: {error}", "Set a smaller lenet_learning_rate"
