@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 
 from methods.lenet import LenetOneVsAll, LenetSettings, train
+from resources.compute import in_kept_memory
 
 IMAGES, LABELS, SIDE = 20, 4, 256
 SETTINGS = LenetSettings(epochs=3)
@@ -56,7 +57,8 @@ def main() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (IMAGES, SIDE, SIDE), np.uint8)
     targets = rng.random((IMAGES, LABELS)) < 0.5
-    epochs = train(lambda rows: images[rows], targets, [str(row) for row in range(IMAGES)], SETTINGS, torch.device("cpu"))
+    groups = [str(row) for row in range(IMAGES)]
+    epochs = in_kept_memory(train(lambda rows: images[rows], targets, groups, SETTINGS, torch.device("cpu")))
     networks = plain_networks()
     ours, theirs = [], []
     for _ in range(SETTINGS.epochs):
