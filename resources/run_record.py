@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import dagster as dg
 import sqlalchemy as sql
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -27,6 +28,10 @@ class OpenEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         super().__init__(base_dir, inst_data)
+        # Dagster makes the index where there is no file of it. Where the first process was killed while it did, there is one, and
+        # tables are missing in it, and the marks that a new index needs no migration. Both do nothing where these are there.
+        self.reindex_events()
+        self.reindex_assets()
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
@@ -63,6 +68,11 @@ class OpenSqliteStorage(DagsterSqliteStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
         self._event_log_storage = OpenEventLog(_event_logs_directory(base_dir))
+
+    def register_instance(self, instance: dg.DagsterInstance) -> None:
+        super().register_instance(instance)
+        self._run_storage.migrate()  # the same marks in the database of runs
+        self._run_storage.optimize()
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "OpenSqliteStorage":

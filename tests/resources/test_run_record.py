@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
@@ -40,6 +42,36 @@ def test_a_home_has_it_and_dagsters_own_storage_reads_the_same(instance: dg.Dags
     theirs.register_instance(instance)
     assert [entry.dagster_event_type for entry in theirs.get_logs_for_run(result.run_id)] == written
     assert theirs.get_latest_materialization_events([thing.key]).keys() == {thing.key}
+
+
+def tables_of(path: Path) -> list[str]:
+    with closing(sqlite3.connect(path)) as database:
+        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
+
+
+@pytest.mark.parametrize("name", ["history/runs/index.db", "history/runs.db", "schedules/schedules.db"])
+def test_databases_whose_making_was_interrupted_are_made_whole(home: Path, name: str) -> None:
+    path = home / "dagster" / name
+    dg.DagsterInstance.get().dispose()
+    tables = tables_of(path)
+    assert tables[-1] == "alembic_version"  # whoever is killed has some of the others, in this order
+    path.unlink()
+    for number in range(0, len(tables), 3):
+        dg.DagsterInstance.get().dispose()
+        with closing(sqlite3.connect(path)) as database:
+            for table in tables[number:]:
+                database.execute(f"DROP TABLE {table}")
+            if "secondary_indexes" in tables[:number]:
+                database.execute("DELETE FROM secondary_indexes")  # the marks come last
+            database.commit()
+        with dg.DagsterInstance.get() as instance:
+            instance.add_dynamic_partitions("dataset", ["one"])
+            assert instance.get_dynamic_partitions("dataset") == ["one"]
+            assert dg.materialize([thing], instance=instance).success
+            assert instance.run_storage.has_built_index("run_partitions")
+            assert instance.event_log_storage.has_secondary_index("asset_key_table")
+            assert sorted(tables_of(path)) == sorted(tables)
+            instance.delete_dynamic_partition("dataset", "one")
 
 
 def open_databases() -> set[str]:
