@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import dagster as dg
 import sqlalchemy as sql
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
@@ -67,12 +66,10 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
+        if not self._run_storage.get_runs_count():  # the same marks in the database of runs, which is as empty then
+            self._run_storage.migrate()
+            self._run_storage.optimize()
         self._event_log_storage = OpenEventLog(_event_logs_directory(base_dir))
-
-    def register_instance(self, instance: dg.DagsterInstance) -> None:
-        super().register_instance(instance)
-        self._run_storage.migrate()  # the same marks in the database of runs
-        self._run_storage.optimize()
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "OpenSqliteStorage":
