@@ -80,7 +80,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         if row is None:
             lines.append(f"| {fault.number} | {fault.name} | {fault.goal} | not yet | | | |")
             continue
-        seeds = list(row["not_survived"])
+        seeds = sorted(row["not_survived"], key=int)
         missed = f"**NO**: seeds {', '.join(seeds[:SHOWN])}{' ...' if len(seeds) > SHOWN else ''}" if seeds else "yes"
         when = f"{row['date']}, {row['seconds']:,} s, {row['machine']}"
         lines.append(
