@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -38,3 +40,18 @@ def test_what_carries_no_digest_is_refused() -> None:
     for data in (b"", b"PAR1", sink.getvalue().to_pybytes()):
         with pytest.raises(ValueError, match=r"carries no digest"):
             table_of(data)
+
+
+READS = """
+import psutil, pyarrow as pa
+from resources.sealed_parquet import parquet_of, table_of
+data = parquet_of(pa.table({"a": range(100_000), "b": [str(i) for i in range(100_000)]}))
+before = psutil.Process().num_threads()
+assert table_of(data).num_rows == 100_000
+print(psutil.Process().num_threads() - before)
+"""
+
+
+def test_no_thread_of_arrow_holds_the_bytes_when_python_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", READS], check=True, capture_output=True, text=True)
+    assert done.stdout == "0\n"
