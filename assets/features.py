@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from methods.networks import NetworkInput
 
-CODE_VERSION = "2"
+CODE_VERSION = "3"
 READ_ROWS = 256
 """Images read and computed at once: bounds the memory of every feature stage."""
 CONV5 = ("alexnet", "conv5")

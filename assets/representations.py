@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("medfeat.cae")
 
 GROUP = "representations"
-MODEL_CODE_VERSION = "2"
-CODES_CODE_VERSION = "2"
+MODEL_CODE_VERSION = "3"
+CODES_CODE_VERSION = "3"
 SHOWN = 4
 
 

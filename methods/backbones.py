@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import numpy as np
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from methods.streams import side_by_side
 from methods.winograd_convolution import WinogradConv2d
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -165,20 +165,14 @@ def extract(
     On a CPU a batch is taken apart into small ones that are computed side by side, each by one thread: AlexNet does 140 images a
     second on two cores so, and 105 with both threads in every layer.
     """
-    threads = torch.get_num_threads()
     size = batch_size
     if device.type == "cpu":
-        size = max(min(batch_size, CPU_BATCH, math.ceil(len(images) / threads)), 1)
+        size = max(min(batch_size, CPU_BATCH, math.ceil(len(images) / torch.get_num_threads())), 1)
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     if device.type != "cpu":
         return np.concatenate([_features_of(network, batch, device, precision) for batch in batches])
-    streams = max(min(threads, batch_size // size), 1)  # at most a batch in memory
-    torch.set_num_threads(threads // streams)  # a thread takes this number over when it first computes
-    try:
-        with ThreadPoolExecutor(streams) as pool:
-            return np.concatenate(list(pool.map(lambda batch: _features_of(network, batch, device, precision), batches)))
-    finally:
-        torch.set_num_threads(threads)
+    at_once = max(batch_size // size, 1)  # at most a batch in memory
+    return np.concatenate(side_by_side(lambda batch: _features_of(network, batch, device, precision), batches, at_once))
 
 
 @torch.inference_mode()

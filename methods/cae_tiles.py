@@ -16,6 +16,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods import winograd
+from methods.products import add_product, matmul
+from methods.streams import side_by_side
 
 FILTERS_AT_ONCE = 128
 IMAGES_AT_ONCE = 256
@@ -63,6 +65,12 @@ class Gradients:
     encoder_bias: Tensor
     decoder_bias: Tensor
 
+    def add_(self, other: Gradients) -> None:
+        """Add another part's, in place."""
+        for mine, theirs in zip(vars(self).values(), vars(other).values(), strict=True):
+            if mine is not None:
+                mine.add_(theirs)
+
 
 def _blocks(n_filters: int) -> Iterator[slice]:
     for first in range(0, n_filters, FILTERS_AT_ONCE):
@@ -76,7 +84,7 @@ def _parts(maps: Tensor, size: int) -> Iterator[Tensor]:
 
 def _responses(lifted: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
     """Equation 1 of a block: lifted maps (64, C, N) and lifted kernels (64, k, C) -> (36, k, N)."""
-    return winograd.lower_responses(kernels @ lifted).add_(bias[:, None]).relu_()
+    return winograd.lower_responses(matmul(kernels, lifted)).add_(bias[:, None]).relu_()
 
 
 def _encoded_and_decoded(lifted: Tensor, weights: Weights, keep: list[Tensor] | None = None) -> Tensor:
@@ -86,7 +94,7 @@ def _encoded_and_decoded(lifted: Tensor, weights: Weights, keep: list[Tensor] | 
         kernels = winograd.lift_kernels(weights.encoder[:, block])
         z = _responses(lifted, kernels, weights.encoder_bias[block])
         turned = kernels if weights.decoder is weights.encoder else winograd.lift_kernels(weights.decoder[:, block])
-        total.baddbmm_(turned.mT, winograd.lift_responses(z))
+        add_product(total, turned.mT, winograd.lift_responses(z))
         if keep is not None:
             keep.append(z)
     return winograd.lower_maps(total).add_(weights.decoder_bias[:, None])
@@ -94,11 +102,12 @@ def _encoded_and_decoded(lifted: Tensor, weights: Weights, keep: list[Tensor] | 
 
 def reconstruct(maps: Tensor, weights: Weights) -> Tensor:
     """Equations 1 and 2, (N, C, 6, 6) -> (N, C, 6, 6)."""
-    parts = []
-    for some in _parts(maps, IMAGES_AT_ONCE):
+
+    def reconstructed(some: Tensor) -> Tensor:
         y = _encoded_and_decoded(winograd.lift_maps(winograd.places_first(some)), weights)
-        parts.append(winograd.places_last(y.relu_() if weights.rectified else y))
-    return torch.cat(parts)
+        return winograd.places_last(y.relu_() if weights.rectified else y)
+
+    return torch.cat(side_by_side(reconstructed, list(_parts(maps, IMAGES_AT_ONCE))))
 
 
 def squared_error_and_gradients(maps: Tensor, weights: Weights) -> tuple[float, Gradients]:
@@ -108,40 +117,46 @@ def squared_error_and_gradients(maps: Tensor, weights: Weights) -> tuple[float, 
         maps: (N, C, 6, 6).
         weights: of the auto-encoder.
     """
-    tied = weights.decoder is weights.encoder
-    found = Gradients(
-        torch.zeros_like(weights.encoder),
-        None if tied else torch.zeros_like(weights.decoder),
-        torch.zeros_like(weights.encoder_bias),
-        torch.zeros_like(weights.decoder_bias),
-    )
-    loss = 0.0
-    for some in _parts(maps, IMAGES_AT_ONCE):
+
+    def of(some: Tensor) -> tuple[float, Gradients]:
         x = winograd.places_first(some)
         lifted, responses = winograd.lift_maps(x), list[Tensor]()
         y = _encoded_and_decoded(lifted, weights, responses)
         error = (y.relu() if weights.rectified else y) - x
-        loss += 0.5 * float(error.square().sum(dtype=torch.float64))
+        loss = 0.5 * float(error.square().sum(dtype=torch.float64))
         if weights.rectified:
             error.mul_(y > 0)
         error.div_(len(maps))
-        found.decoder_bias.add_(error.sum(dim=(0, 2)))
-        _add_gradients(found, weights, lifted, winograd.lift_maps(error), responses)
+        return loss, _gradients(weights, lifted, error, responses)
+
+    (loss, found), *others = side_by_side(of, list(_parts(maps, IMAGES_AT_ONCE)))
+    for more, gradients in others:
+        loss += more
+        found.add_(gradients)
     return loss, found
 
 
-def _add_gradients(found: Gradients, weights: Weights, lifted: Tensor, error: Tensor, responses: list[Tensor]) -> None:
-    """Add to ``found`` what some images give: their lifted maps and errors (64, C, N), and their responses, block by block."""
+def _gradients(weights: Weights, lifted: Tensor, error: Tensor, responses: list[Tensor]) -> Gradients:
+    """What some images give: their lifted maps (64, C, N), errors (36, C, N), and their responses, block by block."""
+    tied = weights.decoder is weights.encoder
+    found = Gradients(
+        torch.empty_like(weights.encoder),
+        None if tied else torch.empty_like(weights.decoder),
+        torch.empty_like(weights.encoder_bias),
+        error.sum(dim=(0, 2)),
+    )
+    lifted_error = winograd.lift_maps(error)
     for block, z in zip(_blocks(weights.encoder.shape[1]), responses, strict=True):
-        slope = winograd.lower_responses(winograd.lift_kernels(weights.decoder[:, block]) @ error).mul_(z > 0)
-        found.encoder_bias[block].add_(slope.sum(dim=(0, 2)))
-        decoding = winograd.lift_responses(z) @ error.mT
+        slope = winograd.lower_responses(matmul(winograd.lift_kernels(weights.decoder[:, block]), lifted_error)).mul_(z > 0)
+        found.encoder_bias[block] = slope.sum(dim=(0, 2))
+        decoding = matmul(winograd.lift_responses(z), lifted_error.mT)
         if found.decoder is None:
-            decoding.baddbmm_(winograd.lift_responses(slope), lifted.mT)
-            found.encoder[:, block].add_(winograd.lower_kernels(decoding))
+            add_product(decoding, winograd.lift_responses(slope), lifted.mT)
+            found.encoder[:, block] = winograd.lower_kernels(decoding)
         else:
-            found.decoder[:, block].add_(winograd.lower_kernels(decoding))
-            found.encoder[:, block].add_(winograd.lower_kernels(winograd.lift_responses(slope) @ lifted.mT))
+            found.decoder[:, block] = winograd.lower_kernels(decoding)
+            found.encoder[:, block] = winograd.lower_kernels(matmul(winograd.lift_responses(slope), lifted.mT))
+    return found
 
 
 def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "mean"]) -> Tensor:
@@ -161,7 +176,8 @@ def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "me
     # Always as many images: the same product of matrices then gives an image the same code in any company.
     padded = functional.pad(maps, (0, 0, 0, 0, 0, 0, 0, -len(maps) % ENCODED_AT_ONCE))
     lifted = [winograd.lift_maps(winograd.places_first(some)) for some in _parts(padded, ENCODED_AT_ONCE)]
-    for block in _blocks(n_filters):
+
+    def fill(block: slice) -> None:
         block_kernels = winograd.lift_kernels(kernels[:, block])
         for number, some_lifted in enumerate(lifted):
             rows = slice(number * ENCODED_AT_ONCE, min((number + 1) * ENCODED_AT_ONCE, len(maps)))
@@ -171,4 +187,6 @@ def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "me
             # A third of all the time went into `amax` over two axes.
             pooled = torch.maximum(torch.maximum(a, b), torch.maximum(c, d)) if pool == "max" else (a + b + c + d) / 4
             code[rows, block] = pooled.permute(3, 2, 0, 1)
+
+    side_by_side(fill, list(_blocks(n_filters)))
     return code

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.products import matmul
 from methods.winograd import toom_cook
 
 OUTPUTS = {3: 5, 5: 4}
@@ -70,8 +71,8 @@ class WinogradConv2d(nn.Conv2d):
             padded = functional.pad(some.permute(0, 2, 3, 1), (0, 0, pad, pad + right, pad, pad + below, 0, more))
             cut = padded.unfold(1, tile, outputs).unfold(2, tile, outputs)  # image, tile row, tile column, channel, row, column
             places = cut.permute(4, 5, 0, 1, 2, 3).reshape(tile * tile, -1)
-            products = (self._p @ places).view(tile * tile, -1, self.in_channels) @ kernels
-            lowered = (self._r.T @ products.view(tile * tile, -1)).view(outputs, outputs, IMAGES_AT_ONCE, *tiles, -1)
+            products = matmul(matmul(self._p, places).view(tile * tile, -1, self.in_channels), kernels)
+            lowered = matmul(self._r.T, products.view(tile * tile, -1)).view(outputs, outputs, IMAGES_AT_ONCE, *tiles, -1)
             whole = lowered.permute(2, 3, 0, 4, 1, 5).reshape(IMAGES_AT_ONCE, tiles[0] * outputs, tiles[1] * outputs, -1)
             torch.add(whole[: len(some), :height, :width], bias, out=responses[first : first + len(some)])
         return responses.permute(0, 3, 1, 2)

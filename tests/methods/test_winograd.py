@@ -14,6 +14,7 @@ from methods import cae_tiles, winograd
 from methods.cae import CaeSettings, ConvAutoEncoder, encode, reconstruct, train_cae
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("either_library")
 
 
 def _maps(n: int, channels: int, seed: int = 0) -> Tensor:

@@ -11,6 +11,8 @@ from torch.nn import functional
 from methods.backbones import Conv5Extractor, extract, random_alexnet
 from methods.winograd_convolution import WinogradConv2d
 
+pytestmark = pytest.mark.usefixtures("either_library")
+
 
 def _layer(kernel: int, padding: int, channels: int = 6, filters: int = 10) -> WinogradConv2d:
     with torch.random.fork_rng(devices=[]):
