@@ -45,8 +45,8 @@ def _owner_is_gone(pid: int, path: Path) -> bool:
         return True
 
 
-def write_atomically(path: Path, data: bytes) -> StoredFile:
-    """Write ``data`` to ``path``: temporary name in the same folder, space reserved, fsync, rename, fsync of the folder.
+def write_atomically(path: Path, *parts: bytes) -> StoredFile:
+    """Write ``parts``, one after another: temporary name in the same folder, space reserved, fsync, rename, fsync of the folder.
 
     Returns:
         name (of the file alone), sha256 and size of what was written.
@@ -54,16 +54,17 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
     Raises:
         InputError: the disk is full or the folder is not writable; nothing is left behind.
     """
-    temporary = temporary_name(path)
+    temporary, size = temporary_name(path), sum(map(len, parts))
     try:
         make_folder(path.parent)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
         try:
-            if data and hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(descriptor, 0, len(data))
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            if size and hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(descriptor, 0, size)
+            for part in parts:
+                view = memoryview(part)
+                while view:
+                    view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -72,8 +73,11 @@ def write_atomically(path: Path, data: bytes) -> StoredFile:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise not_written(path, f"{len(data):,} bytes", error) from error
-    return StoredFile(name=path.name, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data))
+        raise not_written(path, f"{size:,} bytes", error) from error
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return StoredFile(name=path.name, sha256=digest.hexdigest(), bytes=size)
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:

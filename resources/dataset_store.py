@@ -125,9 +125,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         finally:
             lock.release()
 
-    def write_bytes(self, dataset: str, asset: str, name: str, data: bytes) -> StoredFile:
-        """Store one file of an output."""
-        return write_atomically(self.folder(dataset, asset) / name, data)
+    def write_bytes(self, dataset: str, asset: str, name: str, *parts: bytes) -> StoredFile:
+        """Store one file of an output: the parts, one after another."""
+        return write_atomically(self.folder(dataset, asset) / name, *parts)
 
     def publish(self, path: Path, data: bytes) -> StoredFile:
         """Store a file that a person reads, in the folder of reports; it is listed by its place there."""

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from data_contracts.errors import ContractError
 from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.output_record import StoredFile
-from data_contracts.sealed import sealed_bytes, unsealed_bytes
+from data_contracts.sealed import seal, unsealed_bytes
 from resources.dataset_store import MEND, DatasetStore
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def save_checkpoint(
     from safetensors.torch import save
 
     data = save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)})
-    store.write_bytes(dataset, asset, f"{name}.checkpoint", sealed_bytes(data))
+    store.write_bytes(dataset, asset, f"{name}.checkpoint", data, seal(data))
 
 
 def load_checkpoint(

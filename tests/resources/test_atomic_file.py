@@ -37,8 +37,9 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkey
 def test_short_writes_are_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: real(fd, data[:2]))
-    write_atomically(tmp_path / "a", b"abcdefg")
+    stored = write_atomically(tmp_path / "a", b"abcd", b"efg")
     assert (tmp_path / "a").read_bytes() == b"abcdefg"
+    assert (stored.bytes, stored.sha256) == (7, file_sha256(tmp_path / "a"))
 
 
 def test_a_folder_that_is_a_file_is_one_clear_line(tmp_path: Path) -> None:
