@@ -4,8 +4,8 @@
 
 A thousand generated images, the Ahn study from the command line; then, three times, ten unlabelled images as a drop, and the same
 command. The stages' seconds are those of their records, in which nothing else is: libraries are loaded at the start of the
-command. A run with nothing new, between the drops, is the overhead that every run has. Random weights, 256 filters, 20 epochs. A
-quarter of an hour.
+command. A run with nothing new, between the drops, is the overhead that every run has. Random weights, else the study's defaults.
+A quarter of an hour.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from methods.phantoms import KINDS, phantom
 
 IMAGES, NEW, ROUNDS = 1000, 10, 3
 SHARE = 0.03
-SETTINGS = ("weights=random", "filters=256", "epochs=20", "batch_size=64")
+SETTINGS = ("weights=random",)
 
 
 def draw(folder: Path, numbers: range, labelled: bool) -> None:
