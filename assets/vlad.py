@@ -19,7 +19,7 @@ from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.model_store import load_model, save_model
 
-CODE_VERSION = "3"
+CODE_VERSION = "4"
 SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Of the picture of regions: training images looked at, centroids, and regions of each."""
 

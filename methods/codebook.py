@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
 from methods.descriptors import in_threads, scores
+from methods.products import numpy_matmul
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
 ROWS_AT_ONCE = 2048
 """Descriptors that a thread works on at a time."""
+ROWS_TO_START = 8192
+"""The same for k-means++, which does little with each."""
 ROUNDING = 4e-6
 """Of a squared distance by products in float32, as a part of the squares it is made of; more than any seen with 512 numbers."""
 
@@ -68,9 +71,9 @@ def _start(centred: Float32, n_clusters: int, seed: int) -> NDArray[np.int64]:
 
     def nearer(first: int) -> Float32:
         """Squared distances to the nearest of the rows drawn and each of those tried, (tried, rows)."""
-        some = slice(first, first + ROWS_AT_ONCE)
+        some = slice(first, first + ROWS_TO_START)
         both = norms[tried, None] + norms[some]
-        squared = both - np.float32(2) * (centred[tried] @ centred[some].T)
+        squared = both - np.float32(2) * numpy_matmul(centred[tried], centred[some].T)
         # Less may be rounding, which would have a row drawn a second time: those by their differences.
         one, other = np.nonzero(squared < np.float32(ROUNDING) * both)
         apart = centred[tried[one]] - centred[some][other]
@@ -79,7 +82,7 @@ def _start(centred: Float32, n_clusters: int, seed: int) -> NDArray[np.int64]:
         return nearest
 
     for i in range(n_clusters):
-        squared = np.concatenate(list(in_threads(nearer, range(0, n_rows, ROWS_AT_ONCE))), axis=1)
+        squared = np.concatenate(list(in_threads(nearer, range(0, n_rows, ROWS_TO_START))), axis=1)
         best = squared.sum(axis=1, dtype=np.float64).argmin()
         drawn[i], closest = tried[best], squared[best]
         cumulative = closest.cumsum(dtype=np.float64)

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from methods.products import numpy_matmul, one_thread_each
+
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
 
@@ -26,7 +28,7 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
     nearest of the centroids) is spread over the processor as well.
     """
     threads = max((library.num_threads for library in LIBRARIES.lib_controllers if library.user_api == "blas"), default=1)
-    with LIBRARIES.limit(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+    with LIBRARIES.limit(limits=1, user_api="blas"), one_thread_each(), ThreadPoolExecutor(threads) as pool:
         waiting: deque[Future[Result]] = deque()
         for start in starts:
             waiting.append(pool.submit(work, start))
@@ -56,7 +58,7 @@ def to_float32(values: NDArray[np.floating], into: Float32) -> None:
 
 def scores(descriptors: Float32, centroids: Float32) -> Float32:
     """(n, k): the larger, the nearer is the centroid. |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2), and this is the bracket."""
-    products = descriptors @ centroids.T
+    products = numpy_matmul(descriptors, centroids.T)
     products -= np.vecdot(centroids, centroids) / np.float32(2)
     return products
 

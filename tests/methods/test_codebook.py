@@ -10,6 +10,8 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from methods import codebook
 from methods.codebook import Codebook, fit_codebook
 
+pytestmark = pytest.mark.usefixtures("either_library")
+
 
 def _relu_clouds(n: int = 600, d: int = 6, seed: int = 0) -> np.ndarray:
     """Overlapping clouds cut at zero, every fifth descriptor exactly zero, as after a ReLU."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from methods import products
-from methods.products import add_product, by_onednn, matmul
+from methods.products import add_product, by_onednn, matmul, numpy_matmul, one_thread_each
 
 pytestmark = pytest.mark.usefixtures("either_library")
 
@@ -67,3 +70,24 @@ def test_the_library_is_chosen_by_the_processor(
     if maker:
         (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvendor_id\t: {maker}\n")
     assert by_onednn.__wrapped__() is (expected and hasattr(torch.ops.mkldnn, "_linear_pointwise"))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_arrays(turned: bool) -> None:
+    a, b = _matrices(9, 33).numpy(), _matrices(33, 21, seed=1).numpy()
+    if turned:
+        a, b = a.T.copy().T, b.T.copy().T
+    a.flags.writeable = False
+    _expect(torch.from_numpy(numpy_matmul(a, b)), torch.from_numpy(a.astype(np.float64) @ b.astype(np.float64)))
+
+
+def test_threads_started_in_the_context_have_torch_to_themselves() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with suppress(ZeroDivisionError), one_thread_each(), ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 1
+            raise ZeroDivisionError
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)

@@ -15,6 +15,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from methods.codebook import fit_codebook
 from methods.vlad import DESCRIPTORS_AT_ONCE, VLAD, assign, encode
 
+pytestmark = pytest.mark.usefixtures("either_library")
+
 # Centroids (0, 0) and (10, 0). The first image gives cell 0 the residuals (1, 2) + (2, 2) and cell 1 (0, -12) + (0, 0); the
 # second leaves cell 1 empty; the third lies on its centroid.
 CENTROIDS = np.array([[0, 0], [10, 0]], np.float32)
