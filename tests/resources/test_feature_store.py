@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import os
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -237,6 +240,34 @@ def test_rows_without_chunks_are_refused(tmp_path: Path) -> None:
         file["features"] = np.zeros((2, 3), np.float32)
     with pytest.raises(ContractError, match="packed"):
         ShardFile(tmp_path / "shard.h5")
+
+
+@pytest.mark.parametrize(
+    ("shape", "chunks", "written"), [((6,), (2,), 3), ((4, 6), (1, 6), 3), ((4, 6, 6, 2), (1, 6, 3, 2), 8), ((4, 6), (1, 6), 0)]
+)
+def test_chunks_of_another_form_and_missing_ones_are_refused(
+    tmp_path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], written: int
+) -> None:
+    with h5py.File(tmp_path / "shard.h5", "w") as file:
+        data = file.create_dataset("features", shape, "f4", chunks=chunks, compression="gzip")
+        for place in list(itertools.product(*(range(0, n, side) for n, side in zip(shape, chunks, strict=True))))[:written]:
+            data.id.write_direct_chunk(place, zlib.compress(np.ones(chunks, np.float32).tobytes()))
+    with pytest.raises(ContractError, match=r"packed|stores"):
+        ShardFile(tmp_path / "shard.h5")
+
+
+def test_hdf5_is_closed_once_it_has_said_where_the_chunks_lie(tmp_path: Path) -> None:
+    (tmp_path / "shard.h5").write_bytes(shard_bytes(np.arange(6.0).reshape(2, 3), ids_of(range(2)), {}))
+    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
+    shard = ShardFile(tmp_path / "shard.h5")
+    assert not any(file.name == str(tmp_path / "shard.h5").encode() for file in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE))
+    taken = np.empty((2, 3))
+    shard.read(np.arange(2), taken, np.arange(2))
+    np.testing.assert_array_equal(taken, np.arange(6.0).reshape(2, 3))
+    shard.close()
+    shard.close()
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 def crafted(path: Path, how: str, secret: Path) -> None:
