@@ -19,7 +19,7 @@ from methods.products import numpy_matmul
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 
-ROWS_AT_ONCE = 2048
+ROWS_AT_ONCE = 1024
 """Descriptors that a thread works on at a time."""
 ROWS_TO_START = 8192
 """The same for k-means++, which does little with each."""

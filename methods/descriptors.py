@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, wait
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from methods.products import numpy_matmul, one_thread_each
+from methods.streams import threads_of
 
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -28,14 +29,22 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
     nearest of the centroids) is spread over the processor as well.
     """
     threads = max((library.num_threads for library in LIBRARIES.lib_controllers if library.user_api == "blas"), default=1)
-    with LIBRARIES.limit(limits=1, user_api="blas"), one_thread_each(), ThreadPoolExecutor(threads) as pool:
+    with LIBRARIES.limit(limits=1, user_api="blas"), one_thread_each():
+        if threads == 1:
+            yield from map(work, starts)
+            return
         waiting: deque[Future[Result]] = deque()
-        for start in starts:
-            waiting.append(pool.submit(work, start))
-            if len(waiting) > 2 * threads:  # no more results lie about than that
+        try:
+            for start in starts:
+                waiting.append(threads_of(threads, 1).submit(work, start))
+                if len(waiting) > 2 * threads:  # no more results lie about than that
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+            wait(waiting)
 
 
 def to_float32(values: NDArray[np.floating], into: Float32) -> None:

@@ -69,7 +69,7 @@ def numpy_matmul(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Threads that are started in this context multiply on no other thread than their own, where torch multiplies."""
+    """Threads that first compute in this context multiply on no other thread than their own, where torch multiplies."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -2,14 +2,41 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
 from typing import TypeVar
 
 import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+
+@cache
+def threads_of(number: int, each: int) -> ThreadPoolExecutor:
+    """So many threads, made once: oneDNN prepares every product anew in a new one, which takes a millisecond.
+
+    Args:
+        number: of threads.
+        each: of torch's threads that each of them has: ``torch.set_num_threads`` must have been called with it when they are
+            given work, as a thread takes it over when it starts.
+    """
+    return ThreadPoolExecutor(number, f"stream of {each}", initializer=torch.get_num_threads)  # asking takes it over
+
+
+os.register_at_fork(after_in_child=threads_of.cache_clear)  # the threads themselves stay behind
+
+
+def finished(futures: Sequence[Future[Result]]) -> list[Result]:
+    """Their results, in their order; where one fails its error, once none is at work any more."""
+    try:
+        return [future.result() for future in futures]
+    finally:
+        for future in futures:
+            future.cancel()
+        wait(futures)
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int | None = None) -> list[Result]:
@@ -30,9 +57,8 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once:
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return work(item)
 
-    torch.set_num_threads(threads // streams)  # a thread takes this number over when it first computes
+    torch.set_num_threads(threads // streams)
     try:
-        with ThreadPoolExecutor(streams) as pool:
-            return list(pool.map(alike, items))
+        return finished([threads_of(streams, threads // streams).submit(alike, item) for item in items])
     finally:
         torch.set_num_threads(threads)

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 import threading
 from itertools import count
 
 import pytest
 import torch
 
-from methods.streams import side_by_side
+from methods.streams import side_by_side, threads_of
 
 
 @pytest.fixture(autouse=True)
@@ -55,3 +56,16 @@ def test_an_error_is_raised_and_the_threads_are_given_back() -> None:
         side_by_side(fails, range(4))
     assert next(numbers)
     assert torch.get_num_threads() == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_threads_are_used_again_and_a_fork_makes_its_own() -> None:
+    pool = threads_of(2, 1)
+    for _ in range(3):
+        side_by_side(str, range(8))
+    assert len(pool._threads) == 2
+    assert threads_of(2, 1) is pool
+    child = os.fork()
+    if not child:  # with the threads of its parent, which it has not, it would wait for ever
+        os._exit(0 if side_by_side(lambda item: item, range(4)) == [0, 1, 2, 3] else 1)
+    assert os.waitpid(child, 0)[1] == 0
