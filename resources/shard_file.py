@@ -139,14 +139,15 @@ class ShardFile:
                 raise self._odd() from error
             self._descriptor = os.dup(file.id.get_vfd_handle())
         grid = [-(-n // side) for n, side in zip(self._shape, self._chunk, strict=True)]
-        size = os.fstat(self._descriptor).st_size
-        if len(found) != math.prod(grid) or any(c.filter_mask or c.byte_offset + c.size > size for c in found):
+        if len(found) != math.prod(grid):
             raise self._odd()
+        masks, starts, sizes = np.array([chunk[1:] for chunk in found], np.int64).T
+        if masks.any() or (starts + sizes).max() > os.fstat(self._descriptor).st_size:
+            raise self._odd()
+        row, column = (np.array([chunk.chunk_offset[:2] for chunk in found]) // self._chunk[:2]).T
         self._stored = np.zeros((*grid[:2], 2), np.int64)
         """First byte of each chunk, and how many they are, by its row and column of chunks."""
-        for chunk in found:
-            place = [start // side for start, side in zip(chunk.chunk_offset, self._chunk, strict=True)]
-            self._stored[place[0], place[1]] = chunk.byte_offset, chunk.size
+        self._stored[row, column] = np.stack([starts, sizes], axis=1)
 
     def _odd(self) -> ContractError:
         return ContractError(f"{self._name}: its rows are not packed as this version packs them", "Materialise again with force")
