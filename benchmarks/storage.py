@@ -82,7 +82,9 @@ def rows() -> list[Row]:
         np.testing.assert_array_equal(read(), read_a_list())
         what = f"read a random tenth of {ROWS} images"
         listed = against(what, read, f"{PEER}, data[rows]", read_a_list, 3)
-        looped = against(what, read, f"{PEER}, row by row", read_one_by_one, 3, note="half of ours is SHA-256 of the file, once a process")
+        looped = against(
+            what, read, f"{PEER}, row by row", read_one_by_one, 3, note="half of ours is SHA-256 of the file, once a process"
+        )
         share = store.stored_bytes() / plain.stat().st_size
     size = Row(
         "size of the file, ours / the peer's",
