@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from methods.products import numpy_matmul, one_thread_each
-from methods.streams import threads_of
+from methods.streams import submit
 
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
         waiting: deque[Future[Result]] = deque()
         try:
             for start in starts:
-                waiting.append(threads_of(threads, 1).submit(work, start))
+                waiting.append(submit(threads, 1, work, start))
                 if len(waiting) > 2 * threads:  # no more results lie about than that
                     yield waiting.popleft().result()
             while waiting:

@@ -15,18 +15,26 @@ Result = TypeVar("Result")
 
 
 @cache
-def threads_of(number: int, each: int) -> ThreadPoolExecutor:
-    """So many threads, made once: oneDNN prepares every product anew in a new one, which takes a millisecond.
+def _threads(number: int, each: int) -> ThreadPoolExecutor:
+    """Made once: in a new thread oneDNN prepares every product anew, which takes a millisecond."""
+    return ThreadPoolExecutor(number, f"stream of {each}")
 
-    Args:
-        number: of threads.
-        each: of torch's threads that each of them has: ``torch.set_num_threads`` must have been called with it when they are
-            given work, as a thread takes it over when it starts.
+
+os.register_at_fork(after_in_child=_threads.cache_clear)  # the threads themselves stay behind
+
+
+def submit(number: int, each: int, work: Callable[[Item], Result], item: Item) -> Future[Result]:
+    """``work(item)`` in one of so many threads, each of which has ``each`` of torch's threads.
+
+    ``torch.set_num_threads`` must have been called with ``each``, and not with another number until the work is done.
     """
-    return ThreadPoolExecutor(number, f"stream of {each}", initializer=torch.get_num_threads)  # asking takes it over
 
+    def alone() -> Result:
+        if torch.get_num_threads() != each:  # a thread has a number of its own, from when it first computed
+            torch.set_num_threads(each)
+        return work(item)
 
-os.register_at_fork(after_in_child=threads_of.cache_clear)  # the threads themselves stay behind
+    return _threads(number, each).submit(alone)
 
 
 def finished(futures: Sequence[Future[Result]]) -> list[Result]:
@@ -59,6 +67,6 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once:
 
     torch.set_num_threads(threads // streams)
     try:
-        return finished([threads_of(streams, threads // streams).submit(alike, item) for item in items])
+        return finished([submit(streams, threads // streams, alike, item) for item in items])
     finally:
         torch.set_num_threads(threads)
