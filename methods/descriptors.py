@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from methods.products import numpy_matmul, one_thread_each
-from methods.streams import submit
+from methods.products import numpy_matmul
+from methods.streams import submit, threads_each
 
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
     nearest of the centroids) is spread over the processor as well.
     """
     threads = max((library.num_threads for library in LIBRARIES.lib_controllers if library.user_api == "blas"), default=1)
-    with LIBRARIES.limit(limits=1, user_api="blas"), one_thread_each():
+    with LIBRARIES.limit(limits=1, user_api="blas"), threads_each(1):
         if threads == 1:
             yield from map(work, starts)
             return

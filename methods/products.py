@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -65,14 +63,3 @@ def numpy_matmul(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
     one, other = (torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy()) for matrix in (a, b))
     product: NDArray[np.float32] = _product(one, other).numpy()
     return product
-
-
-@contextmanager
-def one_thread_each() -> Iterator[None]:
-    """Threads that first compute in this context multiply on no other thread than their own, where torch multiplies."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
@@ -23,10 +24,21 @@ def _threads(number: int, each: int) -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_threads.cache_clear)  # the threads themselves stay behind
 
 
+@contextmanager
+def threads_each(number: int) -> Iterator[None]:
+    """Torch has so many threads in each thread that first computes in this context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def submit(number: int, each: int, work: Callable[[Item], Result], item: Item) -> Future[Result]:
     """``work(item)`` in one of so many threads, each of which has ``each`` of torch's threads.
 
-    ``torch.set_num_threads`` must have been called with ``each``, and not with another number until the work is done.
+    For calls in :func:`threads_each` of that number, which may end when the work is done.
     """
 
     def alone() -> Result:
@@ -65,8 +77,6 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once:
         with torch.inference_mode(inference), torch.set_grad_enabled(gradients):
             return work(item)
 
-    torch.set_num_threads(threads // streams)
-    try:
-        return finished([submit(streams, threads // streams, alike, item) for item in items])
-    finally:
-        torch.set_num_threads(threads)
+    each = threads // streams
+    with threads_each(each):
+        return finished([submit(streams, each, alike, item) for item in items])

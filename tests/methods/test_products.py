@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 from torch import Tensor
 
 from methods import products
-from methods.products import add_product, by_onednn, matmul, numpy_matmul, one_thread_each
+from methods.products import add_product, by_onednn, matmul, numpy_matmul
 
 pytestmark = pytest.mark.usefixtures("either_library")
 
@@ -79,15 +77,3 @@ def test_arrays(turned: bool) -> None:
         a, b = a.T.copy().T, b.T.copy().T
     a.flags.writeable = False
     _expect(torch.from_numpy(numpy_matmul(a, b)), torch.from_numpy(a.astype(np.float64) @ b.astype(np.float64)))
-
-
-def test_threads_started_in_the_context_have_torch_to_themselves() -> None:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with suppress(ZeroDivisionError), one_thread_each(), ThreadPoolExecutor(1) as pool:
-            assert pool.submit(torch.get_num_threads).result() == 1
-            raise ZeroDivisionError
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)

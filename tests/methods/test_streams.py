@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from itertools import count
 
 import pytest
 import torch
 
-from methods.streams import finished, side_by_side, submit
+from methods.streams import finished, side_by_side, submit, threads_each
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +78,10 @@ def test_a_thread_that_had_another_number_of_torchs_threads_takes_the_right_one(
     finished(futures)
     torch.set_num_threads(1)
     assert finished([submit(3, 1, lambda _: torch.get_num_threads(), 0) for _ in range(6)]) == [1] * 6
+
+
+def test_threads_started_in_the_context_have_torch_to_themselves() -> None:
+    with suppress(ZeroDivisionError), threads_each(1), ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 1
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == 2
