@@ -2,7 +2,7 @@
 
 A training step of 512 images and 4096 filters takes a third of the time of ``conv2d``, ``conv_transpose2d`` and autograd on a
 CPU (``benchmarks/cae.py``). Filters are taken in blocks, so that a block's responses, lifted ones included, stay near the
-processor; for the gradient only the plain responses of a few hundred images are kept.
+processor; for the gradient only the plain responses are kept, of a few hundred images for each part that is at work.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from itertools import pairwise
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from methods.products import numpy_matmul
-from methods.streams import submit, threads_each
+from methods.streams import settle, submit, threads_each
 
 Float32 = NDArray[np.float32]
 Result = TypeVar("Result")
@@ -42,9 +42,7 @@ def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator
             while waiting:
                 yield waiting.popleft().result()
         finally:
-            for future in waiting:
-                future.cancel()
-            wait(waiting)
+            settle(waiting)
 
 
 def to_float32(values: NDArray[np.floating], into: Float32) -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
@@ -49,14 +49,19 @@ def submit(number: int, each: int, work: Callable[[Item], Result], item: Item) -
     return _threads(number, each).submit(alone)
 
 
+def settle(futures: Collection[Future[Any]]) -> None:
+    """Take back what is not begun, and wait for the rest."""
+    for future in futures:
+        future.cancel()
+    wait(futures)
+
+
 def finished(futures: Sequence[Future[Result]]) -> list[Result]:
     """Their results, in their order; where one fails its error, once none is at work any more."""
     try:
         return [future.result() for future in futures]
     finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        settle(futures)
 
 
 def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int | None = None) -> list[Result]:
