@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dagster as dg
@@ -17,6 +17,7 @@ import psutil
 from pipeline.automation import IN_FLIGHT
 from resources.dataset_store import DatasetStore
 from resources.home import PROJECT_ROOT
+from resources.run_owner import process_lives
 from tests.faults.harness import Outcome
 from tests.faults.study import digest, home_in, put_drop, put_images, register
 from tests.faults.zygote import Zygote, seconds_of, zygote
@@ -48,14 +49,20 @@ class Daemon:
         self._process.wait()
 
     def kill_everything(self) -> None:
-        """The daemon, its code servers and its runs, at once."""
-        home = os.environ["MEDFEAT_HOME"]
-        for process in [psutil.Process(self._process.pid), *processes_of(home)]:
-            try:
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        self._process.wait()
+        """The daemon, its code servers and its runs, at once, until none is left: a busy machine takes its time."""
+        killed = [psutil.Process(self._process.pid)]
+
+        def all_dead() -> bool:
+            begun = list(processes_of(os.environ["MEDFEAT_HOME"]))  # also what one began just before it was killed
+            for process in begun:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            killed.extend(begun)
+            return not begun and not any(process_lives(process.pid, process.create_time()) for process in killed)
+
+        self.kill()
+        if not until(all_dead):
+            raise TimeoutError(f"some of {killed} do not die")
 
 
 def _sensor_daemon(instance: dg.DagsterInstance) -> list[dg.DaemonStatus]:  # type: ignore[name-defined]
