@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -369,6 +370,8 @@ def ui(
     print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)
     os.environ[ANY_NAME] = "1" if behind_proxy else "0"
+    # Scripts let what they start with `&` ignore SIGINT, and Dagster does with SIGTERM as with SIGINT.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     command = [sys.executable, "-W", "ignore", "-m", "pipeline.web_ui", "dev", "-w", "workspace.yaml"]
     os.execv(sys.executable, [*command, "-h", address, "-p", str(port)])  # noqa: S606 - this very interpreter, fixed arguments
 

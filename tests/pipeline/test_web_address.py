@@ -11,6 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -85,12 +86,14 @@ def status_of(url: str, headers: dict[str, str]) -> int:
         return error.code
 
 
-def test_every_socket_of_the_ui_and_its_servers_is_on_loopback(home: Path, tmp_path: Path) -> None:
+def test_every_socket_of_the_ui_and_its_servers_is_on_loopback_and_all_end_with_it(home: Path, tmp_path: Path) -> None:
+    from_a_script = ["sh", "-c", """trap '' INT; exec "$@" """, "sh"]  # what a script starts with `&` ignores SIGINT
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen([*MEDFEAT, "ui", "--port", str(port)], stdout=log, stderr=log, start_new_session=True)
+        command = [*from_a_script, *MEDFEAT, "ui", "--port", str(port)]
+        server = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         process, deadline, answers = psutil.Process(server.pid), time.monotonic() + 120, False
         seen: set[str] = set()
@@ -104,9 +107,15 @@ def test_every_socket_of_the_ui_and_its_servers_is_on_loopback(home: Path, tmp_p
         seen |= listening(process)
         url = f"http://127.0.0.1:{port}/graphql?query={{version}}"
         asked = [status_of(url, {}), status_of(url, {"Origin": "http://elsewhere.example"})]
+        children = process.children(recursive=True)
+        server.terminate()
+        server.wait(60)
+        _, left = psutil.wait_procs(children, timeout=60)
     finally:
-        os.killpg(server.pid, signal.SIGKILL)  # an interrupt is ignored where the tests run in the background
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+    assert left == []
     assert answers
     assert asked == [200, 403]
     assert any("code-server" in name or "api grpc" in name for name in names), names
