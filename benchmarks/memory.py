@@ -32,6 +32,7 @@ from methods.backbones import CONV5_SHAPE, Conv5Extractor, extract, random_alexn
 from methods.linear_svm import fit_primal, l2_normalise
 from methods.phantoms import KINDS, phantom
 from methods.preprocessing import PreprocessingSettings
+from resources.compute import give_large_blocks_back
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureReader, FeatureStore
 from resources.image_folder import scan
@@ -146,6 +147,7 @@ def rows() -> list[Row]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--stage"]:
+        give_large_blocks_back()
         STAGES[sys.argv[2]][0](Path(sys.argv[4]), int(sys.argv[3]))
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
     else:

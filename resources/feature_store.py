@@ -180,6 +180,7 @@ class FeatureStore:
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
             }
             written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
+            del rows  # not held while the next ones are computed
             entry = {"shard": name, "rows": len(ids), "sha256": written.sha256, "bytes": written.bytes, "image_ids": ids}
             index = [*(row for row in index if row["shard"] != name), entry]
             self._save_index(index)

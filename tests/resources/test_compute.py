@@ -4,57 +4,89 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
 from data_contracts.errors import InputError
-from resources.compute import Compute, in_kept_memory
+from resources.compute import LARGE_BLOCK, Compute, in_kept_memory
 
 ROOT = Path(__file__).parents[2]
 
-STEPS = """
-import json, mmap, resource
+PROBE = """
+import json, mmap, resource, sys
 import numpy as np
-from resources.compute import in_kept_memory
+from resources.compute import give_large_blocks_back, in_kept_memory
 
-BLOCK = 64 * 2**20  # above what glibc ever takes from its heap by itself
+BLOCK = int(sys.argv[1])
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-def fresh_pages():
+def fresh():  # whether a block has fresh pages; of huge pages there are 512 times fewer
     before = faults()
     np.ones(BLOCK, np.uint8)
-    return faults() - before
-
-def steps():
-    for _ in range(2):
-        yield [fresh_pages() for _ in range(3)]
-    raise ZeroDivisionError
+    return faults() - before > BLOCK // resource.getpagesize() // 600
 
 before = faults()
 mmap.mmap(-1, BLOCK).write(bytes(BLOCK))
-counted = faults() > before
+if faults() == before:
+    print("not counted")
+    sys.exit()
+"""
+
+STEPS = """
+def steps():
+    for _ in range(2):
+        yield [fresh() for _ in range(3)]
+    raise ZeroDivisionError
+
 seen = []
 try:
     for inside in in_kept_memory(steps()):
-        seen.append([*inside, fresh_pages()])
+        seen.append([*inside, fresh()])
 except ZeroDivisionError:
-    seen.append(fresh_pages())
-a_block = BLOCK // resource.getpagesize() // 600  # of huge pages there are 512 times fewer
-print(json.dumps([counted, [[pages > a_block for pages in step] for step in seen[:-1]], seen[-1] > a_block]))
+    seen.append(fresh())
+print(json.dumps(seen))
 """
-"""In a process of its own: in a heap with holes, as other tests leave it, a freed block may be found again at any time."""
+
+BLOCKS = "print(json.dumps([fresh() for _ in range(4)]))"
+
+
+def seen(code: str, block: int) -> list[Any]:
+    """What a process of its own prints: in a heap with holes, as other tests leave it, a freed block may be found again."""
+    done = subprocess.run([sys.executable, "-c", PROBE + code, str(block)], cwd=ROOT, capture_output=True, text=True, check=True)
+    if done.stdout.startswith("not counted"):
+        pytest.skip("this system does not count the pages it zeroes")
+    found: list[Any] = json.loads(done.stdout)
+    return found
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
 def test_freed_memory_is_used_again_within_a_step_and_given_back_after_it() -> None:
-    done = subprocess.run([sys.executable, "-c", STEPS], cwd=ROOT, capture_output=True, text=True, check=True)
-    counted, steps, after_an_error = json.loads(done.stdout)
-    if not counted:
-        pytest.skip("this system does not count the pages it zeroes")
+    above_what_glibc_takes_from_its_heap = 64 * 2**20
+    *steps, after_an_error = seen(STEPS, above_what_glibc_takes_from_its_heap)
     assert steps == [[True, False, False, True]] * 2
     assert after_an_error
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_a_large_block_goes_back_where_glibc_by_itself_would_keep_it() -> None:
+    block = LARGE_BLOCK + 2**20
+    assert not seen(BLOCKS, block)[-1]
+    assert all(seen(f"give_large_blocks_back()\n{BLOCKS}", block))
+
+
+def test_dagster_lets_large_blocks_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+    monkeypatch.setattr("resources.compute.give_large_blocks_back", lambda: called.append(True))
+
+    @dg.asset
+    def computes(compute: Compute) -> None: ...
+
+    assert dg.materialize([computes], resources={"compute": Compute()}).success
+    assert called == [True]
 
 
 def test_items_of_kept_memory_are_those_of_the_steps() -> None:
