@@ -1,4 +1,4 @@
-"""Every row, each module in a process of its own, and the tables in ``benchmarks/results/``.
+"""Every row, each module in a process of its own, and the tables in ``benchmarks/results/`` and ``docs/performance.md``.
 
     make bench
     .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last measured
@@ -21,6 +21,8 @@ from benchmarks.measure import Row, machine, table
 
 MODULES = ("files", "forward", "cae", "svm", "kmeans", "vlad", "storage", "rerun", "overhead", "startup", "memory", "gpu")
 RESULTS = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+MARKS = ("<!-- tables -->\n", "<!-- end of tables -->\n")
 
 
 def measured(module: str) -> list[dict[str, Any]]:
@@ -57,6 +59,15 @@ def page(results: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def write_down(stored: Path, results: dict[str, Any]) -> None:
+    """As JSON, as Markdown beside it, and with the results of other machines in the documentation."""
+    stored.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
+    stored.with_suffix(".md").write_text(page(results))
+    pages = "\n".join(page(json.loads(path.read_bytes())) for path in sorted(RESULTS.glob("*.json")))
+    before, rest = PAGE.read_text().split(MARKS[0])
+    PAGE.write_text(before + MARKS[0] + pages + MARKS[1] + rest.split(MARKS[1])[1])
+
+
 def main() -> None:
     """Measure and write down, module by module."""
     about = {"date": datetime.now(UTC).date().isoformat(), **machine()}
@@ -65,8 +76,7 @@ def main() -> None:
     results = json.loads(stored.read_bytes()) if stored.exists() else {}
     for module in sys.argv[1:] or MODULES:
         results[module] = {"machine": about, "rows": measured(module)}
-        stored.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
-        stored.with_suffix(".md").write_text(page(results))
+        write_down(stored, results)
     rows = [row for some in results.values() for row in some["rows"]]
     print(f"{sum(row['met'] for row in rows)} of {len(rows)} goals met: {stored.with_suffix('.md')}")
 
