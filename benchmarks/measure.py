@@ -21,7 +21,7 @@ from typing import Any
 
 ROUNDS = 5
 PAUSE = 0.1
-"""Seconds before a call: the threads of OpenBLAS and OpenMP look for more work for some 20 ms and take the cores of who comes next."""
+"""Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the cores of who comes next."""
 PRELOADED_MEDFEAT = """
 import matplotlib.pyplot, methods.backbones, methods.figures, methods.image_file, pyarrow.dataset, pyarrow.parquet
 import sklearn.model_selection, sklearn.svm, torch
