@@ -9,6 +9,7 @@ import numpy as np
 from assets.images import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.output_record import content_hash
+from data_contracts.studies import check_task
 from data_contracts.study import Study
 from methods.leakage import find_leaks, leak_error
 from resources.dataset_store import DatasetStore
@@ -56,13 +57,7 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     Raises:
         InputError: the task is not the study's, or an image or a group is on both sides of the split.
     """
-    several = study.protocol == "several labels"
-    if (store.spec(dataset).task == "multi-label") != several:
-        has, wants = ("one label", "several") if several else ("several labels", "one")
-        raise InputError(
-            f"{dataset} has {has} an image, and {study.name} wants {wants}",
-            f"Register it anew {'with' if several else 'without'} --multi-label, or run another study",
-        )
+    check_task(dataset, store.spec(dataset).task, study)
     manifest = manifest_of(store, dataset).to_pylist()
     leaks = find_leaks(manifest)
     if leaks:

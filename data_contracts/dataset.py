@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from data_contracts.errors import InputError
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+Task = Literal["single-label", "multi-label"]
 DatasetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
@@ -52,7 +53,7 @@ class DatasetSpec(BaseModel):
 
     name: DatasetName
     root: Path
-    task: Literal["single-label", "multi-label"] = "single-label"
+    task: Task = "single-label"
     split: Literal["auto", "given", "stratified"] = "auto"
     test_fraction: float = Field(default=0.25, ge=0.05, le=0.5)
     split_seed: int = Field(default=0, ge=0)

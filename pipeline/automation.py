@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 
-from data_contracts.ahn2019 import AHN2019
+from data_contracts.dataset import DatasetSpec, Task
+from data_contracts.studies import usual_study
 from pipeline.launch import fields_of, run_config
 from pipeline.staleness import chain_of, last_settings
 from resources.dataset_store import DatasetStore
 
-STUDY = AHN2019.name
-"""The study that scheduled runs materialise."""
+USUAL = sorted({usual_study(task).name for task in get_args(Task)})
+"""Jobs that scheduled runs materialise, each on the datasets whose labels it is about."""
 
 IN_FLIGHT = [
     dg.DagsterRunStatus.QUEUED,
@@ -50,7 +51,14 @@ def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[st
     return {key: value for key, value in last_settings(store, dataset, code_versions(job)).items() if key in known}
 
 
-def request(store: DatasetStore, dataset: str, run_key: str, why: str) -> dg.RunRequest:
-    """A run of the study with the settings of the dataset's last one."""
-    config = run_config(study_assets(STUDY), still_valid_settings(store, dataset, STUDY), "auto")
-    return dg.RunRequest(run_key=run_key, partition_key=dataset, run_config=config, tags={"medfeat/why": why})
+def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> dg.RunRequest:
+    """A run of the dataset's usual study with the settings of its last one."""
+    job = usual_study(spec.task).name
+    config = run_config(study_assets(job), still_valid_settings(store, spec.name, job), "auto")
+    return dg.RunRequest(run_key=run_key, job_name=job, partition_key=spec.name, run_config=config, tags={"medfeat/why": why})
+
+
+def was_begun(instance: dg.DagsterInstance, store: DatasetStore, dataset: str, job: str) -> bool:
+    """Whether a job, a study's, was ever started for a dataset."""
+    runs = dg.RunsFilter(job_name=job, tags={"dagster/partition": dataset})
+    return store.record(dataset, f"report_{job}") is not None or bool(instance.get_runs(runs, limit=1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +14,13 @@ from resources.intake import look_at
 
 
 def choose(
-    store: DatasetStore, datasets: Sequence[str], study: str, only_stale: bool, from_drop: str | None
+    store: DatasetStore, jobs: Mapping[str, str], only_stale: bool, from_drop: str | None
 ) -> tuple[list[str], dict[str, str]]:
     """The datasets to run, in order, and what is wrong with those that cannot be looked at.
 
     Args:
         store: of the home.
-        datasets: registered ones.
-        study: whose outputs are to be up to date.
+        jobs: of each of the registered datasets in question the job whose outputs are to be up to date.
         only_stale: leave out those whose results stand for all that has arrived.
         from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or later.
 
@@ -30,12 +29,12 @@ def choose(
     """
     since = _since(from_drop) if from_drop is not None else None
     chosen, problems = [], {}
-    for dataset in datasets:
+    for dataset, job in jobs.items():
         try:
             drops = look_at(store, store.spec(dataset)).intake.drops if since is not None else ()
             if since is not None and not any(drop.accepted_at >= since for drop in drops):
                 continue
-            if only_stale and stale_reason(store, dataset, code_versions(study)) is None:
+            if only_stale and stale_reason(store, dataset, code_versions(job)) is None:
                 continue
         except InputError as error:
             problems[dataset] = str(error)

@@ -30,7 +30,14 @@ Exit codes: 0 done, 1 a run failed, 2 the input is wrong.""",
 )
 
 Name = Annotated[str, typer.Argument(help="Dataset: 1 to 63 of a-z, 0-9, _ and -.")]
-StudyName = Annotated[str, typer.Option("--study", help="Which paper's study; NAME_tables is all rows of its tables.")]
+StudyName = Annotated[
+    str | None,
+    typer.Option(
+        "--study",
+        help="Which paper's study; NAME_tables is all rows of its tables. "
+        "[default: lyndon2015 where images have several labels, else ahn2019]",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. Repeatable."),
@@ -153,18 +160,19 @@ def add(
 @app.command()
 def run(
     name: Name,
-    study: StudyName = AHN2019.name,
+    study: StudyName = None,
     pairs: Settings = None,
     weights: WeightsOption = None,
     device: Device = "auto",
     force: Force = False,
 ) -> None:
     """Materialise a study for one dataset, in the foreground."""
-    from pipeline.launch import check_study, refresh_summary, show_progress
+    from pipeline.launch import refresh_summary, show_progress, study_for
+    from resources.dataset_store import DatasetStore
 
-    check_study(study)
+    job = study_for(DatasetStore().spec(name), study)
     show_progress()
-    code = _run(name, study, _settings(pairs, weights, force), device)
+    code = _run(name, job, _settings(pairs, weights, force), device)
     if code == 0:
         refresh_summary()
         _say_where(name)
@@ -182,7 +190,7 @@ def backfill(
         str | None,
         typer.Option("--from-drop", metavar="DATE", help="Of these, those with a drop since then (YYYY-MM-DD, UTC)."),
     ] = None,
-    study: StudyName = AHN2019.name,
+    study: StudyName = None,
     pairs: Settings = None,
     weights: WeightsOption = None,
     device: Device = "auto",
@@ -195,19 +203,17 @@ def backfill(
     import uuid
 
     from pipeline.backfills import choose, with_last_settings
-    from pipeline.launch import check_study, refresh_summary, show_progress
+    from pipeline.launch import refresh_summary, show_progress, study_for
     from resources.dataset_store import DatasetStore
 
-    check_study(study)
     store = DatasetStore()
     everything = everything or (not names and (only_stale or from_drop is not None))
     listed = store.datasets() if everything else list(dict.fromkeys(names or []))
     if not listed:
         raise InputError("no dataset is named", "Name datasets, or give --all (register some with medfeat add)")
-    for name in listed:
-        store.spec(name)
+    jobs = {name: study_for(store.spec(name), study) for name in listed}
     show_progress()
-    chosen, unreadable = choose(store, listed, study, only_stale, from_drop)
+    chosen, unreadable = choose(store, jobs, only_stale, from_drop)
     for name, problem in unreadable.items():
         print(f"{name}: {problem}", file=sys.stderr)
     given = _settings(pairs, weights, force)
@@ -215,7 +221,8 @@ def backfill(
     codes = [2] * len(unreadable)
     for name in chosen:
         as_last_time = only_stale or from_drop is not None
-        codes.append(_run(name, study, with_last_settings(store, name, study, given) if as_last_time else given, device, tags))
+        settings = with_last_settings(store, name, jobs[name], given) if as_last_time else given
+        codes.append(_run(name, jobs[name], settings, device, tags))
     for name in listed:
         if name not in chosen and name not in unreadable:
             print(f"{name}: nothing to do")

@@ -30,7 +30,7 @@ from assets.roc_report import roc_comparison, roc_report
 from assets.summary import summary_report
 from assets.vlad import vlad_assets
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
-from pipeline.schedules import nightly
+from pipeline.schedules import nightly, nightly_several_labels
 from pipeline.sensors import drops, summary_after_runs
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
@@ -78,7 +78,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defini
         assets=ASSETS,
         asset_checks=[*contract_checks(ASSETS), *leakage_checks, near_duplicates_check],
         jobs=[*JOBS.values(), PREDICTIONS, SUMMARY],
-        schedules=[nightly],
+        schedules=[nightly, nightly_several_labels],
         sensors=[drops, summary_after_runs],
         resources={"store": DatasetStore(), "compute": Compute(), **(resource_overrides or {})},
     )

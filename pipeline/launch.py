@@ -12,8 +12,10 @@ from typing import Any
 import dagster as dg
 from tqdm import tqdm
 
+from data_contracts.ahn2019 import AHN2019
+from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
-from data_contracts.studies import STUDIES
+from data_contracts.studies import STUDIES, check_task, usual_study
 from pipeline.instance import add_partitions, home_instance
 from pipeline.orphans import STARTED_HERE, orphaned_runs, release
 from resources.dataset_store import DatasetStore
@@ -109,11 +111,16 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
     add_partitions(instance, store)
 
 
-def check_study(study: str) -> None:
-    """Raises InputError where there is no such study."""
+def study_for(spec: DatasetSpec, named: str | None) -> str:
+    """The job of a study for a dataset: the one that is named, or else its usual one.
+
+    Raises:
+        InputError: there is no study of that name.
+    """
     names = [job for known in STUDIES.values() for job in known.jobs]
-    if study not in names:
-        raise InputError(f"there is no study {study!r}", f"The studies are: {', '.join(names)}")
+    if named is not None and named not in names:
+        raise InputError(f"there is no study {named!r}", f"The studies are: {', '.join(names)}")
+    return named or usual_study(spec.task).name
 
 
 def run_job(
@@ -135,12 +142,13 @@ def run_job(
         only: some assets of the job; None for all.
 
     Raises:
-        InputError: unknown dataset or setting, or a value of the wrong type.
+        InputError: unknown dataset or setting, a value of the wrong type, or a study for other labels than the dataset's.
     """
     from pipeline.definitions import defs
 
     store = DatasetStore()
-    store.spec(dataset)
+    about = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)  # whose classifier predicts
+    check_task(dataset, store.spec(dataset).task, about)
     with home_instance() as instance:
         prepare_instance(instance, store)
         all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}

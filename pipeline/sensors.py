@@ -5,10 +5,9 @@ import re
 import dagster as dg
 
 from assets.partitions import DATASETS
-from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.errors import InputError
-from pipeline.automation import busy_datasets, request
+from pipeline.automation import USUAL, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import STARTED_HERE
 from resources.dataset_store import DatasetStore
@@ -27,7 +26,7 @@ def datasets_with_drops() -> list[str]:
 
 
 @dg.sensor(
-    job=JOBS[AHN2019.name],
+    jobs=[JOBS[job] for job in USUAL],
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks at drops/<dataset>/: registers a dataset it does not know yet and starts one run for each dataset with "
@@ -73,7 +72,7 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
         return None
     if not registered:
         store.save_spec(spec)
-    return request(store, dataset, f"{dataset}:{arrival.signature}", "drop")
+    return request(store, spec, f"{dataset}:{arrival.signature}", "drop")
 
 
 @dg.run_status_sensor(

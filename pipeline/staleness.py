@@ -12,8 +12,6 @@ from data_contracts.errors import InputError
 from resources.dataset_store import DatasetStore
 from resources.intake import look_at
 
-NEVER_RUN = "never run"
-
 
 def chain_of(assets: list[dg.AssetsDefinition]) -> dict[str, str]:
     """The code version of every asset of a dataset that a job makes, by name."""
@@ -38,7 +36,7 @@ def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, 
     records = {name: store.record(dataset, name) for name in code_versions}
     manifest = records["image_manifest"]
     if manifest is None:
-        return NEVER_RUN
+        return "never run"
     if manifest.summary.get(ARRIVAL) != look_at(store, store.spec(dataset)).signature:
         return "files have arrived, changed or gone"
     for name, record in records.items():

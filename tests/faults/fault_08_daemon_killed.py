@@ -9,14 +9,14 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 
-from pipeline.automation import STUDY, code_versions
+from pipeline.automation import code_versions
 from pipeline.doctor import examine
 from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
 from tests.faults.daemon import Daemon, each_site, finished, in_flight, until
 from tests.faults.fault_06_two_runs import doubled_rows
 from tests.faults.harness import Fault, Outcome
-from tests.faults.study import DATASET, put_drop
+from tests.faults.study import DATASET, STUDY, put_drop
 from tests.faults.zygote import Zygote
 
 LATEST = 30.0

@@ -22,7 +22,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from data_contracts.dataset import DatasetSpec
-from pipeline.automation import STUDY, code_versions
+from pipeline.automation import code_versions
 from pipeline.launch import DONE, run_job
 from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
@@ -30,7 +30,7 @@ from resources.drops import MARKER
 from tests.conftest import TINY_STUDY, draw
 from tests.faults.__main__ import PAGE
 from tests.faults.daemon import Daemon, processes_of, until
-from tests.faults.study import home_in, put_images
+from tests.faults.study import STUDY, home_in, put_images
 
 DATASETS = ("one", "two", "three")
 MARKS = ("<!-- soak -->\n", "<!-- end of soak -->\n")

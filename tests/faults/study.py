@@ -11,9 +11,10 @@ import pytest
 from PIL import Image
 
 from assets.features import open_features
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import DatasetSpec
 from data_contracts.output_record import content_hash
-from pipeline.automation import STUDY, code_versions, still_valid_settings
+from pipeline.automation import code_versions, still_valid_settings
 from pipeline.launch import DONE, run_job
 from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
@@ -21,6 +22,7 @@ from resources.drops import MARKER
 from resources.home import prepare_home
 from tests.conftest import TINY_STUDY, draw, use_home
 
+STUDY = AHN2019.name
 DATASET = "tiny"
 SHARD_ROWS = 7
 """So that a handful of images lies in several shards."""

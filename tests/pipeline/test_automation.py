@@ -17,15 +17,17 @@ import dagster as dg
 import pytest
 from PIL import Image
 
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
+from data_contracts.lyndon2015 import LYNDON2015
 from data_contracts.sealed import sealed_json
 from pipeline import schedules
-from pipeline.automation import STUDY, code_versions
+from pipeline.automation import code_versions
 from pipeline.backfills import choose, with_last_settings
 from pipeline.definitions import defs
 from pipeline.launch import run_job
 from pipeline.orphans import STARTED_HERE
-from pipeline.schedules import nightly
+from pipeline.schedules import nightly, nightly_several_labels
 from pipeline.sensors import drops, summary_after_runs
 from pipeline.staleness import last_settings, stale_reason
 from resources.dataset_store import DatasetStore
@@ -67,19 +69,19 @@ class Site:
         """Datasets that the sensor wants runs of."""
         return [str(request.partition_key) for request in self.tick(after).run_requests or []]
 
-    def night(self, at: datetime = NIGHT) -> list[dg.RunRequest]:
+    def night(self, at: datetime = NIGHT, by: dg.ScheduleDefinition = nightly) -> list[dg.RunRequest]:
         """What the schedule asks for."""
         self.now += 30
         resources = {"store": self.store}
         with dg.build_schedule_context(self.instance, scheduled_execution_time=at, resources=resources) as context:
-            said: Any = list(nightly(context))  # type: ignore[call-overload]
+            said: Any = list(by(context))  # type: ignore[call-overload]
         requests = [one for one in said if isinstance(one, dg.RunRequest)]
         assert len(said) == max(len(requests), 1), "requests, or one reason for none"
         return requests
 
     def start_run(self, dataset: str) -> dg.DagsterRun:
         tags = {"dagster/partition": dataset}
-        return self.instance.add_run(dg.DagsterRun(job_name=STUDY, status=dg.DagsterRunStatus.STARTED, tags=tags))
+        return self.instance.add_run(dg.DagsterRun(job_name=AHN2019.name, status=dg.DagsterRunStatus.STARTED, tags=tags))
 
     def edit_record(self, asset: str, **changes: Any) -> None:
         """Change the record of DONE's current output."""
@@ -106,8 +108,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with dg.DagsterInstance.get() as instance:
             clock(patch, site := Site(home, instance))
             assert site.asked() == [DONE]
-        assert run_job(STUDY, DONE, TINY_STUDY, "cpu").exit_code == 0
+        assert run_job(AHN2019.name, DONE, TINY_STUDY, "cpu").exit_code == 0
     return folder
+
+
+def jobs(*datasets: str) -> dict[str, str]:
+    return dict.fromkeys(datasets, AHN2019.name)
 
 
 def clock(patch: pytest.MonkeyPatch, site: Site) -> None:
@@ -232,7 +238,22 @@ class TestSensor:
         assert ops["alexnet_conv5"]["config"]["weights"] == "random"
         assert ops["svm_evaluation_cae"]["config"]["label_budgets"] == []
         assert "of_older_code" not in ops["cae_model"]["config"]
-        assert dg.validate_run_config(defs.resolve_job_def(STUDY), request.run_config)
+        assert dg.validate_run_config(defs.resolve_job_def(AHN2019.name), request.run_config)
+
+    def test_a_dataset_of_several_labels_gets_the_study_of_several_labels(self, ran: Site) -> None:
+        several = ran.store.spec(DONE).model_copy(
+            update={"name": "several", "task": "multi-label", "root": ran.drops / "several"}
+        )
+        ran.store.save_spec(several)
+        ran.sync()
+        put(ran.drops / "several" / "monday", 0, 1)
+        ran.tick()
+        (dropped,) = ran.tick().run_requests or []
+        (reconciled,) = ran.night(by=nightly_several_labels)
+        for request in (dropped, reconciled):
+            assert (request.partition_key, request.job_name) == ("several", LYNDON2015.name)
+            assert dg.validate_run_config(defs.resolve_job_def(LYNDON2015.name), request.run_config)
+        assert ran.night() == []
 
 
 def new_file(site: Site) -> None:
@@ -260,7 +281,7 @@ def newer_code(site: Site) -> None:
 class TestNightly:
     def test_what_is_up_to_date_is_left_alone(self, ran: Site) -> None:
         assert ran.night() == []
-        assert stale_reason(ran.store, DONE, code_versions(STUDY)) is None
+        assert stale_reason(ran.store, DONE, code_versions(AHN2019.name)) is None
 
     @pytest.mark.parametrize(
         ("happened", "why"),
@@ -295,6 +316,17 @@ class TestNightly:
         assert ran.night() == [], "it has not settled"
         (request,) = ran.night()
         assert (request.partition_key, request.tags["medfeat/why"]) == ("added", "never run")
+
+    def test_a_study_that_nobody_asked_for_is_not_begun_at_night(self, ran: Site) -> None:
+        """Another study has made the manifest, as all do."""
+        root = put(ran.store.root / "elsewhere", 0, 1).parent.parent
+        ran.store.save_spec(ran.store.spec(DONE).model_copy(update={"name": "other", "root": root}))
+        shutil.copytree(ran.store.folder(DONE, "image_manifest"), ran.store.folder("other", "image_manifest"))
+        ran.sync()
+        assert stale_reason(ran.store, "other", code_versions(AHN2019.name)) is not None
+        assert ran.night() == []
+        ran.instance.report_run_canceled(ran.start_run("other"))
+        assert [request.partition_key for request in ran.night()] == ["other"], "the run that was asked for did not end well"
 
     def test_busy_datasets_and_those_that_dagster_does_not_know_are_left_alone(self, ran: Site) -> None:
         failed_run(ran)
@@ -348,10 +380,10 @@ class TestBackfill:
         return ran
 
     def test_only_stale(self, two: Site) -> None:
-        assert choose(two.store, ["later", DONE], STUDY, True, None) == (["later"], {})
+        assert choose(two.store, jobs("later", DONE), True, None) == (["later"], {})
         newer_code(two)
-        assert choose(two.store, ["later", DONE], STUDY, True, None) == (["later", DONE], {})
-        assert choose(two.store, [DONE], STUDY, True, None) == ([DONE], {}), "of those that are named"
+        assert choose(two.store, jobs("later", DONE), True, None) == (["later", DONE], {})
+        assert choose(two.store, jobs(DONE), True, None) == ([DONE], {}), "of those that are named"
 
     @pytest.mark.parametrize(
         ("day", "chosen"),
@@ -364,27 +396,27 @@ class TestBackfill:
         ],
     )
     def test_from_drop_counts_the_day_of_acceptance(self, two: Site, day: str, chosen: list[str]) -> None:
-        assert choose(two.store, [DONE, "later"], STUDY, False, day) == (chosen, {})
+        assert choose(two.store, jobs(DONE, "later"), False, day) == (chosen, {})
 
     def test_both_together(self, two: Site) -> None:
-        assert choose(two.store, [DONE, "later"], STUDY, True, "2026-11-20") == (["later"], {})
+        assert choose(two.store, jobs(DONE, "later"), True, "2026-11-20") == (["later"], {})
 
     @pytest.mark.parametrize("day", ["yesterday", "2026-13-01", "", "20.11.2026"])
     def test_a_date_that_is_none(self, two: Site, day: str) -> None:
         with pytest.raises(InputError, match=r"is not a date\. Write for example --from-drop"):
-            choose(two.store, [DONE], STUDY, False, day)
+            choose(two.store, jobs(DONE), False, day)
 
     def test_a_dataset_that_cannot_be_looked_at_is_told_and_stops_no_other(self, two: Site) -> None:
         (two.store.folder("later", LEDGER) / "ledger.json").write_text("{")
-        chosen, problems = choose(two.store, ["later", DONE], STUDY, False, "2026-11-20")
+        chosen, problems = choose(two.store, jobs("later", DONE), False, "2026-11-20")
         assert chosen == [DONE]
         assert list(problems) == ["later"]
         assert "not a valid ledger" in problems["later"]
 
     def test_settings_given_go_over_the_last_ones(self, ran: Site) -> None:
-        last = last_settings(ran.store, DONE, code_versions(STUDY))
+        last = last_settings(ran.store, DONE, code_versions(AHN2019.name))
         assert last["cae_model.filters"] == last["random_cae_model.filters"] == TINY_STUDY["filters"]
-        merged = with_last_settings(ran.store, DONE, STUDY, {"filters": 6, "cae_features.pool": "mean"})
+        merged = with_last_settings(ran.store, DONE, AHN2019.name, {"filters": 6, "cae_features.pool": "mean"})
         assert merged["filters"] == 6
         assert "cae_model.filters" not in merged, "one that is given for all goes to all"
         assert (merged["cae_features.pool"], merged["random_cae_features.pool"]) == ("mean", "max")
@@ -394,8 +426,8 @@ class TestBackfill:
 class TestSummary:
     @pytest.mark.parametrize(("tags", "asked"), [({}, True), ({STARTED_HERE: "1"}, False)])
     def test_follows_every_run_but_those_that_make_their_own(self, home: Path, tags: dict[str, str], asked: bool) -> None:
-        run = dg.DagsterRun(job_name=STUDY, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
-        event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=STUDY)
+        run = dg.DagsterRun(job_name=AHN2019.name, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
+        event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=AHN2019.name)
         with (
             dg.DagsterInstance.get() as instance,
             dg.build_run_status_sensor_context("summary_after_runs", event, instance, run) as context,

@@ -166,6 +166,18 @@ def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
     assert "no dataset is named" in one_line(medfeat("backfill"))
 
 
+def test_a_study_for_other_labels_is_refused_before_anything_is_computed(medfeat: Medfeat, home: Path, make_images: Any) -> None:
+    folder = str(make_images(classes=2))
+    assert medfeat("add", "one", folder).returncode == 0
+    assert medfeat("add", "several", folder, "--multi-label").returncode == 0
+    before = stored(home)
+    for words in (["run", "several", "--study", "farhat_vlad"], ["predict", "several"]):
+        assert "several has several labels an image" in one_line(medfeat(*words))
+    assert "one has one label an image, and lyndon2015 wants several" in one_line(medfeat("run", "one", "--study", "lyndon2015"))
+    assert stored(home) == before
+    assert "lenet_patience" in one_line(medfeat("run", "several", "--set", "nope=1")), "the usual study is another one"
+
+
 def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images: Any) -> None:
     good = make_images(classes=3, each=8, name="good")
     bad = make_images(classes=2, each=8, name="bad")

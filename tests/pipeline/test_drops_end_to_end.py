@@ -19,11 +19,12 @@ from PIL import Image
 
 from assets.features import open_features
 from assets.images import manifest_of
+from data_contracts.ahn2019 import AHN2019
 from data_contracts.dataset import DatasetSpec
 from data_contracts.metrics import METRICS, PREDICTIONS
 from data_contracts.output_record import OutputRecord
 from data_contracts.predictions import IMAGE_PREDICTIONS
-from pipeline.automation import STUDY, code_versions
+from pipeline.automation import code_versions
 from pipeline.launch import DONE, run_job
 from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
@@ -107,7 +108,7 @@ def run(dataset: str) -> Step:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LimitedDecoder, "inspect", counted)
-        outcome = run_job(STUDY, dataset, TINY, "cpu")
+        outcome = run_job(AHN2019.name, dataset, TINY, "cpu")
     assert outcome.exit_code == DONE, outcome.message
     store = DatasetStore()
     records = {asset: store.need_record(dataset, asset) for asset in store.assets_of(dataset)}
@@ -321,4 +322,4 @@ def test_the_manifest_is_the_truth_of_what_was_deleted_or_relabelled(story: Stor
 
 def test_what_was_run_is_not_stale(story: Story) -> None:
     for dataset in ("grown", "once"):
-        assert stale_reason(DatasetStore(), dataset, code_versions(STUDY)) is None
+        assert stale_reason(DatasetStore(), dataset, code_versions(AHN2019.name)) is None
