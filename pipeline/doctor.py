@@ -36,15 +36,23 @@ class Finding:
 
 def examine(fix: bool) -> Iterator[Finding]:
     """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files again."""
+    yield from _or_why_not(_runs(fix))  # first: what waits for a dead run waits for this alone
     yield from _environment()
     yield from _store()
     yield from _site_key()
     yield from _datasets()
     yield from _weights()
     yield from _databases()
-    yield from _runs(fix)
     yield from _stored_files(fix)
-    yield from _automation()
+    yield from _or_why_not(_automation())
+
+
+def _or_why_not(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; where they cannot be had, why, so that what else is wrong is still told."""
+    try:
+        yield from findings
+    except InputError as error:
+        yield Finding("problem", str(error))
 
 
 def _environment() -> Iterator[Finding]:

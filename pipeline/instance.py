@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
+from sqlalchemy.exc import DBAPIError
 
-from resources.atomic_file import make_folder
+from data_contracts.errors import InputError
+from resources.atomic_file import DISK_FULL, make_folder, not_written
 from resources.dataset_store import DatasetStore
 from resources.home import dagster_home
 
@@ -23,11 +26,25 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextmanager
 def home_instance() -> Iterator[dg.DagsterInstance]:
-    """The instance, its databases made where this is the first time."""
-    with one_at_a_time():
-        instance = dg.DagsterInstance.get()
-    with instance:
-        yield instance
+    """The instance, its databases made where this is the first time.
+
+    Raises:
+        InputError: the databases cannot be read or written, in here or while the instance is used.
+    """
+    try:
+        with one_at_a_time():
+            instance = dg.DagsterInstance.get()
+        with instance:
+            yield instance
+    except DBAPIError as error:
+        raise InputError(
+            f"Dagster's databases in {dagster_home()} cannot be used ({error.orig})",
+            "Free space, make the folder writable, or see what medfeat doctor says of them; nothing stored was damaged",
+        ) from error
+    except OSError as error:
+        if error.errno not in DISK_FULL:
+            raise
+        raise not_written(Path(error.filename or dagster_home()), "a few bytes", error) from error
 
 
 def add_partitions(instance: dg.DagsterInstance, store: DatasetStore) -> None:

@@ -23,6 +23,11 @@ UNCLAIMED_SECONDS = 600.0
 """A run of which nothing says what process it has, and which no stage has claimed for so long, never got that far."""
 
 
+def is_waited_for(run: dg.DagsterRun) -> bool:
+    """Whether a command started it. A run that Dagster starts again has the tags of the first, and another process."""
+    return STARTED_HERE in run.tags and run.parent_run_id is None
+
+
 def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
     """Unfinished runs whose process is gone."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
@@ -36,9 +41,8 @@ def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 
 def _was_launched_and_lives(instance: dg.DagsterInstance, record: RunRecord) -> bool | None:
     """Whether the process lives that a run which no stage has claimed was given, where that is known and is on this machine."""
-    by_command = record.dagster_run.tags.get(STARTED_HERE)
-    if by_command is not None:
-        return process_lives(int(by_command), record.create_timestamp.timestamp())
+    if is_waited_for(record.dagster_run):
+        return process_lives(int(record.dagster_run.tags[STARTED_HERE]), record.create_timestamp.timestamp())
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return None
     for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):

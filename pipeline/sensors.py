@@ -9,7 +9,7 @@ from data_contracts.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.errors import InputError
 from pipeline.automation import USUAL, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
-from pipeline.orphans import STARTED_HERE
+from pipeline.orphans import is_waited_for
 from resources.dataset_store import DatasetStore
 from resources.drops import drops_root
 from resources.intake import look_at
@@ -85,6 +85,6 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
 )
 def summary_after_runs(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
     """One run of the summary for each run of a study; the command line makes its own."""
-    if STARTED_HERE in context.dagster_run.tags:
+    if is_waited_for(context.dagster_run):
         return dg.SkipReason("the command line brings the summary up to date itself")
     return dg.RunRequest(run_key=context.dagster_run.run_id)

@@ -46,7 +46,10 @@ def damaged_files(store: DatasetStore) -> Iterator[Damage]:
     for folder in sorted(path for path in (store.root / "store").glob("*/*") if path.is_dir()):
         dataset = folder.parent.name
         of = (dataset if dataset != ALL_DATASETS else "", folder.name)
-        yield from (Damage(*of, path) for path in sorted(set(_damaged_in(store, *of, folder))))
+        damaged = set(_damaged_in(store, *of, folder))
+        if damaged:  # or just being written: a report is there before the record that tells of it
+            damaged = set() if store.is_being_written(*of) else set(_damaged_in(store, *of, folder))
+        yield from (Damage(*of, path) for path in sorted(damaged))
 
 
 def _damaged_in(store: DatasetStore, dataset: str, asset: str, folder: Path) -> Iterator[Path]:

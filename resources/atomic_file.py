@@ -18,6 +18,7 @@ from data_contracts.output_record import StoredFile
 
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$")
 
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 CLOCK_TICK = 2.0
 """Seconds, of the coarsest file systems."""
 
@@ -106,7 +107,7 @@ def fsync_folder(folder: Path) -> None:
 
 def not_written(path: Path, need: str, error: OSError) -> InputError:
     """What a user can do about a file that the system did not let be written; ``need`` is how much room it takes."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in DISK_FULL:
         return InputError(f"the disk is full: {path} needs {need}", "Free space and run again; nothing stored was damaged")
     remedies = {
         errno.EMFILE: "Allow this user more open files (ulimit -n) and run again; nothing stored was damaged",

@@ -125,6 +125,18 @@ class DatasetStore(dg.ConfigurableResource[None]):
         finally:
             lock.release()
 
+    def is_being_written(self, dataset: str, asset: str) -> bool:
+        """Whether another has the lock of (dataset, asset)."""
+        lock = FileLock(self.folder(dataset, asset) / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # a store that may only be read
+            return False
+        lock.release()
+        return False
+
     def write_bytes(self, dataset: str, asset: str, name: str, *parts: bytes) -> StoredFile:
         """Store one file of an output: the parts, one after another."""
         return write_atomically(self.folder(dataset, asset) / name, *parts)

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 from data_contracts.errors import InputError
-from resources.atomic_file import remove_unfinished
+from resources.atomic_file import make_folder, remove_unfinished, write_atomically
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -44,11 +44,11 @@ def prepare_home() -> Path:
     home = medfeat_home()
     try:
         for name in ("store", "datasets", "reports", "dagster"):
-            (home / name).mkdir(parents=True, exist_ok=True)
+            make_folder(home / name)
         settings = home / "dagster" / "dagster.yaml"
-        if not settings.exists():
-            settings.write_text(DAGSTER_YAML)
-        for folder in (home, home / "datasets"):
+        if not settings.exists() or not settings.stat().st_size:
+            write_atomically(settings, DAGSTER_YAML.encode())
+        for folder in (home, home / "datasets", home / "dagster"):
             remove_unfinished(folder)
         probe = home / "store" / f".probe.{os.getpid()}"
         probe.write_bytes(b"")

@@ -16,12 +16,22 @@ def _path(home: Path, run_id: str) -> Path:
     return home / "dagster" / "run_owners" / f"{run_id}.json"
 
 
+def _start_of(process: psutil.Process) -> str:
+    """When a process began, by a clock that nobody sets, where the system has one (Linux: ticks since this boot)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        after_the_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return f"{boot} {after_the_name[19]}"
+    except FileNotFoundError:
+        return str(process.create_time())
+
+
 def claim_run(home: Path, run_id: str) -> None:
-    """Record this process as the owner of a run. The start time guards against a pid that was given out again."""
+    """Record this process as the owner of a run. Its start guards against a number that was given out again."""
     path = _path(home, run_id)
     if not path.exists():
         me = psutil.Process()
-        owner = {"pid": me.pid, "started": me.create_time(), "host": platform.node()}
+        owner = {"pid": me.pid, "start": _start_of(me), "host": platform.node()}
         write_atomically(path, json.dumps(owner).encode())
 
 
@@ -29,7 +39,12 @@ def owner_is_alive(home: Path, run_id: str) -> bool | None:
     """Whether the owner lives, or is on another machine and cannot be asked; None where no owner was recorded."""
     try:
         owner = json.loads(_path(home, run_id).read_bytes())
-        return owner["host"] != platform.node() or process_lives(int(owner["pid"]), float(owner["started"]))
+        if owner["host"] != platform.node():
+            return True
+        process = psutil.Process(int(owner["pid"]))
+        return _start_of(process) == owner["start"] and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
     except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
         return None
 

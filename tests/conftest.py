@@ -45,6 +45,15 @@ def use_home(patch: pytest.MonkeyPatch, folder: Path, home: Path | None = None) 
         patch.delenv(name, raising=False)
 
 
+def go_offline(patch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Weights are nowhere to be found and nothing is downloaded."""
+    patch.setenv("TORCH_HOME", str(folder / "no_cache"))
+    patch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)
+    for scheme in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        patch.setenv(scheme, "http://127.0.0.1:9")
+    patch.setenv("no_proxy", "127.0.0.1")
+
+
 @pytest.fixture
 def make_images(tmp_path: Path) -> MakeImages:
     """``make_images(classes=3, each=8, name="images")`` -> a folder of class folders of PNG files."""
@@ -69,12 +78,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "site.key"))
     monkeypatch.delenv("MEDFEAT_DROPS", raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_cache"))
     monkeypatch.delenv("DAGSTER_HOME", raising=False)
-    monkeypatch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)
-    for scheme in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(scheme, "http://127.0.0.1:9")
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    go_offline(monkeypatch, tmp_path)
     yield prepare_home()
     os.environ.pop("DAGSTER_HOME", None)
 

@@ -48,4 +48,5 @@ FAULT = Fault(
     full=300,
     sample=30,
     inject=inject,
+    kinds=PER_CHANGE,
 )

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from resources.home import prepare_home
 from tests.faults import commits
 from tests.faults.harness import Fault, Outcome
 from tests.faults.os_layer import CHANGES, quick_folder, watched
@@ -142,10 +143,10 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
         archive = commits.put_archive(quick)
         root = quick / "site"
         with home_in(root) as store:
-            there = {path for path in root.rglob("*") if path.is_dir()}
-            begun = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+            shutil.rmtree(store.root)
             recorder = Recorder(root)
             with watched(CHANGES, recorder.before, recorder.after):
+                prepare_home()
                 commits.commit(store, archive, [], lambda: recorder.log.append(("acknowledged", root, None)))
             whole = commits.digest(store)
             for seed in seeds:
@@ -153,11 +154,12 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
                 log = recorder.log[: rng.integers(len(recorder.log) + 1)]
                 files, folders = state(log, rng)
                 shutil.rmtree(root)
-                for path in sorted({root, *there, *(path for path in folders if _reachable(path, folders | there, root))}):
+                for path in sorted({root, *(path for path in folders if _reachable(path, folders, root))}):
                     path.mkdir(parents=True, exist_ok=True)
-                for path, content in {**begun, **files}.items():
+                for path, content in files.items():
                     if path.parent.is_dir():
                         path.write_bytes(content)
+                prepare_home()
                 shards = sum(what == "acknowledged" for what, _, _ in log)
                 wrong = commits.finished(store, archive, whole, shards)
                 yield Outcome(seed, not wrong, wrong)

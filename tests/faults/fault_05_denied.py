@@ -16,7 +16,7 @@ from data_contracts.errors import InputError
 from resources.dataset_store import DatasetStore
 from tests.faults import commits
 from tests.faults.harness import Fault, Outcome
-from tests.faults.os_layer import quick_folder, watched
+from tests.faults.os_layer import may_mount, quick_folder, watched
 from tests.faults.study import home_in
 
 CHANGES = ("open", "write", "posix_fallocate", "fsync", "replace", "mkdir")
@@ -132,8 +132,8 @@ def another_user(first: int, store: DatasetStore, archive: Path) -> str:
 
 def mounted_read_only(first: int, store: DatasetStore, archive: Path) -> str:
     """For real: the file system of the store may only be read."""
-    if os.geteuid() != 0:
-        return read_only(first, store, archive)
+    if not may_mount():
+        return f"as nothing may be mounted: {read_only(first, store, archive)}"
     home = str(store.root)
     subprocess.run(["mount", "--bind", home, home], check=True)
     try:
@@ -161,4 +161,5 @@ FAULT = Fault(
     full=60,
     sample=10,
     inject=inject,
+    kinds=len(KINDS),
 )

@@ -59,4 +59,5 @@ FAULT = Fault(
     full=50,
     sample=3,
     inject=inject,
+    kinds=2,
 )

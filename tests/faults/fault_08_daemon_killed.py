@@ -61,4 +61,5 @@ FAULT = Fault(
     full=30,
     sample=2,
     inject=inject,
+    kinds=2,
 )

@@ -39,7 +39,7 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
         truth = {path: reader() for path, reader in read.items()}
         paths = sorted(read)
         for seed in seeds:
-            path = paths[seed % len(paths)]
+            path = paths[np.random.default_rng([seed, 1]).integers(len(paths))]
             yield _changed(seed, path, read[path], truth[path])
 
 

@@ -55,4 +55,5 @@ FAULT = Fault(
     full=60,
     sample=6,
     inject=inject,
+    kinds=len(STAGES),
 )

@@ -37,7 +37,8 @@ class Fault:
         name: what is done.
         goal: what has to hold after it.
         full: how many are injected by ``make faults``; seeds are 0 .. full - 1.
-        sample: how many of them by the tests, evenly spread.
+        sample: how many of them by the tests, evenly spread over the seeds and over the kinds.
+        kinds: of faults, which the seeds go round.
         inject: one outcome for each seed, in order; the folder is empty and its own.
     """
 
@@ -47,7 +48,9 @@ class Fault:
     full: int
     sample: int
     inject: Callable[[Sequence[int], Path], Iterator[Outcome]]
+    kinds: int = 1
 
     def sampled(self) -> list[int]:
         """Seeds of the sample."""
-        return [number * self.full // self.sample for number in range(self.sample)]
+        spread = [number * self.full // self.sample for number in range(self.sample)]
+        return [seed - seed % self.kinds + number % self.kinds for number, seed in enumerate(spread)]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,16 @@ def watched(names: tuple[str, ...], before: Before, after: Before = lambda *_: N
         for name in names:
             patch.setattr(os, name, wrapped(name, getattr(os, name)))
         yield
+
+
+@cache
+def may_mount() -> bool:
+    """Whether file systems may be mounted; not even root may in most containers."""
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode:
+            return False
+        subprocess.run(["umount", folder], check=True)
+        return True
 
 
 def count(names: tuple[str, ...], work: Callable[[], None]) -> int:

@@ -20,7 +20,7 @@ from pipeline.staleness import stale_reason
 from resources.dataset_store import DatasetStore
 from resources.drops import MARKER
 from resources.home import prepare_home
-from tests.conftest import TINY_STUDY, draw, use_home
+from tests.conftest import TINY_STUDY, draw, go_offline, use_home
 
 STUDY = AHN2019.name
 DATASET = "tiny"
@@ -33,8 +33,7 @@ def home_in(folder: Path) -> Iterator[DatasetStore]:
     """An empty home below a folder; nothing is downloaded."""
     with pytest.MonkeyPatch.context() as patch:
         use_home(patch, folder)
-        patch.setenv("TORCH_HOME", str(folder / "no_cache"))
-        patch.delenv("MEDFEAT_WEIGHTS_DIR", raising=False)
+        go_offline(patch, folder)
         prepare_home()
         yield DatasetStore()
 

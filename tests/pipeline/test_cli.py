@@ -230,7 +230,7 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
         run = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED))
         write_atomically(
             home / "dagster" / "run_owners" / f"{run.run_id}.json",
-            f'{{"pid": 1073741824, "started": 0, "host": "{platform.node()}"}}'.encode(),
+            f'{{"pid": 1073741824, "start": "", "host": "{platform.node()}"}}'.encode(),
         )
     found = medfeat("doctor")
     assert found.returncode == 1

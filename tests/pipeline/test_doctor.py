@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 
 from data_contracts.dataset import DatasetSpec
+from data_contracts.errors import InputError
 from pipeline import doctor
 from pipeline.disk_need import bytes_needed
+from pipeline.instance import home_instance
+from pipeline.orphans import STARTED_HERE
+from pipeline.store_health import damaged_files
 from resources import home as home_module
 from resources.dataset_store import DatasetStore
 from resources.site_key import names_of, site_key_path
@@ -50,8 +56,45 @@ def test_a_store_on_a_network_disk(home: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_damaged_database(home: Path) -> None:
     assert found("ok", "databases are whole")
-    (home / "dagster" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
-    assert any("runs.db is damaged" in finding.text for finding in doctor._databases())
+    (home / "dagster" / "history" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    told = [finding.text for finding in doctor.examine(fix=True) if finding.state == "problem"]
+    assert any("runs.db is damaged" in text for text in told), "the doctor goes on where Dagster cannot"
+    with pytest.raises(InputError, match=r"Dagster's databases in .* cannot be used"), home_instance() as instance:
+        instance.get_runs()
+
+
+def test_a_disk_that_is_full_where_dagster_writes(home: Path) -> None:
+    with pytest.raises(InputError, match=r"the disk is full: /logs needs a few bytes"), home_instance():
+        raise OSError(errno.ENOSPC, "No space left on device", "/logs")
+    with pytest.raises(FileNotFoundError), home_instance():
+        raise FileNotFoundError(errno.ENOENT, "not a matter of the disk", "/logs")
+
+
+def test_runs_whose_process_is_gone_are_released_before_anything_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with home_instance() as instance:
+        run = instance.add_run(
+            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags={STARTED_HERE: str(2**30)})
+        )
+        assert run.run_id[:8] in next(doctor.examine(fix=True)).text
+
+
+def test_an_output_that_is_just_being_written_is_not_damaged(home: Path) -> None:
+    store = DatasetStore()
+    output = store.folder("mine", "report_ahn2019")
+    with store.lock("mine", "report_ahn2019"):
+        (output / "current.json").write_bytes(b"half")
+        assert list(damaged_files(store)) == []
+    assert [damage.path.name for damage in damaged_files(store)] == ["current.json"]
+
+
+def test_settings_that_a_full_disk_left_empty_are_written_again(home: Path) -> None:
+    settings = home / "dagster" / "dagster.yaml"
+    settings.write_text("")
+    home_module.prepare_home()
+    assert settings.read_text() == home_module.DAGSTER_YAML
+    settings.write_text("telemetry: {enabled: true}")
+    home_module.prepare_home()
+    assert settings.read_text() == "telemetry: {enabled: true}", "they are the user's"
 
 
 def test_a_site_key_that_others_may_read_and_one_that_is_gone(registered: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
 import pytest
 
 from pipeline.orphans import STARTED_HERE, orphaned_runs
@@ -86,4 +87,31 @@ def test_a_run_that_ended_is_none(instance: dg.DagsterInstance) -> None:
 def test_a_number_that_was_given_out_again(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     run_id = launched(instance, os.getpid())
     monkeypatch.setattr("psutil.Process.create_time", lambda _: 4e9)
+    assert orphans(instance) == {run_id}
+
+
+def test_a_run_that_dagster_started_again_has_another_process_than_the_command(instance: dg.DagsterInstance) -> None:
+    first = add(instance, {STARTED_HERE: str(GONE)}, dg.DagsterRunStatus.FAILURE)
+    again = dg.DagsterRun(
+        job_name="ahn2019", status=STARTED, tags={STARTED_HERE: str(GONE)}, parent_run_id=first, root_run_id=first
+    )
+    instance.add_run(again)
+    assert orphans(instance) == set()
+
+
+def test_an_owner_lives_on_when_the_clock_is_set(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = add(instance)
+    claim_run(home, run_id)
+    real = psutil.Process.create_time
+    monkeypatch.setattr("psutil.Process.create_time", lambda process: real(process) + 60)
+    assert orphans(instance) == set()
+
+
+def test_an_owner_of_an_earlier_boot_is_gone(instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_id = add(instance)
+    with monkeypatch.context() as before:
+        before.setattr("resources.run_owner._start_of", lambda _: "another boot 12")
+        claim_run(home, run_id)
     assert orphans(instance) == {run_id}
