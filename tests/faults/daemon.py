@@ -22,7 +22,7 @@ from tests.faults.harness import Outcome
 from tests.faults.study import digest, home_in, put_drop, put_images, register
 from tests.faults.zygote import Zygote, seconds_of, zygote
 
-READY_SECONDS = 120.0
+READY_SECONDS = 600.0
 
 
 class Daemon:

@@ -109,8 +109,8 @@ def test_every_socket_of_the_ui_and_its_servers_is_on_loopback_and_all_end_with_
         asked = [status_of(url, {}), status_of(url, {"Origin": "http://elsewhere.example"})]
         children = process.children(recursive=True)
         server.terminate()
-        server.wait(60)
-        _, left = psutil.wait_procs(children, timeout=60)
+        server.wait(300)
+        _, left = psutil.wait_procs(children, timeout=300)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(server.pid, signal.SIGKILL)

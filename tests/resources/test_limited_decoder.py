@@ -38,8 +38,8 @@ def children() -> set[psutil.Process]:
 
 
 def until(happens: Callable[[], bool]) -> bool:
-    """Whether it happens within some seconds."""
-    end = time.monotonic() + 20
+    """Whether it happens, on a machine that may be busy."""
+    end = time.monotonic() + 300
     while not happens() and time.monotonic() < end:
         time.sleep(0.05)
     return happens()
@@ -99,8 +99,10 @@ def test_a_decoder_imports_little() -> None:
     ],
 )
 def test_a_harmful_file_is_refused_and_the_next_is_decoded(
-    decoder: LimitedDecoder, tries: Path, kind: str, reason: str, times: int
+    decoder: LimitedDecoder, tries: Path, kind: str, reason: str, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if kind != "hang":
+        monkeypatch.setattr(limited_decoder, "PATIENCE", 100)  # on a busy machine two seconds of its processor take long
     before = children()
     with pytest.raises(UndecodableImageError) as refused:
         decoder.inspect(harmful(kind, 1))
@@ -173,7 +175,7 @@ def test_no_process_outlives_a_scan_that_is_ended(tmp_path: Path, tries: Path, s
     decoders = psutil.Process(scan.pid).children(recursive=True)
     assert decoders
     os.killpg(scan.pid, sent)
-    words = scan.communicate(timeout=20)[1]
+    words = scan.communicate(timeout=300)[1]
     assert scan.returncode == -sent
     assert words.strip().endswith("KeyboardInterrupt" if sent is signal.SIGINT else "")
     assert until(lambda: not any(process.is_running() for process in decoders))

@@ -103,5 +103,5 @@ with dg.DagsterInstance.get() as instance:
 
 def test_two_processes_write_at_once(instance: dg.DagsterInstance) -> None:
     both = [subprocess.Popen([sys.executable, "-c", FIVE_RUNS], stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [process.wait(300) for process in both] == [0, 0]
     assert len(instance.fetch_materializations(thing.key, limit=20).records) == 10
