@@ -22,7 +22,9 @@ from resources.model_store import load_model
 
 GROUP = "evaluation"
 MEMORY_BYTES = 2**30
-"""Features held at once while the Gram matrix is built."""
+"""Features held at once while the Gram matrix is built, or while the solver streams over them."""
+STREAMED_ROWS = (64, 2048)
+"""Fewest and most rows of a block of the streaming solver: fewer waste its products, more gain nothing."""
 
 
 class SvmConfig(ScoreConfig):
@@ -153,6 +155,15 @@ def gram_of(reader: FeatureReader) -> np.ndarray:
     return svm.gram_matrix(reader.rows, len(reader), max(MEMORY_BYTES // (8 * width), 256))
 
 
+def streamed_rows(width: int) -> int:
+    """Rows of a block of the streaming solver, each of ``width`` numbers.
+
+    A number takes 16 bytes: as stored, as float32 of unit length, and as the float64 that a product with the weights makes of it.
+    """
+    fewest, most = STREAMED_ROWS
+    return min(max(MEMORY_BYTES // (16 * width), fewest), most)
+
+
 def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader) -> tuple[Any, np.ndarray, Any]:
     """The fit on all training rows, its (n_test, K) scores, and the Gram matrix (None above its limit)."""
     from methods import linear_svm as svm
@@ -163,7 +174,7 @@ def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader)
         gram = _reduced(config, rows, gram_of(reader))
         fit = svm.fit_gram(gram[np.ix_(rows.train, rows.train)], labels, config.c, config.tolerance)
         return fit, fit.decision(gram[np.ix_(rows.test, rows.train)]), gram
-    step = 2048
+    step = streamed_rows(width)
 
     def blocks() -> Any:
         for start in range(0, len(rows.train), step):
