@@ -16,7 +16,7 @@ from assets.features import READ_ROWS, backbone_features, open_features
 from assets.images import image_manifest
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.partitions import DATASETS
-from assets.representations import CaeTrainingConfig, fitting_ids
+from assets.representations import MORE_TO_FIT_ON, CaeTrainingConfig, fitting_ids
 from assets.scoring import LABELLED_ROWS, metric_row
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from data_contracts.ahn2019 import AHN2019, FILTER_SIZES, filters_estimate
@@ -74,7 +74,8 @@ def filter_size_study(
         reason = gram_limit(rows)
         if reason:
             return materialize_nothing(context, store, config, reason, inputs)
-        fitting = open_features(store, dataset, "backbone_features", fitting_ids(store, dataset, config.fit_on))
+        fitted_on = fitting_ids(store, dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
+        fitting = open_features(store, dataset, "backbone_features", fitted_on)
         scored = open_features(store, dataset, "backbone_features", rows.ids)
 
     def work_out(work: Work) -> Output:

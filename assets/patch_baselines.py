@@ -270,7 +270,7 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
         with plain_failures():
             config.check()
             device = compute.resolve()
-            ids = fitting_ids(store, dataset, "train")
+            ids = fitting_ids(store, dataset, "train", method.title, "Add training images to the first load: drops do not count")
             images = open_features(store, dataset, "prepared_images", ids)
 
         def work_out(work: Work) -> Output:

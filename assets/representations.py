@@ -34,6 +34,9 @@ CODES_CODE_VERSION = "3"
 SHOWN = 4
 
 
+MORE_TO_FIT_ON = "Add training images, or set fit_on"
+
+
 class CaeTrainingConfig(StageConfig):
     """Settings of a training of the auto-encoder. The names are those of `methods.cae.CaeSettings`."""
 
@@ -85,8 +88,19 @@ class EncodeConfig(StageConfig):
     """Pooling of the maps by 2."""
 
 
-def fitting_ids(store: DatasetStore, dataset: str, fit_on: str) -> list[str]:
-    """Ids of the images that an unsupervised model may see, sorted."""
+def fitting_ids(store: DatasetStore, dataset: str, fit_on: str, model: str, remedy: str) -> list[str]:
+    """Ids of the images that an unsupervised model may see, sorted.
+
+    Args:
+        store: of the home.
+        dataset: partition key.
+        fit_on: see :class:`CaeTrainingConfig`.
+        model: in words, for the error.
+        remedy: of the error.
+
+    Raises:
+        InputError: there are fewer than two.
+    """
     splits = {
         "train": ("train",),
         "train+drops": ("train",),
@@ -96,7 +110,7 @@ def fitting_ids(store: DatasetStore, dataset: str, fit_on: str) -> list[str]:
     rows = ok_rows(manifest_of(store, dataset)).to_pylist()
     ids = [row["image_id"] for row in rows if row["split"] in splits and (fit_on != "train" or row["drop"] is None)]
     if len(ids) < 2:
-        raise InputError(f"{dataset} has {len(ids)} images to train the auto-encoder on", "Add training images, or set fit_on")
+        raise InputError(f"{dataset} has {len(ids)} images to fit {model} on", remedy)
     return ids
 
 
@@ -123,7 +137,7 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         with plain_failures():
             device = compute.resolve()
             settings = config.cae_settings(config.filters, config.seed)
-            ids = fitting_ids(store, dataset, config.fit_on)
+            ids = fitting_ids(store, dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
             features = open_features(store, dataset, "backbone_features", ids)
         if not trained:
             settings = replace(settings, epochs=0)

@@ -9,7 +9,7 @@ from assets.features import in_blocks, materialize_shards, open_features
 from assets.images import image_manifest, prepared_images, scored_ids
 from assets.local_descriptors import GROUP, descriptors_asset, maps_at_once, open_descriptors
 from assets.partitions import DATASETS
-from assets.representations import fitting_ids
+from assets.representations import MORE_TO_FIT_ON, fitting_ids
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
@@ -32,6 +32,9 @@ class CodebookConfig(StageConfig):
     max_iterations: int = 300
     """Of k-means, at most."""
     seed: int = 0
+    fit_on: Literal["train", "train+drops"] = "train"
+    """Which images' descriptors k-means sees. "train" is the training images of the first load, so that a drop fits nothing anew;
+    "train+drops" has those of drops as well. Other images have no local descriptors."""
 
 
 class VladConfig(StageConfig):
@@ -67,7 +70,7 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
     def centroids(context: dg.AssetExecutionContext, config: CodebookConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", source)
         with plain_failures():
-            ids = fitting_ids(store, dataset, "train")
+            ids = fitting_ids(store, dataset, config.fit_on, "the codebook", MORE_TO_FIT_ON)
             maps = open_descriptors(store, dataset, scale, ids)
 
         def work_out(work: Work) -> Output:

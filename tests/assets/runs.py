@@ -17,8 +17,10 @@ class RunFailedError(Exception):
     """A run failed: with the message that a user reads, or UNPLANNED and a traceback."""
 
 
-def run_job(root: Path, job: str, settings: dict[str, Any], only: list[str] | None = None) -> dg.ExecuteInProcessResult:
-    """Run it on the images in ``root``; settings that none of the assets has are left out.
+def run_job(
+    root: Path, job: str, settings: dict[str, Any], only: list[str] | None = None, **registered: Any
+) -> dg.ExecuteInProcessResult:
+    """Run it on the images in ``root``, a dataset ``registered`` so; settings that none of the assets has are left out.
 
     Raises:
         RunFailedError: a step failed.
@@ -27,7 +29,7 @@ def run_job(root: Path, job: str, settings: dict[str, Any], only: list[str] | No
     definition = defs.resolve_job_def(job)
     names = [key.path[-1] for key in definition.asset_layer.executable_asset_keys]
     wanted = [defs.resolve_assets_def(dg.AssetKey(name)) for name in (only or names)]
-    DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True))
+    DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True, **registered))
     known = {field for asset in wanted for field in asset.node_def.config_schema.config_type.fields}
     config = run_config(wanted, {k: v for k, v in settings.items() if k.rpartition(".")[2] in known}, "cpu")
     with dg.DagsterInstance.get() as instance:

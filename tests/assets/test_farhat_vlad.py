@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,23 @@ def test_the_codebook_never_sees_a_test_image(materialise: Materialise, make_ima
     Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
     materialise(split, [*DESCRIPTORS, *VLAD64])
     assert version("vlad64_codebook_scale0") != before
+
+
+def test_where_only_drops_bring_labels_the_codebook_is_fitted_on_them(home: Path, make_images: Any) -> None:
+    unlabelled = make_images(classes=1, each=3, name="first") / "class0"
+    drop = make_images(classes=2, each=5, name="drops/tiny/monday/train", first=100).parent
+    make_images(classes=2, each=2, name="drops/tiny/monday/test", first=200)
+    (drop / "_READY").touch()
+    shutil.move(drop.parent.parent, home / "drops")
+    given = {"unlabelled": True, "new_labels": "given"}
+
+    def run(**settings: Any) -> dg.ExecuteInProcessResult:
+        return run_job(unlabelled, FARHAT_VLAD.name, {**TINY, **settings}, [*DESCRIPTORS, *VLAD64], **given)
+
+    with pytest.raises(RunFailedError, match=r"^(?!UNPLANNED).* 0 images to fit the codebook on.*set fit_on"):
+        run()
+    run(fit_on="train+drops")
+    assert DatasetStore().need_record("tiny", VLAD64[0]).summary["training images"] == 10
 
 
 def test_principal_components_take_the_place_of_the_rows(materialise: Materialise, make_images: Any) -> None:
