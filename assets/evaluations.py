@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import dagster as dg
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.features import open_features
 from assets.images import image_manifest
@@ -30,29 +30,23 @@ STREAMED_ROWS = (64, 2048)
 class SvmConfig(ScoreConfig):
     """Settings of an SVM evaluation."""
 
-    c: float = 1.0
+    c: PositiveFloat = 1.0
     """Weight of the loss: the paper's regularisation parameter."""
-    tolerance: float = 1e-5
+    tolerance: PositiveFloat = 1e-5
     """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
-    label_budgets: list[int] = Field(default=[1, 2, 5, 10])
+    label_budgets: list[PositiveInt] = Field(default=[1, 2, 5, 10])
     """Labelled training images a class that are also tried; [] for none."""
-    label_repeats: int = 10
+    label_repeats: NonNegativeInt = 10
     """Draws for each budget, the same for every method."""
 
 
 class ReducedSvmConfig(SvmConfig):
     """Settings of an SVM evaluation of long rows."""
 
-    pca_components: int | None = None
+    pca_components: PositiveInt | None = None
     """Principal components, fitted on the training images, that take the place of the rows."""
     pca_whiten: bool = False
     """Scale each component to unit variance."""
-
-
-def check_svm_settings(c: float, tolerance: float) -> None:
-    """Raises InputError where one is not above 0."""
-    if c <= 0 or tolerance <= 0:
-        raise InputError(f"c is {c} and tolerance {tolerance}", "Set both above 0")
 
 
 def title_of(method: Method, features: FeatureSet) -> str:
@@ -83,7 +77,6 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     def evaluation(context: dg.AssetExecutionContext, config: config_type, store: DatasetStore) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", method.features)
         with plain_failures():
-            check_svm_settings(config.c, config.tolerance)
             rows = scorable_rows(store, dataset, study)
             if isinstance(config, ReducedSvmConfig) and config.pca_components is not None and gram_limit(rows):
                 raise InputError(f"pca_components cannot be set: {gram_limit(rows)}", "Leave it out")
@@ -207,8 +200,8 @@ def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict
     largest = int(np.unique(train_labels, return_counts=True)[1].max())
     accuracies: dict[int, list[float]] = {}
     for budget in sorted(set(config.label_budgets)):
-        if not 0 < budget < largest:
-            continue
+        if budget >= largest:
+            break
         for repeat in range(config.label_repeats):
             drawn = rows.train[label_budget_draw(train_labels, budget, config.seed, repeat)]
             correct = correct_on_test(gram, rows, drawn, config.c, config.tolerance)

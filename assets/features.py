@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import dagster as dg
 import numpy as np
+from pydantic import PositiveInt
 
 from assets.images import image_manifest, prepared_images, scored_ids, usable_ids
 from assets.partitions import DATASETS
@@ -38,7 +39,7 @@ class NetworkConfig(StageConfig):
     """Stored precision."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the network's products; "bfloat16" where the processor or the card has units for it, at a loss of digits."""
-    batch_size: int = 64
+    batch_size: PositiveInt = 64
     """Images a forward pass; changes speed, not results beyond rounding."""
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from assets.evaluations import GROUP, MEMORY_BYTES, check_svm_settings, gram_limit
+from assets.evaluations import GROUP, MEMORY_BYTES, gram_limit
 from assets.features import READ_ROWS, backbone_features, open_features
 from assets.images import image_manifest
 from assets.labelled_rows import LabelledRows, scorable_rows
@@ -35,17 +35,17 @@ PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 class FilterStudyConfig(CaeTrainingConfig):
     """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is varied."""
 
-    filter_sizes: list[int] = Field(default=list(FILTER_SIZES))
+    filter_sizes: list[PositiveInt] = Field(default=list(FILTER_SIZES), min_length=1)
     """Numbers of filters to try."""
-    filter_seeds: int = 3
+    filter_seeds: PositiveInt = 3
     """Trainings of each size: seed, seed + 1, ..."""
     pool: Literal["max", "mean"] = "max"
     """Pooling of the maps by 2."""
-    c: float = 1.0
+    c: PositiveFloat = 1.0
     """Weight of the SVM's loss."""
-    tolerance: float = 1e-5
+    tolerance: PositiveFloat = 1e-5
     """The SVM stops at this gradient norm, relative to that at zero."""
-    bootstrap_resamples: int = 10_000
+    bootstrap_resamples: PositiveInt = 10_000
     """Resamples behind the interval of each accuracy."""
 
 
@@ -65,11 +65,6 @@ def filter_size_study(
     dataset, inputs = context.partition_key, ("image_manifest", "backbone_features")
     with plain_failures():
         device = compute.resolve()
-        check_svm_settings(config.c, config.tolerance)
-        if not config.filter_sizes or config.filter_seeds < 1:
-            raise InputError("filter_sizes is empty, or filter_seeds is below 1", "Set both")
-        for filters in config.filter_sizes:
-            config.cae_settings(filters, config.seed)
         rows = scorable_rows(store, dataset, AHN2019)
         reason = gram_limit(rows)
         if reason:

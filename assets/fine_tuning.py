@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import dagster as dg
 import numpy as np
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.checkpoints import SpacedCheckpoints
 from assets.features import (
@@ -50,35 +51,24 @@ PIXELS_IN_MEMORY = 4 * 2**30
 class FineTuneConfig(StageConfig):
     """Settings of every fine-tuned network."""
 
-    fine_tune_epochs: int = 30
+    fine_tune_epochs: PositiveInt = 30
     """At most so many; it stops early where the validation slice no longer gains."""
-    fine_tune_patience: int = 5
+    fine_tune_patience: PositiveInt = 5
     """Epochs without a better validation loss before it stops."""
-    fine_tune_batch_size: int = 32
-    fine_tune_learning_rate: float = 2.5e-4
+    fine_tune_batch_size: int = Field(default=32, ge=2)
+    fine_tune_learning_rate: PositiveFloat = 2.5e-4
     """Of the pre-trained layers; the new head learns ten times as fast. Scale it with the batch."""
-    fine_tune_weight_decay: float = 1e-4
-    validation_fraction: float = 0.1
+    fine_tune_weight_decay: NonNegativeFloat = 1e-4
+    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training images (whole groups) that decides when to stop."""
     augment: bool = True
     """Mild zoom, shift, rotation and mirror of the training images."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
 
     def fine_tune_settings(self) -> "FineTuneSettings":
-        """What `methods.fine_tuning` wants.
-
-        Raises:
-            InputError: a number is out of range.
-        """
+        """What `methods.fine_tuning` wants."""
         from methods.fine_tuning import FineTuneSettings
 
-        for name in ("epochs", "patience", "learning_rate"):
-            if getattr(self, f"fine_tune_{name}") <= 0:
-                raise InputError(f"fine_tune_{name} is {getattr(self, f'fine_tune_{name}')}", "Set it above 0")
-        if self.fine_tune_batch_size < 2:
-            raise InputError(f"fine_tune_batch_size is {self.fine_tune_batch_size}", "Set it to 2 or more")
-        if not 0 < self.validation_fraction < 1 or self.fine_tune_weight_decay < 0:
-            raise InputError("validation_fraction lies inside 0 to 1, fine_tune_weight_decay is not negative", "Set them so")
         return FineTuneSettings(
             epochs=self.fine_tune_epochs,
             patience=self.fine_tune_patience,
@@ -117,7 +107,7 @@ class TunedFeaturesConfig(StageConfig):
 
     speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
 
-    batch_size: int = 64
+    batch_size: PositiveInt = 64
     """Images a forward pass; changes speed, not results beyond rounding."""
 
 

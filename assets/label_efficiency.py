@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, PositiveFloat, PositiveInt
 
-from assets.evaluations import GROUP, check_svm_settings, correct_on_test, gram_limit, gram_of
+from assets.evaluations import GROUP, correct_on_test, gram_limit, gram_of
 from assets.features import READ_ROWS, Frozen, backbone_features, open_features, side_of
 from assets.fine_tuning import ALEXNET, FineTuneAlexNetConfig, pixels_of
 from assets.images import image_manifest, prepared_images
@@ -45,15 +45,15 @@ FromDraw = Callable[[np.ndarray, int], np.ndarray]
 class LabelEfficiencyConfig(FineTuneAlexNetConfig):
     """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is varied."""
 
-    label_fractions: list[float] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
+    label_fractions: list[PositiveFloat] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
     """Shares of the labelled training images; at least one image a class."""
-    label_seeds: int = 5
+    label_seeds: PositiveInt = 5
     """Draws of each share: seed, seed + 1, ..., the same for every method."""
-    c: float = 1.0
+    c: PositiveFloat = 1.0
     """Weight of the SVM's loss."""
-    tolerance: float = 1e-5
+    tolerance: PositiveFloat = 1e-5
     """The SVM stops at this gradient norm, relative to that at zero."""
-    bootstrap_resamples: int = 10_000
+    bootstrap_resamples: PositiveInt = 10_000
     """Resamples behind the intervals."""
 
 
@@ -76,12 +76,8 @@ def label_efficiency(
     dataset, inputs = context.partition_key, ("image_manifest", "prepared_images", "backbone_features", "cae_features")
     with plain_failures():
         device = compute.resolve()
-        check_svm_settings(config.c, config.tolerance)
-        config.fine_tune_settings()
-        if not config.label_fractions or min(config.label_fractions) <= 0 or max(config.label_fractions) != 1:
+        if max(config.label_fractions, default=0) != 1:
             raise InputError(f"label_fractions is {config.label_fractions}", "Set shares above 0, the last of them 1")
-        if min(config.label_seeds, config.bootstrap_resamples) < 1:
-            raise InputError("label_seeds or bootstrap_resamples is below 1", "Set both above 0")
         rows = scorable_rows(store, dataset, AHN2019)
         reason = gram_limit(rows)
         if reason:

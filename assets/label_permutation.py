@@ -3,6 +3,7 @@
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+from pydantic import Field
 
 from assets.cross_validation import (
     GROUP,
@@ -17,7 +18,6 @@ from assets.lesion_rows import FOLDS, lesion_rows
 from assets.partitions import DATASETS
 from assets.scoring import LABELLED_ROWS, metric_row
 from assets.stage import Output, Work, materialize, plain_failures
-from data_contracts.errors import InputError
 from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.metrics import METRICS
 from data_contracts.study import Method
@@ -31,7 +31,7 @@ METRIC, SUBJECT = "auc_of_permuted_labels", "mean"
 class PermutationConfig(EnsembleConfig):
     """Settings of `label_permutation`."""
 
-    permutations: int = 10
+    permutations: int = Field(default=10, ge=2)
     """How often the classes are dealt anew among the lesions."""
 
 
@@ -47,8 +47,6 @@ def label_permutation(context: dg.AssetExecutionContext, config: PermutationConf
     """The whole evaluation on classes dealt at random among the lesions: its AUC must be 0.5, or something leaks."""
     dataset = context.partition_key
     with plain_failures():
-        if config.permutations < 2:
-            raise InputError(f"permutations is {config.permutations}", "Set at least 2")
         whole = lesion_rows(store, dataset, config)
         layer = chosen_layer(store, dataset, config.ensemble_layer)
         rows = whole.only(ids_with(store, dataset, ANALYTIC, whole.ids))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.checkpoints import SpacedCheckpoints
 from assets.features import materialize_shards, open_features
@@ -51,29 +52,20 @@ class SquareConfig(StageConfig):
 class LenetConfig(StageConfig):
     """Settings of the networks; by default the paper's."""
 
-    lenet_epochs: int = 100
+    lenet_epochs: PositiveInt = 100
     """Passes over the training images; of the modern variant at most so many."""
-    lenet_batch_size: int = 20
-    lenet_learning_rate: float = 0.005
-    lenet_patience: int = 10
+    lenet_batch_size: PositiveInt = 20
+    lenet_learning_rate: PositiveFloat = 0.005
+    lenet_patience: PositiveInt = 10
     """Epochs without a lower validation loss before a label's network stops; modern variant only."""
-    validation_fraction: float = 0.2
+    validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training groups that decides when to stop; modern variant only."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
 
     def lenet_settings(self, modern: bool) -> "LenetSettings":
-        """What `methods.lenet` wants.
-
-        Raises:
-            InputError: a number is out of range.
-        """
+        """What `methods.lenet` wants."""
         from methods.lenet import LenetSettings
 
-        for name in ("lenet_epochs", "lenet_batch_size", "lenet_learning_rate", "lenet_patience"):
-            if getattr(self, name) <= 0:
-                raise InputError(f"{name} is {getattr(self, name)}", "Set it above 0")
-        if not 0 < self.validation_fraction < 1:
-            raise InputError(f"validation_fraction is {self.validation_fraction}", "Set it between 0 and 1")
         return LenetSettings(
             epochs=self.lenet_epochs,
             batch_size=self.lenet_batch_size,

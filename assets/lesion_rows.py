@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+from pydantic import NonNegativeInt
 
 from assets.images import manifest_of
 from assets.stage import StageConfig
@@ -24,7 +25,7 @@ class FoldConfig(StageConfig):
     """What the folds keep together: the group of the manifest, or the stricter patient_id."""
     positive_class: str = ""
     """Class whose probability is scored; by default "malignant" where there is one, else the second by name."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the folds."""
 
 

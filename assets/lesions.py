@@ -8,6 +8,7 @@ from typing import Any, Literal
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+from pydantic import PositiveFloat
 
 from assets.alexnet_layers import GROUP
 from assets.features import materialize_shards, open_features
@@ -43,7 +44,7 @@ class SegmentationConfig(StageConfig):
 class AnalyticConfig(SegmentationConfig):
     """Settings of `analytic_features`."""
 
-    pixel_mm: float = 0.1
+    pixel_mm: PositiveFloat = 0.1
     """Side of a pixel of the 512 x 512 region of interest, in mm (the paper's)."""
 
 
@@ -232,8 +233,6 @@ def analytic_features(context: dg.AssetExecutionContext, config: AnalyticConfig,
 
     dataset = context.partition_key
     with plain_failures():
-        if config.pixel_mm <= 0:
-            raise InputError(f"pixel_mm is {config.pixel_mm}", "Set the side of a pixel of the region of interest, in mm")
         ids = contoured_ids(store, dataset)
         masks = open_features(store, dataset, "lesion_segmentation", ids)
         regions = _Regions(store, dataset, config.voi)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import dagster as dg
 import numpy as np
+from pydantic import PositiveInt
 
 from assets.features import (
     BackboneConfig,
@@ -46,7 +47,7 @@ class DescriptorConfig(BackboneConfig, PreparedImagesConfig):
     """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
     dtype: Literal["float16", "float32"] = "float16"
     """Stored precision."""
-    batch_size: int = 16
+    batch_size: PositiveInt = 16
     """Images of 224 x 224 pixels a forward pass, fewer of larger ones; changes speed, not results beyond rounding."""
 
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+from pydantic import PositiveFloat
 
-from assets.evaluations import GROUP, check_svm_settings, gram_limit, gram_of
+from assets.evaluations import GROUP, gram_limit, gram_of
 from assets.features import open_features
 from assets.labelled_rows import LabelledRows, scorable_rows
 from assets.lenet import SQUARES, label_matrix
@@ -29,9 +30,9 @@ NETWORK_THRESHOLD = 0.5
 class MultilabelSvmConfig(ScoreConfig):
     """Settings of the evaluation of SVMs."""
 
-    c: float = 1.0
+    c: PositiveFloat = 1.0
     """Weight of the loss."""
-    tolerance: float = 1e-5
+    tolerance: PositiveFloat = 1e-5
     """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
 
 
@@ -198,7 +199,6 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
     def evaluation(context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
-            check_svm_settings(config.c, config.tolerance)
             rows = scorable_rows(store, dataset, LYNDON2015)
             if gram_limit(rows):
                 return materialize_nothing(context, store, config, gram_limit(rows), inputs)

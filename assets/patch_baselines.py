@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import dagster as dg
 import numpy as np
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.features import in_blocks, materialize_shards, open_features
 from assets.images import image_manifest, prepared_images, scored_ids
@@ -40,76 +40,50 @@ ROWS_AT_ONCE = 4
 class PatchConfig(StageConfig):
     """Settings of every model of patches."""
 
-    patch_size: int = 16
+    patch_size: int = Field(default=16, ge=2)
     """Side of a patch in pixels."""
-    patches: int = 100_000
+    patches: int = Field(default=100_000, ge=2)
     """Patches of training images that it learns from."""
-    components: int = 256
+    components: int = Field(default=256, ge=2)
     """Principal components that whitening keeps."""
-    seed: int = 0
-
-    def check(self) -> None:
-        """Raises InputError where a number is out of range."""
-        for name in ("patch_size", "patches", "components"):
-            if getattr(self, name) < 2:
-                raise InputError(f"{name} is {getattr(self, name)}", "Set it to 2 or more")
+    seed: NonNegativeInt = 0
 
 
 class SparseCodingConfig(PatchConfig):
     """Settings of `sparse_coding_model`."""
 
-    atoms: int = 1024
+    atoms: int = Field(default=1024, ge=2)
     """Atoms of the dictionary."""
-    sparse_alpha: float = 1.0
+    sparse_alpha: PositiveFloat = 1.0
     """Weight of the l1 penalty."""
-    dictionary_passes: int = 3
+    dictionary_passes: PositiveInt = 3
     """Passes over the patches."""
-
-    def check(self) -> None:
-        super().check()
-        if self.atoms < 2 or self.sparse_alpha <= 0 or self.dictionary_passes < 1:
-            raise InputError(
-                "atoms, sparse_alpha or dictionary_passes is too small", "Set atoms to 2 or more, the others above 0"
-            )
 
 
 class IcaConfig(PatchConfig):
     """Settings of `ica_model`."""
 
-    ica_iterations: int = 500
+    ica_iterations: PositiveInt = 500
     """At most so many."""
-    ica_tolerance: float = 1e-4
+    ica_tolerance: PositiveFloat = 1e-4
     """Change of the unmixing at which it stops."""
-
-    def check(self) -> None:
-        super().check()
-        if self.ica_iterations < 1 or self.ica_tolerance <= 0:
-            raise InputError("ica_iterations or ica_tolerance is too small", "Set both above 0")
 
 
 class SsaeConfig(PatchConfig):
     """Settings of `ssae_model`."""
 
-    hidden: list[int] = Field(default=[512, 256])
+    hidden: list[PositiveInt] = Field(default=[512, 256], min_length=1)
     """Units of the layers."""
-    sparsity: float = 0.05
+    sparsity: float = Field(default=0.05, gt=0, lt=1)
     """Wished mean activation of a unit."""
-    ssae_epochs: int = 10
+    ssae_epochs: PositiveInt = 10
     """Passes over the patches, each layer."""
-
-    def check(self) -> None:
-        super().check()
-        if not self.hidden or min(self.hidden) < 1 or not 0 < self.sparsity < 1 or self.ssae_epochs < 1:
-            raise InputError(
-                f"hidden is {self.hidden}, sparsity {self.sparsity}, ssae_epochs {self.ssae_epochs}",
-                "Set units and epochs above 0, and sparsity between 0 and 1",
-            )
 
 
 class PooledConfig(StageConfig):
     """Settings of every asset of pooled responses."""
 
-    patch_stride: int = 4
+    patch_stride: PositiveInt = 4
     """Pixels between neighbouring patches."""
     pyramid_pool: Literal["max", "mean"] = "max"
     """Pooling over the cells of the pyramid 1 x 1, 2 x 2, 4 x 4."""
@@ -268,7 +242,6 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
-            config.check()
             device = compute.resolve()
             ids = fitting_ids(store, dataset, "train", method.title, "Add training images to the first load: drops do not count")
             images = open_features(store, dataset, "prepared_images", ids)
@@ -357,8 +330,6 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
-            if config.patch_stride < 1:
-                raise InputError(f"patch_stride is {config.patch_stride}", "Set it above 0")
             device = compute.resolve()
             ids = scored_ids(store, dataset)
             images = open_features(store, dataset, "prepared_images", ids)

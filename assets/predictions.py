@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+from pydantic import NonNegativeInt, PositiveFloat
 
-from assets.evaluations import MEMORY_BYTES, check_svm_settings
+from assets.evaluations import MEMORY_BYTES
 from assets.features import READ_ROWS, open_features
 from assets.images import image_manifest, manifest_of, prepared_images
 from assets.labelled_rows import LabelledRows, labelled_rows
@@ -45,11 +46,11 @@ READ_TRAINING_ROWS = 1024
 class ClassifierConfig(StageConfig):
     """Settings of `classifier`."""
 
-    c: float = 1.0
+    c: PositiveFloat = 1.0
     """Weight of the loss."""
-    tolerance: float = 1e-5
+    tolerance: PositiveFloat = 1e-5
     """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the folds behind the calibration."""
 
 
@@ -65,7 +66,6 @@ def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, stor
     """Linear SVM on all training images, with probabilities and a threshold for unlike images calibrated on training folds."""
     dataset = context.partition_key
     with plain_failures():
-        check_svm_settings(config.c, config.tolerance)
         rows = labelled_rows(store, dataset, AHN2019)
         if len(set(rows.labels[rows.train])) < 2:
             raise InputError(f"{dataset} has fewer than two classes to learn", "Add labelled training images of a second class")

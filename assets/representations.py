@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.checkpoints import SpacedCheckpoints
 from assets.features import READ_ROWS, backbone_features, in_blocks, materialize_shards, open_features
@@ -40,43 +41,34 @@ MORE_TO_FIT_ON = "Add training images, or set fit_on"
 class CaeTrainingConfig(StageConfig):
     """Settings of a training of the auto-encoder. The names are those of `methods.cae.CaeSettings`."""
 
-    epochs: int = 100
-    batch_size: int = 512
-    learning_rate: float = 1e-5
-    momentum: float = 0.9
+    epochs: PositiveInt = 100
+    batch_size: PositiveInt = 512
+    learning_rate: PositiveFloat = 1e-5
+    momentum: float = Field(default=0.9, ge=0, lt=1)
     optimizer: Literal["sgd", "adam"] = "sgd"
-    plateau_patience: int = 5
-    held_out_fraction: float = 0.1
+    plateau_patience: NonNegativeInt = 5
+    held_out_fraction: float = Field(default=0.1, gt=0, lt=1)
     zero_bias: Literal["encoding", "never", "always"] = "encoding"
     tied: bool = True
     decoder_activation: Literal["relu", "linear"] = "relu"
     init_scale: Literal["least_squares", "kaiming"] = "least_squares"
-    seed: int = 0
+    seed: NonNegativeInt = 0
     fit_on: Literal["train", "train+drops", "train+unlabelled", "all"] = "train"
     """Which images train the auto-encoder. "train" is the training images of the first load, so that a drop trains nothing anew;
     "train+drops" has those of drops as well. "all" includes test images (transductive); the report then says so."""
 
     def cae_settings(self, filters: int, seed: int) -> "CaeSettings":
-        """What `methods.cae` wants.
-
-        Raises:
-            InputError: a number is out of range.
-        """
+        """What `methods.cae` wants."""
         from methods.cae import CaeSettings
 
         values = self.model_dump() | {"filters": filters, "seed": seed}
-        for name in ("filters", "epochs", "batch_size", "learning_rate"):
-            if values[name] <= 0:
-                raise InputError(f"{name} is {values[name]}", f"Set {name} above 0")
-        if not 0 < self.held_out_fraction < 1 or not 0 <= self.momentum < 1:
-            raise InputError("held_out_fraction and momentum lie between 0 and 1", "Set them so")
         return CaeSettings(**{field.name: values[field.name] for field in fields(CaeSettings)})
 
 
 class CaeModelConfig(CaeTrainingConfig):
     """Settings of `cae_model`, and of the filters of its control."""
 
-    filters: int = 4096
+    filters: PositiveInt = 4096
 
 
 class EncodeConfig(StageConfig):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
+from pydantic import NonNegativeInt, PositiveInt
 
 from assets.labelled_rows import LabelledRows
 from assets.stage import Output, StageConfig, Work
@@ -22,9 +23,9 @@ TITLE = "method"
 class ScoreConfig(StageConfig):
     """Settings of every evaluation."""
 
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Of the bootstrap and of every draw."""
-    bootstrap_resamples: int = 10_000
+    bootstrap_resamples: PositiveInt = 10_000
     """Resamples behind the interval of the accuracy."""
 
 

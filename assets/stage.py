@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 import dagster as dg
+from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.feature_shard import FeatureSet
@@ -30,6 +31,15 @@ class StageConfig(dg.Config):
 
     force: bool = False
     """Compute again although nothing changed."""
+
+    def __init__(self, **values: Any) -> None:
+        """Raises InputError where a value is out of range."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = ".".join(map(str, first["loc"]))
+            raise InputError(f"{name} is {first['input']}", first["msg"].replace("Input", "It", 1)) from None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result."""

@@ -4,6 +4,7 @@ from typing import Literal
 
 import dagster as dg
 import numpy as np
+from pydantic import NonNegativeInt, PositiveInt
 
 from assets.features import in_blocks, materialize_shards, open_features
 from assets.images import image_manifest, prepared_images, scored_ids
@@ -27,11 +28,11 @@ SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 class CodebookConfig(StageConfig):
     """Settings of `vlad*_codebook_scale*`."""
 
-    descriptor_sample: int = 200_000
+    descriptor_sample: PositiveInt = 200_000
     """Training descriptors that k-means sees, as many of each image."""
-    max_iterations: int = 300
+    max_iterations: PositiveInt = 300
     """Of k-means, at most."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     fit_on: Literal["train", "train+drops"] = "train"
     """Which images' descriptors k-means sees. "train" is the training images of the first load, so that a drop fits nothing anew;
     "train+drops" has those of drops as well. Other images have no local descriptors."""

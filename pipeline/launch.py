@@ -86,7 +86,8 @@ def run_config(
     """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that asset alone.
 
     Raises:
-        InputError: no asset has the setting.
+        InputError: no asset has the setting, or its value is out of range: Dagster would look at the range only when the asset's
+            turn comes.
     """
     known = {asset.key.path[-1]: fields_of(asset) for asset in assets}
     ops: dict[str, dict[str, Any]] = {}
@@ -98,6 +99,10 @@ def run_config(
             raise InputError(f"there is no setting {key!r}", f"The settings are: {names}")
         for asset in takers:
             ops.setdefault(asset, {"config": {}})["config"][name] = value
+    for definition in assets:
+        if op := ops.get(definition.key.path[-1]):
+            function: Any = definition.op.compute_fn
+            function.get_config_arg().annotation(**op["config"])
     config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
     if device != "auto":
         config["resources"] = {"compute": {"config": {"device": device}}}

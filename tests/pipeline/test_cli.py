@@ -161,8 +161,9 @@ def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
     assert "there is no setting 'filtres'" in one_line(medfeat("run", "mine", "--set", "filtres=3"))
     assert "not of the form key=value" in one_line(medfeat("run", "mine", "--set", "filters"))
     assert "there is no study 'nope'" in one_line(medfeat("run", "mine", "--study", "nope"))
-    assert "wrong kind" in one_line(medfeat("run", "mine", "--set", "filters=many"))
-    assert "Set filters above 0" in one_line(medfeat("run", "mine", "--weights", "random", "--set", "filters=0"))
+    assert "filters is many. It should be a valid integer" in one_line(medfeat("run", "mine", "--set", "filters=many"))
+    assert "wrong kind" in one_line(medfeat("run", "mine", "--set", "filters=3.0"))
+    assert "filters is 0. It should be greater than 0" in one_line(medfeat("run", "mine", "--set", "filters=0"))
     assert "no dataset is named" in one_line(medfeat("backfill"))
 
 
