@@ -156,7 +156,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             *(dg.AssetKey(method.evaluation) for method in study.methods_of(complete)),
         ],
         kinds={"html", "markdown"},
-        code_version="3",
+        code_version="4",
         tags={"stage": "8"},
     )
     def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
@@ -182,7 +182,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
             tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
             results = result_rows(dataset, study, included.titles, tables, chains)
-            paper = paper_estimates(store, dataset, study, results, included)
+            paper = paper_estimates(store, dataset, study, results, included, chains)
             tables |= {
                 "results": results,
                 "paper": [row for table in study.tables for row in parts.paper_rows(table, *paper)],

@@ -1,5 +1,6 @@
 """Rows of the report's tables, from the records and tables of the evaluations."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from resources.dataset_store import DatasetStore
 
 PREPARATION = ("image_manifest", "prepared_images")
 """Stages that every method shares, and that its seconds leave out."""
+SWITCHES = ("signed_sqrt", "intra_normalisation", "pca_components", "pca_whiten")
+"""Settings that are off in the paper's own method, and make another one of it where they are on."""
 
 
 Chain = Mapping[str, OutputRecord]
@@ -34,6 +37,20 @@ def seconds_of_stages(chain: Chain) -> float:
 def devices_of(chain: Chain) -> str:
     """Where an output and everything upstream was computed; the processor is named only where it is alone."""
     return " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"})) or "cpu"
+
+
+def switches_of(method: Method, chain: Chain) -> list[str]:
+    """The switches in force behind a method's figures, as they are set."""
+    settings = {
+        name: value
+        for asset in (method.features, method.evaluation)
+        if asset in chain
+        for name, value in chain[asset].settings.items()
+        if name in SWITCHES and value
+    }
+    if "pca_components" not in settings:
+        settings.pop("pca_whiten", None)
+    return [f"{name}={json.dumps(settings[name])}" for name in SWITCHES if name in settings]
 
 
 def result_rows(
@@ -75,7 +92,12 @@ def result_rows(
 
 
 def paper_estimates(
-    store: DatasetStore, dataset: str, study: Study, results: list[dict[str, Any]], included: Measured
+    store: DatasetStore,
+    dataset: str,
+    study: Study,
+    results: list[dict[str, Any]],
+    included: Measured,
+    chains: Mapping[str, Chain],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
     from methods.report_sections import Estimate
@@ -94,8 +116,10 @@ def paper_estimates(
             seconds=row["seconds"],
             device=row["device"],
         )
-        title = study.method(row["method"]).title
-        other = [row["title"].removeprefix(title).strip(" ()")] if row["title"] != title else []
+        method = study.method(row["method"])
+        other = [row["title"].removeprefix(method.title).strip(" ()")] if row["title"] != method.title else []
+        if switches := switches_of(method, chains[method.evaluation]):
+            other.append(f"{', '.join(switches)} (the paper: off)")
         notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
     if study.main == "cae":
         _note_auto_encoder(store, dataset, included, ours, notes)

@@ -65,6 +65,14 @@ def version(asset: str) -> str:
     return DatasetStore().need_record("tiny", asset).data_version
 
 
+def notes_of_figures() -> dict[str, str]:
+    """Notes beside the paper's figures 5 and 6 at 224 pixels."""
+    paper = DatasetStore().main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
+    return {
+        row["title"]: row["note"] for row in paper if row["paper_table"].endswith("Kvasir") and row["ours_percent"] is not None
+    }
+
+
 def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> None:
     root = make_images(classes=2, each=12)
     first = materialise(root)
@@ -109,7 +117,7 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
         np.testing.assert_allclose(row, cells.ravel() / np.linalg.norm(cells), atol=1e-3)  # stored in half precision
 
     assert computed(materialise(root)) == {"image_manifest"}
-    rooted = materialise(root, signed_sqrt=True)
+    rooted = materialise(root, signed_sqrt=True, pca_whiten=True)
     assert computed(rooted) == {
         "image_manifest",
         *(f"vlad{k}_descriptors_scale0" for k in (64, 256)),
@@ -117,6 +125,13 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
         "method_comparison_farhat_vlad",
         "report_farhat_vlad",
     }
+    rows = ("Scale 0 (224 pixels)", "64 centroids", "256 centroids")
+    said = "alexnet conv5; signed_sqrt=true (the paper: off)"
+    assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
+    materialise(root, intra_normalisation=True, pca_components=2, pca_whiten=True)
+    switched = "intra_normalisation=true, pca_components=2, pca_whiten=true"
+    said = f"alexnet conv5; {switched} (the paper: off)"
+    assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
 
 
 def test_every_scale_is_made_from_the_original_files(materialise: Materialise, tmp_path: Path) -> None:
