@@ -79,6 +79,7 @@ class Frozen:
         network: (N, H, W, 3) uint8 -> rows of ``row_shape``.
         row_shape: of one image.
         own_input: what the weights want, where that is not what the network wants in its library.
+        input_side: height and width that it resizes every image to, or None where it takes any.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Frozen:
     network: "nn.Module"
     row_shape: tuple[int, ...]
     own_input: "NetworkInput | None" = None
+    input_side: int | None = None
 
 
 def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
@@ -113,15 +115,16 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
         raise InputError(str(error), "Name a network of torchvision.models, or timm/NAME with timm installed") from None
     except backbones.WrongWeightsError as error:
         raise InputError(f"{weights.origin} does not hold {name}: {error}", "Name the right file") from None
+    wants = own_input or networks.network_input(name)
     try:
-        tap = networks.LayerTap(whole, layer, own_input or networks.network_input(name), missing, name)
+        tap = networks.LayerTap(whole, layer, wants, missing, name)
     except networks.UnknownLayerError as error:
         raise InputError(str(error), "Name one of these layers") from None
     except backbones.WrongWeightsError as error:
         raise WeightsMissingError(
             f"{weights.origin}: {error}", f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR"
         ) from None
-    return Frozen(name, layer, weights, tap, tap.row_shape(side), own_input)
+    return Frozen(name, layer, weights, tap, tap.row_shape(side), own_input, wants.size)
 
 
 def network_up_to(name: str, layer: str) -> "nn.Module":

@@ -19,7 +19,7 @@ from assets.features import (
 from assets.images import PreparedImagesConfig, image_manifest, manifest_of, scored_ids
 from assets.originals import Originals
 from assets.partitions import DATASETS
-from assets.stage import Output, StageConfig, Work, plain_failures
+from assets.stage import Output, StageConfig, Work, materialize_nothing, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from data_contracts.feature_shard import FeatureSet
@@ -102,6 +102,11 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
             device = compute.resolve()
             ids = scored_ids(store, dataset)
             frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
+            if frozen.input_side not in (None, side):
+                reason = f"{frozen.name} sees every image at {frozen.input_side} x {frozen.input_side} pixels, not at {side}"
+                if FARHAT_VLAD.method(average_at(scale)).core:  # without these rows there is nothing to report
+                    raise InputError(reason, "Name a network that takes images of any size, or of this one")
+                return materialize_nothing(context, store, config, reason, ("image_manifest",))
         settings = PreprocessingSettings(config.resize, side, config.voi, config.decode)
         originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
         pixels = Pixels(
@@ -133,6 +138,8 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
     def averages(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
+            if reason := store.need_record(dataset, source).unavailable:
+                return materialize_nothing(context, store, config, reason, (source,))
             ids = scored_ids(store, dataset)
             maps = open_descriptors(store, dataset, scale, ids)
         of = maps.feature_set

@@ -11,7 +11,7 @@ from assets.images import image_manifest, prepared_images, scored_ids
 from assets.local_descriptors import GROUP, descriptors_asset, maps_at_once, open_descriptors
 from assets.partitions import DATASETS
 from assets.representations import MORE_TO_FIT_ON, fitting_ids
-from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
 from data_contracts.errors import InputError
 from data_contracts.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
 from data_contracts.feature_shard import FeatureSet
@@ -71,6 +71,8 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
     def centroids(context: dg.AssetExecutionContext, config: CodebookConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", source)
         with plain_failures():
+            if reason := store.need_record(dataset, source).unavailable:
+                return materialize_nothing(context, store, config, reason, inputs)
             ids = fitting_ids(store, dataset, config.fit_on, "the codebook", MORE_TO_FIT_ON)
             maps = open_descriptors(store, dataset, scale, ids)
 
@@ -184,6 +186,8 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
     def rows(context: dg.AssetExecutionContext, config: VladConfig, store: DatasetStore) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, (source, model)
         with plain_failures():
+            if reason := store.need_record(dataset, source).unavailable:
+                return materialize_nothing(context, store, config, reason, inputs)
             ids = scored_ids(store, dataset)
             maps = open_descriptors(store, dataset, scale, ids)
             tensors, sidecar = load_model(store, dataset, model)

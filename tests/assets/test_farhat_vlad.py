@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 import torch
 from PIL import Image
 
+from assets import local_descriptors
+from assets.features import frozen_network
 from assets.images import manifest_of
 from data_contracts.farhat_vlad import FARHAT_VLAD
 from data_contracts.report_tables import PAPER, RESULTS
@@ -160,6 +163,47 @@ def test_every_scale_is_made_from_the_original_files(materialise: Materialise, t
     ]
     paper = store.main_table("tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER).to_pylist()
     assert all(row["ours_percent"] is not None for row in paper)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "side"), [("vit_b_16", "encoder.layers.encoder_layer_0", 224), ("squeezenet1_1", "features", None)]
+)
+def test_a_network_says_the_size_that_it_resizes_to(name: str, layer: str, side: int | None) -> None:
+    assert frozen_network(name, layer, "random", 224).input_side == side
+
+
+@pytest.fixture
+def of_fixed_size(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
+    """Let the network be one that resizes every image to so many pixels."""
+
+    def fix(side: int) -> None:
+        monkeypatch.setattr(local_descriptors, "frozen_network", lambda *asked: replace(frozen_network(*asked), input_side=side))
+
+    return fix
+
+
+def test_a_network_of_fixed_size_has_no_other_scale(
+    materialise: Materialise, make_images: Any, of_fixed_size: Callable[[int], None]
+) -> None:
+    of_fixed_size(224)
+    materialise(make_images(classes=2, each=8), complete=True, descriptor_sample=500)
+    store = DatasetStore()
+    results = store.main_table("tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS).to_pylist()
+    assert [row["method"] for row in results] == ["average_scale0", "vlad64_scale0", "vlad256_scale0"]
+    paper = store.main_table("tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER).to_pylist()
+    notes = {row["title"]: row["note"] for row in paper if row["ours_percent"] is None}
+    assert notes == {
+        f"Scale {scale} ({side} pixels)": f"alexnet sees every image at 224 x 224 pixels, not at {side}"
+        for scale, side in ((1, 544), (2, 864))
+    }
+
+
+def test_a_network_of_another_size_than_the_first_scale_is_one_clear_line(
+    materialise: Materialise, make_images: Any, of_fixed_size: Callable[[int], None]
+) -> None:
+    of_fixed_size(384)
+    with pytest.raises(RunFailedError, match=r"^alexnet sees every image at 384 x 384 pixels, not at 224\. Name a network"):
+        materialise(make_images(classes=2, each=3), DESCRIPTORS)
 
 
 def test_the_codebook_never_sees_a_test_image(materialise: Materialise, make_images: Any) -> None:
