@@ -46,11 +46,12 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
                 why = stale_reason(store, dataset, code_versions(study))
                 if why is None or not (has_drops(store, dataset) or was_begun(context.instance, store, dataset, study)):
                     continue
-            except InputError as error:
+                wanted = request(store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why)
+            except InputError as error:  # one dataset's trouble is not another's
                 context.log.warning(str(error))
                 continue
             asked += 1
-            yield request(store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why)
+            yield wanted
         if not asked:
             yield dg.SkipReason("every dataset is up to date")
 
