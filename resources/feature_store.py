@@ -153,7 +153,7 @@ class FeatureStore:
         """Compute the rows that are not there, shard by shard; call it under the asset's lock.
 
         A shard's index row is written after the shard itself, so a kill loses at most the shard in work. Existing shards
-        are not touched.
+        are not touched, unless by force: then one after another is replaced, each with the images that it holds.
 
         Args:
             image_ids: wanted images.
@@ -165,26 +165,44 @@ class FeatureStore:
         Returns:
             the number of rows computed.
         """
-        index = [] if force else self._whole_rows()
-        todo = sorted(set(image_ids) - {image_id for row in index for image_id in row["image_ids"]})
+        index = {str(row["shard"]): row for row in self._whole_rows()}
+        wanted = set(image_ids)
+        new = sorted(wanted.difference(image_id for row in index.values() for image_id in row["image_ids"]))
         row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(self.feature_set.row_shape)
         step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
-        shards = [todo[i : i + step] for i in range(0, len(todo), step)]
+        again = {shard: [i for i in row["image_ids"] if i in wanted] for shard, row in index.items()} if force else {}
+        replaces = {ids[0]: shard for shard, ids in again.items() if ids}
+        shards = [*filter(None, again.values()), *(new[i : i + step] for i in range(0, len(new), step))]
         for ids in progress(shards):
-            rows = produce(ids)
-            name = f"{self.feature_set.shard_key(ids)}.h5"
-            check_rows(rows, ids, self.feature_set, name)
-            everything = {
-                **self.feature_set.model_dump(mode="json"),
-                **attributes,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            }
-            written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
-            del rows  # not held while the next ones are computed
-            entry = {"shard": name, "rows": len(ids), "sha256": written.sha256, "bytes": written.bytes, "image_ids": ids}
-            index = [*(row for row in index if row["shard"] != name), entry]
-            self._save_index(index)
-        return len(todo)
+            entries = [self._write_shard(ids, produce(ids), attributes)]
+            old = index.pop(replaces.get(ids[0], ""), None)
+            left = sorted(set(old["image_ids"]).difference(ids)) if old else []
+            if left:  # not wanted, and stored with those that are: they move to a shard of their own
+                entries.append(self._write_shard(left, self._stored_rows(left), {}))
+            index |= {entry["shard"]: entry for entry in entries}
+            self._save_index(list(index.values()))
+            if old and old["shard"] not in index:
+                (self.folder / old["shard"]).unlink()  # no index lists it any more, so nothing else would ever remove it
+        return sum(map(len, shards))
+
+    def _write_shard(self, ids: list[str], rows: NDArray[Any], attributes: dict[str, Any]) -> dict[str, Any]:
+        """Write a shard; its row of the index is returned."""
+        name = f"{self.feature_set.shard_key(ids)}.h5"
+        check_rows(rows, ids, self.feature_set, name)
+        everything = {
+            **self.feature_set.model_dump(mode="json"),
+            **attributes,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
+        return {"shard": name, "rows": len(ids), "sha256": written.sha256, "bytes": written.bytes, "image_ids": ids}
+
+    def _stored_rows(self, image_ids: list[str]) -> NDArray[Any]:
+        reader = self.reader(image_ids)
+        try:
+            return reader.rows(0, len(reader))
+        finally:
+            reader.close()
 
     def reader(self, image_ids: list[str]) -> FeatureReader:
         """A reader over ``image_ids``; every shard it needs is verified against the index first.

@@ -100,9 +100,10 @@ def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pyt
     shards.fill(ids, counted, {})
     assert asked == [3, 3, 1]
     monkeypatch.setattr(feature_store, "SHARD_BYTES", 1)
-    shards.fill(ids, counted, {}, force=True)
+    others = ids_of(range(7, 14))
+    shards.fill(others, counted, {})
     assert asked[3:] == [1] * 7
-    np.testing.assert_array_equal(shards.reader(ids).rows(0, 7), produce(sorted(ids)))
+    np.testing.assert_array_equal(shards.reader(others).rows(0, 7), produce(sorted(others)))
 
 
 def test_columns_of_long_rows_are_read_without_the_rest(tmp_path: Path) -> None:
@@ -135,6 +136,39 @@ def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> 
         shards.fill(ids, fails_later, {})
     assert shards.fill(ids, produce, {}) == 3
     assert not list(shards.folder.glob(".*.tmp"))
+
+
+def test_force_that_is_killed_leaves_every_row_readable(shards: FeatureStore) -> None:
+    ids = sorted(ids_of(range(SHARD_ROWS + 3)))
+    shards.fill(ids, produce, {})
+    old, replaced = produce(ids), []
+
+    def killed(wanted: list[str]) -> np.ndarray:
+        if replaced:
+            raise RuntimeError("killed")
+        replaced.extend(wanted)
+        return -produce(wanted)
+
+    with pytest.raises(RuntimeError, match="killed"):
+        shards.fill(ids, killed, {}, force=True)
+    is_new = np.isin(ids, replaced)[:, None, None]
+    np.testing.assert_array_equal(shards.reader(ids).rows(0, len(ids)), np.where(is_new, -old, old))
+    assert shards.fill(ids, lambda wanted: -produce(wanted), {}, force=True) == len(ids)
+    np.testing.assert_array_equal(shards.reader(ids).rows(0, len(ids)), -old)
+    assert len(files(shards)) == 2
+
+
+def test_force_leaves_the_rows_of_other_images(shards: FeatureStore) -> None:
+    ids, alone = ids_of(range(10)), ids_of(range(10, 13))
+    shards.fill(ids, produce, {})
+    shards.fill([*ids, *alone], produce, {})
+    again, new = ids[:6], ids_of(range(13, 15))
+    assert shards.fill([*again, *new], lambda wanted: -produce(wanted), {}, force=True) == 8
+    for wanted, sign in ((again, -1), (new, -1), (ids[6:], 1), (alone, 1)):
+        np.testing.assert_array_equal(shards.reader(wanted).rows(0, len(wanted)), sign * produce(sorted(wanted)))
+    listed = [image_id for shard in shards.stored_ids() for image_id in shard]
+    assert sorted(listed) == sorted([*ids, *alone, *new]), "each is in one shard"
+    assert len(files(shards)) == len(shards.stored_ids()), "no shard is left that no index lists"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
