@@ -28,11 +28,14 @@ def temporary_name(path: Path) -> Path:
     return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes left half-written in a folder, and nothing that a living one writes."""
+def remove_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what killed processes left half-written in a folder, and nothing that a living one writes.
+
+    In a folder that others use as well, ``name`` is the file whose leftovers alone are looked at.
+    """
     for path in folder.glob(".*.tmp"):
         named = TEMPORARY.search(path.name)
-        if named is None or not _owner_is_gone(int(named[1]), path):
+        if named is None or not path.name.startswith(f".{name}") or not _owner_is_gone(int(named[1]), path):
             continue
         with contextlib.suppress(OSError):  # another process removed it, or it may not be removed: it harms nobody
             shutil.rmtree(path) if path.is_dir() else path.unlink()

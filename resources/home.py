@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from data_contracts.errors import InputError
 from resources.atomic_file import make_folder, remove_unfinished, write_atomically
+from resources.site_key import site_key_path
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +50,7 @@ def prepare_home() -> Path:
         settings = home / "dagster" / "dagster.yaml"
         if not settings.exists() or not settings.stat().st_size:
             write_atomically(settings, DAGSTER_YAML.encode())
-        for folder in (home, home / "datasets", home / "dagster"):
+        for folder in (home, home / "datasets", home / "dagster", home / "dagster" / "run_owners"):
             remove_unfinished(folder)
         probe = home / "store" / f".probe.{os.getpid()}"
         probe.write_bytes(b"")
@@ -60,6 +62,9 @@ def prepare_home() -> Path:
     os.environ["MEDFEAT_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    key = site_key_path()
+    with suppress(OSError):  # the key's folder may be closed to this user; whoever needs the key says so
+        remove_unfinished(key.parent, f"{key.name}.")
     return home
 
 
