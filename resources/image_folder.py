@@ -24,7 +24,7 @@ from resources.archives import RefusedArchiveError
 from resources.cores import cores
 from resources.folder_layout import Claim
 from resources.image_sources import Found, Intake, Tree, is_inside, trees
-from resources.limited_decoder import LimitedDecoder
+from resources.limited_decoder import KILLED, LimitedDecoder
 from resources.site_key import Names
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
@@ -35,7 +35,9 @@ MAX_BYTES = 2**30
 _HEAD_BYTES = 4096  # enough to tell DICOM
 
 UNDECODABLE = "cannot be decoded: "
-"""Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them by it."""
+"""Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them by it, unless others killed
+the decoder. One that did not get done in time it knows as well: the limits are so wide that a busy machine is no explanation, and
+to try again would hold up every scan for minutes."""
 
 BURNED_IN = "annotations are burned into its pixels (DICOM BurnedInAnnotation); allow with --allow-burned-in"
 LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
@@ -191,9 +193,13 @@ def _outcomes(known: pa.Table) -> dict[str, Frame | str]:
         if row["pixel_sha256"] is not None:
             facts = ImageFacts(row["width"], row["height"], row["mode"], row["format"])
             outcomes[row["image_id"]] = Frame(facts, row["pixel_sha256"], row["perceptual_hash"])
-        elif row["image_id"] is not None and (row["reason"] or "").startswith(UNDECODABLE):
+        elif row["image_id"] is not None and _is_of_the_bytes(row["reason"] or ""):
             outcomes[row["image_id"]] = row["reason"]
     return outcomes
+
+
+def _is_of_the_bytes(reason: str) -> bool:
+    return reason.startswith(UNDECODABLE) and not reason.endswith(KILLED)
 
 
 def _storable(path: str, taken: set[str]) -> str:

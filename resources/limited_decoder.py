@@ -38,6 +38,10 @@ TRIES = 2
 """Processes that may die of a file. A hang is not tried again: it would hold up a core for another minute, and its limit is so
 wide that chance is no explanation, while a process can be killed by others, when memory runs out for instance."""
 
+KILLED = f"({signal.SIGKILL.name})"
+"""Ends the reason where others killed the last of these processes. That speaks of the machine: a decoder is what goes first where
+memory runs out, and the limit of its own that a file runs into gives another reason."""
+
 _ROOT = Path(__file__).parents[1]
 _FACTS = TypeAdapter(FileFacts)
 

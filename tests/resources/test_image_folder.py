@@ -7,6 +7,7 @@ import hmac
 import io
 import os
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -26,7 +27,7 @@ from data_contracts.errors import InputError
 from data_contracts.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.image_file import FileFacts, inspect_file
 from methods.leakage import find_leaks
-from resources import image_folder
+from resources import image_folder, limited_decoder
 from resources.dataset_store import DatasetStore
 from resources.image_folder import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
 from resources.image_sources import Intake
@@ -515,6 +516,22 @@ class TestKnown:
         put(root, "B/four.dcm", dicom(3, frames=4))
         assert scanned(root, first).equals(scanned(root))
         assert decoded[0] == dicom(3, frames=4)
+
+    @pytest.mark.parametrize(("ended_by", "is_tried_again"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])
+    def test_a_decoder_that_others_killed_is_not_held_against_the_file(
+        self, ended_by: signal.Signals, is_tried_again: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def die(decoder: object, data: bytes, decode: bool) -> FileFacts:
+            if data == png(3):
+                os.kill(decoder._process.pid, ended_by)
+            return inspect(decoder, data, decode)
+
+        inspect = limited_decoder._Process.inspect
+        with monkeypatch.context() as patch:
+            patch.setattr(limited_decoder._Process, "inspect", die)
+            first = scanned(root)
+        assert reasons(first) == {"B/3.png": f"cannot be decoded: its decoder died of it 2 times ({ended_by.name})"}
+        assert scanned(root, first).equals(scanned(root) if is_tried_again else first)
 
     def test_what_a_quick_look_said_is_not_believed(self, root: Path, decoded: list[bytes]) -> None:
         put(root, "A/cut.png", png(99, (64, 64))[:-40])
