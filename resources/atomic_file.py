@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 import uuid
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -128,17 +129,21 @@ def is_whole(path: Path, file: StoredFile) -> bool:
         return False
 
 
-def file_sha256(path: Path) -> str:
+Opener = Callable[[str, int], int]
+"""What :func:`open` takes."""
+
+
+def file_sha256(path: Path, opener: Opener | None = None) -> str:
     """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file before."""
     found = path.stat()
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
     # A file may change twice within a tick of a file system's clock, and the second time is not seen.
     settled = time.time() - max(found.st_mtime, found.st_ctime) > CLOCK_TICK
-    return _sha256(path, stamp) if settled else _sha256.__wrapped__(path, stamp)
+    return _sha256(path, stamp, opener) if settled else _sha256.__wrapped__(path, stamp, opener)
 
 
 @lru_cache(2**16)
-def _sha256(path: Path, stamp: tuple[int, ...]) -> str:
+def _sha256(path: Path, stamp: tuple[int, ...], opener: Opener | None) -> str:
     del stamp  # part of what is looked up: a file that was touched is hashed again
-    with path.open("rb") as stream:
+    with open(path, "rb", opener=opener) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -6,15 +6,16 @@ Messages name files and lines, never what stands in a cell or what a folder is c
 import csv
 import io
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError
+from resources.inside_file import Inside, RefusedFileError
 
 MANIFEST_CSV, MANIFEST_PARQUET = LISTINGS = ("manifest.csv", "manifest.parquet")
 
@@ -110,7 +111,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
     empty cell says nothing; blank lines and a byte order mark are allowed; a backslash in a path counts as /.
 
     Args:
-        root: folder to look in.
+        root: folder to look in, without links in it.
         where: how messages call it.
 
     Raises:
@@ -124,9 +125,13 @@ def read_listing(root: Path, where: str) -> Listing | None:
         raise InputError(f"{where} has both {MANIFEST_CSV} and {MANIFEST_PARQUET}", "Keep one of the two")
     name = files[0]
     shown = f"{where}/{name}"
-    if not Path(os.path.realpath(root / name)).is_relative_to(os.path.realpath(root)):
-        raise InputError(f"{shown} is a link that leaves the dataset's folder", "Put the file itself there")
-    lines = (_csv_lines if name == MANIFEST_CSV else _parquet_lines)(root / name, shown)
+    try:
+        with open(root / name, "rb", opener=Inside(root)) as stream:
+            lines = (_csv_lines if name == MANIFEST_CSV else _parquet_lines)(stream, shown)
+    except RefusedFileError as error:
+        raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it") from None
     header = [title.strip().lower() for title in lines[0][1]] if lines else []
     if "path" not in header:
         raise InputError(
@@ -188,23 +193,21 @@ def _center(x: str | None, y: str | None, shown: str, number: int) -> tuple[floa
     return center
 
 
-def _csv_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:
+def _csv_lines(stream: BinaryIO, shown: str) -> list[tuple[int, list[str]]]:
     """Line number and cells of every line that is not blank."""
     try:
-        reader = csv.reader(io.StringIO(file.read_bytes().decode("utf-8-sig"), newline=""), strict=True)
+        reader = csv.reader(io.StringIO(stream.read().decode("utf-8-sig"), newline=""), strict=True)
         return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except OSError as error:
-        raise InputError(f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it") from None
     except UnicodeDecodeError:
         raise InputError(f"{shown} is not UTF-8 text", "Save it again as CSV UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{shown} is not CSV ({error})", "Save it again as comma-separated values, UTF-8") from None
 
 
-def _parquet_lines(file: Path, shown: str) -> list[tuple[int, list[str]]]:
+def _parquet_lines(stream: BinaryIO, shown: str) -> list[tuple[int, list[str]]]:
     """Row number (the header is 1) and cells as text, the column names first."""
     try:
-        table = pq.read_table(file, partitioning=None, memory_map=False)
+        table = pq.read_table(stream, partitioning=None, memory_map=False)
         wanted = [i for i, title in enumerate(table.column_names) if title.strip().lower() in _COLUMNS]
         columns = [["" if cell is None else str(cell) for cell in table.column(i).to_pylist()] for i in wanted]
     except OSError as error:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -23,7 +24,8 @@ from methods.preprocessing import ImageFacts, UndecodableImageError
 from resources.archives import RefusedArchiveError
 from resources.cores import cores
 from resources.folder_layout import Claim
-from resources.image_sources import Found, Intake, Tree, is_inside, trees
+from resources.image_sources import Found, Intake, Tree, trees
+from resources.inside_file import Inside, RefusedFileError
 from resources.limited_decoder import KILLED, LimitedDecoder
 from resources.site_key import Names
 
@@ -115,13 +117,14 @@ def read_image(file: Found, named: str, is_expected: Callable[[str], bool]) -> b
         is_expected: told the SHA-256 of its bytes, hex, says whether it is the file that is meant.
 
     Raises:
-        InputError: it is gone, has changed, or lies outside its folder.
+        InputError: it is gone, has changed, is no regular file, or lies outside its folder.
     """
     again = "Materialise image_manifest again"
-    if not is_inside(file.file, file.root):
-        raise InputError(f"{named} leaves the dataset's folder", again)
     try:
-        data = file.file.read_bytes()
+        with _opened(file) as stream:
+            data = stream.read()
+    except RefusedFileError as error:
+        raise InputError(f"{named} cannot be used any more ({error})", again) from None
     except OSError as error:
         raise InputError(f"{named} cannot be read any more ({error.strerror})", f"Put it back, or {again.lower()}") from None
     if not is_expected(hashlib.sha256(data).hexdigest()):
@@ -136,15 +139,19 @@ def _named(intake: Intake) -> Iterator[tuple[str, Tree, Found]]:
         for tree in trees(intake):
             for file in tree.files:
                 yield _storable(intake.names.path(file.path), taken), tree, file
-    except RefusedArchiveError as error:
+    except (RefusedArchiveError, RefusedFileError) as error:
         raise InputError(f"{intake.spec.root} is refused: {error}", "Pack it again, or give the folder unpacked") from None
+
+
+def _opened(file: Found) -> BufferedReader:
+    return open(file.file, "rb", opener=Inside(file.root))
 
 
 def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder) -> _Look:
     if not file.readable:
         return _Look(fault=file.fault)
     try:
-        with open(file.file, "rb") as stream:
+        with _opened(file) as stream:
             n_bytes = os.fstat(stream.fileno()).st_size
             fault = file.fault or (f"larger than {MAX_BYTES // 2**20} MiB" if n_bytes > MAX_BYTES else None)
             if fault is not None:
@@ -152,6 +159,8 @@ def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: 
                 stream.seek(0)
                 return _Look(hashlib.file_digest(stream, "sha256").hexdigest(), n_bytes, fault=fault, may_name=may_name)
             data = stream.read()
+    except RefusedFileError as error:
+        return _Look(fault=str(error), may_name=True)
     except OSError as error:
         return _Look(fault=f"cannot be read: {error.strerror}", may_name=True)
     digest = hashlib.sha256(data).hexdigest()

@@ -16,6 +16,7 @@ from resources.archives import RefusedArchiveError, is_archive, unpack
 from resources.atomic_file import file_sha256, make_folder, remove_unfinished
 from resources.drops import MARKER, Drop
 from resources.folder_layout import LISTINGS, SPLIT_WORDS, Claim, Listing, claims_by_folders, read_listing
+from resources.inside_file import LEAVES, NOT_REGULAR, Inside, RefusedFileError, is_inside, without_links
 from resources.npz_images import is_npz, unpack_npz
 from resources.site_key import Names
 
@@ -34,7 +35,7 @@ class Found:
     Attributes:
         path: in the dataset, with /; holds surrogates where the name is not UTF-8. It is the user's and may name a patient.
         place: in its tree, where archives are no folders: what the layout goes by.
-        root: folder that it must lie in.
+        root: folder that it must lie in, without links in it.
         file: where it lies.
         fault: why it is rejected without a look inside.
         readable: whether its bytes may be read.
@@ -94,9 +95,10 @@ def trees(intake: Intake) -> list[Tree]:
         if not os.path.exists(root):
             raise InputError(f"the folder {root} does not exist", "Check the path, or mount the disk it is on")
         if root.is_dir():
-            found += _laid_out(_walk(root, intake.names), root, str(root), intake)
+            real = without_links(root)
+            found += _laid_out(_walk(real, intake.names), real, str(root), intake)
         elif is_archive(root) or is_npz(root):
-            folder = _unpacked(root, intake)
+            folder = _unpacked(root, without_links(root).parent, intake)
             found += _laid_out([_not_nested(file) for file in _walk(folder, intake.names)], folder, str(root), intake)
         else:
             raise InputError(f"{root} is a file, not a folder", "Give the folder that holds the images, an archive, or a .npz")
@@ -108,11 +110,12 @@ def trees(intake: Intake) -> list[Tree]:
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
     where = f"the drop {intake.names.drop(drop.name)}"
     prefix = f"drops/{drop.name}"
-    if drop.path.is_symlink() or not drop.path.is_dir():
-        root, has_listing = drop.path.parent, False
+    path = without_links(drop.path.parent) / drop.path.name  # what is a folder now and a link later is another
+    if path.is_symlink() or not path.is_dir():
+        root, has_listing = path.parent, False
         files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
     else:
-        root, has_listing = drop.path, any(name in drop.files for name in LISTINGS)
+        root, has_listing = path, any(name in drop.files for name in LISTINGS)
         files = [
             replace(file, path=f"{prefix}/{file.path}")
             for file in _walk(root, intake.names)
@@ -134,9 +137,12 @@ def _laid_out(files: Sequence[Found], root: Path, where: str, intake: Intake, ha
             own.append(file)
             continue
         try:
-            folder = _unpacked(file.file, intake)
+            folder = _unpacked(file.file, file.root, intake)
         except RefusedArchiveError as error:
             own.append(replace(file, fault=f"archive refused: {error}"))
+            continue
+        except RefusedFileError as error:
+            own.append(replace(file, fault=str(error), readable=False))
             continue
         inside = [_in_archive(member, file) for member in _walk(folder, intake.names)]
         if any((folder / name).is_file() for name in LISTINGS):
@@ -171,25 +177,26 @@ def _not_nested(member: Found) -> Found:
     return replace(member, fault=member.fault or ("an archive within an archive is not unpacked" if nested else None))
 
 
-def _unpacked(archive: Path, intake: Intake) -> Path:
+def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
     """The folder of an archive's content, unpacked once; without a single folder around split folders or a manifest.
 
     Raises:
         RefusedArchiveError: it is unsafe or damaged.
+        RefusedFileError: it is not a file in ``root`` any more.
         InputError: it cannot be read, or the cache cannot be written.
     """
     try:
-        digest = file_sha256(archive)
+        digest = file_sha256(archive, Inside(root))
     except OSError as error:
         raise InputError(
             f"an archive of {intake.spec.name} cannot be read ({error.strerror})", "Give this user permission to read it"
         ) from None
-    target = intake.unpacked / (f"{digest[:16]}-npz" if is_npz(archive) else digest[:16])  # .npz is a zip file too
+    target = without_links(intake.unpacked) / (f"{digest[:16]}-npz" if is_npz(archive) else digest[:16])  # .npz is a zip file too
     if not target.is_dir():
         make_folder(target.parent, mode=0o700)
         remove_unfinished(target.parent)
         try:
-            (unpack_npz if is_npz(archive) else unpack)(archive, target)
+            (unpack_npz if is_npz(archive) else unpack)(archive, target, opener=Inside(root))
         except InputError:
             if not target.is_dir():  # another process unpacked the same bytes in between
                 raise
@@ -228,23 +235,18 @@ def _entries(root: Path, names: Names) -> Iterator[Found]:
             ) from None
 
 
-def is_inside(file: Path, root: Path) -> bool:
-    """Whether a file, links followed, lies in a folder."""
-    return Path(os.path.realpath(file)).is_relative_to(os.path.realpath(root))
-
-
 def _classify(root: Path, path: str) -> Found:
     file = root / path
     found = Found(path, path, root, file)
     if file.is_symlink():
         if not is_inside(file, root):
-            return replace(found, fault="link leaves the dataset's folder", readable=False)
+            return replace(found, fault=LEAVES, readable=False)
         if file.is_dir():
             return replace(found, fault="link to a folder: its files count where they lie", readable=False)
         if not os.path.exists(file):
             return replace(found, fault="broken link", readable=False)
     if not file.is_file():
-        return replace(found, fault="not a regular file", readable=False)
+        return replace(found, fault=NOT_REGULAR, readable=False)
     if path != path.encode("utf-8", "replace").decode():
         return replace(found, fault="name is not valid UTF-8")
     parts = PurePosixPath(path).parts

@@ -22,6 +22,7 @@ from resources.archives.reading import BLOCK, ArchiveFile, open_archive
 from resources.archives.refusal import DAMAGED, METHOD, SAME_NAME, TOO_MANY, RefusedArchiveError, parsing
 from resources.archives.writing import new_folder, write_new_file
 from resources.archives.zip_file import ZipMember, zip_blocks, zip_members
+from resources.atomic_file import Opener
 from resources.folder_layout import MANIFEST_CSV
 
 SPLITS = ("train", "val", "test", "")
@@ -74,7 +75,7 @@ def is_npz(path: Path) -> bool:
     return path.name.lower().endswith(".npz")
 
 
-def unpack_npz(file: Path, target: Path) -> None:
+def unpack_npz(file: Path, target: Path, opener: Opener | None = None) -> None:
     """Unpack the images of a ``.npz`` file below ``target``, with a manifest.csv; it appears whole or not at all.
 
     Any of the arrays train_images, val_images, test_images and images (N,H,W), (N,H,W,1) or (N,H,W,3) uint8 becomes BMP files
@@ -84,12 +85,13 @@ def unpack_npz(file: Path, target: Path) -> None:
     Args:
         file: from numpy.savez or savez_compressed.
         target: folder to make; must not exist.
+        opener: as of :func:`open`; what it raises is passed on.
 
     Raises:
         RefusedArchiveError: the file is damaged or holds anything else; nothing is left behind.
         InputError: the file cannot be opened, the target exists, or the disk is full or not writable.
     """
-    with open_archive(file) as stream, new_folder(target) as folder:
+    with open_archive(file, opener) as stream, new_folder(target) as folder:
         splits = _splits(stream)
         write_new_file(folder / MANIFEST_CSV, _write_images(stream, splits, folder))
 

@@ -7,6 +7,7 @@ from typing import cast
 
 from data_contracts.errors import InputError
 from resources.archives.refusal import DAMAGED, TOO_MANY, RefusedArchiveError
+from resources.atomic_file import Opener
 
 BLOCK = 2**20
 """Bytes read, expanded or written at a time."""
@@ -20,13 +21,14 @@ class ArchiveFile(io.FileIO):
 
     Args:
         path: of a regular file.
+        opener: as of :func:`open`.
 
     Raises:
         InputError: its disk fails. Not an OSError, which would look like a failure to write what was unpacked.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, opener: Opener | None = None) -> None:
+        super().__init__(path, opener=opener)
         self._path = path
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -54,16 +56,16 @@ class ArchiveFile(io.FileIO):
         return super().seek(offset, whence)
 
 
-def open_archive(path: Path) -> ArchiveFile:
+def open_archive(path: Path, opener: Opener | None = None) -> ArchiveFile:
     """The file, open.
 
     Raises:
         InputError: it is not there, cannot be read, or is a folder or a device.
     """
     try:
-        if path.exists() and not path.is_file():  # before the open, which would wait on a pipe
+        if opener is None and path.exists() and not path.is_file():  # before the open, which would wait on a pipe
             raise InputError(f"{path} is not a file", "Give the archive itself")
-        return ArchiveFile(path)
+        return ArchiveFile(path, opener)
     except OSError as error:
         raise _unreadable(path, error) from error
 

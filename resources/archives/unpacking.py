@@ -9,6 +9,7 @@ from resources.archives.tar_file import unpack_tar
 from resources.archives.tree import Tree
 from resources.archives.writing import new_folder
 from resources.archives.zip_file import unpack_zip
+from resources.atomic_file import Opener
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 
@@ -18,7 +19,7 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def unpack(archive: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) -> None:
+def unpack(archive: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS, opener: Opener | None = None) -> None:
     """Unpack all of an archive below ``target``, which appears whole or not at all.
 
     Files get mode 0644 less the user's umask and the modification time 0, whatever the archive says.
@@ -28,12 +29,13 @@ def unpack(archive: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS) 
             without renaming.
         target: folder to make; must not exist.
         limits: what the archive may hold.
+        opener: as of :func:`open`; what it raises is passed on.
 
     Raises:
         RefusedArchiveError: one member or the archive as a whole is not acceptable; nothing is left behind.
         InputError: the archive cannot be opened, the target exists, or the disk is full or not writable.
     """
-    with open_archive(archive) as stream, new_folder(target) as folder:
+    with open_archive(archive, opener) as stream, new_folder(target) as folder:
         tree = Tree(folder, limits, os.fstat(stream.fileno()).st_size)
         if archive.name.lower().endswith(".zip"):
             unpack_zip(stream, tree)

@@ -7,7 +7,9 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +18,10 @@ from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, Se
 
 from assets.predictions import publish
 from methods import report_document as document
+from resources import image_folder
 from resources.feature_store import FeatureStore
 from resources.image_folder import locate, read_image
-from resources.image_sources import Found
+from resources.image_sources import Found, Intake, Tree, trees
 from resources.intake import look_at
 from tests.faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
 from tests.page_rules import dangers_of
@@ -67,7 +70,7 @@ def link_to_a_folder(ground: Ground) -> None:
 
 def link_for_a_manifest(ground: Ground) -> None:
     (ground.root / "manifest.csv").symlink_to(ground.secret_manifest)
-    with refused("is a link that leaves the dataset's folder"):
+    with refused("is refused: link leaves the dataset's folder"):
         ground.take_in()
 
 
@@ -104,6 +107,24 @@ def link_put_there_later(ground: Ground) -> None:
     (ground.root / "A" / "0.png").symlink_to(ground.secret_png)
     with refused(LEAVES):
         ground.read.append(read_image(found["A/0.png"], "A/0.png", lambda digest: True))
+
+
+def in_the_place_of_a_file(replace: Callable[[Path, Path], None], reason: str) -> Attack:
+    """A good image becomes something else once the folder was walked, before it is looked at."""
+
+    def attack(ground: Ground) -> None:
+        file = ground.root / "A" / "0.png"
+
+        def then_replaced(intake: Intake) -> list[Tree]:
+            found = trees(intake)
+            file.unlink()
+            replace(file, ground.secret_png)
+            return found
+
+        with patch.object(image_folder, "trees", then_replaced):
+            ground.refuse(reason, good=GOOD - 1)
+
+    return attack
 
 
 def pipe(ground: Ground) -> None:
@@ -237,7 +258,11 @@ CRAFTED: dict[str, Attack] = {
     "link: in place of a drop": link_for_a_drop,
     "link: in a drop": link_in_a_drop,
     "link: put there after the manifest was made": link_put_there_later,
+    "link: put there while the dataset is scanned": in_the_place_of_a_file(Path.symlink_to, LEAVES),
     "link: a pipe": pipe,
+    "link: a pipe, put there while the dataset is scanned": in_the_place_of_a_file(
+        lambda file, _: os.mkfifo(file), "not a regular file"
+    ),
     "DICOM: DICOMDIR with paths outside": dicom("DICOMDIR", MediaStorageDirectoryStorage, "not an image file"),
     "DICOM: the same under another name": dicom("A/evil.dcm", MediaStorageDirectoryStorage, "cannot be decoded"),
     "DICOM: pixels that lie elsewhere": dicom("A/evil.dcm", SecondaryCaptureImageStorage, "cannot be decoded"),

@@ -51,8 +51,8 @@ FAULT = Fault(
     number=11,
     name="crafted files: HDF5, pickles, archives, manifests, links, DICOM, names",
     goal="no byte from outside is read, nothing is written outside or executed, and each is refused or counted",
-    full=81,
-    sample=81,
+    full=83,
+    sample=83,
     inject=_inject,
 )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.errors import InputError
+from resources import folder_layout
 from resources.folder_layout import Claim, Listing, claims_by_folders, read_listing
+from tests.resources.test_inside_file import in_time
 
 
 def listing(root: Path, text: str | bytes) -> Listing:
@@ -155,10 +158,10 @@ class TestListing:
         assert error.remedy == "Save it again as comma-separated values, UTF-8"
 
     def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def deny(self: Path) -> bytes:
+        def deny(*_: object, **how: object) -> None:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr("pathlib.Path.read_bytes", deny)
+        monkeypatch.setattr(folder_layout, "open", deny, raising=False)
         (tmp_path / "manifest.csv").touch()
         with pytest.raises(InputError, match=r"manifest.csv cannot be read \(Permission denied\). Give this user permission"):
             read_listing(tmp_path, "the set")
@@ -167,9 +170,15 @@ class TestListing:
         (tmp_path / "secret").write_text("password,hunter2\n")
         (tmp_path / "root").mkdir()
         (tmp_path / "root" / "manifest.csv").symlink_to(tmp_path / "secret")
-        with pytest.raises(InputError, match=r"is a link that leaves the dataset's folder\. Put the file itself") as error:
+        with pytest.raises(InputError, match=r"is refused: link leaves the dataset's folder\. Put the file itself") as error:
             read_listing(tmp_path / "root", "the set")
         assert "password" not in str(error.value)
+
+    def test_a_pipe_that_took_its_place_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        os.mkfifo(tmp_path / "manifest.csv")
+        monkeypatch.setattr(Path, "is_file", lambda path: path.name == "manifest.csv")
+        with in_time(), pytest.raises(InputError, match=r"manifest.csv is refused: not a regular file\. Put the file itself"):
+            read_listing(tmp_path, "the set")
 
 
 class TestParquet:

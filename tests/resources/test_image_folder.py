@@ -33,6 +33,7 @@ from resources.image_folder import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, loc
 from resources.image_sources import Intake
 from resources.intake import look_at
 from resources.limited_decoder import LimitedDecoder
+from tests.resources.test_inside_file import in_time
 
 KEY = bytes(range(32))
 PSEUDONYM = r"[0-9a-f]{16}"
@@ -261,10 +262,10 @@ class TestFilesThatAreNotImages:
         )
 
     def test_unreadable_file(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def deny(path: Path, *args: Any) -> Any:
+        def deny(path: Path, *args: Any, **how: Any) -> Any:
             if str(path).endswith("A/0.png"):
                 raise PermissionError(13, "Permission denied", str(path))
-            return open(path, *args)
+            return open(path, *args, **how)
 
         monkeypatch.setattr(image_folder, "open", deny, raising=False)
         row = rows(scanned(root))["A/0.png"]
@@ -313,6 +314,24 @@ class TestLinks:
             "B/root": "link to a folder: its files count where they lie",
             "A/self.png": "broken link",
         }
+
+    @pytest.mark.parametrize(("kind", "reason"), [("link", "link leaves the dataset's folder"), ("pipe", "not a regular file")])
+    def test_and_pipes_that_take_the_place_of_a_file_during_the_scan(
+        self, kind: str, reason: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        secret, file = put(tmp_path, "secret.png", png(90)), root / "A" / "0.png"
+
+        def then_replaced(intake: Intake) -> Any:
+            found = trees(intake)
+            file.unlink()
+            file.symlink_to(secret) if kind == "link" else os.mkfifo(file)
+            return found
+
+        trees = image_folder.trees
+        monkeypatch.setattr(image_folder, "trees", then_replaced)
+        with in_time(*[file] * (kind == "pipe")):
+            row = rows(scanned(root))["A/0.png"]
+        assert (row["status"], row["reason"], row["image_id"], row["label"]) == ("rejected", reason, None, None)
 
 
 class TestListing:
@@ -707,6 +726,13 @@ class TestReadImage:
         file = replace(locate(intake(root), ["A/0.png"])["A/0.png"], file=root / path)
         with pytest.raises(InputError, match="leaves the dataset's folder"):
             read_image(file, path, lambda _: True)
+
+    def test_a_pipe_is_not_waited_for(self, root: Path) -> None:
+        file = locate(intake(root), ["A/0.png"])["A/0.png"]
+        (root / "A/0.png").unlink()
+        os.mkfifo(root / "A/0.png")
+        with in_time(), pytest.raises(InputError, match=r"A/0.png cannot be used any more \(not a regular file\)"):
+            read_image(file, "A/0.png", lambda _: True)
 
 
 @pytest.mark.real_data

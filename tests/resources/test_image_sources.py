@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from resources.drops import MARKER, Drop, listing_of
 from resources.folder_layout import Claim
 from resources.image_sources import NOT_AN_IMAGE, Found, Intake, Tree, trees
 from resources.site_key import Names
+from tests.resources.test_inside_file import in_time
 
 LEAVES = "link leaves the dataset's folder"
 NESTED = "an archive within an archive is not unpacked"
@@ -218,7 +220,7 @@ class TestArchives:
         unpacked = []
         unpack = image_sources.unpack
         monkeypatch.setattr(
-            image_sources, "unpack", lambda archive, target: (unpacked.append(archive.name), unpack(archive, target))
+            image_sources, "unpack", lambda archive, *how, **more: (unpacked.append(archive.name), unpack(archive, *how, **more))
         )
         pack(root / "x.zip", "C/1.png")
         first = look(root)
@@ -229,6 +231,24 @@ class TestArchives:
         pack(root / "y.zip", "C/2.png")
         assert "y.zip/C/2.png" in faults(look(root))
         assert unpacked == ["x.zip", "y.zip"]
+
+    @pytest.mark.parametrize("step", ["file_sha256", "unpack"])
+    @pytest.mark.parametrize(("kind", "reason"), [("link", LEAVES), ("pipe", "not a regular file")])
+    def test_one_that_is_replaced_before_it_is_read(
+        self, step: str, kind: str, reason: str, root: Path, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        archive, secret = pack(root / "x.zip", "C/1.png"), pack(tmp_path / "secret.zip", "secret.png")
+
+        def replaced(*given: Any, **named: Any) -> Any:
+            archive.unlink()
+            archive.symlink_to(secret) if kind == "link" else os.mkfifo(archive)
+            return unhindered(*given, **named)
+
+        unhindered = getattr(image_sources, step)
+        monkeypatch.setattr(image_sources, step, replaced)
+        with in_time():
+            found = look(root)
+        assert faults(found) == {**dict.fromkeys(["A/1.png", "A/2.png", "B/3.png"]), "x.zip": reason}
 
     def test_one_with_a_manifest_of_its_own_is_a_tree_of_its_own(self, root: Path, look: Look) -> None:
         pack(root / "A" / "own.zip", "x/4.png", "x/5.png", manifest="path,label,split\nx/4.png,Z,test\nx/6.png,Z,test\n")
@@ -422,7 +442,7 @@ class TestDrops:
     def test_a_full_disk_is_no_fault_of_a_drop(self, drops: Path, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
         pack(drops / "monday" / "x.zip", "A/1.png")
 
-        def full(archive: Path, target: Path) -> None:
+        def full(archive: Path, target: Path, opener: object) -> None:
             raise InputError("the disk is full", "Free space")
 
         monkeypatch.setattr(image_sources, "unpack", full)
