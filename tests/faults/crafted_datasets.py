@@ -55,6 +55,24 @@ def all_in_parquet(ground: Ground) -> None:
     ground.refuse(LEAVES, good=1)
 
 
+def bomb(columns: dict[str, pa.Array], reason: str) -> Attack:
+    """A manifest.parquet of some kilobytes that unpacks to gigabytes."""
+
+    def attack(ground: Ground) -> None:
+        data = parquet_bytes(pa.table(columns))
+        assert len(data) < 2**17
+        ground.put("manifest.parquet", data)
+        with refused(reason):
+            ground.take_in()
+
+    return attack
+
+
+def repeated(text: str, rows: int) -> pa.Array:
+    """A column of one text, as a dictionary."""
+    return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [text])
+
+
 # Links --------------------------------------------------------------------------------------------------------------------
 
 
@@ -251,6 +269,9 @@ CRAFTED: dict[str, Attack] = {
     "manifest: UNC": listed("\\\\host\\share\\secret.png", LEAVES),
     "manifest: through a link": listed("link/secret.png", LEAVES, link=True),
     "manifest: all of these in Parquet": all_in_parquet,
+    "manifest: 40 GB of one text": bomb({"path": repeated("x" * 100_000, 400_000)}, "unpacks to more than 1024 MiB"),
+    "manifest: a cell of 1 MB in each row": bomb({"path": repeated("x" * 1_000_000, 400_000)}, "has a cell of more than"),
+    "manifest: ten million rows": bomb({"path": repeated("A/0.png", 10_000_000)}, "has more than 4,000,000 rows"),
     "link: to a file": link_to_a_file,
     "link: to a folder": link_to_a_folder,
     "link: in place of the manifest": link_for_a_manifest,

@@ -51,8 +51,8 @@ FAULT = Fault(
     number=11,
     name="crafted files: HDF5, pickles, archives, manifests, links, DICOM, names",
     goal="no byte from outside is read, nothing is written outside or executed, and each is refused or counted",
-    full=83,
-    sample=83,
+    full=86,
+    sample=86,
     inject=_inject,
 )
 

@@ -157,6 +157,26 @@ class TestListing:
         assert "manifest.csv is not CSV (" in error.what
         assert error.remedy == "Save it again as comma-separated values, UTF-8"
 
+    def test_a_path_that_leaves_twice_counts_once(self, tmp_path: Path) -> None:
+        assert listing(tmp_path, "path\n../1.png\n../1.png\n").leaving == ["../1.png"]
+
+    def test_a_large_file_is_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "FILE_BYTES", 2**20)
+        text = "path\n1.png\n" + "\n" * 2**20
+        error = error_of(tmp_path, text)
+        assert error.what == "the set/manifest.csv is larger than 1 MiB"
+        assert error.remedy.startswith("Keep only the columns path,label,")
+        assert len(listing(tmp_path, text[: 2**20]).claims) == 1
+
+    @pytest.mark.parametrize("row", ["," * 2**20, '"\n",' * 2**18])
+    def test_a_long_row_is_not_taken_apart(self, row: str, tmp_path: Path) -> None:
+        assert error_of(tmp_path, f"path\n{row}\n").what.endswith(" has a row of more than 1,048,576 characters")
+
+    def test_too_many_rows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "ROWS", 2)
+        assert len(listing(tmp_path, "path\n1.png\n\n2.png\n").claims) == 2
+        assert error_of(tmp_path, "path\n1.png\n2.png\n3.png\n").what == "the set/manifest.csv has more than 2 rows"
+
     def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def deny(*_: object, **how: object) -> None:
             raise PermissionError(13, "Permission denied")
@@ -217,6 +237,49 @@ class TestParquet:
         paths = pa.StringArray.from_buffers(1, buffers[1], buffers[2])
         with pytest.raises(InputError, match=r"^the set/manifest.parquet holds text that is not UTF-8\. Save"):
             parquet(tmp_path, pa.table({"path": paths}))
+
+    def test_too_many_rows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "ROWS", 2)
+        monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **how: pytest.fail("read"))
+        with pytest.raises(InputError, match=r"^the set/manifest.parquet has more than 2 rows\. Register parts"):
+            parquet(tmp_path, {"path": ["1.png", "2.png", "3.png"]})
+
+    @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+    def test_text_that_unpacks_to_too_much(self, kind: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "TEXT_BYTES", 2**20)
+        paths = [f"{number:0100}.png" for number in range(9_000)]
+        labels = ["x" * 100] * 9_000
+        assert len(parquet(tmp_path, {"path": paths[:4_000], "label": pa.array(labels[:4_000], kind)}).claims) == 4_000
+        for columns in (
+            {"path": pa.array(["x" * 1_000] * 9_000, kind)},
+            {"path": paths[:8_000], "label": pa.array(labels[:8_000], kind)},
+        ):
+            with pytest.raises(InputError, match=r"^the set/manifest.parquet unpacks to more than 1 MiB\. Keep only"):
+                parquet(tmp_path, columns)
+        assert (tmp_path / "manifest.parquet").stat().st_size < 2**20
+
+    def test_columns_that_say_nothing_may_be_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "TEXT_BYTES", 2**10)
+        assert parquet(tmp_path, {"path": ["1.png"], "text": ["x" * 2**20], "vector": [[1, 2]]}).claims == {"1.png": Claim()}
+
+    def test_a_long_cell(self, tmp_path: Path) -> None:
+        assert len(parquet(tmp_path, {"path": ["x" * 131_072]}).claims) == 1
+        with pytest.raises(InputError, match=r"manifest.parquet has a cell of more than 131,072 bytes\. Shorten it"):
+            parquet(tmp_path, {"path": ["x" * 131_073]})
+
+    @pytest.mark.parametrize("cell", [["A"], {"a": 1}, b"A"])
+    def test_cells_that_are_not_plain(self, cell: object, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=r"has cells that are neither text nor numbers nor dates\. Save it with plain"):
+            parquet(tmp_path, {"path": ["1.png"], "label": [cell]})
+
+    def test_too_many_columns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(folder_layout, "FOOTER_BYTES", 2**14)
+        with pytest.raises(InputError, match=r"manifest.parquet has too many columns or row groups\. Keep only the columns"):
+            parquet(tmp_path, {"path": ["1.png"], **{f"column {number}": [1] for number in range(200)}})
+
+    def test_one_column_twice(self, tmp_path: Path) -> None:
+        table = pa.table([["1.png"], ["A"], ["B"]], names=["path", "label", "label"])
+        assert parquet(tmp_path, table).claims == {"1.png": Claim("B")}
 
     def test_beside_csv(self, tmp_path: Path) -> None:
         (tmp_path / "manifest.csv").write_text("path\n1.png\n")
