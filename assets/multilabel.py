@@ -75,12 +75,13 @@ def _store(store: DatasetStore, work: Work, config: ScoreConfig, method: Method,
         metrics.append(metric_row(work, LYNDON2015, method.name, name, "all", value, n, config.seed, settings, interval))
         bars.append((name.replace("_", " "), value, *interval))
     of_labels = multilabel.label_figures(true, predicted, answers.scores, names)
-    for k, label in enumerate(names):
-        for measure, values in (("precision", of_labels.precision), ("recall", of_labels.recall), ("f1", of_labels.f1)):
-            metrics.append(metric_row(work, LYNDON2015, method.name, measure, label, float(values[k]), n, config.seed, settings))
-        area = of_labels.auc[k]
-        if area is not None:
-            metrics.append(metric_row(work, LYNDON2015, method.name, "auc", label, area, n, config.seed, settings))
+    measures = {"precision": of_labels.precision, "recall": of_labels.recall, "f1": of_labels.f1, "auc": of_labels.auc}
+    for k in np.flatnonzero(of_labels.support):
+        label, support = names[k], int(of_labels.support[k])
+        for measure, values in measures.items():
+            share = values[k]
+            if share is not None:
+                metrics.append(metric_row(work, LYNDON2015, method.name, measure, label, share, support, config.seed, settings))
     sets = [[[names[k] for k in np.flatnonzero(row)] for row in which] for which in (true, predicted)]
     predictions = pa.Table.from_pydict(
         {
@@ -138,7 +139,7 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[dg.AssetKey(name) for name in inputs],
         kinds={"pytorch", "parquet"},
-        code_version="1",
+        code_version="2",
         pool="gpu",
         tags={"stage": "6"},
     )
@@ -193,7 +194,7 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
         group_name=GROUP,
         deps=[dg.AssetKey(name) for name in inputs],
         kinds={"scikitlearn", "parquet"},
-        code_version="2",
+        code_version="3",
         tags={"stage": "6"},
     )
     def evaluation(context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore) -> dg.MaterializeResult:

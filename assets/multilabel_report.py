@@ -79,7 +79,7 @@ def _results(
     group_name=GROUP,
     deps=[dg.AssetKey(name) for name in ("image_manifest", *(method.evaluation for method in LYNDON2015.methods))],
     kinds={"html", "markdown"},
-    code_version="1",
+    code_version="2",
     tags={"stage": "8"},
 )
 def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:

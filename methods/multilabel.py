@@ -49,17 +49,17 @@ class LabelFigures:
     Attributes:
         names: (L,) labels.
         support: (L,) int64 images that have the label.
-        precision: (L,) float64, 0 where the label is never predicted.
-        recall: (L,) float64, 0 where no image has the label.
-        f1: (L,) float64, 0 where the label is neither true nor predicted of any image.
+        precision: (L,), None where the label is never predicted.
+        recall: (L,), None where no image has the label.
+        f1: (L,), None where no image has the label.
         auc: (L,) area under the ROC curve, None where all images have the label or none has.
     """
 
     names: tuple[str, ...]
     support: NDArray[np.int64]
-    precision: Float64
-    recall: Float64
-    f1: Float64
+    precision: tuple[float | None, ...]
+    recall: tuple[float | None, ...]
+    f1: tuple[float | None, ...]
     auc: tuple[float | None, ...]
 
 
@@ -177,17 +177,20 @@ def label_figures(truth: Bool, predicted: Bool, scores: Float64, names: Sequence
     _check_scores(scores, truth)
     if len(names) != truth.shape[1]:
         raise ValueError(f"{truth.shape[1]} labels need as many names, got {len(names)}")
-    figures, auc = [], []
+    precision, recall, f1, auc = [], [], [], []
     for k, name in enumerate(names):
         if not np.isfinite(scores[:, k]).all():
             raise ValueError(f"the scores of label {name!r} are not all finite numbers")
         # By column: scikit-learn takes a matrix of one label for a binary problem of two classes.
         report = precision_recall_fscore_support(truth[:, k], predicted[:, k], labels=[True], zero_division=0)
-        figures.append(np.ravel(report))
+        of_given, of_true, harmonic = (float(values[0]) for values in report[:3])
+        precision.append(of_given if predicted[:, k].any() else None)
+        recall.append(of_true if truth[:, k].any() else None)
+        f1.append(harmonic if truth[:, k].any() else None)
         both = truth[:, k].any() and not truth[:, k].all()
         auc.append(float(roc_auc_score(truth[:, k], scores[:, k])) if both else None)
-    precision, recall, f1, support = np.array(figures, np.float64).T
-    return LabelFigures(tuple(names), support.astype(np.int64), precision, recall, f1, tuple(auc))
+    support = truth.sum(axis=0, dtype=np.int64)
+    return LabelFigures(tuple(names), support, tuple(precision), tuple(recall), tuple(f1), tuple(auc))
 
 
 def label_set_names(truth: Bool, names: Sequence[str]) -> list[str]:

@@ -64,15 +64,25 @@ def multilabel_paper_table(paper: PaperTable, rows: Sequence[Row], notices: Sequ
 def label_table(metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()) -> Table:
     """Figures of each label for one method, from rows of METRICS."""
     found: dict[str, dict[str, float]] = {}
+    images: dict[str, int] = {}
     for row in metrics:
         if row["method"] == method and row["metric"] in ("precision", "recall", "f1", "auc"):
             found.setdefault(row["subject"], {})[row["metric"]] = row["value"]
+            images[row["subject"]] = row["n"]
+
+    def percent(share: float | None) -> float | None:
+        return None if share is None else 100 * share
+
     return Table(
         f"Each label: {title}",
-        ("Label", "Precision, %", "Recall, %", "F1, %", "AUC"),
-        tuple((label, *(100 * of[name] for name in ("precision", "recall", "f1")), of.get("auc")) for label, of in found.items()),
-        "Precision: of the images given this label, the share that has it. Recall: of those that have it, the share given it.",
-        ("text", "percent", "percent", "percent", "share"),
+        ("Label", "Test images", "Precision, %", "Recall, %", "F1, %", "AUC"),
+        tuple(
+            (label, images[label], *(percent(of.get(name)) for name in ("precision", "recall", "f1")), of.get("auc"))
+            for label, of in found.items()
+        ),
+        "Precision: of the images given this label, the share that has it; empty where none is given it. Recall: of those that "
+        "have it, the share given it. A label that no test image has is left out.",
+        ("text", "count", "percent", "percent", "percent", "share"),
         tuple(notices),
     )
 

@@ -105,6 +105,7 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
         assert row["both_empty"] == multilabel.null_counts(truth, predicted).both_empty
         metrics = store.main_table("tiny", method.evaluation, ".metrics.parquet", METRICS).to_pylist()
         assert {line["metric"] for line in metrics} >= {*MEASURES, "f1", "auc"}
+        assert {line["n"] for line in metrics if line["subject"] in ("a", "b")} == {8}, "those that have the label"
     page = (store.root / "reports" / "tiny" / "lyndon2015" / "report.html").read_text()
     for text in ("RANDOM WEIGHTS", "Beside the paper", "49.70", "Each label", "Empty-empty"):
         assert text in page
@@ -132,6 +133,18 @@ def test_a_separable_dataset_is_learned_and_no_threshold_sees_a_test_image(mater
     assert {k: v for k, v in record.summary.items() if "threshold" in k} == thresholds
     assert [row["predicted"] for row in after] == [row["predicted"] for row in before]
     assert np.mean([row["exact"] for row in after]) < 0.3, "the labels of the test images did change"
+
+
+def test_a_label_that_no_test_image_has_is_not_scored(materialise: Materialise, images: Path) -> None:
+    with (images / "manifest.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    for line in lines[:3]:  # of the training images
+        line[1] += "|c"
+    with (images / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    materialise(images, SQUARES_AND_SVM)
+    metrics = DatasetStore().main_table("tiny", "multilabel_evaluation_conv5", ".metrics.parquet", METRICS).to_pylist()
+    assert {line["subject"] for line in metrics} == {"all", "a", "b"}
 
 
 def test_a_dataset_of_one_label_an_image_is_refused(materialise: Materialise, images: Path) -> None:

@@ -97,9 +97,9 @@ class TestLabelFigures:
         assert figures.names == NAMES
         assert figures.support.tolist() == [1, 1, 1]
         assert figures.support.dtype == np.int64
-        assert figures.precision.tolist() == [1, 0, 0]
-        assert figures.recall.tolist() == [1, 0, 0]
-        assert figures.f1.tolist() == [1, 0, 0]
+        assert figures.precision == (1, 0, None)
+        assert figures.recall == (1, 0, 0)
+        assert figures.f1 == (1, 0, 0)
         assert figures.auc == (1.0, 0.0, pytest.approx(0.5))
 
     def test_a_label_that_all_images_have_or_none_has(self) -> None:
@@ -108,9 +108,9 @@ class TestLabelFigures:
         figures = label_figures(truth, predicted, np.zeros((2, 3)), NAMES)
         assert figures.auc == (None, None, None)
         assert figures.support.tolist() == [2, 0, 0]
-        assert figures.precision.tolist() == [1, 0, 0]
-        assert figures.recall.tolist() == [0.5, 0, 0]
-        np.testing.assert_allclose(figures.f1, [2 / 3, 0, 0])  # neither true nor predicted: 0, not 1
+        assert figures.precision == (1, None, 0)
+        assert figures.recall == (0.5, None, None)
+        assert figures.f1 == (pytest.approx(2 / 3), None, None)
 
     @pytest.mark.parametrize("n_labels", [1, 4])
     def test_agree_with_scikit_learn(self, n_labels: int) -> None:
@@ -126,10 +126,10 @@ class TestLabelFigures:
 
     def test_all_right_and_all_wrong(self) -> None:
         right = label_figures(TRUTH, TRUTH, TRUTH.astype(np.float64), NAMES)
-        assert right.f1.tolist() == [1, 1, 1]
+        assert right.f1 == (1, 1, 1)
         assert right.auc == (1.0, 1.0, 1.0)
         wrong = label_figures(TRUTH, ~TRUTH, -TRUTH.astype(np.float64), NAMES)
-        assert wrong.f1.tolist() == [0, 0, 0]
+        assert wrong.f1 == (0, 0, 0)
         assert wrong.auc == (0.0, 0.0, 0.0)
 
     @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

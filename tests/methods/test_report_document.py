@@ -11,6 +11,7 @@ import pytest
 
 from data_contracts.ahn2019 import AHN2019
 from methods import report_document as document
+from methods.multilabel_sections import label_table
 from methods.report_document import Figure, Report, Section, Table
 from methods.report_sections import Estimate, label_efficiency_table, paper_rows, verdict
 from tests.page_rules import EVIL as EVILS
@@ -146,3 +147,9 @@ def test_label_efficiency_means_and_spreads_by_hand() -> None:
     table = label_efficiency_table(rows, {"cae": "CAE", "raw": "conv5"})
     assert table.columns == ("Labels", "Share, %", "CAE", "conv5")
     assert table.rows == ((10, "10", "60.00 ± 14.14", "25.00 ± 0.00"), (100, "100", "90.00 ± 0.00", None))
+
+
+def test_a_label_that_is_never_given_has_no_precision() -> None:
+    figures = {"recall": 0.0, "f1": 0.0, "auc": 0.75}
+    rows = [{"method": "m", "subject": "a", "metric": metric, "value": value, "n": 3} for metric, value in figures.items()]
+    assert label_table(rows, "m", "M").page_rows == [["a", "3", document.MISSING, "0.00", "0.00", "0.750"]]
