@@ -38,7 +38,7 @@ log = logging.getLogger("medfeat.lenet")
 
 GROUP = "several_labels"
 CODE_VERSION = "1"
-NETWORKS_CODE_VERSION = "2"
+NETWORKS_CODE_VERSION = "3"
 SQUARES = "square_images"
 
 

@@ -77,8 +77,9 @@ class EpochRecord:
 
     Attributes:
         epoch: counted from 1.
-        train_loss: (L,) over the epoch's steps while the weights move, dropout and random views on.
-        validation_loss: (L,) after the epoch; None without a validation slice.
+        train_loss: (L,) over the epoch's steps while the weights move, dropout and random views on; of a network that has
+            stopped that of its last epoch.
+        validation_loss: (L,) after the epoch, or its last; None without a validation slice.
     """
 
     epoch: int
@@ -342,24 +343,42 @@ def _train_epoch(
     settings: LenetSettings,
     device: torch.device,
     epoch: int,
+    stopped: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """One pass over the training images; the mean loss of each label, (L,)."""
+    """One pass over the training images; the mean loss of each label, (L,). Networks that have ``stopped`` keep their weights."""
     words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
     dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
     losses, sizes = [], []
     network.train()
+    _rest(optimizer, stopped)
+    learning = np.flatnonzero(~stopped).tolist()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(dropout_seed)
         for rows in epoch_batches(len(train), settings.batch_size, settings.seed, epoch):
             images = _to_tensor(read(train[rows]), device)
             loss = _losses(network(_views(images, views) if settings.modern else images), targets[train[rows]])
             optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss.sum())  # each network has its own parameters, so its own gradient
+            # Each network has its own parameters, so its own gradient; of a stopped one it is zero.
+            torch.autograd.backward(loss[learning].sum())
             optimizer.step()
             losses.append(loss.detach())
             sizes.append(len(rows))
     mean: NDArray[np.float64] = np.average(torch.stack(losses).cpu().numpy().astype(np.float64), axis=0, weights=sizes)
     return mean
+
+
+def _kept(
+    losses: NDArray[np.float64], stopped: NDArray[np.bool_], curve: Sequence[Mapping[str, Any]], name: str
+) -> NDArray[np.float64]:
+    """The losses, those of networks that have stopped as they stand at the end of the curve."""
+    return np.where(stopped, curve[-1][name], losses) if stopped.any() else losses
+
+
+def _rest(optimizer: torch.optim.Optimizer, stopped: NDArray[np.bool_]) -> None:
+    """Take the momentum from networks that have stopped."""
+    for state in optimizer.state.values():
+        if "momentum_buffer" in state:
+            state["momentum_buffer"][np.flatnonzero(stopped).tolist()] = 0
 
 
 @torch.inference_mode()
@@ -466,16 +485,19 @@ def train(
 
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:
         epoch = int(state["epochs"])
-        train_loss = _train_epoch(network, optimizer, read, targets, trained, settings, device, epoch)
+        stopped = np.array(state["stale_epochs"]) >= settings.patience
+        train_loss = _train_epoch(network, optimizer, read, targets, trained, settings, device, epoch, stopped)
+        train_loss = _kept(train_loss, stopped, state["curve"], "train_loss")
         finite = np.isfinite(train_loss)
         validation_loss = None
         if len(validation):
             starts = range(0, len(validation), settings.batch_size)
             logits = _logits(network, (read(validation[s : s + settings.batch_size]) for s in starts), device)
-            validation_loss = _losses(logits, targets[validation]).numpy()
+            validation_loss = _kept(_losses(logits, targets[validation]).numpy(), stopped, state["curve"], "validation_loss")
             finite &= np.isfinite(validation_loss)
         for tensor in network.state_dict().values():
             finite &= tensor.isfinite().flatten(1).all(dim=1).cpu().numpy()
+        finite |= stopped  # what counts are its best weights, which are put aside
         if not finite.all():
             raise DivergedError(
                 f"the loss or a weight of label {np.flatnonzero(~finite).tolist()} is not finite after epoch {epoch + 1} "
@@ -490,8 +512,7 @@ def train(
             state |= {"best_epoch": [epoch + 1] * n_labels}
         else:
             lowest = np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
-            stale = np.array(state["stale_epochs"])
-            better = (validation_loss < lowest) & (stale < settings.patience)
+            better = (validation_loss < lowest) & ~stopped
             current = _weights(network)
             best = best or current
             for name, tensor in current.items():
@@ -499,7 +520,7 @@ def train(
             state |= {
                 "best_epoch": np.where(better, epoch + 1, state["best_epoch"]).tolist(),
                 "best_loss": np.where(better, validation_loss, lowest).tolist(),
-                "stale_epochs": np.where(better, 0, stale + 1).tolist(),
+                "stale_epochs": np.where(better, 0, np.array(state["stale_epochs"]) + 1).tolist(),
             }
         yield record, partial(_checkpoint, network, optimizer, best, state)
 

@@ -334,6 +334,33 @@ def test_a_label_that_stopped_stays_where_it_was() -> None:
         assert torch.equal(tensor[1], _network(later[-1])[name][1]), name
 
 
+@pytest.mark.parametrize("overflows", [False, True])
+def test_a_label_that_stopped_is_frozen_and_the_others_do_not_notice(overflows: bool) -> None:
+    images, targets = _data(n=12)
+    settings = replace(MODERN, epochs=3, patience=3)
+    (first, *_), (checkpoint, *_) = _train(images, targets, replace(settings, epochs=1))
+    rest = []
+    for stale in ([0, 0], [3, 0]):
+        tensors = {name: tensor.clone() for name, tensor in checkpoint.tensors.items()}
+        if stale[0] and overflows:
+            tensors |= {f"best.{name}": tensor for name, tensor in _network(checkpoint).items()}
+            tensors["network.hidden_weight"][0] = 1e38  # finite, as it was when the label stopped
+        state = checkpoint.state | {"stale_epochs": stale}
+        rest.append((tensors, *_train(images, targets, settings, LenetCheckpoint(tensors, state))))
+    (_, learning, both), (start, stopped, one) = rest
+    for name, tensor in _network(one[-1]).items():
+        assert torch.equal(tensor[1], _network(both[-1])[name][1]), name
+        if not overflows:
+            assert torch.equal(tensor[0], start[f"network.{name}"][0]), name
+            assert not torch.equal(_network(both[-1])[name][0], tensor[0]), name
+        assert torch.equal(best_weights(one[-1])[name][0], _network(checkpoint)[name][0]), name
+    for record, other in zip(stopped, learning, strict=True):
+        assert record.validation_loss is not None
+        assert other.validation_loss is not None
+        assert (record.train_loss[1], record.validation_loss[1]) == (other.train_loss[1], other.validation_loss[1])
+        assert (record.train_loss[0], record.validation_loss[0]) == (first.train_loss[0], (first.validation_loss or ())[0])
+
+
 def test_run_ends_where_every_label_has_stopped() -> None:
     images, targets = _data(n=12)
     settings = replace(MODERN, epochs=5, patience=1, learning_rate=0.0)  # nothing moves: no epoch is better than the first
