@@ -38,7 +38,7 @@ log = logging.getLogger("medfeat.lenet")
 
 GROUP = "several_labels"
 CODE_VERSION = "1"
-NETWORKS_CODE_VERSION = "3"
+NETWORKS_CODE_VERSION = "4"
 SQUARES = "square_images"
 
 
@@ -167,6 +167,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
 
             from methods import figures, lenet
             from methods.cae import DivergedError
+            from methods.splits import on_both_sides
 
             checkpoints = SpacedCheckpoints(store, work)
             stored = checkpoints.load()
@@ -199,8 +200,14 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             files = save_model(store, dataset, work.asset, work.fingerprint, lenet.best_weights(last), sidecar)
             checkpoints.drop()
             notices = []
-            if modern and held is None:
-                notices.append(f"NO EARLY STOP: too few groups for a validation slice ({method.title})")
+            if modern:
+                chosen = lenet.validation_slice(truth[rows.train], groups, settings.validation_fraction, settings.seed)
+                unstopped = [names[k] for k in np.flatnonzero(~on_both_sides(truth[rows.train], chosen))]
+                if unstopped:
+                    notices.append(
+                        f"NO EARLY STOP of {', '.join(unstopped)}: too few groups have the label, or lack it, to set some aside "
+                        f"({method.title})"
+                    )
             return Output(
                 content=files[0].sha256,
                 files=files,

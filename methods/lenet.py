@@ -32,6 +32,7 @@ from torch.nn import functional
 from methods.augmentation import random_transforms, warped
 from methods.batching import epoch_batches
 from methods.cae import DivergedError
+from methods.splits import fairest, on_both_sides
 
 Positions = NDArray[np.int64]
 ReadImages = Callable[[Positions], NDArray[np.uint8]]
@@ -45,7 +46,7 @@ HIDDEN = 500
 DROPOUT = 0.5
 MOMENTUM = 0.9
 MAX_DRAWS = 100
-"""Validation slices drawn before the training goes without one."""
+"""Validation slices drawn at most."""
 
 
 @dataclass(frozen=True)
@@ -278,13 +279,14 @@ def validation_slice(
 ) -> NDArray[np.bool_]:
     """Which training images decide when to stop: a random draw of whole groups.
 
-    The first of MAX_DRAWS draws is taken in which each label is present and absent on both sides; a label that all images have,
-    or none, asks for nothing. Without such a draw the slice is empty: with few labels an image is worth more in the training.
+    Groups of a draw without which a label could not be learned go back to the training. Of MAX_DRAWS draws it is the one that
+    :func:`methods.splits.fairest` takes; what it tells about a label that is not on both sides decides nothing. Where that is
+    so of every label that some images have and others lack, the slice is empty: they are worth more in the training.
 
     Args:
         targets: (n, L) whether each training image has each label.
         groups: (n,) group of each training image; a group is never on both sides.
-        fraction: wanted share of the groups, between 0 and 1; one group at least, and never all.
+        fraction: wanted share of the groups, between 0 and 1; one group is drawn at least, and never all.
         seed: of the draws.
 
     Returns:
@@ -299,21 +301,23 @@ def validation_slice(
         raise ValueError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     if len(targets) != len(groups):
         raise ValueError(f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups")
-    chosen = np.zeros(len(targets), np.bool_)
+    nothing = np.zeros(len(targets), np.bool_)
     names, codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(names) < 2:
-        return chosen
-
-    def values(rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        return np.stack([rows.any(axis=0), (~rows).any(axis=0)])
-
+        return nothing
     n_held = min(max(round(fraction * len(names)), 1), len(names) - 1)
     draws = GroupShuffleSplit(MAX_DRAWS, test_size=n_held, random_state=seed).split(codes, groups=codes)
-    for trained, held in draws:
-        if np.array_equal(values(targets[trained]), values(targets)) and np.array_equal(values(targets[held]), values(targets)):
-            chosen[held] = True
-            break
-    return chosen
+    chosen = fairest(targets, codes, (_learnable(targets, codes, trained) for trained, _ in draws))
+    both = targets.any(axis=0) & ~targets.all(axis=0)
+    return chosen if on_both_sides(targets, chosen)[both].any() else nothing
+
+
+def _learnable(targets: NDArray[np.bool_], codes: Positions, trained: Positions) -> NDArray[np.bool_]:
+    """The images that are not trained on, less the groups with what no trained one has: a label, or the lack of it."""
+    held = np.ones(len(targets), np.bool_)
+    held[trained] = False
+    new = (targets & ~targets[trained].any(axis=0)) | (~targets & targets[trained].all(axis=0))
+    return held & ~np.isin(codes, codes[new.any(axis=1)])
 
 
 def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -444,7 +448,8 @@ def train(
     """Train one network for each label in one pass; yields after every epoch its record and a function that takes a checkpoint.
 
     All labels see the same batches. With ``modern`` each keeps the weights of its own best epoch, stops after its own
-    ``patience``, and the run ends when all have stopped. Order, views and dropout depend on (seed, epoch) alone, so a run resumed
+    ``patience``, and the run ends when all have stopped; a label that is not on both sides of the validation slice is trained for
+    all epochs and keeps the last. Order, views and dropout depend on (seed, epoch) alone, so a run resumed
     from a checkpoint ends with the same bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must be
     taken before the next epoch is asked for.
 
@@ -466,6 +471,7 @@ def train(
     if settings.modern:
         held = validation_slice(targets, groups, settings.validation_fraction, settings.seed)
     trained, validation = np.flatnonzero(~held), np.flatnonzero(held)
+    stops = on_both_sides(targets, held)
     network = LenetOneVsAll(n_labels, read(trained[:1]).shape[1], settings).to(device)
     momentum = MOMENTUM if settings.modern else 0.0
     optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=momentum)
@@ -512,7 +518,7 @@ def train(
             state |= {"best_epoch": [epoch + 1] * n_labels}
         else:
             lowest = np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
-            better = (validation_loss < lowest) & ~stopped
+            better = ((validation_loss < lowest) & ~stopped) | ~stops
             current = _weights(network)
             best = best or current
             for name, tensor in current.items():

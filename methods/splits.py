@@ -1,18 +1,20 @@
-"""Drawing a test split that respects classes and groups."""
+"""Drawing a side of the images (for a test, or for validation) that respects labels and groups."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+Bool = NDArray[np.bool_]
 
 MAX_DRAWS = 100
 """Seeds tried before a split is called impossible."""
 
 
-def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int) -> NDArray[np.bool_]:
+def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int) -> Bool:
     """Which rows are the test split: one fold of a stratified k-fold over whole groups, k = round(1 / test_fraction).
 
     The folds of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every class on both sides is taken.
@@ -31,8 +33,6 @@ def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fr
     Raises:
         ValueError: naming a class that cannot be on both sides, or that was missing on a side most often in MAX_DRAWS draws.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, and most scans draw no split
-
     classes, codes, sizes = np.unique(np.asarray(labels, np.str_), return_inverse=True, return_counts=True)
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     for k, name in enumerate(classes):
@@ -44,17 +44,67 @@ def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fr
             )
     n_folds = min(max(2, round(1 / test_fraction)), len(group_names), int(sizes.max()))
     missing = np.zeros(len(classes), np.int64)
-    for draw in range(seed, seed + MAX_DRAWS):
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=draw)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about classes smaller than k: the check below is stricter
-            tests = [test for _, test in folds.split(codes, codes, group_codes)]
-        for test in tests:
-            in_test = np.bincount(codes[test], minlength=len(classes))
-            absent = (in_test == 0) | (in_test == sizes)
-            if not absent.any():
-                is_test = np.zeros(len(codes), np.bool_)
-                is_test[test] = True
-                return is_test
-            missing += absent
+    for is_test in _folds(codes, group_codes, n_folds, range(seed, seed + MAX_DRAWS)):
+        in_test = np.bincount(codes[is_test], minlength=len(classes))
+        absent = (in_test == 0) | (in_test == sizes)
+        if not absent.any():
+            return is_test
+        missing += absent
     raise ValueError(f"class {str(classes[missing.argmax()])!r} was not on both sides of the split in {MAX_DRAWS} draws")
+
+
+def _folds(strata: NDArray[np.int64], group_codes: NDArray[np.int64], n_folds: int, seeds: Iterable[int]) -> Iterator[Bool]:
+    """The folds of each seed in turn, (n,) bool each."""
+    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, and most scans draw no split
+
+    for seed in seeds:
+        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about classes smaller than k: the callers' checks are stricter
+            tests = [test for _, test in folds.split(strata, strata, group_codes)]
+        for test in tests:
+            is_test = np.zeros(len(strata), np.bool_)
+            is_test[test] = True
+            yield is_test
+
+
+def _answers(truth: Bool) -> Bool:
+    """Whether any row has each label, and whether any lacks it, (2, L) bool."""
+    return np.stack([truth.any(axis=0), (~truth).any(axis=0)])
+
+
+def on_both_sides(truth: Bool, side: Bool) -> Bool:
+    """Which labels are present on both sides if on any, and absent on both if on any, (L,) bool.
+
+    Args:
+        truth: (n, L) whether each row has each label.
+        side: (n,) whether it is on the one side.
+    """
+    answers = _answers(truth)
+    both: Bool = (_answers(truth[side]) == answers).all(axis=0) & (_answers(truth[~side]) == answers).all(axis=0)
+    return both
+
+
+def fairest(truth: Bool, group_codes: NDArray[np.int64], draws: Iterable[Bool]) -> Bool:
+    """The first draw with as many labels on both sides as groups allow, or else the best one.
+
+    A label that a single group has, or lacks, cannot be on both sides. Better is a draw that leaves both answers of more labels
+    to learn from, then one with more labels on both sides (see :func:`on_both_sides`); of equally good ones the first.
+
+    Args:
+        truth: (n, L) whether each row has each label.
+        group_codes: (n,) group of each row.
+        draws: one or more, (n,) bool each: which rows are not learned from. No group is divided.
+    """
+    answers = _answers(truth)
+    n_groups = [[len(np.unique(group_codes[rows])) for rows in given.T] for given in (truth, ~truth)]
+    goal = truth.shape[1], int((np.array(n_groups) != 1).all(axis=0).sum())
+    best, most = np.zeros(len(truth), np.bool_), (-1, -1)
+    for side in draws:
+        learned = (_answers(truth[~side]) == answers).all(axis=0)
+        score = int(learned.sum()), int(on_both_sides(truth, side).sum())
+        if score > most:
+            best, most = side, score
+        if score == goal:
+            break
+    return best

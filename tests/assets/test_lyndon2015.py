@@ -147,6 +147,17 @@ def test_a_label_that_no_test_image_has_is_not_scored(materialise: Materialise, 
     assert {line["subject"] for line in metrics} == {"all", "a", "b"}
 
 
+def test_a_rare_label_does_without_an_early_stop_alone(materialise: Materialise, images: Path) -> None:
+    with (images / "manifest.csv").open(newline="") as file:
+        header, *lines = csv.reader(file)
+    lines[0][1] += "|c"
+    with (images / "manifest.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([header, *lines])
+    materialise(images, ["image_manifest", "square_images", "lenet_modern"])
+    (notice,) = DatasetStore().need_record("tiny", "lenet_modern").notices
+    assert notice.startswith("NO EARLY STOP of c: too few groups have the label, or lack it")
+
+
 def test_a_dataset_of_one_label_an_image_is_refused(materialise: Materialise, images: Path) -> None:
     with (images / "manifest.csv").open("w", newline="") as file:
         lines = [(f"{n:02d}.png", "ab"[n % 2], "train" if n % 8 < 4 else "test", "") for n in range(32)]

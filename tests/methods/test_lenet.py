@@ -396,6 +396,34 @@ def test_slice_is_the_one_that_is_possible() -> None:
         assert chosen.sum() == 2
 
 
+def test_a_rare_label_is_learned_from_and_takes_the_slice_from_no_other() -> None:
+    targets = np.zeros((20, 3), np.bool_)
+    targets[::2, 0] = True
+    targets[7, 1] = True  # of one group only
+    targets[:, 2] = True
+    targets[13:15, 2] = False  # of one group only: 13 and 14
+    groups = [f"g{min(i, 13) if i < 15 else i}" for i in range(20)]
+    for seed in range(10):
+        chosen = validation_slice(targets, groups, 0.3, seed)
+        assert set(targets[chosen, 0]) == {True, False}
+        assert not chosen[[7, 13, 14]].any()
+    common = validation_slice(targets[:, :1], groups, 0.3, 0)
+    np.testing.assert_array_equal(validation_slice(targets, groups, 0.3, 0), common & ~np.isin(groups, ["g7", "g13"]))
+
+
+def test_a_label_that_cannot_be_validated_is_trained_to_the_end() -> None:
+    images, targets = _data(n=12)
+    targets[:, 1] = np.arange(12) == 3
+    settings = replace(MODERN, epochs=4, patience=1)
+    _, checkpoints = _train(images, targets, settings)
+    best, final = checkpoints[-1].state["best_epoch"], best_weights(checkpoints[-1])
+    assert best[1] == 4
+    for name, tensor in _network(checkpoints[-1]).items():
+        assert torch.equal(final[name][1], tensor[1]), name
+    still = _train(images, targets, replace(settings, learning_rate=0.0))[1][-1].state  # nothing moves: one stops after two
+    assert (still["epochs"], still["best_epoch"]) == (4, [1, 4])
+
+
 def test_slice_leaves_a_group_to_train_on() -> None:
     targets = np.array([[True], [False]] * 3)
     assert validation_slice(targets, list("aabbcc"), 0.95, 0).sum() == 4

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from methods.splits import MAX_DRAWS, stratified_group_split
+from methods.splits import MAX_DRAWS, fairest, on_both_sides, stratified_group_split
 
 
 def sides(labels, is_test) -> dict[str, tuple[int, int]]:
@@ -95,3 +95,28 @@ def test_warnings_of_the_library_stay_inside():
         stratified_group_split(["a"] * 50 + ["b"] * 2, [str(i) for i in range(52)], 0.2, seed=0)
     assert seen == []
     assert warnings.filters == before
+
+
+def test_labels_on_both_sides_by_hand():
+    # The columns: on both sides; present on one alone; absent on one alone; on all rows.
+    truth = np.array([[1, 1, 1, 1], [0, 0, 1, 1], [1, 0, 0, 1], [0, 0, 1, 1]], np.bool_)
+    side = np.array([True, True, False, False])
+    assert on_both_sides(truth, side).tolist() == [True, False, False, True]
+    assert on_both_sides(truth, ~side).tolist() == [True, False, False, True]
+    assert not on_both_sides(truth, np.zeros(4, np.bool_)).any()
+
+
+def draw(*rows: int) -> np.ndarray:
+    return np.isin(np.arange(6), rows)
+
+
+def test_fairest_draw_by_hand():
+    truth = np.zeros((6, 3), np.bool_)
+    truth[[0, 1], 0] = truth[[0, 1, 2], 1] = truth[5, 2] = True  # the last label is of one group: never on both sides
+    codes = np.arange(6)
+    fair, unlearned, unfair = draw(0, 3), draw(0, 5), draw(3, 4)
+    np.testing.assert_array_equal(fairest(truth, codes, iter([unlearned, unfair, fair, draw(1, 3)])), fair)
+    np.testing.assert_array_equal(fairest(truth, codes, iter([unlearned, unfair, draw(4)])), unfair)
+    drawn = iter([fair, unfair])
+    fairest(truth, codes, drawn)
+    assert next(drawn) is unfair, "a draw that is good enough ends it"
