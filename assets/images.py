@@ -16,7 +16,7 @@ from data_contracts.errors import ContractError
 from data_contracts.feature_shard import FeatureSet
 from data_contracts.manifest import MANIFEST, ok_rows
 from data_contracts.output_record import content_hash
-from methods.curation import labels_of
+from methods.curation import labels_of, one_sided_labels
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.image_folder import scan
@@ -27,7 +27,7 @@ log = logging.getLogger("medfeat.images")
 
 GROUP = "images"
 SAMPLE = 24
-MANIFEST_CODE_VERSION = "3"
+MANIFEST_CODE_VERSION = "4"
 PREPARED_CODE_VERSION = "3"
 ARRIVAL = "arrival"
 """Entry of the manifest's summary: signature of what had arrived when it was made."""
@@ -123,6 +123,10 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
             notices.append(
                 f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): figures may be optimistic"
             )
+        if divided and spec.task == "multi-label":
+            one_sided = one_sided_labels([row["label"] for row in divided], [row["split"] for row in divided])
+            if one_sided:
+                notices.append(f"LABELS ON ONE SIDE: only training or only test images have, or lack, {', '.join(one_sided)}")
         if status["rejected"] or status["duplicate"]:
             notices.append(
                 f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"

@@ -13,7 +13,7 @@ from assets.checkpoints import SpacedCheckpoints
 from assets.features import materialize_shards, open_features
 from assets.fine_tuning import pixels_of
 from assets.images import image_manifest, manifest_of, scored_ids
-from assets.labelled_rows import LabelledRows, scorable_rows
+from assets.labelled_rows import scorable_rows
 from assets.originals import Originals
 from assets.partitions import DATASETS
 from assets.stage import Output, StageConfig, Work, materialize, plain_failures
@@ -23,7 +23,7 @@ from data_contracts.lyndon2015 import LENET, LYNDON2015, MODERN, SQUARE_PIXELS
 from data_contracts.manifest import ok_rows
 from data_contracts.model_sidecar import ModelSidecar
 from data_contracts.study import Method
-from methods.curation import labels_of
+from methods.curation import label_matrix
 from methods.preprocessing import PreprocessingSettings
 from resources.compute import Compute, in_kept_memory
 from resources.dataset_store import DatasetStore
@@ -129,13 +129,6 @@ def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store
     return materialize_shards(context, config, shards, ids, work_out, ("image_manifest",))
 
 
-def label_matrix(rows: LabelledRows) -> tuple[list[str], np.ndarray]:
-    """Sorted labels of the dataset, and whether each image has each, (n, L) bool."""
-    sets = [set(labels_of(str(label), "multi-label")) for label in rows.labels]
-    names = sorted(set().union(*sets))
-    return names, np.array([[name in labels for name in names] for labels in sets], np.bool_).reshape(len(sets), len(names))
-
-
 def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
     """The paper's networks, or the variant of its future work."""
 
@@ -159,7 +152,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             settings = config.lenet_settings(modern)
             rows = scorable_rows(store, dataset, LYNDON2015)
             images = open_features(store, dataset, SQUARES, rows.ids)
-        names, truth = label_matrix(rows)
+        names, truth = label_matrix(rows.labels.tolist())
         groups = [rows.groups[i] for i in rows.train]
 
         def work_out(work: Work) -> Output:

@@ -10,7 +10,7 @@ from pydantic import PositiveFloat
 from assets.evaluations import GROUP, gram_limit, gram_of
 from assets.features import open_features
 from assets.labelled_rows import LabelledRows, scorable_rows
-from assets.lenet import SQUARES, label_matrix
+from assets.lenet import SQUARES
 from assets.partitions import DATASETS
 from assets.scoring import LABELLED_ROWS, TITLE, ScoreConfig, metric_row
 from assets.stage import Output, Work, materialize, materialize_nothing, plain_failures
@@ -19,6 +19,7 @@ from data_contracts.lyndon2015 import LENET, LYNDON2015, MODERN
 from data_contracts.metrics import METRICS
 from data_contracts.multilabel_tables import MULTILABEL_PREDICTIONS
 from data_contracts.study import Method
+from methods.curation import label_matrix
 from resources.compute import Compute
 from resources.dataset_store import DatasetStore
 from resources.model_store import load_model
@@ -56,7 +57,7 @@ def _store(store: DatasetStore, work: Work, config: ScoreConfig, method: Method,
     from methods import figures, multilabel
     from methods.significance import accuracy_interval
 
-    names, truth = label_matrix(rows)
+    names, truth = label_matrix(rows.labels.tolist())
     true = truth[rows.test]
     predicted = answers.scores >= answers.thresholds
     settings = config.settings()
@@ -152,7 +153,7 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
             rows = scorable_rows(store, dataset, LYNDON2015)
             images = open_features(store, dataset, SQUARES, rows.ids)
             tensors, sidecar = load_model(store, dataset, method.features)
-            names, _ = label_matrix(rows)
+            names, _ = label_matrix(rows.labels.tolist())
             if sidecar.settings["labels"] != names:
                 raise InputError(f"{method.features} of {dataset} was trained on other labels", f"Run {LYNDON2015.name} again")
 
@@ -208,7 +209,7 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
         def work_out(work: Work) -> Output:
             from methods.multilabel import fit_one_vs_all, fit_thresholds, out_of_fold_scores
 
-            names, truth = label_matrix(rows)
+            names, truth = label_matrix(rows.labels.tolist())
             gram = gram_of(reader)
             of_train, known = gram[np.ix_(rows.train, rows.train)], truth[rows.train]
             groups = [rows.groups[i] for i in rows.train]

@@ -9,9 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
-from methods.splits import stratified_group_split
+from methods.splits import label_group_split, on_both_sides, stratified_group_split
 
 REDRAW = "register with --split stratified to draw a new split"
 SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-label"
@@ -98,6 +101,25 @@ def labels_of(label: str | None, task: str) -> tuple[str, ...]:
     if label is None:
         return ()
     return tuple(filter(None, label.split("|"))) if task == "multi-label" else (label,)
+
+
+def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Sorted classes of a multi-label task, and whether each image has each, (n, L) bool."""
+    sets = [set(labels_of(label, "multi-label")) for label in labels]
+    names = sorted(set().union(*sets))
+    return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(len(sets), len(names))
+
+
+def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
+    """Classes of a multi-label task that only training or only test images have, or lack.
+
+    Args:
+        labels: (n,) of each image, as in the manifest.
+        splits: (n,) "train" or "test".
+    """
+    names, truth = label_matrix(labels)
+    both = on_both_sides(truth, np.array([split == "test" for split in splits], np.bool_))
+    return [name for name, fair in zip(names, both, strict=True) if not fair]
 
 
 def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
@@ -236,11 +258,13 @@ def _sides_of_drops(
 
 def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
     rows = sorted(labelled, key=lambda row: str(row.image_id))
-    # Combinations of labels are too rare to stratify by.
-    labels = [str(row.label) if spec.task == "single-label" else "any" for row in rows]
+    labels = [str(row.label) for row in rows]
     groups = [together[str(row.image_id)] for row in rows]
     try:
-        in_test = stratified_group_split(labels, groups, spec.test_fraction, spec.split_seed)
+        if spec.task == "single-label":
+            in_test = stratified_group_split(labels, groups, spec.test_fraction, spec.split_seed)
+        else:
+            in_test = label_group_split(label_matrix(labels)[1], groups, spec.test_fraction, spec.split_seed)
     except ValueError as error:
         raise InputError(
             f"no test split can be drawn in {spec.root}: {error}",

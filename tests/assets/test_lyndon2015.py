@@ -145,6 +145,8 @@ def test_a_label_that_no_test_image_has_is_not_scored(materialise: Materialise, 
     materialise(images, SQUARES_AND_SVM)
     metrics = DatasetStore().main_table("tiny", "multilabel_evaluation_conv5", ".metrics.parquet", METRICS).to_pylist()
     assert {line["subject"] for line in metrics} == {"all", "a", "b"}
+    notice = "LABELS ON ONE SIDE: only training or only test images have, or lack, c"
+    assert notice in DatasetStore().need_record("tiny", "image_manifest").notices
 
 
 def test_a_rare_label_does_without_an_early_stop_alone(materialise: Materialise, images: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
-from methods.curation import SEVERAL_LABELS, ManifestRow, curate, labels_of
+from methods.curation import SEVERAL_LABELS, ManifestRow, curate, labels_of, one_sided_labels
 
 FACTS: dict[str, Any] = {"bytes": 10, "width": 2, "height": 2, "mode": "L", "format": "PNG"}
 
@@ -253,6 +253,17 @@ class TestSeveralLabels:
     def test_combinations_too_rare_to_stratify_can_be_drawn(self) -> None:
         rows = [row(f"{i}.png", label=f"a|c{i}") for i in range(8)]
         assert sum(r.split == "test" for r in curate(rows, spec(task="multi-label"))) == 2
+
+    def test_a_rare_one_is_drawn_on_both_sides(self) -> None:
+        rows = [row(f"{i:02d}.png", label="a|b" if i in (3, 9) else "a" if i % 2 else "") for i in range(24)]
+        for seed in range(10):
+            drawn = curate(rows, spec(task="multi-label", split_seed=seed))
+            assert {r.split for r in drawn if "b" in str(r.label)} == {"train", "test"}
+            assert not one_sided_labels([str(r.label) for r in drawn], [str(r.split) for r in drawn])
+
+    def test_on_one_side_by_hand(self) -> None:
+        assert one_sided_labels(["a|b|d", "c|d", "a|d", "d"], ["train", "train", "test", "test"]) == ["b", "c"]
+        assert one_sided_labels(["a", "", "a"], ["train", "train", "test"]) == ["a"]
 
     def test_one_class(self) -> None:
         assert error_of([row("1.png", label="a"), row("2.png", label="a|")], task="multi-label").what.startswith("all 2 labelled")

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from methods.splits import MAX_DRAWS, fairest, on_both_sides, stratified_group_split
+from methods.splits import MAX_DRAWS, fairest, label_group_split, on_both_sides, stratified_group_split
 
 
 def sides(labels, is_test) -> dict[str, tuple[int, int]]:
@@ -120,3 +120,35 @@ def test_fairest_draw_by_hand():
     drawn = iter([fair, unfair])
     fairest(truth, codes, drawn)
     assert next(drawn) is unfair, "a draw that is good enough ends it"
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_rare_labels_are_on_both_sides(seed):
+    truth = np.zeros((60, 3), np.bool_)
+    truth[::3, 0] = truth[[4, 50], 1] = True
+    truth[:, 2] = True
+    truth[[7, 8, 31], 2] = False  # two groups lack it: 7 and 8 are one
+    groups = [str(8 if i == 7 else i) for i in range(60)]
+    is_test = label_group_split(truth, groups, 0.25, seed)
+    assert is_test.sum() in (14, 15, 16)
+    assert is_test[7] == is_test[8]
+    assert on_both_sides(truth, is_test).all()
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_label_of_one_group_is_learned(seed):
+    truth = np.arange(24)[:, None] == [5, 11]
+    assert not label_group_split(truth, [str(i) for i in range(24)], 0.25, seed)[[5, 11]].any()
+
+
+def test_labels_that_ask_for_nothing_more_get_the_first_fold():
+    truth = np.random.default_rng(0).random((80, 3)) < 0.4
+    groups = [str(i // 2) for i in range(80)]
+    first = stratified_group_split(["any"] * 80, groups, 0.25, 3)
+    assert on_both_sides(truth, first).all()
+    np.testing.assert_array_equal(label_group_split(truth, groups, 0.25, 3), first)
+
+
+def test_labels_in_one_group():
+    with pytest.raises(ValueError, match="all 2 images are in one group"):
+        label_group_split(np.array([[True], [False]]), ["1", "1"], 0.5, seed=0)
