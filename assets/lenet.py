@@ -163,10 +163,15 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             from methods.splits import on_both_sides
 
             checkpoints = SpacedCheckpoints(store, work)
-            stored = checkpoints.load()
-            last = lenet.LenetCheckpoint(*stored) if stored else None
+
+            def stored() -> lenet.LenetCheckpoint | None:
+                found = checkpoints.load()
+                return lenet.LenetCheckpoint(*found) if found else None
+
+            last = stored()
             done = int(last.state["epochs"]) if last else 0
             epochs = lenet.train(pixels_of(images, rows.train), truth[rows.train], groups, settings, torch.device(device), last)
+            del last  # the training lets go of it, too: it is up to three times the weights
             take: Any = None
             try:
                 for record, take in progress(in_kept_memory(epochs), f"training {method.title}", settings.epochs - done):
@@ -176,7 +181,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
                 raise InputError(
                     f"the training of {work.asset} diverged: {error}", "Set a smaller lenet_learning_rate"
                 ) from error
-            last = take() if take is not None else last
+            last = take() if take is not None else stored()
             assert last is not None  # noqa: S101 - epochs is above 0
             curve = last.state["curve"]
             train = np.array([line["train_loss"] for line in curve])

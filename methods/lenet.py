@@ -3,7 +3,8 @@
 One network for each label: 20 filters of 15x15, max-pool 2, tanh; 50 filters of 15x15, max-pool 2, tanh; 500 tanh units; logistic
 regression. An image that every network denies has none of the labels. Input is one grey channel scaled to 0..1. With 256 x 256
 pixels the maps are 242, 121, 107 and 53 a side, and a network has 4,520 + 225,050 + 70,225,500 + 1,002 = 70,456,072 parameters:
-0.28 GB, and as much again for each of the gradients, the momenta and the best epoch where there are any.
+0.28 GB, and as much again for each of the gradients, the momenta and the best epoch where there are any. A checkpoint that is
+written takes as much as what is in it.
 
 What the paper leaves open follows the code it names, the LeNet tutorial of deeplearning.net: pooling before bias and tanh,
 weights uniform with the bound sqrt(6 / (fan_in + fan_out)), where fan_out of a convolution is divided by the area of the pool,
@@ -367,6 +368,7 @@ def _train_epoch(
             optimizer.step()
             losses.append(loss.detach())
             sizes.append(len(rows))
+    optimizer.zero_grad(set_to_none=True)  # as large as the weights, and of no use to a checkpoint
     mean: NDArray[np.float64] = np.average(torch.stack(losses).cpu().numpy().astype(np.float64), axis=0, weights=sizes)
     return mean
 
@@ -392,19 +394,15 @@ def _logits(network: LenetOneVsAll, batches: Iterator[NDArray[np.uint8]], device
     return torch.cat([network(_to_tensor(images, device)).cpu() for images in batches]).to(torch.float64)
 
 
-def _weights(network: LenetOneVsAll) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
-
-
 def _checkpoint(
     network: LenetOneVsAll, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], state: dict[str, Any]
 ) -> LenetCheckpoint:
-    tensors = {f"network.{name}": tensor for name, tensor in _weights(network).items()}
+    tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
     if min(state["best_epoch"]) < state["epochs"]:
-        tensors |= {f"best.{name}": tensor.clone() for name, tensor in best.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for name, parameter in network.named_parameters():
         if "momentum_buffer" in optimizer.state[parameter]:
-            tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"].to("cpu", copy=True)
+            tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"].cpu()
     return LenetCheckpoint(tensors=tensors, state=state)
 
 
@@ -451,7 +449,7 @@ def train(
     ``patience``, and the run ends when all have stopped; a label that is not on both sides of the validation slice is trained for
     all epochs and keeps the last. Order, views and dropout depend on (seed, epoch) alone, so a run resumed
     from a checkpoint ends with the same bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must be
-    taken before the next epoch is asked for.
+    taken, and stored, before the next epoch is asked for: on a CPU its tensors are those that are trained on.
 
     Args:
         read: gives images by position 0 .. n - 1, (m, side, side) uint8.
@@ -488,6 +486,7 @@ def train(
         state = resume.state
         best = {name: tensor.clone() for name, tensor in best_weights(resume).items()}
         _restore(network, optimizer, resume)
+        del resume  # as large as all that was restored from it
 
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:
         epoch = int(state["epochs"])
@@ -519,10 +518,11 @@ def train(
         else:
             lowest = np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
             better = ((validation_loss < lowest) & ~stopped) | ~stops
-            current = _weights(network)
-            best = best or current
-            for name, tensor in current.items():
-                best[name][better] = tensor[better]
+            for name, tensor in network.state_dict().items():
+                if name not in best:
+                    best[name] = tensor.to("cpu", copy=True)
+                for label in np.flatnonzero(better):
+                    best[name][label].copy_(tensor[label])
             state |= {
                 "best_epoch": np.where(better, epoch + 1, state["best_epoch"]).tolist(),
                 "best_loss": np.where(better, validation_loss, lowest).tolist(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -56,7 +57,8 @@ def _train(
     records, checkpoints = [], []
     for record, take in train(lambda rows: images[rows], targets, _groups(len(targets)), settings, CPU, resume):
         records.append(record)
-        checkpoints.append(take())
+        taken = take()
+        checkpoints.append(replace(taken, tensors={name: tensor.clone() for name, tensor in taken.tensors.items()}))
     return records, checkpoints
 
 
@@ -480,6 +482,19 @@ def test_global_random_numbers_are_neither_used_nor_changed() -> None:
     assert first[0] == second[0]
     for name, tensor in first[1][-1].tensors.items():
         assert torch.equal(second[1][-1].tensors[name], tensor), name
+
+
+def test_memory_is_that_of_one_training() -> None:
+    images, targets = _data(n=12)
+    settings = replace(MODERN, epochs=3)
+    _, (checkpoint, *_) = _train(images, targets, replace(settings, epochs=1))
+    epochs = train(lambda rows: images[rows], targets, _groups(12), settings, CPU, checkpoint)
+    held = weakref.ref(checkpoint)
+    del checkpoint
+    _, take = next(epochs)
+    assert held() is None, "what was restored is let go of"
+    first, second = take().tensors, take().tensors
+    assert all(second[name].data_ptr() == tensor.data_ptr() for name, tensor in first.items()), "nothing is copied"
 
 
 # Errors
