@@ -27,7 +27,7 @@ log = logging.getLogger("medfeat.images")
 
 GROUP = "images"
 SAMPLE = 24
-MANIFEST_CODE_VERSION = "4"
+MANIFEST_CODE_VERSION = "3"
 PREPARED_CODE_VERSION = "3"
 ARRIVAL = "arrival"
 """Entry of the manifest's summary: signature of what had arrived when it was made."""
