@@ -26,6 +26,7 @@ from data_contracts.output_record import OutputRecord, StoredFile, content_hash
 from data_contracts.report_tables import REJECTED
 from pipeline.store_health import damaged_files
 from resources import feature_store
+from resources.atomic_file import file_sha256
 from resources.dataset_store import DatasetStore
 from resources.feature_store import FeatureStore
 from resources.home import prepare_home
@@ -158,7 +159,7 @@ def digest(store: DatasetStore) -> str:
             "weights": weights["w"].tolist(),
             "table": table,
             "files": {file.name: file.sha256 for file in [*record.files, *record.published]},
-            "unpacked": {str(path.relative_to(store.root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in unpacked},
+            "unpacked": {str(path.relative_to(store.root)): file_sha256(path) for path in unpacked},
             "spec": store.spec(DATASET).model_dump(mode="json", exclude={"root"}),
         }
     )

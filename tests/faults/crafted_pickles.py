@@ -99,7 +99,8 @@ def in_pandas_metadata(ground: Ground) -> None:
     cells = pa.array([pickle.dumps((ground.payload, path[0])) for path in paths], pa.binary())
     table = pa.table({"path": paths, "label": cells}).replace_schema_metadata({"pandas": said})
     ground.put("manifest.parquet", parquet_bytes(table))
-    assert len(ground.take_in()) == GOOD
+    with refused("neither text nor numbers"):
+        ground.take_in()
 
 
 def in_place_of_a_model(ground: Ground) -> None:
