@@ -149,8 +149,8 @@ def test_weights_missing_and_of_another_network(medfeat: Medfeat, home: Path, ma
 def test_a_store_that_cannot_be_written(medfeat: Medfeat, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     line = one_line(medfeat("doctor", MEDFEAT_HOME=str(tmp_path / "file" / "home")))
-    assert "is not writable" in line
-    assert "Set MEDFEAT_HOME" in line
+    assert "cannot be written (Not a directory)" in line
+    assert "set MEDFEAT_HOME" in line
 
 
 def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
