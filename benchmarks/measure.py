@@ -20,6 +20,8 @@ from statistics import median
 from typing import Any
 
 ROUNDS = 5
+ROUNDS_OF_MILLISECONDS = 25
+"""Of calls so short that one of them may meet anything."""
 PAUSE = 0.1
 """Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the cores of who comes next."""
 PRELOADED_MEDFEAT = """

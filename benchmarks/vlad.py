@@ -18,7 +18,7 @@ from statistics import median
 
 import numpy as np
 
-from benchmarks.measure import ROUNDS, Row, from_pairs, main, seconds
+from benchmarks.measure import ROUNDS_OF_MILLISECONDS, Row, from_pairs, main, seconds
 from methods.products import numpy_matmul
 from methods.vlad import encode
 
@@ -52,7 +52,7 @@ def rows() -> list[Row]:
             difference = np.abs(encode(descriptors, centroids) - obvious(descriptors, centroids)).max()
             calls = (partial(encode, descriptors, centroids), partial(obvious, descriptors, centroids))
             product = partial(numpy_matmul, flat, centroids.T)
-            rounds = [(seconds(calls[0]), seconds(calls[1]), seconds(product)) for _ in range(ROUNDS)]
+            rounds = [(seconds(calls[0]), seconds(calls[1]), seconds(product)) for _ in range(ROUNDS_OF_MILLISECONDS)]
             limit = median(theirs for _, theirs, _ in rounds) / median(least for *_, least in rounds)
             note = f"the product alone would be {limit:.1f} times; largest difference {difference:.0e}"
             what = f"VLAD, {clusters} centroids, {places} places, {IMAGES} images"
