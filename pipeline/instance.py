@@ -8,7 +8,6 @@ from pathlib import Path
 
 import dagster as dg
 from filelock import FileLock
-from sqlalchemy.exc import DBAPIError
 
 from data_contracts.errors import InputError
 from resources.atomic_file import DISK_FULL, make_folder, not_written
@@ -31,6 +30,8 @@ def home_instance() -> Iterator[dg.DagsterInstance]:
     Raises:
         InputError: the databases cannot be read or written, in here or while the instance is used.
     """
+    from sqlalchemy.exc import DBAPIError  # 0.15 s, and definitions load without; the instance needs all of it anyway
+
     try:
         with one_at_a_time():
             instance = dg.DagsterInstance.get()
