@@ -32,7 +32,7 @@ test: setup lint types definitions  ## every check and every test
 	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## inject every fault of docs/reliability.md; hours
-	$(BIN)/python -m tests.faults
+	$(BIN)/python -m faults
 
 lint: setup  ## style and import order of the folders
 	$(BIN)/ruff check .

@@ -5,27 +5,27 @@ from collections.abc import Callable, Iterable, Sequence
 import dagster as dg
 import numpy as np
 
-from assets.features import READ_ROWS, open_features
+from assets.evaluations.near_duplicates import near_duplicates
+from assets.features.frozen_networks import READ_ROWS, open_features
+from assets.features.lesions import contoured_ids
 from assets.images import image_manifest, manifest_of, scored_ids
-from assets.integrity import near_duplicates
-from assets.lesions import contoured_ids
 from data_contracts.errors import InputError
-from data_contracts.feature_shard import check_rows
-from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
-from data_contracts.lesions import LESIONS
-from data_contracts.lyndon2015 import LYNDON2015
-from data_contracts.manifest import MANIFEST
-from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.multilabel_tables import MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from data_contracts.near_duplicates import NEAR_DUPLICATES
-from data_contracts.predictions import IMAGE_PREDICTIONS
-from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
-from data_contracts.table import TableContract
-from methods.leakage import find_leaks, leak_error
-from methods.report_document import markdown_text
-from resources.dataset_store import DatasetStore
-from resources.model_store import load_model
+from data_contracts.records.feature_shard import check_rows
+from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
+from data_contracts.studies.lyndon2015 import LYNDON2015
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.lesions import LESIONS
+from data_contracts.tables.manifest import MANIFEST
+from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
+from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
+from data_contracts.tables.predictions import IMAGE_PREDICTIONS
+from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
+from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
+from methods.curation.leakage import find_leaks, leak_error
+from methods.reporting.document import markdown_text
+from resources.store.dataset_store import DatasetStore
+from resources.store.model_store import load_model
 
 SHOWN_LEAKS = 20
 EVERY_IMAGE = {"prepared_images", "alexnet_conv5", "backbone_features", "cae_features", "random_cae_features"}

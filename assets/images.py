@@ -9,19 +9,19 @@ import dagster as dg
 import numpy as np
 import pyarrow as pa
 
-from assets.originals import Originals
-from assets.partitions import DATASETS
-from assets.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.originals import Originals
+from assets.core.partitions import DATASETS
+from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
 from data_contracts.errors import ContractError
-from data_contracts.feature_shard import FeatureSet
-from data_contracts.manifest import MANIFEST, ok_rows
-from data_contracts.output_record import content_hash
-from methods.curation import labels_of, one_sided_labels
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore
-from resources.image_folder import scan
-from resources.intake import look_at
+from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.records.output_record import content_hash
+from data_contracts.tables.manifest import MANIFEST, ok_rows
+from methods.curation.manifest_rows import labels_of, one_sided_labels
+from resources.intake.arrival import look_at
+from resources.intake.scan import scan
 from resources.progress import progress
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureStore
 
 log = logging.getLogger("medfeat.images")
 
@@ -96,7 +96,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         spec = store.spec(context.partition_key)
 
     def compute(work: Work) -> Output:
-        from methods import figures
+        from methods.reporting import figures
 
         known = None if config.force else _earlier_manifest(store, work.dataset)
         arrival = look_at(store, spec)
@@ -170,7 +170,7 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
 )
 def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore) -> dg.MaterializeResult:
     """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019, section 2.4)."""
-    from methods.preprocessing import PreprocessingSettings
+    from methods.imaging.preprocessing import PreprocessingSettings
 
     dataset = context.partition_key
     settings = PreprocessingSettings(resize=config.resize, voi=config.voi, decode=config.decode)
@@ -190,7 +190,7 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
     )
 
     def compute(work: Work) -> Output:
-        from methods import figures
+        from methods.reporting import figures
 
         ids = sorted(row_of)
         originals = cache(lambda: Originals(store, dataset, images))  # listing an archive or a drop takes time

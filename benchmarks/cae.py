@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import Row, against, main, seconds
-from methods import cae as method
+from methods.training import cae as method
 
 IMAGES, CHANNELS, FILTERS = 512, 256, 4096
 SETTINGS = method.CaeSettings(filters=FILTERS)

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, against, main
-from data_contracts.farhat_vlad import SCALES, side_of_scale
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, extract
-from methods.networks import LayerTap, network_input, new_network
+from data_contracts.studies.farhat_vlad import SCALES, side_of_scale
+from methods.features.frozen_network import IMAGENET_MEAN, IMAGENET_STD, extract
+from methods.features.networks import LayerTap, network_input, new_network
 
 NAME, LAYER, MODULES = "vgg19", "block5_pool", 37
 IMAGES, AT_ONCE = {0: 32, 1: 8, 2: 4}, 4

@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.measure import PRELOADED_MEDFEAT
-from data_contracts.sealed import unsealed_json
+from data_contracts.records.sealed import unsealed_json
 
 N_DROPS = 10
 SEED = 0
@@ -92,10 +92,10 @@ def shards(home: Path, dataset: str) -> dict[str, tuple[int, int]]:
 def results(home: Path, dataset: str) -> dict[str, object]:
     """What a user would compare: every feature by image, every metric, every prediction; no names, runs or times."""
     os.environ["MEDFEAT_HOME"] = str(home)
-    from assets.features import open_features
-    from data_contracts.metrics import METRICS
-    from data_contracts.predictions import IMAGE_PREDICTIONS
-    from resources.dataset_store import DatasetStore
+    from assets.features.frozen_networks import open_features
+    from data_contracts.tables.evaluations import METRICS
+    from data_contracts.tables.predictions import IMAGE_PREDICTIONS
+    from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
     found: dict[str, object] = {}

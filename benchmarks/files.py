@@ -21,18 +21,18 @@ import numpy as np
 import torch
 from PIL import Image
 
-from assets.features import READ_ROWS, in_blocks
-from assets.originals import Originals
+from assets.core.originals import Originals
+from assets.features.frozen_networks import READ_ROWS, in_blocks
 from benchmarks.measure import ROUNDS, Row, at_most, from_pairs, main, seconds
-from data_contracts.dataset import DatasetSpec
-from data_contracts.feature_shard import FeatureSet
-from data_contracts.manifest import ok_rows
-from methods.backbones import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
-from methods.preprocessing import PreprocessingSettings, decode_image, to_square
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore
-from resources.image_folder import scan
-from resources.intake import look_at
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.tables.manifest import ok_rows
+from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
+from methods.imaging.preprocessing import PreprocessingSettings, decode_image, to_square
+from resources.intake.arrival import look_at
+from resources.intake.scan import scan
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureStore
 
 PEERS = Path(__file__).parent / ".venv" / "bin" / "python"
 WORKER = Path(__file__).parent / "peers" / "thingsvision_worker.py"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, against, main
-from methods.backbones import IMAGENET_MEAN, IMAGENET_STD, Conv5Extractor, extract, random_alexnet
+from methods.features.frozen_network import IMAGENET_MEAN, IMAGENET_STD, Conv5Extractor, extract, random_alexnet
 
 IMAGES, BATCH = 256, 64
 

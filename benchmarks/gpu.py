@@ -17,8 +17,8 @@ import torch
 from benchmarks.cae import CHANNELS, FILTERS, IMAGES, SETTINGS, Plain, maps
 from benchmarks.forward import plain_layers
 from benchmarks.measure import Row, against, main, seconds
-from methods import cae as method
-from methods.backbones import Conv5Extractor, extract, random_alexnet
+from methods.features.frozen_network import Conv5Extractor, extract, random_alexnet
+from methods.training import cae as method
 
 PICTURES = 4096
 PAPER_IMAGES, PAPER_EPOCHS = 6_776, 100

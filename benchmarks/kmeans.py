@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from benchmarks.measure import Row, from_pairs, main, seconds
-from methods.codebook import fit_codebook
+from methods.features.codebook import fit_codebook
 
 DESCRIPTORS, CHANNELS, CLUSTERS, PARTS, ROUNDS = 50_000, 512, 256, 300, 3
 

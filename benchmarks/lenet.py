@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from methods.lenet import LenetOneVsAll, LenetSettings, train
+from methods.training.lenet import LenetOneVsAll, LenetSettings, train
 from resources.compute import in_kept_memory
 
 IMAGES, LABELS, SIDE = 20, 4, 256

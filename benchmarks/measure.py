@@ -25,7 +25,7 @@ ROUNDS_OF_MILLISECONDS = 25
 PAUSE = 0.1
 """Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the cores of who comes next."""
 PRELOADED_MEDFEAT = """
-import matplotlib.pyplot, methods.backbones, methods.figures, methods.image_file, pyarrow.dataset, pyarrow.parquet
+import matplotlib.pyplot, methods.features.frozen_network, methods.reporting.figures, methods.imaging.image_file, pyarrow.dataset, pyarrow.parquet
 import sklearn.model_selection, sklearn.svm, torch
 from pipeline.cli import main
 main()

@@ -21,22 +21,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from assets.features import READ_ROWS, in_blocks
-from assets.originals import Originals
+from assets.core.originals import Originals
+from assets.features.frozen_networks import READ_ROWS, in_blocks
 from benchmarks.measure import Row, at_most, main
-from data_contracts.dataset import DatasetSpec
-from data_contracts.feature_shard import FeatureSet
-from data_contracts.manifest import ok_rows
-from methods import cae
-from methods.backbones import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
-from methods.linear_svm import fit_primal, l2_normalise
-from methods.phantoms import KINDS, phantom
-from methods.preprocessing import PreprocessingSettings
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.tables.manifest import ok_rows
+from methods.classifiers.linear_svm import fit_primal, l2_normalise
+from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
+from methods.imaging.phantoms import KINDS, phantom
+from methods.imaging.preprocessing import PreprocessingSettings
+from methods.training import cae
 from resources.compute import give_large_blocks_back
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureReader, FeatureStore
-from resources.image_folder import scan
-from resources.intake import look_at
+from resources.intake.arrival import look_at
+from resources.intake.scan import scan
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureReader, FeatureStore
 
 GOAL = 1.2
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Recall and false alarms of :mod:`methods.near_duplicates` on real images: what its thresholds were chosen from.
+"""Recall and false alarms of :mod:`methods.curation.near_duplicates` on real images: what its thresholds were chosen from.
 
     MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.near_duplicates
 
@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 
-from methods.backbones import CONV5_SHAPE, Conv5Extractor, alexnet_convolutions, extract
-from methods.near_duplicates import (
+from methods.curation.near_duplicates import (
     HALF_A_TURN,
     LEFT_RIGHT,
     MAX_HAMMING,
@@ -38,7 +37,8 @@ from methods.near_duplicates import (
     perceptual_hash,
     required_cosine,
 )
-from methods.preprocessing import PreprocessingSettings, to_square
+from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, alexnet_convolutions, extract
+from methods.imaging.preprocessing import PreprocessingSettings, to_square
 
 DATASETS = ("modality", "chest_xray_pneumonia", "mammography_roi", "mednist")
 COPIED_PER_DATASET = 100

@@ -16,8 +16,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import Row, at_most, main, seconds
-from data_contracts.sealed import unsealed_json
-from pipeline.demo import write_phantoms
+from data_contracts.records.sealed import unsealed_json
+from pipeline.commands.demo import write_phantoms
 
 ROUNDS = 3
 FIXED, SHARE = 10.0, 0.03

@@ -21,8 +21,8 @@ from typing import Any
 from PIL import Image
 
 from benchmarks.measure import PRELOADED_MEDFEAT, Row, at_most, main, seconds
-from data_contracts.sealed import unsealed_json
-from methods.phantoms import KINDS, phantom
+from data_contracts.records.sealed import unsealed_json
+from methods.imaging.phantoms import KINDS, phantom
 
 IMAGES, NEW, ROUNDS = 1000, 10, 3
 SHARE = 0.03

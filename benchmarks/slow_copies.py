@@ -91,7 +91,7 @@ def main() -> None:
         )
         for name in ("DAGSTER_HOME", "MEDFEAT_DROPS"):
             os.environ.pop(name, None)
-        from resources.home import prepare_home
+        from resources.store.home import prepare_home
 
         home = prepare_home()
         copiers = {f"set{n}": Copier(home / "drops" / f"set{n}" / "night", n) for n in range(n_drops)}
@@ -100,10 +100,10 @@ def main() -> None:
 
 def measure(copiers: dict[str, Copier]) -> None:
     """Tick until every drop was asked for."""
-    from pipeline.sensors import drops
-    from resources.dataset_store import DatasetStore
-    from resources.drops import look_at_drops
-    from resources.site_key import names_of
+    from pipeline.automation.sensors import drops
+    from resources.intake.drops import look_at_drops
+    from resources.intake.site_key import names_of
+    from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
     partial: list[str] = []

@@ -22,10 +22,10 @@ import numpy as np
 import torch
 
 from benchmarks.measure import ROUNDS_OF_MILLISECONDS, Row, against, main
-from data_contracts.feature_shard import FeatureSet
-from methods.backbones import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore
+from data_contracts.records.feature_shard import FeatureSet
+from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureStore
 
 ROWS = 1024
 ZEROS = 0.66

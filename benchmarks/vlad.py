@@ -19,8 +19,8 @@ from statistics import median
 import numpy as np
 
 from benchmarks.measure import ROUNDS_OF_MILLISECONDS, Row, from_pairs, main, seconds
-from methods.products import numpy_matmul
-from methods.vlad import encode
+from methods.features.vlad import encode
+from methods.kernels.products import numpy_matmul
 
 IMAGES, CHANNELS = 48, 512
 PLACES = (7 * 7, 17 * 17, 27 * 27)

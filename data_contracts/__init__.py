@@ -1,1 +1,5 @@
-"""What crosses a stage boundary: schemas, specifications and layouts, each with its rules. Imports nothing of ours."""
+"""Schemas, records and specifications of what crosses a stage, each with its rules.
+
+Belongs here: what is written by one stage and read by another, and the rules that both sides check.
+Does not belong here: reading or writing files, computing anything, importing any other folder.
+"""

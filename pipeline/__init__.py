@@ -1,1 +1,5 @@
-"""Ways to start work: definitions, jobs, schedules and the command line."""
+"""Ways to start work: definitions, jobs, schedules, the command line and the web UI.
+
+Belongs here: what Dagster loads, what a person types, what runs by itself.
+Does not belong here: assets and their work.
+"""

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import typer
 
-from data_contracts.ahn2019 import AHN2019
 from data_contracts.errors import InputError
+from data_contracts.studies.ahn2019 import AHN2019
 
 app = typer.Typer(
     name="medfeat",
@@ -60,8 +60,8 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
 
 def _pages(dataset: str) -> list[Path]:
     """The reports that a dataset has, one a job."""
-    from data_contracts.studies import STUDIES
-    from resources.home import medfeat_home
+    from data_contracts.studies.registry import STUDIES
+    from resources.store.home import medfeat_home
 
     jobs = [job for study in STUDIES.values() for job in study.jobs]
     pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in jobs]
@@ -93,9 +93,9 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Run the main job end to end on generated phantoms (or --data FOLDER) and print where the report is."""
-    from pipeline.demo import NAME, SETTINGS, register_demo, weights_or_random
+    from pipeline.commands.demo import NAME, SETTINGS, register_demo, weights_or_random
     from pipeline.launch import refresh_summary, show_progress
-    from resources.dataset_store import DatasetStore
+    from resources.store.dataset_store import DatasetStore
 
     show_progress()
     settings = {**SETTINGS, **_settings(pairs, weights, force=False)}
@@ -138,7 +138,7 @@ def add(
     ] = False,
 ) -> None:
     """Register a dataset: look through its files, write its specification, add its partition."""
-    from pipeline.registration import register
+    from pipeline.commands.registration import register
 
     spec = {
         "name": name,
@@ -168,7 +168,7 @@ def run(
 ) -> None:
     """Materialise a study for one dataset, in the foreground."""
     from pipeline.launch import refresh_summary, show_progress, study_for
-    from resources.dataset_store import DatasetStore
+    from resources.store.dataset_store import DatasetStore
 
     job = study_for(DatasetStore().spec(name), study)
     show_progress()
@@ -202,9 +202,9 @@ def backfill(
     """
     import uuid
 
-    from pipeline.backfills import choose, with_last_settings
+    from pipeline.automation.backfills import choose, with_last_settings
     from pipeline.launch import refresh_summary, show_progress, study_for
-    from resources.dataset_store import DatasetStore
+    from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
     everything = everything or (not names and (only_stale or from_drop is not None))
@@ -246,16 +246,16 @@ def predict(
 
     Without PATH the dataset is brought up to date first, with the settings of its last run where none are given.
     """
-    from pipeline.backfills import with_last_settings
+    from pipeline.automation.backfills import with_last_settings
     from pipeline.launch import show_progress
-    from resources.dataset_store import DatasetStore
-    from resources.home import medfeat_home
+    from resources.store.dataset_store import DatasetStore
+    from resources.store.home import medfeat_home
 
     show_progress()
     store = DatasetStore()
     store.spec(name)
     if path is not None:
-        from pipeline.predict_path import predict_path
+        from pipeline.commands.predict_path import predict_path
 
         for line in predict_path(store, name, path.expanduser().resolve(), device, show_names):
             print(line)
@@ -279,7 +279,7 @@ def find(
     ] = None,
 ) -> None:
     """Where the file lies that a report or a message calls by a pseudonym. Printed here, and written nowhere."""
-    from pipeline.registration import whereabouts
+    from pipeline.commands.registration import whereabouts
 
     for line in whereabouts(name, what, folder.expanduser().resolve() if folder is not None else None):
         print(line)
@@ -294,7 +294,7 @@ def forget(
 
     The images themselves (the folder that was registered, and drops) are yours and stay.
     """
-    from pipeline.forgetting import forget_dataset, what_is_forgotten
+    from pipeline.care.forgetting import forget_dataset, what_is_forgotten
 
     lines = what_is_forgotten(name)
     for line in lines:
@@ -308,8 +308,8 @@ def forget(
 @app.command()
 def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False) -> None:
     """The metrics of a dataset's evaluations."""
-    from data_contracts.metrics import METRICS
-    from resources.dataset_store import DatasetStore
+    from data_contracts.tables.evaluations import METRICS
+    from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
     store.spec(name)
@@ -336,7 +336,7 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
 @app.command()
 def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True) -> None:
     """Where a dataset's reports are; opens the one that was written last."""
-    from data_contracts.dataset import check_dataset_name
+    from data_contracts.records.dataset import check_dataset_name
 
     pages = _pages(check_dataset_name(name))
     if not pages:
@@ -364,13 +364,13 @@ def ui(
     ] = False,
 ) -> None:
     """Dagster's web UI and daemon, on this machine only (Dagster's server has no login)."""
-    from pipeline.web_address import ANY_NAME, listening_address, url_of
+    from pipeline.web.address import ANY_NAME, listening_address, url_of
 
     address = listening_address(host, behind_proxy)
     from pipeline.instance import home_instance
     from pipeline.launch import prepare_instance
-    from resources.dataset_store import DatasetStore
-    from resources.home import PROJECT_ROOT
+    from resources.store.dataset_store import DatasetStore
+    from resources.store.home import PROJECT_ROOT
 
     with home_instance() as instance:
         prepare_instance(instance, DatasetStore())
@@ -379,7 +379,7 @@ def ui(
     os.environ[ANY_NAME] = "1" if behind_proxy else "0"
     # Scripts let what they start with `&` ignore SIGINT, and Dagster does with SIGTERM as with SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command = [sys.executable, "-W", "ignore", "-m", "pipeline.web_ui", "dev", "-w", "workspace.yaml"]
+    command = [sys.executable, "-W", "ignore", "-m", "pipeline.web.ui", "dev", "-w", "workspace.yaml"]
     os.execv(sys.executable, [*command, "-h", address, "-p", str(port)])  # noqa: S606 - this very interpreter, fixed arguments
 
 
@@ -390,7 +390,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Check environment, weights, runs, and every stored file against its SHA-256."""
-    from pipeline.doctor import examine
+    from pipeline.care.doctor import examine
 
     problems = 0
     for finding in examine(fix):
@@ -410,7 +410,7 @@ def one_set_each(words: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Entry point of the ``medfeat`` command."""
-    from resources.home import prepare_home
+    from resources.store.home import prepare_home
 
     try:
         if set(sys.argv[1:]) - {"--help"}:

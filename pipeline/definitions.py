@@ -5,35 +5,35 @@ from typing import Any
 
 import dagster as dg
 
-from assets.alexnet_layers import alexnet_layers
 from assets.checks import contract_checks, leakage_checks, near_duplicates_check
-from assets.comparison import method_comparisons
-from assets.cross_validation import cross_validations
-from assets.evaluations import evaluations
-from assets.features import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
-from assets.filter_study import filter_size_study
-from assets.fine_tuning import fine_tuned_networks
+from assets.evaluations.comparison import method_comparisons
+from assets.evaluations.cross_validation import cross_validations
+from assets.evaluations.filter_study import filter_size_study
+from assets.evaluations.label_efficiency import label_efficiency
+from assets.evaluations.label_permutation import label_permutation
+from assets.evaluations.multilabel import multilabel_evaluations
+from assets.evaluations.near_duplicates import near_duplicates
+from assets.evaluations.svm import evaluations
+from assets.features.alexnet_layers import alexnet_layers
+from assets.features.auto_encoder import cae_features, cae_model, random_cae_features, random_cae_model
+from assets.features.fine_tuned_networks import fine_tuned_networks
+from assets.features.frozen_networks import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
+from assets.features.lenet import lenet_assets
+from assets.features.lesions import analytic_features, lesion_segmentation
+from assets.features.local_descriptors import descriptor_assets
+from assets.features.patch_baselines import patch_baselines
+from assets.features.vlad import vlad_assets
 from assets.images import image_manifest, prepared_images
-from assets.integrity import near_duplicates
-from assets.label_efficiency import label_efficiency
-from assets.label_permutation import label_permutation
-from assets.lenet import lenet_assets
-from assets.lesions import analytic_features, lesion_segmentation
-from assets.local_descriptors import descriptor_assets
-from assets.multilabel import multilabel_evaluations
-from assets.multilabel_report import multilabel_report
-from assets.patch_baselines import patch_baselines
-from assets.predictions import classifier, predictions
-from assets.report import study_reports
-from assets.representations import cae_features, cae_model, random_cae_features, random_cae_model
-from assets.roc_report import roc_comparison, roc_report
-from assets.summary import summary_report
-from assets.vlad import vlad_assets
+from assets.predictions.predictions import classifier, predictions
+from assets.reports.multilabel_report import multilabel_report
+from assets.reports.roc_report import roc_comparison, roc_report
+from assets.reports.single_label_report import study_reports
+from assets.reports.summary import summary_report
+from pipeline.automation.schedules import nightly, nightly_several_labels
+from pipeline.automation.sensors import drops, summary_after_runs
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
-from pipeline.schedules import nightly, nightly_several_labels
-from pipeline.sensors import drops, summary_after_runs
 from resources.compute import Compute
-from resources.dataset_store import DatasetStore
+from resources.store.dataset_store import DatasetStore
 
 ASSETS = [
     image_manifest,

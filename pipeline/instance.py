@@ -10,9 +10,9 @@ import dagster as dg
 from filelock import FileLock
 
 from data_contracts.errors import InputError
-from resources.atomic_file import DISK_FULL, make_folder, not_written
-from resources.dataset_store import DatasetStore
-from resources.home import dagster_home
+from resources.store.atomic_file import DISK_FULL, make_folder, not_written
+from resources.store.dataset_store import DatasetStore
+from resources.store.home import dagster_home
 
 
 @contextmanager

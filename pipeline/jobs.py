@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from assets.partitions import DATASETS
-from data_contracts.ahn2019 import AHN2019
-from data_contracts.studies import STUDIES
-from data_contracts.study import Study
+from assets.core.partitions import DATASETS
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.study import Study
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition

@@ -12,13 +12,13 @@ from typing import Any
 import dagster as dg
 from tqdm import tqdm
 
-from data_contracts.ahn2019 import AHN2019
-from data_contracts.dataset import DatasetSpec
 from data_contracts.errors import InputError
-from data_contracts.studies import STUDIES, check_task, usual_study
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.studies.registry import STUDIES, check_task, usual_study
 from pipeline.instance import add_partitions, home_instance
 from pipeline.orphans import STARTED_HERE, orphaned_runs, release
-from resources.dataset_store import DatasetStore
+from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
 

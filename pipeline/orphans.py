@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import dagster as dg
 from dagster._core.storage.dagster_run import RunRecord
 
-from resources.home import medfeat_home
 from resources.run_owner import owner_is_alive, process_lives
+from resources.store.home import medfeat_home
 
 STARTED_HERE = "medfeat/pid"
 """Tag of a run that a command started and waits for."""

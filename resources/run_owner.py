@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from resources.atomic_file import write_atomically
+from resources.store.atomic_file import write_atomically
 
 CLOCK_SECONDS = 1.0
 """By which the system's and Dagster's times of a start may differ."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_contracts.errors import InputError
-from resources.atomic_file import file_sha256
+from resources.store.atomic_file import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,21 +60,21 @@ def alexnet_weights(source: str = "auto") -> Weights:
         WeightsMissingError: "auto" found nothing.
         InputError: the file cannot be read, or it holds another network.
     """
-    from methods import backbones
+    from methods.features import frozen_network
 
     if source == "random":
-        tensors = backbones.random_alexnet()
-        return Weights(tensors, backbones.tensors_digest(tensors), "random", "RANDOM WEIGHTS: AlexNet was not pre-trained")
+        tensors = frozen_network.random_alexnet()
+        return Weights(tensors, frozen_network.tensors_digest(tensors), "random", "RANDOM WEIGHTS: AlexNet was not pre-trained")
     how_to_get = (
         f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set MEDFEAT_WEIGHTS_DIR to it, name the "
         "file with --set weights=FILE, or ask for --weights random (tables then say RANDOM WEIGHTS)"
     )
     path = _torchvision_file("alexnet", "AlexNet", source, (ALEXNET_URL,), how_to_get)
     try:
-        tensors = backbones.alexnet_convolutions(_read(path, how_to_get))
-    except backbones.WrongWeightsError as error:
+        tensors = frozen_network.alexnet_convolutions(_read(path, how_to_get))
+    except frozen_network.WrongWeightsError as error:
         raise InputError(f"{path} does not hold AlexNet: {error}", how_to_get) from error
-    known = backbones.tensors_digest(tensors) == backbones.ALEXNET_IMAGENET_DIGEST
+    known = frozen_network.tensors_digest(tensors) == frozen_network.ALEXNET_IMAGENET_DIGEST
     notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's AlexNet for ImageNet"
     return Weights(tensors, file_sha256(path), path.name, notice)
 
@@ -88,14 +88,14 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     hub cache and a download by torchvision or timm, each for its own networks.
 
     Args:
-        name: of torchvision or timm, see ``methods.networks.library_of``.
+        name: of torchvision or timm, see ``methods.features.networks.library_of``.
         source: "auto", "random", or a .safetensors or .pth file.
 
     Raises:
         WeightsMissingError: "auto" found nothing.
         InputError: unknown network, or the file cannot be read.
     """
-    from methods import backbones, networks
+    from methods.features import frozen_network, networks
 
     try:
         library, theirs = networks.library_of(name)
@@ -103,7 +103,7 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         raise InputError(str(error), "Name a network of torchvision.models or of timm") from None
     if source == "random":
         tensors = networks.new_network(name).state_dict()
-        return Weights(tensors, backbones.tensors_digest(tensors), "random", f"RANDOM WEIGHTS: {name} was not pre-trained")
+        return Weights(tensors, frozen_network.tensors_digest(tensors), "random", f"RANDOM WEIGHTS: {name} was not pre-trained")
     if library == "timm":
         return _timm_weights(theirs, source)
     urls = _torchvision_urls(theirs)
@@ -114,8 +114,8 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     path = _torchvision_file(theirs, theirs, source, urls, how_to_get)
     tensors, sha256 = _read(path, how_to_get), file_sha256(path)
     known = any(sha256.startswith(match[1]) for url in urls if (match := HASH_IN_NAME.search(url)))
-    if not known and theirs in backbones.IMAGENET_DIGESTS:
-        known = backbones.tensors_digest(tensors) in backbones.IMAGENET_DIGESTS[theirs]
+    if not known and theirs in frozen_network.IMAGENET_DIGESTS:
+        known = frozen_network.tensors_digest(tensors) in frozen_network.IMAGENET_DIGESTS[theirs]
     notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
     return Weights(tensors, sha256, path.name, notice)
 

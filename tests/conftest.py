@@ -73,7 +73,7 @@ def make_images(tmp_path: Path) -> MakeImages:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A fresh MEDFEAT_HOME with its Dagster instance; weights are nowhere to be found and nothing is downloaded."""
-    from resources.home import prepare_home
+    from resources.store.home import prepare_home
 
     monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "site.key"))
@@ -98,7 +98,7 @@ def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPat
     """Products of matrices by each library, whatever the processor."""
     import torch
 
-    from methods import products
+    from methods.kernels import products
 
     if request.param and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this build of torch has no oneDNN")

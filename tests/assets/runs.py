@@ -7,10 +7,10 @@ from typing import Any
 
 import dagster as dg
 
-from data_contracts.dataset import DatasetSpec
+from data_contracts.records.dataset import DatasetSpec
 from pipeline.definitions import build_defs
 from pipeline.launch import run_config
-from resources.dataset_store import DatasetStore
+from resources.store.dataset_store import DatasetStore
 
 
 class RunFailedError(Exception):

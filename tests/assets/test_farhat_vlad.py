@@ -14,16 +14,16 @@ import pytest
 import torch
 from PIL import Image
 
-from assets import local_descriptors
-from assets.features import frozen_network
+from assets.features import local_descriptors
+from assets.features.frozen_networks import frozen_network
 from assets.images import manifest_of
-from data_contracts.farhat_vlad import FARHAT_VLAD
-from data_contracts.report_tables import PAPER, RESULTS
-from methods.backbones import Conv5Extractor, extract, random_alexnet
-from methods.preprocessing import PreprocessingSettings, to_square
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureReader, FeatureStore
-from resources.model_store import load_model
+from data_contracts.studies.farhat_vlad import FARHAT_VLAD
+from data_contracts.tables.report import PAPER, RESULTS
+from methods.features.frozen_network import Conv5Extractor, extract, random_alexnet
+from methods.imaging.preprocessing import PreprocessingSettings, to_square
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureReader, FeatureStore
+from resources.store.model_store import load_model
 from tests.assets.runs import RunFailedError, computed, run_job
 
 TINY: dict[str, Any] = {

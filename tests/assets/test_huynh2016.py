@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.cross_validation import features_of
-from data_contracts.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
-from data_contracts.lesions import LESIONS
-from data_contracts.metrics import METRICS
-from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
-from methods.alexnet_layers import AlexNetLayers, fresh_alexnet
-from methods.polynomial_svm import Grid
-from resources.dataset_store import DatasetStore
+from assets.evaluations.cross_validation import features_of
+from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
+from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.lesions import LESIONS
+from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
+from methods.classifiers.polynomial_svm import Grid
+from methods.features.alexnet_layers import AlexNetLayers, fresh_alexnet
+from resources.store.dataset_store import DatasetStore
 from tests.assets.runs import RunFailedError, computed, run_job
 
 SIDE = 96
@@ -62,7 +62,7 @@ def lesions(tmp_path: Path) -> Path:
 @pytest.fixture
 def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
     few = Grid(a=(1.0,), c=(1.0,), d=(1, 2))
-    monkeypatch.setattr("methods.polynomial_svm.Grid", lambda: few)  # of 20 kernels two: a tenth of the time
+    monkeypatch.setattr("methods.classifiers.polynomial_svm.Grid", lambda: few)  # of 20 kernels two: a tenth of the time
 
     def run(root: Path, only: list[str] | None = None, **settings: Any) -> dg.ExecuteInProcessResult:
         return run_job(root, HUYNH2016.name, {**RANDOM, **settings}, only)
@@ -148,7 +148,7 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
 
 
 def _manifest() -> Any:
-    from data_contracts.manifest import MANIFEST
+    from data_contracts.tables.manifest import MANIFEST
 
     return MANIFEST
 
@@ -156,9 +156,9 @@ def _manifest() -> Any:
 def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Path) -> None:
     import torch
 
+    from assets.core.originals import Originals
     from assets.images import scored_ids
-    from assets.originals import Originals
-    from methods.preprocessing import PreprocessingSettings
+    from methods.imaging.preprocessing import PreprocessingSettings
 
     materialise(lesions, ["image_manifest", "alexnet_layers"])
     store = DatasetStore()

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_contracts.dataset import DatasetSpec
-from data_contracts.lyndon2015 import LYNDON2015
-from data_contracts.metrics import METRICS
-from data_contracts.multilabel_tables import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from methods import multilabel
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.studies.lyndon2015 import LYNDON2015
+from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
+from methods.statistics import multilabel
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureStore
 from tests.assets.runs import RunFailedError, computed, run_job
 
 SIDE = 48
@@ -55,7 +55,7 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
-    monkeypatch.setattr("assets.lenet.SQUARE_PIXELS", SIDE)
+    monkeypatch.setattr("assets.features.lenet.SQUARE_PIXELS", SIDE)
 
     def run(root: Path, only: list[str] | None = None, task: str = "multi-label", **settings: Any) -> dg.ExecuteInProcessResult:
         save = DatasetStore.save_spec

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from assets.stage import metadata_of
-from data_contracts.output_record import OutputRecord, Picture
-from resources.dataset_store import DatasetStore
+from assets.core.stage import metadata_of
+from data_contracts.records.output_record import OutputRecord, Picture
+from resources.store.dataset_store import DatasetStore
 from tests.page_rules import EVIL
 
 MARKUP = ["**[x](https://evil.example)**", "![x](https://evil.example/x.png)", "a\n\n# b", "`x`", "| a |"]

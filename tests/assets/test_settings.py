@@ -7,13 +7,13 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from assets.fine_tuning import FineTuneConfig
-from assets.patch_baselines import SsaeConfig
-from assets.representations import CaeModelConfig
+from assets.features.auto_encoder import CaeModelConfig
+from assets.features.fine_tuned_networks import FineTuneConfig
+from assets.features.patch_baselines import SsaeConfig
 from data_contracts.errors import InputError
-from methods.cae import CaeSettings
-from methods.fine_tuning import FineTuneSettings
-from methods.ssae import SsaeSettings
+from methods.training.cae import CaeSettings
+from methods.training.fine_tuning import FineTuneSettings
+from methods.training.ssae import SsaeSettings
 from pipeline.definitions import ASSETS
 from pipeline.launch import run_config
 

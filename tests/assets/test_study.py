@@ -19,13 +19,13 @@ import pytest
 from PIL import Image
 
 from assets.checks import leakage_checks
-from data_contracts.ahn2019 import AHN2019
-from data_contracts.dataset import DatasetSpec
-from data_contracts.manifest import MANIFEST
-from data_contracts.report_tables import LINEAGE, REJECTED, RESULTS
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.tables.manifest import MANIFEST
+from data_contracts.tables.report import LINEAGE, REJECTED, RESULTS
 from pipeline.definitions import build_defs
 from pipeline.launch import run_config
-from resources.dataset_store import DatasetStore
+from resources.store.dataset_store import DatasetStore
 from tests.assets.runs import computed
 
 TINY: dict[str, Any] = {

@@ -14,14 +14,14 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from data_contracts.ahn2019 import AHN2019
-from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.report_tables import PAPER, RESULTS
-from methods.backbones import random_alexnet
-from pipeline.predict_path import predict_path
-from resources.dataset_store import DatasetStore
-from resources.feature_store import FeatureStore
-from resources.model_store import load_model
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.report import PAPER, RESULTS
+from methods.features.frozen_network import random_alexnet
+from pipeline.commands.predict_path import predict_path
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureStore
+from resources.store.model_store import load_model
 from tests.assets.runs import RunFailedError, computed, run_job
 
 TINY: dict[str, Any] = {
@@ -190,7 +190,7 @@ def test_nothing_that_is_fitted_sees_a_test_image(materialise: Materialise, make
 def test_the_label_study_goes_on_from_what_is_finished(
     materialise: Materialise, make_images: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from methods import fine_tuning
+    from methods.training import fine_tuning
 
     root = make_images(classes=2, each=10)
     before = [
@@ -226,7 +226,7 @@ def test_the_label_study_goes_on_from_what_is_finished(
 def test_a_fine_tuning_that_was_cut_goes_on_and_ends_with_the_same_bytes(
     materialise: Materialise, make_images: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from methods import fine_tuning
+    from methods.training import fine_tuning
 
     root = make_images(classes=2, each=10)
     model = "fine_tuned_alexnet"

@@ -9,19 +9,19 @@ import pyarrow as pa
 import pytest
 from pydantic import ValidationError
 
-from data_contracts.dataset import DatasetSpec, check_dataset_name
 from data_contracts.errors import ContractError, InputError
-from data_contracts.feature_shard import INDEX
-from data_contracts.lesions import LESIONS
-from data_contracts.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
-from data_contracts.metrics import COMPARISONS, METRICS, PREDICTIONS
-from data_contracts.multilabel_tables import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from data_contracts.near_duplicates import NEAR_DUPLICATES
-from data_contracts.predictions import IMAGE_PREDICTIONS
-from data_contracts.report_tables import LINEAGE, PAPER, REJECTED, RESULTS
-from data_contracts.roc_tables import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
-from data_contracts.table import TableContract
-from methods.leakage import Leak, find_leaks
+from data_contracts.records.dataset import DatasetSpec, check_dataset_name
+from data_contracts.records.feature_shard import INDEX
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.lesions import LESIONS
+from data_contracts.tables.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
+from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
+from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
+from data_contracts.tables.predictions import IMAGE_PREDICTIONS
+from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
+from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
+from methods.curation.leakage import Leak, find_leaks
 
 ID, OTHER = "a" * 64, "b" * 64
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from methods.backbones import random_alexnet
+from methods.features.frozen_network import random_alexnet
 
 CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
 FLAGS = [

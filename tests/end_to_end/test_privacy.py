@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, PngImagePlugin
 
-from resources.dataset_store import DatasetStore
+from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw
 
 SETTINGS = ["filters=4", "epochs=2", "batch_size=8", "weights=random", "label_budgets=[1]", "label_repeats=2"]
@@ -239,7 +239,7 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
         assert {2} == {result.returncode for result in said[-2:]}, said[-2:]
         assert not any("Traceback" in result.stderr for result in said[-2:])
     (root / "manifest.csv").write_text(listing)
-    from pipeline.sensors import drops
+    from pipeline.automation.sensors import drops
 
     with (
         dg.DagsterInstance.get() as instance,
@@ -255,7 +255,7 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
 
 
 def test_groups_are_keyed_and_names_can_be_found_again(planted: tuple[Canaries, Path], home: Path) -> None:
-    from data_contracts.manifest import MANIFEST
+    from data_contracts.tables.manifest import MANIFEST
 
     _, root = planted
     assert command("add", "scans", str(root)).returncode == 0

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from methods.backbones import random_alexnet
+from methods.features.frozen_network import random_alexnet
 from pipeline.cli import one_set_each
 
 TINY = ["--set=filters=8", "--set=epochs=2", "--set=batch_size=8", "--set=label_repeats=2", "--set=bootstrap_resamples=100"]
@@ -225,7 +225,7 @@ def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
 def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: Path) -> None:
     import dagster as dg
 
-    from resources.atomic_file import write_atomically
+    from resources.store.atomic_file import write_atomically
 
     with dg.DagsterInstance.get() as instance:
         run = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED))

@@ -7,7 +7,7 @@ import dagster as dg
 import yaml
 
 from pipeline.definitions import ASSETS, build_defs
-from resources.home import PROJECT_ROOT
+from resources.store.home import PROJECT_ROOT
 
 CONTRACT = "contract"
 IMAGES = {"image_manifest", "prepared_images"}

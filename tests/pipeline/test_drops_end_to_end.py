@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.features import open_features
+from assets.features.frozen_networks import open_features
 from assets.images import manifest_of
-from data_contracts.ahn2019 import AHN2019
-from data_contracts.dataset import DatasetSpec
-from data_contracts.metrics import METRICS, PREDICTIONS
-from data_contracts.output_record import OutputRecord
-from data_contracts.predictions import IMAGE_PREDICTIONS
-from pipeline.automation import code_versions
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.records.output_record import OutputRecord
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.tables.evaluations import METRICS, PREDICTIONS
+from data_contracts.tables.predictions import IMAGE_PREDICTIONS
+from pipeline.automation.requests import code_versions
+from pipeline.automation.staleness import stale_reason
 from pipeline.launch import DONE, run_job
-from pipeline.staleness import stale_reason
-from resources.dataset_store import DatasetStore
-from resources.drops import MARKER
-from resources.home import prepare_home
-from resources.limited_decoder import LimitedDecoder
+from resources.intake.drops import MARKER
+from resources.intake.limited_decoder import LimitedDecoder
+from resources.store.dataset_store import DatasetStore
+from resources.store.home import prepare_home
 from tests.conftest import draw, use_home
 
 TINY: dict[str, Any] = {

@@ -13,14 +13,14 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from data_contracts.dataset import DatasetSpec
-from data_contracts.manifest import ok_rows
-from methods.image_file import prepare_frames
-from methods.preprocessing import PreprocessingSettings
-from resources.dataset_store import DatasetStore
-from resources.image_folder import locate, read_image, scan
-from resources.image_sources import Intake
-from resources.intake import look_at
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.tables.manifest import ok_rows
+from methods.imaging.image_file import prepare_frames
+from methods.imaging.preprocessing import PreprocessingSettings
+from resources.intake.arrival import look_at
+from resources.intake.image_sources import Intake
+from resources.intake.scan import locate, read_image, scan
+from resources.store.dataset_store import DatasetStore
 
 pytestmark = pytest.mark.real_data
 

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from data_contracts.errors import InputError
-from methods.backbones import IMAGENET_DIGESTS, random_alexnet, tensors_digest
-from methods.networks import new_network
+from methods.features.frozen_network import IMAGENET_DIGESTS, random_alexnet, tensors_digest
+from methods.features.networks import new_network
 from resources import weights
 from resources.weights import WeightsMissingError, alexnet_weights, network_weights
 

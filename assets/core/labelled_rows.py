@@ -1,0 +1,96 @@
+"""The labelled images of a dataset: what every classifier is fitted on and scored on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from assets.images import manifest_of
+from data_contracts.errors import InputError
+from data_contracts.records.output_record import content_hash
+from data_contracts.studies.registry import check_task
+from data_contracts.studies.study import Study
+from methods.curation.leakage import find_leaks, leak_error
+from resources.store.dataset_store import DatasetStore
+
+
+@dataclass(frozen=True)
+class LabelledRows:
+    """Labelled images in the order of their ids.
+
+    Attributes:
+        ids: image ids, sorted.
+        labels: (n,) class of each, or its label set as "a|b".
+        train: positions of the training images.
+        test: positions of the test images.
+        groups: of each image the smallest id in its patient, or group where no patient is given; its own where it has none.
+        has_groups: whether any group was given.
+    """
+
+    ids: list[str]
+    labels: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    groups: list[str]
+    has_groups: bool
+
+    @property
+    def version(self) -> str:
+        """Hash of what a classifier is fitted and scored on: equal means that two methods can be compared."""
+        return content_hash([self.ids, self.labels.tolist(), self.train.tolist(), self.test.tolist(), self.groups])
+
+    @property
+    def test_groups(self) -> list[str] | None:
+        """Groups of the test images, for intervals; None where there are none."""
+        return [self.groups[i] for i in self.test] if self.has_groups else None
+
+
+def _unit_of(row: Mapping[str, Any]) -> str:
+    """The patient, or the group, of a row of the manifest; "" where it has none."""
+    return str(row["patient_id"] or row["group_id"] or "")
+
+
+def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
+    """The labelled images that train or test.
+
+    Raises:
+        InputError: the task is not the study's, or an image or a group is on both sides of the split.
+    """
+    check_task(dataset, store.spec(dataset).task, study)
+    manifest = manifest_of(store, dataset).to_pylist()
+    leaks = find_leaks(manifest)
+    if leaks:
+        raise leak_error(dataset, leaks)
+    rows = [row for row in manifest if row["status"] == "ok" and row["split"] in ("train", "test")]
+    rows.sort(key=lambda row: row["image_id"])
+    smallest: dict[str, str] = {}  # a name of each group that does not depend on the site's key
+    for row in rows:
+        if unit := _unit_of(row):
+            smallest.setdefault(unit, row["image_id"])
+    split = np.array([row["split"] for row in rows])
+    return LabelledRows(
+        ids=[row["image_id"] for row in rows],
+        labels=np.array([row["label"] for row in rows], dtype=np.str_),
+        train=np.flatnonzero(split == "train"),
+        test=np.flatnonzero(split == "test"),
+        groups=[smallest.get(_unit_of(row), row["image_id"]) for row in rows],
+        has_groups=bool(smallest),
+    )
+
+
+def scorable_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
+    """The labelled images, enough of them to fit a classifier and to score it.
+
+    Raises:
+        InputError: as :func:`labelled_rows`, or there are fewer than two classes to learn or no test image.
+    """
+    rows = labelled_rows(store, dataset, study)
+    classes = len(set(rows.labels[rows.train]))
+    if not len(rows.test) or classes < 2:
+        raise InputError(
+            f"{dataset} has {len(rows.train)} labelled training images of {classes} classes "
+            f"and {len(rows.test)} labelled test images",
+            "An evaluation needs two classes to learn and test images to score",
+        )
+    return rows

@@ -1,0 +1,159 @@
+"""From the scores of a classifier on the test split to what an evaluation stores."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from pydantic import NonNegativeInt, PositiveInt
+
+from assets.core.labelled_rows import LabelledRows
+from assets.core.stage import Output, StageConfig, Work
+from data_contracts.studies.study import Method, Study
+from data_contracts.tables.evaluations import METRICS, PREDICTIONS
+from resources.store.dataset_store import DatasetStore
+
+LABELLED_ROWS = "labelled rows"
+"""Figure of every evaluation: the version of the labelled rows that it was scored on."""
+TITLE = "method"
+"""Figure of every evaluation: what was classified, in words."""
+
+
+class ScoreConfig(StageConfig):
+    """Settings of every evaluation."""
+
+    seed: NonNegativeInt = 0
+    """Of the bootstrap and of every draw."""
+    bootstrap_resamples: PositiveInt = 10_000
+    """Resamples behind the interval of the accuracy."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a classifier says of the test images.
+
+    Attributes:
+        title: of the method.
+        classes: (K,) names, in the order of the columns of ``scores``.
+        scores: (n_test, K), the largest wins.
+        few_labels: labels a class -> accuracy for each draw.
+        summary: further figures.
+        notices: what a reader must know.
+    """
+
+    title: str
+    classes: np.ndarray
+    scores: np.ndarray
+    few_labels: Mapping[int, list[float]] = field(default_factory=dict)
+    summary: Mapping[str, float | int | str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+
+
+def metric_row(
+    work: Work,
+    study: Study,
+    method: str,
+    metric: str,
+    subject: str,
+    value: float,
+    n: int,
+    seed: int,
+    settings: Mapping[str, object],
+    interval: tuple[float, float] | None = None,
+) -> dict[str, object]:
+    """A row of METRICS; the interval is widened to hold the value where rounding left it outside."""
+    low, high = (min(interval[0], value), max(interval[1], value)) if interval is not None else (None, None)
+    return {
+        "dataset": work.dataset,
+        "study": study.name,
+        "method": method,
+        "metric": metric,
+        "subject": subject,
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n": n,
+        "seed": seed,
+        "settings": json.dumps(settings, sort_keys=True),
+        "data_versions": json.dumps({name: record.data_version for name, record in work.inputs.items()}, sort_keys=True),
+    }
+
+
+def score(
+    store: DatasetStore, work: Work, config: ScoreConfig, study: Study, method: Method, rows: LabelledRows, scored: Scored
+) -> Output:
+    """Accuracy with its interval, figures by class, predictions and pictures of one method."""
+    from methods.reporting import figures
+    from methods.statistics.classification_metrics import classification_report
+    from methods.statistics.significance import accuracy_interval, mean_interval
+
+    truth = rows.labels[rows.test]
+    predicted = scored.classes[np.argmax(scored.scores, axis=1)]
+    ordered = np.sort(scored.scores, axis=1)
+    correct = predicted == truth
+    interval = accuracy_interval(correct, rows.test_groups, config.bootstrap_resamples, config.seed)
+    report = classification_report(truth, predicted, sorted(set(rows.labels)))
+    settings = {**config.settings(), "interval": interval.method}
+
+    def metric(name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None) -> dict[str, object]:
+        return metric_row(work, study, method.name, name, subject, value, n, config.seed, settings, interval)
+
+    n_test = len(truth)
+    metrics = [
+        metric("accuracy", "all", report.accuracy, n_test, (interval.low, interval.high)),
+        metric("macro_f1", "all", report.macro_f1, n_test),
+    ]
+    for k, name in enumerate(report.classes):
+        support = int(report.support[k])
+        if support:
+            metrics += [
+                metric(measure, str(name), float(values[k]), support)
+                for measure, values in (("precision", report.precision), ("recall", report.recall), ("f1", report.f1))
+            ]
+    curve = []
+    for budget, values in scored.few_labels.items():
+        mean, spread = float(np.mean(values)), mean_interval(np.array(values))
+        metrics.append(metric("few_label_accuracy", f"{budget} labels a class", mean, n_test, (spread.low, spread.high)))
+        curve.append((budget, mean, spread.low, spread.high))
+
+    predictions = pa.Table.from_pydict(
+        {
+            "image_id": [rows.ids[i] for i in rows.test],
+            "split": ["test"] * n_test,
+            "label": truth.tolist(),
+            "predicted": predicted.tolist(),
+            "correct": correct.tolist(),
+            "margin": (ordered[:, -1] - ordered[:, -2]).tolist(),
+            "group_id": [None] * n_test if rows.test_groups is None else rows.test_groups,
+        },
+        schema=PREDICTIONS.schema,
+    )
+    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
+    files = [
+        store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS),
+        store.write_table(work.dataset, work.asset, f"{work.fingerprint}.predictions.parquet", predictions, PREDICTIONS),
+    ]
+    pictures = [("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))]
+    if curve:
+        pictures.append(
+            ("accuracy from few labels", figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels"))
+        )
+    return Output(
+        content=[metrics, predictions.to_pylist()],
+        files=files,
+        pictures=pictures,
+        summary={
+            "accuracy": report.accuracy,
+            "accuracy, 95 % interval": f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})",
+            "macro F1": report.macro_f1,
+            "test images": n_test,
+            "training images": len(rows.train),
+            "classes": len(report.classes),
+            **scored.summary,
+            TITLE: scored.title,
+            LABELLED_ROWS: rows.version,
+        },
+        notices=list(scored.notices),
+        rows=n_test,
+    )

@@ -1,0 +1,168 @@
+"""Rows of the report's tables, from the records and tables of the evaluations."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from assets.evaluations.comparison import Measured
+from assets.evaluations.filter_study import seconds_of
+from data_contracts.records.output_record import OutputRecord
+from data_contracts.studies.ahn2019 import FILTER_SIZES, filters_estimate
+from data_contracts.studies.study import Method, Study
+from data_contracts.tables.evaluations import METRICS
+from resources.store.dataset_store import DatasetStore
+
+PREPARATION = ("image_manifest", "prepared_images")
+"""Stages that every method shares, and that its seconds leave out."""
+SWITCHES = ("signed_sqrt", "intra_normalisation", "pca_components", "pca_whiten")
+"""Settings that are off in the paper's own method, and make another one of it where they are on."""
+
+
+Chain = Mapping[str, OutputRecord]
+"""Records of an output and of everything upstream, by asset."""
+
+
+def notices_of_chain(chain: Chain) -> dict[str, None]:
+    """Notices of an output and of everything upstream, each once."""
+    return dict.fromkeys(notice for record in chain.values() for notice in record.notices)
+
+
+def seconds_of_stages(chain: Chain) -> float:
+    """Wall time of an output and of everything upstream, without what every method shares."""
+    return sum(record.seconds for name, record in chain.items() if name not in PREPARATION)
+
+
+def devices_of(chain: Chain) -> str:
+    """Where an output and everything upstream was computed; the processor is named only where it is alone."""
+    return " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"})) or "cpu"
+
+
+def switches_of(method: Method, chain: Chain) -> list[str]:
+    """The switches in force behind a method's figures, as they are set."""
+    settings = {
+        name: value
+        for asset in (method.features, method.evaluation)
+        if asset in chain
+        for name, value in chain[asset].settings.items()
+        if name in SWITCHES and value
+    }
+    if "pca_components" not in settings:
+        settings.pop("pca_whiten", None)
+    return [f"{name}={json.dumps(settings[name])}" for name in SWITCHES if name in settings]
+
+
+def result_rows(
+    dataset: str,
+    study: Study,
+    titles: Mapping[Method, str],
+    tables: Mapping[str, list[dict[str, Any]]],
+    chains: Mapping[str, Chain],
+) -> list[dict[str, Any]]:
+    """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
+    of_all_rows = notices_of_chain(chains["near_duplicates"])
+    p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
+    rows = []
+    for method, title in titles.items():
+        chain = chains[method.evaluation]
+        record = chain[method.evaluation]
+        of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
+        rows.append(
+            {
+                "dataset": dataset,
+                "study": study.name,
+                "method": method.name,
+                "title": title,
+                "accuracy": of_all["accuracy"]["value"],
+                "ci_low": of_all["accuracy"]["ci_low"],
+                "ci_high": of_all["accuracy"]["ci_high"],
+                "macro_f1": of_all["macro_f1"]["value"],
+                "p_holm": p_of.get(method.name),
+                "n_test": of_all["accuracy"]["n"],
+                "n_train": record.summary["training images"],
+                "classes": record.summary["classes"],
+                "seeds": 1,
+                "seconds": seconds_of_stages(chain),
+                "device": devices_of(chain),
+                "notices": "\n".join(notices_of_chain(chain) | of_all_rows),
+            }
+        )
+    return rows
+
+
+def paper_estimates(
+    store: DatasetStore,
+    dataset: str,
+    study: Study,
+    results: list[dict[str, Any]],
+    included: Measured,
+    chains: Mapping[str, Chain],
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Our figures for the rows of the paper, and notes on them."""
+    from methods.reporting.single_label_tables import Estimate
+
+    ours: dict[str, Any] = {}
+    notes: dict[str, list[str]] = {method: [reason] for method, reason in included.reasons.items()}
+    shared = set.intersection(*(set(row["notices"].splitlines()) for row in results))
+    for row in results:
+        ours[row["method"]] = Estimate(
+            percent=100 * row["accuracy"],
+            low=100 * row["ci_low"],
+            high=100 * row["ci_high"],
+            p_holm=row["p_holm"],
+            n_test=row["n_test"],
+            seeds=row["seeds"],
+            seconds=row["seconds"],
+            device=row["device"],
+        )
+        method = study.method(row["method"])
+        other = [row["title"].removeprefix(method.title).strip(" ()")] if row["title"] != method.title else []
+        if switches := switches_of(method, chains[method.evaluation]):
+            other.append(f"{', '.join(switches)} (the paper: off)")
+        notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
+    if study.main == "cae":
+        _note_auto_encoder(store, dataset, included, ours, notes)
+    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
+
+
+def _note_auto_encoder(
+    store: DatasetStore, dataset: str, included: Measured, ours: dict[str, Any], notes: dict[str, list[str]]
+) -> None:
+    """Add how the auto-encoder was trained, and the figures of the table of filter sizes."""
+    cae = store.need_record(dataset, "cae_model").settings
+    notes["cae"].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
+    if "filter_size_study" in included.measurements:
+        ours |= _filter_estimates(store, dataset)
+        settings = store.need_record(dataset, "filter_size_study").settings
+        notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
+    else:
+        notes |= {filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES}
+        if cae["filters"] in FILTER_SIZES:
+            ours[filters_estimate(cae["filters"])] = ours["cae"]
+            notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
+
+
+def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
+    """Our figures for the table of filter sizes: mean, interval and standard deviation over seeds."""
+    from methods.reporting.single_label_tables import Estimate
+    from methods.statistics.significance import mean_interval
+
+    record = store.need_record(dataset, "filter_size_study")
+    rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
+    estimates = {}
+    for size in record.settings["filter_sizes"]:
+        of_size = [row for row in rows if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"]
+        values = np.array([row["value"] for row in of_size])
+        interval = mean_interval(values)
+        estimates[filters_estimate(size)] = Estimate(
+            percent=100 * float(values.mean()),
+            low=100 * interval.low,
+            high=100 * interval.high,
+            sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
+            n_test=of_size[0]["n"],
+            seeds=len(values),
+            seconds=float(record.summary[seconds_of(size)]),
+            device=record.device,
+        )
+    return estimates

@@ -1,0 +1,85 @@
+"""The record beside every stored output: what it was made from, so that a figure can be traced to its bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from data_contracts.records.feature_shard import FeatureSet
+
+
+class StoredFile(BaseModel):
+    """One file of an output. ``name`` is relative to the asset's folder, or to that of reports for what is published."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Picture(BaseModel):
+    """A picture that goes with an output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    title: str
+    file: str
+
+
+class OutputRecord(BaseModel):
+    """Record of one output of one asset for one dataset.
+
+    Attributes:
+        asset: asset name.
+        dataset: partition key ("" for an asset over all datasets).
+        fingerprint: hash of the code version, settings and input data versions: equal means nothing is to be computed.
+        data_version: hash of the content, reported to Dagster.
+        code_version: of the asset.
+        settings: run config with defaults filled in.
+        inputs: upstream asset -> data version used.
+        files: what lies in the asset's folder for this output, index files and shards left out.
+        published: what a person reads, in the folder of reports.
+        pictures: in order of interest.
+        summary: figures for the UI and the report (numbers and short texts).
+        notices: what a reader of any result must know (random weights, skipped images, fits that did not converge).
+        rows: number of rows or images, where that has a meaning.
+        run_id: Dagster run that computed it.
+        created: UTC, ISO 8601.
+        seconds: wall time of the computation; of one that went on from a checkpoint, of its last part alone.
+        peak_memory_bytes: peak resident memory of the process so far.
+        device: where it was computed.
+        feature_set: what the rows are, for an output of feature shards.
+        unavailable: why there is no output ("no weights ..."); empty where there is one.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    asset: str
+    dataset: str
+    fingerprint: str
+    data_version: str
+    code_version: str
+    settings: dict[str, Any]
+    inputs: dict[str, str]
+    files: list[StoredFile] = []
+    published: list[StoredFile] = []
+    pictures: list[Picture] = []
+    summary: dict[str, float | int | str] = {}
+    notices: list[str] = []
+    rows: int | None = None
+    run_id: str
+    created: str
+    seconds: float
+    peak_memory_bytes: int
+    device: str = "cpu"
+    feature_set: FeatureSet | None = None
+    unavailable: str = ""
+
+
+def content_hash(value: object) -> str:
+    """16 hexadecimal digits of the canonical JSON of ``value``."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()[:16]

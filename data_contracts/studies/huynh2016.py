@@ -1,0 +1,108 @@
+"""The study of Huynh et al. 2016."""
+
+from __future__ import annotations
+
+from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+
+ROI_PIXELS = 512
+"""Side of a region of interest."""
+NETWORK_PIXELS = 256
+"""Side of what AlexNet is given."""
+LAYER_SHAPES: dict[str, tuple[int, ...]] = {
+    "conv1": (64, 63, 63),
+    "pool1": (64, 31, 31),
+    "conv2": (192, 31, 31),
+    "pool2": (192, 15, 15),
+    "conv3": (384, 15, 15),
+    "conv4": (256, 15, 15),
+    "conv5": (256, 15, 15),
+    "pool5": (256, 7, 7),
+    "fc6": (4096,),
+    "fc7": (4096,),
+    "fc8": (1000,),
+}
+"""Output of each of AlexNet's layers for an image of 256 pixels a side, in the order of the network."""
+CHOSEN_LAYERS = ("fc6", "conv4")
+"""The layer that the paper chose for its classifier and, where the weights lack it, the one with the paper's highest AUC."""
+
+
+def layer_method(layer: str) -> str:
+    """Name of the classifier on a layer."""
+    return f"alexnet_{layer}"
+
+
+ANALYTIC = Method("analytic", "Analytic features + SVM", "analytic_features", core=True, scored_by="cv_evaluation_analytic")
+ENSEMBLE = Method("ensemble", "Ensemble (soft voting)", core=True, scored_by="ensemble_evaluation")
+
+HUYNH2016 = Study(
+    name="huynh2016",
+    title="AlexNet's layers, analytic lesion features, and their ensemble",
+    citation=(
+        "B. Q. Huynh, H. Li, M. L. Giger. Digital mammographic tumor classification using transfer learning from deep "
+        "convolutional neural networks. Journal of Medical Imaging 3(3), 034501 (2016)."
+    ),
+    protocol="cross-validation",
+    methods=(
+        *(
+            Method(layer_method(layer), f"AlexNet {layer} + SVM", "alexnet_layers", core=True, scored_by=f"cv_evaluation_{layer}")
+            for layer in LAYER_SHAPES
+        ),
+        ANALYTIC,
+        ENSEMBLE,
+    ),
+    main=ENSEMBLE.name,
+    main_in_words="the ensemble",
+    references=({ANALYTIC.name: "the analytic features"},),
+    tables=(
+        PaperTable(
+            number="figure 3",
+            title="AlexNet's layers (those whose figure the text gives)",
+            measure="AUC x 100, mean over five folds by lesion",
+            data="607 regions of interest of 219 lesions, full-field digital mammography",
+            rows=(PaperRow("Conv4", 83, layer_method("conv4")), PaperRow("Fc6", 81, layer_method("fc6"))),
+        ),
+        PaperTable(
+            number="1",
+            title="Model performance",
+            measure="AUC x 100, mean over five folds by lesion",
+            data="607 regions of interest of 219 lesions, full-field digital mammography",
+            rows=(
+                PaperRow("Pretrained CNN features (SVM1)", 81, "cnn", sd=4, time="~7 min"),
+                PaperRow("Analytically extracted features (SVM2)", 81, ANALYTIC.name, sd=3, time="~5 min"),
+                PaperRow("Ensemble classifier (SVM1 and SVM2)", 86, ENSEMBLE.name, sd=1, time="~10 min"),
+            ),
+        ),
+    ),
+    choices=(
+        Choice("AlexNet variant", "a publicly available one", "torchvision, one tower 64-192-384-256-256", "weights"),
+        Choice("Output of a layer", "not stated", "after the ReLU; fc8 before the softmax", "-"),
+        Choice(
+            "Layer of the ensemble",
+            "fc6, after a look at all of them",
+            "fc6; conv4 where the weights lack it",
+            "ensemble_layer",
+        ),
+        Choice("Resize", "down-sampled to 256 x 256", "bilinear, antialiased", "-"),
+        Choice("Zero-variance columns", "eliminated", "found on the training folds alone", "-"),
+        Choice(
+            "Grid search of a, c, d",
+            "five folds, nested or not unclear",
+            "nested: five inner folds by group inside each training fold, best mean AUC",
+            "-",
+        ),
+        Choice("SVM cost", "not stated", "C = 1", "-"),
+        Choice("Probabilities", "not stated", "Platt's sigmoid on out-of-fold decisions of the training folds", "-"),
+        Choice("Folds", "by lesion", "by lesion, stratified; by patient is the stricter switch", "group_by, seed"),
+        Choice("Centre of a lesion", "marked by an expert", "as the manifest says, else the middle of the image", "-"),
+        Choice(
+            "Segmentation",
+            "region growing with multiple transition points, details elsewhere",
+            "the contour before the strongest leak over falling thresholds; an image without one is left out, not guessed",
+            "-",
+        ),
+        Choice("Analytic features", "size, shape, intensity, margin", "those of the table below", "pixel_mm"),
+        Choice("Test of two AUCs", "paired t over folds, Bonferroni", "that, and DeLong for clustered data beside it", "-"),
+        Choice("Positive class", "malignant", "malignant where there is such a class, else the second by name", "positive_class"),
+    ),
+    measurements=("label_permutation",),
+)

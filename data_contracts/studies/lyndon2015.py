@@ -1,0 +1,55 @@
+"""The study of Lyndon et al. 2015."""
+
+from __future__ import annotations
+
+from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+
+SQUARE_PIXELS = 256
+"""Side of the padded, grey image."""
+LENET = Method("lenet", "One-vs-all CNNs", "lenet_one_vs_all", core=True, scored_by="multilabel_evaluation_lenet")
+MODERN = Method(
+    "lenet_modern",
+    "One-vs-all CNNs with ReLU, dropout, augmentation, early stop",
+    "lenet_modern",
+    core=True,
+    scored_by="multilabel_evaluation_lenet_modern",
+)
+CONV5 = Method("conv5", "AlexNet conv5 + SVMs", "alexnet_conv5", core=True, scored_by="multilabel_evaluation_conv5")
+CAE = Method("cae", "Zero-bias CAE + SVMs", "cae_features", core=True, scored_by="multilabel_evaluation_cae")
+
+LYNDON2015 = Study(
+    name="lyndon2015",
+    title="One-vs-all CNNs for several labels",
+    citation=(
+        "D. Lyndon, A. Kumar, J. Kim, P. H. W. Leong, D. Feng. Convolutional Neural Networks for Medical Clustering. "
+        "CLEF 2015 Working Notes."
+    ),
+    protocol="several labels",
+    methods=(LENET, MODERN, CONV5, CAE),
+    main=LENET.name,
+    main_in_words="the paper's network",
+    references=({CONV5.name: "SVMs on raw conv5 features"},),
+    tables=(
+        PaperTable(
+            number="3",
+            title="Test results",
+            measure="share of the test images, %",
+            data="ImageCLEF 2015 medical clustering: X-rays, 4 body parts, 500 training and 250 test images",
+            rows=(
+                PaperRow("Exact match", 49.7, "exact_match"),
+                PaperRow("Any match", 59.6, "any_match"),
+                PaperRow("Hamming similarity", 84.9, "hamming_similarity"),
+            ),
+        ),
+    ),
+    choices=(
+        Choice("Initial weights", "not stated", "as the LeNet tutorial of deeplearning.net", "-"),
+        Choice("Order of the images", "not stated", "drawn anew in each epoch, the last batch may be smaller", "seed"),
+        Choice("Channel", '"red"', "the first channel; a grey image has one", "-"),
+        Choice("Threshold of the CNNs", "0.5 implied", "0.5", "-"),
+        Choice("Threshold of the SVMs", "not a method of the paper", "best F1 of each label on out-of-fold training scores", "-"),
+        Choice("Any match", "not defined", "a true label is predicted, or both sets are empty", "-"),
+        Choice("No label", "negative of all four networks", "a valid answer; its share of the matches is stated", "-"),
+        Choice("Modern variant", "future work", "ReLU, dropout 0.5, random views, momentum, early stop on a slice by group", "-"),
+    ),
+)

@@ -1,0 +1,34 @@
+"""All studies."""
+
+from __future__ import annotations
+
+from data_contracts.errors import InputError
+from data_contracts.records.dataset import Task
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.studies.farhat_vlad import FARHAT_VLAD
+from data_contracts.studies.huynh2016 import HUYNH2016
+from data_contracts.studies.lyndon2015 import LYNDON2015
+from data_contracts.studies.study import Protocol, Study
+
+STUDIES: dict[str, Study] = {study.name: study for study in (AHN2019, FARHAT_VLAD, HUYNH2016, LYNDON2015)}
+
+
+def usual_study(task: Task) -> Study:
+    """What a dataset is run with where no study is named, and by itself when something arrives."""
+    return LYNDON2015 if task == "multi-label" else AHN2019
+
+
+def check_task(dataset: str, task: Task, study: Study) -> None:
+    """Raises InputError where a dataset's labels are not those that a study is about."""
+    several = study.protocol == "several labels"
+    if (task == "multi-label") != several:
+        has, wants = ("one label", "several") if several else ("several labels", "one")
+        raise InputError(
+            f"{dataset} has {has} an image, and {study.name} wants {wants}",
+            f"Register it anew {'with' if several else 'without'} --multi-label, or run another study",
+        )
+
+
+def studies_of(protocol: Protocol) -> list[Study]:
+    """Studies whose methods are scored that way."""
+    return [study for study in STUDIES.values() if study.protocol == protocol]

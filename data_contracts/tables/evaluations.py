@@ -1,0 +1,106 @@
+"""Tidy tables of what was measured: metrics, predictions, comparisons of methods."""
+
+from __future__ import annotations
+
+import math
+
+import pyarrow as pa
+
+from data_contracts.tables.contract import TableContract, rows_where
+
+
+def _not_unit(value: object) -> bool:
+    return not 0.0 <= float(str(value)) <= 1.0
+
+
+def _outside_interval(table: pa.Table) -> list[int]:
+    rows = zip(table["value"].to_pylist(), table["ci_low"].to_pylist(), table["ci_high"].to_pylist(), strict=True)
+    return [
+        i
+        for i, (value, low, high) in enumerate(rows)
+        if (low is None) != (high is None) or (low is not None and not low - 1e-9 <= value <= high + 1e-9)
+    ]
+
+
+METRICS = TableContract(
+    name="metric",
+    schema=pa.schema(
+        [
+            pa.field("dataset", pa.string(), nullable=False),
+            pa.field("study", pa.string(), nullable=False),
+            pa.field("method", pa.string(), nullable=False),
+            pa.field("metric", pa.string(), nullable=False),  # accuracy, macro_f1, precision, recall, f1, few_label_accuracy
+            pa.field("subject", pa.string(), nullable=False),  # "all", a class name, or "5 labels a class"
+            pa.field("value", pa.float64(), nullable=False),
+            pa.field("ci_low", pa.float64(), nullable=True),  # 95 %
+            pa.field("ci_high", pa.float64(), nullable=True),
+            pa.field("n", pa.int64(), nullable=False),  # test images behind the value; of a class or label those that have it
+            pa.field("seed", pa.int64(), nullable=False),
+            pa.field("settings", pa.string(), nullable=False),  # JSON
+            pa.field("data_versions", pa.string(), nullable=False),  # JSON: asset -> data version of each input
+        ]
+    ),
+    key=("dataset", "study", "method", "metric", "subject", "seed"),
+    rules={
+        "value is a finite number": rows_where("value", lambda v: not math.isfinite(float(str(v)))),
+        "value lies within its interval": _outside_interval,
+        "n is positive": rows_where("n", lambda v: int(str(v)) <= 0),
+    },
+)
+
+PREDICTIONS = TableContract(
+    name="prediction",
+    schema=pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("split", pa.string(), nullable=False),
+            pa.field("label", pa.string(), nullable=False),
+            pa.field("predicted", pa.string(), nullable=False),
+            pa.field("correct", pa.bool_(), nullable=False),
+            pa.field("margin", pa.float64(), nullable=False),  # best score minus second best
+            pa.field("group_id", pa.string(), nullable=True),
+        ]
+    ),
+    key=("image_id",),
+    rules={
+        "only test images are predicted": rows_where("split", lambda v: v != "test"),
+        "correct says whether label and predicted agree": lambda t: [
+            i
+            for i, (a, b, c) in enumerate(
+                zip(t["label"].to_pylist(), t["predicted"].to_pylist(), t["correct"].to_pylist(), strict=True)
+            )
+            if (a == b) != c
+        ],
+        "margin is not negative": rows_where("margin", lambda v: not float(str(v)) >= 0),
+    },
+)
+
+COMPARISONS = TableContract(
+    name="method comparison",
+    schema=pa.schema(
+        [
+            pa.field("method_a", pa.string(), nullable=False),
+            pa.field("method_b", pa.string(), nullable=False),
+            pa.field("n", pa.int64(), nullable=False),
+            pa.field("only_a_correct", pa.int64(), nullable=False),
+            pa.field("only_b_correct", pa.int64(), nullable=False),
+            pa.field("p_value", pa.float64(), nullable=False),  # exact McNemar, two-sided
+            pa.field("p_holm", pa.float64(), nullable=False),  # over all rows of the table
+        ]
+    ),
+    key=("method_a", "method_b"),
+    rules={
+        "p values lie in 0..1": lambda t: [
+            i
+            for i, (p, h) in enumerate(zip(t["p_value"].to_pylist(), t["p_holm"].to_pylist(), strict=True))
+            if _not_unit(p) or _not_unit(h) or h < p - 1e-12
+        ],
+        "discordant counts fit n": lambda t: [
+            i
+            for i, (a, b, n) in enumerate(
+                zip(t["only_a_correct"].to_pylist(), t["only_b_correct"].to_pylist(), t["n"].to_pylist(), strict=True)
+            )
+            if a < 0 or b < 0 or a + b > n
+        ],
+    },
+)

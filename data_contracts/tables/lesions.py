@@ -1,0 +1,32 @@
+"""What the segmentation says of each lesion."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from data_contracts.tables.contract import TableContract, rows_where
+
+
+def _neither_nor_both(table: pa.Table) -> list[int]:
+    rows = zip(table["fault"].to_pylist(), table["area_pixels"].to_pylist(), strict=True)
+    return [i for i, (fault, area) in enumerate(rows) if (fault == "") != (area > 0)]
+
+
+LESIONS = TableContract(
+    name="lesion",
+    schema=pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("center_row", pa.float64(), nullable=False),  # pixels of the region of interest
+            pa.field("center_column", pa.float64(), nullable=False),
+            pa.field("marked", pa.bool_(), nullable=False),  # whether the manifest gave the centre
+            pa.field("area_pixels", pa.int64(), nullable=False),  # 0 where there is no contour
+            pa.field("fault", pa.string(), nullable=False),  # why there is none; empty where there is one
+        ]
+    ),
+    key=("image_id",),
+    rules={
+        "a lesion has a contour or a fault": _neither_nor_both,
+        "the centre is not negative": rows_where("center_row", lambda v: not float(str(v)) >= 0),
+    },
+)

@@ -1,0 +1,58 @@
+"""Predictions for images whose label is not known, or not trusted yet."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from data_contracts.tables.contract import TableContract, rows_where
+from data_contracts.tables.manifest import PREDICTED_SPLITS
+
+NEIGHBOURS = 3
+
+
+def _not_unit(value: object) -> bool:
+    return value is not None and not 0.0 <= float(str(value)) <= 1.0
+
+
+def _uneven_neighbours(table: pa.Table) -> list[int]:
+    columns = (table[name].to_pylist() for name in ("neighbour_ids", "neighbour_labels", "neighbour_similarities"))
+    return [
+        i for i, lists in enumerate(zip(*columns, strict=True)) if len({len(values) for values in lists}) != 1 or not lists[0]
+    ]
+
+
+IMAGE_PREDICTIONS = TableContract(
+    name="image prediction",
+    schema=pa.schema(
+        [
+            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("path", pa.string(), nullable=False),  # as in the manifest
+            pa.field("frame", pa.int32(), nullable=True),
+            pa.field("split", pa.string(), nullable=False),  # unlabelled | held
+            pa.field("label", pa.string(), nullable=True),  # that a held image came with
+            pa.field("predicted", pa.string(), nullable=False),
+            pa.field("probability", pa.float64(), nullable=False),  # calibrated on folds of the training images
+            pa.field("margin", pa.float64(), nullable=False),  # best score of the SVM minus second best
+            pa.field("runner_up", pa.string(), nullable=False),
+            pa.field("runner_up_probability", pa.float64(), nullable=False),
+            pa.field("out_of_distribution", pa.bool_(), nullable=False),  # less like any training image than 99 % of those
+            pa.field("neighbour_ids", pa.list_(pa.string()), nullable=False),  # nearest training images, nearest first
+            pa.field("neighbour_labels", pa.list_(pa.string()), nullable=False),
+            pa.field("neighbour_similarities", pa.list_(pa.float64()), nullable=False),  # cosine
+        ]
+    ),
+    key=("image_id",),
+    rules={
+        "only images that neither train nor test are predicted": rows_where("split", lambda v: v not in PREDICTED_SPLITS),
+        "probabilities lie in 0..1": rows_where("probability", _not_unit),
+        "the runner-up is not more probable": lambda t: [
+            i
+            for i, (first, second) in enumerate(
+                zip(t["probability"].to_pylist(), t["runner_up_probability"].to_pylist(), strict=True)
+            )
+            if _not_unit(second) or second > first
+        ],
+        "margin is not negative": rows_where("margin", lambda v: not float(str(v)) >= 0),
+        "every neighbour has an id, a label and a similarity, and there is at least one": _uneven_neighbours,
+    },
+)

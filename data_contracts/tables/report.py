@@ -1,0 +1,193 @@
+"""Tables behind the report: results by method, the paper's tables beside ours, lineage of every output, rejected files."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from data_contracts.tables.contract import RowRule, TableContract, rows_where
+
+
+def _filled(name: str, kind: pa.DataType) -> pa.Field[Any]:
+    return pa.field(name, kind, nullable=False)
+
+
+def _optional(name: str, kind: pa.DataType) -> pa.Field[Any]:
+    return pa.field(name, kind, nullable=True)
+
+
+def _row_rule(is_bad: Callable[[Mapping[str, object]], bool]) -> RowRule:
+    """Rule over whole rows: offending rows are those where ``is_bad(row)``."""
+    return lambda table: [i for i, row in enumerate(table.to_pylist()) if is_bad(row)]
+
+
+def _within(value: object, low: float, high: float) -> bool:
+    return value is None or low <= float(str(value)) <= high
+
+
+def _blank(value: object) -> bool:
+    return not str(value).strip()
+
+
+def _bad_interval(value: object, low: object, high: object) -> bool:
+    """Whether an interval is half there, is there without its value, or does not hold its value."""
+    if low is None and high is None:
+        return False
+    if value is None or low is None or high is None:
+        return True
+    return not float(str(low)) - 1e-9 <= float(str(value)) <= float(str(high)) + 1e-9
+
+
+def _not_utc(value: object) -> bool:
+    try:
+        return datetime.fromisoformat(str(value)).utcoffset() != timedelta(0)
+    except ValueError:
+        return True
+
+
+def _not_text_map(value: object) -> bool:
+    try:
+        parsed = json.loads(str(value))
+    except ValueError:
+        return True
+    return not isinstance(parsed, dict) or any(not isinstance(v, str) or not v for v in parsed.values())
+
+
+def _outside_root(value: object) -> bool:
+    path = PurePosixPath(str(value))
+    return path.is_absolute() or ".." in path.parts or not path.parts
+
+
+def _test_sets_differ(table: pa.Table) -> list[int]:
+    first: dict[tuple[object, object], object] = {}
+    rows = table.select(["dataset", "study", "n_test"]).to_pylist()
+    return [i for i, r in enumerate(rows) if first.setdefault((r["dataset"], r["study"]), r["n_test"]) != r["n_test"]]
+
+
+RESULTS = TableContract(
+    name="result",
+    schema=pa.schema(
+        [
+            _filled("dataset", pa.string()),
+            _filled("study", pa.string()),
+            _filled("method", pa.string()),
+            _filled("title", pa.string()),  # of the method, in the report
+            _filled("accuracy", pa.float64()),  # share of the test images, 0 to 1
+            _filled("ci_low", pa.float64()),  # 95 %
+            _filled("ci_high", pa.float64()),
+            _filled("macro_f1", pa.float64()),  # 0 to 1
+            _optional("p_holm", pa.float64()),  # McNemar against the study's main method; empty for itself
+            _filled("n_test", pa.int64()),
+            _filled("n_train", pa.int64()),
+            _filled("classes", pa.int64()),
+            _filled("seeds", pa.int64()),  # how many the figures are a mean over
+            _filled("seconds", pa.float64()),  # wall time of every stage of this method, image preparation left out
+            _filled("device", pa.string()),
+            _filled("notices", pa.string()),  # one a line; empty where there is none
+        ]
+    ),
+    key=("dataset", "study", "method"),
+    rules={
+        "title is not blank": rows_where("title", _blank),
+        "accuracy, its interval and macro_f1 lie in 0..1": _row_rule(
+            lambda r: not all(_within(r[c], 0, 1) for c in ("accuracy", "ci_low", "ci_high", "macro_f1"))
+        ),
+        "accuracy lies within its interval": _row_rule(lambda r: _bad_interval(r["accuracy"], r["ci_low"], r["ci_high"])),
+        "p_holm lies in 0..1": rows_where("p_holm", lambda v: not _within(v, 0, 1)),
+        "n_test, n_train and seeds are positive": _row_rule(
+            lambda r: not all(_within(r[c], 1, math.inf) for c in ("n_test", "n_train", "seeds"))
+        ),
+        "there are at least 2 classes": rows_where("classes", lambda v: not _within(v, 2, math.inf)),
+        "seconds is finite and not negative": rows_where("seconds", lambda v: not 0 <= float(str(v)) < math.inf),
+        "the methods of a study are tested on equally many images": _test_sets_differ,
+    },
+)
+
+PAPER = TableContract(
+    name="paper comparison",
+    schema=pa.schema(
+        [
+            _filled("paper_table", pa.string()),  # number the paper gives it
+            _filled("title", pa.string()),  # of the row, in the paper's wording
+            _filled("paper_percent", pa.float64()),
+            _optional("ours_percent", pa.float64()),
+            _optional("ours_ci_low", pa.float64()),  # 95 %
+            _optional("ours_ci_high", pa.float64()),
+            _optional("ours_sd", pa.float64()),  # over seeds, percentage points
+            _optional("p_holm", pa.float64()),  # McNemar against the study's main method
+            _optional("n_test", pa.int64()),
+            _optional("seeds", pa.int64()),
+            _optional("seconds", pa.float64()),
+            _optional("device", pa.string()),
+            _optional("note", pa.string()),  # why there is no figure of ours, or what to know about it
+        ]
+    ),
+    key=("paper_table", "title"),
+    rules={
+        "a percentage lies in 0..100": _row_rule(
+            lambda r: not all(_within(r[c], 0, 100) for c in ("paper_percent", "ours_percent", "ours_ci_low", "ours_ci_high"))
+        ),
+        "our figure lies within its interval": _row_rule(
+            lambda r: _bad_interval(r["ours_percent"], r["ours_ci_low"], r["ours_ci_high"])
+        ),
+        "a row without a figure of ours says why": _row_rule(
+            lambda r: r["ours_percent"] is None and (r["note"] is None or _blank(r["note"]))
+        ),
+    },
+)
+
+LINEAGE = TableContract(
+    name="lineage",
+    schema=pa.schema(
+        [
+            _filled("dataset", pa.string()),  # "" for an output over all datasets
+            _filled("asset", pa.string()),
+            _filled("data_version", pa.string()),
+            _filled("code_version", pa.string()),
+            _filled("fingerprint", pa.string()),
+            _filled("run_id", pa.string()),
+            _filled("created", pa.string()),  # UTC, ISO 8601
+            _filled("seconds", pa.float64()),
+            _filled("peak_memory_mb", pa.float64()),  # 10^6 bytes
+            _filled("device", pa.string()),
+            _optional("rows", pa.int64()),
+            _filled("inputs", pa.string()),  # JSON: asset -> data version
+        ]
+    ),
+    key=("dataset", "asset"),
+    rules={
+        "asset, versions, fingerprint and run_id are not blank": _row_rule(
+            lambda r: any(_blank(r[c]) for c in ("asset", "data_version", "code_version", "fingerprint", "run_id"))
+        ),
+        "created is a time in UTC": rows_where("created", _not_utc),
+        "seconds and peak_memory_mb are finite and not negative": _row_rule(
+            lambda r: not all(0 <= float(str(r[c])) < math.inf for c in ("seconds", "peak_memory_mb"))
+        ),
+        "rows is not negative": rows_where("rows", lambda v: not _within(v, 0, math.inf)),
+        "inputs is a JSON object, asset to data version": rows_where("inputs", _not_text_map),
+    },
+)
+
+REJECTED = TableContract(
+    name="rejected file",
+    schema=pa.schema(
+        [
+            _filled("path", pa.string()),  # as in the manifest
+            _optional("frame", pa.int64()),
+            _filled("status", pa.string()),  # duplicate | rejected
+            _filled("reason", pa.string()),
+        ]
+    ),
+    key=("path", "frame"),
+    rules={
+        "path is relative and stays under the root": rows_where("path", _outside_root),
+        "status is duplicate or rejected": rows_where("status", lambda v: v not in ("duplicate", "rejected")),
+        "reason is not blank": rows_where("reason", _blank),
+    },
+)

@@ -1,0 +1,162 @@
+"""Images of every format that is read, each damaged in one way: scanned by the hundred, and prepared where the scan lets them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+
+from data_contracts.errors import InputError
+from faults.harness import Fault, Outcome
+from faults.scanning import encoded, scanned
+from methods.imaging.image_file import prepare_frames
+from methods.imaging.preprocessing import PreprocessingSettings, UndecodableImageError
+from tests.conftest import draw
+from tests.methods.imaging.test_dicom import compressed, grey, save
+
+PICTURES = 16
+"""Of each format; what is done to them differs with every seed."""
+IN_A_FOLDER = 500
+SETTINGS = PreprocessingSettings(decode="scaled")
+
+
+def _in_colour(pixels: np.ndarray) -> Image.Image:
+    return Image.fromarray(np.stack([pixels, pixels.T, 255 - pixels], axis=-1))
+
+
+def _dicom(pixels: np.ndarray, syntax: str) -> bytes:
+    dataset = grey(pixels, 8, PatientID="Z-4711")
+    dataset.ensure_file_meta()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.compress(syntax, encoding_plugin="pylibjpeg")
+    return save(dataset, syntax)
+
+
+_FORMATS: dict[str, Callable[[np.ndarray], bytes]] = {
+    "JPEG": lambda pixels: encoded(_in_colour(pixels), "JPEG"),
+    "JPEG, progressive": lambda pixels: encoded(_in_colour(pixels), "JPEG", progressive=True),
+    "PNG": lambda pixels: encoded(_in_colour(pixels), "PNG"),
+    "PNG of 16 bits": lambda pixels: encoded(Image.fromarray(pixels.astype(np.uint16) * 200), "PNG"),
+    "TIFF, LZW": lambda pixels: encoded(_in_colour(pixels), "TIFF", compression="tiff_lzw"),
+    "TIFF of floats": lambda pixels: encoded(
+        Image.fromarray(pixels.astype(np.float32)), "TIFF", compression="tiff_adobe_deflate"
+    ),
+    "BMP": lambda pixels: encoded(_in_colour(pixels), "BMP"),
+    "BMP with a palette": lambda pixels: encoded(Image.fromarray(pixels).convert("P"), "BMP"),
+    "WebP": lambda pixels: encoded(_in_colour(pixels), "WEBP"),
+    "WebP, lossless": lambda pixels: encoded(_in_colour(pixels), "WEBP", lossless=True),
+    "DICOM": lambda pixels: save(grey(pixels.astype(np.uint16) * 9, 12, WindowCenter=1000, WindowWidth=900)),
+    "DICOM, two frames": lambda pixels: save(grey(np.stack([pixels, pixels.T]), 8, PatientID="Z-4711")),
+    "DICOM, JPEG": lambda pixels: save(compressed(pixels), "1.2.840.10008.1.2.4.50"),
+    "DICOM, JPEG 2000": lambda pixels: _dicom(pixels, JPEG2000Lossless),
+    "DICOM, RLE": lambda pixels: _dicom(pixels, RLELossless),
+}
+
+
+@cache
+def _whole(format_: str, number: int) -> bytes:
+    return _FORMATS[format_](draw(number % 5, number, 48 + 3 * number))
+
+
+def _flipped(data: bytearray, rng: np.random.Generator) -> None:
+    for bit in rng.integers(8 * len(data), size=rng.integers(1, 17)):
+        data[bit // 8] ^= 1 << bit % 8
+
+
+def _cut(data: bytearray, rng: np.random.Generator) -> None:
+    del data[rng.integers(len(data)) :]
+
+
+def _block(data: bytearray, rng: np.random.Generator) -> slice:
+    start = int(rng.integers(len(data)))
+    return slice(start, start + int(rng.integers(1, 257)))
+
+
+def _inserted(data: bytearray, rng: np.random.Generator) -> None:
+    start = _block(data, rng).start
+    data[start:start] = rng.bytes(int(rng.integers(1, 257)))
+
+
+def _doubled(data: bytearray, rng: np.random.Generator) -> None:
+    block = _block(data, rng)
+    data[block.start : block.start] = data[block]
+
+
+def _taken_out(data: bytearray, rng: np.random.Generator) -> None:
+    del data[_block(data, rng)]
+
+
+def _zeroed(data: bytearray, rng: np.random.Generator) -> None:
+    block = _block(data, rng)
+    data[block] = bytes(len(data[block]))
+
+
+def _header(data: bytearray, rng: np.random.Generator) -> None:
+    """Bytes of the first 512, of which a few are made as small or as large as they can be."""
+    for place in rng.integers(min(512, len(data)), size=rng.integers(1, 5)):
+        data[place] = rng.choice([0, 1, 127, 128, 254, 255, rng.integers(256)])
+
+
+_MUTATIONS = (_flipped, _cut, _inserted, _doubled, _taken_out, _zeroed, _header)
+
+
+def mutated(seed: int) -> tuple[str, bytes]:
+    """What was done to which format, and the bytes."""
+    rng = np.random.default_rng(seed)
+    format_, mutation = rng.choice(list(_FORMATS)), _MUTATIONS[rng.integers(len(_MUTATIONS))]
+    data = bytearray(_whole(str(format_), int(rng.integers(PICTURES))))
+    mutation(data, rng)
+    return f"{format_}{mutation.__name__}", bytes(data)
+
+
+def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
+    """What is not as it should be with the rows of one file; "" where all is."""
+    if not rows:
+        return "it is not counted"
+    statuses = {row["status"] for row in rows}
+    if not statuses <= {"ok", "duplicate"}:
+        return "" if len(rows) == 1 and statuses == {"rejected"} and rows[0]["reason"] else f"it is {statuses}"
+    if len(rows) > 1 and [row["frame"] for row in rows] != list(range(len(rows))):
+        return "its frames are not counted"
+    if statuses == {"ok"}:
+        try:
+            for square in prepare_frames(data, range(len(rows)), SETTINGS):
+                if (square.shape, square.dtype) != ((SETTINGS.size, SETTINGS.size, 3), np.uint8):
+                    return f"it is prepared as {square.shape} {square.dtype}"
+        except (UndecodableImageError, InputError):
+            return ""
+    return ""
+
+
+def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
+    """Folders of some hundred images, one for each seed."""
+    for start in range(0, len(seeds), IN_A_FOLDER):
+        some = seeds[start : start + IN_A_FOLDER]
+        root = folder / "images"
+        root.mkdir()
+        files = {f"{seed}.img": mutated(seed) for seed in some}
+        for name, (_, data) in files.items():
+            (root / name).write_bytes(data)
+        rows: dict[str, list[dict[str, Any]]] = {name: [] for name in files}
+        for row in scanned(root).to_pylist():
+            rows[row["path"]].append(row)
+        for seed, (name, (what, data)) in zip(some, files.items(), strict=True):
+            wrong = _wrong(rows[name], data)
+            yield Outcome(seed, not wrong, f"{what}: {wrong}" if wrong else what)
+        shutil.rmtree(root)
+
+
+FAULT = Fault(
+    number=9,
+    name="a damaged image of any format that is read",
+    goal="no death of the run, none uncounted",
+    full=10_000,
+    sample=500,
+    inject=inject,
+)

@@ -1,0 +1,135 @@
+"""A small dataset whose given split has one image, or one patient, on both sides; and a fifth of them that have none.
+
+Looked at as a run does before it trains: the manifest, the checks that block, the search for near-duplicates. Its network has
+random weights, so the pictures have nothing in common but what is planted: phantoms of different kinds, and blots.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from data_contracts.tables.manifest import ok_rows
+from faults.harness import Fault, Outcome
+from faults.scanning import encoded, scanned
+from methods.curation.leakage import find_leaks
+from methods.curation.near_duplicates import find_near_duplicates
+from methods.features.frozen_network import Conv5Extractor, alexnet_convolutions, extract, random_alexnet
+from methods.imaging.image_file import prepare_frames
+from methods.imaging.phantoms import KINDS, phantom
+from methods.imaging.preprocessing import PreprocessingSettings
+
+TRAIN, TEST = 9, 5
+CLEAN = "clean"
+PATIENT, GROUP = "patient", "group"
+
+
+def _jpeg(image: Image.Image, rng: np.random.Generator) -> bytes:
+    return encoded(image, "JPEG", quality=int(rng.integers(50, 96)))
+
+
+def _bmp(image: Image.Image, rng: np.random.Generator) -> bytes:
+    return encoded(image, "BMP")
+
+
+def _turned(turn: Image.Transpose) -> Callable[[Image.Image, np.random.Generator], bytes]:
+    return lambda image, rng: encoded(image.transpose(turn), "PNG")
+
+
+def _shifted(image: Image.Image, rng: np.random.Generator) -> bytes:
+    """By a pixel to one of eight sides, the border repeated."""
+    x, y = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)][rng.integers(8)]
+    pixels = np.pad(np.asarray(image), ((1, 1), (1, 1), (0, 0)), "edge")
+    return encoded(Image.fromarray(pixels[y : y + image.height, x : x + image.width]), "PNG")
+
+
+_COPIES: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
+    "JPEG": _jpeg,
+    "BMP": _bmp,
+    "mirrored": _turned(Image.Transpose.FLIP_LEFT_RIGHT),
+    "upside down": _turned(Image.Transpose.FLIP_TOP_BOTTOM),
+    "half a turn": _turned(Image.Transpose.ROTATE_180),
+    "shifted": _shifted,
+}
+_CYCLE = (PATIENT, "JPEG", "mirrored", "shifted", CLEAN, "BMP", GROUP, "upside down", "half a turn", CLEAN)
+
+
+def _picture(number: int, seed: int, rng: np.random.Generator) -> Image.Image:
+    """A phantom of each kind, and then blots; all of one side, which no two datasets share."""
+    side = 150 + seed
+    if number < len(KINDS):
+        return Image.fromarray(phantom(KINDS[number], seed, side)).convert("RGB")
+    cells = rng.integers(0, 256, (int(rng.integers(5, 9)), int(rng.integers(5, 9)), 3), np.uint8)
+    return Image.fromarray(cells).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def _made(root: Path, seed: int, leak: str) -> set[str]:
+    """Write the dataset; gives the two paths that do not go together, or none."""
+    rng = np.random.default_rng(seed)
+    pictures = [_picture(number, seed, rng) for number in range(TRAIN + TEST)]
+    rng.shuffle(pictures)  # type: ignore[arg-type]
+    rows = []
+    for number, picture in enumerate(pictures):
+        side = "train" if number < TRAIN else "test"
+        rows.append({"path": f"{number:02}.png", "label": "ab"[number % 2], "split": side, "group_id": "", "patient_id": ""})
+        (root / f"{number:02}.png").write_bytes(encoded(picture, "PNG"))
+    source, target = int(rng.integers(TRAIN)), TRAIN + int(rng.integers(TEST))
+    if leak in (PATIENT, GROUP):
+        rows[source][f"{leak}_id"] = rows[target][f"{leak}_id"] = "the same"
+    elif leak != CLEAN:
+        (root / f"{target:02}.png").write_bytes(_COPIES[leak](pictures[source], rng))
+    with (root / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return set() if leak == CLEAN else {rows[source]["path"], rows[target]["path"]}
+
+
+@cache
+def _network() -> Conv5Extractor:
+    return Conv5Extractor(alexnet_convolutions(random_alexnet()))
+
+
+def _features(root: Path, rows: list[dict[str, Any]]) -> np.ndarray:
+    squares = [next(prepare_frames((root / row["path"]).read_bytes(), [0], PreprocessingSettings())) for row in rows]
+    return extract(_network(), np.stack(squares), torch.device("cpu"), 64).astype(np.float16)
+
+
+def _found(root: Path) -> list[set[str]]:
+    """Pairs of paths, each told of once by the first check that has something to say."""
+    manifest = scanned(root)
+    leaks = find_leaks(manifest.to_pylist())
+    if leaks:
+        return [{leak.train, leak.test} for leak in leaks]
+    sides = [[row for row in ok_rows(manifest).to_pylist() if row["split"] == side] for side in ("train", "test")]
+    hashes = [np.array([row["perceptual_hash"] for row in side], np.uint64) for side in sides]
+    train, test = (_features(root, side) for side in sides)
+    pairs = find_near_duplicates(*hashes, lambda i: train[i], lambda i: test[i])
+    return [{sides[0][pair.first]["path"], sides[1][pair.second]["path"]} for pair in pairs]
+
+
+def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
+    """One dataset for each seed."""
+    for seed in seeds:
+        leak = _CYCLE[(seed + seed // len(_CYCLE)) % len(_CYCLE)]
+        root = folder / str(seed)
+        root.mkdir()
+        planted, found = _made(root, seed, leak), _found(root)
+        yield Outcome(seed, found == ([planted] if planted else []), f"{leak}: {len(found)} found")
+
+
+FAULT = Fault(
+    number=14,
+    name="a patient or a twin of an image on both sides of the split",
+    goal="found or refused; nothing on a clean set",
+    full=100,
+    sample=20,
+    inject=inject,
+)

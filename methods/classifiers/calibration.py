@@ -1,0 +1,127 @@
+"""How sure a classifier may say it is: probabilities and a threshold for "unlike the training images", both from training folds.
+
+Nothing here sees a test image. Scores of the out-of-fold images are what the classifier would have said about an image it has
+not seen; groups (patients, lesions) are never parted by the folds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from methods.classifiers.linear_svm import fit_gram
+
+Float64 = NDArray[np.float64]
+
+FOLDS = 5
+UNLIKE_PERCENTILE = 1.0
+_LOG_TEMPERATURE = (np.log(1e-3), np.log(1e2))
+
+
+@dataclass(frozen=True)
+class OutOfFold:
+    """What classifiers fitted on the other folds say about each training image.
+
+    Attributes:
+        classes: (K,) sorted class labels.
+        scores: (n, K) float64; a class that a fold did not learn has the lowest score of its row.
+        nearest: (n,) float64 largest cosine to an image of another fold.
+        usable: (n,) bool, whether the image's own class was learned from the other folds.
+    """
+
+    classes: NDArray[np.str_]
+    scores: Float64
+    nearest: Float64
+    usable: NDArray[np.bool_]
+
+
+def out_of_fold(
+    gram: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    groups: Sequence[str],
+    c: float,
+    tolerance: float,
+    seed: int,
+) -> OutOfFold | None:
+    """Scores of every training image from a classifier that did not see its group.
+
+    Args:
+        gram: (n, n) cosines of the training rows.
+        labels: (n,) class of each row.
+        groups: (n,) group of each row.
+        c: of the SVM.
+        tolerance: of the SVM.
+        seed: of the folds.
+
+    Returns:
+        None where no folds can be made: fewer than two groups, or a fold whose other folds have one class only.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold  # a second to import
+
+    classes, codes = np.unique(labels, return_inverse=True)
+    _, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
+    n, n_folds = len(labels), min(FOLDS, int(group_codes.max(initial=-1)) + 1, int(np.bincount(codes).max(initial=0)))
+    if n_folds < 2:
+        return None
+    scores, nearest, usable = np.zeros((n, len(classes))), np.zeros(n), np.zeros(n, np.bool_)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about classes smaller than the number of folds: `usable` tells of them
+        folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(codes, codes, group_codes))
+    for fitted, left_out in folds:
+        if len(np.unique(codes[fitted])) < 2:
+            return None
+        fit = fit_gram(gram[np.ix_(fitted, fitted)], labels[fitted], c, tolerance)
+        rows = np.asarray(gram[np.ix_(left_out, fitted)], np.float64)
+        said = fit.decision(rows)
+        columns = np.searchsorted(classes, fit.classes)
+        scores[left_out] = said.min(axis=1, keepdims=True)
+        scores[np.ix_(left_out, columns)] = said
+        nearest[left_out] = rows.max(axis=1)
+        usable[left_out] = np.isin(codes[left_out], columns)
+    return OutOfFold(classes, scores, nearest, usable)
+
+
+def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
+    """The temperature T that makes softmax(scores / T) most likely (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+
+    Args:
+        scores: (n, K) of images that the classifier did not see.
+        codes: (n,) column of each image's class.
+    """
+
+    def loss(log_temperature: float) -> float:
+        return -float(log_softmax(scores / np.exp(log_temperature), axis=1)[np.arange(len(codes)), codes].mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def probabilities(scores: Float64, temperature: float) -> Float64:
+    """softmax(scores / temperature), (n, K) float64."""
+    result: Float64 = np.exp(log_softmax(scores / temperature, axis=1))
+    return result
+
+
+def expected_calibration_error(confidence: Float64, correct: NDArray[np.bool_], bins: int = 10) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo et al. 2017, equation 3)."""
+    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    gaps = [
+        abs(float(correct[which == b].mean()) - float(confidence[which == b].mean())) * float((which == b).mean())
+        for b in range(bins)
+        if (which == b).any()
+    ]
+    return float(sum(gaps))
+
+
+def unlike_threshold(nearest: Float64) -> float:
+    """Cosine to the nearest training image below which an image is called unlike all of them.
+
+    Args:
+        nearest: (n,) of the training images, each to those of other folds; one in a hundred of them is below.
+    """
+    return float(np.percentile(nearest, UNLIKE_PERCENTILE))

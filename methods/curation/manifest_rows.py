@@ -1,0 +1,290 @@
+"""From files that were found and read to manifest rows: what counts twice, what contradicts itself, which side of the split.
+
+Pure functions on rows; the contract of the result is ``data_contracts.tables.manifest.MANIFEST``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.errors import InputError
+from data_contracts.records.dataset import DatasetSpec
+from methods.curation.splits import label_group_split, on_both_sides, stratified_group_split
+
+REDRAW = "register with --split stratified to draw a new split"
+SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-label"
+
+Key = tuple[str, int]
+
+
+NONE_OF_THEM = ""
+"""Label of an image that is known to have none of several."""
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One row of the manifest, the fields of ``MANIFEST_SCHEMA`` in its order.
+
+    Before :func:`curate` ``split`` is what the user says ("train", "test" or None) and ``status`` is "ok" or "rejected".
+    """
+
+    image_id: str | None
+    path: str
+    status: str
+    reason: str | None
+    label: str | None
+    split: str | None
+    group_id: str | None
+    bytes: int
+    patient_id: str | None = None
+    center_x: float | None = None
+    center_y: float | None = None
+    frame: int | None = None
+    drop: str | None = None
+    width: int | None = None
+    height: int | None = None
+    mode: str | None = None
+    format: str | None = None
+    pixel_sha256: str | None = None
+    perceptual_hash: int | None = None
+
+    @property
+    def key(self) -> Key:
+        """What is unique: the path, and the frame (-1 where the file is one image)."""
+        return self.path, -1 if self.frame is None else self.frame
+
+
+def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
+    """The rows with duplicates and label conflicts marked and every usable image on a side of the split.
+
+    The split is made on the first load alone (rows without a ``drop``), so that what arrives later cannot move it. Labelled
+    images of a drop go where ``spec.new_labels`` says, but never to one side while their group or their pixels are on the
+    other, and never with a class that the first load does not have: then they are held. What the *given* split of the first
+    load does wrong is left as it is: :func:`methods.curation.leakage.find_leaks` finds it, and a check blocks on it.
+
+    Args:
+        rows: one for each file or frame, in any order.
+        spec: the split policy and whether unlabelled images are allowed; its root is named in messages.
+
+    Returns:
+        As many rows, sorted by path and frame.
+
+    Raises:
+        InputError: no usable image, a missing label, class or split, several labels in the first load of a single-label dataset
+            (an image of a drop is rejected for it).
+    """
+    ordered = [_with_parsed_label(row, spec) for row in sorted(rows, key=lambda row: row.key)]
+    if spec.split == "stratified":
+        ordered = [replace(row, split=None) if row.drop is None else row for row in ordered]
+    ordered = _settle_duplicates(ordered)
+    usable = [row for row in ordered if row.status == "ok"]
+    if not usable:
+        reasons = Counter(row.reason for row in ordered).most_common(3)
+        counts = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "nothing is listed"
+        raise InputError(
+            f"{spec.root} has no usable image among {len(ordered)} files ({counts})",
+            "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
+        )
+    first_load = [row for row in ordered if row.drop is None]
+    sides = _sides([row for row in usable if row.drop is None], kept_together(first_load), spec)
+    sides |= _sides_of_drops(usable, sides, kept_together(ordered), spec)
+    return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
+
+
+def labels_of(label: str | None, task: str) -> tuple[str, ...]:
+    """The classes of one image: none, one, or for a multi-label task those between the bars ("" has none of them)."""
+    if label is None:
+        return ()
+    return tuple(filter(None, label.split("|"))) if task == "multi-label" else (label,)
+
+
+def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
+    """Sorted classes of a multi-label task, and whether each image has each, (n, L) bool."""
+    sets = [set(labels_of(label, "multi-label")) for label in labels]
+    names = sorted(set().union(*sets))
+    return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(len(sets), len(names))
+
+
+def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
+    """Classes of a multi-label task that only training or only test images have, or lack.
+
+    Args:
+        labels: (n,) of each image, as in the manifest.
+        splits: (n,) "train" or "test".
+    """
+    names, truth = label_matrix(labels)
+    both = on_both_sides(truth, np.array([split == "test" for split in splits], np.bool_))
+    return [name for name, fair in zip(names, both, strict=True) if not fair]
+
+
+def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
+    """The row with its labels in order. Of several labels an image may have none: "" is that, and None is not known."""
+    known = row.status == "ok" and row.drop is None and not spec.unlabelled
+    if row.label is None and spec.task == "multi-label" and known:
+        return replace(row, label=NONE_OF_THEM)
+    if row.label is None or "|" not in row.label:
+        return row
+    if spec.task == "single-label":
+        if row.drop is not None:
+            return replace(row, status="rejected", reason=row.reason or SEVERAL_LABELS)
+        raise InputError(
+            f"{row.path} in {spec.root} has several labels (a | in its label)",
+            "Register with --multi-label, or give one label an image",
+        )
+    return replace(row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""})))
+
+
+def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """Marks all but one of the usable rows with the same bytes; all labelled ones where their labels contradict each other.
+
+    The row that stays is the one that says most (label, first load, split, group), of those the first by path. A drop cannot
+    contradict the first load: what was there first stands.
+    """
+    same_bytes: dict[str | None, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        if row.status == "ok":
+            same_bytes[row.image_id].append(row)
+    settled: dict[Key, ManifestRow] = {}
+    for copies in same_bytes.values():
+        first_load = sorted({row.label for row in copies if row.label is not None and row.drop is None})
+        labels = first_load or sorted({row.label for row in copies if row.label is not None})
+        if len(labels) > 1:
+            reason = f"same bytes under labels {', '.join(labels[:-1])} and {labels[-1]}"
+            contradicting = [row for row in copies if row.label is not None]
+            settled.update({row.key: replace(row, status="rejected", reason=reason) for row in contradicting})
+            copies = [row for row in copies if row.label is None]
+            if not copies:
+                continue
+        kept = min(
+            copies, key=lambda row: (row.label is None, row.drop is not None, row.split is None, row.group_id is None, row.key)
+        )
+        for row in copies:
+            if row is not kept:
+                other = row.label is not None and row.label != kept.label
+                reason = f"same bytes as {kept.path}" + (f", whose label {kept.label} stands" if other else "")
+                split = row.split if row.drop is None else None
+                settled[row.key] = replace(row, status="duplicate", reason=reason, split=split)
+    return [settled.get(row.key, row) for row in rows]
+
+
+def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
+    """For every image a name of those that no drawn split may part from it: same group, patient or pixels, or a copy's group.
+
+    The name is the smallest image_id of them, so that it does not depend on how groups are called.
+    """
+    parent: dict[str, str] = {}
+
+    def root(token: str) -> str:
+        while parent.setdefault(token, token) != token:
+            parent[token] = parent[parent[token]]
+            token = parent[token]
+        return token
+
+    usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
+    for row in usable:
+        image = root(f"0{row.image_id}")  # sorts before the other tokens: the smallest one names the set
+        tokens = (
+            row.group_id and f"g{row.group_id}",
+            row.patient_id and f"t{row.patient_id}",
+            row.pixel_sha256 and f"p{row.pixel_sha256}",
+        )
+        for token in tokens:
+            if token:
+                smaller, larger = sorted((root(token), image))
+                parent[larger] = image = smaller
+    return {str(row.image_id): root(f"0{row.image_id}")[1:] for row in usable}
+
+
+def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
+    """The side of each usable row of the first load: train, test or unlabelled."""
+    labelled = [row for row in usable if row.label is not None]
+    unlabelled = [row for row in usable if row.label is None]
+    if unlabelled and not spec.unlabelled:
+        raise InputError(
+            f"{len(unlabelled)} of {len(usable)} images in {spec.root} have no label (first: {unlabelled[0].path})",
+            "Put each into a folder named after its class, fill the label column of manifest.csv, or register with --unlabelled",
+        )
+    sides = {row.key: "unlabelled" for row in unlabelled}
+    if not labelled:
+        return sides
+    if len({name for row in labelled for name in labels_of(row.label, spec.task) or (NONE_OF_THEM,)}) == 1:
+        raise InputError(
+            f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}"
+            if labelled[0].label
+            else f"all {len(labelled)} images in {spec.root} have no label",
+            "Add images of a second class in a folder (or with a label in manifest.csv) of their own",
+        )
+    n_given = sum(row.split is not None for row in labelled)
+    if spec.split == "stratified" or (spec.split == "auto" and n_given == 0):
+        return sides | _drawn(labelled, together, spec)
+    if n_given < len(labelled):
+        first = next(row.path for row in labelled if row.split is None)
+        raise InputError(
+            f"{len(labelled) - n_given} of {len(labelled)} labelled images in {spec.root} have no split (first: {first})",
+            f"Put each below train/ or test/, fill the split column of manifest.csv, or {REDRAW}",
+        )
+    return sides | _given(labelled, spec)
+
+
+def _sides_of_drops(
+    usable: Sequence[ManifestRow], first_load: dict[Key, str], together: dict[str, str], spec: DatasetSpec
+) -> dict[Key, str]:
+    """The side of each usable row that came in a drop."""
+    known: set[str] = set()
+    taken: dict[str, set[str]] = defaultdict(set)
+    wanted: dict[Key, str] = {}
+    for row in usable:
+        if row.drop is None:
+            known.update(labels_of(row.label, spec.task))
+            side = first_load[row.key]
+        elif row.label is None:
+            side = wanted[row.key] = "unlabelled"
+        else:
+            side = wanted[row.key] = {"hold": "held", "train": "train", "given": row.split or "held"}[spec.new_labels]
+        if side in ("train", "test"):
+            taken[together[str(row.image_id)]].add(side)
+    for row in usable:
+        if wanted.get(row.key) in ("train", "test"):
+            parted = len(taken[together[str(row.image_id)]]) > 1
+            if parted or (known and not known.issuperset(labels_of(row.label, spec.task))):
+                wanted[row.key] = "held"
+    return wanted
+
+
+def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
+    rows = sorted(labelled, key=lambda row: str(row.image_id))
+    labels = [str(row.label) for row in rows]
+    groups = [together[str(row.image_id)] for row in rows]
+    try:
+        if spec.task == "single-label":
+            in_test = stratified_group_split(labels, groups, spec.test_fraction, spec.split_seed)
+        else:
+            in_test = label_group_split(label_matrix(labels)[1], groups, spec.test_fraction, spec.split_seed)
+    except ValueError as error:
+        raise InputError(
+            f"no test split can be drawn in {spec.root}: {error}",
+            "Add images (of other patients) to the class, leave it out, raise test_fraction, or give train/ and test/ yourself",
+        ) from error
+    return {row.key: "test" if test else "train" for row, test in zip(rows, in_test, strict=True)}
+
+
+def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[Key, str]:
+    """The given sides. A class that is in train alone is allowed: it can be learned, though never tested."""
+    sides = {row.key: str(row.split) for row in labelled}
+    for side in ("train", "test"):
+        if side not in sides.values():
+            raise InputError(f"the split given in {spec.root} has no {side} images", f"Add a {side}/ folder, or {REDRAW}")
+    learned = {name for row in labelled if row.split == "train" for name in labels_of(row.label, spec.task)}
+    for row in labelled:
+        for name in labels_of(row.label, spec.task):
+            if name not in learned:
+                raise InputError(
+                    f"class {name!r} in {spec.root} is only in the test split (first: {row.path})",
+                    f"Move some of its images to train, leave it out, or {REDRAW}",
+                )
+    return sides

@@ -1,0 +1,126 @@
+"""Stored values of a frame: pydicom, Pillow and GDCM called so that broken bytes are refused."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.dicom.layout import PixelLayout
+from methods.imaging.dicom.quiet import quiet_c_library
+from methods.imaging.dicom.stream_header import StreamHeader, check_end, check_stream, jpeg_2000_header, jpeg_header
+from methods.imaging.dicom.transfer_syntax import JPEG_2000, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, RLE
+
+
+def _decode_baseline(stream: bytes, layout: PixelLayout, header: StreamHeader) -> tuple[NDArray[Any], str]:
+    """An 8-bit JPEG by Pillow, which alone of the codecs refuses a truncated one.
+
+    Returns:
+        (rows, columns[, 3]) uint8 or int8, and "RGB" for three samples: libjpeg converts by the stream's own markers. Where the
+        stream has none and the data set says RGB, the components are what the data set says.
+    """
+    image = Image.open(BytesIO(stream), formats=("JPEG",))
+    if image.size != (layout.columns, layout.rows) or image.mode not in ("L", "RGB"):
+        raise UndecodableDicomError("the compressed frame has another size than the header says")
+    if layout.samples == 3 and layout.photometric == "RGB" and not header.own_colour:
+        image.draft("YCbCr", image.size)  # that is, without a conversion
+    values = np.asarray(image)
+    if layout.samples == 3:
+        return values, "RGB"
+    return (values.view(np.int8) if layout.signed else values), layout.photometric
+
+
+def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
+    """A 12-bit JPEG by GDCM, which pydicom's plugin does not ask.
+
+    Returns:
+        (rows, columns) uint16 or int16.
+
+    Raises:
+        UndecodableDicomError: GDCM finds it broken or truncated.
+    """
+    import gdcm
+
+    fragment = gdcm.Fragment()
+    fragment.SetByteStringValue(stream)
+    fragments = gdcm.SequenceOfFragments.New()
+    fragments.AddFragment(fragment)
+    element = gdcm.DataElement(gdcm.Tag(0x7FE0, 0x0010))
+    element.SetValue(fragments.__ref__())
+    image = gdcm.Image()
+    image.SetNumberOfDimensions(2)
+    image.SetDimensions((layout.columns, layout.rows, 1))
+    image.SetDataElement(element)
+    kind = gdcm.PhotometricInterpretation.GetPIType(layout.photometric)
+    image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(kind))
+    image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(JPEG_EXTENDED)))
+    image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, int(layout.signed)))
+    decoded = image.GetBuffer()
+    if decoded is None:
+        raise UndecodableDicomError("the compressed frame is broken")
+    values = np.frombuffer(decoded.encode("utf-8", "surrogateescape"), "<u2").reshape(layout.rows, layout.columns)
+    return (values << 4).view("<i2") >> 4 if layout.signed else values & 0x0FFF
+
+
+def decode_with_pydicom(
+    syntax: str, pixels: bytes, layout: PixelLayout, index: int, plugin: str, **options: Any
+) -> tuple[NDArray[Any], str]:
+    """Stored values of a frame and the photometric interpretation they have after the codec."""
+    from pydicom.pixels.decoders.base import get_decoder
+
+    given: dict[str, Any] = {
+        "rows": layout.rows,
+        "columns": layout.columns,
+        "number_of_frames": layout.frames,
+        "samples_per_pixel": layout.samples,
+        "photometric_interpretation": layout.photometric,
+        "planar_configuration": layout.planar,
+        "bits_allocated": layout.allocated,
+        "bits_stored": layout.stored,
+        "pixel_representation": int(layout.signed),
+        "pixel_keyword": layout.keyword,
+        "pixel_vr": layout.vr,
+        "allow_excess_frames": False,
+    }
+    decoder = get_decoder(syntax)
+    values, found = decoder.as_array(pixels, index=index, raw=True, decoding_plugin=plugin, **(given | options))
+    return values, str(found["photometric_interpretation"])
+
+
+def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
+    """Stored values of one compressed frame and the photometric interpretation they have after the codec.
+
+    Returns:
+        (rows, columns[, 3]) integers.
+
+    Raises:
+        UndecodableDicomError: another size than the data set says, or truncated.
+        Exception: nearly any other.
+    """
+    from pydicom.encaps import encapsulate
+
+    options: dict[str, Any] = {"number_of_frames": 1}
+    if syntax == RLE:
+        # Not with pylibjpeg's codec: on hostile bytes it panics, which prints and is no Exception.
+        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pydicom", **options)
+    header = jpeg_2000_header(stream) if syntax in JPEG_2000 else jpeg_header(stream)
+    check_stream(layout, header)
+    options["planar_configuration"] = 0  # these streams are always by pixel, whatever the data set says
+    if syntax in JPEG_2000:
+        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pylibjpeg", **options)
+    check_end(stream)
+    if syntax in (JPEG_BASELINE, JPEG_EXTENDED) and header.precision == 8:
+        return _decode_baseline(stream, layout, header)
+    if syntax in JPEG_LOSSLESS:  # the codec fills a container of the stream's precision
+        options["bits_allocated"] = 8 if header.precision <= 8 else 16
+        options["bits_stored"] = min(layout.stored, header.precision)
+    with quiet_c_library():
+        if syntax == JPEG_EXTENDED and header.precision == 12 and layout.samples == 1 and layout.allocated == 16:
+            return _decode_extended(stream, layout), layout.photometric
+        if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
+            raise UndecodableDicomError("the number of bits is not supported")
+        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "gdcm", **options)

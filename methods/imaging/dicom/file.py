@@ -1,0 +1,122 @@
+"""The bytes of a file (PS3.10) parsed into data elements; their values stay as they are."""
+
+from __future__ import annotations
+
+import struct
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.dicom.transfer_syntax import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, SUPPORTED
+
+if TYPE_CHECKING:
+    from pydicom.dataelem import DataElement, RawDataElement
+    from pydicom.dataset import Dataset
+
+_DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split())
+_UNDEFINED_LENGTH = 0xFFFFFFFF
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether the bytes look like a DICOM file, with the preamble of PS3.10 7.1 or, conservatively, without it.
+
+    A file without preamble has to start with two elements of group 0002 or 0008 in ascending order, little endian. Neither
+    number starts a JPEG, PNG, TIFF, BMP or WebP file, nor a text.
+    """
+    return data[128:132] == b"DICM" or _first_element(data) is not None
+
+
+def _first_element(data: bytes) -> tuple[int, bool] | None:
+    """Group and explicitness of the first element of a file without preamble; None where the bytes do not look like one."""
+    first = _element_head(data, 0)
+    if first is None or first[0] >> 16 not in (0x0002, 0x0008):
+        return None
+    tag, explicit, end = first
+    second = _element_head(data, end)
+    if second is None or not tag < second[0] or second[0] >> 16 > 0x0028:
+        return None
+    return tag >> 16, explicit
+
+
+def _element_head(data: bytes, start: int) -> tuple[int, bool, int] | None:
+    """Tag, explicitness and end of the short little endian element at `start`; None where there is none."""
+    head = data[start : start + 12]
+    if len(head) < 12:
+        return None
+    group, element, length = struct.unpack_from("<HHL", head)
+    explicit, value = head[4:6] in _VRS, start + 8
+    if explicit:
+        length = struct.unpack_from("<H", head, 6)[0]
+        if head[4:6] in (b"OB", b"OW", b"SQ", b"UN", b"UT"):
+            value, length = start + 12, struct.unpack_from("<L", head, 8)[0]
+    if length % 2 or length > 1024 or value + length > len(data):
+        return None
+    return group << 16 | element, explicit, value + length
+
+
+def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | None) -> Dataset:
+    """The data set from here on, or its elements of one group only.
+
+    Reads with the generator below pydicom's ``dcmread``: that would inflate a deflated file to any size, and takes what is there
+    of a value that the end of the file cuts off.
+
+    Raises:
+        UndecodableDicomError: the file ends within an element.
+        Exception: nearly any other.
+    """
+    from pydicom.charset import convert_encodings
+    from pydicom.dataset import Dataset
+    from pydicom.filereader import data_element_generator
+
+    def beyond(tag: Any, vr: str | None, length: int) -> bool:
+        return group is not None and int(tag) >> 16 != group
+
+    elements: dict[Any, DataElement | RawDataElement] = {}
+    try:
+        for element in data_element_generator(stream, implicit, little, stop_when=beyond):
+            length = getattr(element, "length", _UNDEFINED_LENGTH)
+            if length != _UNDEFINED_LENGTH and len(element.value or b"") < length:
+                raise UndecodableDicomError("the file is truncated")
+            elements[element.tag] = element
+    except EOFError:
+        raise UndecodableDicomError("the file is truncated") from None
+    dataset = Dataset(elements)
+    encoding: Any = "iso8859"
+    if 0x00080005 in elements:
+        encoding = convert_encodings(dataset[0x00080005].value)
+    dataset.set_original_encoding(implicit, little, encoding)
+    return dataset
+
+
+def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
+    """Transfer syntax, file meta information and data set.
+
+    Raises:
+        UndecodableDicomError: no DICOM file, truncated, a directory, or of a transfer syntax that is not read.
+    """
+    stream = BytesIO(data)
+    first = None
+    if data[128:132] == b"DICM":
+        stream.seek(132)
+    else:
+        first = _first_element(data)
+        if first is None:
+            raise UndecodableDicomError("not a DICOM file")
+    meta = _read_elements(stream, False, True, 0x0002)
+    syntax = str(meta.get("TransferSyntaxUID") or "")
+    start = stream.tell()
+    looks_explicit = stream.read(6)[4:6] in _VRS
+    stream.seek(start)
+    if not syntax:  # PS3.10 7.1 wants it; without it only little endian is guessed
+        syntax = EXPLICIT_LITTLE if looks_explicit else IMPLICIT_LITTLE
+    if syntax in DEFLATED:
+        raise UndecodableDicomError("deflated files are not read")
+    if str(meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
+        raise UndecodableDicomError("a DICOMDIR, not an image")
+    if syntax not in SUPPORTED:
+        raise UndecodableDicomError("the transfer syntax is not supported")
+    dataset = _read_elements(stream, not looks_explicit, syntax != EXPLICIT_BIG, None)
+    if "DirectoryRecordSequence" in dataset:
+        raise UndecodableDicomError("a DICOMDIR, not an image")
+    return syntax, meta, dataset

@@ -1,0 +1,135 @@
+"""The whole way from a file to its frames."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.imaging.dicom.codecs import decode_with_pydicom, decompress
+from methods.imaging.dicom.colour import read_palette, show_colour, show_palette
+from methods.imaging.dicom.encapsulation import frame_pieces
+from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.dicom.facts import DicomFacts, facts_of
+from methods.imaging.dicom.file import parse
+from methods.imaging.dicom.grey import Window, grey_settings, show_grey
+from methods.imaging.dicom.layout import PALETTE, SHOWN, read_layout, whole_number
+from methods.imaging.dicom.quiet import safely
+from methods.imaging.dicom.transfer_syntax import EXPLICIT_BIG, NATIVE
+
+
+class DicomFrames:
+    """A DICOM image, parsed once; its frames are decoded one at a time, by as many threads as like.
+
+    Args:
+        data: bytes of the file.
+
+    Attributes:
+        facts: what the header says.
+
+    Raises:
+        UndecodableDicomError: not a DICOM image, truncated, over a limit, or of a transfer syntax that is not read.
+    """
+
+    facts: DicomFacts
+
+    def __init__(self, data: bytes) -> None:
+        safely(lambda: self._open(data))
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return self.facts.frames
+
+    def decode(self, frame: int, window: Window = "file") -> NDArray[np.uint8]:
+        """One frame for display; see :func:`decode_frame`."""
+        if not 0 <= frame < len(self):
+            raise UndecodableDicomError("no such frame")
+        return safely(lambda: self._decode(frame, window))
+
+    def _open(self, data: bytes) -> None:
+        self._syntax, meta, self._dataset = parse(data)
+        self._little = self._syntax != EXPLICIT_BIG
+        self._layout = read_layout(self._dataset)
+        self._pixels, self._pieces = self._find_frames()
+        self._lock = threading.Lock()  # pydicom turns raw elements into values, in place, as they are asked for
+        self.facts = facts_of(meta, self._dataset, self._layout)
+
+    def _find_frames(self) -> tuple[bytes, list[list[tuple[int, int]]]]:
+        """The value of the pixel data element and, for a compressed one, where its frames lie."""
+        element: Any = self._dataset.get_item(self._layout.keyword)
+        pixels = element.value
+        if not isinstance(pixels, bytes):
+            raise UndecodableDicomError("no pixel data")
+        encapsulated = bool(getattr(self._dataset[self._layout.keyword], "is_undefined_length", False))
+        if encapsulated != (self._syntax not in NATIVE):
+            raise UndecodableDicomError("the pixel data does not suit the transfer syntax")
+        if encapsulated:
+            return pixels, frame_pieces(pixels, self._layout.frames)
+        if len(pixels) * 8 < self._layout.frame_bits() * self._layout.frames:
+            raise UndecodableDicomError("the pixel data is truncated")
+        highest = self._layout.stored - 1
+        if self._layout.keyword == "PixelData" and whole_number(self._dataset, "HighBit", highest) != highest:
+            # PS3.5 8.1.1 allows nothing else today, and pydicom takes it for granted.
+            raise UndecodableDicomError("the high bit is not the highest of the stored bits")
+        return pixels, []
+
+    def _stored(self, frame: int) -> tuple[NDArray[Any], str]:
+        if self._syntax in NATIVE:
+            return decode_with_pydicom(self._syntax, self._pixels, self._layout, frame, "")
+        stream = b"".join(self._pixels[start:end] for start, end in self._pieces[frame])
+        return decompress(self._syntax, stream, self._layout)
+
+    def _decode(self, frame: int, window: Window) -> NDArray[np.uint8]:
+        layout = self._layout
+        if layout.photometric not in SHOWN:
+            raise UndecodableDicomError("the photometric interpretation is not supported")
+        values, photometric = self._stored(frame)
+        if values.shape[:2] != (layout.rows, layout.columns):
+            raise UndecodableDicomError("the compressed frame has another size than the header says")
+        if layout.samples == 3:
+            if layout.signed:
+                raise UndecodableDicomError("signed colour is not supported")
+            return np.ascontiguousarray(show_colour(values, self._colour_bits(values), photometric))
+        if layout.photometric == PALETTE:
+            with self._lock:
+                first, colours = read_palette(self._dataset, layout.signed, self._little)
+            return show_palette(values, first, colours)
+        with self._lock:
+            settings = grey_settings(self._dataset, layout, frame, self._little)
+        grey = show_grey(values, settings, window, layout.photometric == "MONOCHROME1")
+        return np.repeat(grey[..., np.newaxis], 3, axis=2)
+
+    def _colour_bits(self, values: NDArray[Any]) -> int:
+        """BitsStored, or 8 where a codec found samples of 8 bits in a stream that the data set gives more."""
+        return min(self._layout.stored, 8) if values.dtype.itemsize == 1 else self._layout.stored
+
+
+def read_dicom_header(data: bytes) -> DicomFacts:
+    """Facts from the header alone, sizes checked against the bytes: no proof that the pixels can be decoded.
+
+    Raises:
+        UndecodableDicomError: as :class:`DicomFrames`.
+    """
+    return DicomFrames(data).facts
+
+
+def decode_frame(data: bytes, frame: int, window: Window = "file") -> NDArray[np.uint8]:
+    """One frame as a viewer would show it at first.
+
+    Grey: stored value, Modality LUT, VOI LUT or first window (or the frame's minimum..maximum), 0..255 rounded half to even,
+    MONOCHROME1 inverted last; pixel padding is black. Colour: converted to RGB once, scaled to 8 bits by the bits stored.
+
+    Args:
+        data: bytes of the file.
+        frame: from 0.
+        window: "file" takes the VOI LUT or window of the file, "full" the minimum..maximum of the frame without its padding.
+
+    Returns:
+        (rows, columns, 3) uint8 RGB.
+
+    Raises:
+        UndecodableDicomError: as :class:`DicomFrames`; no such frame; or the frame cannot be decoded.
+    """
+    return DicomFrames(data).decode(frame, window)

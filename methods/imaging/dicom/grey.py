@@ -1,0 +1,201 @@
+"""From stored grey values to what a viewer shows (PS3.3 C.11.1 and C.11.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.dicom.layout import PixelLayout
+from methods.imaging.dicom.lookup_table import LookupTable, read_table
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+Window = Literal["file", "full"]
+"""Which grey values become 0..255: those of the file's own VOI window, or the whole range of the frame."""
+
+
+@dataclass(frozen=True)
+class _VoiWindow:
+    """A window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
+
+    centre: float
+    width: float
+    function: str
+
+    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Display values 0..255, not rounded yet."""
+        if self.function == "SIGMOID":
+            return 255 / (1 + np.exp(-4 * (values - self.centre) / self.width))
+        if self.function == "LINEAR_EXACT":
+            return np.clip(((values - self.centre) / self.width + 0.5) * 255, 0, 255)
+        if self.width == 1:  # the formula below divides by zero; its two outer cases are left
+            return np.where(values <= self.centre - 0.5, 0.0, 255.0)
+        return np.clip(((values - (self.centre - 0.5)) / (self.width - 1) + 0.5) * 255, 0, 255)
+
+
+@dataclass(frozen=True)
+class GreySettings:
+    """How the stored values of one frame are shown; None where the file does not say.
+
+    Attributes:
+        modality: a table, or slope and intercept.
+        voi: a table or a window.
+        padding: smallest and largest stored value that is no measurement (PS3.3 C.7.5.1.1.2).
+    """
+
+    modality: LookupTable | tuple[float, float] | None
+    voi: LookupTable | _VoiWindow | None
+    padding: tuple[float, float] | None
+
+
+def _first_number(scope: Dataset, keyword: str) -> float | None:
+    value: Any = scope.get(keyword)
+    if value is not None and not isinstance(value, (str, int, float)):
+        value = next(iter(value), None)
+    return None if value is None or value == "" else float(value)
+
+
+def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
+    """Where an attribute of a frame may stand: its own functional group, the shared one (PS3.3 C.7.6.16), the data set."""
+    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
+    for group in (*groups[frame : frame + 1], *shared[:1]):
+        yield from (group.get(macro) or ())[:1]
+    yield dataset
+
+
+def _modality(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | tuple[float, float] | None:
+    """The Modality LUT Module (PS3.3 C.11.1) or the Pixel Value Transformation macro (C.7.6.16.2.9)."""
+    for scope in _scopes(dataset, frame, "PixelValueTransformationSequence"):
+        if tables := scope.get("ModalityLUTSequence"):
+            return read_table(tables[0], signed, little)
+        slope, intercept = _first_number(scope, "RescaleSlope"), _first_number(scope, "RescaleIntercept")
+        if slope is not None or intercept is not None:
+            return 1.0 if slope is None else slope, intercept or 0.0
+    return None
+
+
+def _window(scope: Dataset) -> _VoiWindow | None:
+    """The first window; None where there is none or where its width cannot be one, which scanners write for "not set"."""
+    try:
+        centre, width = _first_number(scope, "WindowCenter"), _first_number(scope, "WindowWidth")
+        function = str(scope.get("VOILUTFunction") or "LINEAR").strip().upper()
+    except (ValueError, TypeError, OverflowError):
+        return None
+    if centre is None or width is None or not np.isfinite([centre, width]).all():
+        return None
+    if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
+        raise UndecodableDicomError("the window function is not supported")
+    if width <= 0 or (function == "LINEAR" and width < 1):
+        return None
+    return _VoiWindow(centre, width, function)
+
+
+def _voi(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | _VoiWindow | None:
+    """The VOI LUT Module (PS3.3 C.11.2) or the Frame VOI LUT macro (C.7.6.16.2.10)."""
+    for scope in _scopes(dataset, frame, "FrameVOILUTSequence"):
+        if tables := scope.get("VOILUTSequence"):
+            return read_table(tables[0], signed, little)
+        if window := _window(scope):
+            return window
+    return None
+
+
+def _padding(dataset: Dataset, layout: PixelLayout, little: bool) -> tuple[float, float] | None:
+    prefix = layout.keyword.removesuffix("Data")
+    ends: list[float] = []
+    for keyword in (f"{prefix}PaddingValue", f"{prefix}PaddingRangeLimit"):
+        value = dataset.get(keyword)
+        if isinstance(value, bytes) and len(value) == 2:  # of a VR that depends on the pixels
+            value = int.from_bytes(value, "little" if little else "big")
+        if value is None or value == "" or isinstance(value, bytes):
+            break
+        number = float(value if isinstance(value, (int, float)) else next(iter(value)))
+        if layout.keyword == "PixelData":  # written with the wrong sign now and then; the bits are meant
+            number = number % (1 << 16) if layout.allocated <= 16 else number
+            if layout.signed and layout.allocated <= 16 and number > 0x7FFF:
+                number -= 1 << 16
+        ends.append(number)
+    return (min(ends), max(ends)) if ends else None
+
+
+def grey_settings(dataset: Dataset, layout: PixelLayout, frame: int, little: bool) -> GreySettings:
+    """How the data set wants a frame shown; `little` is the byte order of its words."""
+    return GreySettings(
+        modality=_modality(dataset, frame, layout.signed, little),
+        voi=_voi(dataset, frame, layout.signed, little),
+        padding=_padding(dataset, layout, little),
+    )
+
+
+def _levels(
+    stored: NDArray[Any], present: NDArray[np.bool_], settings: GreySettings, window: Window, inverted: bool
+) -> NDArray[np.uint8]:
+    """Stored values -> Modality LUT -> VOI LUT or window -> 0..255, half to even -> MONOCHROME1 inverted.
+
+    Args:
+        stored: any shape, integers or floats.
+        present: same shape; which of them occur in the frame and so count for its minimum and maximum.
+        settings: of the frame.
+        window: "full" leaves out the VOI step and scales minimum..maximum, as does "file" where the file has no VOI. A frame of
+            one value becomes 0 before an inversion.
+        inverted: whether small values are bright.
+
+    Returns:
+        Same shape, uint8; padding and values that are no number are 0 even in an inverted frame.
+
+    Raises:
+        UndecodableDicomError: none of the values is a number, or the file's numbers lead to one that is not.
+    """
+    values = stored.astype(np.float64)
+    hidden = ~np.isfinite(values)
+    if hidden.all():
+        raise UndecodableDicomError("no pixel value is a number")
+    if settings.padding:
+        hidden |= (values >= settings.padding[0]) & (values <= settings.padding[1])
+    seen = present & ~hidden
+    if not seen.any():
+        return np.zeros(stored.shape, np.uint8)
+    values[hidden] = values[seen][0]  # any number, so that the formulas stay within numbers
+    with np.errstate(all="ignore"):
+        if isinstance(settings.modality, LookupTable):
+            values = settings.modality(values)
+        elif settings.modality:
+            slope, intercept = settings.modality
+            values = values * slope + intercept
+        if window == "file" and isinstance(settings.voi, LookupTable):
+            shown = settings.voi(values) * 255 / ((1 << settings.voi.bits) - 1)
+        elif window == "file" and settings.voi:
+            shown = settings.voi(values)
+        else:
+            low, high = values[seen].min(), values[seen].max()
+            shown = np.zeros_like(values) if low == high else np.clip((values - low) * 255 / (high - low), 0, 255)
+    if not (np.isfinite(shown[seen]).all() and np.isfinite(values[seen]).all()):
+        raise UndecodableDicomError("the grey values leave the range of numbers")
+    shown[hidden | ~present] = np.nan_to_num(shown[hidden | ~present], nan=0, posinf=255, neginf=0)
+    levels = np.rint(shown).astype(np.uint8)
+    if inverted:
+        levels = 255 - levels
+    levels[hidden] = 0
+    return levels
+
+
+def show_grey(stored: NDArray[Any], settings: GreySettings, window: Window, inverted: bool) -> NDArray[np.uint8]:
+    """(h, w) stored values as (h, w) uint8.
+
+    The formulas run once per value, not once per pixel, wherever the values lie close enough together: 16 bits always do.
+    """
+    if stored.dtype.kind in "iu":
+        low, high = int(stored.min()), int(stored.max())
+        if high - low < 1 << 16:
+            index = stored.astype(np.intp) - low
+            present = np.zeros(high - low + 1, np.bool_)
+            present[index] = True
+            return _levels(np.arange(low, high + 1), present, settings, window, inverted)[index]
+    return _levels(stored, np.ones(stored.shape, np.bool_), settings, window, inverted)

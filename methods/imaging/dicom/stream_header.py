@@ -1,0 +1,72 @@
+"""What the header of a compressed stream says, read before a codec in C sees the stream."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.dicom.layout import PixelLayout
+
+
+@dataclass(frozen=True)
+class StreamHeader:
+    """What the header of a compressed stream says."""
+
+    rows: int
+    columns: int
+    samples: int
+    precision: int
+    own_colour: bool  # a marker or the component names settle the colour space, whatever the data set says
+
+
+def jpeg_header(stream: bytes) -> StreamHeader:
+    """The frame header of JPEG (ISO/IEC 10918-1 B.2.2) or JPEG-LS (ISO/IEC 14495-1 C.2.2).
+
+    Raises:
+        UndecodableDicomError: there is none.
+    """
+    at, own_colour = 2, False
+    while stream[:2] == b"\xff\xd8" and at + 10 <= len(stream) and stream[at] == 0xFF:
+        marker = stream[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        length = struct.unpack_from(">H", stream, at + 2)[0]
+        # As libjpeg has it: it overlooks either marker where it is too short.
+        own_colour |= marker == 0xE0 and length >= 16 and stream[at + 4 : at + 9] == b"JFIF\0"
+        own_colour |= marker == 0xEE and length >= 14 and stream[at + 4 : at + 9] == b"Adobe"
+        if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
+            precision, rows, columns, samples = struct.unpack_from(">BHHB", stream, at + 4)
+            names = stream[at + 10 : at + 10 + 3 * samples : 3]
+            return StreamHeader(rows, columns, samples, precision, own_colour or names == b"RGB")
+        at += 2 + length
+    raise UndecodableDicomError("the compressed frame has no readable header")
+
+
+def jpeg_2000_header(stream: bytes) -> StreamHeader:
+    """The SIZ marker segment (ISO/IEC 15444-1 A.5.1), after the boxes of a JP2 file where one was stored.
+
+    Raises:
+        UndecodableDicomError: there is none.
+    """
+    at = 0 if stream[:2] == b"\xff\x4f" else stream.find(b"jp2c\xff\x4f\xff\x51") + 4
+    if stream[at : at + 4] != b"\xff\x4f\xff\x51" or len(stream) < at + 43:
+        raise UndecodableDicomError("the compressed frame has no readable header")
+    right, bottom, left, top = struct.unpack_from(">4L", stream, at + 8)
+    samples = struct.unpack_from(">H", stream, at + 40)[0]
+    return StreamHeader(bottom - top, right - left, samples, (stream[at + 42] & 0x7F) + 1, True)
+
+
+def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
+    """Refuses a stream that would decode to another size than the data set allots to it; the codecs in C trust the caller."""
+    if (header.rows, header.columns, header.samples) != (layout.rows, layout.columns, layout.samples):
+        raise UndecodableDicomError("the compressed frame has another size than the header says")
+    if not 1 <= header.precision <= 16:
+        raise UndecodableDicomError("the number of bits is not supported")
+
+
+def check_end(stream: bytes) -> None:
+    """Refuses a JPEG stream without its end marker: GDCM fills the missing part with grey."""
+    if b"\xff\xd9" not in stream[-16:]:
+        raise UndecodableDicomError("the pixel data is truncated")

@@ -1,0 +1,129 @@
+"""Convolution of 6x6 maps with 3x3 kernels as 64 matrix products (Winograd 1980; Lavin and Gray 2016, F(6x6, 3x3)).
+
+A 6x6 map with its border of zeros is one 8x8 tile. Small fixed matrices lift a map and a kernel to 64 numbers, and there a
+convolution is, for each of the 64, one product of a matrix of kernels and a matrix of maps: a fifth of the multiplications of the
+sum over 9 taps at 36 places. With ``P`` lifting a map, ``R`` lifting a response and ``Q`` lifting a kernel,
+
+    sum over places of z * conv(x, w)  =  sum over f of (R z)_f (Q w)_f (P x)_f                                              (T)
+
+for any x, w and z, so the convolution is ``R' (Q w * P x)``, the transposed convolution ``P' (Q w * R z)``, and the gradient of a
+kernel ``Q' (R z * P x)``. In float32 the responses differ from those of ``conv2d`` by 6e-6 of their spread.
+
+Maps have their places first here, (36, C, N): every step is then a product of plain matrices.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from methods.kernels.products import matmul
+
+SIDE, KERNEL = 6, 3
+PLACES, TAPS = SIDE**2, KERNEL**2
+TILE = SIDE + KERNEL - 1
+
+POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
+"""Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets of seven these lose the fewest digits."""
+
+
+def _product(roots: Sequence[Fraction]) -> list[Fraction]:
+    """Coefficients of the polynomial with these roots, the constant first."""
+    coefficients = [Fraction(1)]
+    for root in roots:
+        shifted, scaled = [Fraction(0), *coefficients], [*(root * c for c in coefficients), Fraction(0)]
+        coefficients = [a - b for a, b in zip(shifted, scaled, strict=True)]
+    return coefficients
+
+
+def toom_cook(outputs: int = SIDE, taps: int = KERNEL) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Matrices of equation T in one dimension, where conv is a correlation without padding of n = outputs + taps - 1 numbers.
+
+    Args:
+        outputs: responses of a tile; with ``taps`` at most 9.
+        taps: of a kernel.
+
+    Returns:
+        P (n, n), R (n, outputs) and Q (n, taps).
+    """
+    points = POINTS[: outputs + taps - 2]
+    others = [[q for q in points if q != p] for p in points]
+    inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(points)]
+    responses = [[p**i for i in range(outputs)] for p in points] + [[Fraction(int(i == outputs - 1)) for i in range(outputs)]]
+    kernels = [[p**j / math.prod(p - q for q in rest) for j in range(taps)] for p, rest in zip(points, others, strict=True)]
+    kernels.append([Fraction(int(j == taps - 1)) for j in range(taps)])
+    p, r, q = (np.array(rows, np.float64) for rows in (inputs, responses, kernels))
+    return p, r, q
+
+
+@cache
+def _matrix(name: str, transposed: bool) -> Tensor:
+    """P (64, 36), R (64, 36) or Q (64, 9) of the two-dimensional case, or its transpose."""
+    one = dict(zip("PRQ", toom_cook(), strict=True))[name]
+    two = np.kron(one, one)
+    if name == "P":  # the border of the tile is zero
+        inside = np.pad(np.ones((SIDE, SIDE), np.bool_), (TILE - SIDE) // 2).ravel()
+        two = two[:, inside]
+    return torch.from_numpy(np.ascontiguousarray(two.T if transposed else two, np.float32))
+
+
+def _times(name: str, values: Tensor, transposed: bool = False) -> Tensor:
+    matrix = _matrix(name, transposed)
+    return matmul(matrix, values.reshape(matrix.shape[1], -1)).view(len(matrix), *values.shape[1:])
+
+
+def places_first(maps: Tensor) -> Tensor:
+    """(N, C, 6, 6) -> (36, C, N)."""
+    return maps.permute(2, 3, 1, 0).reshape(PLACES, *maps.shape[1::-1])
+
+
+def places_last(maps: Tensor) -> Tensor:
+    """(36, C, N) -> (N, C, 6, 6), the inverse of :func:`places_first`."""
+    return maps.view(SIDE, SIDE, *maps.shape[1:]).permute(3, 2, 0, 1)
+
+
+def taps_first(kernels: Tensor) -> Tensor:
+    """(K, C, 3, 3) -> (9, K, C)."""
+    return kernels.permute(2, 3, 0, 1).reshape(TAPS, *kernels.shape[:2])
+
+
+def taps_last(kernels: Tensor) -> Tensor:
+    """(9, K, C) -> (K, C, 3, 3), the inverse of :func:`taps_first`."""
+    return kernels.view(KERNEL, KERNEL, *kernels.shape[1:]).permute(2, 3, 0, 1)
+
+
+def lift_maps(maps: Tensor) -> Tensor:
+    """P: (36, C, N) -> (64, C, N)."""
+    return _times("P", maps)
+
+
+def lower_maps(lifted: Tensor) -> Tensor:
+    """P': (64, C, N) -> (36, C, N)."""
+    return _times("P", lifted, transposed=True)
+
+
+def lift_responses(responses: Tensor) -> Tensor:
+    """R: (36, K, N) -> (64, K, N)."""
+    return _times("R", responses)
+
+
+def lower_responses(lifted: Tensor) -> Tensor:
+    """R': (64, K, N) -> (36, K, N)."""
+    return _times("R", lifted, transposed=True)
+
+
+def lift_kernels(kernels: Tensor) -> Tensor:
+    """Q: (9, K, C) -> (64, K, C)."""
+    return _times("Q", kernels)
+
+
+def lower_kernels(lifted: Tensor) -> Tensor:
+    """Q': (64, K, C) -> (9, K, C)."""
+    return _times("Q", lifted, transposed=True)

@@ -1,0 +1,182 @@
+"""What the report of a cross-validated study says: its tables and its verdict, from the rows of the contracts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_contracts.studies.study import PaperTable, Study
+from methods.features.radiomics import AnalyticFeature
+from methods.reporting.document import Table, p_value
+
+Row = Mapping[str, Any]
+SIGNIFICANT = 0.05
+ALL, CONTOURED = "all", "with a contour"
+"""Values of the column ``images`` of ROC_RESULTS."""
+FOLDS = (
+    "AUC is the mean over the folds, SD its standard deviation over them and SE that divided by the root of their number, as in "
+    "the paper. Pooled is the AUC of all out-of-fold probabilities together, by lesion that of each lesion's mean probability, "
+    "both with DeLong's 95 % interval for clustered data. Each probability comes from a classifier that saw no image of the same "
+    "group."
+)
+
+
+def roc_results_table(
+    rows: Sequence[Row], images: str, notices: Sequence[str] = (), seconds: Mapping[str, float] | None = None
+) -> Table:
+    """One row a method from rows of ROC_RESULTS on the same images, with the seconds of all its stages where given."""
+    of = [row for row in rows if row["images"] == images]
+    timed = seconds is not None
+    return Table(
+        f"ROC analysis by method, {'all images' if images == ALL else 'images with a contour'}",
+        (
+            "Method",
+            "AUC",
+            "SD",
+            "SE",
+            "Pooled",
+            "95 % interval",
+            "By lesion",
+            "95 % interval",
+            "Images",
+            "Lesions",
+            *(("Seconds",) if timed else ()),
+        ),
+        tuple(
+            (
+                row["title"],
+                *(row[name] for name in ("auc", "auc_sd", "auc_se", "pooled_auc")),
+                f"{row['pooled_low']:.3f} to {row['pooled_high']:.3f}",
+                row["lesion_auc"],
+                f"{row['lesion_low']:.3f} to {row['lesion_high']:.3f}",
+                row["n_images"],
+                row["n_lesions"],
+                *((seconds[row["method"]],) if seconds is not None else ()),
+            )
+            for row in of
+        ),
+        FOLDS + (" Seconds are of all stages of a method; all layers share one forward pass." if timed else ""),
+        ("text", *("share",) * 4, "text", "share", "text", "count", "count", *(("seconds",) if timed else ())),
+        tuple(notices),
+    )
+
+
+def roc_comparison_table(rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+    """Pairs of methods on the same images and folds, from rows of ROC_COMPARISONS."""
+    return Table(
+        "Methods compared in pairs",
+        ("A", "B", "AUC, A - B", "p, paired t", "Pooled, A - B", "p, DeLong", "Reading"),
+        tuple(
+            (
+                titles[row["method_a"]],
+                titles[row["method_b"]],
+                row["difference"],
+                f"{p_value(row['p_t'])} ({p_value(row['p_t_bonferroni'])})",
+                row["pooled_difference"],
+                f"{p_value(row['p_delong'])} ({p_value(row['p_delong_bonferroni'])})",
+                _reading(row),
+            )
+            for row in rows
+        ),
+        "The paired t test over the five folds is the paper's; folds share training images, so it finds differences too easily "
+        "(Dietterich 1998). DeLong's test, for clustered data, is on the pooled out-of-fold probabilities. Both two-sided, in "
+        f"brackets with Bonferroni's correction over the rows. A difference is called one where DeLong's corrected p is below "
+        f"{SIGNIFICANT}.",
+        ("text", "text", "share", "text", "share", "text", "text"),
+        tuple(notices),
+    )
+
+
+def _reading(row: Row) -> str:
+    if row["p_delong_bonferroni"] >= SIGNIFICANT:
+        return "no measurable difference"
+    return "A is better" if row["pooled_difference"] > 0 else "B is better"
+
+
+def roc_paper_table(
+    paper: PaperTable,
+    rows: Sequence[Row],
+    ours: Mapping[str, str],
+    notes: Mapping[str, str],
+    seconds: Mapping[str, float],
+    notices: Sequence[str],
+) -> Table:
+    """A paper's table beside ours.
+
+    Args:
+        paper: its table; AUC x 100.
+        rows: of ROC_RESULTS, one a method.
+        ours: name of a row's method -> name of ours, where they differ.
+        notes: by row's method.
+        seconds: of all stages, by our method.
+        notices: of the figures.
+    """
+    found = {row["method"]: row for row in rows}
+    cells = []
+    for row in paper.rows:
+        name = ours.get(row.method, row.method)
+        figures = [found[name][of] for of in ("auc", "auc_sd", "auc_se", "n_images")] if name in found else [None] * 4
+        sd = None if row.sd is None else row.sd / 100
+        cells.append((row.title, row.percent / 100, sd, row.time, *figures, seconds.get(name), notes.get(row.method, "")))
+    return Table(
+        f"The paper's {paper.place}: {paper.title}",
+        ("Row of the paper", "Paper, AUC", "SD", "Time", "This run, AUC", "SD", "SE", "Images", "Seconds", "Note"),
+        tuple(cells),
+        f"Mean AUC over five folds. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
+        "unless that is the paper's own data the two columns are not comparable.",
+        ("text", "share", "share", "text", "share", "share", "share", "count", "seconds", "text"),
+        tuple(notices),
+    )
+
+
+def permutation_table(rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str]) -> Table:
+    """AUC on permuted labels, from METRICS rows of their means."""
+    return Table(
+        "Permuted labels",
+        ("Method", "AUC", "95 % low", "95 % high", "Permutations", "0.5 within"),
+        tuple(
+            (
+                titles[row["method"]],
+                row["value"],
+                row["ci_low"],
+                row["ci_high"],
+                row["n"],
+                "yes" if row["ci_low"] <= 0.5 <= row["ci_high"] else "NO",
+            )
+            for row in rows
+        ),
+        "The classes are dealt anew among the lesions and everything is run again, folds and grid search included. An AUC other "
+        "than 0.5 would mean that test lesions reach the classifiers. Mean over folds and permutations with Student's interval.",
+        ("text", "share", "share", "share", "count", "text"),
+        tuple(notices),
+    )
+
+
+def features_table(features: Sequence[AnalyticFeature]) -> Table:
+    """What each analytic feature is."""
+    return Table(
+        "Analytic features",
+        ("Feature", "Family", "Formula", "Unit", "PyRadiomics"),
+        tuple((f.name, f.family, f.formula, f.unit, f.pyradiomics) for f in features),
+        "Where a PyRadiomics name is given the definition is the same.",
+        ("code", "text", "text", "text", "code"),
+    )
+
+
+def roc_verdict(study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]) -> str:
+    """Whether the ensemble is better than its members on this data, in plain words."""
+    auc = {row["method"]: row for row in rows}
+    main = auc[study.main]
+    said = [f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} (SD over folds {main['auc_sd']:.3f})."]
+    for row in comparisons:
+        if study.main not in (row["method_a"], row["method_b"]):
+            continue
+        other = row["method_b"] if row["method_a"] == study.main else row["method_a"]
+        ahead = (row["pooled_difference"] > 0) == (row["method_a"] == study.main)
+        p = p_value(row["p_delong_bonferroni"])
+        figures = f"{titles[other]}, {auc[other]['auc']:.3f}; DeLong p {p if p.startswith('<') else f'= {p}'}"
+        if row["p_delong_bonferroni"] >= SIGNIFICANT:
+            said.append(f"No measurable difference from {figures}, which is not proof that there is none.")
+        else:
+            said.append(f"{'Better' if ahead else 'Worse'} than {figures}.")
+    return " ".join([*said, "p: DeLong's test for clustered data, Bonferroni-corrected."])

@@ -1,0 +1,553 @@
+"""What the report says: its tables, and its verdict, from the rows of the contracts.
+
+Inputs are what ``pa.Table.to_pylist()`` gives for a table of :mod:`data_contracts.tables.evaluations` or
+:mod:`data_contracts.tables.report`. Nothing is computed here that a reader could take for a measurement: figures are
+passed on, at most averaged over seeds, and the caption says so.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data_contracts.records.output_record import OutputRecord
+from data_contracts.studies.study import Choice, PaperTable, Study
+from methods.reporting.document import Cell, Kind, Table, p_value
+
+Row = Mapping[str, Any]
+Settings = Mapping[str, Mapping[str, object]]
+"""Asset -> setting -> value."""
+SIGNIFICANT = 0.05
+"""A Holm-corrected p value below it is called a difference."""
+
+REJECTED_SHOWN = 200
+NOT_RUN = "not part of this run"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Our figure for a row of a paper.
+
+    Attributes:
+        percent: 0 to 100; None where there is no figure.
+        low: end of its 95 % interval.
+        high: its other end.
+        sd: standard deviation over seeds, percentage points.
+        p_holm: of McNemar's test against the paper's own method.
+        n_test: test images.
+        seeds: how many it is a mean over.
+        seconds: wall time of all its stages.
+        device: where it was computed.
+    """
+
+    percent: float | None = None
+    low: float | None = None
+    high: float | None = None
+    sd: float | None = None
+    p_holm: float | None = None
+    n_test: int | None = None
+    seeds: int | None = None
+    seconds: float | None = None
+    device: str | None = None
+
+
+def _table(
+    title: str,
+    columns: Mapping[str, Kind],
+    rows: Iterable[tuple[Cell, ...]],
+    caption: str,
+    notices: Sequence[str],
+    shown: int | None = None,
+) -> Table:
+    return Table(title, tuple(columns), tuple(rows), caption, tuple(columns.values()), tuple(notices), shown)
+
+
+def notices_of(results: Sequence[Row]) -> tuple[str, ...]:
+    """The notices of RESULTS rows, each once; one that does not hold for every row names its methods."""
+    titles: dict[str, list[str]] = {}
+    for row in results:
+        for notice in str(row["notices"]).splitlines():
+            titles.setdefault(notice, []).append(row["title"])
+    return tuple(n if len(t) == len(results) else f"{n} ({', '.join(t)})" for n, t in titles.items())
+
+
+# Results ------------------------------------------------------------------------------------------------------------------
+
+
+def results_table(results: Sequence[Row]) -> Table:
+    """One row a method, in the order given, from rows of RESULTS; its notices are theirs."""
+    main = [row["title"] for row in results if row["p_holm"] is None]
+    against = f"“{main[0]}”" if len(main) == 1 else "the main method"
+    return _table(
+        "Results by method",
+        {
+            "Method": "text",
+            "Accuracy, %": "percent",
+            "95 % low": "percent",
+            "95 % high": "percent",
+            "Macro F1, %": "percent",
+            "p (Holm)": "p",
+            "Test images": "count",
+            "Training images": "count",
+            "Classes": "count",
+            "Seeds": "count",
+            "Seconds": "seconds",
+            "Device": "text",
+        },
+        [
+            (
+                row["title"],
+                100 * row["accuracy"],
+                100 * row["ci_low"],
+                100 * row["ci_high"],
+                100 * row["macro_f1"],
+                row["p_holm"],
+                row["n_test"],
+                row["n_train"],
+                row["classes"],
+                row["seeds"],
+                row["seconds"],
+                row["device"],
+            )
+            for row in results
+        ],
+        "Accuracy is the share of test images whose predicted class is right, with a bootstrap 95 % interval. Macro F1 gives "
+        f"every class the same weight. p is from an exact McNemar test against {against} on the same test images, corrected "
+        "by Holm for the number of comparisons. Seconds are of all stages of a method, image preparation left out.",
+        notices_of(results),
+    )
+
+
+def comparison_table(comparisons: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+    """Every pair of methods, from rows of COMPARISONS; ``titles`` is method -> title."""
+
+    def reading(row: Row) -> str:
+        if row["p_holm"] >= SIGNIFICANT:
+            return "no measurable difference"
+        return "A is better" if row["only_a_correct"] > row["only_b_correct"] else "B is better"
+
+    return _table(
+        "Methods compared in pairs",
+        {
+            "Method A": "text",
+            "Method B": "text",
+            "Test images": "count",
+            "Only A right": "count",
+            "Only B right": "count",
+            "p": "p",
+            "p (Holm)": "p",
+            "Reading": "text",
+        },
+        [
+            (
+                titles.get(row["method_a"], row["method_a"]),
+                titles.get(row["method_b"], row["method_b"]),
+                row["n"],
+                row["only_a_correct"],
+                row["only_b_correct"],
+                row["p_value"],
+                row["p_holm"],
+                reading(row),
+            )
+            for row in comparisons
+        ],
+        "Exact McNemar test, two-sided, on the test images that only one of the two methods gets right. A difference is called "
+        f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No measurable difference does not "
+        "mean that the two are equal.",
+        notices,
+    )
+
+
+def per_class_table(metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()) -> Table:
+    """Precision, recall and F1 of each class for one method, from rows of METRICS; classes in the order of the rows.
+
+    Where a class was measured with several seeds, their mean.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    images: dict[str, int] = {}
+    for row in metrics:
+        if row["method"] == method and row["metric"] in ("precision", "recall", "f1"):
+            found.setdefault(row["subject"], {}).setdefault(row["metric"], []).append(row["value"])
+            if row["metric"] == "recall":
+                images[row["subject"]] = row["n"]
+
+    def percent(values: Sequence[float] | None) -> float | None:
+        return 100 * sum(values) / len(values) if values else None
+
+    seeds = max((len(values) for by_metric in found.values() for values in by_metric.values()), default=1)
+    return _table(
+        f"Each class: {title}",
+        {"Class": "text", "Test images": "count", "Precision, %": "percent", "Recall, %": "percent", "F1, %": "percent"},
+        [
+            (name, images.get(name), percent(m.get("precision")), percent(m.get("recall")), percent(m.get("f1")))
+            for name, m in found.items()
+        ],
+        "Precision: of the images called this class, the share that is. Recall: of the images of this class, the share that is "
+        "called so. F1 is their harmonic mean." + (f" Means over {seeds} seeds." if seeds > 1 else ""),
+        notices,
+    )
+
+
+def label_budget_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+    """Accuracy with few labels, from METRICS rows ``few_label_accuracy`` ("5 labels a class"); methods as in ``titles``.
+
+    Each row is the mean over seeded draws, with the interval of that mean.
+    """
+    few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in titles]
+    order = list(titles)
+
+    def place(row: Row) -> tuple[int, int]:
+        return int(str(row["subject"]).split()[0]), order.index(row["method"])
+
+    return _table(
+        "Accuracy with few labels",
+        {
+            "Labels": "text",
+            "Method": "text",
+            "Accuracy, %": "percent",
+            "95 % low": "percent",
+            "95 % high": "percent",
+            "Draws": "count",
+        },
+        [
+            (
+                row["subject"],
+                titles[row["method"]],
+                100 * row["value"],
+                None if row["ci_low"] is None else 100 * row["ci_low"],
+                None if row["ci_high"] is None else 100 * row["ci_high"],
+                json.loads(row["settings"]).get("label_repeats"),
+            )
+            for row in sorted(few, key=place)
+        ],
+        "The classifier sees only so many labelled training images of each class; the features are the same. Accuracy is the "
+        "mean over draws of the labelled images, with Student's interval of that mean.",
+        notices,
+    )
+
+
+# The paper ----------------------------------------------------------------------------------------------------------------
+
+
+def paper_rows(
+    paper: PaperTable, ours: Mapping[str, Estimate], notes: Mapping[str, str] | None = None
+) -> list[dict[str, str | float | int | None]]:
+    """Rows of PAPER for one table of a paper, in its own order.
+
+    Args:
+        paper: the table.
+        ours: our figures by method. Where a row's method has none, its stand-in's is shown, and the note says so.
+        notes: what to say about a method; a row without a figure and a note is "not part of this run".
+    """
+    said = notes or {}
+    rows: list[dict[str, str | float | int | None]] = []
+    for row in paper.rows:
+        found, note = ours.get(row.method), said.get(row.method)
+        if found is None:
+            note = note or NOT_RUN
+            if row.stand_in in ours:
+                found = ours[row.stand_in]
+                note = "; ".join([f"{row.stand_in} in place of {row.method} ({note})", *filter(None, [said.get(row.stand_in)])])
+        figure = found or Estimate()
+        rows.append(
+            {
+                "paper_table": paper.number,
+                "title": row.title,
+                "paper_percent": row.percent,
+                "ours_percent": figure.percent,
+                "ours_ci_low": figure.low,
+                "ours_ci_high": figure.high,
+                "ours_sd": figure.sd,
+                "p_holm": figure.p_holm,
+                "n_test": figure.n_test,
+                "seeds": figure.seeds,
+                "seconds": figure.seconds,
+                "device": figure.device,
+                "note": note,
+            }
+        )
+    return rows
+
+
+def paper_table(
+    paper: PaperTable, ours: Mapping[str, Estimate], notes: Mapping[str, str] | None = None, notices: Sequence[str] = ()
+) -> Table:
+    """A paper's table beside ours, row by row; arguments as for :func:`paper_rows`."""
+    rows = paper_rows(paper, ours, notes)
+    columns: dict[str, tuple[str, Kind]] = {
+        "Row of the paper": ("title", "text"),
+        "Paper, %": ("paper_percent", "percent"),
+        "This run, %": ("ours_percent", "percent"),
+        "95 % low": ("ours_ci_low", "percent"),
+        "95 % high": ("ours_ci_high", "percent"),
+        "SD": ("ours_sd", "percent"),
+        "p (Holm)": ("p_holm", "p"),
+        "Test images": ("n_test", "count"),
+        "Seeds": ("seeds", "count"),
+        "Seconds": ("seconds", "seconds"),
+        "Device": ("device", "text"),
+        "Note": ("note", "text"),
+    }
+    shown = {name: of for name, of in columns.items() if of[0] not in ("ours_sd", "p_holm") or any(r[of[0]] for r in rows)}
+    return _table(
+        f"The paper's {paper.place}: {paper.title}",
+        {name: kind for name, (_, kind) in shown.items()},
+        [tuple(row[key] if row[key] is not None or key != "note" else "" for key, _ in shown.values()) for row in rows],
+        f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
+        "unless that is the paper's own data, with its own split, the two columns are not comparable. "
+        + ("SD is over seeds, in percentage points. " if "SD" in shown else "")
+        + ("p is against our own row, as above. " if "p (Holm)" in shown else ""),
+        notices,
+    )
+
+
+def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+    """Mean accuracy over seeds by number of labels, a column a method, from METRICS rows ``label_efficiency``."""
+    found: dict[tuple[int, float], dict[str, list[float]]] = {}
+    for row in metrics:
+        settings = json.loads(row["settings"])
+        place = (settings["labels"], settings["fraction"])
+        found.setdefault(place, {}).setdefault(row["method"], []).append(row["value"])
+
+    def mean_and_sd(values: Sequence[float] | None) -> str | None:
+        if not values:
+            return None
+        sd = statistics.stdev(values) if len(values) > 1 else 0.0
+        return f"{100 * statistics.fmean(values):.2f} ± {100 * sd:.2f}"
+
+    columns: dict[str, Kind] = {"Labels": "count", "Share, %": "text", **dict.fromkeys(titles.values(), "text")}
+    return _table(
+        "Accuracy by number of labels, %",
+        columns,
+        [
+            (labels, f"{100 * fraction:g}", *(mean_and_sd(by_method.get(name)) for name in titles))
+            for (labels, fraction), by_method in sorted(found.items())
+        ],
+        "Mean and standard deviation over seeds. Each seed draws the labelled images of each class, whole groups (patients) at a "
+        "time, at least one image a class, the same for every method; a smaller draw is part of the larger one. With all labels "
+        "features that need none have no spread: their support vector machine is the same for every seed. The "
+        "test images are always all of them.",
+        notices,
+    )
+
+
+def choices_table(choices: Sequence[Choice], settings: Settings) -> Table:
+    """What the paper leaves open, what is done here, and the value of each setting in this run."""
+
+    def current(switch: str) -> str:
+        parts = []
+        for name in (part.strip() for part in switch.split(",")):
+            values = {_json(of_asset[name]) for of_asset in settings.values() if name in of_asset}
+            parts += [f"{name} = {' / '.join(sorted(values))}"] if values else []
+        return ", ".join(parts)
+
+    return _table(
+        "Choices the paper leaves open",
+        {"Point": "text", "The paper": "text", "Here": "text", "Setting that changes it": "text", "In this run": "text"},
+        [(c.point, c.paper, c.ours, "" if c.switch == "-" else c.switch, current(c.switch)) for c in choices],
+        "Here: what is done unless a setting says otherwise. In this run: the settings that were in force.",
+        (),
+    )
+
+
+# What it was made from ----------------------------------------------------------------------------------------------------
+
+
+def settings_table(settings: Settings) -> Table:
+    """Every setting of every stage, as it was in force."""
+    return _table(
+        "Settings",
+        {"Stage": "text", "Setting": "text", "Value": "text"},
+        [(asset, name, _json(value)) for asset, of_asset in settings.items() for name, value in of_asset.items()],
+        "Defaults are filled in.",
+        (),
+    )
+
+
+def _json(value: object) -> str:
+    """A setting's value as it can be typed after ``--set name=``."""
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def rejected_table(rejected: Sequence[Row]) -> Table:
+    """Files that were left out, from rows of REJECTED; a page shows the first 200, a CSV file has all."""
+    return _table(
+        "Files left out",
+        {"File": "text", "Status": "text", "Reason": "text"},
+        [
+            (row["path"] if row["frame"] is None else f"{row['path']}, frame {row['frame']}", row["status"], row["reason"])
+            for row in rejected
+        ],
+        "A duplicate has the same bytes as a file that is used.",
+        (),
+        REJECTED_SHOWN,
+    )
+
+
+def near_duplicates_table(pairs: Sequence[Row]) -> Table:
+    """Pairs across the split, from rows of NEAR_DUPLICATES, the most similar first; a CSV file has all."""
+    return _table(
+        "Near-duplicates across the split",
+        {"Training image": "text", "Test image": "text", "Cosine": "text", "Hash bits": "count", "Mirrored": "text"},
+        [
+            (row["train_path"], row["test_path"], f"{row['similarity']:.3f}", row["distance"], "yes" if row["mirrored"] else "no")
+            for row in pairs
+        ],
+        "Alike in a perceptual hash and in conv5. Where there are many, draw a split by patient.",
+        (),
+        REJECTED_SHOWN,
+    )
+
+
+def lineage_rows(records: Sequence[OutputRecord]) -> list[dict[str, str | float | int | None]]:
+    """Rows of LINEAGE, in the order of the records."""
+    return [
+        {
+            "dataset": r.dataset,
+            "asset": r.asset,
+            "data_version": r.data_version,
+            "code_version": r.code_version,
+            "fingerprint": r.fingerprint,
+            "run_id": r.run_id,
+            "created": r.created,
+            "seconds": r.seconds,
+            "peak_memory_mb": r.peak_memory_bytes / 1e6,
+            "device": r.device,
+            "rows": r.rows,
+            "inputs": json.dumps(r.inputs, sort_keys=True),
+        }
+        for r in records
+    ]
+
+
+def stale_inputs(records: Sequence[OutputRecord]) -> tuple[str, ...]:
+    """One sentence for each output that was made from another version of an input than the one recorded now."""
+    now = {(r.dataset, r.asset): r.data_version for r in records}
+    return tuple(
+        f"STALE: {r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run the study again"
+        for r in records
+        for name, used in sorted(r.inputs.items())
+        if now.get((r.dataset, name), used) != used
+    )
+
+
+def lineage_table(records: Sequence[OutputRecord]) -> Table:
+    """What every output was made from, when, where and by which run; a stale output is a notice."""
+    return _table(
+        "Lineage",
+        {
+            "Output": "text",
+            "Data version": "code",
+            "Code version": "code",
+            "Made from": "code",
+            "Rows": "count",
+            "Seconds": "seconds",
+            "Peak memory, MB": "megabytes",
+            "Device": "text",
+            "Created (UTC)": "text",
+            "Fingerprint": "code",
+            "Dagster run": "code",
+        },
+        [
+            (
+                r.asset,
+                r.data_version,
+                r.code_version,
+                ", ".join(f"{name} {version}" for name, version in sorted(r.inputs.items())) or None,
+                r.rows,
+                r.seconds,
+                r.peak_memory_bytes / 1e6,
+                r.device,
+                r.created,
+                r.fingerprint,
+                r.run_id,
+            )
+            for r in records
+        ],
+        "A data version is a hash of the content: the same version is the same numbers. A fingerprint covers the code version, "
+        "the settings and the input versions. Peak memory is of the process up to then.",
+        stale_inputs(records),
+    )
+
+
+# The verdict --------------------------------------------------------------------------------------------------------------
+
+
+def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) -> str:
+    """Whether the study's own method beats its references on this data, in plain words.
+
+    A difference is claimed only where the Holm-corrected p of McNemar's test is below 0.05; its direction is that of the
+    test images only one method gets right.
+
+    Args:
+        study: of the methods.
+        results: rows of RESULTS.
+        comparisons: rows of COMPARISONS.
+    """
+    accuracy = {row["method"]: 100 * row["accuracy"] for row in results}
+    if study.main not in accuracy:
+        return f"{_capital(study.main_in_words)} was {NOT_RUN}, so nothing is said about it."
+    references: dict[str, str] = {}
+    for alternatives in study.references:
+        taken = next((name for name in alternatives if name in accuracy), list(alternatives)[-1])
+        references[taken] = alternatives[taken]
+    outcome: dict[str, str] = {}
+    details = []
+    for name, title in references.items():
+        row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == {study.main, name}), None)
+        if row is None or name not in accuracy:
+            outcome[name] = "unknown"
+            details.append(f"There is no comparison with {title}: {NOT_RUN}.")
+            continue
+        a_better = row["only_a_correct"] > row["only_b_correct"]
+        ahead = a_better == (row["method_a"] == study.main)
+        p = p_value(row["p_holm"])
+        p = p if p.startswith("<") else f"= {p}"
+        figures = f"{accuracy[study.main]:.2f} % against {accuracy[name]:.2f} %, p {p}"
+        if row["p_holm"] >= SIGNIFICANT:
+            outcome[name] = "same"
+            details.append(f"No measurable difference from {title} ({figures}), which is not proof that there is none.")
+        else:
+            outcome[name] = "better" if ahead else "worse"
+            details.append(f"{outcome[name].capitalize()} than {title} ({figures}).")
+    notices = notices_of(results)
+    caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
+    lead = _lead(study.main_in_words, {references[name]: how for name, how in outcome.items()})
+    titles = {row["method"]: row["title"] for row in results if row["method"] not in (*references, study.main)}
+    rest = _against_the_rest(study.main, [c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()], titles)
+    return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
+
+
+def _against_the_rest(main: str, comparisons: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
+    """Which of the other methods the main one is better than, worse than, or not to be told from."""
+    groups: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No measurable difference from": []}
+    for row in comparisons:
+        other, main_right = ("method_b", "only_a_correct") if row["method_a"] == main else ("method_a", "only_b_correct")
+        if row[other] not in titles:
+            continue
+        other_right = "only_a_correct" if main_right == "only_b_correct" else "only_b_correct"
+        how = "Better than" if row[main_right] > row[other_right] else "Worse than"
+        groups["No measurable difference from" if row["p_holm"] >= SIGNIFICANT else how].append(titles[row[other]])
+    return [f"{how}: {'; '.join(names)}." for how, names in groups.items() if names]
+
+
+def _lead(main: str, outcome: Mapping[str, str]) -> str:
+    """``outcome``: what the main method is compared with, in words -> better, worse, same or unknown."""
+    beaten = [name for name, how in outcome.items() if how == "better"]
+    unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
+    if beaten and unbeaten:
+        return f"On this data {main} beats {beaten[0]} but not {unbeaten[0]}."
+    if beaten:
+        return f"On this data {main} beats {' and '.join(beaten)}."
+    if len(unbeaten) > 1:
+        return f"On this data {main} beats neither {' nor '.join(unbeaten)}."
+    if unbeaten:
+        return f"On this data {main} does not beat {unbeaten[0]}."
+    return f"Whether {main} helps on this data was not tested."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

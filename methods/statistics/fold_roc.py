@@ -1,0 +1,135 @@
+"""ROC analysis of out-of-fold probabilities: by fold, pooled, and by lesion (Huynh et al. 2016, section 2.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.statistics.roc import Binormal, auc, auc_difference_p, auc_interval, delong, fit_binormal
+from methods.statistics.significance import Interval, paired_t
+
+Float64 = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FoldRoc:
+    """Areas under the ROC curves of one classifier.
+
+    Attributes:
+        by_fold: (k,) area in each fold.
+        pooled: area of all probabilities together.
+        pooled_interval: DeLong for clustered data.
+        by_lesion: area of the mean probability of each lesion.
+        by_lesion_interval: as above.
+        n_lesions: lesions.
+        binormal: fitted curve of all probabilities together, where one can be fitted.
+    """
+
+    by_fold: Float64
+    pooled: float
+    pooled_interval: Interval
+    by_lesion: float
+    by_lesion_interval: Interval
+    n_lesions: int
+    binormal: Binormal | None
+
+    @property
+    def mean(self) -> float:
+        """Over folds: the paper's AUC."""
+        return float(self.by_fold.mean())
+
+    @property
+    def sd(self) -> float:
+        """Sample standard deviation over folds: the paper's AUC.SD."""
+        return float(self.by_fold.std(ddof=1))
+
+    @property
+    def se(self) -> float:
+        """SD / sqrt(folds): the error bars of the paper's figure 3."""
+        return self.sd / float(np.sqrt(len(self.by_fold)))
+
+
+def fold_aucs(probability: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64]) -> Float64:
+    """Area in each fold, (k,), in the order of the folds' numbers.
+
+    Raises:
+        ValueError: a fold has one class only.
+    """
+    return np.array([auc(probability[fold == number], positive[fold == number]) for number in np.unique(fold)])
+
+
+def fold_roc(
+    probability: Float64,
+    positive: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    lesions: Sequence[str],
+    patients: Sequence[str],
+) -> FoldRoc:
+    """Areas and intervals of one classifier.
+
+    Args:
+        probability: (n,) of the positive class, each from a classifier that did not see the image's group.
+        positive: (n,) class of each image.
+        fold: (n,) fold of each image.
+        lesions: (n,) lesion of each image; all images of a lesion are of one class.
+        patients: (n,) patient of each image, or its lesion: what the intervals take as independent.
+
+    Raises:
+        ValueError: a fold has one class only, or a lesion has both.
+    """
+    names, first, lesion = np.unique(np.asarray(lesions, np.str_), return_index=True, return_inverse=True)
+    size = np.bincount(lesion)
+    share = np.bincount(lesion, positive.astype(np.float64)) / size
+    if not np.isin(share, (0, 1)).all():
+        raise ValueError(f"{int((~np.isin(share, (0, 1))).sum())} lesions have images of both classes")
+    of_images = delong(probability[None], positive, patients)
+    of_lesions = delong((np.bincount(lesion, probability) / size)[None], share == 1, [patients[i] for i in first])
+    return FoldRoc(
+        by_fold=fold_aucs(probability, positive, fold),
+        pooled=float(of_images.auc[0]),
+        pooled_interval=auc_interval(of_images, 0),
+        by_lesion=float(of_lesions.auc[0]),
+        by_lesion_interval=auc_interval(of_lesions, 0),
+        n_lesions=len(names),
+        binormal=fit_binormal(probability, positive),
+    )
+
+
+@dataclass(frozen=True)
+class RocComparison:
+    """Two classifiers on the same images and folds.
+
+    Attributes:
+        difference: of the mean areas over folds, the first less the second.
+        p_t: paired t test over folds, two-sided.
+        pooled_difference: of the pooled areas.
+        p_delong: for clustered data, two-sided.
+    """
+
+    difference: float
+    p_t: float
+    pooled_difference: float
+    p_delong: float
+
+
+def compare_roc(
+    a: Float64, b: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64], patients: Sequence[str]
+) -> RocComparison:
+    """Compare the probabilities (n,) of two classifiers; the other arguments as for :func:`fold_roc`."""
+    of_a, of_b = fold_aucs(a, positive, fold), fold_aucs(b, positive, fold)
+    both = delong(np.stack([a, b]), positive, patients)
+    return RocComparison(
+        difference=float((of_a - of_b).mean()),
+        p_t=paired_t(of_a, of_b),
+        pooled_difference=float(both.auc[0] - both.auc[1]),
+        p_delong=auc_difference_p(both, 0, 1),
+    )
+
+
+def permuted_by_lesion(positive: NDArray[np.bool_], lesions: Sequence[str], seed: int) -> NDArray[np.bool_]:
+    """The classes dealt anew among the lesions, each lesion's images still of one class, (n,) bool."""
+    _, first, lesion = np.unique(np.asarray(lesions, np.str_), return_index=True, return_inverse=True)
+    return np.random.default_rng(seed).permutation(positive[first])[lesion]

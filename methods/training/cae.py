@@ -1,0 +1,390 @@
+"""Zero-bias convolutional auto-encoder (Ahn et al. 2019, sections 2.2, 2.3 and Table 1).
+
+Encoder ``z = ReLU(x * W + b)`` (equation 1), decoder ``y = ReLU(z * W~ + c)`` with the same kernels turned by 180
+degrees (equation 2, tied weights), loss ``1/2 sum (x - y)^2`` (equation 3), summed over an image and averaged over the
+batch. At encoding time both biases are set to zero (section 2.3) and the maps are pooled by 2 to the code.
+
+Deviations, each recorded in ``docs/adr``: the initial scale of the kernels is set by least squares on one batch, since
+with thousands of tied filters a fan-in scale starts with an error tens of times the input's energy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.kernels import cae_tiles, winograd
+from methods.training.batching import epoch_batches
+
+ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
+"""Rows by position -> (m, C, H, W) numbers."""
+
+INIT_BATCH = 512
+PROBE_ROWS = 32
+MAX_RESPONSES = 2**26
+"""Numbers before the pool held at once while encoding: 0.3 GB."""
+
+
+@dataclass(frozen=True)
+class CaeSettings:
+    """Everything that decides the fitted weights, beside the data.
+
+    Attributes:
+        filters: K, number of 3x3 filters.
+        epochs: passes over the training rows.
+        batch_size: rows a step.
+        learning_rate: initial rate; for a loss summed over an image, as in the paper.
+        momentum: of SGD; ignored by Adam.
+        optimizer: "sgd" (paper) or "adam".
+        plateau_patience: epochs without improvement of the held-out error before the rate is divided by 10.
+        held_out_fraction: share of the rows kept out of the training to draw the learning curve and find plateaus.
+        zero_bias: "encoding" (paper: biases learned, zero when encoding), "never" or "always".
+        tied: decoder shares the encoder's kernels.
+        decoder_activation: "relu" (paper) or "linear".
+        init_scale: "least_squares" or "kaiming" (torch's default for a convolution).
+        seed: of the initial weights, the held-out slice and the order of the rows.
+    """
+
+    filters: int = 4096
+    epochs: int = 100
+    batch_size: int = 512
+    learning_rate: float = 1e-5
+    momentum: float = 0.9
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    plateau_patience: int = 5
+    held_out_fraction: float = 0.1
+    zero_bias: Literal["encoding", "never", "always"] = "encoding"
+    tied: bool = True
+    decoder_activation: Literal["relu", "linear"] = "relu"
+    init_scale: Literal["least_squares", "kaiming"] = "least_squares"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the learning curve. Errors are sums of squares over those of the input around its channel means."""
+
+    epoch: int
+    train_error: float
+    held_out_error: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class CaeCheckpoint:
+    """All that is needed to go on after a kill with the bytes an unbroken run would have had.
+
+    Attributes:
+        tensors: model weights by name, and optimiser state under ``optimizer.<parameter>.<name>``.
+        state: JSON-able: epochs done, learning rate, plateau counter, curve, input statistics.
+    """
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class DivergedError(RuntimeError):
+    """The loss is no longer a finite number, or no filter responds to anything any more."""
+
+
+class ConvAutoEncoder(nn.Module):
+    """Tied (by default) one-layer convolutional auto-encoder, 3x3 kernels, stride 1, padding 1."""
+
+    def __init__(self, channels: int, settings: CaeSettings) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(settings.seed)
+        bound = 1.0 / math.sqrt(9 * channels)
+        weight = torch.empty(settings.filters, channels, 3, 3).uniform_(-bound, bound, generator=generator)
+        self.encoder_weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
+        self.decoder_weight = None if settings.tied else nn.Parameter(weight.clone())
+        learn_bias = settings.zero_bias != "always"
+        self.encoder_bias = nn.Parameter(torch.zeros(settings.filters), requires_grad=learn_bias)
+        self.decoder_bias = nn.Parameter(torch.zeros(channels), requires_grad=learn_bias)
+        self._settings = settings
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Reconstruction of ``x`` with the learned biases, (N, C, H, W) -> (N, C, H, W)."""
+        if not torch.is_grad_enabled() and cae_tiles.pays(x):
+            return cae_tiles.reconstruct(x, self._tile_weights())
+        z = functional.relu(functional.conv2d(x, self.encoder_weight, self.encoder_bias, padding=1))
+        weight = self.encoder_weight if self.decoder_weight is None else self.decoder_weight
+        # conv_transpose2d with the encoder's weight is the convolution with its 180-degree-turned kernels.
+        y = functional.conv_transpose2d(z, weight, self.decoder_bias, padding=1)
+        return functional.relu(y) if self._settings.decoder_activation == "relu" else y
+
+    def encode(self, x: Tensor, pool: Literal["max", "mean"] = "max") -> Tensor:
+        """Code of ``x`` (Table 1, pool 2): (N, C, H, W) -> (N, K, H // 2, W // 2), biases as ``zero_bias`` says."""
+        bias = self.encoder_bias if self._settings.zero_bias == "never" else torch.zeros_like(self.encoder_bias)
+        if not torch.is_grad_enabled() and cae_tiles.fits(x):
+            return cae_tiles.encode(x, winograd.taps_first(self.encoder_weight), bias, pool)
+        z = functional.relu(functional.conv2d(x, self.encoder_weight, bias, padding=1))
+        return functional.max_pool2d(z, 2) if pool == "max" else functional.avg_pool2d(z, 2)
+
+    def backward_of_loss(self, x: Tensor) -> float:
+        """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients of its mean over them."""
+        if not cae_tiles.pays(x):
+            loss = 0.5 * (self(x) - x).square().sum()
+            (loss / len(x)).backward()
+            return float(loss.detach())
+        with torch.no_grad():
+            loss_value, found = cae_tiles.squared_error_and_gradients(x, self._tile_weights())
+        self.encoder_weight.grad = winograd.taps_last(found.encoder)
+        if self.decoder_weight is not None and found.decoder is not None:
+            self.decoder_weight.grad = winograd.taps_last(found.decoder)
+        if self.encoder_bias.requires_grad:
+            self.encoder_bias.grad, self.decoder_bias.grad = found.encoder_bias, found.decoder_bias
+        return loss_value
+
+    def _tile_weights(self) -> cae_tiles.Weights:
+        encoder = winograd.taps_first(self.encoder_weight)
+        decoder = encoder if self.decoder_weight is None else winograd.taps_first(self.decoder_weight)
+        relu = self._settings.decoder_activation == "relu"
+        return cae_tiles.Weights(encoder, decoder, self.encoder_bias, self.decoder_bias, relu)
+
+    @torch.no_grad()
+    def scale_by_least_squares(self, x: Tensor) -> float:
+        """Scale the fresh kernels so that the first reconstruction of ``x`` has the least squared error.
+
+        With zero biases the reconstruction is homogeneous of degree two in the kernels, so the best factor has a
+        closed form. Returns the factor applied to the kernels: 1 where the reconstruction is zero everywhere, as no
+        factor changes it.
+        """
+        y = self(x)
+        if not bool(y.any()):
+            return 1.0
+        factor = math.sqrt(max(float((x * y).sum() / (y * y).sum().clamp_min(1e-30)), 1e-12))
+        self.encoder_weight.mul_(factor)
+        if self.decoder_weight is not None:
+            self.decoder_weight.mul_(factor)
+        return factor
+
+
+def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
+    tensor = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)).to(device)
+    return tensor.to(memory_format=torch.channels_last)
+
+
+def _tensors(read: ReadRows, n_rows: int, device: torch.device, resident: bool) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Rows by position as tensors on ``device``; with ``resident`` all are copied there now, and none later."""
+    if not resident:
+        return lambda rows: _to_tensor(read(rows), device)
+    parts = [read(np.arange(start, min(start + INIT_BATCH, n_rows))) for start in range(0, n_rows, INIT_BATCH)]
+    everything = torch.cat([_to_tensor(part, device) for part in parts])
+    return lambda rows: everything[torch.from_numpy(rows).to(device)].contiguous(memory_format=torch.channels_last)
+
+
+def _fit_on_card(row: NDArray[np.floating], n_rows: int, device: torch.device) -> bool:
+    """Whether so many rows take less than a third of the free memory of a CUDA card. Untried: no card was at hand."""
+    return device.type == "cuda" and 4 * row.size * n_rows < torch.cuda.mem_get_info(device)[0] / 3
+
+
+def new_cae(channels: int, settings: CaeSettings, first_rows: NDArray[np.floating], device: torch.device) -> ConvAutoEncoder:
+    """A fresh auto-encoder, its kernels scaled on ``first_rows`` (m, C, H, W) where the settings say so."""
+    cae = ConvAutoEncoder(channels, settings).to(device)
+    if settings.init_scale == "least_squares":
+        cae.scale_by_least_squares(_to_tensor(first_rows, device))
+    return cae
+
+
+def load_cae(weights: Mapping[str, Tensor], settings: CaeSettings, device: torch.device) -> ConvAutoEncoder:
+    """The auto-encoder of stored ``weights``.
+
+    Raises:
+        RuntimeError: a tensor is missing or has another shape than the settings ask for.
+    """
+    if "encoder_weight" not in weights:
+        raise RuntimeError(f"tensor encoder_weight is missing, there are {sorted(weights)}")
+    channels = weights["encoder_weight"].shape[1]
+    cae = ConvAutoEncoder(channels, settings)
+    cae.load_state_dict(dict(weights))
+    return cae.to(device).eval()
+
+
+def split_held_out(n_rows: int, settings: CaeSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions (sorted) of the rows trained on and of the held-out slice; at least one row each where n_rows > 1."""
+    order = np.random.default_rng(settings.seed).permutation(n_rows)
+    n_held = min(max(round(n_rows * settings.held_out_fraction), 1), n_rows - 1) if n_rows > 1 else 0
+    held = order[:n_held] if n_held else order
+    return np.sort(order[n_held:]), np.sort(held)
+
+
+def _input_energy(read: ReadRows, rows: NDArray[np.int64], batch_size: int) -> float:
+    """Mean over images of the sum of squares around the channel means (the error of predicting each channel's mean)."""
+    total, squares, count, positions = 0.0, 0.0, 0, 1
+    for start in range(0, len(rows), batch_size):
+        x = np.asarray(read(rows[start : start + batch_size]), np.float64)
+        total = total + x.sum(axis=(0, 2, 3))
+        squares += float((x * x).sum())
+        count, positions = count + len(x), x.shape[2] * x.shape[3]
+    mean = np.asarray(total) / (count * positions)
+    return max(squares / count - positions * float((mean * mean).sum()), 1e-30)
+
+
+def _optimizer(cae: ConvAutoEncoder, settings: CaeSettings) -> torch.optim.Optimizer:
+    parameters = [p for p in cae.parameters() if p.requires_grad]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=settings.learning_rate)
+    return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
+
+
+def _checkpoint(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> CaeCheckpoint:
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in cae.state_dict().items()}
+    for parameter, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{parameter}.{name}"] = value.detach().cpu().contiguous().clone()
+    return CaeCheckpoint(tensors=tensors, state=state)
+
+
+def _restore(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, checkpoint: CaeCheckpoint) -> None:
+    cae.load_state_dict({k: v for k, v in checkpoint.tensors.items() if not k.startswith("optimizer.")})
+    saved = optimizer.state_dict()
+    for key, value in checkpoint.tensors.items():
+        if key.startswith("optimizer."):
+            _, parameter, name = key.split(".")
+            saved["state"].setdefault(int(parameter), {})[name] = value.clone()  # the optimiser writes into it
+    for group in saved["param_groups"]:
+        group["lr"] = checkpoint.state["learning_rate"]
+    optimizer.load_state_dict(saved)
+
+
+def train_cae(
+    read: ReadRows,
+    n_rows: int,
+    settings: CaeSettings,
+    device: torch.device,
+    resume: CaeCheckpoint | None = None,
+) -> Iterator[tuple[EpochRecord, Callable[[], CaeCheckpoint]]]:
+    """Train on rows ``0 .. n_rows - 1``; yields after every epoch its record and a function that takes a checkpoint.
+
+    The order of the rows depends on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same bytes
+    on a CPU as one that was never stopped.
+
+    Args:
+        read: gives rows by position, (m, C, H, W).
+        n_rows: number of rows that may be trained on, at least 2.
+        settings: see :class:`CaeSettings`.
+        device: where to compute.
+        resume: an earlier checkpoint of the same settings and rows.
+
+    Raises:
+        DivergedError: the loss became NaN or infinite, or every filter died.
+    """
+    train_rows, held_rows = split_held_out(n_rows, settings)
+    first = read(train_rows[:INIT_BATCH])
+    cae = new_cae(first.shape[1], settings, first, device)
+    take = _tensors(read, n_rows, device, resident=_fit_on_card(first[0], n_rows, device))
+    optimizer = _optimizer(cae, settings)
+    if resume is None:
+        state: dict[str, Any] = {
+            "epochs": 0,
+            "learning_rate": settings.learning_rate,
+            "best": math.inf,
+            "stale_epochs": 0,
+            "input_energy": _input_energy(read, train_rows, settings.batch_size),
+            "curve": [],
+        }
+    else:
+        state = resume.state
+        _restore(cae, optimizer, resume)
+
+    def error_of(rows: NDArray[np.int64]) -> float:
+        total = 0.0
+        with torch.inference_mode():
+            for start in range(0, len(rows), settings.batch_size):
+                x = take(rows[start : start + settings.batch_size])
+                total += float((cae(x) - x).square().sum(dtype=torch.float64))
+        return total / len(rows) / float(state["input_energy"])
+
+    for epoch in range(int(state["epochs"]), settings.epochs):
+        total = 0.0
+        for rows in epoch_batches(len(train_rows), settings.batch_size, settings.seed, epoch):
+            x = take(train_rows[rows])
+            optimizer.zero_grad(set_to_none=True)
+            total += 2 * cae.backward_of_loss(x)
+            optimizer.step()
+        train_error = total / len(train_rows) / float(state["input_energy"])
+        held_out = error_of(held_rows)
+        if not (math.isfinite(train_error) and math.isfinite(held_out)):
+            raise DivergedError(f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
+        with torch.inference_mode():
+            if not bool((cae.encode(take(held_rows[:PROBE_ROWS])) > 0).any()):
+                raise DivergedError(f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
+        record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
+        improved = held_out < float(state["best"]) * (1 - 1e-3)
+        stale = 0 if improved else int(state["stale_epochs"]) + 1
+        rate = float(state["learning_rate"])
+        if stale > settings.plateau_patience:
+            rate, stale = rate / 10, 0
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+        state = {
+            **state,
+            "epochs": epoch + 1,
+            "learning_rate": rate,
+            "best": min(held_out, float(state["best"])),
+            "stale_epochs": stale,
+            "curve": [*state["curve"], asdict(record)],
+        }
+        yield record, partial(_checkpoint, cae, optimizer, state)
+
+
+@dataclass(frozen=True)
+class FilterStatistics:
+    """How the filters of a fitted auto-encoder behave on a sample, biases as at encoding time.
+
+    Attributes:
+        active_fraction: (K,) share of positions where a filter's response is above zero.
+        mean_response: (K,) mean response over images and positions.
+        dead: number of filters that never respond.
+        sparsity: share of zeros among all responses before pooling.
+        mean_bias: mean of the learned encoder biases (the paper's section 2.3 expects it to be negative).
+    """
+
+    active_fraction: NDArray[np.float64]
+    mean_response: NDArray[np.float64]
+    dead: int
+    sparsity: float
+    mean_bias: float
+
+
+@torch.inference_mode()
+def filter_statistics(cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device) -> FilterStatistics:
+    """Statistics of the un-pooled responses on ``rows`` (m, C, H, W)."""
+    bias = cae.encoder_bias if cae._settings.zero_bias == "never" else None
+    z = functional.relu(functional.conv2d(_to_tensor(rows, device), cae.encoder_weight, bias, padding=1))
+    active = (z > 0).to(torch.float64).mean(dim=(0, 2, 3)).cpu().numpy()
+    return FilterStatistics(
+        active_fraction=active,
+        mean_response=z.mean(dim=(0, 2, 3), dtype=torch.float64).cpu().numpy(),
+        dead=int((active == 0).sum()),
+        sparsity=float(1 - active.mean()),
+        mean_bias=float(cae.encoder_bias.mean()),
+    )
+
+
+@torch.inference_mode()
+def encode(
+    cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device, pool: Literal["max", "mean"] = "max"
+) -> NDArray[np.float32]:
+    """Codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
+    filters, places = cae.encoder_weight.shape[0], int(np.prod(rows.shape[2:]))
+    at_once = max(MAX_RESPONSES // (filters * places), 1)
+    parts = [rows[first : first + at_once] for first in range(0, max(len(rows), 1), at_once)]
+    return np.concatenate([cae.encode(_to_tensor(part, device), pool).contiguous().cpu().numpy() for part in parts])
+
+
+@torch.inference_mode()
+def reconstruct(cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device) -> NDArray[np.float32]:
+    """Reconstructions of ``rows`` (m, C, H, W) with the learned biases, same shape, float32."""
+    y: NDArray[np.float32] = cae(_to_tensor(rows, device)).contiguous().cpu().numpy()
+    return y

@@ -1,0 +1,455 @@
+"""Fine-tuning a pre-trained network (Ahn et al. 2019, Table 2, rows "fine-tuned"; after Kumar et al. 2017).
+
+The last layer is replaced by a new linear one for the classes at hand, every layer is trained on the labelled training images,
+and the output of the layer before the last serves as the features of a classifier. The probabilities of several networks are
+averaged for the ensembles.
+
+The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher rate for the new layer, a
+rate that follows a cosine down to zero over the steps of all epochs, and the epoch with the lowest loss on a slice of the
+training images that is not trained on; the last one where no such slice can be spared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.curation.splits import stratified_group_split
+from methods.imaging.augmentation import augmented
+from methods.training.batching import epoch_batches
+
+Float64 = NDArray[np.float64]
+Positions = NDArray[np.int64]
+ReadImages = Callable[[Positions], NDArray[np.uint8]]
+"""Images by position -> (m, H, W, 3) uint8."""
+
+HEAD_SCALE = 0.01
+"""Standard deviation of a new head's weights (Krizhevsky et al. 2012, section 5)."""
+
+LARGEST_SLICE = 1.5
+"""Times the wanted share of images; a validation slice larger than that takes too much from the training."""
+
+
+@dataclass(frozen=True)
+class FineTuneSettings:
+    """Everything that decides the fitted weights, beside the network and the data.
+
+    Attributes:
+        epochs: most passes over the training images.
+        patience: epochs without a lower validation loss before it stops, at least 1.
+        batch_size: images a step, at least 2.
+        learning_rate: initial rate of the pre-trained layers.
+        head_factor: how many times faster the new head learns.
+        momentum: of SGD.
+        weight_decay: L2 penalty w / 2 ||theta||^2 on every parameter, biases too.
+        validation_fraction: wanted share of the training images for :func:`validation_slice`.
+        augment: train on random views of the images (:mod:`methods.imaging.augmentation`).
+        seed: of the order of the images, their views and the dropout.
+    """
+
+    epochs: int = 30
+    patience: int = 5
+    batch_size: int = 32
+    learning_rate: float = 2.5e-4
+    head_factor: float = 10.0
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    validation_fraction: float = 0.1
+    augment: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One line of the learning curve.
+
+    Attributes:
+        epoch: counted from 1.
+        train_loss: mean cross-entropy in nats over the epoch's steps, dropout and augmentation on.
+        validation_loss: mean cross-entropy after the epoch; None without a validation slice.
+        validation_accuracy: share of validation images classified correctly; None without a validation slice.
+        learning_rate: of the pre-trained layers, at the epoch's first step.
+    """
+
+    epoch: int
+    train_loss: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class FineTuneCheckpoint:
+    """All that is needed to go on after a kill with the bytes an unbroken run would have had.
+
+    Attributes:
+        tensors: weights and buffers under ``network.<name>``, those of the best epoch under ``best.<name>`` where that is an
+            earlier one, and optimiser state under ``optimizer.<parameter>.<name>``.
+        state: JSON-able: epochs done, next learning rate, best epoch and its loss, epochs since, curve.
+    """
+
+    tensors: dict[str, Tensor]
+    state: dict[str, Any] = field(default_factory=dict)
+
+
+class DivergedError(RuntimeError):
+    """The loss or a weight is no longer a finite number."""
+
+
+class HeadedNetwork(nn.Module):
+    """A pre-trained body under a new linear head, with dropout between them.
+
+    Args:
+        body: maps (N, H, W, 3) uint8 images to (N, ...) float features; all its parameters will be trained.
+        n_features: features an image, D.
+        n_classes: K.
+        dropout: share of the features set to zero in training.
+        seed: of the head's weights; its biases start at zero.
+    """
+
+    def __init__(self, body: nn.Module, n_features: int, n_classes: int, dropout: float, seed: int) -> None:
+        super().__init__()
+        self.body = body.requires_grad_(True)
+        self.dropout = nn.Dropout(dropout)
+        with torch.random.fork_rng(devices=[]):  # a linear layer's own initialisation draws global random numbers
+            self.head = nn.Linear(n_features, n_classes)
+        nn.init.normal_(self.head.weight, std=HEAD_SCALE, generator=torch.Generator().manual_seed(seed))
+        nn.init.zeros_(self.head.bias)
+
+    def penultimate(self, images: Tensor) -> Tensor:
+        """Features before dropout and head, (N, H, W, 3) uint8 -> (N, D).
+
+        Raises:
+            ValueError: the body gives another number of features than the head was made for.
+        """
+        features: Tensor = self.body(images).flatten(1)
+        if features.shape[1] != self.head.in_features:
+            raise ValueError(f"the body gives {features.shape[1]} features an image, the head takes {self.head.in_features}")
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (N, H, W, 3) uint8 -> (N, K)."""
+        logits: Tensor = self.head(self.dropout(self.penultimate(images)))
+        return logits
+
+
+def _divisible(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np.bool_]:
+    """(n,) rows left after classes with a single group, and every group they appear in, are taken out until there are none."""
+    kept = np.ones(len(labels), np.bool_)
+    while True:
+        thin = [name for name in np.unique(labels[kept]) if len(np.unique(groups[kept & (labels == name)])) < 2]
+        if not thin:
+            return kept
+        kept &= ~np.isin(groups, groups[np.isin(labels, thin)])
+
+
+def validation_slice(
+    labels: Sequence[str] | NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int
+) -> NDArray[np.bool_]:
+    """Which training images decide when to stop: a stratified draw of whole groups (:mod:`methods.curation.splits`).
+
+    A class with a single group is trained on entirely, as is every group it shares images with. The slice is empty where no
+    draw has all other classes on both sides, or where it would take more than LARGEST_SLICE times the wanted share: with few
+    labels an image is worth more in the training.
+
+    Args:
+        labels: (n,) class of each training image.
+        groups: (n,) group of each training image; a group is never on both sides.
+        fraction: wanted share of the images, between 0 and 1.
+        seed: of the draw.
+
+    Returns:
+        (n,) bool, True for validation. Every class keeps a training image.
+
+    Raises:
+        ValueError: ``fraction`` is not between 0 and 1, or labels and groups differ in length.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"the validation fraction must lie between 0 and 1, got {fraction}")
+    if len(labels) != len(groups):
+        raise ValueError(f"each image has a label and a group, got {len(labels)} labels and {len(groups)} groups")
+    names, group_names = np.asarray(labels, np.str_), np.asarray(groups, np.str_)
+    divisible = _divisible(names, group_names)
+    chosen = np.zeros(len(names), np.bool_)
+    if divisible.any():
+        with contextlib.suppress(ValueError):  # some class was never on both sides
+            chosen[divisible] = stratified_group_split(names[divisible].tolist(), group_names[divisible].tolist(), fraction, seed)
+    return chosen if chosen.sum() <= LARGEST_SLICE * fraction * len(names) else np.zeros_like(chosen)
+
+
+def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
+
+
+def _training_batches(n_rows: int, settings: FineTuneSettings, epoch: int) -> list[Positions]:
+    """Batches of at least two rows, as batch normalisation asks: a last row joins the batch before, an only row comes twice."""
+    batches = list(epoch_batches(n_rows, settings.batch_size, settings.seed, epoch))
+    if len(batches[-1]) == 1:
+        last = batches.pop()
+        batches.append(np.concatenate([batches.pop() if batches else last, last]))
+    return batches
+
+
+def _train_epoch(
+    network: HeadedNetwork,
+    optimizer: torch.optim.Optimizer,
+    read: ReadImages,
+    codes: NDArray[np.int64],
+    train: Positions,
+    settings: FineTuneSettings,
+    device: torch.device,
+    epoch: int,
+) -> float:
+    """One pass over the training images at the rates of its steps; its mean loss."""
+    words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
+    dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
+    mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    losses, sizes = [], []
+    network.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(dropout_seed)
+        batches = _training_batches(len(train), settings, epoch)
+        for step, rows in enumerate(batches):
+            for group, factor in zip(optimizer.param_groups, (1.0, settings.head_factor), strict=True):
+                group["lr"] = factor * _cosine_rate(settings, epoch + step / len(batches))
+            positions = train[rows]
+            images = _to_tensor(read(positions), device)
+            if settings.augment:
+                images = augmented(images, views)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
+                logits = network(images)
+            loss = functional.cross_entropy(logits.to(torch.float32), torch.from_numpy(codes[positions]).to(device))
+            optimizer.zero_grad(set_to_none=True)
+            torch.autograd.backward(loss)
+            optimizer.step()
+            losses.append(loss.detach())
+            sizes.append(len(rows))
+    return float(np.average(torch.stack(losses).cpu().numpy().astype(np.float64), weights=sizes))
+
+
+@torch.inference_mode()
+def _evaluate(
+    network: HeadedNetwork,
+    read: ReadImages,
+    codes: NDArray[np.int64],
+    positions: Positions,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy, in float32 on every device."""
+    network.eval()
+    starts = range(0, len(positions), batch_size)
+    logits = torch.cat([network(_to_tensor(read(positions[s : s + batch_size]), device)).cpu() for s in starts]).double()
+    targets = torch.from_numpy(codes[positions])
+    accuracy = (logits.argmax(dim=1) == targets).to(torch.float64).mean()
+    return float(functional.cross_entropy(logits, targets)), float(accuracy)
+
+
+def _cosine_rate(settings: FineTuneSettings, epochs_done: float) -> float:
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epochs_done / settings.epochs))
+
+
+def _weights(network: HeadedNetwork) -> dict[str, Tensor]:
+    """A copy on the CPU."""
+    return {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in network.state_dict().items()
+    }
+
+
+def _checkpoint(
+    network: HeadedNetwork, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], state: dict[str, Any]
+) -> FineTuneCheckpoint:
+    tensors = {f"network.{name}": tensor for name, tensor in _weights(network).items()}
+    if state["best_epoch"] < state["epochs"]:
+        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for parameter, values in optimizer.state_dict()["state"].items():
+        for name, value in values.items():
+            if isinstance(value, Tensor):
+                copied = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+                tensors[f"optimizer.{parameter}.{name}"] = copied
+    return FineTuneCheckpoint(tensors=tensors, state=state)
+
+
+def _part(checkpoint: FineTuneCheckpoint, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefix)}
+
+
+def best_weights(checkpoint: FineTuneCheckpoint) -> dict[str, Tensor]:
+    """State dict of the :class:`HeadedNetwork` after the best epoch: lowest validation loss, or the last one without a slice."""
+    return _part(checkpoint, "best.") or _part(checkpoint, "network.")
+
+
+def _restore(network: HeadedNetwork, optimizer: torch.optim.Optimizer, checkpoint: FineTuneCheckpoint) -> None:
+    network.load_state_dict(_part(checkpoint, "network."))
+    saved = optimizer.state_dict()
+    for key, value in _part(checkpoint, "optimizer.").items():
+        parameter, name = key.split(".")
+        saved["state"].setdefault(int(parameter), {})[name] = value.clone()  # the optimiser writes into it
+    optimizer.load_state_dict(saved)
+
+
+def _check_inputs(
+    codes: NDArray[np.int64], train: Positions, validation: Positions, settings: FineTuneSettings, n_classes: int
+) -> None:
+    if settings.batch_size < 2:
+        raise ValueError(f"batch_size must be at least 2 for batch normalisation, got {settings.batch_size}")
+    if settings.patience < 1:
+        raise ValueError(f"patience must be at least 1 epoch, got {settings.patience}")
+    if not len(train):
+        raise ValueError("fine-tuning needs at least one training image")
+    shared = np.intersect1d(train, validation)
+    if len(shared):
+        raise ValueError(f"{len(shared)} images are in both training and validation")
+    used = codes[np.concatenate([train, validation])]
+    if used.min() < 0 or used.max() >= n_classes:
+        raise ValueError(f"class codes must lie in 0..{n_classes - 1}, got {used.min()}..{used.max()}")
+
+
+def fine_tune(
+    network: HeadedNetwork,
+    read: ReadImages,
+    codes: NDArray[np.int64],
+    train: Positions,
+    validation: Positions,
+    settings: FineTuneSettings,
+    device: torch.device,
+    resume: FineTuneCheckpoint | None = None,
+) -> Iterator[tuple[EpochRecord, Callable[[], FineTuneCheckpoint]]]:
+    """Train ``network`` in place; yields after every epoch its record and a function that takes a checkpoint.
+
+    The run stops after ``patience`` epochs in which the validation loss was never lower than before. Order, views and dropout
+    depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same bytes on a CPU as one that was never
+    stopped. On a GPU that has bfloat16 the training steps use mixed precision. The network is left with the weights of the last
+    epoch: :func:`best_weights` are in the checkpoint, which must be taken before the next epoch is asked for.
+
+    Args:
+        network: pre-trained body under a fresh head.
+        read: gives images by position, (m, H, W, 3) uint8.
+        codes: (n,) class of each image, 0 .. K - 1.
+        train: positions of the training images.
+        validation: positions of the images that decide when to stop; may be empty.
+        settings: see :class:`FineTuneSettings`.
+        device: where to compute.
+        resume: an earlier checkpoint of the same network, images and settings.
+
+    Raises:
+        ValueError: no training image, an image on both sides, a class code without an output, or settings out of range.
+        DivergedError: a loss or a weight became NaN or infinite.
+    """
+    _check_inputs(codes, train, validation, settings, network.head.out_features)
+    network.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        [{"params": list(network.body.parameters())}, {"params": list(network.head.parameters())}],
+        lr=settings.learning_rate,
+        momentum=settings.momentum,
+        weight_decay=settings.weight_decay,
+    )
+    best: dict[str, Tensor] = {}
+    if resume is None:
+        state: dict[str, Any] = {
+            "epochs": 0,
+            "best_epoch": 0,
+            "best_loss": None,
+            "stale_epochs": 0,
+            "curve": [],
+        }
+    else:
+        state = resume.state
+        best = best_weights(resume)
+        _restore(network, optimizer, resume)
+
+    while state["epochs"] < settings.epochs and state["stale_epochs"] < settings.patience:
+        epoch = int(state["epochs"])
+        rate = _cosine_rate(settings, epoch)
+        train_loss = _train_epoch(network, optimizer, read, codes, train, settings, device, epoch)
+        loss, accuracy = None, None
+        if len(validation):
+            loss, accuracy = _evaluate(network, read, codes, validation, settings.batch_size, device)
+        finite = all(math.isfinite(value) for value in (train_loss, loss or 0.0))
+        if not finite or not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
+            raise DivergedError(f"the loss or a weight is not finite after epoch {epoch + 1} at learning rate {rate:g}")
+        record = EpochRecord(epoch + 1, train_loss, loss, accuracy, rate)
+
+        state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
+        if loss is None:
+            state |= {"best_epoch": epoch + 1}
+        elif state["best_loss"] is None or loss < state["best_loss"]:
+            best = _weights(network)
+            state |= {"best_epoch": epoch + 1, "best_loss": loss, "stale_epochs": 0}
+        else:
+            state |= {"stale_epochs": state["stale_epochs"] + 1}
+        yield record, partial(_checkpoint, network, optimizer, best, state)
+
+
+@torch.inference_mode()
+def penultimate_features(
+    network: HeadedNetwork, images: NDArray[np.uint8], device: torch.device, batch_size: int
+) -> NDArray[np.float32]:
+    """Features of (n, H, W, 3) uint8 images in their order, (n, D) float32; puts ``network``, on ``device``, in eval mode.
+
+    Raises:
+        ValueError: a feature is not a finite number.
+    """
+    network.eval()
+    features = np.empty((len(images), network.head.in_features), np.float32)
+    for start in range(0, len(images), batch_size):
+        batch = network.penultimate(_to_tensor(images[start : start + batch_size], device))
+        features[start : start + batch_size] = batch.to(torch.float32).cpu().numpy()
+    if not np.isfinite(features).all():
+        raise ValueError("the network gives features that are not finite")
+    return features
+
+
+def class_probabilities(
+    features: NDArray[np.floating], head_weight: NDArray[np.floating], head_bias: NDArray[np.floating]
+) -> Float64:
+    """Softmax of the head's logits, (n, K) float64.
+
+    Args:
+        features: (n, D) penultimate features.
+        head_weight: (K, D).
+        head_bias: (K,).
+
+    Raises:
+        ValueError: the shapes do not fit, or a logit is not finite.
+    """
+    if features.ndim != 2 or head_weight.shape != (len(head_bias), features.shape[1]):
+        raise ValueError(
+            f"features {features.shape} do not fit a head with weight {head_weight.shape} and bias {head_bias.shape}"
+        )
+    logits = features.astype(np.float64) @ head_weight.astype(np.float64).T + head_bias
+    if not np.isfinite(logits).all():
+        raise ValueError("a feature or a weight of the head is not finite")
+    probabilities: Float64 = softmax(logits, axis=1)
+    return probabilities
+
+
+def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
+    """Soft vote of an ensemble (Ahn et al. 2019, Table 2): the mean of its members' class probabilities, (n, K) float64.
+
+    Args:
+        members: each (n, K), images and classes in the same order.
+
+    Raises:
+        ValueError: no member, members of different shapes, or a probability that is not finite.
+    """
+    if not members:
+        raise ValueError("an ensemble needs at least one member")
+    if len({member.shape for member in members}) > 1:
+        raise ValueError(f"members of an ensemble must have the same shape, got {[member.shape for member in members]}")
+    mean: Float64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
+    if not np.isfinite(mean).all():
+        raise ValueError("a member's probability is not finite")
+    return mean

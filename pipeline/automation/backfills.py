@@ -1,0 +1,58 @@
+"""Which datasets a backfill runs, and with which settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from data_contracts.errors import InputError
+from pipeline.automation.requests import code_versions, still_valid_settings
+from pipeline.automation.staleness import stale_reason
+from resources.intake.arrival import look_at
+from resources.store.dataset_store import DatasetStore
+
+
+def choose(
+    store: DatasetStore, jobs: Mapping[str, str], only_stale: bool, from_drop: str | None
+) -> tuple[list[str], dict[str, str]]:
+    """The datasets to run, in order, and what is wrong with those that cannot be looked at.
+
+    Args:
+        store: of the home.
+        jobs: of each of the registered datasets in question the job whose outputs are to be up to date.
+        only_stale: leave out those whose results stand for all that has arrived.
+        from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or later.
+
+    Raises:
+        InputError: ``from_drop`` is not a date.
+    """
+    since = _since(from_drop) if from_drop is not None else None
+    chosen, problems = [], {}
+    for dataset, job in jobs.items():
+        try:
+            drops = look_at(store, store.spec(dataset)).intake.drops if since is not None else ()
+            if since is not None and not any(drop.accepted_at >= since for drop in drops):
+                continue
+            if only_stale and stale_reason(store, dataset, code_versions(job)) is None:
+                continue
+        except InputError as error:
+            problems[dataset] = str(error)
+            continue
+        chosen.append(dataset)
+    return chosen, problems
+
+
+def _since(day: str) -> float:
+    try:
+        since = datetime.fromisoformat(day)
+    except ValueError:
+        raise InputError(f"{day!r} is not a date", "Write for example --from-drop 2026-11-20") from None
+    return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
+
+
+def with_last_settings(store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the last run that a job's assets have, and over them those that are given."""
+    overridden = {key.rpartition(".")[2] for key in given if "." not in key}
+    last = still_valid_settings(store, dataset, job)
+    return {key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden} | dict(given)

@@ -1,0 +1,64 @@
+"""What the sensor and the schedule have in common: which datasets are free, and how their runs are asked for."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, get_args
+
+import dagster as dg
+
+from data_contracts.records.dataset import DatasetSpec, Task
+from data_contracts.studies.registry import usual_study
+from pipeline.automation.staleness import chain_of, last_settings
+from pipeline.launch import fields_of, run_config
+from resources.store.dataset_store import DatasetStore
+
+USUAL = sorted({usual_study(task).name for task in get_args(Task)})
+"""Jobs that scheduled runs materialise, each on the datasets whose labels it is about."""
+
+IN_FLIGHT = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+
+
+@cache
+def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
+    """The assets of a job, a study's or another."""
+    from pipeline.definitions import defs
+
+    job = defs.resolve_job_def(study)
+    return tuple(defs.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys))
+
+
+def code_versions(study: str) -> dict[str, str]:
+    """Code version of every asset of a study's job, by name."""
+    return chain_of(list(study_assets(study)))
+
+
+def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
+    """Datasets with a run that is queued or going on."""
+    runs = instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
+    return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
+
+
+def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
+    """The settings of a dataset's last outputs, as ``asset.key`` -> value: those that the job's assets (still) have."""
+    known = {f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)}
+    return {key: value for key, value in last_settings(store, dataset, code_versions(job)).items() if key in known}
+
+
+def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> dg.RunRequest:
+    """A run of the dataset's usual study with the settings of its last one."""
+    job = usual_study(spec.task).name
+    config = run_config(study_assets(job), still_valid_settings(store, spec.name, job), "auto")
+    return dg.RunRequest(run_key=run_key, job_name=job, partition_key=spec.name, run_config=config, tags={"medfeat/why": why})
+
+
+def was_begun(instance: dg.DagsterInstance, store: DatasetStore, dataset: str, job: str) -> bool:
+    """Whether a job, a study's, was ever started for a dataset."""
+    runs = dg.RunsFilter(job_name=job, tags={"dagster/partition": dataset})
+    return store.record(dataset, f"report_{job}") is not None or bool(instance.get_runs(runs, limit=1))

@@ -1,0 +1,62 @@
+"""Work that starts by the clock."""
+
+import os
+from collections.abc import Iterator
+
+import dagster as dg
+
+from data_contracts.errors import InputError
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.studies.lyndon2015 import LYNDON2015
+from data_contracts.studies.registry import usual_study
+from pipeline.automation.requests import busy_datasets, code_versions, request, was_begun
+from pipeline.automation.staleness import has_drops, stale_reason
+from pipeline.jobs import JOBS
+from resources.store.dataset_store import DatasetStore
+
+NIGHTLY_CRON = os.environ.get("MEDFEAT_NIGHTLY") or "0 3 * * *"
+TIME_ZONE = os.environ.get("MEDFEAT_TIME_ZONE") or "UTC"
+
+
+def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
+    """One for each job: a schedule of Dagster starts runs of one."""
+
+    @dg.schedule(
+        name=name,
+        job=JOBS[study],
+        cron_schedule=NIGHTLY_CRON,
+        execution_timezone=TIME_ZONE,
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description=f"Reconciles the datasets whose usual study is {study}: one run for each whose results do not stand for all "
+        "that has arrived (new, changed or deleted files, a run that failed, newer code). A dataset without drops for which that "
+        "was never started is left alone. Time: MEDFEAT_NIGHTLY (cron) in MEDFEAT_TIME_ZONE.",
+    )
+    def reconcile(context: dg.ScheduleEvaluationContext, store: DatasetStore) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        """One run request for each stale dataset that no run is working on."""
+        partitions = set(context.instance.get_dynamic_partitions("dataset"))
+        busy = busy_datasets(context.instance)
+        asked = 0
+        for dataset in store.datasets():
+            if dataset not in partitions or dataset in busy:
+                continue
+            try:
+                spec = store.spec(dataset)
+                if usual_study(spec.task).name != study:
+                    continue
+                why = stale_reason(store, dataset, code_versions(study))
+                if why is None or not (has_drops(store, dataset) or was_begun(context.instance, store, dataset, study)):
+                    continue
+                wanted = request(store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why)
+            except InputError as error:  # one dataset's trouble is not another's
+                context.log.warning(str(error))
+                continue
+            asked += 1
+            yield wanted
+        if not asked:
+            yield dg.SkipReason("every dataset is up to date")
+
+    return reconcile
+
+
+nightly = reconciler("nightly", AHN2019.name)
+nightly_several_labels = reconciler("nightly_several_labels", LYNDON2015.name)

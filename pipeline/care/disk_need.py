@@ -1,0 +1,61 @@
+"""How much disk a dataset's features will take, told before they are computed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from assets.features.auto_encoder import CaeModelConfig, EncodeConfig
+from assets.features.frozen_networks import AlexNetConfig
+from data_contracts.records.feature_shard import FeatureSet
+from methods.imaging.preprocessing import PreprocessingSettings
+from resources.intake.arrival import look_at
+from resources.intake.drops import listing_of
+from resources.store.dataset_store import DatasetStore
+
+CONV5_SHAPE = (256, 6, 6)
+CODE_POSITIONS = 9
+
+
+def _defaults() -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Numpy dtype and shape of one row of every asset of shards, with default settings."""
+    side = PreprocessingSettings().size
+    codes = (EncodeConfig().dtype, (CaeModelConfig().filters, CODE_POSITIONS))
+    return {
+        "prepared_images": ("uint8", (side, side, 3)),
+        "alexnet_conv5": (AlexNetConfig().dtype, CONV5_SHAPE),
+        "cae_features": codes,
+        "random_cae_features": codes,
+    }
+
+
+def _row_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    return int(np.dtype(dtype).itemsize * np.prod(shape))
+
+
+def bytes_needed(store: DatasetStore, dataset: str) -> int:
+    """Bytes that the features still to be computed take uncompressed, which is more than they take on disk.
+
+    Every file below the dataset's folder and its drops counts as one image; an archive that was never unpacked counts as one.
+
+    Raises:
+        InputError: the dataset's files cannot be looked at, or a record is damaged.
+    """
+    spec = store.spec(dataset)
+    intake = look_at(store, spec).intake
+    n_files = sum(len(drop.files) for drop in intake.drops)
+    if not intake.in_drops_only and spec.root.exists():
+        n_files += len(listing_of(spec.root.resolve()))
+    manifest = store.record(dataset, "image_manifest")
+    n_images = n_files if manifest is None else max(int(manifest.summary["usable images"]), 0)
+    needed = 0
+    sizes = _defaults()
+    maps = store.record(dataset, "backbone_features")
+    if maps is not None and maps.feature_set is not None and maps.feature_set.kind == maps.asset:  # else AlexNet's own shards
+        sizes[maps.asset] = (maps.feature_set.dtype, maps.feature_set.row_shape)
+    for asset, (dtype, shape) in sizes.items():
+        record = store.record(dataset, asset)
+        made: FeatureSet | None = record.feature_set if record is not None else None
+        stored = (record.rows or 0) if record is not None else 0
+        per_row = _row_bytes(made.dtype, made.row_shape) if made is not None else _row_bytes(dtype, shape)
+        needed += max(n_images - stored, 0) * per_row
+    return needed

@@ -1,0 +1,216 @@
+"""Checks of the environment, the store and the runs, and what can be mended."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+import dagster as dg
+
+from data_contracts.errors import InputError
+from pipeline.care.disk_need import bytes_needed
+from pipeline.care.store_health import damaged_files, mend
+from pipeline.instance import home_instance
+from pipeline.orphans import orphaned_runs, release
+from resources.cores import cores
+from resources.intake.arrival import look_at
+from resources.intake.drops import drops_root
+from resources.intake.site_key import FINGERPRINT, names_of, site_key_path
+from resources.store.dataset_store import DatasetStore
+from resources.store.home import dagster_home, free_bytes, medfeat_home, network_file_system
+
+LOW_DISK_BYTES = 5 * 10**9
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's."""
+
+    state: Literal["ok", "warning", "problem"]
+    text: str
+
+
+def examine(fix: bool) -> Iterator[Finding]:
+    """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files again."""
+    yield from _or_why_not(_runs(fix))  # first: what waits for a dead run waits for this alone
+    yield from _environment()
+    yield from _store()
+    yield from _site_key()
+    yield from _datasets()
+    yield from _weights()
+    yield from _databases()
+    yield from _stored_files(fix)
+    yield from _or_why_not(_automation())
+
+
+def _or_why_not(findings: Iterator[Finding]) -> Iterator[Finding]:
+    """The findings; where they cannot be had, why, so that what else is wrong is still told."""
+    try:
+        yield from findings
+    except InputError as error:
+        yield Finding("problem", str(error))
+
+
+def _environment() -> Iterator[Finding]:
+    import torch
+
+    from resources.compute import Compute
+
+    yield Finding("ok", f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}")
+    yield Finding("ok", f"device: {Compute().resolve()} ({cores()} CPU cores)")
+
+
+def _store() -> Iterator[Finding]:
+    home = medfeat_home()
+    yield Finding("ok", f"store {home} is writable")
+    for folder, what in ((home, "the store"), (dagster_home(), "Dagster's database")):
+        kind = network_file_system(folder)
+        if kind is not None:
+            yield Finding(
+                "problem",
+                f"{what} lies on a network file system ({kind}), whose locks neither HDF5 nor SQLite can rely on. "
+                "Set MEDFEAT_HOME to a folder on a local disk",
+            )
+    outside = not dagster_home().is_relative_to(home)
+    yield Finding(
+        "warning" if outside else "ok",
+        f"Dagster home {dagster_home()}"
+        + (
+            " is not in the store: the command line and the UI show the same runs only if both have this DAGSTER_HOME"
+            if outside
+            else ""
+        ),
+    )
+    drops = drops_root()
+    yield Finding("ok", f"drop folder {drops}" + ("" if drops.is_dir() else " (not there yet: nothing is dropped)"))
+
+
+def _site_key() -> Iterator[Finding]:
+    path, home = site_key_path(), medfeat_home()
+    if not path.exists() and not (home / FINGERPRINT).exists():
+        yield Finding("ok", f"site key {path}: made with the first dataset")
+        return
+    try:
+        names_of(home, "doctor", show=False)
+    except InputError as error:
+        yield Finding("problem", str(error))
+        return
+    if path.is_relative_to(home):
+        yield Finding("warning", f"site key {path} lies in the store, so that a copy of the store carries it. Move it elsewhere")
+    elif path.stat().st_mode & 0o077:
+        yield Finding("warning", f"site key {path} can be read by other users. Run: chmod 600 {path}")
+    else:
+        yield Finding("ok", f"site key {path} (keep a backup: without it names and groups cannot be resolved)")
+
+
+def _datasets() -> Iterator[Finding]:
+    store, needed = DatasetStore(), 0
+    for name in store.datasets():
+        try:
+            arrival = look_at(store, store.spec(name))
+            root = arrival.intake.spec.root
+            if not root.exists():
+                raise InputError(f"the folder {root} is not there", "Mount it, or register the dataset again")
+            needed += bytes_needed(store, name)
+        except InputError as error:
+            yield Finding("problem", f"dataset {name}: {error}")
+            continue
+        drops = f", {len(arrival.intake.drops)} drops" if arrival.intake.drops else ""
+        waiting = f", {arrival.waiting} not settled" if arrival.waiting else ""
+        yield Finding("ok", f"dataset {name}: {root}{drops}{waiting}")
+    free = free_bytes(medfeat_home())
+    state: Literal["ok", "warning", "problem"] = "ok"
+    if needed + LOW_DISK_BYTES > free:
+        state = "problem" if needed > free else "warning"
+    yield Finding(state, f"{free / 1e9:.1f} GB free; features still to be computed take up to {needed / 1e9:.1f} GB")
+
+
+def _databases() -> Iterator[Finding]:
+    broken = 0
+    for database in sorted(dagster_home().glob("**/*.db")):
+        try:
+            with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+                answer = connection.execute("PRAGMA quick_check").fetchone()[0]
+        except sqlite3.DatabaseError as error:
+            answer = str(error)
+        if answer != "ok":
+            broken += 1
+            yield Finding(
+                "problem", f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it"
+            )
+    if not broken:
+        yield Finding("ok", "Dagster's databases are whole")
+
+
+def _weights() -> Iterator[Finding]:
+    from resources.weights import alexnet_weights
+
+    try:
+        weights = alexnet_weights("auto")
+    except InputError as error:
+        yield Finding("problem", str(error))
+        return
+    yield Finding(
+        "warning" if weights.notice else "ok",
+        f"AlexNet weights: {weights.origin}, SHA-256 {weights.sha256}. {weights.notice}".strip(),
+    )
+
+
+def _runs(fix: bool) -> Iterator[Finding]:
+    orphans = 0
+    with home_instance() as instance:
+        for run in orphaned_runs(instance):
+            orphans += 1
+            if fix:
+                release(instance, run)
+                yield Finding("ok", f"run {run.run_id[:8]} was orphaned and is now marked failed")
+            else:
+                yield Finding(
+                    "problem", f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix"
+                )
+    if not orphans:
+        yield Finding("ok", "no orphaned runs")
+
+
+def _stored_files(fix: bool) -> Iterator[Finding]:
+    store = DatasetStore()
+    damages = list(damaged_files(store))
+    if not damages:
+        yield Finding("ok", "every stored file is as it was stored")
+        return
+    if not fix:
+        for damage in damages:
+            again = "Register the dataset again: medfeat add" if not damage.asset else "Run: medfeat doctor --fix"
+            yield Finding("problem", f"{damage}. {again}")
+        return
+    for line in mend(store, damages):
+        yield Finding("warning", line)
+    for damage in damaged_files(store):
+        yield Finding("problem", f"{damage}, still")
+
+
+def _automation() -> Iterator[Finding]:
+    from dagster._core.scheduler.instigation import InstigatorStatus  # Dagster shows it nowhere else
+
+    with home_instance() as instance:
+        statuses = instance.get_daemon_statuses().values()
+        beats = [status for status in statuses if status.last_heartbeat is not None]
+        off = sorted(state.name for state in instance.all_instigator_state() if state.status is InstigatorStatus.STOPPED)
+    if not any(status.healthy for status in beats):
+        yield Finding(
+            "warning",
+            "Dagster's daemon is not running: no drop is picked up and no schedule ticks. Start it: medfeat ui, or a service "
+            "(docs/operations.md)",
+        )
+    else:
+        yield Finding("ok", "Dagster's daemon is running")
+        for status in beats:
+            if status.last_heartbeat and status.last_heartbeat.errors:
+                first = str(status.last_heartbeat.errors[0].message).strip().splitlines()[0]
+                yield Finding("problem", f"daemon {status.daemon_type} reports: {first}")
+    for name in off:
+        yield Finding("warning", f"{name} is switched off. Switch it on under Automation in the UI")

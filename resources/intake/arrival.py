@@ -1,0 +1,47 @@
+"""One look at everything of a dataset that counts: its root and its drops, and a signature that says whether anything changed."""
+
+from dataclasses import dataclass
+
+from data_contracts.errors import InputError
+from data_contracts.records.dataset import DatasetSpec
+from resources.intake.drops import drops_root, listing_of, look_at_drops, signature_of
+from resources.intake.image_sources import Intake
+from resources.intake.site_key import names_of
+from resources.store.dataset_store import DatasetStore
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """What a look found.
+
+    Attributes:
+        intake: the dataset, to be scanned.
+        waiting: drops that have not settled yet.
+        signature: keyed hash of the names, sizes and times of all files that count.
+    """
+
+    intake: Intake
+    waiting: int
+    signature: str
+
+
+def look_at(store: DatasetStore, spec: DatasetSpec, now: float | None = None) -> Arrival:
+    """Look at a dataset's root and drops, without opening a file.
+
+    Raises:
+        InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be had.
+    """
+    names = names_of(store.root, spec.name, spec.show_names)
+    in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()
+    drops = look_at_drops(store, spec.name, names, in_drops_only, now)
+    base = ""
+    if not in_drops_only and spec.root.exists():
+        try:
+            base = signature_of(names, listing_of(spec.root.resolve()))
+        except OSError as error:
+            raise InputError(
+                f"a folder of {spec.name} cannot be read ({error.strerror})",
+                "Give this user permission to read it (chmod -R u+rX), or move it out of the dataset",
+            ) from None
+    intake = Intake(spec, names, store.root / "unpacked" / spec.name, drops.drops, in_drops_only)
+    return Arrival(intake, drops.waiting, names.signature(f"{base} {drops.signature}"))

@@ -1,0 +1,329 @@
+"""What the user says about each file of a dataset: in a ``manifest.csv`` or ``manifest.parquet``, or by the folders it lies in.
+
+Messages name files and lines, never what stands in a cell or what a folder is called: either can be a patient's name.
+"""
+
+import csv
+import io
+import math
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from data_contracts.errors import InputError
+from resources.intake.confined_open import Inside, RefusedFileError
+
+MANIFEST_CSV, MANIFEST_PARQUET = LISTINGS = ("manifest.csv", "manifest.parquet")
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "val": "train",
+    "valid": "train",
+    "validation": "train",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of split folders and values of the split column, in any case. A validation split counts as train: nothing here is
+tuned on it, and what needs a held-out part draws it from train."""
+
+_NOT_A_LAYOUT_ALONE = {"val", "valid", "validation"}
+_COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
+_FIRST_COLUMNS = ",".join(_COLUMNS[:4])
+"""Those that most datasets have."""
+
+
+ROWS = 4_000_000
+"""Of a manifest. What is kept of each takes some 600 bytes."""
+
+FILE_BYTES = 2**29
+TEXT_BYTES = 2**30
+"""Of all cells of a Parquet manifest that are read: packed, they can be ten thousand times smaller."""
+
+FOOTER_BYTES = 2**24
+"""Of the description of its columns and row groups in a Parquet manifest, which takes ten times as much once it is read."""
+
+CELL_BYTES = csv.field_size_limit()
+"""Of the longest cell of a Parquet manifest: what a CSV file may have."""
+
+ROW_CHARACTERS = 2**20
+"""Of a row of a CSV file."""
+
+_BATCH_ROWS = 1024
+_SHORTER = f"Keep only the columns {','.join(_COLUMNS)}, or register parts of the dataset on their own"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the user says about one file.
+
+    Attributes:
+        label: class, or None where none is given.
+        split: "train" or "test", or None where none is given.
+        group_id: patient, lesion ..., or None.
+        patient_id: where several groups (lesions) are of one patient, or None.
+        center: column and row of the lesion's centre in the image, pixels, or None.
+    """
+
+    label: str | None = None
+    split: str | None = None
+    group_id: str | None = None
+    patient_id: str | None = None
+    center: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a manifest of the user's says.
+
+    Attributes:
+        name: of the file.
+        claims: by path relative to the root, with /.
+        leaving: listed paths that are absolute or contain "..".
+    """
+
+    name: str
+    claims: dict[str, Claim]
+    leaving: list[str]
+
+
+def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
+    """Claims from ``<split>/<class>/...`` where every top folder is a split word, else from ``<class>/...``.
+
+    The class is the first folder, deeper ones are free. A file directly in the root, or directly in a split folder, has no
+    label. Validation folders alone do not make a split layout.
+
+    Args:
+        paths: of the candidate images, relative to the root, with /.
+        where: the folder, for the message.
+
+    Raises:
+        InputError: train and test folders lie beside others, so that they could be classes as well.
+    """
+    parts_of = {path: PurePosixPath(path).parts for path in paths}
+    tops = {parts[0] for parts in parts_of.values() if len(parts) > 1}
+    others = sorted(top for top in tops if top.casefold() not in SPLIT_WORDS)
+    words = {top.casefold() for top in tops if top not in others}
+    named = sorted(words - _NOT_A_LAYOUT_ALONE)
+    if others and {SPLIT_WORDS[word] for word in named} == {"train", "test"}:
+        raise InputError(
+            f"{where} has split folders ({', '.join(named)}) beside {len(others)} other folder{'s' if len(others) > 1 else ''}",
+            f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
+        )
+    by_split = bool(named) and not others
+    claims = {}
+    for path, parts in parts_of.items():
+        folders = parts[:-1]
+        split = SPLIT_WORDS[folders[0].casefold()] if by_split and folders else None
+        classes = folders[1:] if by_split else folders
+        claims[path] = Claim(label=_text(classes[0]) if classes else None, split=split)
+    return claims
+
+
+def read_listing(root: Path, where: str) -> Listing | None:
+    """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is neither.
+
+    Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is required, others are ignored). An
+    empty cell says nothing; blank lines and a byte order mark are allowed; a backslash in a path counts as /.
+
+    Args:
+        root: folder to look in, without links in it.
+        where: how messages call it.
+
+    Raises:
+        InputError: naming the file and the line: not readable, no path column, an unknown split word, a centre that is not
+            two numbers, a row with more cells than columns, a path listed twice with different values, or both files there.
+    """
+    files = [name for name in LISTINGS if (root / name).is_file()]
+    if not files:
+        return None
+    if len(files) > 1:
+        raise InputError(f"{where} has both {MANIFEST_CSV} and {MANIFEST_PARQUET}", "Keep one of the two")
+    name = files[0]
+    shown = f"{where}/{name}"
+    try:
+        with open(root / name, "rb", opener=Inside(root)) as stream:
+            if os.fstat(stream.fileno()).st_size > FILE_BYTES:
+                raise InputError(f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _SHORTER)
+            rows = (_csv_rows if name == MANIFEST_CSV else _parquet_rows)(stream, shown)
+            return _listing(name, rows, shown)
+    except RefusedFileError as error:
+        raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it") from None
+
+
+def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Listing:
+    """What numbered rows say, the header first."""
+    header = [title.strip().lower() for title in next(rows, (1, []))[1]]
+    if "path" not in header:
+        raise InputError(
+            f"{shown} has no column 'path' ({len(header)} columns found)",
+            f"Begin it with the columns {_FIRST_COLUMNS}, separated by commas in a CSV file",
+        )
+    claims: dict[str, Claim] = {}
+    leaving: dict[str, None] = {}
+    for count, (number, cells) in enumerate(rows, 1):
+        if count > ROWS:
+            raise _too_many_rows(shown)
+        if len(cells) > len(header):
+            raise InputError(
+                f"{shown} line {number} has {len(cells)} cells, the header {len(header)}",
+                'Put a path with a comma between "quotes"',
+            )
+        values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
+        listed = values.get("path")
+        if listed is None:
+            raise InputError(f"{shown} line {number} has no path", "Fill the cell, or delete the line")
+        path = PurePosixPath(listed.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            leaving[listed] = None
+            continue
+        claim = Claim(
+            values.get("label"),
+            _split(values.get("split"), shown, number),
+            values.get("group_id"),
+            values.get("patient_id"),
+            _center(values.get("center_x"), values.get("center_y"), shown, number),
+        )
+        if claims.setdefault(str(path), claim) != claim:
+            raise InputError(f"{shown} line {number} lists a path again with other values", "Delete one of the two lines")
+    return Listing(name, claims, list(leaving))
+
+
+def _too_many_rows(shown: str) -> InputError:
+    return InputError(f"{shown} has more than {ROWS:,} rows", "Register parts of the dataset on their own")
+
+
+def _text(cell: str) -> str | None:
+    return cell.strip() or None
+
+
+def _split(word: str | None, shown: str, number: int) -> str | None:
+    if word is None:
+        return None
+    if word.casefold() not in SPLIT_WORDS:
+        raise InputError(f"{shown} line {number} has an unknown split", "Write train, test or val, or leave the cell empty")
+    return SPLIT_WORDS[word.casefold()]
+
+
+def _center(x: str | None, y: str | None, shown: str, number: int) -> tuple[float, float] | None:
+    if x is None and y is None:
+        return None
+    try:
+        center = float(x or ""), float(y or "")
+    except ValueError:
+        center = math.nan, math.nan
+    if not all(0 <= pixels < math.inf for pixels in center):
+        raise InputError(
+            f"{shown} line {number} has a center_x and center_y that are not two numbers from 0",
+            "Write the lesion's centre in pixels of that image, column and row, or leave both cells empty",
+        )
+    return center
+
+
+def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row that is not blank."""
+    taken = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal taken
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+        for line in iter(lambda: text.readline(ROW_CHARACTERS + 1), ""):
+            taken += len(line)
+            if taken > ROW_CHARACTERS:
+                raise InputError(f"{shown} has a row of more than {ROW_CHARACTERS:,} characters", _SHORTER)
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
+    try:
+        for cells in reader:
+            taken = 0
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+    except UnicodeDecodeError:
+        raise InputError(f"{shown} is not UTF-8 text", "Save it again as CSV UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{shown} is not CSV ({error})", "Save it again as comma-separated values, UTF-8") from None
+
+
+def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Row number (the header is 1) and cells as text, the column names first; of the columns that say something alone."""
+    try:
+        stream.seek(-8, os.SEEK_END)
+        footer, magic = stream.read(4), stream.read(4)
+        if magic == b"PAR1" and int.from_bytes(footer, "little") > FOOTER_BYTES:
+            raise InputError(f"{shown} has too many columns or row groups", _SHORTER)
+        with pq.ParquetFile(stream) as file:
+            metadata, schema = file.metadata, file.schema_arrow
+        if metadata.num_rows > ROWS:
+            raise _too_many_rows(shown)
+        wanted = [field for field in schema if field.name.strip().lower() in _COLUMNS]
+        if not all(_is_plain(field.type) for field in wanted):
+            raise InputError(f"{shown} has cells that are neither text nor numbers nor dates", "Save it with plain columns")
+        names = [field.name for field in wanted]
+        yield 1, names
+        if _unpacked_bytes(metadata, names) > TEXT_BYTES:
+            raise _too_much_text(shown)
+        # As a dictionary, a text that stands in many rows is there once.
+        file, number, taken = pq.ParquetFile(stream, metadata=metadata, read_dictionary=names), 1, 0
+        for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+            columns = [column for title, column in zip(batch.schema.names, batch.columns, strict=True) if title in names]
+            taken += sum(_text_bytes(column, shown) for column in columns)
+            if taken > TEXT_BYTES:
+                raise _too_much_text(shown)
+            texts = [
+                ["" if cell is None else str(cell) for cell in column.cast(_of_cells(column.type)).to_pylist()]
+                for column in columns
+            ]
+            for cells in zip(*texts, strict=True):
+                number += 1
+                yield number, list(cells)
+    except OSError as error:
+        raise InputError(f"{shown} cannot be read ({error.strerror or 'not Parquet'})", "Save it again as Parquet") from None
+    except pa.ArrowException:
+        raise InputError(f"{shown} is not Parquet", "Save it again as Parquet") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{shown} holds text that is not UTF-8", "Save it again as Parquet") from None
+
+
+def _too_much_text(shown: str) -> InputError:
+    return InputError(f"{shown} unpacks to more than {TEXT_BYTES // 2**20} MiB", _SHORTER)
+
+
+def _unpacked_bytes(metadata: pq.FileMetaData, names: list[str]) -> int:
+    """As the file says: less than its cells have where many are the same."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    value = _of_cells(kind)
+    tests = (_is_text, pa.types.is_primitive, pa.types.is_decimal, pa.types.is_null)
+    return any(test(value) for test in tests)
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return kind in (pa.string(), pa.large_string())
+
+
+def _of_cells(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _text_bytes(column: pa.Array, shown: str) -> int:
+    """Bytes of the cells of a column of text; of another none, each of its cells is small."""
+    if not _is_text(_of_cells(column.type)):
+        return 0
+    is_dictionary = pa.types.is_dictionary(column.type)
+    lengths = pc.binary_length(column.dictionary if is_dictionary else column)
+    if (pc.max(lengths).as_py() or 0) > CELL_BYTES:
+        raise InputError(f"{shown} has a cell of more than {CELL_BYTES:,} bytes", "Shorten it")
+    return pc.sum(lengths.take(column.indices) if is_dictionary else lengths).as_py() or 0

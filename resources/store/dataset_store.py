@@ -1,0 +1,268 @@
+"""The store of one home: dataset specifications, output records, tables and pictures."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dagster as dg
+import pyarrow as pa
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from data_contracts.errors import ContractError, InputError
+from data_contracts.records.dataset import DatasetSpec, check_dataset_name
+from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
+from data_contracts.records.sealed import sealed_json, unsealed_json
+from data_contracts.tables.contract import TableContract
+from resources.store.atomic_file import is_whole, make_folder, not_written, remove_unfinished, write_atomically
+from resources.store.home import medfeat_home
+from resources.store.sealed_parquet import parquet_of, table_of
+
+CURRENT = "current.json"
+ALL_DATASETS = "_all"
+LOCK_SECONDS = 24 * 3600
+MEND = "Run: medfeat doctor --fix"
+"""What to do about a stored file that is damaged: it is computed again."""
+
+
+def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes:
+    """A table as Parquet, checked against its contract; ``where`` names it in messages.
+
+    Raises:
+        ContractError: it breaks a rule.
+    """
+    return parquet_of(contract.check(table, where))
+
+
+def parquet_table(data: bytes, contract: TableContract, where: str) -> pa.Table:
+    """A table of Parquet bytes, checked against its contract; ``where`` names it in messages.
+
+    Raises:
+        ContractError: it cannot be read, or breaks a rule.
+    """
+    try:
+        table = table_of(data).cast(contract.schema)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise ContractError(f"{where} is damaged ({error})", MEND) from error
+    return contract.check(table, where)
+
+
+class DatasetStore(dg.ConfigurableResource[None]):
+    """Everything stored under one home. ``home`` empty means ``MEDFEAT_HOME``."""
+
+    home: str = ""
+
+    @property
+    def root(self) -> Path:
+        """The home folder."""
+        return Path(self.home) if self.home else medfeat_home()
+
+    @property
+    def reports(self) -> Path:
+        """The folder of what is published."""
+        return self.root / "reports"
+
+    # -- specifications
+
+    def save_spec(self, spec: DatasetSpec) -> None:
+        """Register or replace a dataset's specification."""
+        write_atomically(self.root / "datasets" / f"{spec.name}.json", sealed_json(spec.model_dump(mode="json")))
+
+    def spec(self, dataset: str) -> DatasetSpec:
+        """The specification of ``dataset``.
+
+        Raises:
+            InputError: the name is malformed or not registered.
+            ContractError: the file is not a valid specification, or not as it was stored.
+        """
+        path = self.root / "datasets" / f"{check_dataset_name(dataset)}.json"
+        try:
+            return DatasetSpec.model_validate(unsealed_json(path.read_bytes()))
+        except FileNotFoundError:
+            known = ", ".join(self.datasets()) or "none yet"
+            raise InputError(
+                f"there is no dataset called {dataset} (registered: {known})", f"Register it: medfeat add {dataset} FOLDER"
+            ) from None
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise ContractError(
+                f"{path} breaks a rule of a dataset specification: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+                f"Register the dataset again: medfeat add {dataset} FOLDER",
+            ) from error
+        except ValueError as error:
+            raise ContractError(
+                f"{path} is damaged ({error})", f"Register the dataset again: medfeat add {dataset} FOLDER"
+            ) from error
+
+    def datasets(self) -> list[str]:
+        """Names of the registered datasets, sorted."""
+        return sorted(path.stem for path in (self.root / "datasets").glob("*.json"))
+
+    # -- outputs
+
+    def folder(self, dataset: str, asset: str) -> Path:
+        """Where the outputs of ``asset`` for ``dataset`` lie ("" stands for an asset over all datasets)."""
+        return self.root / "store" / (check_dataset_name(dataset) if dataset else ALL_DATASETS) / asset
+
+    @contextmanager
+    def lock(self, dataset: str, asset: str) -> Iterator[None]:
+        """One writer at a time for (dataset, asset). The operating system frees it when its owner dies."""
+        folder = self.folder(dataset, asset)
+        lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
+        try:
+            make_folder(folder)
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{asset} of {dataset} is being written by another run", "Wait for it, or end it") from None
+        except OSError as error:
+            raise not_written(folder / ".lock", "a few bytes", error) from error
+        try:
+            remove_unfinished(folder)
+            yield
+        finally:
+            lock.release()
+
+    def is_being_written(self, dataset: str, asset: str) -> bool:
+        """Whether another has the lock of (dataset, asset)."""
+        lock = FileLock(self.folder(dataset, asset) / ".lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        except OSError:  # a store that may only be read
+            return False
+        lock.release()
+        return False
+
+    def write_bytes(self, dataset: str, asset: str, name: str, *parts: bytes) -> StoredFile:
+        """Store one file of an output: the parts, one after another."""
+        return write_atomically(self.folder(dataset, asset) / name, *parts)
+
+    def publish(self, path: Path, data: bytes) -> StoredFile:
+        """Store a file that a person reads, in the folder of reports; it is listed by its place there."""
+        remove_unfinished(path.parent)
+        return write_atomically(path, data).model_copy(update={"name": path.relative_to(self.reports).as_posix()})
+
+    def write_table(self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract) -> StoredFile:
+        """Check a table against its contract and store it as Parquet."""
+        path = self.folder(dataset, asset) / name
+        return write_atomically(path, parquet_bytes(table, contract, str(path)))
+
+    def read_bytes(self, dataset: str, asset: str, file: StoredFile) -> bytes:
+        """One file of an output, exactly as it was stored.
+
+        Raises:
+            ContractError: it is missing, or its bytes are others.
+        """
+        path = self.folder(dataset, asset) / file.name
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ContractError(f"{path} is damaged: its bytes are not those that were stored", MEND)
+        return data
+
+    def picture(self, record: OutputRecord, picture: Picture) -> bytes:
+        """PNG of a picture of an output.
+
+        Raises:
+            ContractError: see :meth:`read_bytes`.
+        """
+        file = next(file for file in record.files if file.name == picture.file)
+        return self.read_bytes(record.dataset, record.asset, file)
+
+    def read_table(self, dataset: str, asset: str, name: str, contract: TableContract) -> pa.Table:
+        """Read a Parquet table back that no record lists, and check it.
+
+        Raises:
+            ContractError: it is missing, damaged, or breaks a rule.
+        """
+        path = self.folder(dataset, asset) / name
+        try:
+            return parquet_table(path.read_bytes(), contract, str(path))
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+
+    # -- records
+
+    def record(self, dataset: str, asset: str) -> OutputRecord | None:
+        """The record of the current output, or None where there is none."""
+        path = self.folder(dataset, asset) / CURRENT
+        try:
+            return OutputRecord.model_validate(unsealed_json(path.read_bytes()))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+        except ValueError as error:
+            raise ContractError(f"{path} is damaged: it is not the record that was stored", MEND) from error
+
+    def need_record(self, dataset: str, asset: str) -> OutputRecord:
+        """The record of the current output.
+
+        Raises:
+            InputError: the asset has not been materialised.
+        """
+        record = self.record(dataset, asset)
+        if record is None:
+            raise InputError(
+                f"{asset} of {dataset or 'all datasets'} has not been materialised",
+                f"Materialise it first, or run the whole study: medfeat run {dataset}",
+            )
+        return record
+
+    def upstream(self, dataset: str, asset: str) -> dict[str, OutputRecord]:
+        """Records of ``asset`` and of everything it was made from, by asset, furthest upstream first.
+
+        Raises:
+            InputError: one of them has not been materialised.
+        """
+        found: dict[str, OutputRecord] = {}
+
+        def visit(name: str) -> None:
+            if name not in found:
+                record = self.need_record(dataset, name)
+                for source in sorted(record.inputs):
+                    visit(source)
+                found[name] = record
+
+        visit(asset)
+        return found
+
+    def recorded(self, dataset: str, asset: str, fingerprint: str) -> OutputRecord | None:
+        """The record made earlier from the same inputs and settings, its files verified; None where there is none."""
+        path = self.folder(dataset, asset) / f"{fingerprint}.json"
+        try:
+            record = OutputRecord.model_validate(unsealed_json(path.read_bytes()))
+        except (OSError, ValueError):
+            return None
+        return None if any(True for _ in self.damaged_files(record)) else record
+
+    def damaged_files(self, record: OutputRecord) -> Iterator[Path]:
+        """Files of an output that are missing or not as they were stored: its own, and those in the folder of reports."""
+        folders = ((self.folder(record.dataset, record.asset), record.files), (self.reports, record.published))
+        for folder, files in folders:
+            yield from (folder / file.name for file in files if not is_whole(folder / file.name, file))
+
+    def save_record(self, record: OutputRecord) -> None:
+        """Store a record under its fingerprint and make it the current one."""
+        data = sealed_json(record.model_dump(mode="json"))
+        self.write_bytes(record.dataset, record.asset, f"{record.fingerprint}.json", data)
+        self.write_bytes(record.dataset, record.asset, CURRENT, data)
+
+    def assets_of(self, dataset: str) -> list[str]:
+        """Names of the assets that have an output for ``dataset``, sorted."""
+        return sorted(path.parent.name for path in (self.root / "store" / dataset).glob(f"*/{CURRENT}"))
+
+    def main_table(self, dataset: str, asset: str, suffix: str, contract: TableContract) -> pa.Table:
+        """The current output's table whose name ends with ``suffix``, checked."""
+        record = self.need_record(dataset, asset)
+        file = next((file for file in record.files if file.name.endswith(suffix)), None)
+        if file is None:
+            raise ContractError(f"{asset} of {dataset} has no {suffix} file", f"Materialise {asset} again with force")
+        where = str(self.folder(dataset, asset) / file.name)
+        return parquet_table(self.read_bytes(dataset, asset, file), contract, where)

@@ -1,0 +1,98 @@
+"""Where everything the pipeline writes lies."""
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from data_contracts.errors import InputError
+from resources.intake.site_key import site_key_path
+from resources.store.atomic_file import make_folder, remove_unfinished, write_atomically
+
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+DAGSTER_YAML = """\
+# Settings of the embedded Dagster instance; written once, yours to change.
+telemetry: {enabled: false}
+nux: {enabled: false}                         # no sign-up window over the page
+concurrency:
+  runs: {max_concurrent_runs: 2}
+  pools: {granularity: op, default_limit: 1}   # one step at a time in the pool `gpu`
+run_monitoring: {enabled: true, start_timeout_seconds: 300, max_runtime_seconds: 86400}
+run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
+python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}
+# Many parallel runs or several machines: install dagster-postgres and put `storage: {postgres: ...}` in the place of this.
+storage:
+  custom: {module: resources.dagster_storage, class: OpenSqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
+"""
+
+
+def medfeat_home() -> Path:
+    """``MEDFEAT_HOME``, or ``.medfeat`` in the project."""
+    return Path(os.environ.get("MEDFEAT_HOME") or PROJECT_ROOT / ".medfeat").expanduser().absolute()
+
+
+def dagster_home() -> Path:
+    """``DAGSTER_HOME``, or ``dagster`` in the home."""
+    return Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
+
+
+def prepare_home() -> Path:
+    """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has set it.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    home = medfeat_home()
+    try:
+        for name in ("store", "datasets", "reports", "dagster"):
+            make_folder(home / name)
+        settings = home / "dagster" / "dagster.yaml"
+        if not settings.exists() or not settings.stat().st_size:
+            write_atomically(settings, DAGSTER_YAML.encode())
+        for folder in (home, home / "datasets", home / "dagster", home / "dagster" / "run_owners"):
+            remove_unfinished(folder)
+        probe = home / "store" / f".probe.{os.getpid()}"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"the store {home} is not writable ({error.strerror or error})", "Set MEDFEAT_HOME to a folder you may write to"
+        ) from error
+    os.environ["MEDFEAT_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
+    os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
+    key = site_key_path()
+    with suppress(OSError):  # the key's folder may be closed to this user; whoever needs the key says so
+        remove_unfinished(key.parent, f"{key.name}.")
+    return home
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space on the file system of ``folder``."""
+    return shutil.disk_usage(folder).free
+
+
+NETWORK_FILE_SYSTEMS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "gluster",
+    "lustre",
+    "gpfs",
+    "beegfs",
+    "fuse.sshfs",
+    "fuse.s3fs",
+)
+
+
+def network_file_system(folder: Path) -> str | None:
+    """The kind of network file system that ``folder`` lies on, or None where it is local."""
+    import psutil
+
+    mounts = [m for m in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(m.mountpoint)]
+    kind = max(mounts, key=lambda m: len(m.mountpoint)).fstype.lower() if mounts else ""
+    return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None

@@ -1,0 +1,110 @@
+"""What the doctor finds, each trouble made and then looked at."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from data_contracts.errors import InputError
+from data_contracts.records.dataset import DatasetSpec
+from pipeline.care import doctor
+from pipeline.care.disk_need import bytes_needed
+from pipeline.care.store_health import damaged_files
+from pipeline.instance import home_instance
+from pipeline.orphans import STARTED_HERE
+from resources.intake.site_key import names_of, site_key_path
+from resources.store import home as home_module
+from resources.store.dataset_store import DatasetStore
+
+PER_IMAGE = 227 * 227 * 3 + 256 * 36 * 4 + 2 * 4096 * 9 * 2
+
+
+def found(state: str, words: str) -> bool:
+    return any(finding.state == state and words in finding.text for finding in doctor.examine(fix=False))
+
+
+@pytest.fixture
+def registered(home: Path, make_images: Any) -> Path:
+    root: Path = make_images(classes=2, each=5)
+    DatasetStore().save_spec(DatasetSpec(name="mine", root=root))
+    return root
+
+
+def test_a_dataset_whose_folder_is_gone(registered: Path) -> None:
+    assert found("ok", f"dataset mine: {registered}")
+    shutil.rmtree(registered)
+    assert found("problem", "is not there")
+
+
+def test_disk_that_will_not_do(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert bytes_needed(DatasetStore(), "mine") == 10 * PER_IMAGE
+    for free, state in ((10**12, "ok"), (10 * PER_IMAGE + 1, "warning"), (10 * PER_IMAGE - 1, "problem")):
+        monkeypatch.setattr(doctor, "free_bytes", lambda _, free=free: free)
+        assert found(state, "free; features still to be computed")
+
+
+def test_a_store_on_a_network_disk(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not found("problem", "network file system")
+    monkeypatch.setattr(home_module, "NETWORK_FILE_SYSTEMS", ("",))
+    assert found("problem", "the store lies on a network file system")
+
+
+def test_a_damaged_database(home: Path) -> None:
+    assert found("ok", "databases are whole")
+    (home / "dagster" / "history" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
+    told = [finding.text for finding in doctor.examine(fix=True) if finding.state == "problem"]
+    assert any("runs.db is damaged" in text for text in told), "the doctor goes on where Dagster cannot"
+    with pytest.raises(InputError, match=r"Dagster's databases in .* cannot be used"), home_instance() as instance:
+        instance.get_runs()
+
+
+def test_a_disk_that_is_full_where_dagster_writes(home: Path) -> None:
+    with pytest.raises(InputError, match=r"the disk is full: /logs needs a few bytes"), home_instance():
+        raise OSError(errno.ENOSPC, "No space left on device", "/logs")
+    with pytest.raises(FileNotFoundError), home_instance():
+        raise FileNotFoundError(errno.ENOENT, "not a matter of the disk", "/logs")
+
+
+def test_runs_whose_process_is_gone_are_released_before_anything_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with home_instance() as instance:
+        run = instance.add_run(
+            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags={STARTED_HERE: str(2**30)})
+        )
+        assert run.run_id[:8] in next(doctor.examine(fix=True)).text
+
+
+def test_an_output_that_is_just_being_written_is_not_damaged(home: Path) -> None:
+    store = DatasetStore()
+    output = store.folder("mine", "report_ahn2019")
+    with store.lock("mine", "report_ahn2019"):
+        (output / "current.json").write_bytes(b"half")
+        assert list(damaged_files(store)) == []
+    assert [damage.path.name for damage in damaged_files(store)] == ["current.json"]
+
+
+def test_settings_that_a_full_disk_left_empty_are_written_again(home: Path) -> None:
+    settings = home / "dagster" / "dagster.yaml"
+    settings.write_text("")
+    home_module.prepare_home()
+    assert settings.read_text() == home_module.DAGSTER_YAML
+    settings.write_text("telemetry: {enabled: true}")
+    home_module.prepare_home()
+    assert settings.read_text() == "telemetry: {enabled: true}", "they are the user's"
+
+
+def test_a_site_key_that_others_may_read_and_one_that_is_gone(registered: Path) -> None:
+    names_of(registered.parent / "home", "mine", show=False)
+    assert found("ok", "keep a backup")
+    site_key_path().chmod(0o644)
+    assert found("warning", "can be read by other users")
+    site_key_path().unlink()
+    assert found("problem", "is gone")
+
+
+def test_no_daemon(home: Path) -> None:
+    assert found("warning", "daemon is not running")

@@ -1,0 +1,36 @@
+"""What the start of every command leaves of what killed ones began."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from resources.store.atomic_file import temporary_name
+from resources.store.home import prepare_home
+from tests.conftest import use_home
+
+
+@pytest.fixture
+def gone() -> int:
+    """Number of a process that has ended."""
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_process_left_beside_the_store_goes_and_nothing_else(
+    tmp_path: Path, gone: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_home(monkeypatch, tmp_path)
+    owner, key = tmp_path / "home" / "dagster" / "run_owners" / "run.json", tmp_path / "site.key"
+    left = [path.with_name(f".{path.name}.{gone}.01234567.tmp") for path in (owner, key)]
+    living = [temporary_name(path) for path in (owner, key)]
+    of_others = key.with_name(f".other.{gone}.01234567.tmp")
+    for path in (*left, *living, of_others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    prepare_home()
+    assert [path for path in (*left, *living, of_others) if path.exists()] == [*living, of_others]
