@@ -1,4 +1,6 @@
-"""Blocking asset checks: every contract, read back from the bytes; and that no image and no group is on both sides of a split."""
+"""Blocking asset checks: every contract, read back from the bytes; and that no image and no group
+is on both sides of a split.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -28,8 +30,15 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
 
 SHOWN_LEAKS = 20
-EVERY_IMAGE = {"prepared_images", "alexnet_conv5", "backbone_features", "cae_features", "random_cae_features"}
-"""Assets with a row for every usable image; the features for a table's rows are of the labelled images alone."""
+EVERY_IMAGE = {
+    "prepared_images",
+    "alexnet_conv5",
+    "backbone_features",
+    "cae_features",
+    "random_cae_features",
+}
+"""Assets with a row for every usable image; the features for a table's rows are of the labelled
+images alone."""
 
 Reading = Callable[[DatasetStore, str, str], dict[str, int]]
 """Reads and checks what (store, dataset, asset) names; gives counts of what was checked."""
@@ -39,7 +48,9 @@ def _ids_of(store: DatasetStore, dataset: str, asset: str) -> list[str] | None:
     """Images that an asset has rows of; None for every usable one."""
     if asset in EVERY_IMAGE:
         return None
-    return contoured_ids(store, dataset) if asset == ANALYTIC.features else scored_ids(store, dataset)
+    return (
+        contoured_ids(store, dataset) if asset == ANALYTIC.features else scored_ids(store, dataset)
+    )
 
 
 def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
@@ -47,7 +58,12 @@ def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     try:
         for start in range(0, len(reader), READ_ROWS):
             ids = reader.image_ids[start : start + READ_ROWS]
-            check_rows(np.asarray(reader.rows(start, start + READ_ROWS)), ids, reader.feature_set, f"{asset} of {dataset}")
+            check_rows(
+                np.asarray(reader.rows(start, start + READ_ROWS)),
+                ids,
+                reader.feature_set,
+                f"{asset} of {dataset}",
+            )
     finally:
         reader.close()
     return {"rows": len(reader)}
@@ -58,7 +74,8 @@ def _model(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
         raise InputError(
-            f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}", "Train with a smaller learning_rate"
+            f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}",
+            "Train with a smaller learning_rate",
         )
     return {"tensors": len(tensors)}
 
@@ -70,7 +87,9 @@ def _manifest(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
 def _evaluation(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     return {
         "metrics": store.main_table(dataset, asset, ".metrics.parquet", METRICS).num_rows,
-        "predictions": store.main_table(dataset, asset, ".predictions.parquet", PREDICTIONS).num_rows,
+        "predictions": store.main_table(
+            dataset, asset, ".predictions.parquet", PREDICTIONS
+        ).num_rows,
     }
 
 
@@ -83,7 +102,8 @@ def _tables(contracts: dict[str, TableContract]) -> Reading:
 
     def read(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
         return {
-            name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows for name, contract in contracts.items()
+            name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows
+            for name, contract in contracts.items()
         }
 
     return read
@@ -101,11 +121,19 @@ def _segmentation(store: DatasetStore, dataset: str, asset: str) -> dict[str, in
 
 
 def _near_duplicates(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {"pairs": store.main_table(dataset, asset, ".near_duplicates.parquet", NEAR_DUPLICATES).num_rows}
+    return {
+        "pairs": store.main_table(
+            dataset, asset, ".near_duplicates.parquet", NEAR_DUPLICATES
+        ).num_rows
+    }
 
 
 def _predictions(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {"images": store.main_table(dataset, asset, ".predictions.parquet", IMAGE_PREDICTIONS).num_rows}
+    return {
+        "images": store.main_table(
+            dataset, asset, ".predictions.parquet", IMAGE_PREDICTIONS
+        ).num_rows
+    }
 
 
 def _reading_of(asset: str, kinds: set[str]) -> Reading:
@@ -145,17 +173,24 @@ def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     reading = _reading_of(name, set(asset.specs_by_key[asset.key].kinds))
 
     @dg.asset_check(
-        asset=asset, name="contract", blocking=True, description="What is stored obeys its contract, read back from disk."
+        asset=asset,
+        name="contract",
+        blocking=True,
+        description="What is stored obeys its contract, read back from disk.",
     )
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
         dataset = context.partition_key
         try:
             reason = store.need_record(dataset, name).unavailable
             if reason:
-                return dg.AssetCheckResult(passed=True, metadata={"dataset": dataset, "not available": reason})
+                return dg.AssetCheckResult(
+                    passed=True, metadata={"dataset": dataset, "not available": reason}
+                )
             counts = reading(store, dataset, name)
         except InputError as error:
-            return dg.AssetCheckResult(passed=False, description=str(error), metadata={"dataset": dataset})
+            return dg.AssetCheckResult(
+                passed=False, description=str(error), metadata={"dataset": dataset}
+            )
         return dg.AssetCheckResult(passed=True, metadata={"dataset": dataset, **counts})
 
     return check
@@ -174,15 +209,25 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
         error = leak_error(dataset, leaks)
         listed = "\n".join(f"- {markdown_text(str(leak))}" for leak in leaks[:SHOWN_LEAKS])
         return dg.AssetCheckResult(
-            passed=False, description=str(error), metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)}
+            passed=False,
+            description=str(error),
+            metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)},
         )
 
     return check
 
 
 leakage_checks = [
-    leakage_check("no_image_in_two_splits", ("bytes", "pixels"), "No image, by its bytes or its pixels, both trains and tests."),
-    leakage_check("no_group_in_two_splits", ("group", "patient"), "No group (patient, lesion) both trains and tests."),
+    leakage_check(
+        "no_image_in_two_splits",
+        ("bytes", "pixels"),
+        "No image, by its bytes or its pixels, both trains and tests.",
+    ),
+    leakage_check(
+        "no_group_in_two_splits",
+        ("group", "patient"),
+        "No group (patient, lesion) both trains and tests.",
+    ),
 ]
 
 
@@ -191,7 +236,9 @@ leakage_checks = [
     name="no_near_duplicates_in_two_splits",
     description="No test image shows nearly the same picture as a training image. A warning: the figures may be optimistic.",
 )
-def near_duplicates_check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
+def near_duplicates_check(
+    context: dg.AssetCheckExecutionContext, store: DatasetStore
+) -> dg.AssetCheckResult:
     """Warns of near-duplicates; the report lists them."""
     record = store.need_record(context.partition_key, "near_duplicates")
     concerned = record.summary["test images concerned"]
@@ -199,7 +246,11 @@ def near_duplicates_check(context: dg.AssetCheckExecutionContext, store: Dataset
         passed=concerned == 0,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(record.notices) or None,
-        metadata={"dataset": context.partition_key, "pairs": record.summary["pairs"], "test images concerned": concerned},
+        metadata={
+            "dataset": context.partition_key,
+            "pairs": record.summary["pairs"],
+            "test images concerned": concerned,
+        },
     )
 
 

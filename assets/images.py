@@ -45,7 +45,8 @@ class PreparedImagesConfig(StageConfig):
     voi: Literal["file", "full"] = "file"
     """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
     decode: Literal["scaled", "exact"] = "scaled"
-    """Of JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them on the way, "exact" makes every pixel."""
+    """Of JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them on the way,
+    "exact" makes every pixel."""
 
 
 def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
@@ -71,10 +72,16 @@ def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
 
 
 def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
-    """The manifest of an earlier run, where there is one that this version made and that is whole."""
+    """The manifest of an earlier run, where there is one that this version made and that is
+    whole.
+    """
     try:
         earlier = store.record(dataset, "image_manifest")
-        return manifest_of(store, dataset) if earlier and earlier.code_version == MANIFEST_CODE_VERSION else None
+        return (
+            manifest_of(store, dataset)
+            if earlier and earlier.code_version == MANIFEST_CODE_VERSION
+            else None
+        )
     except ContractError as error:
         log.warning("%s; every file is looked at again", error.what)
         return None
@@ -87,10 +94,14 @@ def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
     code_version=MANIFEST_CODE_VERSION,
     tags={"stage": "1"},
 )
-def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Every file of the dataset and its drops: SHA-256, label, split, group, size, mode, and whether it can be used.
+def image_manifest(
+    context: dg.AssetExecutionContext, config: ManifestConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Every file of the dataset and its drops: SHA-256, label, split, group, size, mode, and
+    whether it can be used.
 
-    Files that cannot be used are listed with the reason. Known bytes are hashed again but not decoded again.
+    Files that cannot be used are listed with the reason. Known bytes are hashed again but not
+    decoded again.
     """
     with plain_failures():
         spec = store.spec(context.partition_key)
@@ -101,7 +112,11 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         known = None if config.force else _earlier_manifest(store, work.dataset)
         arrival = look_at(store, spec)
         if arrival.waiting:
-            log.info("%d drops of %s have not settled yet and count in a later run", arrival.waiting, work.dataset)
+            log.info(
+                "%d drops of %s have not settled yet and count in a later run",
+                arrival.waiting,
+                work.dataset,
+            )
         table = scan(arrival.intake, known, progress=lambda items: progress(items, "reading files"))
         rows = table.to_pylist()
         version = content_hash(rows)
@@ -118,15 +133,21 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
         divided = [row for row in usable if row["split"] in ("train", "test")]
         alone = sum(row["group_id"] is None for row in divided)
         if alone and alone == len(divided):
-            notices.append("IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic")
+            notices.append(
+                "IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic"
+            )
         elif alone:
             notices.append(
                 f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): figures may be optimistic"
             )
         if divided and spec.task == "multi-label":
-            one_sided = one_sided_labels([row["label"] for row in divided], [row["split"] for row in divided])
+            one_sided = one_sided_labels(
+                [row["label"] for row in divided], [row["split"] for row in divided]
+            )
             if one_sided:
-                notices.append(f"LABELS ON ONE SIDE: only training or only test images have, or lack, {', '.join(one_sided)}")
+                notices.append(
+                    f"LABELS ON ONE SIDE: only training or only test images have, or lack, {', '.join(one_sided)}"
+                )
         if status["rejected"] or status["duplicate"]:
             notices.append(
                 f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"
@@ -137,8 +158,15 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
             )
         return Output(
             content=rows,
-            files=[store.write_table(work.dataset, work.asset, f"{version}.parquet", table, MANIFEST)],
-            pictures=[("class balance", figures.class_balance({label: dict(c) for label, c in sorted(counts.items())}))],
+            files=[
+                store.write_table(work.dataset, work.asset, f"{version}.parquet", table, MANIFEST)
+            ],
+            pictures=[
+                (
+                    "class balance",
+                    figures.class_balance({label: dict(c) for label, c in sorted(counts.items())}),
+                )
+            ],
             summary={
                 "usable images": status["ok"],
                 "training images": splits["train"],
@@ -148,7 +176,9 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
                 "images from drops": sum(row["drop"] is not None for row in usable),
                 "drops": len(arrival.intake.drops),
                 "drops not settled": arrival.waiting,
-                "classes": len({name for row in usable for name in labels_of(row["label"], spec.task)}),
+                "classes": len(
+                    {name for row in usable for name in labels_of(row["label"], spec.task)}
+                ),
                 "duplicates": status["duplicate"],
                 "rejected files": status["rejected"],
                 ARRIVAL: arrival.signature,
@@ -157,7 +187,14 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
             rows=len(rows),
         )
 
-    return materialize(context, store, config, compute, known_by={"spec": spec.model_dump(mode="json")}, always=True)
+    return materialize(
+        context,
+        store,
+        config,
+        compute,
+        known_by={"spec": spec.model_dump(mode="json")},
+        always=True,
+    )
 
 
 @dg.asset(
@@ -168,8 +205,12 @@ def image_manifest(context: dg.AssetExecutionContext, config: ManifestConfig, st
     code_version=PREPARED_CODE_VERSION,
     tags={"stage": "2"},
 )
-def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019, section 2.4)."""
+def prepared_images(
+    context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019,
+    section 2.4).
+    """
     from methods.imaging.preprocessing import PreprocessingSettings
 
     dataset = context.partition_key
@@ -193,10 +234,13 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         from methods.reporting import figures
 
         ids = sorted(row_of)
-        originals = cache(lambda: Originals(store, dataset, images))  # listing an archive or a drop takes time
+        # listing an archive or a drop takes time
+        originals = cache(lambda: Originals(store, dataset, images))
 
         def produce(batch: list[str]) -> np.ndarray:
-            return originals().squares(batch, settings, lambda files, n: progress(files, "preparing images", n))
+            return originals().squares(
+                batch, settings, lambda files, n: progress(files, "preparing images", n)
+            )
 
         computed = shards.fill(ids, produce, {}, force=config.force)
         reader = shards.reader(ids)
@@ -207,7 +251,11 @@ def prepared_images(context: dg.AssetExecutionContext, config: PreparedImagesCon
         return Output(
             content=shards.data_version(ids),
             pictures=[("sample of prepared images", grid)],
-            summary={"images": len(ids), "newly prepared": computed, "stored MB": round(shards.stored_bytes() / 1e6, 1)},
+            summary={
+                "images": len(ids),
+                "newly prepared": computed,
+                "stored MB": round(shards.stored_bytes() / 1e6, 1),
+            },
             rows=len(ids),
             feature_set=shards.feature_set,
         )

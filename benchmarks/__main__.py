@@ -1,10 +1,12 @@
-"""Every row, each module in a process of its own, and the tables in ``benchmarks/results/`` and ``docs/performance.md``.
+"""Every row, each module in a process of its own, and the tables in ``benchmarks/results/`` and
+``docs/performance.md``.
 
     make bench
-    .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last measured
+    .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last
+    measured
 
-On an otherwise idle machine; about an hour and a half on two cores. The modules of this folder that are not in MODULES measure
-one thing for the person who works on it.
+On an otherwise idle machine; about an hour and a half on two cores. The modules of this folder that
+are not in MODULES measure one thing for the person who works on it.
 """
 
 from __future__ import annotations
@@ -19,7 +21,20 @@ from typing import Any
 
 from benchmarks.measure import Row, machine, table
 
-MODULES = ("files", "forward", "cae", "svm", "kmeans", "vlad", "storage", "rerun", "overhead", "startup", "memory", "gpu")
+MODULES = (
+    "files",
+    "forward",
+    "cae",
+    "svm",
+    "kmeans",
+    "vlad",
+    "storage",
+    "rerun",
+    "overhead",
+    "startup",
+    "memory",
+    "gpu",
+)
 RESULTS = Path(__file__).parent / "results"
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 MARKS = ("<!-- tables -->\n", "<!-- end of tables -->\n")
@@ -32,7 +47,9 @@ def measured(module: str) -> list[dict[str, Any]]:
         SystemExit: it failed.
     """
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
-        done = subprocess.run([sys.executable, "-m", f"benchmarks.{module}", "--json", file.name], check=False)
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{module}", "--json", file.name], check=False
+        )
         if done.returncode != 0:
             raise SystemExit(f"error: benchmarks.{module} failed")
         rows: list[dict[str, Any]] = json.loads(Path(file.name).read_bytes())
@@ -40,12 +57,20 @@ def measured(module: str) -> list[dict[str, Any]]:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results in Markdown: one table for each machine and set of versions that modules were measured on."""
+    """The results in Markdown: one table for each machine and set of versions that modules were
+    measured on.
+    """
     lines = []
-    for about in {json.dumps(some["machine"], sort_keys=True): some["machine"] for some in results.values()}.values():
+    for about in {
+        json.dumps(some["machine"], sort_keys=True): some["machine"] for some in results.values()
+    }.values():
         device = about["gpu"] or about["processor"]
-        versions = ", ".join(f"{package} {version}" for package, version in about["versions"].items())
-        lines.append(f"{device}, {about['cores']} cores, {about['instructions']}; {about['date']}; {versions}.\n")
+        versions = ", ".join(
+            f"{package} {version}" for package, version in about["versions"].items()
+        )
+        lines.append(
+            f"{device}, {about['cores']} cores, {about['instructions']}; {about['date']}; {versions}.\n"
+        )
         here = [
             row
             for module in MODULES
@@ -60,10 +85,14 @@ def page(results: dict[str, Any]) -> str:
 
 
 def write_down(stored: Path, results: dict[str, Any]) -> None:
-    """As JSON, as Markdown beside it, and with the results of other machines in the documentation."""
+    """As JSON, as Markdown beside it, and with the results of other machines in the
+    documentation.
+    """
     stored.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     stored.with_suffix(".md").write_text(page(results))
-    pages = "\n".join(page(json.loads(path.read_bytes())) for path in sorted(RESULTS.glob("*.json")))
+    pages = "\n".join(
+        page(json.loads(path.read_bytes())) for path in sorted(RESULTS.glob("*.json"))
+    )
     before, rest = PAGE.read_text().split(MARKS[0])
     PAGE.write_text(before + MARKS[0] + pages + MARKS[1] + rest.split(MARKS[1])[1])
 
@@ -78,7 +107,9 @@ def main() -> None:
         results[module] = {"machine": about, "rows": measured(module)}
         write_down(stored, results)
     rows = [row for some in results.values() for row in some["rows"]]
-    print(f"{sum(row['met'] for row in rows)} of {len(rows)} goals met: {stored.with_suffix('.md')}")
+    print(
+        f"{sum(row['met'] for row in rows)} of {len(rows)} goals met: {stored.with_suffix('.md')}"
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
-"""One training step of the auto-encoder as in the paper (512 images, 4096 filters, 6x6x256), against plain torch.
+"""One training step of the auto-encoder as in the paper (512 images, 4096 filters, 6x6x256),
+against plain torch.
 
     .venv/bin/python -m benchmarks.cae
 
-The peer is ``conv2d``, ``conv_transpose2d`` and autograd in whichever of the two memory formats is the faster here, with the
-same weights, the same loss and the same SGD. Both end each step with their own weights moved; the notes say how far the two
-gradients of the first step, and the losses of the last, lie apart. The code of 512 images has a row of its own. Five minutes on
-two cores.
+The peer is ``conv2d``, ``conv_transpose2d`` and autograd in whichever of the two memory formats is
+the faster here, with the same weights, the same loss and the same SGD. Both end each step with
+their own weights moved; the notes say how far the two gradients of the first step, and the losses
+of the last, lie apart. The code of 512 images has a row of its own. Five minutes on two cores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ FORMATS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_
 
 
 def maps() -> np.ndarray:
-    """Random maps, three quarters of them zero, as conv5 has after its ReLU; (IMAGES, 256, 6, 6) float32."""
+    """Random maps, three quarters of them zero, as conv5 has after its ReLU; (IMAGES, 256, 6, 6)
+    float32.
+    """
     rng = np.random.default_rng(0)
     return np.maximum(rng.normal(-0.7, 1, (IMAGES, CHANNELS, 6, 6)), 0).astype(np.float32)
 
@@ -32,17 +35,25 @@ def maps() -> np.ndarray:
 class Plain:
     """The same auto-encoder and step, as anyone would write them."""
 
-    def __init__(self, like: method.ConvAutoEncoder, x: np.ndarray, layout: torch.memory_format) -> None:
+    def __init__(
+        self, like: method.ConvAutoEncoder, x: np.ndarray, layout: torch.memory_format
+    ) -> None:
         self.x = torch.from_numpy(x).to(memory_format=layout)
         self.weight = nn.Parameter(like.encoder_weight.detach().clone(memory_format=layout))
-        self.biases = [nn.Parameter(bias.detach().clone()) for bias in (like.encoder_bias, like.decoder_bias)]
-        self.optimizer = torch.optim.SGD([self.weight, *self.biases], lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum)
+        self.biases = [
+            nn.Parameter(bias.detach().clone()) for bias in (like.encoder_bias, like.decoder_bias)
+        ]
+        self.optimizer = torch.optim.SGD(
+            [self.weight, *self.biases], lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum
+        )
         self.losses: list[float] = []
 
     def encode(self) -> Tensor:
         """Code with zero biases."""
         with torch.inference_mode():
-            return functional.max_pool2d(functional.relu(functional.conv2d(self.x, self.weight, padding=1)), 2)
+            return functional.max_pool2d(
+                functional.relu(functional.conv2d(self.x, self.weight, padding=1)), 2
+            )
 
     def step(self) -> None:
         """Forward, backward, SGD."""
@@ -59,7 +70,9 @@ def rows() -> list[Row]:
     """Step and code."""
     x = maps()
     ours = method.new_cae(CHANNELS, SETTINGS, x, torch.device("cpu"))
-    optimizer = torch.optim.SGD(ours.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum)
+    optimizer = torch.optim.SGD(
+        ours.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum
+    )
     tensor, losses = torch.from_numpy(x).to(memory_format=torch.channels_last), list[float]()
 
     def step() -> None:
@@ -83,8 +96,9 @@ def rows() -> list[Row]:
         2,
     )
     difference = abs(losses[-1] - peer.losses[-1]) / peer.losses[-1]
-    note = f"gradients {apart:.0e} apart, losses after {len(losses)} steps {difference:.0e}; peer by format: " + ", ".join(
-        f"{name} {time:.1f} s" for name, time in times.items()
+    note = (
+        f"gradients {apart:.0e} apart, losses after {len(losses)} steps {difference:.0e}; peer by format: "
+        + ", ".join(f"{name} {time:.1f} s" for name, time in times.items())
     )
     coded = against(
         f"CAE code, {IMAGES} images, K = {FILTERS}",

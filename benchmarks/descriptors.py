@@ -1,9 +1,11 @@
-"""Local descriptors by VGG-19 block5_pool at the three scales, against torchvision's layers run eagerly.
+"""Local descriptors by VGG-19 block5_pool at the three scales, against torchvision's layers run
+eagerly.
 
     .venv/bin/python -m benchmarks.descriptors
 
-The peer is torchvision's VGG-19 up to the layer, on contiguous float32 batches that are normalised already, in inference mode.
-Ours starts from uint8 pixels and normalises them, as the stage does. Weights are random. Five minutes.
+The peer is torchvision's VGG-19 up to the layer, on contiguous float32 batches that are normalised
+already, in inference mode. Ours starts from uint8 pixels and normalises them, as the stage does.
+Weights are random. Five minutes.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ def rows() -> list[Row]:
     for scale in SCALES:
         side, number = side_of_scale(scale), IMAGES[scale]
         pictures = np.random.default_rng(0).integers(0, 256, (number, side, side, 3), np.uint8)
-        normalised = ((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - mean) / std).contiguous()
+        normalised = (
+            (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - mean) / std
+        ).contiguous()
         batches = [normalised[first : first + AT_ONCE] for first in range(0, number, AT_ONCE)]
 
         def eager(batches: list[torch.Tensor] = batches) -> np.ndarray:
@@ -46,7 +50,11 @@ def rows() -> list[Row]:
 
         one, other = extracted(), eager()
         row = against(
-            f"VGG-19 {LAYER} of {number} images of {side} px", extracted, "torchvision eager, contiguous float32", eager, GOAL
+            f"VGG-19 {LAYER} of {number} images of {side} px",
+            extracted,
+            "torchvision eager, contiguous float32",
+            eager,
+            GOAL,
         )
         apart = np.abs(one - other).max() / other.std()
         note = f"{number / row.ours:.2g} images/s; largest difference {apart:.0e} of the descriptors' spread"

@@ -1,18 +1,21 @@
-"""What a nightly drop costs, against computing everything anew, and whether the results are those of one load.
+"""What a nightly drop costs, against computing everything anew, and whether the results are those
+of one load.
 
     MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.drops
 
-The first names a folder with ``datasets/modality`` (class folders below train/ and test/, and a manifest.csv). One image in a
-hundred goes into each of ten drops, the others are the first load. Then three datasets are run from the command line, as a
-user would:
+The first names a folder with ``datasets/modality`` (class folders below train/ and test/, and a
+manifest.csv). One image in a hundred goes into each of ten drops, the others are the first load.
+Then three datasets are run from the command line, as a user would:
 
 - ``nightly``: the first load, then drop after drop, labelled images held (the default policy);
-- ``oneload``: everything in one folder, the dropped images without a label: the full recompute, and the peer of the result;
-- ``trained``: as ``nightly``, but drops go where their split says and train all models, in one run at the end; its peer is
-  ``complete``: everything in one folder with all labels.
+- ``oneload``: everything in one folder, the dropped images without a label: the full recompute, and
+  the peer of the result;
+- ``trained``: as ``nightly``, but drops go where their split says and train all models, in one run
+  at the end; its peer is ``complete``: everything in one folder with all labels.
 
-Seconds are those of the stages as their records have them, with the libraries loaded beforehand and the fits of the classifier
-and the SVMs left out; and those of the whole command, with everything. Takes about fifteen minutes on two cores.
+Seconds are those of the stages as their records have them, with the libraries loaded beforehand and
+the fits of the classifier and the SVMs left out; and those of the whole command, with everything.
+Takes about fifteen minutes on two cores.
 """
 
 from __future__ import annotations
@@ -54,15 +57,26 @@ def medfeat(*words: str) -> float:
     return time.monotonic() - started
 
 
-def lay_out(source: Path, target: Path, rows: Sequence[Row], unlabelled: frozenset[str] = frozenset()) -> None:
-    """Images of ``rows`` below ``target`` with a manifest of their own; those in ``unlabelled`` without label and split."""
+def lay_out(
+    source: Path, target: Path, rows: Sequence[Row], unlabelled: frozenset[str] = frozenset()
+) -> None:
+    """Images of ``rows`` below ``target`` with a manifest of their own; those in ``unlabelled``
+    without label and split.
+    """
     target.mkdir(parents=True)
     with open(target / "manifest.csv", "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["path", "label", "split", "group_id"])
         for row in rows:
             bare = row["path"] in unlabelled
-            writer.writerow([row["path"], "" if bare else row["label"], "" if bare else row["split"], row["group_id"]])
+            writer.writerow(
+                [
+                    row["path"],
+                    "" if bare else row["label"],
+                    "" if bare else row["split"],
+                    row["group_id"],
+                ]
+            )
             (target / row["path"]).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source / row["path"], target / row["path"])
 
@@ -90,7 +104,9 @@ def shards(home: Path, dataset: str) -> dict[str, tuple[int, int]]:
 
 
 def results(home: Path, dataset: str) -> dict[str, object]:
-    """What a user would compare: every feature by image, every metric, every prediction; no names, runs or times."""
+    """What a user would compare: every feature by image, every metric, every prediction; no names,
+    runs or times.
+    """
     os.environ["MEDFEAT_HOME"] = str(home)
     from assets.features.frozen_networks import open_features
     from data_contracts.tables.evaluations import METRICS
@@ -101,12 +117,23 @@ def results(home: Path, dataset: str) -> dict[str, object]:
     found: dict[str, object] = {}
     for asset in SHARDS:
         reader = open_features(store, dataset, asset)
-        found[asset] = {image_id: np.asarray(reader.take([i])).tobytes() for i, image_id in enumerate(reader.image_ids)}
+        found[asset] = {
+            image_id: np.asarray(reader.take([i])).tobytes()
+            for i, image_id in enumerate(reader.image_ids)
+        }
         reader.close()
     for asset in ("svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"):
-        found[asset] = store.main_table(dataset, asset, ".metrics.parquet", METRICS).drop_columns(NAMES_OF_A_RUN).to_pylist()
-    lines = store.main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS).to_pylist()
-    found["predictions"] = [{k: v for k, v in line.items() if k not in ("path", "split", "label")} for line in lines]
+        found[asset] = (
+            store.main_table(dataset, asset, ".metrics.parquet", METRICS)
+            .drop_columns(NAMES_OF_A_RUN)
+            .to_pylist()
+        )
+    lines = store.main_table(
+        dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS
+    ).to_pylist()
+    found["predictions"] = [
+        {k: v for k, v in line.items() if k not in ("path", "split", "label")} for line in lines
+    ]
     return found
 
 
@@ -130,8 +157,12 @@ def main() -> None:
     shuffled = np.random.default_rng(SEED).permutation(len(rows))
     each = max(len(rows) // 100, 1)
     # What is dropped must not be the last training image of its class, nor part a group.
-    grouped = {row["group_id"] for row in rows if sum(r["group_id"] == row["group_id"] for r in rows) > 1}
-    single = [int(i) for i in shuffled if rows[i]["group_id"] not in grouped or not rows[i]["group_id"]][: N_DROPS * each]
+    grouped = {
+        row["group_id"] for row in rows if sum(r["group_id"] == row["group_id"] for r in rows) > 1
+    }
+    single = [
+        int(i) for i in shuffled if rows[i]["group_id"] not in grouped or not rows[i]["group_id"]
+    ][: N_DROPS * each]
     dropped = [[rows[i] for i in sorted(single[n * each : (n + 1) * each])] for n in range(N_DROPS)]
     late = frozenset(row["path"] for drop in dropped for row in drop)
     first = [row for row in rows if row["path"] not in late]
@@ -140,13 +171,24 @@ def main() -> None:
 
 
 def measure(
-    folder: Path, source: Path, rows: Sequence[Row], first: Sequence[Row], dropped: Sequence[Sequence[Row]], late: frozenset[str]
+    folder: Path,
+    source: Path,
+    rows: Sequence[Row],
+    first: Sequence[Row],
+    dropped: Sequence[Sequence[Row]],
+    late: frozenset[str],
 ) -> None:
     """Run the four datasets in ``folder`` and print what they cost and whether they agree."""
     home = folder / "home"
     os.environ.update(MEDFEAT_HOME=str(home), MEDFEAT_SITE_KEY=str(folder / "site.key"))
-    print(f"{len(rows)} images: {len(first)} in the first load, {len(dropped)} drops of {len(dropped[0])}; {' '.join(SETTINGS)}")
-    for name, images, bare in (("oneload", rows, late), ("complete", rows, frozenset[str]()), ("first", first, frozenset[str]())):
+    print(
+        f"{len(rows)} images: {len(first)} in the first load, {len(dropped)} drops of {len(dropped[0])}; {' '.join(SETTINGS)}"
+    )
+    for name, images, bare in (
+        ("oneload", rows, late),
+        ("complete", rows, frozenset[str]()),
+        ("first", first, frozenset[str]()),
+    ):
         lay_out(source, folder / name, images, bare)
 
     medfeat("add", "oneload", str(folder / "oneload"), "--unlabelled")
@@ -166,11 +208,18 @@ def measure(
         kept = all(shards(home, "nightly").get(path) == stamp for path, stamp in stored.items())
         seconds = stage_seconds(home, "nightly", before)
         shares.append(seconds / full)
-        computed = [now["prepared_images"]["summary"]["newly prepared"], now["alexnet_conv5"]["summary"]["newly computed"]]
+        computed = [
+            now["prepared_images"]["summary"]["newly prepared"],
+            now["alexnet_conv5"]["summary"]["newly computed"],
+        ]
         print(
             f"drop {number}: {seconds:5.2f} s of stages ({seconds / full:5.1%} of the full run), {wall:5.1f} s of the command, "
             f"{computed[0]} images prepared, {computed[1]} featurised; shards {'untouched' if kept else 'CHANGED'}; "
-            + " ".join(f"{a} {r['seconds']:.2f}" for a, r in now.items() if r["run_id"] != before.get(a, {}).get("run_id"))
+            + " ".join(
+                f"{a} {r['seconds']:.2f}"
+                for a, r in now.items()
+                if r["run_id"] != before.get(a, {}).get("run_id")
+            )
         )
     print(f"median drop: {float(np.median(shares)):.1%} of the full run's stages")
     print("nightly against oneload:")

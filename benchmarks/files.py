@@ -1,13 +1,16 @@
-"""From JPEG files to conv5 in HDF5, against thingsvision's extraction of the same layer with its defaults.
+"""From JPEG files to conv5 in HDF5, against thingsvision's extraction of the same layer with its
+defaults.
 
     make peers && .venv/bin/python -m benchmarks.files
 
-Ours is what `prepared_images` and `alexnet_conv5` do: read, hash and decode the files, resize, store; read back, compute, store.
-thingsvision runs in a process of its own, with AlexNet loaded beforehand, its own transforms (a crop of 224 pixels), one loading
-process as by default, and plain HDF5 without compression. Both have random weights. The row below each says how near ours comes
-to the slower of decoding alone and the forward pass alone, had the other cost nothing. On a CPU it cannot: both are arithmetic of
-the same cores; the note has the sum of the two. `image_manifest`, which a dataset also goes through, is not part of it (the note
-says what it takes): thingsvision checks nothing. Pictures are smooth shapes with grain, quality 90. Some minutes.
+Ours is what `prepared_images` and `alexnet_conv5` do: read, hash and decode the files, resize,
+store; read back, compute, store. thingsvision runs in a process of its own, with AlexNet loaded
+beforehand, its own transforms (a crop of 224 pixels), one loading process as by default, and plain
+HDF5 without compression. Both have random weights. The row below each says how near ours comes to
+the slower of decoding alone and the forward pass alone, had the other cost nothing. On a CPU it
+cannot: both are arithmetic of the same cores; the note has the sum of the two. `image_manifest`,
+which a dataset also goes through, is not part of it (the note says what it takes): thingsvision
+checks nothing. Pictures are smooth shapes with grain, quality 90. Some minutes.
 """
 
 from __future__ import annotations
@@ -49,11 +52,15 @@ def make_pictures(folder: Path, side: int, number: int) -> None:
         for label in "ab":
             (folder / split / label).mkdir(parents=True)
     for i in range(number):
-        coarse = Image.fromarray(rng.integers(0, 256, (side // 60 + 2, side // 60 + 2, 3), np.uint8))
+        coarse = Image.fromarray(
+            rng.integers(0, 256, (side // 60 + 2, side // 60 + 2, 3), np.uint8)
+        )
         smooth = np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC)).astype(np.int16)
         grain = rng.integers(-6, 7, (side, side, 1), np.int16)
         picture = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
-        picture.save(folder / ("train", "test")[i % 8 < 2] / "ab"[i % 2] / f"{i:04}.jpg", quality=90)
+        picture.save(
+            folder / ("train", "test")[i % 8 < 2] / "ab"[i % 2] / f"{i:04}.jpg", quality=90
+        )
 
 
 class Ours:
@@ -68,13 +75,25 @@ class Ours:
         self.ids = sorted(row["image_id"] for row in rows)
         self.originals = Originals(store, "files", rows)
         self.network = Conv5Extractor(random_alexnet())
-        prepared = FeatureSet(kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1")
-        conv5 = FeatureSet(kind="conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1")
-        self.prepared, self.conv5 = (FeatureStore(store, "files", made) for made in (prepared, conv5))
+        prepared = FeatureSet(
+            kind="prepared",
+            dtype="uint8",
+            row_shape=(227, 227, 3),
+            preprocessing={},
+            code_version="1",
+        )
+        conv5 = FeatureSet(
+            kind="conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1"
+        )
+        self.prepared, self.conv5 = (
+            FeatureStore(store, "files", made) for made in (prepared, conv5)
+        )
 
     def run(self) -> None:
         """Files to conv5."""
-        self.prepared.fill(self.ids, lambda wanted: self.originals.squares(wanted, SETTINGS), {}, force=True)
+        self.prepared.fill(
+            self.ids, lambda wanted: self.originals.squares(wanted, SETTINGS), {}, force=True
+        )
         images = self.prepared.reader(self.ids)
         produce = in_blocks(self.forward, images, self.conv5.feature_set, READ_ROWS, "conv5")
         self.conv5.fill(self.ids, produce, {}, force=True)
@@ -115,7 +134,9 @@ def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -
         ours.run(), theirs()
         pairs = [(seconds(ours.run), theirs()) for _ in range(ROUNDS)]
         pixels = ours.decode()
-        alone = [(seconds(ours.decode), seconds(lambda: ours.forward(pixels))) for _ in range(ROUNDS)]
+        alone = [
+            (seconds(ours.decode), seconds(lambda: ours.forward(pixels))) for _ in range(ROUNDS)
+        ]
         decode, forward = (float(np.median(times)) for times in zip(*alone, strict=True))
         what = f"{number} JPEGs of {side} px -> conv5 in HDF5"
         rate = number / float(np.median([own for own, _ in pairs]))
@@ -125,7 +146,14 @@ def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -
         total = float(np.median([own for own, _ in pairs])) / (decode + forward)
         return [
             from_pairs(what, "thingsvision, alexnet features.12, defaults", pairs, goal, note=note),
-            at_most(f"{what}, over the limit", limit, shares, "x", LIMIT, note=f"{total:.2f} times the sum of the two"),
+            at_most(
+                f"{what}, over the limit",
+                limit,
+                shares,
+                "x",
+                LIMIT,
+                note=f"{total:.2f} times the sum of the two",
+            ),
         ]
 
 
@@ -134,14 +162,20 @@ def rows() -> list[Row]:
     if not PEERS.exists():
         raise SystemExit("error: the peers are not installed. Run: make peers")
     with subprocess.Popen(
-        [PEERS, WORKER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [PEERS, WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         if process.stdout.readline().strip() != "ready":
             raise SystemExit("error: thingsvision did not start")
         measured = [
-            row for side, (number, goal) in CASES.items() for row in case(side, number, goal, process.stdin, process.stdout)
+            row
+            for side, (number, goal) in CASES.items()
+            for row in case(side, number, goal, process.stdin, process.stdout)
         ]
         process.stdin.close()
     return measured

@@ -2,9 +2,10 @@
 
     .venv/bin/python -m benchmarks.forward
 
-The peer is what ``torchvision.models.alexnet().features`` is, on contiguous float32 batches of 64 that are normalised already, in
-inference mode. Ours starts from uint8 pixels, as they are stored, and normalises them; the note says how far the features lie
-apart. Weights are random. Half a minute.
+The peer is what ``torchvision.models.alexnet().features`` is, on contiguous float32 batches of 64
+that are normalised already, in inference mode. Ours starts from uint8 pixels, as they are stored,
+and normalises them; the note says how far the features lie apart. Weights are random. Half a
+minute.
 """
 
 from __future__ import annotations
@@ -14,7 +15,13 @@ import torch
 from torch import nn
 
 from benchmarks.measure import Row, against, main
-from methods.features.frozen_network import IMAGENET_MEAN, IMAGENET_STD, Conv5Extractor, extract, random_alexnet
+from methods.features.frozen_network import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Conv5Extractor,
+    extract,
+    random_alexnet,
+)
 
 IMAGES, BATCH = 256, 64
 
@@ -24,7 +31,9 @@ def plain_layers() -> nn.Module:
     import torchvision
 
     network = torchvision.models.alexnet(weights=None).features
-    network.load_state_dict({name.removeprefix("features."): tensor for name, tensor in random_alexnet().items()})
+    network.load_state_dict(
+        {name.removeprefix("features."): tensor for name, tensor in random_alexnet().items()}
+    )
     return network.eval()
 
 
@@ -32,7 +41,9 @@ def rows() -> list[Row]:
     """The forward pass."""
     pictures = np.random.default_rng(0).integers(0, 256, (IMAGES, 227, 227, 3), np.uint8)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    normalised = ((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - mean) / std).contiguous()
+    normalised = (
+        (torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255 - mean) / std
+    ).contiguous()
     ours, plain = Conv5Extractor(random_alexnet()), plain_layers()
 
     def eager() -> np.ndarray:
@@ -45,7 +56,16 @@ def rows() -> list[Row]:
     one, other = extracted(), eager()
     apart = np.abs(one - other).max() / other.std()
     note = f"{IMAGES} images; largest difference {apart:.0e} of the features' spread"
-    return [against("AlexNet conv5, forward alone", extracted, "torchvision eager, contiguous float32", eager, 1.4, note=note)]
+    return [
+        against(
+            "AlexNet conv5, forward alone",
+            extracted,
+            "torchvision eager, contiguous float32",
+            eager,
+            1.4,
+            note=note,
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
-"""The rows of a graphics card: images a second of AlexNet, and the auto-encoder's step. No row without a card.
+"""The rows of a graphics card: images a second of AlexNet, and the auto-encoder's step. No row
+without a card.
 
     .venv/bin/python -m benchmarks.gpu
 
-UNTRIED: written without a card at hand. The peer of both is plain torch in float32 with its defaults. The notes give the share of
-the card's peak in bfloat16 products, measured as a large matrix product here and now, and the seconds that the paper's training
-would take (6,776 images, 4096 filters, 100 epochs).
+UNTRIED: written without a card at hand. The peer of both is plain torch in float32 with its
+defaults. The notes give the share of the card's peak in bfloat16 products, measured as a large
+matrix product here and now, and the seconds that the paper's training would take (6,776 images,
+4096 filters, 100 epochs).
 """
 
 from __future__ import annotations
@@ -66,7 +68,9 @@ def rows() -> list[Row]:
     )
     x = maps()
     cae = method.new_cae(CHANNELS, SETTINGS, x, device)
-    optimizer = torch.optim.SGD(cae.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum)
+    optimizer = torch.optim.SGD(
+        cae.parameters(), lr=SETTINGS.learning_rate, momentum=SETTINGS.momentum
+    )
     tensor = torch.from_numpy(x).to(device, memory_format=torch.channels_last)
 
     def step() -> None:
@@ -76,7 +80,13 @@ def rows() -> list[Row]:
 
     peer = Plain(cae, x, torch.contiguous_format)
     peer.x = peer.x.to(device)
-    trained = against(f"CAE step, {IMAGES} images, K = {FILTERS}", finished(step), "plain torch", finished(peer.step), 1)
+    trained = against(
+        f"CAE step, {IMAGES} images, K = {FILTERS}",
+        finished(step),
+        "plain torch",
+        finished(peer.step),
+        1,
+    )
     share = STEP_FLOP / trained.ours / peak()
     whole = trained.ours * PAPER_EPOCHS * PAPER_IMAGES / IMAGES
     note = f"{share:.0%} of the card's bfloat16 peak; the paper's training {whole:.0f} s"

@@ -2,13 +2,15 @@
 
     .venv/bin/python -m benchmarks.kmeans
 
-The peer is ``sklearn.cluster.KMeans`` (Lloyd, k-means++, one start, its defaults, all threads) on the same float32 descriptors.
-Both draw by k-means++ and stop by the same rule, but end in different local minima: the note gives the inertia of each fit, those
-of MiniBatchKMeans with its time, and the most memory that our fit held above the descriptors.
+The peer is ``sklearn.cluster.KMeans`` (Lloyd, k-means++, one start, its defaults, all threads) on
+the same float32 descriptors. Both draw by k-means++ and stop by the same rule, but end in different
+local minima: the note gives the inertia of each fit, those of MiniBatchKMeans with its time, and
+the most memory that our fit held above the descriptors.
 
-The descriptors are made up like a CNN's last maps: sums of three of 300 non-negative parts and noise, cut at zero (about half of
-the numbers are 0), and three in a hundred descriptors all zero as in a black border. They are 50,000: of 10^6 a single fit of
-scikit-learn's took 262 s, with an inertia of 400.91, and ours 69 s, with 400.60 (seed 0; two cores of Zen 5).
+The descriptors are made up like a CNN's last maps: sums of three of 300 non-negative parts and
+noise, cut at zero (about half of the numbers are 0), and three in a hundred descriptors all zero as
+in a black border. They are 50,000: of 10^6 a single fit of scikit-learn's took 262 s, with an
+inertia of 400.91, and ours 69 s, with 400.60 (seed 0; two cores of Zen 5).
 """
 
 from __future__ import annotations

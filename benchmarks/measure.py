@@ -1,4 +1,5 @@
-"""How every row of the benchmarks is measured and written down: ours and a named peer, turn by turn in one process.
+"""How every row of the benchmarks is measured and written down: ours and a named peer, turn by turn
+in one process.
 
 A row is a module of this package with a function ``rows() -> list[Row]``, and is run by itself with
 
@@ -23,14 +24,17 @@ ROUNDS = 5
 ROUNDS_OF_MILLISECONDS = 25
 """Of calls so short that one of them may meet anything."""
 PAUSE = 0.1
-"""Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the cores of who comes next."""
+"""Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the
+cores of who comes next."""
 PRELOADED_MEDFEAT = """
-import matplotlib.pyplot, methods.features.frozen_network, methods.reporting.figures, methods.imaging.image_file, pyarrow.dataset, pyarrow.parquet
+import matplotlib.pyplot, methods.features.frozen_network, methods.reporting.figures
+import methods.imaging.image_file, pyarrow.dataset, pyarrow.parquet
 import sklearn.model_selection, sklearn.svm, torch
 from pipeline.cli import main
 main()
 """
-"""For ``python -c``: the command with its libraries loaded beforehand, so that a stage's seconds are its own work alone."""
+"""For ``python -c``: the command with its libraries loaded beforehand, so that a stage's seconds
+are its own work alone."""
 
 
 @dataclass(frozen=True)
@@ -80,13 +84,17 @@ def against(
     rounds: int = ROUNDS,
     note: str = "",
 ) -> Row:
-    """Seconds of both, in turn: ``rounds`` times, after one that does not count (it allocates, compiles and fills caches)."""
+    """Seconds of both, in turn: ``rounds`` times, after one that does not count (it allocates,
+    compiles and fills caches).
+    """
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
     return from_pairs(row, peer, pairs, goal, note=note)
 
 
-def from_pairs(row: str, peer: str, pairs: Sequence[tuple[float, float]], goal: float, *, note: str = "") -> Row:
+def from_pairs(
+    row: str, peer: str, pairs: Sequence[tuple[float, float]], goal: float, *, note: str = ""
+) -> Row:
     """A row of (our seconds, the peer's seconds) of each round."""
     ratios = [theirs / ours for ours, theirs in pairs]
     return Row(
@@ -103,9 +111,22 @@ def from_pairs(row: str, peer: str, pairs: Sequence[tuple[float, float]], goal: 
     )
 
 
-def at_most(row: str, limit: str, values: Sequence[float], unit: str, goal: float, *, note: str = "") -> Row:
+def at_most(
+    row: str, limit: str, values: Sequence[float], unit: str, goal: float, *, note: str = ""
+) -> Row:
     """A row without a peer: the median of ``values`` is not to pass ``goal``."""
-    return Row(row, limit, median(values), None, unit, None, (min(values), max(values)), goal, median(values) <= goal, note)
+    return Row(
+        row,
+        limit,
+        median(values),
+        None,
+        unit,
+        None,
+        (min(values), max(values)),
+        goal,
+        median(values) <= goal,
+        note,
+    )
 
 
 def _number(value: float) -> str:
@@ -125,22 +146,47 @@ def table(rows: Sequence[Row]) -> str:
             ratio, goal = f"- ({low} - {high} {row.unit})", f"<= {_number(row.goal)} {row.unit}"
         else:
             ratio, goal = f"**{_number(row.ratio)}** ({low} - {high})", f">= {_number(row.goal)}"
-        cells = (row.row, row.peer, f"{_number(row.ours)} {row.unit}", theirs, ratio, goal, "yes" if row.met else "NO", row.note)
+        cells = (
+            row.row,
+            row.peer,
+            f"{_number(row.ours)} {row.unit}",
+            theirs,
+            ratio,
+            goal,
+            "yes" if row.met else "NO",
+            row.note,
+        )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, graphics card and the versions that the figures hang on; no name or path of the machine."""
+    """Processor, cores, graphics card and the versions that the figures hang on; no name or path of
+    the machine.
+    """
     import torch
 
     cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    names = [line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")]
-    packages = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "h5py", "pillow", "isal", "dagster")
+    names = [
+        line.partition(":")[2].strip() for line in cpu.splitlines() if line.startswith("model name")
+    ]
+    packages = (
+        "torch",
+        "torchvision",
+        "numpy",
+        "scipy",
+        "scikit-learn",
+        "h5py",
+        "pillow",
+        "isal",
+        "dagster",
+    )
     return {
         "processor": names[0] if names else platform.processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in packages},

@@ -2,10 +2,11 @@
 
     .venv/bin/python -m benchmarks.memory
 
-Each stage runs in a process of its own: the manifest and the preparation on generated files and the network on prepared shards,
-up to 10,000 images; the auto-encoder's training, its codes and the streaming SVM on synthetic shards of conv5, up to 100,000.
-Filters are few: what could grow with the images does so whatever the filters. A row is the largest peak over the smallest. Twenty
-minutes, 10 GB of disk.
+Each stage runs in a process of its own: the manifest and the preparation on generated files and the
+network on prepared shards, up to 10,000 images; the auto-encoder's training, its codes and the
+streaming SVM on synthetic shards of conv5, up to 100,000. Filters are few: what could grow with the
+images does so whatever the filters. A row is the largest peak over the smallest. Twenty minutes, 10
+GB of disk.
 """
 
 from __future__ import annotations
@@ -41,9 +42,15 @@ from resources.store.feature_store import FeatureReader, FeatureStore
 GOAL = 1.2
 CPU = torch.device("cpu")
 SETTINGS = cae.CaeSettings(filters=16, epochs=1)
-PREPARED = FeatureSet(kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1")
-CONV5 = FeatureSet(kind="conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1")
-CODES = FeatureSet(kind="codes", dtype="float16", row_shape=(16, 3, 3), preprocessing={}, code_version="1")
+PREPARED = FeatureSet(
+    kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1"
+)
+CONV5 = FeatureSet(
+    kind="conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1"
+)
+CODES = FeatureSet(
+    kind="codes", dtype="float16", row_shape=(16, 3, 3), preprocessing={}, code_version="1"
+)
 
 
 def ids_of(number: int) -> list[str]:
@@ -79,14 +86,18 @@ def prepare(folder: Path, number: int) -> None:
     rows = ok_rows(scan(look_at(store, store.spec("many")).intake)).to_pylist()
     originals = Originals(store, "many", rows)
     ids = [row["image_id"] for row in rows]
-    shards(folder, PREPARED).fill(ids, lambda wanted: originals.squares(wanted, PreprocessingSettings()), {})
+    shards(folder, PREPARED).fill(
+        ids, lambda wanted: originals.squares(wanted, PreprocessingSettings()), {}
+    )
 
 
 def featurise(folder: Path, number: int) -> None:
     """AlexNet conv5 of prepared images."""
     network, ids = Conv5Extractor(random_alexnet()), ids_of(number)
     images = stored(folder, PREPARED, number)
-    produce = in_blocks(lambda pixels: extract(network, pixels, CPU, 64), images, CONV5, READ_ROWS, "conv5")
+    produce = in_blocks(
+        lambda pixels: extract(network, pixels, CPU, 64), images, CONV5, READ_ROWS, "conv5"
+    )
     shards(folder, CONV5).fill(ids, produce, {})
 
 
@@ -100,7 +111,9 @@ def encode(folder: Path, number: int) -> None:
     """Codes."""
     features, ids = stored(folder, CONV5, number), ids_of(number)
     model = cae.new_cae(CONV5_SHAPE[0], SETTINGS, features.rows(0, 64), CPU)
-    produce = in_blocks(lambda maps: cae.encode(model, maps, CPU), features, CODES, READ_ROWS, "codes")
+    produce = in_blocks(
+        lambda maps: cae.encode(model, maps, CPU), features, CODES, READ_ROWS, "codes"
+    )
     shards(folder, CODES).fill(ids, produce, {})
 
 
@@ -139,9 +152,20 @@ def rows() -> list[Row]:
     found = []
     for stage, (_, sizes) in STAGES.items():
         peaks = [peak(stage, number) for number in sizes]
-        note = ", ".join(f"{number:,}: {value:,.0f} MB" for number, value in zip(sizes, peaks, strict=True))
+        note = ", ".join(
+            f"{number:,}: {value:,.0f} MB" for number, value in zip(sizes, peaks, strict=True)
+        )
         growth = max(peaks) / min(peaks)
-        found.append(at_most(f"peak memory, {stage}", f"that of {sizes[0]:,} images", [growth], "x", GOAL, note=note))
+        found.append(
+            at_most(
+                f"peak memory, {stage}",
+                f"that of {sizes[0]:,} images",
+                [growth],
+                "x",
+                GOAL,
+                note=note,
+            )
+        )
     return found
 
 

@@ -1,9 +1,11 @@
-"""Recall and false alarms of :mod:`methods.curation.near_duplicates` on real images: what its thresholds were chosen from.
+"""Recall and false alarms of :mod:`methods.curation.near_duplicates` on real images: what its
+thresholds were chosen from.
 
     MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.near_duplicates
 
-The first names a folder with ``datasets/<name>/manifest.csv`` (columns path, label, group_id and, where a file is known to
-repeat another, duplicate_of), the second one with ``alexnet_features.safetensors``. Takes about two minutes on two cores.
+The first names a folder with ``datasets/<name>/manifest.csv`` (columns path, label, group_id and,
+where a file is known to repeat another, duplicate_of), the second one with
+``alexnet_features.safetensors``. Takes about two minutes on two cores.
 """
 
 from __future__ import annotations
@@ -37,7 +39,12 @@ from methods.curation.near_duplicates import (
     perceptual_hash,
     required_cosine,
 )
-from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, alexnet_convolutions, extract
+from methods.features.frozen_network import (
+    CONV5_SHAPE,
+    Conv5Extractor,
+    alexnet_convolutions,
+    extract,
+)
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 
 DATASETS = ("modality", "chest_xray_pneumonia", "mammography_roi", "mednist")
@@ -76,7 +83,9 @@ def _jpeg(quality: int) -> Copy:
 
 
 def _resized(scale: float) -> Copy:
-    return lambda image: image.resize((round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC)
+    return lambda image: image.resize(
+        (round(image.width * scale), round(image.height * scale)), Image.Resampling.BICUBIC
+    )
 
 
 def _cropped(part: float) -> Copy:
@@ -84,7 +93,14 @@ def _cropped(part: float) -> Copy:
 
     def copy(image: Image.Image) -> Image.Image:
         x, y = image.width * part, image.height * part
-        return image.crop((round(0.7 * x), round(0.3 * y), image.width - round(0.3 * x), image.height - round(0.7 * y)))
+        return image.crop(
+            (
+                round(0.7 * x),
+                round(0.3 * y),
+                image.width - round(0.3 * x),
+                image.height - round(0.7 * y),
+            )
+        )
 
     return copy
 
@@ -161,12 +177,16 @@ def described(images: Iterator[Image.Image], count: int, network: Conv5Extractor
         hashes[i] = perceptual_hash(np.asarray(image))
         squares.append(to_square(image, PreprocessingSettings()))
         if len(squares) == 64 or i + 1 == count:
-            features[i + 1 - len(squares) : i + 1] = extract(network, np.stack(squares), torch.device("cpu"), 64)
+            features[i + 1 - len(squares) : i + 1] = extract(
+                network, np.stack(squares), torch.device("cpu"), 64
+            )
             squares.clear()
     return Described(hashes, features)
 
 
-def _in_order(originals: Described, copies: Described, turn: int) -> tuple[Candidates, NDArray[np.float32]]:
+def _in_order(
+    originals: Described, copies: Described, turn: int
+) -> tuple[Candidates, NDArray[np.float32]]:
     """Each original with its copy, however far apart, and their cosines (n,)."""
     hashes = np.array([mirrored_hash(int(h), turn) for h in originals.hashes], np.uint64)
     distances: NDArray[np.uint8] = np.bitwise_count(hashes ^ copies.hashes)
@@ -181,12 +201,17 @@ def flagged(pairs: Candidates, cosines: NDArray[np.float32]) -> NDArray[np.bool_
 
 
 def print_recall(name: str, pairs: Candidates, cosines: NDArray[np.float32]) -> None:
-    """One row: recall by hash alone at each distance, quantiles of the cosine, recall by both at several and at the module's."""
+    """One row: recall by hash alone at each distance, quantiles of the cosine, recall by both at
+    several and at the module's.
+    """
     by_hash = " ".join(f"{np.mean(pairs.distance <= limit):6.3f}" for limit in DISTANCES)
     quantiles = " ".join(f"{quantile:6.3f}" for quantile in np.quantile(cosines, (0.01, 0.05, 0.5)))
     within = pairs.distance <= MAX_HAMMING
     by_both = " ".join(f"{np.mean(within & (cosines >= limit)):6.3f}" for limit in COSINES[1:])
-    print(f"{name:<20} {by_hash}   {quantiles}   {by_both}   {np.mean(flagged(pairs, cosines)):6.3f}", flush=True)
+    print(
+        f"{name:<20} {by_hash}   {quantiles}   {by_both}   {np.mean(flagged(pairs, cosines)):6.3f}",
+        flush=True,
+    )
 
 
 def recall(rows: list[Path], network: Conv5Extractor) -> None:
@@ -195,7 +220,10 @@ def recall(rows: list[Path], network: Conv5Extractor) -> None:
     print(
         f"{len(rows)} originals: recall by bits; quantiles of the cosine; recall by {MAX_HAMMING} bits and cosine; the module's"
     )
-    bits, both = (" ".join(f"{sign}{limit:<4}" for limit in limits) for sign, limits in (("<=", DISTANCES), (">=", COSINES[1:])))
+    bits, both = (
+        " ".join(f"{sign}{limit:<4}" for limit in limits)
+        for sign, limits in (("<=", DISTANCES), (">=", COSINES[1:]))
+    )
     print(f"{'':<20} {bits}      1 %    5 %   50 %   {both}   module")
     for name, change in CHANGES.items():
         turn = TURN_OF.get(name.partition(",")[0], STRAIGHT)
@@ -203,35 +231,52 @@ def recall(rows: list[Path], network: Conv5Extractor) -> None:
         print_recall(name, *_in_order(originals, copies, turn))
 
 
-def strangers(images: Described, groups: NDArray[np.str_], max_distance: int) -> tuple[Candidates, NDArray[np.float32]]:
+def strangers(
+    images: Described, groups: NDArray[np.str_], max_distance: int
+) -> tuple[Candidates, NDArray[np.float32]]:
     """Candidates of different groups within a data set, and their cosines."""
     found = [
         block.where((block.first < block.second) & (groups[block.first] != groups[block.second]))
         for block in candidates(images.hashes, images.hashes, max_distance)
     ]
     fields = ("first", "second", "distance", "turn")
-    pairs = Candidates(*(np.concatenate([getattr(block, field) for block in found]) for field in fields))
+    pairs = Candidates(
+        *(np.concatenate([getattr(block, field) for block in found]) for field in fields)
+    )
     return pairs, cosine_confirms(pairs, images.take, images.take)
 
 
-def print_false_alarms(name: str, groups: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]) -> None:
+def print_false_alarms(
+    name: str, groups: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
+) -> None:
     """Table of pairs of different groups by turn, distance and cosine."""
     sizes = np.unique(groups, return_counts=True)[1]
     total = (len(groups) ** 2 - int((sizes**2).sum())) // 2
     for turn in TURNS:
-        print(f"{name}: {total} pairs of different groups, {TURN_NAMES[turn]}; counts by cosine from")
+        print(
+            f"{name}: {total} pairs of different groups, {TURN_NAMES[turn]}; counts by cosine from"
+        )
         print("bits    " + " ".join(f"{limit:8.2f}" for limit in COSINES))
         for distance in DISTANCES:
             close = (pairs.distance <= distance) & (pairs.turn == turn)
-            print(f"<= {distance:<5}" + " ".join(f"{np.sum(close & (cosines >= limit)):8}" for limit in COSINES), flush=True)
+            print(
+                f"<= {distance:<5}"
+                + " ".join(f"{np.sum(close & (cosines >= limit)):8}" for limit in COSINES),
+                flush=True,
+            )
 
 
-def print_flagged(labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]) -> None:
+def print_flagged(
+    labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
+) -> None:
     """How many pairs of different groups the module's thresholds call copies, by their labels."""
     copies = pairs.where(flagged(pairs, cosines))
     for turn in TURNS:
         kept = copies.where(copies.turn == turn)
-        both = Counter(" / ".join(sorted({a, b})) for a, b in zip(labels[kept.first], labels[kept.second], strict=True))
+        both = Counter(
+            " / ".join(sorted({a, b}))
+            for a, b in zip(labels[kept.first], labels[kept.second], strict=True)
+        )
         counts = ", ".join(f"{label} {count}" for label, count in sorted(both.items()))
         print(f"flagged {TURN_NAMES[turn]}: {len(kept)} {counts}", flush=True)
 
@@ -239,11 +284,16 @@ def print_flagged(labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[
 def main() -> None:
     """Print the tables."""
     try:
-        data, weights = Path(os.environ["MEDFEAT_REAL_DATA"]), Path(os.environ["MEDFEAT_WEIGHTS_DIR"])
+        data, weights = (
+            Path(os.environ["MEDFEAT_REAL_DATA"]),
+            Path(os.environ["MEDFEAT_WEIGHTS_DIR"]),
+        )
     except KeyError as error:
         sys.exit(f"set {error.args[0]} to the folder")
     torch.set_num_threads(2)
-    network = Conv5Extractor(alexnet_convolutions(load_file(weights / "alexnet_features.safetensors")))
+    network = Conv5Extractor(
+        alexnet_convolutions(load_file(weights / "alexnet_features.safetensors"))
+    )
     copied: list[Path] = []
     for name in DATASETS:
         rows = manifest(data / "datasets" / name)

@@ -2,9 +2,9 @@
 
     .venv/bin/python -m benchmarks.overhead
 
-`medfeat demo --data` in a fresh home, on phantoms drawn beforehand: from the folder to the report. The stages' own work is what
-their records say, taken around the very function that each calls; all the rest of the command's wall time is overhead.
-Five minutes.
+`medfeat demo --data` in a fresh home, on phantoms drawn beforehand: from the folder to the report.
+The stages' own work is what their records say, taken around the very function that each calls; all
+the rest of the command's wall time is overhead. Five minutes.
 """
 
 from __future__ import annotations
@@ -33,8 +33,13 @@ def one_round(images: Path) -> tuple[float, float]:
             "MEDFEAT_SITE_KEY": str(Path(folder) / "site.key"),
         }
         command = [str(Path(sys.executable).parent / "medfeat"), "demo", "--data", str(images)]
-        wall = seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
-        records = [unsealed_json(path.read_bytes()) for path in (home / "store" / "demo").glob("*/current.json")]
+        wall = seconds(
+            lambda: subprocess.run(command, check=True, capture_output=True, env=environment)
+        )
+        records = [
+            unsealed_json(path.read_bytes())
+            for path in (home / "store" / "demo").glob("*/current.json")
+        ]
         return wall, sum(float(record["seconds"]) for record in records)
 
 

@@ -1,11 +1,13 @@
-"""What one new image in a hundred costs: a nightly drop into a dataset that has been run, against running everything.
+"""What one new image in a hundred costs: a nightly drop into a dataset that has been run, against
+running everything.
 
     .venv/bin/python -m benchmarks.rerun
 
-A thousand generated images, the Ahn study from the command line; then, three times, ten unlabelled images as a drop, and the same
-command. The stages' seconds are those of their records, in which nothing else is: libraries are loaded at the start of the
-command. A run with nothing new, between the drops, is the overhead that every run has. Random weights, else the study's defaults.
-A quarter of an hour.
+A thousand generated images, the Ahn study from the command line; then, three times, ten unlabelled
+images as a drop, and the same command. The stages' seconds are those of their records, in which
+nothing else is: libraries are loaded at the start of the command. A run with nothing new, between
+the drops, is the overhead that every run has. Random weights, else the study's defaults. A quarter
+of an hour.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ def draw(folder: Path, numbers: range, labelled: bool) -> None:
 
 def records(home: Path) -> dict[str, dict[str, Any]]:
     """The current records, by asset."""
-    return {path.parent.name: unsealed_json(path.read_bytes()) for path in (home / "store" / "many").glob("*/current.json")}
+    return {
+        path.parent.name: unsealed_json(path.read_bytes())
+        for path in (home / "store" / "many").glob("*/current.json")
+    }
 
 
 def rows() -> list[Row]:
@@ -55,13 +60,21 @@ def rows() -> list[Row]:
 
         def medfeat(*words: str) -> float:
             command = [sys.executable, "-c", PRELOADED_MEDFEAT, *words]
-            return seconds(lambda: subprocess.run(command, check=True, capture_output=True, env=environment))
+            return seconds(
+                lambda: subprocess.run(command, check=True, capture_output=True, env=environment)
+            )
 
         def run() -> tuple[float, float]:
             """Wall seconds, and those of the stages that this run computed."""
             before = {asset: record["run_id"] for asset, record in records(home).items()}
-            wall = medfeat("run", "many", *(word for setting in SETTINGS for word in ("--set", setting)))
-            own = [r["seconds"] for asset, r in records(home).items() if r["run_id"] != before.get(asset)]
+            wall = medfeat(
+                "run", "many", *(word for setting in SETTINGS for word in ("--set", setting))
+            )
+            own = [
+                r["seconds"]
+                for asset, r in records(home).items()
+                if r["run_id"] != before.get(asset)
+            ]
             return wall, sum(map(float, own))
 
         draw(Path(folder) / "images", range(IMAGES), labelled=True)

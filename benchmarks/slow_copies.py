@@ -1,11 +1,13 @@
-"""Drops that are copied in slowly while the sensor ticks: how many are taken up before they are whole.
+"""Drops that are copied in slowly while the sensor ticks: how many are taken up before they are
+whole.
 
     .venv/bin/python -m benchmarks.slow_copies [DROPS]
 
-Fifty copiers (by default) write into drop folders of fifty datasets at once, in random chunks with random pauses up to 80 % of
-the time that a drop must not change. A third write under the final names, a third under unfinished names that are renamed, and
-a third set a marker at the end. The real sensor is evaluated the whole time; what it asks to run is compared, file by file and
-byte by byte, with what was to be copied. Takes about a minute; no GPU, no weights, no network.
+Fifty copiers (by default) write into drop folders of fifty datasets at once, in random chunks with
+random pauses up to 80 % of the time that a drop must not change. A third write under the final
+names, a third under unfinished names that are renamed, and a third set a marker at the end. The
+real sensor is evaluated the whole time; what it asks to run is compared, file by file and byte by
+byte, with what was to be copied. Takes about a minute; no GPU, no weights, no network.
 """
 
 from __future__ import annotations
@@ -36,7 +38,9 @@ def bmp(seed: int) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8)).save(buffer, "BMP")
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (40, 40, 3), np.uint8)).save(
+        buffer, "BMP"
+    )
     return buffer.getvalue()
 
 
@@ -47,7 +51,10 @@ class Copier(threading.Thread):
         super().__init__(daemon=True)
         self.folder, self.random = folder, random.Random(SEED + number)
         self.how = ("final names", "renamed", "marker")[number % 3]
-        self.files = {f"{'ab'[i % 2]}/{i}.bmp": bmp(1000 * number + i) for i in range(self.random.randint(3, 8))}
+        self.files = {
+            f"{'ab'[i % 2]}/{i}.bmp": bmp(1000 * number + i)
+            for i in range(self.random.randint(3, 8))
+        }
         self.finished = False
 
     def pause(self) -> None:
@@ -78,7 +85,8 @@ class Copier(threading.Thread):
     def is_whole(self) -> bool:
         """Whether everything is there as it was to be."""
         return all(
-            (self.folder / name).is_file() and (self.folder / name).read_bytes() == data for name, data in self.files.items()
+            (self.folder / name).is_file() and (self.folder / name).read_bytes() == data
+            for name, data in self.files.items()
         )
 
 
@@ -87,14 +95,18 @@ def main() -> None:
     n_drops = int(sys.argv[1]) if len(sys.argv) > 1 else N_DROPS
     with tempfile.TemporaryDirectory() as place:
         os.environ.update(
-            MEDFEAT_HOME=f"{place}/home", MEDFEAT_SITE_KEY=f"{place}/key", MEDFEAT_DROP_SETTLE_SECONDS=str(SETTLE_SECONDS)
+            MEDFEAT_HOME=f"{place}/home",
+            MEDFEAT_SITE_KEY=f"{place}/key",
+            MEDFEAT_DROP_SETTLE_SECONDS=str(SETTLE_SECONDS),
         )
         for name in ("DAGSTER_HOME", "MEDFEAT_DROPS"):
             os.environ.pop(name, None)
         from resources.store.home import prepare_home
 
         home = prepare_home()
-        copiers = {f"set{n}": Copier(home / "drops" / f"set{n}" / "night", n) for n in range(n_drops)}
+        copiers = {
+            f"set{n}": Copier(home / "drops" / f"set{n}" / "night", n) for n in range(n_drops)
+        }
         measure(copiers)
 
 
@@ -121,12 +133,20 @@ def measure(copiers: dict[str, Copier]) -> None:
         for request in ticked.run_requests or []:
             name = str(request.partition_key)
             copier = copiers[name]
-            counted = look_at_drops(store, name, names_of(store.root, name, show=False), first_load=True).drops[0].files
-            if not (copier.finished and copier.is_whole() and counted - {"_READY"} == set(copier.files)):
+            counted = (
+                look_at_drops(store, name, names_of(store.root, name, show=False), first_load=True)
+                .drops[0]
+                .files
+            )
+            if not (
+                copier.finished and copier.is_whole() and counted - {"_READY"} == set(copier.files)
+            ):
                 partial.append(f"{name} ({copier.how})")
             asked.setdefault(name, time.monotonic() - started)
         time.sleep(TICK_SECONDS)
-    print(f"{len(copiers)} drops copied in {max(asked.values(), default=0):.0f} s while the sensor ticked {ticks} times")
+    print(
+        f"{len(copiers)} drops copied in {max(asked.values(), default=0):.0f} s while the sensor ticked {ticks} times"
+    )
     print(f"asked for: {len(asked)}; before they were whole: {len(partial)} {' '.join(partial)}")
 
 

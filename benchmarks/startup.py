@@ -2,8 +2,9 @@
 
     .venv/bin/python -m benchmarks.startup
 
-Processes of their own, packages compiled to bytecode as `make setup` leaves them. The note says what `import dagster` takes by
-itself, which is the least that the definitions can take. Half a minute.
+Processes of their own, packages compiled to bytecode as `make setup` leaves them. The note says
+what `import dagster` takes by itself, which is the least that the definitions can take. Half a
+minute.
 """
 
 from __future__ import annotations
@@ -36,7 +37,14 @@ def rows() -> list[Row]:
     note = f"`import dagster` alone {alone:.2f} s; torch is not imported"
     return [
         at_most("medfeat --help", "-", help_, "s", 0.5),
-        at_most("import pipeline.definitions", "-", times(sys.executable, "-c", DEFINITIONS), "s", 1.5, note=note),
+        at_most(
+            "import pipeline.definitions",
+            "-",
+            times(sys.executable, "-c", DEFINITIONS),
+            "s",
+            1.5,
+            note=note,
+        ),
     ]
 
 

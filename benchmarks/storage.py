@@ -1,13 +1,16 @@
-"""Storing the features of 1,024 images and reading a random tenth of them back, against what peers do with h5py.
+"""Storing the features of 1,024 images and reading a random tenth of them back, against what peers
+do with h5py.
 
     .venv/bin/python -m benchmarks.storage
 
-The peer makes one dataset with a chunk an image and gzip at h5py's default level and writes image after image. It reads by a list
-of rows, which is how h5py is asked for some rows; a second row of the table has it read them one by one, which few write. Ours is
-everything that a stage does: pack, hash, write under a temporary name, fsync, rename, index; on reading, open the index and the
-shard, whose hash is verified once a process and so in the round that does not count. Both read from the page cache. The rows are
-conv5 maps of random pictures under fixed random weights, shifted to the zeros that ImageNet's weights give: after the overlapping
-max-pool the same number stands in neighbouring places, which decides how well they pack. No network, no weights; half a minute.
+The peer makes one dataset with a chunk an image and gzip at h5py's default level and writes image
+after image. It reads by a list of rows, which is how h5py is asked for some rows; a second row of
+the table has it read them one by one, which few write. Ours is everything that a stage does: pack,
+hash, write under a temporary name, fsync, rename, index; on reading, open the index and the shard,
+whose hash is verified once a process and so in the round that does not count. Both read from the
+page cache. The rows are conv5 maps of random pictures under fixed random weights, shifted to the
+zeros that ImageNet's weights give: after the overlapping max-pool the same number stands in
+neighbouring places, which decides how well they pack. No network, no weights; half a minute.
 """
 
 from __future__ import annotations
@@ -31,7 +34,9 @@ ROWS = 1024
 ZEROS = 0.66
 """As many as ImageNet's weights give on chest X-rays."""
 PEER = "h5py, chunk an image, gzip"
-SET = FeatureSet(kind="alexnet_conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1")
+SET = FeatureSet(
+    kind="alexnet_conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1"
+)
 
 
 def features() -> np.ndarray:
@@ -41,13 +46,17 @@ def features() -> np.ndarray:
     pictures = coarse.repeat(15, axis=1).repeat(15, axis=2)[:, :227, :227]
     maps = extract(Conv5Extractor(random_alexnet()), pictures, torch.device("cpu"), 32)
     maps = np.maximum(maps - np.quantile(maps[:16], ZEROS, axis=(0, 2, 3), keepdims=True), 0)
-    return np.concatenate([maps * np.float32(scale) for scale in (1, 1.1, 1.2, 1.3)]).astype(np.float32)
+    return np.concatenate([maps * np.float32(scale) for scale in (1, 1.1, 1.2, 1.3)]).astype(
+        np.float32
+    )
 
 
 def write_plainly(path: Path, rows: np.ndarray) -> None:
     """A chunk an image, gzip."""
     with h5py.File(path, "w") as file:
-        data = file.create_dataset("features", rows.shape, rows.dtype, chunks=(1, *rows.shape[1:]), compression="gzip")
+        data = file.create_dataset(
+            "features", rows.shape, rows.dtype, chunks=(1, *rows.shape[1:]), compression="gzip"
+        )
         for number, row in enumerate(rows):
             data[number] = row
 
@@ -82,12 +91,21 @@ def rows() -> list[Row]:
                 return np.stack([data[int(i)] for i in tenth])
 
         many = ROUNDS_OF_MILLISECONDS
-        written = against(f"write conv5 of {ROWS} images", write, PEER, lambda: write_plainly(plain, x), 5, rounds=many)
+        written = against(
+            f"write conv5 of {ROWS} images",
+            write,
+            PEER,
+            lambda: write_plainly(plain, x),
+            5,
+            rounds=many,
+        )
         np.testing.assert_array_equal(read(), read_a_list())
         what = f"read a random tenth of {ROWS} images"
         listed = against(what, read, f"{PEER}, data[rows]", read_a_list, 3, rounds=many)
         note = "half of ours is SHA-256 of the file, once a process"
-        looped = against(what, read, f"{PEER}, row by row", read_one_by_one, 3, rounds=many, note=note)
+        looped = against(
+            what, read, f"{PEER}, row by row", read_one_by_one, 3, rounds=many, note=note
+        )
         share = store.stored_bytes() / plain.stat().st_size
     size = Row(
         "size of the file, ours / the peer's",

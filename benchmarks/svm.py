@@ -1,20 +1,25 @@
-"""Seconds of the linear SVM of 30 classes on 3,000 x 18,432 features, against scikit-learn's LinearSVC and L-BFGS.
+"""Seconds of the linear SVM of 30 classes on 3,000 x 18,432 features, against scikit-learn's
+LinearSVC and L-BFGS.
 
     .venv/bin/python -m benchmarks.svm [--json FILE]
 
-The features are synthetic, with what matters to a solver made like the codes of a trained auto-encoder: not negative and a
-quarter zeros (liblinear skips those: with four fifths of zeros it takes a quarter of the time), variances that fall as 1 / i, a
-common mean, noise of each number, and classes that overlap: a third of all (row, class) pairs are support vectors.
+The features are synthetic, with what matters to a solver made like the codes of a trained
+auto-encoder: not negative and a quarter zeros (liblinear skips those: with four fifths of zeros it
+takes a quarter of the time), variances that fall as 1 / i, a common mean, noise of each number, and
+classes that overlap: a third of all (row, class) pairs are support vectors.
 
-All three minimise the sum over the classes of ``1/2 |w|^2 + sum max(0, 1 - y (w.x + b))^2`` with a free bias b, and that very
-sum is evaluated at each solution: the notes give its excess over the dual bound of our own solution.
+All three minimise the sum over the classes of ``1/2 |w|^2 + sum max(0, 1 - y (w.x + b))^2`` with a
+free bias b, and that very sum is evaluated at each solution: the notes give its excess over the
+dual bound of our own solution.
 
 * Ours: the Gram matrix (from rows not yet of unit length) and the fit, to the default tolerance.
-* L-BFGS: SciPy's, all classes at once, matrix products in float32, from rows of unit length. It stops at the first iteration
-  within ``EXCESS`` of the optimum, which it is told: no tolerance could stop it sooner.
-* LinearSVC: liblinear penalises the bias, as a weight of one more feature that is ``intercept_scaling`` everywhere. With scaling
-  2 and tol 0.03 it stops near the same excess; tol 0.1 takes a tenth less time and leaves 7e-4, scaling 3 took twice the time.
-  It uses one thread, all it can.
+* L-BFGS: SciPy's, all classes at once, matrix products in float32, from rows of unit length. It
+  stops at the first iteration within ``EXCESS`` of the optimum, which it is told: no tolerance
+  could stop it sooner.
+* LinearSVC: liblinear penalises the bias, as a weight of one more feature that is
+  ``intercept_scaling`` everywhere. With scaling 2 and tol 0.03 it stops near the same excess; tol
+  0.1 takes a tenth less time and leaves 7e-4, scaling 3 took twice the time. It uses one thread,
+  all it can.
 
 LinearSVC runs in three rounds, without one that does not count. Takes six minutes on two cores.
 """
@@ -47,18 +52,24 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     features = hidden @ rng.standard_normal((LATENT, WIDTH), np.float32)
     features /= features.std()
     features += rng.standard_normal(features.shape, np.float32)
-    return np.maximum(features + 0.7 * features.std(), 0), np.array([f"class {code:02}" for code in codes])
+    return np.maximum(features + 0.7 * features.std(), 0), np.array(
+        [f"class {code:02}" for code in codes]
+    )
 
 
 def ours() -> SvmFit:
     """Gram matrix and fit."""
     features, labels = data()
-    return fit_gram(gram_matrix(lambda start, stop: features[start:stop], ROWS, ROWS_AT_ONCE), labels)
+    return fit_gram(
+        gram_matrix(lambda start, stop: features[start:stop], ROWS, ROWS_AT_ONCE), labels
+    )
 
 
 @cache
 def problem() -> tuple[np.ndarray, np.ndarray, float, str]:
-    """Rows of unit length, (n, K) targets, a lower bound of the objective, and what to say of our solution."""
+    """Rows of unit length, (n, K) targets, a lower bound of the objective, and what to say of our
+    solution.
+    """
     features, labels = data()
     rows, fit = l2_normalise(features), ours()
     y = np.where(labels[:, None] == fit.classes, np.float32(1), np.float32(-1))
@@ -68,7 +79,9 @@ def problem() -> tuple[np.ndarray, np.ndarray, float, str]:
     return rows, y, bound, said
 
 
-def excess(weights: np.ndarray, bias: np.ndarray, rows: np.ndarray, y: np.ndarray, bound: float) -> float:
+def excess(
+    weights: np.ndarray, bias: np.ndarray, rows: np.ndarray, y: np.ndarray, bound: float
+) -> float:
     """By how much the objective of (d, K) weights lies above the bound, relative to it."""
     slack = np.maximum(0, 1 - y * (np.asarray(rows @ weights, np.float64) + bias))
     return float((0.5 * np.square(weights, dtype=np.float64).sum() + (slack**2).sum()) / bound - 1)
@@ -86,7 +99,9 @@ def l_bfgs() -> tuple[np.ndarray, np.ndarray]:
         gradient = np.empty(shape)
         np.subtract(weights, rows.T @ (2 * residual), out=gradient[:-1])
         gradient[-1] = -2 * residual.sum(axis=0)
-        return 0.5 * float(np.vdot(weights, weights)) + float(np.vdot(residual, residual)), gradient.ravel()
+        return 0.5 * float(np.vdot(weights, weights)) + float(
+            np.vdot(residual, residual)
+        ), gradient.ravel()
 
     def stop_when_there(intermediate_result: object) -> None:
         if getattr(intermediate_result, "fun", np.inf) <= bound * (1 + EXCESS):
@@ -107,7 +122,9 @@ def l_bfgs() -> tuple[np.ndarray, np.ndarray]:
 def linear_svc() -> LinearSVC:
     """LinearSVC with a bias that is next to free."""
     rows, labels = problem()[0], data()[1]
-    return LinearSVC(C=1.0, tol=TOL, intercept_scaling=SCALING, max_iter=10_000, random_state=0).fit(rows, labels)
+    return LinearSVC(
+        C=1.0, tol=TOL, intercept_scaling=SCALING, max_iter=10_000, random_state=0
+    ).fit(rows, labels)
 
 
 def against_l_bfgs(rounds: int = 5) -> Row:
@@ -115,7 +132,15 @@ def against_l_bfgs(rounds: int = 5) -> Row:
     rows, y, bound, said = problem()
     theirs = excess(*l_bfgs(), rows, y, bound)
     note = f"ours: {said}; L-BFGS: excess {theirs:.0e}"
-    return against("linear SVM, 3,000 x 18,432, 30 classes", ours, "SciPy L-BFGS-B", l_bfgs, 4.0, rounds=rounds, note=note)
+    return against(
+        "linear SVM, 3,000 x 18,432, 30 classes",
+        ours,
+        "SciPy L-BFGS-B",
+        l_bfgs,
+        4.0,
+        rounds=rounds,
+        note=note,
+    )
 
 
 def against_linear_svc(rounds: int = 3) -> Row:
@@ -124,8 +149,12 @@ def against_linear_svc(rounds: int = 3) -> Row:
     fits: list[LinearSVC] = []
     pairs = [(seconds(ours), seconds(lambda: fits.append(linear_svc()))) for _ in range(rounds)]
     theirs = excess(fits[-1].coef_.T, fits[-1].intercept_, rows, y, bound)
-    note = f"ours: {said}; LinearSVC (tol {TOL:g}, intercept_scaling {SCALING:g}): excess {theirs:.0e}"
-    return from_pairs("linear SVM, 3,000 x 18,432, 30 classes", "scikit-learn LinearSVC", pairs, 8.0, note=note)
+    note = (
+        f"ours: {said}; LinearSVC (tol {TOL:g}, intercept_scaling {SCALING:g}): excess {theirs:.0e}"
+    )
+    return from_pairs(
+        "linear SVM, 3,000 x 18,432, 30 classes", "scikit-learn LinearSVC", pairs, 8.0, note=note
+    )
 
 
 def rows() -> list[Row]:

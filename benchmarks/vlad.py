@@ -2,13 +2,15 @@
 
     .venv/bin/python -m benchmarks.vlad
 
-The peer assigns each image's descriptors by one distance matrix and sums the residuals cell after cell, which is how VLAD is
-usually written in NumPy. Both encode the same random descriptors (48 images, 512 numbers, float16 as stored).
+The peer assigns each image's descriptors by one distance matrix and sums the residuals cell after
+cell, which is how VLAD is usually written in NumPy. Both encode the same random descriptors (48
+images, 512 numbers, float16 as stored).
 
-Both need the product of the descriptors with the centroids in float32. Its time alone is the machine's limit: no encoder that
-makes it is faster, and the note gives the ratio that this would have to the peer. Random descriptors are nearly as far from one
-centroid as from another: where the two round a tie apart, a residual goes to another cell, a difference of some thousandths. It
-takes about a minute; no GPU, no weights.
+Both need the product of the descriptors with the centroids in float32. Its time alone is the
+machine's limit: no encoder that makes it is faster, and the note gives the ratio that this would
+have to the peer. Random descriptors are nearly as far from one centroid as from another: where the
+two round a tie apart, a residual goes to another cell, a difference of some thousandths. It takes
+about a minute; no GPU, no weights.
 """
 
 from __future__ import annotations
@@ -49,14 +51,34 @@ def rows() -> list[Row]:
         flat = descriptors.reshape(-1, CHANNELS).astype(np.float32)
         for clusters in (64, 256):
             centroids = rng.random((clusters, CHANNELS), np.float32)
-            difference = np.abs(encode(descriptors, centroids) - obvious(descriptors, centroids)).max()
-            calls = (partial(encode, descriptors, centroids), partial(obvious, descriptors, centroids))
+            difference = np.abs(
+                encode(descriptors, centroids) - obvious(descriptors, centroids)
+            ).max()
+            calls = (
+                partial(encode, descriptors, centroids),
+                partial(obvious, descriptors, centroids),
+            )
             product = partial(numpy_matmul, flat, centroids.T)
-            rounds = [(seconds(calls[0]), seconds(calls[1]), seconds(product)) for _ in range(ROUNDS_OF_MILLISECONDS)]
-            limit = median(theirs for _, theirs, _ in rounds) / median(least for *_, least in rounds)
-            note = f"the product alone would be {limit:.1f} times; largest difference {difference:.0e}"
+            rounds = [
+                (seconds(calls[0]), seconds(calls[1]), seconds(product))
+                for _ in range(ROUNDS_OF_MILLISECONDS)
+            ]
+            limit = median(theirs for _, theirs, _ in rounds) / median(
+                least for *_, least in rounds
+            )
+            note = (
+                f"the product alone would be {limit:.1f} times; largest difference {difference:.0e}"
+            )
             what = f"VLAD, {clusters} centroids, {places} places, {IMAGES} images"
-            measured.append(from_pairs(what, "NumPy VLAD", [(ours, theirs) for ours, theirs, _ in rounds], 10, note=note))
+            measured.append(
+                from_pairs(
+                    what,
+                    "NumPy VLAD",
+                    [(ours, theirs) for ours, theirs, _ in rounds],
+                    10,
+                    note=note,
+                )
+            )
     return measured
 
 

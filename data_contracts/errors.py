@@ -1,10 +1,13 @@
-"""Errors that are the user's to mend. Each says what is wrong and how to put it right, in one line."""
+"""Errors that are the user's to mend. Each says what is wrong and how to put it right, in one
+line.
+"""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Something given to the pipeline (a folder, a name, a setting, a weights file, a store) cannot be used.
+    """Something given to the pipeline (a folder, a name, a setting, a weights file, a store) cannot
+    be used.
 
     Args:
         what: the fact, naming the file or setting.

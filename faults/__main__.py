@@ -2,9 +2,11 @@
 
 make faults                                     # hours on two cores
 .venv/bin/python -m faults 3 13           # these rows anew, the others as they were last counted
-.venv/bin/python -m faults 3 --seeds 7 8  # these seeds of a row, to look into them; nothing is written
+.venv/bin/python -m faults 3 --seeds 7 8  # these seeds of a row, to look into them; nothing is
+written
 
-A row that is interrupted goes on from the next seed when it is counted again. Rows may be counted by several of these at once.
+A row that is interrupted goes on from the next seed when it is counted again. Rows may be counted
+by several of these at once.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ SHOWN = 10
 def injected(fault: Fault, seeds: Sequence[int]) -> Iterator[Outcome]:
     """Outcomes, in a folder that is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
-        outcomes = tqdm(fault.inject(seeds, Path(folder)), f"{fault.number} {fault.name}", len(seeds))
+        outcomes = tqdm(
+            fault.inject(seeds, Path(folder)), f"{fault.number} {fault.name}", len(seeds)
+        )
         for seed, outcome in zip(seeds, outcomes, strict=True):
             assert outcome.seed == seed
             yield outcome
@@ -74,14 +78,21 @@ def counted(fault: Fault) -> dict[str, Any]:
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The table in Markdown."""
-    lines = ["| # | fault | goal | injected | survived | | counted |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| # | fault | goal | injected | survived | | counted |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for fault in FAULTS:
         row = rows.get(str(fault.number))
         if row is None:
             lines.append(f"| {fault.number} | {fault.name} | {fault.goal} | not yet | | | |")
             continue
         seeds = sorted(row["not_survived"], key=int)
-        missed = f"**NO**: seeds {', '.join(seeds[:SHOWN])}{' ...' if len(seeds) > SHOWN else ''}" if seeds else "yes"
+        missed = (
+            f"**NO**: seeds {', '.join(seeds[:SHOWN])}{' ...' if len(seeds) > SHOWN else ''}"
+            if seeds
+            else "yes"
+        )
         when = f"{row['date']}, {row['seconds']:,} s, {row['machine']}"
         lines.append(
             f"| {fault.number} | {fault.name} | {fault.goal} | {row['injected']:,} (seeds 0-{row['injected'] - 1}) "
@@ -104,7 +115,8 @@ def main() -> None:
         return
     for fault in chosen:
         row = counted(fault)
-        rows = json.loads(COUNTED.read_bytes()) | {str(fault.number): row}  # read again: others may have counted meanwhile
+        # read again: others may have counted meanwhile
+        rows = json.loads(COUNTED.read_bytes()) | {str(fault.number): row}
         COUNTED.write_text(json.dumps(rows, indent=1, sort_keys=True) + "\n")
         before, rest = PAGE.read_text().split(MARKS[0])
         PAGE.write_text(before + MARKS[0] + table(rows) + MARKS[1] + rest.split(MARKS[1])[1])

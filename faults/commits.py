@@ -1,7 +1,7 @@
 """Everything that is ever committed to a store, once each, by the functions that the assets use.
 
-Shards and their index, checkpoint, model, table, picture, page, record, ledger of drops, unpacked archive, site key,
-specification. Called again it goes on where it was, as an asset does.
+Shards and their index, checkpoint, model, table, picture, page, record, ledger of drops, unpacked
+archive, site key, specification. Called again it goes on where it was, as an asset does.
 """
 
 from __future__ import annotations
@@ -34,7 +34,13 @@ from resources.store.atomic_file import file_sha256
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.home import prepare_home
-from resources.store.model_store import drop_checkpoint, load_checkpoint, load_model, save_checkpoint, save_model
+from resources.store.model_store import (
+    drop_checkpoint,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+    save_model,
+)
 
 DATASET, ASSET = "set", "things"
 SET = FeatureSet(kind=ASSET, dtype="float32", row_shape=(4, 3), preprocessing={}, code_version="1")
@@ -62,19 +68,26 @@ def rows_of(ids: list[str]) -> np.ndarray:
 
 @contextmanager
 def small_shards() -> Iterator[None]:
-    """Shards of few rows, so that little makes several; restored, because other tests of the process want the real ones."""
+    """Shards of few rows, so that little makes several; restored, because other tests of the
+    process want the real ones."""
     with patch.object(feature_store, "SHARD_ROWS", SHARD_ROWS):
         yield
 
 
-def commit(store: DatasetStore, archive: Path, computed: list[str], stored: Callable[[], None] = lambda: None) -> None:
+def commit(
+    store: DatasetStore,
+    archive: Path,
+    computed: list[str],
+    stored: Callable[[], None] = lambda: None,
+) -> None:
     """Commit everything that is not there yet.
 
     Args:
         store: of the home.
         archive: the dataset.
         computed: gets the identifiers of the rows that are made.
-        stored: called when the store has said that one more shard is stored: from then on it must not be lost.
+        stored: called when the store has said that one more shard is stored: from then on it must
+            not be lost.
     """
     if DATASET not in store.datasets():
         store.save_spec(DatasetSpec(name=DATASET, root=archive))
@@ -97,10 +110,14 @@ def commit(store: DatasetStore, archive: Path, computed: list[str], stored: Call
 
             shards.fill(IDS, produce, {}, progress=told)
             save = _trained(store, fingerprint)
-            table = pa.Table.from_pylist([{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema)
+            table = pa.Table.from_pylist(
+                [{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema
+            )
             files = [
                 *save,
-                store.write_table(DATASET, ASSET, f"{fingerprint}.rejected.parquet", table, REJECTED),
+                store.write_table(
+                    DATASET, ASSET, f"{fingerprint}.rejected.parquet", table, REJECTED
+                ),
                 store.write_bytes(DATASET, ASSET, f"{fingerprint}.0.png", b"picture" * 500),
             ]
             page = store.publish(store.reports / DATASET / "report.html", b"<p>page</p>" * 500)
@@ -132,7 +149,13 @@ def _trained(store: DatasetStore, name: str) -> list[StoredFile]:
         weights, epoch = weights + 1, epoch + 1
         save_checkpoint(store, DATASET, ASSET, name, {"w": weights}, {"epoch": epoch})
     sidecar = ModelSidecar(
-        architecture="sum", settings={}, input_shape=(4, 3), fitted_on="v", fitted_rows=12, curve=[], input_energy=1.0
+        architecture="sum",
+        settings={},
+        input_shape=(4, 3),
+        fitted_on="v",
+        fitted_rows=12,
+        curve=[],
+        input_energy=1.0,
     )
     return save_model(store, DATASET, ASSET, name, {"w": weights}, sidecar)
 
@@ -152,7 +175,9 @@ def digest(store: DatasetStore) -> str:
     if damaged:
         raise InputError(f"{damaged} are damaged", "Commit again")
     table = store.main_table(DATASET, ASSET, ".rejected.parquet", REJECTED).to_pylist()
-    unpacked = sorted(path for path in (store.root / "unpacked" / DATASET).glob("[!.]*/**/*") if path.is_file())
+    unpacked = sorted(
+        path for path in (store.root / "unpacked" / DATASET).glob("[!.]*/**/*") if path.is_file()
+    )
     return content_hash(
         {
             "rows": hashlib.sha256(rows.tobytes()).hexdigest(),
@@ -173,7 +198,8 @@ def unharmed(folder: Path, archive: Path, names: tuple[str, ...]) -> tuple[int, 
 
 
 def finished(store: DatasetStore, archive: Path, whole: str, shards: int = 0) -> str:
-    """Commit what a fault left undone, as the next command does; "" or what is wrong with the outcome.
+    """Commit what a fault left undone, as the next command does; "" or what is wrong with the
+    outcome.
 
     Args:
         store: of the home.
@@ -191,5 +217,10 @@ def finished(store: DatasetStore, archive: Path, whole: str, shards: int = 0) ->
         return f"the rerun: {error}"
     again = sorted(set(IDS[: shards * SHARD_ROWS]) & set(computed))
     left = [str(path) for path in store.root.rglob(".*.tmp")]
-    wrong = {"damaged": damaged, "computed again": again, "left": left, "another digest": after != whole}
+    wrong = {
+        "damaged": damaged,
+        "computed again": again,
+        "left": left,
+        "another digest": after != whole,
+    }
     return ", ".join(f"{what}: {which}" for what, which in wrong.items() if which)

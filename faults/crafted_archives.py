@@ -26,7 +26,9 @@ def rejected(ground: Ground, name: str, data: bytes, reason: str) -> None:
     ground.put(name, data)
     ground.refuse(f"archive refused: {reason}")
     unpacked = ground.store.root / "unpacked"
-    assert [path for path in unpacked.rglob("*") if not path.is_dir()] == [], "something of it was unpacked"
+    assert [path for path in unpacked.rglob("*") if not path.is_dir()] == [], (
+        "something of it was unpacked"
+    )
 
 
 def zipped(reason: str, *names: str) -> Attack:
@@ -74,12 +76,17 @@ def zip_of_one_body_for_many(ground: Ground) -> None:
     crc = zlib.crc32(bytes(2**20))
     local = struct.pack("<4s5H3L2H", b"PK\3\4", 20, 0, 8, 0, 0, crc, len(body), 2**20, 5, 0)
     entries = [
-        struct.pack("<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 8, 0, 0, crc, len(body), 2**20, 5, 0, 0, 0, 0, 0, 0) + b"a.png"
+        struct.pack(
+            "<4s6H3L5H2L", b"PK\1\2", 20, 20, 0, 8, 0, 0, crc, len(body), 2**20, 5, 0, 0, 0, 0, 0, 0
+        )
+        + b"a.png"
         for _ in range(65_000)
     ]
     start = len(local) + 5 + len(body)
     listed = b"".join(entries)
-    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(entries), len(entries), len(listed), start, 0)
+    end = struct.pack(
+        "<4s4H2LH", b"PK\5\6", 0, 0, len(entries), len(entries), len(listed), start, 0
+    )
     rejected(ground, ZIP, local + b"a.png" + body + listed + end, refusal.OVERLAP)
 
 
@@ -127,7 +134,9 @@ def a_zip_as_a_drop(ground: Ground) -> None:
     ground.refuse(f"archive refused: {refusal.LEAVES}")
 
 
-def tarred(reason: str, *members: tuple[str, bytes, str], headers: dict[str, str] | None = None) -> Attack:
+def tarred(
+    reason: str, *members: tuple[str, bytes, str], headers: dict[str, str] | None = None
+) -> Attack:
     """Members of a name, a type, and where a link points."""
 
     def attack(ground: Ground) -> None:
@@ -151,7 +160,9 @@ def tar_bomb(suffix: str, pack: Callable[[bytes], bytes]) -> Attack:
             member = tarfile.TarInfo("evil.png")
             member.size = ZEROS
             archive.addfile(member, io.BytesIO(bytes(ZEROS)))
-        rejected(ground, f"B/evil.tar.{suffix}", pack(out.getvalue()), "it is packed more than 200 times")
+        rejected(
+            ground, f"B/evil.tar.{suffix}", pack(out.getvalue()), "it is packed more than 200 times"
+        )
 
     return attack
 
@@ -163,7 +174,9 @@ CRAFTED: dict[str, Attack] = {
     "zip: backslashes": zipped(refusal.BACKSLASH, "..\\..\\evil.png"),
     "zip: drive": zipped(refusal.BACKSLASH, "C:evil.png"),
     "zip: zero byte": zip_with_a_zero_byte,
-    "zip: symbolic link": zip_with_modes(refusal.LINK, ("evil.png", 0o120777, "{outside}/secret.png")),
+    "zip: symbolic link": zip_with_modes(
+        refusal.LINK, ("evil.png", 0o120777, "{outside}/secret.png")
+    ),
     "zip: file through a symbolic link": zip_with_modes(
         refusal.LINK, ("dir", 0o120777, "{outside}"), ("dir/evil.png", 0o100644, "x")
     ),
@@ -176,11 +189,15 @@ CRAFTED: dict[str, Attack] = {
     "zip: as the dataset": a_zip_as_the_dataset,
     "zip: as a drop": a_zip_as_a_drop,
     "tar: ..": tarred(refusal.LEAVES, ("../../evil.png", FILE, "")),
-    "tar: .. in an extended header": tarred(refusal.LEAVES, ("good.png", FILE, ""), headers={"path": "../../evil.png"}),
+    "tar: .. in an extended header": tarred(
+        refusal.LEAVES, ("good.png", FILE, ""), headers={"path": "../../evil.png"}
+    ),
     "tar: absolute": tarred(refusal.LEAVES, ("{outside}/evil.png", FILE, "")),
     "tar: hard link": tarred(refusal.LINK, ("evil.png", HARD, "{outside}/secret.png")),
     "tar: symbolic link": tarred(refusal.LINK, ("evil.png", LINK, "{outside}/secret.png")),
-    "tar: file through a symbolic link": tarred(refusal.LINK, ("dir", LINK, "{outside}"), ("dir/evil.png", FILE, "")),
+    "tar: file through a symbolic link": tarred(
+        refusal.LINK, ("dir", LINK, "{outside}"), ("dir/evil.png", FILE, "")
+    ),
     "tar: device": tarred(refusal.NOT_REGULAR, ("evil.png", DEVICE, "")),
     "tar: gzip bomb": tar_bomb("gz", gzip.compress),
     "tar: bzip2 bomb": tar_bomb("bz2", bz2.compress),

@@ -14,7 +14,11 @@ from unittest.mock import patch
 import numpy as np
 import pyarrow as pa
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, MediaStorageDirectoryStorage, SecondaryCaptureImageStorage
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    MediaStorageDirectoryStorage,
+    SecondaryCaptureImageStorage,
+)
 
 from assets.predictions.predictions import publish
 from faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
@@ -30,7 +34,8 @@ Attack = Callable[[Ground], None]
 LEAVES = "leaves the dataset's folder"
 
 
-# Manifests ----------------------------------------------------------------------------------------------------------------
+# Manifests
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def listed(path: str, reason: str, link: bool = False) -> Attack:
@@ -49,7 +54,12 @@ def listed(path: str, reason: str, link: bool = False) -> Attack:
 def all_in_parquet(ground: Ground) -> None:
     (ground.root / "link").symlink_to(ground.outside)
     outside = str(ground.outside)
-    leaving = ["../outside/secret.png", f"{outside}/secret.png", f"\\\\{outside}\\secret.png", "A/../../outside/secret.png"]
+    leaving = [
+        "../outside/secret.png",
+        f"{outside}/secret.png",
+        f"\\\\{outside}\\secret.png",
+        "A/../../outside/secret.png",
+    ]
     paths = ["A/0.png", f"file://{outside}/secret.png", "link/secret.png", *leaving]
     ground.put("manifest.parquet", parquet_bytes(pa.table({"path": paths})))
     ground.refuse(LEAVES, good=1)
@@ -73,7 +83,8 @@ def repeated(text: str, rows: int) -> pa.Array:
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [text])
 
 
-# Links --------------------------------------------------------------------------------------------------------------------
+# Links
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def link_to_a_file(ground: Ground) -> None:
@@ -152,7 +163,8 @@ def pipe(ground: Ground) -> None:
     ground.refuse("not a regular file")
 
 
-# DICOM and pictures -------------------------------------------------------------------------------------------------------
+# DICOM and pictures
+# -------------------------------------------------------------------------------------------------------
 
 
 def dicom(name: str, media: str, reason: str) -> Attack:
@@ -166,7 +178,10 @@ def dicom(name: str, media: str, reason: str) -> Attack:
         record.OffsetOfReferencedLowerLevelDirectoryEntity = 0
         data = Dataset()
         data.file_meta = FileMetaDataset()
-        data.file_meta.TransferSyntaxUID, data.file_meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, media
+        data.file_meta.TransferSyntaxUID, data.file_meta.MediaStorageSOPClassUID = (
+            ExplicitVRLittleEndian,
+            media,
+        )
         data.file_meta.MediaStorageSOPInstanceUID = "1.2.3"
         data.DirectoryRecordSequence, data.ReferencedFileID = [record], inside
         data.PixelDataProviderURL = f"file://{ground.secret_png}"
@@ -185,13 +200,16 @@ def picture(data: str) -> Attack:
     """A format that can load files or run programs, named as one that cannot."""
 
     def attack(ground: Ground) -> None:
-        ground.put("A/evil.png", data.format(secret=ground.secret_png, canary=ground.canary).encode())
+        ground.put(
+            "A/evil.png", data.format(secret=ground.secret_png, canary=ground.canary).encode()
+        )
         ground.refuse("cannot be decoded")
 
     return attack
 
 
-# Names --------------------------------------------------------------------------------------------------------------------
+# Names
+# --------------------------------------------------------------------------------------------------------------------
 
 
 def named(label: str, name: str) -> Attack:
@@ -202,7 +220,9 @@ def named(label: str, name: str) -> Attack:
             ground.put(path, png(100 + number))
         rows = [row for row in ground.take_in() if row["status"] == "ok"]
         assert len(rows) == GOOD + 3
-        assert {label.strip(), name} <= {text for row in rows for text in (row["label"], row["path"])}
+        assert {label.strip(), name} <= {
+            text for row in rows for text in (row["label"], row["path"])
+        }
         _publish(ground, rows)
         for file in (ground.store.root / "reports").rglob("*"):
             text = file.read_bytes().decode() if file.suffix in (".csv", ".html", ".md") else ""
@@ -210,8 +230,14 @@ def named(label: str, name: str) -> Attack:
                 assert dangers_of(text) == [], file.name
             if file.suffix == ".csv":
                 cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
-                assert [cell for cell in cells if cell.lstrip(" '\"").startswith(tuple("=+@\t\r")) and cell[0] != "'"] == []
-                assert [cell for cell in cells if cell.startswith("-") and not _is_number(cell)] == []
+                assert [
+                    cell
+                    for cell in cells
+                    if cell.lstrip(" '\"").startswith(tuple("=+@\t\r")) and cell[0] != "'"
+                ] == []
+                assert [
+                    cell for cell in cells if cell.startswith("-") and not _is_number(cell)
+                ] == []
             if file.suffix == ".md":
                 assert "<" not in text.replace("(<", ""), "markup in Markdown"
 
@@ -227,7 +253,8 @@ def _is_number(cell: str) -> bool:
 
 
 def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
-    """The predictions' page and CSV, and a report's page, Markdown and CSV, of these images under their own labels."""
+    """The predictions' page and CSV, and a report's page, Markdown and CSV, of these images under
+    their own labels."""
     notices = [f"NOT LEARNED: {row['label']}" for row in rows]
     lines = [
         {
@@ -248,10 +275,19 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
     folder = ground.store.root / "reports" / NAME
     folder.mkdir(parents=True)
     reader = FeatureStore(ground.store, NAME, PREPARED).reader([row["image_id"] for row in rows])
-    publish(ground.store, folder, rows[0]["path"], lines, notices, lambda ids: reader.take(np.arange(len(ids))))
+    publish(
+        ground.store,
+        folder,
+        rows[0]["path"],
+        lines,
+        notices,
+        lambda ids: reader.take(np.arange(len(ids))),
+    )
     reader.close()
     texts = tuple(str(row[key]) for row in rows for key in ("label", "path"))
-    table = document.Table(texts[0], ("name", *texts[:1]), tuple((text, -1.0) for text in texts), texts[-1], (), texts)
+    table = document.Table(
+        texts[0], ("name", *texts[:1]), tuple((text, -1.0) for text in texts), texts[-1], (), texts
+    )
     section = document.Section(texts[0], texts, (table,), (document.Figure(texts[-1], png(1)),))
     report = document.Report(texts[0], texts[1], texts, (section,), texts[-1])
     (folder / "report.html").write_text(document.to_html(report))
@@ -269,9 +305,15 @@ CRAFTED: dict[str, Attack] = {
     "manifest: UNC": listed("\\\\host\\share\\secret.png", LEAVES),
     "manifest: through a link": listed("link/secret.png", LEAVES, link=True),
     "manifest: all of these in Parquet": all_in_parquet,
-    "manifest: 40 GB of one text": bomb({"path": repeated("x" * 100_000, 400_000)}, "unpacks to more than 1024 MiB"),
-    "manifest: a cell of 1 MB in each row": bomb({"path": repeated("x" * 1_000_000, 400_000)}, "has a cell of more than"),
-    "manifest: ten million rows": bomb({"path": repeated("A/0.png", 10_000_000)}, "has more than 4,000,000 rows"),
+    "manifest: 40 GB of one text": bomb(
+        {"path": repeated("x" * 100_000, 400_000)}, "unpacks to more than 1024 MiB"
+    ),
+    "manifest: a cell of 1 MB in each row": bomb(
+        {"path": repeated("x" * 1_000_000, 400_000)}, "has a cell of more than"
+    ),
+    "manifest: ten million rows": bomb(
+        {"path": repeated("A/0.png", 10_000_000)}, "has more than 4,000,000 rows"
+    ),
     "link: to a file": link_to_a_file,
     "link: to a folder": link_to_a_folder,
     "link: in place of the manifest": link_for_a_manifest,
@@ -284,9 +326,15 @@ CRAFTED: dict[str, Attack] = {
     "link: a pipe, put there while the dataset is scanned": in_the_place_of_a_file(
         lambda file, _: os.mkfifo(file), "not a regular file"
     ),
-    "DICOM: DICOMDIR with paths outside": dicom("DICOMDIR", MediaStorageDirectoryStorage, "not an image file"),
-    "DICOM: the same under another name": dicom("A/evil.dcm", MediaStorageDirectoryStorage, "cannot be decoded"),
-    "DICOM: pixels that lie elsewhere": dicom("A/evil.dcm", SecondaryCaptureImageStorage, "cannot be decoded"),
+    "DICOM: DICOMDIR with paths outside": dicom(
+        "DICOMDIR", MediaStorageDirectoryStorage, "not an image file"
+    ),
+    "DICOM: the same under another name": dicom(
+        "A/evil.dcm", MediaStorageDirectoryStorage, "cannot be decoded"
+    ),
+    "DICOM: pixels that lie elsewhere": dicom(
+        "A/evil.dcm", SecondaryCaptureImageStorage, "cannot be decoded"
+    ),
     "picture: PostScript named .png": picture(POSTSCRIPT),
     "picture: SVG named .png": picture(SVG),
     "name: formula =": named("=cmd()!A0", "=1+1.png"),

@@ -1,4 +1,5 @@
-"""Where crafted files are let loose: a dataset, secrets beside it, a canary, and the search for what got through."""
+"""Where crafted files are let loose: a dataset, secrets beside it, a canary, and the search for
+what got through."""
 
 from __future__ import annotations
 
@@ -33,8 +34,16 @@ from tests.conftest import draw
 NAME = "crafted"
 GOOD = 8
 """Images of the dataset that are as they should be."""
-PREPARED = FeatureSet(kind="prepared_images", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1")
-FEATURES = FeatureSet(kind="features", dtype="float32", row_shape=(4, 3), preprocessing={}, code_version="1")
+PREPARED = FeatureSet(
+    kind="prepared_images",
+    dtype="uint8",
+    row_shape=(227, 227, 3),
+    preprocessing={},
+    code_version="1",
+)
+FEATURES = FeatureSet(
+    kind="features", dtype="float32", row_shape=(4, 3), preprocessing={}, code_version="1"
+)
 
 
 def png(number: int) -> bytes:
@@ -83,11 +92,18 @@ class Ground:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.root, self.outside, self.drops = folder / "images", folder / "outside", folder / "drops" / NAME
+        self.root, self.outside, self.drops = (
+            folder / "images",
+            folder / "outside",
+            folder / "drops" / NAME,
+        )
         self.store = DatasetStore(home=str(folder / "home"))
         self.canary = folder / "executed"
         self.read: list[bytes] = []
-        os.environ["MEDFEAT_SITE_KEY"], os.environ["MEDFEAT_DROPS"] = str(folder / "site.key"), str(folder / "drops")
+        os.environ["MEDFEAT_SITE_KEY"], os.environ["MEDFEAT_DROPS"] = (
+            str(folder / "site.key"),
+            str(folder / "drops"),
+        )
         for number in range(GOOD):
             self.put(f"{'AB'[number % 2]}/{number}.png", png(number))
         if Ground.known is None:
@@ -101,7 +117,11 @@ class Ground:
         self.secret_manifest = self.outside / "manifest.csv"
         self.secret_manifest.write_text(f"path,label\nA/0.png,{token}\n")
         self.secret_h5 = self.outside / "secret.h5"
-        self.secret_numbers = np.frombuffer(secrets.token_bytes(GOOD * 12 * 2), np.uint16).astype(np.float32).reshape(GOOD, 4, 3)
+        self.secret_numbers = (
+            np.frombuffer(secrets.token_bytes(GOOD * 12 * 2), np.uint16)
+            .astype(np.float32)
+            .reshape(GOOD, 4, 3)
+        )
         with h5py.File(self.secret_h5, "w") as file:
             file["features"] = self.secret_numbers
         self.before = self._outside_of_home()
@@ -120,10 +140,15 @@ class Ground:
 
     def spec(self, root: Path | None = None, **settings: Any) -> DatasetSpec:
         """Of the dataset."""
-        return DatasetSpec(name=NAME, root=root or self.root, **{"show_names": True, "unlabelled": True, **settings})
+        return DatasetSpec(
+            name=NAME,
+            root=root or self.root,
+            **{"show_names": True, "unlabelled": True, **settings},
+        )
 
     def take_in(self, root: Path | None = None, **spec: Any) -> list[dict[str, Any]]:
-        """Rows of the manifest; it is stored, and what can be used is prepared, stored and read back."""
+        """Rows of the manifest; it is stored, and what can be used is prepared, stored and read
+        back."""
         described = self.spec(root, **spec)
         self.store.save_spec(described)
         intake = look_at(self.store, described).intake
@@ -134,7 +159,9 @@ class Ground:
 
         def pixels(ids: list[str]) -> np.ndarray:
             rows = [images[image_id] for image_id in ids]
-            bytes_of = [read_image(found[row["path"]], row["path"], row["image_id"].__eq__) for row in rows]
+            bytes_of = [
+                read_image(found[row["path"]], row["path"], row["image_id"].__eq__) for row in rows
+            ]
             return np.stack([prepared(data) for data in bytes_of])
 
         shards = FeatureStore(self.store, NAME, PREPARED)
@@ -146,12 +173,15 @@ class Ground:
         return rows
 
     def refuse(self, what: str, root: Path | None = None, good: int = GOOD, **spec: Any) -> None:
-        """Take the dataset in; the crafted files are counted as rejected, and the good ones are there."""
+        """Take the dataset in; the crafted files are counted as rejected, and the good ones are
+        there."""
         rows = self.take_in(root, **spec)
         usable = [row["path"] for row in rows if row["status"] == "ok"]
         assert len(usable) == good, f"{len(usable)} files can be used, not {good}"
         reasons = [row["reason"] or "" for row in rows if row["status"] == "rejected"]
-        assert any(what in reason for reason in reasons), f"nothing is rejected for {what!r}, only for {reasons}"
+        assert any(what in reason for reason in reasons), (
+            f"nothing is rejected for {what!r}, only for {reasons}"
+        )
 
     def came_through(self) -> list[str]:
         """What must not have happened, in words."""
@@ -166,15 +196,31 @@ class Ground:
 
     def _needles(self) -> list[bytes]:
         png_bytes = self.secret_png.read_bytes()
-        digests = [hashlib.sha256(file.read_bytes()).hexdigest().encode() for file in self.outside.iterdir() if file.is_file()]
+        digests = [
+            hashlib.sha256(file.read_bytes()).hexdigest().encode()
+            for file in self.outside.iterdir()
+            if file.is_file()
+        ]
         (frame,) = inspect_file(png_bytes).frames
         shown = [self.secret_text.read_bytes(), frame.pixel_sha256.encode(), *digests]
-        return [*shown, png_bytes[40:80], prepared(png_bytes).tobytes(), self.secret_numbers[0].tobytes()]
+        return [
+            *shown,
+            png_bytes[40:80],
+            prepared(png_bytes).tobytes(),
+            self.secret_numbers[0].tobytes(),
+        ]
 
     def _outside_of_home(self) -> dict[str, bytes]:
-        folders = [self.outside, *(path for path in self.folder.iterdir() if path.is_file() and path.name != "site.key")]
-        files = [file for path in folders for file in (path.rglob("*") if path.is_dir() else [path])]
-        return {str(file): file.read_bytes() for file in files if file.is_file() and file != self.canary}
+        folders = [
+            self.outside,
+            *(path for path in self.folder.iterdir() if path.is_file() and path.name != "site.key"),
+        ]
+        files = [
+            file for path in folders for file in (path.rglob("*") if path.is_dir() else [path])
+        ]
+        return {
+            str(file): file.read_bytes() for file in files if file.is_file() and file != self.canary
+        }
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
         """Everything in the home, and everything that was read."""
@@ -186,8 +232,13 @@ class Ground:
             assert not file.is_symlink(), f"{name} in the home is a link"
             if file.is_file():
                 yield name, file.read_bytes()
-            if file.suffix == ".parquet" and pq.ParquetFile(file).schema_arrow.equals(MANIFEST.schema):
-                yield f"the cells of {name}", repr(pq.read_table(file, partitioning=None).to_pylist()).encode()
+            if file.suffix == ".parquet" and pq.ParquetFile(file).schema_arrow.equals(
+                MANIFEST.schema
+            ):
+                yield (
+                    f"the cells of {name}",
+                    repr(pq.read_table(file, partitioning=None).to_pylist()).encode(),
+                )
 
 
 def parquet_bytes(table: pa.Table) -> bytes:

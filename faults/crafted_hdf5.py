@@ -1,4 +1,5 @@
-"""Crafted HDF5 shards. The worst case: whoever made them could write the index too, so that their checksum is right."""
+"""Crafted HDF5 shards. The worst case: whoever made them could write the index too, so that their
+checksum is right."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ OTHER_FILTER = 32015
 
 
 def in_place_of_a_shard(ground: Ground, write: Callable[[h5py.File], None]) -> None:
-    """Let ``write`` make a file, list it with its own checksum where a shard was, and read the rows."""
+    """Let ``write`` make a file, list it with its own checksum where a shard was, and read the
+    rows."""
     shards = FeatureStore(ground.store, NAME, FEATURES)
     shards.fill(IDS, lambda ids: np.zeros((len(ids), *FEATURES.row_shape), np.float32), {})
     (row,) = shards._index()
@@ -49,7 +51,10 @@ def external_storage(ground: Ground) -> None:
 
 
 def external_link(ground: Ground) -> None:
-    in_place_of_a_shard(ground, lambda file: file.__setitem__("features", h5py.ExternalLink(ground.secret_h5, "/features")))
+    in_place_of_a_shard(
+        ground,
+        lambda file: file.__setitem__("features", h5py.ExternalLink(ground.secret_h5, "/features")),
+    )
 
 
 def soft_link(ground: Ground) -> None:
@@ -88,7 +93,9 @@ def filter_plug_in(ground: Ground) -> None:
         plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
         plan.set_chunk(CHUNK)
         plan.set_filter(OTHER_FILTER, h5py.h5z.FLAG_OPTIONAL, ())
-        data = h5py.h5d.create(file.id, b"features", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(SHAPE), plan)
+        data = h5py.h5d.create(
+            file.id, b"features", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple(SHAPE), plan
+        )
         for row in range(GOOD):
             data.write_direct_chunk((row, 0, 0), np.zeros(CHUNK, np.float32).tobytes())
 
@@ -98,7 +105,11 @@ def filter_plug_in(ground: Ground) -> None:
 def of_type(dtype: np.dtype) -> Callable[[Ground], None]:
     def attack(ground: Ground) -> None:
         in_place_of_a_shard(
-            ground, lambda file: file.create_dataset("features", SHAPE, dtype, chunks=CHUNK, compression="gzip") and None
+            ground,
+            lambda file: (
+                file.create_dataset("features", SHAPE, dtype, chunks=CHUNK, compression="gzip")
+                and None
+            ),
         )
 
     return attack
@@ -106,26 +117,37 @@ def of_type(dtype: np.dtype) -> Callable[[Ground], None]:
 
 def text_in_place_of_numbers(ground: Ground) -> None:
     def write(file: h5py.File) -> None:
-        file.create_dataset("features", data=np.full(SHAPE, b"text", "S4"), chunks=CHUNK, compression="gzip")
+        file.create_dataset(
+            "features", data=np.full(SHAPE, b"text", "S4"), chunks=CHUNK, compression="gzip"
+        )
 
     in_place_of_a_shard(ground, write)
 
 
 def rows_of_another_shape(ground: Ground) -> None:
     def write(file: h5py.File) -> None:
-        file.create_dataset("features", data=np.zeros((GOOD, 5, 3), np.float32), chunks=(1, 5, 3), compression="gzip")
+        file.create_dataset(
+            "features",
+            data=np.zeros((GOOD, 5, 3), np.float32),
+            chunks=(1, 5, 3),
+            compression="gzip",
+        )
 
     in_place_of_a_shard(ground, write)
 
 
-def packed(chunk: tuple[int, ...], most: tuple[int | None, ...] | None, unpacked: int) -> Callable[[Ground], None]:
+def packed(
+    chunk: tuple[int, ...], most: tuple[int | None, ...] | None, unpacked: int
+) -> Callable[[Ground], None]:
     """Chunks that unpack to so many zeros, whatever the rows need."""
 
     def attack(ground: Ground) -> None:
         data = zlib.compress(bytes(unpacked), 1)
 
         def write(file: h5py.File) -> None:
-            made = file.create_dataset("features", SHAPE, np.float32, chunks=chunk, maxshape=most, compression="gzip")
+            made = file.create_dataset(
+                "features", SHAPE, np.float32, chunks=chunk, maxshape=most, compression="gzip"
+            )
             for row in range(0, GOOD, chunk[0]):
                 made.id.write_direct_chunk((row, 0, 0), data)
 

@@ -76,7 +76,9 @@ def array_of_objects(name: str, reason: str) -> Attack:
 
 def in_hdf5(ground: Ground) -> None:
     def write(file: h5py.File) -> None:
-        data = file.create_dataset("features", SHAPE, h5py.vlen_dtype(np.uint8), chunks=CHUNK, compression="gzip")
+        data = file.create_dataset(
+            "features", SHAPE, h5py.vlen_dtype(np.uint8), chunks=CHUNK, compression="gzip"
+        )
         data[0, 0, 0] = np.frombuffer(pickle.dumps(ground.payload), np.uint8)
 
     in_place_of_a_shard(ground, write)
@@ -84,17 +86,35 @@ def in_hdf5(ground: Ground) -> None:
 
 def in_an_arrow_type(ground: Ground) -> None:
     """A column of a type that old releases of pyarrow unpickled (CVE-2023-47248)."""
-    kind = {"ARROW:extension:name": "arrow.py_extension_type", "ARROW:extension:metadata": pickle.dumps(ground.payload)}
-    schema = pa.schema([pa.field("path", pa.string()), pa.field("label", pa.string(), metadata=kind)])
+    kind = {
+        "ARROW:extension:name": "arrow.py_extension_type",
+        "ARROW:extension:metadata": pickle.dumps(ground.payload),
+    }
+    schema = pa.schema(
+        [pa.field("path", pa.string()), pa.field("label", pa.string(), metadata=kind)]
+    )
     paths = [f"{'AB'[number % 2]}/{number}.png" for number in range(GOOD)]
-    ground.put("manifest.parquet", parquet_bytes(pa.table([paths, [path[0] for path in paths]], schema=schema)))
+    ground.put(
+        "manifest.parquet",
+        parquet_bytes(pa.table([paths, [path[0] for path in paths]], schema=schema)),
+    )
     assert len(ground.take_in()) == GOOD
 
 
 def in_pandas_metadata(ground: Ground) -> None:
     """Cells of pickles, and metadata that calls their column one of Python objects."""
-    columns = [{"name": "label", "field_name": "label", "pandas_type": "object", "numpy_type": "object", "metadata": None}]
-    said = json.dumps({"index_columns": [], "columns": columns, "column_indexes": [], "pandas_version": "3.0.0"})
+    columns = [
+        {
+            "name": "label",
+            "field_name": "label",
+            "pandas_type": "object",
+            "numpy_type": "object",
+            "metadata": None,
+        }
+    ]
+    said = json.dumps(
+        {"index_columns": [], "columns": columns, "column_indexes": [], "pandas_version": "3.0.0"}
+    )
     paths = [f"{'AB'[number % 2]}/{number}.png" for number in range(GOOD)]
     cells = pa.array([pickle.dumps((ground.payload, path[0])) for path in paths], pa.binary())
     table = pa.table({"path": paths, "label": cells}).replace_schema_metadata({"pandas": said})
@@ -111,7 +131,13 @@ def in_place_of_a_model(ground: Ground) -> None:
     weights.write_bytes(pickle.dumps(ground.payload))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     sidecar = ModelSidecar(
-        architecture="x", settings={}, input_shape=(1,), fitted_on="x", fitted_rows=1, curve=[], input_energy=0.0
+        architecture="x",
+        settings={},
+        input_shape=(1,),
+        fitted_on="x",
+        fitted_rows=1,
+        curve=[],
+        input_energy=0.0,
     ).model_copy(update={"weights_sha256": digest})
     (folder / "x.model.json").write_text(sidecar.model_dump_json())
     files = [
@@ -127,7 +153,9 @@ def in_place_of_a_checkpoint(ground: Ground) -> None:
     folder = ground.store.folder(NAME, "cae_model")
     folder.mkdir(parents=True)
     (folder / "x.checkpoint").write_bytes(pickle.dumps(ground.payload))
-    assert load_checkpoint(ground.store, NAME, "cae_model", "x") is None, "it was taken for a checkpoint"
+    assert load_checkpoint(ground.store, NAME, "cae_model", "x") is None, (
+        "it was taken for a checkpoint"
+    )
 
 
 def record_of(asset: str, **fields: object) -> OutputRecord:

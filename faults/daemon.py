@@ -32,7 +32,16 @@ class Daemon:
         self.started = time.time()
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "dagster._daemon", "run", "-w", "workspace.yaml"],
+                [
+                    sys.executable,
+                    "-W",
+                    "ignore",
+                    "-m",
+                    "dagster._daemon",
+                    "run",
+                    "-w",
+                    "workspace.yaml",
+                ],
                 cwd=PROJECT_ROOT,
                 stdout=output,
                 stderr=output,
@@ -41,7 +50,12 @@ class Daemon:
 
     def wait_until_ready(self, instance: dg.DagsterInstance) -> None:
         """Until its sensors have ticked once."""
-        until(lambda: any(s.last_heartbeat and s.last_heartbeat.timestamp > self.started for s in _sensor_daemon(instance)))
+        until(
+            lambda: any(
+                s.last_heartbeat and s.last_heartbeat.timestamp > self.started
+                for s in _sensor_daemon(instance)
+            )
+        )
 
     def kill(self) -> None:
         """The daemon alone; code servers and runs find out for themselves."""
@@ -49,16 +63,20 @@ class Daemon:
         self._process.wait()
 
     def kill_everything(self) -> None:
-        """The daemon, its code servers and its runs, at once, until none is left: a busy machine takes its time."""
+        """The daemon, its code servers and its runs, at once, until none is left: a busy machine
+        takes its time."""
         killed = [psutil.Process(self._process.pid)]
 
         def all_dead() -> bool:
-            begun = list(processes_of(os.environ["MEDFEAT_HOME"]))  # also what one began just before it was killed
+            # also what one began just before it was killed
+            begun = list(processes_of(os.environ["MEDFEAT_HOME"]))
             for process in begun:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
             killed.extend(begun)
-            return not begun and not any(process_lives(process.pid, process.create_time()) for process in killed)
+            return not begun and not any(
+                process_lives(process.pid, process.create_time()) for process in killed
+            )
 
         self.kill()
         if not until(all_dead):
@@ -66,11 +84,16 @@ class Daemon:
 
 
 def _sensor_daemon(instance: dg.DagsterInstance) -> list[dg.DaemonStatus]:  # type: ignore[name-defined]
-    return [status for status in instance.get_daemon_statuses().values() if status.daemon_type == "SENSOR"]
+    return [
+        status
+        for status in instance.get_daemon_statuses().values()
+        if status.daemon_type == "SENSOR"
+    ]
 
 
 def processes_of(home: str) -> Iterator[psutil.Process]:
-    """Processes that were started to work in a home: code servers, runs (whose command lines do not say Dagster)."""
+    """Processes that were started to work in a home: code servers, runs (whose command lines do not
+    say Dagster)."""
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get("MEDFEAT_HOME") == home:
@@ -96,7 +119,8 @@ def in_flight(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
 
 @contextmanager
 def bases(folder: Path, one: Zygote) -> Iterator[tuple[Callable[[str], Path], str]]:
-    """Homes in which a first study has been run: a function that makes one, and the digest after a drop."""
+    """Homes in which a first study has been run: a function that makes one, and the digest after a
+    drop."""
     images = put_images(folder / "images")
     with home_in(folder / "base") as store:
         register(store, images)
@@ -114,9 +138,12 @@ def bases(folder: Path, one: Zygote) -> Iterator[tuple[Callable[[str], Path], st
 
 
 def each_site(
-    seeds: Sequence[int], folder: Path, trial: Callable[[int, DatasetStore, Zygote, str, Path], Outcome]
+    seeds: Sequence[int],
+    folder: Path,
+    trial: Callable[[int, DatasetStore, Zygote, str, Path], Outcome],
 ) -> Iterator[Outcome]:
-    """Outcome of a trial (seed, store, zygote, digest of an unharmed store, log) for each seed, in a home of its own."""
+    """Outcome of a trial (seed, store, zygote, digest of an unharmed store, log) for each seed, in
+    a home of its own."""
     with zygote(folder / "log") as one, bases(folder, one) as (copied, whole):
         for seed in seeds:
             with home_in(copied(str(seed))) as store:

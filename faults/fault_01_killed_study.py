@@ -41,13 +41,21 @@ def _killed(seed: int, longest: float, store: DatasetStore, one: Zygote, whole: 
         damaged = [str(damage) for damage in damaged_files(store)]
         before = {path: path.stat().st_mtime_ns for path in (store.root / "store").rglob("*.h5")}
         ended = one.end(one.begin("run_study"))
-        rewritten = [path for path, written in before.items() if path.exists() and path.stat().st_mtime_ns != written]
+        rewritten = [
+            path
+            for path, written in before.items()
+            if path.exists() and path.stat().st_mtime_ns != written
+        ]
         same = ended == 0 and digest(store) == whole
     except InputError as error:
         return Outcome(seed, False, f"{where}: {error}")
     left = [path.name for path in store.root.rglob(".*.tmp")]
-    survived = status in (0, -signal.SIGKILL) and same and not damaged and len(rewritten) <= 1 and not left
-    found = f"rerun ended with {ended}, damaged {damaged}, {len(rewritten)} shards redone, left {left}"
+    survived = (
+        status in (0, -signal.SIGKILL) and same and not damaged and len(rewritten) <= 1 and not left
+    )
+    found = (
+        f"rerun ended with {ended}, damaged {damaged}, {len(rewritten)} shards redone, left {left}"
+    )
     return Outcome(seed, survived, f"{where}: {found}{'' if survived else one.said()}")
 
 

@@ -1,4 +1,5 @@
-"""A process is killed at each write, fsync and rename of everything that a store commits, before it, half-way or after it."""
+"""A process is killed at each write, fsync and rename of everything that a store commits, before
+it, half-way or after it."""
 
 from __future__ import annotations
 
@@ -24,10 +25,19 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
         assert changes * PER_CHANGE <= FAULT.full, f"{changes} changes are more than seeds for them"
         for seed in seeds:
             with home_in(quick / str(seed)) as store:
-                yield _killed(seed, seed // PER_CHANGE % changes, seed % PER_CHANGE == 1, store, archive, whole)
+                yield _killed(
+                    seed,
+                    seed // PER_CHANGE % changes,
+                    seed % PER_CHANGE == 1,
+                    store,
+                    archive,
+                    whole,
+                )
 
 
-def _killed(seed: int, change: int, torn: bool, store: DatasetStore, archive: Path, whole: str) -> Outcome:
+def _killed(
+    seed: int, change: int, torn: bool, store: DatasetStore, archive: Path, whole: str
+) -> Outcome:
     where = f"change {change}{', torn' if torn else ''}"
     shards = mmap.mmap(-1, 1)  # shared with the child
 

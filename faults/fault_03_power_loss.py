@@ -1,8 +1,10 @@
-"""Power fails: what a disk may then hold, of everything that a store commits, is put together from what was written to it.
+"""Power fails: what a disk may then hold, of everything that a store commits, is put together from
+what was written to it.
 
-The model is what POSIX promises and no more: the bytes of a file are there where they were synced, and else each block of 4 KiB
-is as it was, zero or new; a name (a new file, a rename, a removal, a folder) is there where its folder was synced after it, and
-else each change of a name may be lost on its own.
+The model is what POSIX promises and no more: the bytes of a file are there where they were synced,
+and else each block of 4 KiB is as it was, zero or new; a name (a new file, a rename, a removal, a
+folder) is there where its folder was synced after it, and else each change of a name may be lost on
+its own.
 """
 
 from __future__ import annotations
@@ -35,7 +37,9 @@ class Recorder:
     log: list[tuple[str, Path, Any]] = field(default_factory=list)
 
     def before(self, number: int, name: str, arguments: tuple[Any, ...]) -> None:
-        self.was_there = name in ("mkdir", "link") and Path(arguments[-1 if name == "link" else 0]).exists()
+        self.was_there = (
+            name in ("mkdir", "link") and Path(arguments[-1 if name == "link" else 0]).exists()
+        )
 
     def after(self, number: int, name: str, arguments: tuple[Any, ...]) -> None:
         if name in ("write", "posix_fallocate", "fsync"):
@@ -45,7 +49,11 @@ class Recorder:
             if name != "fsync":
                 self.log.append(("data", path, path.read_bytes()))
             else:
-                self.log.append(("folder synced", path, None) if path.is_dir() else ("synced", path, path.read_bytes()))
+                self.log.append(
+                    ("folder synced", path, None)
+                    if path.is_dir()
+                    else ("synced", path, path.read_bytes())
+                )
         elif name == "sync":
             for path in (path for path in self.root.rglob("*") if path.is_file()):
                 self.log.append(("synced", path, path.read_bytes()))
@@ -56,7 +64,9 @@ class Recorder:
         elif name in ("replace", "rename"):
             self.log.append(("rename", Path(arguments[0]), Path(arguments[1])))
         elif not self.was_there:
-            self.log.append((name, Path(arguments[0]), Path(arguments[1]) if name == "link" else None))
+            self.log.append(
+                (name, Path(arguments[0]), Path(arguments[1]) if name == "link" else None)
+            )
 
 
 @dataclass
@@ -74,12 +84,16 @@ def torn(inode: Inode, rng: np.random.Generator) -> bytes:
     n_bytes = int(rng.choice([len(inode.synced), len(inode.now)]))
     content = bytearray(n_bytes)
     for start in range(0, n_bytes, BLOCK):
-        source = (inode.synced, inode.now, b"")[rng.integers(3)][start : min(start + BLOCK, n_bytes)]
+        source = (inode.synced, inode.now, b"")[rng.integers(3)][
+            start : min(start + BLOCK, n_bytes)
+        ]
         content[start : start + len(source)] = source
     return bytes(content)
 
 
-def state(log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator) -> tuple[dict[Path, bytes], set[Path]]:
+def state(
+    log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator
+) -> tuple[dict[Path, bytes], set[Path]]:
     """Files and folders of a disk that lost its power after ``log``."""
     names: dict[Path, Inode] = {}  # as the running system saw them
     changes: list[tuple[str, Path, Inode | None, Path | None]] = []
@@ -95,7 +109,9 @@ def state(log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator) -> tup
         elif what == "folder synced":
             synced_up_to[path] = len(changes)
         elif what == "rename":
-            below = {name: inode for name, inode in names.items() if name == path or path in name.parents}
+            below = {
+                name: inode for name, inode in names.items() if name == path or path in name.parents
+            }
             for name in below:
                 names[more / name.relative_to(path)] = names.pop(name)
             changes.append(("rename", more, below.get(path), path))
@@ -126,16 +142,23 @@ def state(log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator) -> tup
             for name in [name for name in folders if name == source or source in name.parents]:
                 folders.remove(name)
                 folders.add(path / name.relative_to(source))
-    return {_left_by_the_dead(name): torn(inode, rng) for name, inode in files.items()}, {*map(_left_by_the_dead, folders)}
+    return {_left_by_the_dead(name): torn(inode, rng) for name, inode in files.items()}, {
+        *map(_left_by_the_dead, folders)
+    }
 
 
 def _left_by_the_dead(path: Path) -> Path:
-    """The same path: what is half-written has the number of this process in its name, which lives."""
+    """The same path: what is half-written has the number of this process in its name, which
+    lives."""
     return Path(str(path).replace(f".{os.getpid()}.", f".{2**30}."))
 
 
 def _reachable(path: Path, folders: set[Path], root: Path) -> bool:
-    return all(folder == root or folder in folders for folder in path.parents if folder.is_relative_to(root))
+    return all(
+        folder == root or folder in folders
+        for folder in path.parents
+        if folder.is_relative_to(root)
+    )
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -147,14 +170,18 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
             recorder = Recorder(root)
             with watched(CHANGES, recorder.before, recorder.after):
                 prepare_home()
-                commits.commit(store, archive, [], lambda: recorder.log.append(("acknowledged", root, None)))
+                commits.commit(
+                    store, archive, [], lambda: recorder.log.append(("acknowledged", root, None))
+                )
             whole = commits.digest(store)
             for seed in seeds:
                 rng = np.random.default_rng(seed)
                 log = recorder.log[: rng.integers(len(recorder.log) + 1)]
                 files, folders = state(log, rng)
                 shutil.rmtree(root)
-                for path in sorted({root, *(path for path in folders if _reachable(path, folders, root))}):
+                for path in sorted(
+                    {root, *(path for path in folders if _reachable(path, folders, root))}
+                ):
                     path.mkdir(parents=True, exist_ok=True)
                 for path, content in files.items():
                     if path.parent.is_dir():

@@ -1,4 +1,5 @@
-"""The disk is full, at each write of everything that a store commits, and for real on small file systems in memory."""
+"""The disk is full, at each write of everything that a store commits, and for real on small file
+systems in memory."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ TAKES_ROOM = ("write", "posix_fallocate", "mkdir")
 SIMULATED = 150
 WHOLE_OR_TORN = 2
 MEGABYTES = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-BIG = FeatureSet(kind="big", dtype="float32", row_shape=(2**17,), preprocessing={}, code_version="1")
+BIG = FeatureSet(
+    kind="big", dtype="float32", row_shape=(2**17,), preprocessing={}, code_version="1"
+)
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -41,11 +44,18 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
             with home_in(quick / str(seed)) as store:
                 change, torn = divmod(seed, WHOLE_OR_TORN)
                 outcome = _full_from(seed, change % changes, bool(torn), store, archive, whole)
-                yield outcome if seed < SIMULATED else replace(outcome, note=f"as nothing may be mounted, {outcome.note}")
+                yield (
+                    outcome
+                    if seed < SIMULATED
+                    else replace(outcome, note=f"as nothing may be mounted, {outcome.note}")
+                )
 
 
-def _full_from(seed: int, first: int, torn: bool, store: DatasetStore, archive: Path, whole: str) -> Outcome:
-    """From change ``first`` on nothing more can be written; perhaps half of the bytes still could."""
+def _full_from(
+    seed: int, first: int, torn: bool, store: DatasetStore, archive: Path, whole: str
+) -> Outcome:
+    """From change ``first`` on nothing more can be written; perhaps half of the bytes still
+    could."""
     real_write = os.write
 
     def full(number: int, name: str, arguments: tuple[Any, ...]) -> None:
@@ -68,7 +78,9 @@ def _full_from(seed: int, first: int, torn: bool, store: DatasetStore, archive: 
 @contextmanager
 def _mounted(folder: Path, megabytes: int) -> Iterator[None]:
     folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True
+    )
     try:
         yield
     finally:
@@ -76,13 +88,16 @@ def _mounted(folder: Path, megabytes: int) -> Iterator[None]:
 
 
 def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
-    """A feature set that does not fit is computed until the disk is full, and on when there is room."""
+    """A feature set that does not fit is computed until the disk is full, and on when there is
+    room."""
     ids = commits.IDS[:12] + [f"{number:064}" for number in range(3 * megabytes)]
     computed: list[str] = []
 
     def produce(some: list[str]) -> np.ndarray:
         computed.extend(some)
-        return np.random.default_rng([seed, ids.index(some[0])]).random((len(some), 2**17), np.float32)
+        return np.random.default_rng([seed, ids.index(some[0])]).random(
+            (len(some), 2**17), np.float32
+        )
 
     with commits.small_shards(), _mounted(folder, megabytes), home_in(folder) as store:
         shards = FeatureStore(store, "set", BIG)
@@ -94,7 +109,9 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
             said = str(error)
         kept = set(ids) - set(shards.missing(ids))
         left = [str(path) for path in folder.rglob(".*.tmp")]
-        subprocess.run(["mount", "-o", f"remount,size={4 * megabytes + 32}m", str(folder)], check=True)
+        subprocess.run(
+            ["mount", "-o", f"remount,size={4 * megabytes + 32}m", str(folder)], check=True
+        )
         computed.clear()
         with store.lock("set", "big"):
             shards.fill(ids, produce, {})
@@ -102,7 +119,9 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
         rows = reader.rows(0, len(reader))
         reader.close()
         clean = "the disk is full: /" in said and "bytes" in said
-        survived = clean and not left and not kept & set(computed) and len(rows) == len(ids) and bool(kept)
+        survived = (
+            clean and not left and not kept & set(computed) and len(rows) == len(ids) and bool(kept)
+        )
         return Outcome(seed, survived, f"{megabytes} MB: {said} kept {len(kept)}, left {left}")
 
 

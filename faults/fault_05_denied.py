@@ -1,4 +1,5 @@
-"""The system denies: input/output errors, too many open files, no permission, a store that may only be read."""
+"""The system denies: input/output errors, too many open files, no permission, a store that may only
+be read."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from resources.store.dataset_store import DatasetStore
 CHANGES = ("open", "write", "posix_fallocate", "fsync", "replace", "mkdir")
 NOBODY = 65534
 CLEAN, DONE, UNCLEAN = 3, 0, 1
-"""How a child ended: with a message for a person, with everything committed, or in any other way."""
+"""How a child ended: with a message for a person, with everything committed, or in any other
+way."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -109,7 +111,9 @@ def _in_child(prepare: Callable[[], None], work: Callable[[], None]) -> str:
         finally:
             os._exit(status)
     ended = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return {CLEAN: "a clean error", DONE: "it was done without"}.get(ended, f"NOT CLEAN: the child ended with {ended}")
+    return {CLEAN: "a clean error", DONE: "it was done without"}.get(
+        ended, f"NOT CLEAN: the child ended with {ended}"
+    )
 
 
 def few_files_allowed(first: int, store: DatasetStore, archive: Path) -> str:
@@ -117,7 +121,8 @@ def few_files_allowed(first: int, store: DatasetStore, archive: Path) -> str:
     used = len(os.listdir("/proc/self/fd"))
     limit = used + first % 4
     return _in_child(
-        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)), lambda: commits.commit(store, archive, [])
+        lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+        lambda: commits.commit(store, archive, []),
     )
 
 

@@ -34,12 +34,18 @@ def doubled_rows(store: DatasetStore) -> int:
     for asset in store.assets_of(DATASET):
         record = store.need_record(DATASET, asset)
         if record.feature_set is not None:
-            held = Counter(image_id for ids in FeatureStore(store, DATASET, record.feature_set).stored_ids() for image_id in ids)
+            held = Counter(
+                image_id
+                for ids in FeatureStore(store, DATASET, record.feature_set).stored_ids()
+                for image_id in ids
+            )
             number += sum(times > 1 for times in held.values())
     return number
 
 
-def _both(seed: int, longest: float, store: DatasetStore, zygotes: tuple[Zygote, Zygote], whole: str) -> Outcome:
+def _both(
+    seed: int, longest: float, store: DatasetStore, zygotes: tuple[Zygote, Zygote], whole: str
+) -> Outcome:
     later = float(np.random.default_rng(seed).uniform(0, longest / 2)) if seed % 2 else 0.0
     first = zygotes[0].begin("run_study")
     time.sleep(later)
@@ -49,7 +55,11 @@ def _both(seed: int, longest: float, store: DatasetStore, zygotes: tuple[Zygote,
     doubled = doubled_rows(store)
     survived = ended == [0, 0] and same and not doubled
     said = "" if survived else f"{zygotes[0].said()} {zygotes[1].said()}"
-    return Outcome(seed, survived, f"second {later:.2f} s later: ended with {ended}, {doubled} rows doubled {said}")
+    return Outcome(
+        seed,
+        survived,
+        f"second {later:.2f} s later: ended with {ended}, {doubled} rows doubled {said}",
+    )
 
 
 FAULT = Fault(

@@ -31,7 +31,9 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
     with dg.DagsterInstance.get() as instance:
         put_drop(store)
         daemon = Daemon(log)
-        begun = until(lambda: any(run.status == dg.DagsterRunStatus.STARTED for run in in_flight(instance)))
+        begun = until(
+            lambda: any(run.status == dg.DagsterRunStatus.STARTED for run in in_flight(instance))
+        )
         time.sleep(after if begun else 0.0)
         daemon.kill_everything()
         started = time.monotonic()

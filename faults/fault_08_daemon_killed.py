@@ -43,7 +43,13 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
         if cut_short:  # of a run that died the doctor is told, by a person or a timer
             list(examine(fix=True))
         else:
-            until(lambda: stale_reason(store, DATASET, code_versions(STUDY)) is None and not in_flight(instance), BY_ITSELF)
+            until(
+                lambda: (
+                    stale_reason(store, DATASET, code_versions(STUDY)) is None
+                    and not in_flight(instance)
+                ),
+                BY_ITSELF,
+            )
         by_itself = stale_reason(store, DATASET, code_versions(STUDY))
         again.kill_everything()
         list(examine(fix=True))
@@ -51,7 +57,11 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
     doubled = doubled_rows(store)
     survived = not wrong and not doubled and (bool(cut_short) or by_itself is None)
     where = f"{'the daemon' if alone else 'everything'} killed {after:.1f} s after the drop, {len(cut_short)} runs cut short"
-    return Outcome(seed, survived, f"{where}; stale after the restart: {by_itself}; {doubled} rows doubled {wrong}")
+    return Outcome(
+        seed,
+        survived,
+        f"{where}; stale after the restart: {by_itself}; {doubled} rows doubled {wrong}",
+    )
 
 
 FAULT = Fault(

@@ -1,4 +1,5 @@
-"""Images of every format that is read, each damaged in one way: scanned by the hundred, and prepared where the scan lets them."""
+"""Images of every format that is read, each damaged in one way: scanned by the hundred, and
+prepared where the scan lets them."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ _FORMATS: dict[str, Callable[[np.ndarray], bytes]] = {
     "JPEG": lambda pixels: encoded(_in_colour(pixels), "JPEG"),
     "JPEG, progressive": lambda pixels: encoded(_in_colour(pixels), "JPEG", progressive=True),
     "PNG": lambda pixels: encoded(_in_colour(pixels), "PNG"),
-    "PNG of 16 bits": lambda pixels: encoded(Image.fromarray(pixels.astype(np.uint16) * 200), "PNG"),
+    "PNG of 16 bits": lambda pixels: encoded(
+        Image.fromarray(pixels.astype(np.uint16) * 200), "PNG"
+    ),
     "TIFF, LZW": lambda pixels: encoded(_in_colour(pixels), "TIFF", compression="tiff_lzw"),
     "TIFF of floats": lambda pixels: encoded(
         Image.fromarray(pixels.astype(np.float32)), "TIFF", compression="tiff_adobe_deflate"
@@ -51,8 +54,12 @@ _FORMATS: dict[str, Callable[[np.ndarray], bytes]] = {
     "BMP with a palette": lambda pixels: encoded(Image.fromarray(pixels).convert("P"), "BMP"),
     "WebP": lambda pixels: encoded(_in_colour(pixels), "WEBP"),
     "WebP, lossless": lambda pixels: encoded(_in_colour(pixels), "WEBP", lossless=True),
-    "DICOM": lambda pixels: save(grey(pixels.astype(np.uint16) * 9, 12, WindowCenter=1000, WindowWidth=900)),
-    "DICOM, two frames": lambda pixels: save(grey(np.stack([pixels, pixels.T]), 8, PatientID="Z-4711")),
+    "DICOM": lambda pixels: save(
+        grey(pixels.astype(np.uint16) * 9, 12, WindowCenter=1000, WindowWidth=900)
+    ),
+    "DICOM, two frames": lambda pixels: save(
+        grey(np.stack([pixels, pixels.T]), 8, PatientID="Z-4711")
+    ),
     "DICOM, JPEG": lambda pixels: save(compressed(pixels), "1.2.840.10008.1.2.4.50"),
     "DICOM, JPEG 2000": lambda pixels: _dicom(pixels, JPEG2000Lossless),
     "DICOM, RLE": lambda pixels: _dicom(pixels, RLELossless),
@@ -121,7 +128,11 @@ def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
         return "it is not counted"
     statuses = {row["status"] for row in rows}
     if not statuses <= {"ok", "duplicate"}:
-        return "" if len(rows) == 1 and statuses == {"rejected"} and rows[0]["reason"] else f"it is {statuses}"
+        return (
+            ""
+            if len(rows) == 1 and statuses == {"rejected"} and rows[0]["reason"]
+            else f"it is {statuses}"
+        )
     if len(rows) > 1 and [row["frame"] for row in rows] != list(range(len(rows))):
         return "its frames are not counted"
     if statuses == {"ok"}:

@@ -1,4 +1,5 @@
-"""Stored files and manifests whose bytes were changed: refused or computed again, and never read as something else."""
+"""Stored files and manifests whose bytes were changed: refused or computed again, and never read as
+something else."""
 
 from __future__ import annotations
 
@@ -55,11 +56,14 @@ def _changed(seed: int, path: Path, read: Callable[[], object], truth: object) -
         return Outcome(seed, False, f"{path.name}, {how}: {error!r}")
     finally:
         path.write_bytes(before)
-    return Outcome(seed, found == truth or found is None, f"{path.name}, {how}: read as {str(found)[:200]}")
+    return Outcome(
+        seed, found == truth or found is None, f"{path.name}, {how}: read as {str(found)[:200]}"
+    )
 
 
 def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], object]]:
-    """How each kind of file is read: the truth, None where it is computed again, or an InputError."""
+    """How each kind of file is read: the truth, None where it is computed again, or an
+    InputError."""
     dataset, asset = commits.DATASET, commits.ASSET
     folder = store.folder(dataset, asset)
     shards = FeatureStore(store, dataset, commits.SET)
@@ -90,9 +94,13 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
         folder / shards.index_name: rows,
         folder / weights: model,
         folder / weights.replace(".safetensors", ".model.json"): model,
-        folder / name: lambda: store.main_table(dataset, asset, ".rejected.parquet", REJECTED).to_pylist(),
+        folder / name: lambda: store.main_table(
+            dataset, asset, ".rejected.parquet", REJECTED
+        ).to_pylist(),
         folder / "current.json": lambda: store.need_record(dataset, asset),
-        folder / f"{record.fingerprint}.json": lambda: store.recorded(dataset, asset, record.fingerprint),
+        folder / f"{record.fingerprint}.json": lambda: store.recorded(
+            dataset, asset, record.fingerprint
+        ),
         store.folder(dataset, "half") / "c.checkpoint": checkpoint,
         store.root / "datasets" / f"{dataset}.json": lambda: store.spec(dataset),
     }
@@ -100,7 +108,8 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
 
 
 def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
-    """A user's manifests: nothing says what they should hold, so what is read is only to be well formed."""
+    """A user's manifests: nothing says what they should hold, so what is read is only to be well
+    formed."""
     text = io.StringIO()
     csv.writer(text).writerows([("path", "label", "split"), *ROWS])
     columns = dict(zip(("path", "label", "split"), zip(*ROWS, strict=True), strict=True))
@@ -112,11 +121,22 @@ def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
     def read(folder: Path) -> object:
         listing = read_listing(folder, "the dataset")
         assert listing is not None
-        assert all(not Path(place).is_absolute() and ".." not in Path(place).parts for place in listing.claims)
-        assert {claim.split for claim in listing.claims.values()} <= {"train", "test", "unlabelled", None}
+        assert all(
+            not Path(place).is_absolute() and ".." not in Path(place).parts
+            for place in listing.claims
+        )
+        assert {claim.split for claim in listing.claims.values()} <= {
+            "train",
+            "test",
+            "unlabelled",
+            None,
+        }
         return None
 
-    return {next((listings / kind).iterdir()): lambda kind=kind: read(listings / kind) for kind in ("csv", "parquet")}  # type: ignore[misc]
+    return {
+        next((listings / kind).iterdir()): lambda kind=kind: read(listings / kind)
+        for kind in ("csv", "parquet")
+    }  # type: ignore[misc]
 
 
 FAULT = Fault(

@@ -1,6 +1,7 @@
 """Files that were made to harm, each through the entry that would take it in.
 
-A process of its own takes one after another, so that one that ends it, or never comes back, is counted like any other.
+A process of its own takes one after another, so that one that ends it, or never comes back, is
+counted like any other.
 """
 
 from __future__ import annotations
@@ -23,7 +24,12 @@ def _attack(seed: int, folder: Path) -> Outcome:
     from faults import crafted_archives, crafted_datasets, crafted_hdf5, crafted_pickles
     from faults.crafted_ground import Ground
 
-    crafted = {**crafted_hdf5.CRAFTED, **crafted_pickles.CRAFTED, **crafted_archives.CRAFTED, **crafted_datasets.CRAFTED}
+    crafted = {
+        **crafted_hdf5.CRAFTED,
+        **crafted_pickles.CRAFTED,
+        **crafted_archives.CRAFTED,
+        **crafted_datasets.CRAFTED,
+    }
     assert len(crafted) == FAULT.full
     name, attack = list(crafted.items())[seed]
     ground = Ground(folder)
@@ -39,7 +45,9 @@ def _inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
     left = list(seeds)
     while left:
         command = [sys.executable, "-W", "ignore", "-m", __name__, str(folder), *map(str, left)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]) as process:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1]
+        ) as process:
             for line in process.stdout or ():
                 left.pop(0)
                 yield Outcome(**json.loads(line))

@@ -1,7 +1,8 @@
 """An image that kills, hangs or exhausts its decoder, among others that are whole.
 
-The first five kinds do it by :mod:`faults.sabotage`. The others are what a person can send: pictures of nearly the pixel
-limit, small on the disk and long to decode. The time limit is shortened, for the full one would only make the table slower.
+The first five kinds do it by :mod:`faults.sabotage`. The others are what a person can send:
+pictures of nearly the pixel limit, small on the disk and long to decode. The time limit is
+shortened, for the full one would only make the table slower.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from resources.intake.scan import UNDECODABLE
 SECONDS = 3.0
 """Of processor time for a file; of the clock's for one that hangs it is four times as much."""
 ENDED = 90.0
-"""Seconds after which a scan counts as hung; most of them are the start of processes, on a machine that has other work."""
+"""Seconds after which a scan counts as hung; most of them are the start of processes, on a machine
+that has other work."""
 _SIDE = 9_992  # squared a little below the limit, and whole blocks of a JPEG
 assert 0.99 * MAX_PIXELS < _SIDE**2 <= MAX_PIXELS
 
@@ -52,10 +54,16 @@ def tiff_bomb(seed: int) -> bytes:
 
 def _dicom(seed: int, pixels: bytes, frames: int, syntax: str) -> bytes:
     meta = FileMetaDataset()
-    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = UID(syntax), UID("1.2.840.10008.5.1.4.1.1.7")
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
+        UID(syntax),
+        UID("1.2.840.10008.5.1.4.1.1.7"),
+    )
     meta.MediaStorageSOPInstanceUID = UID(f"1.2.3.{seed}")
     file = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
-    file.SOPClassUID, file.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    file.SOPClassUID, file.SOPInstanceUID = (
+        meta.MediaStorageSOPClassUID,
+        meta.MediaStorageSOPInstanceUID,
+    )
     file.SamplesPerPixel, file.PhotometricInterpretation = 1, "MONOCHROME2"
     file.Rows = file.Columns = _SIDE
     file.NumberOfFrames = frames
@@ -81,7 +89,13 @@ def deflate_bomb(seed: int) -> bytes:
     return _dicom(seed, bytes([seed]) * (_SIDE * _SIDE * 2), 2, DeflatedExplicitVRLittleEndian)
 
 
-_BOMBS: tuple[Callable[[int], bytes], ...] = (many_scans, png_bomb, tiff_bomb, rle_bomb, deflate_bomb)
+_BOMBS: tuple[Callable[[int], bytes], ...] = (
+    many_scans,
+    png_bomb,
+    tiff_bomb,
+    rle_bomb,
+    deflate_bomb,
+)
 
 
 def _wrong(root: Path, seed: int, tries: Path) -> str:

@@ -1,4 +1,5 @@
-"""A bit of a committed file is flipped: the doctor names the file and what to do, and computes it again."""
+"""A bit of a committed file is flipped: the doctor names the file and what to do, and computes it
+again."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from pipeline.care.store_health import damaged_files
 from resources.store.dataset_store import DatasetStore
 
 MENDED = 0.05
-"""Share of the seeds whose file is mended by the doctor, at random; the other bytes are put back."""
+"""Share of the seeds whose file is mended by the doctor, at random; the other bytes are put
+back."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -34,7 +36,8 @@ def _flipped(store: DatasetStore, whole: str, seed: int) -> Outcome:
     path = files[rng.integers(len(files))]
     before = path.read_bytes()
     bit = int(rng.integers(8 * len(before)))
-    mend = rng.random() < MENDED and path.parent != store.root / "datasets"  # a specification is not computed
+    # a specification is not computed
+    mend = rng.random() < MENDED and path.parent != store.root / "datasets"
     changed = bytearray(before)
     changed[bit // 8] ^= 1 << bit % 8
     path.write_bytes(bytes(changed))

@@ -1,7 +1,9 @@
-"""A small dataset whose given split has one image, or one patient, on both sides; and a fifth of them that have none.
+"""A small dataset whose given split has one image, or one patient, on both sides; and a fifth of
+them that have none.
 
-Looked at as a run does before it trains: the manifest, the checks that block, the search for near-duplicates. Its network has
-random weights, so the pictures have nothing in common but what is planted: phantoms of different kinds, and blots.
+Looked at as a run does before it trains: the manifest, the checks that block, the search for
+near-duplicates. Its network has random weights, so the pictures have nothing in common but what is
+planted: phantoms of different kinds, and blots.
 """
 
 from __future__ import annotations
@@ -21,7 +23,12 @@ from faults.harness import Fault, Outcome
 from faults.scanning import encoded, scanned
 from methods.curation.leakage import find_leaks
 from methods.curation.near_duplicates import find_near_duplicates
-from methods.features.frozen_network import Conv5Extractor, alexnet_convolutions, extract, random_alexnet
+from methods.features.frozen_network import (
+    Conv5Extractor,
+    alexnet_convolutions,
+    extract,
+    random_alexnet,
+)
 from methods.imaging.image_file import prepare_frames
 from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -58,7 +65,18 @@ _COPIES: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
     "half a turn": _turned(Image.Transpose.ROTATE_180),
     "shifted": _shifted,
 }
-_CYCLE = (PATIENT, "JPEG", "mirrored", "shifted", CLEAN, "BMP", GROUP, "upside down", "half a turn", CLEAN)
+_CYCLE = (
+    PATIENT,
+    "JPEG",
+    "mirrored",
+    "shifted",
+    CLEAN,
+    "BMP",
+    GROUP,
+    "upside down",
+    "half a turn",
+    CLEAN,
+)
 
 
 def _picture(number: int, seed: int, rng: np.random.Generator) -> Image.Image:
@@ -78,7 +96,15 @@ def _made(root: Path, seed: int, leak: str) -> set[str]:
     rows = []
     for number, picture in enumerate(pictures):
         side = "train" if number < TRAIN else "test"
-        rows.append({"path": f"{number:02}.png", "label": "ab"[number % 2], "split": side, "group_id": "", "patient_id": ""})
+        rows.append(
+            {
+                "path": f"{number:02}.png",
+                "label": "ab"[number % 2],
+                "split": side,
+                "group_id": "",
+                "patient_id": "",
+            }
+        )
         (root / f"{number:02}.png").write_bytes(encoded(picture, "PNG"))
     source, target = int(rng.integers(TRAIN)), TRAIN + int(rng.integers(TEST))
     if leak in (PATIENT, GROUP):
@@ -98,7 +124,10 @@ def _network() -> Conv5Extractor:
 
 
 def _features(root: Path, rows: list[dict[str, Any]]) -> np.ndarray:
-    squares = [next(prepare_frames((root / row["path"]).read_bytes(), [0], PreprocessingSettings())) for row in rows]
+    squares = [
+        next(prepare_frames((root / row["path"]).read_bytes(), [0], PreprocessingSettings()))
+        for row in rows
+    ]
     return extract(_network(), np.stack(squares), torch.device("cpu"), 64).astype(np.float16)
 
 
@@ -108,7 +137,10 @@ def _found(root: Path) -> list[set[str]]:
     leaks = find_leaks(manifest.to_pylist())
     if leaks:
         return [{leak.train, leak.test} for leak in leaks]
-    sides = [[row for row in ok_rows(manifest).to_pylist() if row["split"] == side] for side in ("train", "test")]
+    sides = [
+        [row for row in ok_rows(manifest).to_pylist() if row["split"] == side]
+        for side in ("train", "test")
+    ]
     hashes = [np.array([row["perceptual_hash"] for row in side], np.uint64) for side in sides]
     train, test = (_features(root, side) for side in sides)
     pairs = find_near_duplicates(*hashes, lambda i: train[i], lambda i: test[i])

@@ -53,4 +53,6 @@ class Fault:
     def sampled(self) -> list[int]:
         """Seeds of the sample."""
         spread = [number * self.full // self.sample for number in range(self.sample)]
-        return [seed - seed % self.kinds + number % self.kinds for number, seed in enumerate(spread)]
+        return [
+            seed - seed % self.kinds + number % self.kinds for number, seed in enumerate(spread)
+        ]

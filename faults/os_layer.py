@@ -1,4 +1,5 @@
-"""The operating system's calls that change a file system, wrapped: counted, made to fail, to kill, or to be remembered."""
+"""The operating system's calls that change a file system, wrapped: counted, made to fail, to kill,
+or to be remembered."""
 
 from __future__ import annotations
 
@@ -14,15 +15,28 @@ from typing import Any
 
 import pytest
 
-CHANGES = ("write", "posix_fallocate", "fsync", "sync", "replace", "rename", "link", "mkdir", "unlink")
+CHANGES = (
+    "write",
+    "posix_fallocate",
+    "fsync",
+    "sync",
+    "replace",
+    "rename",
+    "link",
+    "mkdir",
+    "unlink",
+)
 """All that the store uses to change what is on a disk, but opening and closing."""
 
 Before = Callable[[int, str, tuple[Any, ...]], None]
 
 
 @contextmanager
-def watched(names: tuple[str, ...], before: Before, after: Before = lambda *_: None) -> Iterator[None]:
-    """Let ``before`` and ``after`` be told the number (from 0), name and arguments of each of these calls of ``os``."""
+def watched(
+    names: tuple[str, ...], before: Before, after: Before = lambda *_: None
+) -> Iterator[None]:
+    """Let ``before`` and ``after`` be told the number (from 0), name and arguments of each of these
+    calls of ``os``."""
     number = 0
 
     def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +61,9 @@ def watched(names: tuple[str, ...], before: Before, after: Before = lambda *_: N
 def may_mount() -> bool:
     """Whether file systems may be mounted; not even root may in most containers."""
     with tempfile.TemporaryDirectory() as folder:
-        if subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False).returncode:
+        if subprocess.run(
+            ["mount", "-t", "tmpfs", "tmpfs", folder], capture_output=True, check=False
+        ).returncode:
             return False
         subprocess.run(["umount", folder], check=True)
         return True
@@ -71,11 +87,13 @@ def killed_at(wanted: int, torn: bool, work: Callable[[], None]) -> int:
 
     Args:
         wanted: which change, from 0.
-        torn: a write puts half of its bytes, and any other call does not happen; else the call is made first.
+        torn: a write puts half of its bytes, and any other call does not happen; else the call is
+            made first.
         work: what is done.
 
     Returns:
-        the wait status of the child: -9 where it was killed, 0 where it came to its end, 1 where it failed.
+        the wait status of the child: -9 where it was killed, 0 where it came to its end, 1 where it
+        failed.
     """
     real_write = os.write
 
@@ -106,7 +124,8 @@ def killed_at(wanted: int, torn: bool, work: Callable[[], None]) -> int:
 
 @contextmanager
 def quick_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in memory where the system has such a place, for faults that do not need a disk; else ``folder``."""
+    """A new folder in memory where the system has such a place, for faults that do not need a disk;
+    else ``folder``."""
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield folder

@@ -1,6 +1,8 @@
-"""Files that harm their decoder: a sitecustomize, which no process imports but those that decode, looks for a mark at their end.
+"""Files that harm their decoder: a sitecustomize, which no process imports but those that decode,
+looks for a mark at their end.
 
-The product has no hook for it. What the decoder then does is real: a bad read, an endless loop in C, memory without end.
+The product has no hook for it. What the decoder then does is real: a bad read, an endless loop in
+C, memory without end.
 """
 
 from __future__ import annotations
@@ -56,12 +58,15 @@ def harmful(kind: str, number: int) -> bytes:
 
 @contextmanager
 def sabotaged_decoders(folder: Path, seconds: float) -> Iterator[Path]:
-    """Decoders do as the files say and have ``seconds`` of processor time; gives the file of lines, one for each begun."""
+    """Decoders do as the files say and have ``seconds`` of processor time; gives the file of lines,
+    one for each begun."""
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     tries = folder / "tries.txt"
     tries.touch()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+        )
         patch.setenv("TRIES_OF_DECODERS", str(tries))
         patch.setattr(limited_decoder, "SECONDS", seconds)
         yield tries

@@ -35,4 +35,6 @@ def good_images(root: Path, each: int = 4) -> None:
 def scanned(root: Path, known: pa.Table | None = None) -> pa.Table:
     """The manifest of a folder of images, some of which may have no label."""
     spec = DatasetSpec(name="faults", root=root, show_names=True, unlabelled=True)
-    return scan(Intake(spec, Names("faults", True, bytes(32)), root.parent / "unpacked", (), False), known)
+    return scan(
+        Intake(spec, Names("faults", True, bytes(32)), root.parent / "unpacked", (), False), known
+    )

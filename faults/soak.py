@@ -1,10 +1,12 @@
-"""Many small drops, one after another, through Dagster's sensor and daemon: does anything grow that should not?
+"""Many small drops, one after another, through Dagster's sensor and daemon: does anything grow that
+should not?
 
     .venv/bin/python -m faults.soak [--drops 300]
 
-Three datasets take turns, as the sensor looks every 30 s and a run takes longer than that on a small machine. After each drop has
-taken effect: resident memory and open files of the daemon and its code server, bytes of Dagster's databases and of the store.
-Writes the part of ``docs/reliability.md`` between its marks. About 25 s a drop on two cores.
+Three datasets take turns, as the sensor looks every 30 s and a run takes longer than that on a
+small machine. After each drop has taken effect: resident memory and open files of the daemon and
+its code server, bytes of Dagster's databases and of the store. Writes the part of
+``docs/reliability.md`` between its marks. About 25 s a drop on two cores.
 """
 
 from __future__ import annotations
@@ -50,7 +52,11 @@ def _bytes_below(folder: Path) -> int:
 
 
 def _figures(store: DatasetStore) -> dict[str, float]:
-    standing = [process for process in processes_of(str(store.root)) if "spawn_main" not in " ".join(process.cmdline())]
+    standing = [
+        process
+        for process in processes_of(str(store.root))
+        if "spawn_main" not in " ".join(process.cmdline())
+    ]
     return {
         "resident memory, MB": sum(process.memory_info().rss for process in standing) / 1e6,
         "open files": float(sum(process.num_fds() for process in standing)),
@@ -62,7 +68,9 @@ def _figures(store: DatasetStore) -> dict[str, float]:
 def soak(store: DatasetStore, folder: Path, drops: int) -> tuple[list[dict[str, float]], int]:
     """Figures after each drop, and how many drops took no effect."""
     for dataset in DATASETS:
-        store.save_spec(DatasetSpec(name=dataset, root=put_images(folder / dataset), show_names=True))
+        store.save_spec(
+            DatasetSpec(name=dataset, root=put_images(folder / dataset), show_names=True)
+        )
         outcome = run_job(STUDY, dataset, TINY_STUDY, "cpu")
         assert outcome.exit_code == DONE, outcome.message
     figures, lost = [], 0
@@ -73,12 +81,18 @@ def soak(store: DatasetStore, folder: Path, drops: int) -> tuple[list[dict[str, 
         for number in tqdm(range(drops), "drops"):
             dataset = DATASETS[number % len(DATASETS)]
             # The one before in this dataset has to be done; those of the others may go on.
-            lost += not until(lambda dataset=dataset: stale_reason(store, dataset, code_versions(STUDY)) is None, LONGEST)  # type: ignore[misc]
+            lost += not until(
+                lambda dataset=dataset: stale_reason(store, dataset, code_versions(STUDY)) is None,
+                LONGEST,
+            )  # type: ignore[misc]
             _put(store, dataset, number)
             time.sleep(1)
             figures.append(_figures(store))
         for dataset in DATASETS:
-            lost += not until(lambda dataset=dataset: stale_reason(store, dataset, code_versions(STUDY)) is None, LONGEST)  # type: ignore[misc]
+            lost += not until(
+                lambda dataset=dataset: stale_reason(store, dataset, code_versions(STUDY)) is None,
+                LONGEST,
+            )  # type: ignore[misc]
         figures.append(_figures(store))
     finally:
         daemon.kill_everything()

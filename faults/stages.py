@@ -1,4 +1,5 @@
-"""The numerical stages on made-up rows; a process of its own, since the number of threads is decided at its start.
+"""The numerical stages on made-up rows; a process of its own, since the number of threads is
+decided at its start.
 
 OMP_NUM_THREADS=2 python -m faults.stages ROWS.npz SEED ...
 """
@@ -41,26 +42,38 @@ def _trained(seed: int) -> cae.ConvAutoEncoder:
     for _, checkpoint in cae.train_cae(lambda rows: maps[rows], len(maps), settings, CPU):
         last = checkpoint
     assert last is not None
-    weights = {name: tensor for name, tensor in last().tensors.items() if not name.startswith("optimizer.")}
+    weights = {
+        name: tensor for name, tensor in last().tensors.items() if not name.startswith("optimizer.")
+    }
     return cae.load_cae(weights, settings, CPU)
 
 
 def auto_encoder(seed: int, batch: int) -> np.ndarray:
     """Weights after three epochs; ``batch`` is none of its settings."""
     del batch
-    return np.concatenate([value.detach().numpy().ravel() for _, value in sorted(_trained(seed).state_dict().items())])
+    return np.concatenate(
+        [value.detach().numpy().ravel() for _, value in sorted(_trained(seed).state_dict().items())]
+    )
 
 
 def codes(seed: int, batch: int) -> np.ndarray:
     """Of 64 maps."""
     trained, maps = _trained(seed), _maps(seed + 1)
-    return np.concatenate([cae.encode(trained, maps[start : start + batch], CPU) for start in range(0, len(maps), batch)])
+    return np.concatenate(
+        [
+            cae.encode(trained, maps[start : start + batch], CPU)
+            for start in range(0, len(maps), batch)
+        ]
+    )
 
 
 def svm(seed: int, batch: int) -> np.ndarray:
     """Decision values of 3 classes on 120 rows; the Gram matrix in blocks."""
     rng = np.random.default_rng(seed)
-    rows = linear_svm.l2_normalise(rng.normal(size=(120, 500)).astype(np.float32) + rng.normal(size=(3, 500))[np.arange(120) % 3])
+    rows = linear_svm.l2_normalise(
+        rng.normal(size=(120, 500)).astype(np.float32)
+        + rng.normal(size=(3, 500))[np.arange(120) % 3]
+    )
     gram = linear_svm.gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
     fit = linear_svm.fit_gram(gram, np.array(["a", "b", "c"])[np.arange(120) % 3])
     return np.asarray(gram @ fit.coefficients + fit.intercept)
@@ -68,7 +81,9 @@ def svm(seed: int, batch: int) -> np.ndarray:
 
 def pca(seed: int, batch: int) -> np.ndarray:
     """Ten whitened components of 100 rows."""
-    rows = np.random.default_rng(seed).normal(size=(100, 300)).astype(np.float32) * np.linspace(1, 9, 300, dtype=np.float32)
+    rows = np.random.default_rng(seed).normal(size=(100, 300)).astype(np.float32) * np.linspace(
+        1, 9, 300, dtype=np.float32
+    )
     gram = linear_svm.gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
     fitted = gram_pca.gram_pca(gram, np.arange(80), 10, whiten=True)
     return np.asarray(fitted.scores)
@@ -78,7 +93,9 @@ def vectors_of_residuals(seed: int, batch: int) -> np.ndarray:
     """VLAD of 64 images by a codebook of 16."""
     local = _maps(seed).transpose(0, 2, 3, 1).reshape(64, 36, 64)
     book = fit_codebook(local.reshape(-1, 64), 16, seed)
-    return np.concatenate([vlad.encode(local[start : start + batch], book.centroids) for start in range(0, 64, batch)])
+    return np.concatenate(
+        [vlad.encode(local[start : start + batch], book.centroids) for start in range(0, 64, batch)]
+    )
 
 
 STAGES: tuple[Stage, ...] = (alexnet, auto_encoder, codes, svm, pca, vectors_of_residuals)

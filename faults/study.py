@@ -65,10 +65,16 @@ def digest(store: DatasetStore) -> str:
     for asset in store.assets_of(DATASET):
         record = store.need_record(DATASET, asset)
         found[asset] = record.data_version
-        found |= {f"{asset} model": file.sha256 for file in record.files if file.name.endswith(".safetensors")}
+        found |= {
+            f"{asset} model": file.sha256
+            for file in record.files
+            if file.name.endswith(".safetensors")
+        }
         if record.feature_set is not None:
             reader = open_features(store, DATASET, asset)
-            found[f"{asset} rows"] = hashlib.sha256(reader.rows(0, len(reader)).tobytes()).hexdigest()
+            found[f"{asset} rows"] = hashlib.sha256(
+                reader.rows(0, len(reader)).tobytes()
+            ).hexdigest()
             reader.close()
     return content_hash(found)
 
@@ -76,11 +82,17 @@ def digest(store: DatasetStore) -> str:
 def stored_files(store: DatasetStore) -> list[Path]:
     """Every committed file of the home, sorted; Dagster's own are not ours."""
     roots = [store.root / name for name in ("store", "datasets", "reports")]
-    return sorted(path for root in roots for path in root.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(
+        path
+        for root in roots
+        for path in root.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    )
 
 
 def backfill() -> None:
-    """What the nightly schedule does: a run with the last settings, where the results do not stand for all that has arrived."""
+    """What the nightly schedule does: a run with the last settings, where the results do not stand
+    for all that has arrived."""
     store = DatasetStore()
     if stale_reason(store, DATASET, code_versions(STUDY)) is not None:
         outcome = run_job(STUDY, DATASET, still_valid_settings(store, DATASET, STUDY), "cpu")

@@ -1,4 +1,5 @@
-"""The crafted files do harm where nothing guards: without this, a table of files that did none says nothing."""
+"""The crafted files do harm where nothing guards: without this, a table of files that did none says
+nothing."""
 
 from __future__ import annotations
 
@@ -22,7 +23,10 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
 
 
 def test_every_crafted_file_has_a_seed() -> None:
-    crafted = [set(module.CRAFTED) for module in (crafted_hdf5, crafted_pickles, crafted_archives, crafted_datasets)]
+    crafted = [
+        set(module.CRAFTED)
+        for module in (crafted_hdf5, crafted_pickles, crafted_archives, crafted_datasets)
+    ]
     assert len(set().union(*crafted)) == sum(map(len, crafted)) == FAULT.full == FAULT.sample
 
 
@@ -36,8 +40,13 @@ def test_the_pickle_is_executed_by_whoever_loads_it(ground: Ground) -> None:
     assert ground.came_through() == ["something was executed"]
 
 
-@pytest.mark.parametrize("name", ["external storage", "external link", "soft link to an external link", "virtual dataset"])
-def test_a_plain_reader_hands_out_numbers_from_outside(ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["external storage", "external link", "soft link to an external link", "virtual dataset"],
+)
+def test_a_plain_reader_hands_out_numbers_from_outside(
+    ground: Ground, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     def plain(ground: Ground, shards: crafted_hdf5.FeatureStore) -> None:
         with h5py.File(next(shards.folder.glob("*.h5"))) as file:
             ground.read.append(np.asarray(file["features"]).tobytes())

@@ -22,4 +22,6 @@ def test_the_sample_has_every_kind() -> None:
         seeds = fault.sampled()
         assert len(set(seeds)) == fault.sample
         assert set(seeds) <= set(range(fault.full))
-        assert len({seed % fault.kinds for seed in seeds}) == min(fault.kinds, fault.sample), fault.name
+        assert len({seed % fault.kinds for seed in seeds}) == min(fault.kinds, fault.sample), (
+            fault.name
+        )

@@ -1,4 +1,5 @@
-"""A process that has loaded everything and forks one that works, in a session of its own, for each fault that kills.
+"""A process that has loaded everything and forks one that works, in a session of its own, for each
+fault that kills.
 
 python -m faults.zygote       # reads orders from standard input, answers on standard output
 """
@@ -38,9 +39,13 @@ class Zygote:
         return int(answer)
 
     def begin(self, work: str) -> int:
-        """Start some work in this process's environment; gives the process, which is also its group."""
+        """Start some work in this process's environment; gives the process, which is also its
+        group."""
         names = ("MEDFEAT", "DAGSTER", "TORCH_HOME", "OMP_NUM_THREADS")
-        return self._order(work=work, environment={key: value for key, value in os.environ.items() if key.startswith(names)})
+        return self._order(
+            work=work,
+            environment={key: value for key, value in os.environ.items() if key.startswith(names)},
+        )
 
     def end(self, process: int) -> int:
         """Wait for it: 0 where it is done, 1 where it failed, -9 where it was killed."""

@@ -1,4 +1,5 @@
-"""Reads orders from standard input and answers on standard output; children print into the file that is named."""
+"""Reads orders from standard input and answers on standard output; children print into the file
+that is named."""
 
 from __future__ import annotations
 
@@ -9,7 +10,12 @@ import traceback
 from importlib import import_module
 
 LOADED = (
-    *("pipeline.definitions", "alembic.command", "dagster._core.storage.sqlite_storage", "sqlalchemy.dialects.sqlite"),
+    *(
+        "pipeline.definitions",
+        "alembic.command",
+        "dagster._core.storage.sqlite_storage",
+        "sqlalchemy.dialects.sqlite",
+    ),
     *(
         "methods.features.frozen_network",
         "methods.reporting.figures",
@@ -37,7 +43,9 @@ def main() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         if "wait" in order:
-            print(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), file=answers, flush=True)
+            print(
+                os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]), file=answers, flush=True
+            )
             continue
         child = os.fork()
         if child == 0:

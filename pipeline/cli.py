@@ -40,10 +40,14 @@ StudyName = Annotated[
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. Repeatable."),
+    typer.Option(
+        "--set",
+        help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. Repeatable.",
+    ),
 ]
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".')
+    str | None,
+    typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".'),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute again although nothing changed.")]
@@ -54,7 +58,9 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
 
     settings = parse_settings(pairs or [])
     if weights is not None:
-        settings["weights"] = weights if weights == "random" else str(Path(weights).expanduser().resolve())
+        settings["weights"] = (
+            weights if weights == "random" else str(Path(weights).expanduser().resolve())
+        )
     return {**settings, "force": True} if force else settings
 
 
@@ -73,7 +79,13 @@ def _say_where(dataset: str) -> None:
         print(f"report: {page}")
 
 
-def _run(dataset: str, job: str, settings: dict[str, object], device: str, tags: dict[str, str] | None = None) -> int:
+def _run(
+    dataset: str,
+    job: str,
+    settings: dict[str, object],
+    device: str,
+    tags: dict[str, str] | None = None,
+) -> int:
     """Run one dataset, print how it ended in one line, give the exit code."""
     from pipeline.launch import DONE, run_job
 
@@ -87,12 +99,17 @@ def _run(dataset: str, job: str, settings: dict[str, object], device: str, tags:
 
 @app.command()
 def demo(
-    data: Annotated[Path | None, typer.Option("--data", help="A folder of images to use instead of generated phantoms.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="A folder of images to use instead of generated phantoms."),
+    ] = None,
     pairs: Settings = None,
     weights: WeightsOption = None,
     device: Device = "auto",
 ) -> None:
-    """Run the main job end to end on generated phantoms (or --data FOLDER) and print where the report is."""
+    """Run the main job end to end on generated phantoms (or --data FOLDER) and print where the
+    report is.
+    """
     from pipeline.commands.demo import NAME, SETTINGS, register_demo, weights_or_random
     from pipeline.launch import refresh_summary, show_progress
     from resources.store.dataset_store import DatasetStore
@@ -102,7 +119,9 @@ def demo(
     if "weights" not in settings:
         settings["weights"], why = weights_or_random()
         if why:
-            print(f"\n*** RANDOM WEIGHTS: {why}.\n*** It goes on with an untrained AlexNet; the figures mean nothing.\n")
+            print(
+                f"\n*** RANDOM WEIGHTS: {why}.\n*** It goes on with an untrained AlexNet; the figures mean nothing.\n"
+            )
     register_demo(DatasetStore(), data)
     code = _run(NAME, AHN2019.name, settings, device)
     if code == 0:
@@ -116,25 +135,45 @@ def add(
     name: Name,
     path: Annotated[
         Path,
-        typer.Argument(help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), a zip or tar, or a .npz."),
+        typer.Argument(
+            help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), a zip or tar, or a .npz."
+        ),
     ],
-    unlabelled: Annotated[bool, typer.Option("--unlabelled", help="Allow images without a label.")] = False,
-    multi_label: Annotated[bool, typer.Option("--multi-label", help="An image may have several labels, written a|b.")] = False,
+    unlabelled: Annotated[
+        bool, typer.Option("--unlabelled", help="Allow images without a label.")
+    ] = False,
+    multi_label: Annotated[
+        bool, typer.Option("--multi-label", help="An image may have several labels, written a|b.")
+    ] = False,
     split: Annotated[
-        str, typer.Option("--split", help="auto, given or stratified (ignore what is given and draw one).")
+        str,
+        typer.Option(
+            "--split", help="auto, given or stratified (ignore what is given and draw one)."
+        ),
     ] = "auto",
-    test_fraction: Annotated[float, typer.Option("--test-fraction", help="Share of a drawn test split.")] = 0.25,
+    test_fraction: Annotated[
+        float, typer.Option("--test-fraction", help="Share of a drawn test split.")
+    ] = 0.25,
     split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of a drawn split.")] = 0,
     new_labels: Annotated[
         str,
-        typer.Option("--new-labels", help="Labelled images of drops: hold (predict only), train, or given (own split)."),
+        typer.Option(
+            "--new-labels",
+            help="Labelled images of drops: hold (predict only), train, or given (own split).",
+        ),
     ] = "hold",
     show_names: Annotated[
         bool,
-        typer.Option("--show-names", help="Write file names as they are (public data), not pseudonyms."),
+        typer.Option(
+            "--show-names", help="Write file names as they are (public data), not pseudonyms."
+        ),
     ] = False,
     allow_burned_in: Annotated[
-        bool, typer.Option("--allow-burned-in", help="Take DICOM files that say annotations are burned into the pixels.")
+        bool,
+        typer.Option(
+            "--allow-burned-in",
+            help="Take DICOM files that say annotations are burned into the pixels.",
+        ),
     ] = False,
 ) -> None:
     """Register a dataset: look through its files, write its specification, add its partition."""
@@ -184,11 +223,19 @@ def backfill(
     names: Annotated[list[str] | None, typer.Argument(help="Datasets.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
     only_stale: Annotated[
-        bool, typer.Option("--only-stale", help="Of these, the ones whose results do not stand for all that has arrived.")
+        bool,
+        typer.Option(
+            "--only-stale",
+            help="Of these, the ones whose results do not stand for all that has arrived.",
+        ),
     ] = False,
     from_drop: Annotated[
         str | None,
-        typer.Option("--from-drop", metavar="DATE", help="Of these, those with a drop since then (YYYY-MM-DD, UTC)."),
+        typer.Option(
+            "--from-drop",
+            metavar="DATE",
+            help="Of these, those with a drop since then (YYYY-MM-DD, UTC).",
+        ),
     ] = None,
     study: StudyName = None,
     pairs: Settings = None,
@@ -198,7 +245,8 @@ def backfill(
 ) -> None:
     """One run for each dataset, one after another; a failed one does not stop the others.
 
-    With --only-stale or --from-drop, settings that are not given are those of the dataset's last run.
+    With --only-stale or --from-drop, settings that are not given are those of the dataset's last
+    run.
     """
     import uuid
 
@@ -210,7 +258,9 @@ def backfill(
     everything = everything or (not names and (only_stale or from_drop is not None))
     listed = store.datasets() if everything else list(dict.fromkeys(names or []))
     if not listed:
-        raise InputError("no dataset is named", "Name datasets, or give --all (register some with medfeat add)")
+        raise InputError(
+            "no dataset is named", "Name datasets, or give --all (register some with medfeat add)"
+        )
     jobs = {name: study_for(store.spec(name), study) for name in listed}
     show_progress()
     chosen, unreadable = choose(store, jobs, only_stale, from_drop)
@@ -235,16 +285,23 @@ def backfill(
 def predict(
     name: Name,
     path: Annotated[
-        Path | None, typer.Argument(help="Images to predict without adding them: a folder, an archive, a .npz or one file.")
+        Path | None,
+        typer.Argument(
+            help="Images to predict without adding them: a folder, an archive, a .npz or one file."
+        ),
     ] = None,
     pairs: Settings = None,
     weights: WeightsOption = None,
     device: Device = "auto",
-    show_names: Annotated[bool, typer.Option("--show-names", help="Write file names of PATH into the files.")] = False,
+    show_names: Annotated[
+        bool, typer.Option("--show-names", help="Write file names of PATH into the files.")
+    ] = False,
 ) -> None:
-    """Labels for a dataset's unlabelled and held images, or for those of PATH, the least sure first.
+    """Labels for a dataset's unlabelled and held images, or for those of PATH, the least sure
+    first.
 
-    Without PATH the dataset is brought up to date first, with the settings of its last run where none are given.
+    Without PATH the dataset is brought up to date first, with the settings of its last run where
+    none are given.
     """
     from pipeline.automation.backfills import with_last_settings
     from pipeline.launch import show_progress
@@ -264,7 +321,9 @@ def predict(
     code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
     if code == 0:
         summary = store.need_record(name, "predictions").summary
-        print(f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images")
+        print(
+            f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images"
+        )
         for suffix in ("html", "csv", "parquet"):
             print(medfeat_home() / "reports" / name / f"predictions.{suffix}")
     raise typer.Exit(code)
@@ -273,15 +332,25 @@ def predict(
 @app.command()
 def find(
     name: Name,
-    what: Annotated[str, typer.Argument(help="A pseudonym or the beginning of an image id, as a manifest or report has it.")],
+    what: Annotated[
+        str,
+        typer.Argument(
+            help="A pseudonym or the beginning of an image id, as a manifest or report has it."
+        ),
+    ],
     folder: Annotated[
-        Path | None, typer.Option("--folder", help="Of a dataset that could not be registered: its folder.")
+        Path | None,
+        typer.Option("--folder", help="Of a dataset that could not be registered: its folder."),
     ] = None,
 ) -> None:
-    """Where the file lies that a report or a message calls by a pseudonym. Printed here, and written nowhere."""
+    """Where the file lies that a report or a message calls by a pseudonym. Printed here, and
+    written nowhere.
+    """
     from pipeline.commands.registration import whereabouts
 
-    for line in whereabouts(name, what, folder.expanduser().resolve() if folder is not None else None):
+    for line in whereabouts(
+        name, what, folder.expanduser().resolve() if folder is not None else None
+    ):
         print(line)
 
 
@@ -290,7 +359,8 @@ def forget(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a dataset for good: features, models, results, reports, unpacked copies, specification, Dagster's record.
+    """Delete a dataset for good: features, models, results, reports, unpacked copies,
+    specification, Dagster's record.
 
     The images themselves (the folder that was registered, and drops) are yours and stay.
     """
@@ -306,7 +376,9 @@ def forget(
 
 
 @app.command()
-def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False) -> None:
+def results(
+    name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False
+) -> None:
     """The metrics of a dataset's evaluations."""
     from data_contracts.tables.evaluations import METRICS
     from resources.store.dataset_store import DatasetStore
@@ -316,25 +388,40 @@ def results(name: Name, as_json: Annotated[bool, typer.Option("--json", help="Ti
     evaluated = [
         asset
         for asset in store.assets_of(name)
-        if any(file.name.endswith(".metrics.parquet") for file in store.need_record(name, asset).files)
+        if any(
+            file.name.endswith(".metrics.parquet") for file in store.need_record(name, asset).files
+        )
     ]
     if not evaluated:
         raise InputError(f"{name} has no results yet", f"Run a study first: medfeat run {name}")
-    rows = [row for asset in evaluated for row in store.main_table(name, asset, ".metrics.parquet", METRICS).to_pylist()]
+    rows = [
+        row
+        for asset in evaluated
+        for row in store.main_table(name, asset, ".metrics.parquet", METRICS).to_pylist()
+    ]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
-    notices = dict.fromkeys(n for asset in store.assets_of(name) for n in (store.need_record(name, asset).notices))
+    notices = dict.fromkeys(
+        n for asset in store.assets_of(name) for n in (store.need_record(name, asset).notices)
+    )
     for notice in notices:
         print(f"*** {notice}")
     print(f"{'method':<22}{'metric':<22}{'of':<24}{'value':>8}{'95 % interval':>20}{'n':>8}")
     for row in rows:
-        interval = f"{row['ci_low']:.4f} - {row['ci_high']:.4f}" if row["ci_low"] is not None else ""
-        print(f"{row['method']:<22}{row['metric']:<22}{row['subject']:<24}{row['value']:>8.4f}{interval:>20}{row['n']:>8}")
+        interval = (
+            f"{row['ci_low']:.4f} - {row['ci_high']:.4f}" if row["ci_low"] is not None else ""
+        )
+        print(
+            f"{row['method']:<22}{row['metric']:<22}{row['subject']:<24}{row['value']:>8.4f}{interval:>20}{row['n']:>8}"
+        )
 
 
 @app.command()
-def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True) -> None:
+def report(
+    name: Name,
+    show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
+) -> None:
     """Where a dataset's reports are; opens the one that was written last."""
     from data_contracts.records.dataset import check_dataset_name
 
@@ -350,9 +437,12 @@ def report(name: Name, show: Annotated[bool, typer.Option("--open/--no-open", he
 @app.command()
 def ui(
     port: Annotated[int, typer.Option("--port")] = 3000,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; by default one that no other machine reaches.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str,
+        typer.Option(
+            "--host", help="Address to listen on; by default one that no other machine reaches."
+        ),
+    ] = ("127.0.0.1"),
     behind_proxy: Annotated[
         bool,
         typer.Option(
@@ -377,16 +467,29 @@ def ui(
     print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
     os.chdir(PROJECT_ROOT)
     os.environ[ANY_NAME] = "1" if behind_proxy else "0"
-    # Scripts let what they start with `&` ignore SIGINT, and Dagster does with SIGTERM as with SIGINT.
+    # Scripts let what they start with `&` ignore SIGINT, and Dagster does with SIGTERM as with
+    # SIGINT.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    command = [sys.executable, "-W", "ignore", "-m", "pipeline.web.ui", "dev", "-w", "workspace.yaml"]
+    command = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-m",
+        "pipeline.web.ui",
+        "dev",
+        "-w",
+        "workspace.yaml",
+    ]
     os.execv(sys.executable, [*command, "-h", address, "-p", str(port)])  # noqa: S606 - this very interpreter, fixed arguments
 
 
 @app.command()
 def doctor(
     fix: Annotated[
-        bool, typer.Option("--fix", help="Mark runs whose process is gone as failed; compute damaged files again.")
+        bool,
+        typer.Option(
+            "--fix", help="Mark runs whose process is gone as failed; compute damaged files again."
+        ),
     ] = False,
 ) -> None:
     """Check environment, weights, runs, and every stored file against its SHA-256."""
@@ -404,7 +507,11 @@ def one_set_each(words: Sequence[str]) -> list[str]:
     parsed: list[str] = []
     for word in words:
         after_a_setting = len(parsed) > 1 and parsed[-2] == "--set"
-        parsed += ["--set", word] if after_a_setting and "=" in word and not word.startswith("-") else [word]
+        parsed += (
+            ["--set", word]
+            if after_a_setting and "=" in word and not word.startswith("-")
+            else [word]
+        )
     return parsed
 
 
@@ -420,5 +527,8 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("interrupted; what was finished is stored, and the next run goes on from there", file=sys.stderr)
+        print(
+            "interrupted; what was finished is stored, and the next run goes on from there",
+            file=sys.stderr,
+        )
         sys.exit(130)

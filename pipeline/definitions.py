@@ -1,4 +1,6 @@
-"""What Dagster loads: assets, checks, jobs, schedules and resources put together, and nothing else."""
+"""What Dagster loads: assets, checks, jobs, schedules and resources put together, and nothing
+else.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,9 +17,19 @@ from assets.evaluations.multilabel import multilabel_evaluations
 from assets.evaluations.near_duplicates import near_duplicates
 from assets.evaluations.svm import evaluations
 from assets.features.alexnet_layers import alexnet_layers
-from assets.features.auto_encoder import cae_features, cae_model, random_cae_features, random_cae_model
+from assets.features.auto_encoder import (
+    cae_features,
+    cae_model,
+    random_cae_features,
+    random_cae_model,
+)
 from assets.features.fine_tuned_networks import fine_tuned_networks
-from assets.features.frozen_networks import alexnet_conv5, alexnet_fc7, backbone_features, googlenet_pool5
+from assets.features.frozen_networks import (
+    alexnet_conv5,
+    alexnet_fc7,
+    backbone_features,
+    googlenet_pool5,
+)
 from assets.features.lenet import lenet_assets
 from assets.features.lesions import analytic_features, lesion_segmentation
 from assets.features.local_descriptors import descriptor_assets

@@ -17,7 +17,9 @@ from resources.store.home import dagster_home
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Dagster's databases are made, and partitions added, by one process at a time: SQLite refuses the second otherwise."""
+    """Dagster's databases are made, and partitions added, by one process at a time: SQLite refuses
+    the second otherwise.
+    """
     make_folder(dagster_home())
     with FileLock(dagster_home() / ".lock"):
         yield
@@ -30,7 +32,8 @@ def home_instance() -> Iterator[dg.DagsterInstance]:
     Raises:
         InputError: the databases cannot be read or written, in here or while the instance is used.
     """
-    from sqlalchemy.exc import DBAPIError  # 0.15 s, and definitions load without; the instance needs all of it anyway
+    # 0.15 s, and definitions load without; the instance needs all of it anyway
+    from sqlalchemy.exc import DBAPIError
 
     try:
         with one_at_a_time():

@@ -1,4 +1,6 @@
-"""Two jobs for each study, its own method and every row of every table: all of one dataset, in one process."""
+"""Two jobs for each study, its own method and every row of every table: all of one dataset, in one
+process.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +14,22 @@ from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
 
 if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+    from dagster._core.definitions.unresolved_asset_job_definition import (
+        UnresolvedAssetJobDefinition,
+    )
 
 
 def study_job(study: Study, complete: bool) -> UnresolvedAssetJobDefinition:
     """The paper's own method on one dataset, from its folder to its report.
 
-    That of Ahn et al. also predicts the unlabelled images; it takes minutes, so it is what a drop of images starts. A job that
-    is ``complete``, with every row of every table and the studies beside them, takes hours on a processor. One process: three
-    small steps take 2 s in it and 5 to 6 s in processes of their own, and torch is loaded once.
+    That of Ahn et al. also predicts the unlabelled images; it takes minutes, so it is what a drop
+    of images starts. A job that is ``complete``, with every row of every table and the studies
+    beside them, takes hours on a processor. One process: three small steps take 2 s in it and 5 to
+    6 s in processes of their own, and torch is loaded once.
     """
-    last = [f"report_{study.job(kind)}" for kind in sorted({False, complete})] + ["predictions"] * (study is AHN2019)
+    last = [f"report_{study.job(kind)}" for kind in sorted({False, complete})] + ["predictions"] * (
+        study is AHN2019
+    )
     every_row = f"Every row of the tables of {study.citation}"
     return dg.define_asset_job(
         name=study.job(complete),
@@ -48,4 +55,8 @@ SUMMARY = dg.define_asset_job(
     description="The tables of all datasets on one page.",
 )
 
-JOBS = {study.job(complete): study_job(study, complete) for study in STUDIES.values() for complete in study.extents}
+JOBS = {
+    study.job(complete): study_job(study, complete)
+    for study in STUDIES.values()
+    for complete in study.extents
+}

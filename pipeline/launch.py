@@ -1,4 +1,6 @@
-"""Starting a study's job in the foreground, on the same Dagster instance that the UI shows. No daemon is needed."""
+"""Starting a study's job in the foreground, on the same Dagster instance that the UI shows. No
+daemon is needed.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +68,10 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key:
-            raise InputError(f"the setting {pair!r} is not of the form key=value", "Write for example --set filters=1024")
+            raise InputError(
+                f"the setting {pair!r} is not of the form key=value",
+                "Write for example --set filters=1024",
+            )
         try:
             settings[key.strip()] = json.loads(text)
         except ValueError:
@@ -76,24 +81,32 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 def fields_of(asset: dg.AssetsDefinition) -> set[str]:
     """Names of the settings that an asset has."""
-    config_type: Any = asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
+    config_type: Any = (
+        asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
+    )
     return set(getattr(config_type, "fields", {}))
 
 
 def run_config(
-    assets: Sequence[dg.AssetsDefinition], settings: Mapping[str, Any], device: str, log_level: str = "CRITICAL"
+    assets: Sequence[dg.AssetsDefinition],
+    settings: Mapping[str, Any],
+    device: str,
+    log_level: str = "CRITICAL",
 ) -> dict[str, Any]:
-    """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that asset alone.
+    """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that
+    asset alone.
 
     Raises:
-        InputError: no asset has the setting, or its value is out of range: Dagster would look at the range only when the asset's
-            turn comes.
+        InputError: no asset has the setting, or its value is out of range: Dagster would look at
+            the range only when the asset's turn comes.
     """
     known = {asset.key.path[-1]: fields_of(asset) for asset in assets}
     ops: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         only, _, name = key.rpartition(".")
-        takers = [asset for asset, fields in known.items() if name in fields and only in ("", asset)]
+        takers = [
+            asset for asset, fields in known.items() if name in fields and only in ("", asset)
+        ]
         if not takers:
             names = ", ".join(sorted(set().union(*known.values())))
             raise InputError(f"there is no setting {key!r}", f"The settings are: {names}")
@@ -110,7 +123,9 @@ def run_config(
 
 
 def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
-    """Make every registered dataset a partition of this instance, and release what killed runs still hold."""
+    """Make every registered dataset a partition of this instance, and release what killed runs
+    still hold.
+    """
     for run in list(orphaned_runs(instance)):
         release(instance, run)
     add_partitions(instance, store)
@@ -147,12 +162,14 @@ def run_job(
         only: some assets of the job; None for all.
 
     Raises:
-        InputError: unknown dataset or setting, a value of the wrong type, or a study for other labels than the dataset's.
+        InputError: unknown dataset or setting, a value of the wrong type, or a study for other
+            labels than the dataset's.
     """
     from pipeline.definitions import defs
 
     store = DatasetStore()
-    about = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)  # whose classifier predicts
+    # whose classifier predicts
+    about = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)
     check_task(dataset, store.spec(dataset).task, about)
     with home_instance() as instance:
         prepare_instance(instance, store)
@@ -179,7 +196,9 @@ def _execute(
     only: Collection[str] | None = None,
 ) -> RunOutcome:
     job = defs.resolve_job_def(job_name)
-    keys = [key for key in job.asset_layer.executable_asset_keys if only is None or key.path[-1] in only]
+    keys = [
+        key for key in job.asset_layer.executable_asset_keys if only is None or key.path[-1] in only
+    ]
     chosen = [defs.resolve_assets_def(key) for key in keys]
     config = run_config(chosen, settings, device)
     try:
@@ -193,10 +212,16 @@ def _execute(
         )
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message.replace("\n", " ")
-        raise InputError(f"a setting has a value of the wrong kind: {first}", "See the settings in the README") from None
+        raise InputError(
+            f"a setting has a value of the wrong kind: {first}", "See the settings in the README"
+        ) from None
     if result.success:
         return RunOutcome(dataset or "", result.run_id, DONE, "")
-    broken = [check for check in result.get_asset_check_evaluations() if not check.passed and check.blocking]
+    broken = [
+        check
+        for check in result.get_asset_check_evaluations()
+        if not check.passed and check.blocking
+    ]
     if broken:
         return RunOutcome(dataset or "", result.run_id, INPUT_WRONG, str(broken[0].description))
     code, message = RUN_FAILED, "the run failed; see it in the UI"

@@ -1,4 +1,6 @@
-"""Runs whose process died: Dagster keeps them STARTED and their pool slots taken, so the next run would wait for ever."""
+"""Runs whose process died: Dagster keeps them STARTED and their pool slots taken, so the next run
+would wait for ever.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,14 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 UNCLAIMED_SECONDS = 600.0
-"""A run of which nothing says what process it has, and which no stage has claimed for so long, never got that far."""
+"""A run of which nothing says what process it has, and which no stage has claimed for so long,
+never got that far."""
 
 
 def is_waited_for(run: dg.DagsterRun) -> bool:
-    """Whether a command started it. A run that Dagster starts again has the tags of the first, and another process."""
+    """Whether a command started it. A run that Dagster starts again has the tags of the first, and
+    another process.
+    """
     return STARTED_HERE in run.tags and run.parent_run_id is None
 
 
@@ -40,12 +45,18 @@ def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
 
 
 def _was_launched_and_lives(instance: dg.DagsterInstance, record: RunRecord) -> bool | None:
-    """Whether the process lives that a run which no stage has claimed was given, where that is known and is on this machine."""
+    """Whether the process lives that a run which no stage has claimed was given, where that is
+    known and is on this machine.
+    """
     if is_waited_for(record.dagster_run):
-        return process_lives(int(record.dagster_run.tags[STARTED_HERE]), record.create_timestamp.timestamp())
+        return process_lives(
+            int(record.dagster_run.tags[STARTED_HERE]), record.create_timestamp.timestamp()
+        )
     if not isinstance(instance.run_launcher, dg.DefaultRunLauncher):
         return None
-    for entry in instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+    for entry in instance.all_logs(
+        record.dagster_run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT
+    ):
         event = entry.dagster_event
         pid = event.engine_event_data.metadata.get("pid") if event is not None else None
         if pid is not None:
@@ -55,5 +66,7 @@ def _was_launched_and_lives(instance: dg.DagsterInstance, record: RunRecord) -> 
 
 def release(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
     """Mark an orphaned run as failed and give its pool slots back."""
-    instance.report_run_failed(run, "The process of this run is gone (killed, or the machine went down).")
+    instance.report_run_failed(
+        run, "The process of this run is gone (killed, or the machine went down)."
+    )
     instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

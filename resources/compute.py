@@ -13,7 +13,9 @@ Item = TypeVar("Item")
 
 
 class Compute(dg.ConfigurableResource[None]):
-    """``device``: "auto" (CUDA where there is one, then Apple's MPS, then CPU), "cpu", "cuda" or "mps"."""
+    """``device``: "auto" (CUDA where there is one, then Apple's MPS, then CPU), "cpu", "cuda" or
+    "mps".
+    """
 
     device: str = "auto"
 
@@ -29,12 +31,18 @@ class Compute(dg.ConfigurableResource[None]):
         """
         import torch
 
-        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+        there = {
+            "cpu": True,
+            "cuda": torch.cuda.is_available(),
+            "mps": torch.backends.mps.is_available(),
+        }
         if self.device == "auto":
             return next(name for name in ("cuda", "mps", "cpu") if there[name])
         if not there.get(self.device, False):
             available = ", ".join(name for name, yes in there.items() if yes)
-            raise InputError(f"the device {self.device!r} is not available", f"Use one of: auto, {available}")
+            raise InputError(
+                f"the device {self.device!r} is not available", f"Use one of: auto, {available}"
+            )
         return self.device
 
 
@@ -51,11 +59,13 @@ def _glibc() -> Any:
 
 
 def give_large_blocks_back() -> None:
-    """From now on a freed block of 16 MB or more goes back to the system at once. Only glibc needs to be told.
+    """From now on a freed block of 16 MB or more goes back to the system at once. Only glibc needs
+    to be told.
 
-    By itself it raises that bound to 32 MB as blocks are freed, and keeps what is below it in a heap, in which batches leave
-    holes: the more batches, the more holes. Training on 100,000 images takes 1.6 GB then, and so 1.2 GB, a tenth more than
-    on 1,000.
+    By itself it raises that bound to 32 MB as blocks are freed, and keeps what is below it in a
+    heap, in which batches leave
+    holes: the more batches, the more holes. Training on 100,000 images takes 1.6 GB then, and so
+    1.2 GB, a tenth more than on 1,000.
     """
     libc = _glibc()
     if libc is not None:
@@ -63,11 +73,13 @@ def give_large_blocks_back() -> None:
 
 
 def in_kept_memory(steps: Iterable[Item]) -> Iterator[Item]:
-    """The same items; while one is computed, torch's tensors reuse each other's memory. Only glibc needs to be told.
+    """The same items; while one is computed, torch's tensors reuse each other's memory. Only glibc
+    needs to be told.
 
-    By itself it gives every large block back to the system, which zeroes its pages anew for the next: a third of the processor
-    time of the networks trained from scratch, a seventh of fine-tuning. Between the items everything is given back, as what is
-    done there (a checkpoint) may take much more memory. While one is computed it takes up to an eighth more.
+    By itself it gives every large block back to the system, which zeroes its pages anew for the
+    next: a third of the processor time of the networks trained from scratch, a seventh of
+    fine-tuning. Between the items everything is given back, as what is done there (a checkpoint)
+    may take much more memory. While one is computed it takes up to an eighth more.
     """
     libc = _glibc()
     if libc is None:

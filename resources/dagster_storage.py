@@ -1,7 +1,8 @@
 """Dagster's SQLite record of runs, with connections that stay open.
 
-Dagster opens and closes one for each event, with statements compiled anew, and SQLite tidies up at every close: a run of 37 steps
-with nothing to compute took 14 s, and takes 5 s so. Nothing else differs; Dagster's own storage reads the same files.
+Dagster opens and closes one for each event, with statements compiled anew, and SQLite tidies up at
+every close: a run of 37 steps with nothing to compute took 14 s, and takes 5 s so. Nothing else
+differs; Dagster's own storage reads the same files.
 """
 
 from collections import OrderedDict
@@ -22,13 +23,16 @@ OPEN = 8
 
 
 class OpenEventLog(SqliteEventLogStorage):
-    """Dagster's event log. The lock around each use of a database is Dagster's own: a connection has one user at a time."""
+    """Dagster's event log. The lock around each use of a database is Dagster's own: a connection
+    has one user at a time.
+    """
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, Engine] = OrderedDict()
         super().__init__(base_dir, inst_data)
-        # Dagster makes the index where there is no file of it. Where the first process was killed while it did, there is one, and
-        # tables are missing in it, and the marks that a new index needs no migration. Both do nothing where these are there.
+        # Dagster makes the index where there is no file of it. Where the first process was killed
+        # while it did, there is one, and tables are missing in it, and the marks that a new index
+        # needs no migration. Both do nothing where these are there.
         self.reindex_events()
         self.reindex_assets()
 
@@ -66,11 +70,14 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         super().__init__(base_dir, inst_data)
-        if not self._run_storage.get_runs_count():  # the same marks in the database of runs, which is as empty then
+        # the same marks in the database of runs, which is as empty then
+        if not self._run_storage.get_runs_count():
             self._run_storage.migrate()
             self._run_storage.optimize()
         self._event_log_storage = OpenEventLog(_event_logs_directory(base_dir))
 
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Any) -> "OpenSqliteStorage":
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> "OpenSqliteStorage":
         return cls.from_local(inst_data=inst_data, **config_value)

@@ -1,4 +1,6 @@
-"""Showing how far long work has come: a bar on a terminal, log lines elsewhere (Dagster shows them)."""
+"""Showing how far long work has come: a bar on a terminal, log lines elsewhere (Dagster shows
+them).
+"""
 
 import logging
 import sys

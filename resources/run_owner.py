@@ -1,4 +1,6 @@
-"""Which process owns a Dagster run, so that a run whose owner died can be told from one that works."""
+"""Which process owns a Dagster run, so that a run whose owner died can be told from one that
+works.
+"""
 
 import json
 import platform
@@ -17,7 +19,9 @@ def _path(home: Path, run_id: str) -> Path:
 
 
 def _start_of(process: psutil.Process) -> str:
-    """When a process began, by a clock that nobody sets, where the system has one (Linux: ticks since this boot)."""
+    """When a process began, by a clock that nobody sets, where the system has one (Linux: ticks
+    since this boot).
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         after_the_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -27,7 +31,9 @@ def _start_of(process: psutil.Process) -> str:
 
 
 def claim_run(home: Path, run_id: str) -> None:
-    """Record this process as the owner of a run. Its start guards against a number that was given out again."""
+    """Record this process as the owner of a run. Its start guards against a number that was given
+    out again.
+    """
     path = _path(home, run_id)
     if not path.exists():
         me = psutil.Process()
@@ -36,7 +42,9 @@ def claim_run(home: Path, run_id: str) -> None:
 
 
 def owner_is_alive(home: Path, run_id: str) -> bool | None:
-    """Whether the owner lives, or is on another machine and cannot be asked; None where no owner was recorded."""
+    """Whether the owner lives, or is on another machine and cannot be asked; None where no owner
+    was recorded.
+    """
     try:
         owner = json.loads(_path(home, run_id).read_bytes())
         if owner["host"] != platform.node():
@@ -53,6 +61,9 @@ def process_lives(pid: int, began_by: float) -> bool:
     """Whether the process that had this number at a time (seconds since 1970) still works."""
     try:
         process = psutil.Process(pid)
-        return process.create_time() <= began_by + CLOCK_SECONDS and process.status() != psutil.STATUS_ZOMBIE
+        return (
+            process.create_time() <= began_by + CLOCK_SECONDS
+            and process.status() != psutil.STATUS_ZOMBIE
+        )
     except psutil.NoSuchProcess:
         return False

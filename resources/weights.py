@@ -1,4 +1,6 @@
-"""Finding pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's hub cache, a download."""
+"""Finding pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's hub cache, a
+download.
+"""
 
 import math
 import os
@@ -24,7 +26,8 @@ ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
 DOWNLOAD_TIMEOUT_SECONDS = 15
 NO_DOWNLOAD_SECONDS = 600
-"""After a failed download: a machine without a network must not wait for every network of a table."""
+"""After a failed download: a machine without a network must not wait for every network of a
+table."""
 
 _last_failure = -math.inf
 
@@ -64,7 +67,12 @@ def alexnet_weights(source: str = "auto") -> Weights:
 
     if source == "random":
         tensors = frozen_network.random_alexnet()
-        return Weights(tensors, frozen_network.tensors_digest(tensors), "random", "RANDOM WEIGHTS: AlexNet was not pre-trained")
+        return Weights(
+            tensors,
+            frozen_network.tensors_digest(tensors),
+            "random",
+            "RANDOM WEIGHTS: AlexNet was not pre-trained",
+        )
     how_to_get = (
         f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set MEDFEAT_WEIGHTS_DIR to it, name the "
         "file with --set weights=FILE, or ask for --weights random (tables then say RANDOM WEIGHTS)"
@@ -75,16 +83,22 @@ def alexnet_weights(source: str = "auto") -> Weights:
     except frozen_network.WrongWeightsError as error:
         raise InputError(f"{path} does not hold AlexNet: {error}", how_to_get) from error
     known = frozen_network.tensors_digest(tensors) == frozen_network.ALEXNET_IMAGENET_DIGEST
-    notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's AlexNet for ImageNet"
+    notice = (
+        ""
+        if known
+        else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's AlexNet for ImageNet"
+    )
     return Weights(tensors, file_sha256(path), path.name, notice)
 
 
 def network_weights(name: str, source: str = "auto") -> Weights:
-    """The weights of any network from where ``source`` says; whether they fit the network is for ``load_tensors`` to say.
+    """The weights of any network from where ``source`` says; whether they fit the network is for
+    ``load_tensors`` to say.
 
-    "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is called after the network, so that a file of all layers goes
-    before one of some: for torchvision's networks NAME, NAME-anything, NAME_features or what torchvision calls it, for timm's
-    NAME or NAME.anything, as .safetensors or .pth ("vgg19_bn.pth" is another network's than "vgg19.pth"). Then come torch's
+    "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is called after the network, so
+    that a file of all layers goes before one of some: for torchvision's networks NAME,
+    NAME-anything, NAME_features or what torchvision calls it, for timm's NAME or NAME.anything, as
+    .safetensors or .pth ("vgg19_bn.pth" is another network's than "vgg19.pth"). Then come torch's
     hub cache and a download by torchvision or timm, each for its own networks.
 
     Args:
@@ -103,7 +117,12 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         raise InputError(str(error), "Name a network of torchvision.models or of timm") from None
     if source == "random":
         tensors = networks.new_network(name).state_dict()
-        return Weights(tensors, frozen_network.tensors_digest(tensors), "random", f"RANDOM WEIGHTS: {name} was not pre-trained")
+        return Weights(
+            tensors,
+            frozen_network.tensors_digest(tensors),
+            "random",
+            f"RANDOM WEIGHTS: {name} was not pre-trained",
+        )
     if library == "timm":
         return _timm_weights(theirs, source)
     urls = _torchvision_urls(theirs)
@@ -116,12 +135,18 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     known = any(sha256.startswith(match[1]) for url in urls if (match := HASH_IN_NAME.search(url)))
     if not known and theirs in frozen_network.IMAGENET_DIGESTS:
         known = frozen_network.tensors_digest(tensors) in frozen_network.IMAGENET_DIGESTS[theirs]
-    notice = "" if known else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
+    notice = (
+        ""
+        if known
+        else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
+    )
     return Weights(tensors, sha256, path.name, notice)
 
 
 def _torchvision_urls(name: str) -> tuple[str, ...]:
-    """Of the weights that torchvision has for a network, its default first; without those that want another normalisation."""
+    """Of the weights that torchvision has for a network, its default first; without those that want
+    another normalisation.
+    """
     import torchvision
 
     def normalisation(weights: Any) -> tuple[float, ...]:
@@ -130,7 +155,11 @@ def _torchvision_urls(name: str) -> tuple[str, ...]:
 
     members = torchvision.models.get_model_weights(name)
     default = members.DEFAULT
-    rest = [member for member in members if member is not default and normalisation(member) == normalisation(default)]
+    rest = [
+        member
+        for member in members
+        if member is not default and normalisation(member) == normalisation(default)
+    ]
     return tuple(member.url for member in (default, *rest))
 
 
@@ -147,15 +176,21 @@ def _timm_weights(name: str, source: str) -> Weights:
     repository = timm.get_pretrained_cfg_value(name, "hf_hub_id")
     if not repository:
         raise WeightsMissingError(
-            f"timm has no pre-trained weights of {name} on the hub, and none were found {_looked()}", how_to_get
+            f"timm has no pre-trained weights of {name} on the hub, and none were found {_looked()}",
+            how_to_get,
         )
 
     def fetch() -> str:
-        HfApi().model_info(repository, timeout=DOWNLOAD_TIMEOUT_SECONDS)  # the download alone tries for a minute
+        # the download alone tries for a minute
+        HfApi().model_info(repository, timeout=DOWNLOAD_TIMEOUT_SECONDS)
         return hf_hub_download(repository, "model.safetensors")
 
     cached = try_to_load_from_cache(repository, "model.safetensors")
-    file = cached if isinstance(cached, str) else _downloaded(fetch, f"timm/{name}", "in the hub's cache", how_to_get)
+    file = (
+        cached
+        if isinstance(cached, str)
+        else _downloaded(fetch, f"timm/{name}", "in the hub's cache", how_to_get)
+    )
     with torch.random.fork_rng(devices=[]):  # timm initialises the network first
         own_file = {"file": file, "custom_load": False}
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=own_file)
@@ -176,12 +211,18 @@ def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
     folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
     if not folder:
         return None
-    files = [path for path in Path(folder).glob("*") if path.suffix in (".safetensors", ".pth") and path.is_file()]
+    files = [
+        path
+        for path in Path(folder).glob("*")
+        if path.suffix in (".safetensors", ".pth") and path.is_file()
+    ]
     ours = [path for path in files if stem.fullmatch(path.stem) or path.name in names]
     return min(ours, key=lambda path: (-path.stat().st_size, path.name), default=None)
 
 
-def _torchvision_file(name: str, title: str, source: str, urls: tuple[str, ...], how_to_get: str) -> Path:
+def _torchvision_file(
+    name: str, title: str, source: str, urls: tuple[str, ...], how_to_get: str
+) -> Path:
     found = _given(source, how_to_get) or _in_folder(
         re.compile(rf"{re.escape(name)}(_features)?(-.*)?"), tuple(_file_of(url) for url in urls)
     )
@@ -196,7 +237,9 @@ def _torchvision_file(name: str, title: str, source: str, urls: tuple[str, ...],
     def fetch() -> Path:
         cached.parent.mkdir(parents=True, exist_ok=True)
         match = HASH_IN_NAME.search(urls[0])
-        torch.hub.download_url_to_file(urls[0], str(cached), hash_prefix=match[1] if match else None, progress=False)
+        torch.hub.download_url_to_file(
+            urls[0], str(cached), hash_prefix=match[1] if match else None, progress=False
+        )
         return cached
 
     return _downloaded(fetch, title, "in torch's cache", how_to_get)
@@ -233,7 +276,8 @@ def _downloaded(fetch: Callable[[], Result], title: str, cache: str, how_to_get:
 
 
 def _read(path: Path, how_to_get: str) -> dict[str, "Tensor"]:
-    """Tensors of a file, also of a checkpoint that holds them under ``state_dict`` or was made by ``DataParallel``.
+    """Tensors of a file, also of a checkpoint that holds them under ``state_dict`` or was made by
+    ``DataParallel``.
 
     Raises:
         InputError: the file cannot be read as that.
@@ -247,6 +291,12 @@ def _read(path: Path, how_to_get: str) -> dict[str, "Tensor"]:
             return load_file(path)
         stored = torch.load(path, map_location="cpu", weights_only=True)
         tensors = stored.get("state_dict", stored).items()
-        return {name.removeprefix("module."): tensor for name, tensor in tensors if isinstance(tensor, torch.Tensor)}
+        return {
+            name.removeprefix("module."): tensor
+            for name, tensor in tensors
+            if isinstance(tensor, torch.Tensor)
+        }
     except Exception as error:  # whatever a reader raises on foreign bytes
-        raise InputError(f"{path} cannot be read as weights ({type(error).__name__})", how_to_get) from error
+        raise InputError(
+            f"{path} cannot be read as weights ({type(error).__name__})", how_to_get
+        ) from error

@@ -1,4 +1,5 @@
-"""Fixtures: a home of its own for every test, and small folders of images whose classes can be told apart."""
+"""Fixtures: a home of its own for every test, and small folders of images whose classes can be told
+apart."""
 
 from __future__ import annotations
 
@@ -36,12 +37,18 @@ def draw(kind: int, number: int, size: int = 64) -> np.ndarray:
 
 
 def use_home(patch: pytest.MonkeyPatch, folder: Path, home: Path | None = None) -> None:
-    """Let MEDFEAT_HOME be ``folder/home`` (or ``home``), with the site key beside it: for homes that several tests share."""
+    """Let MEDFEAT_HOME be ``folder/home`` (or ``home``), with the site key beside it: for homes
+    that several tests share."""
     home = home or folder / "home"
     patch.setenv("MEDFEAT_HOME", str(home))
     patch.setenv("DAGSTER_HOME", str(home / "dagster"))
     patch.setenv("MEDFEAT_SITE_KEY", str(folder / "site.key"))
-    for name in ("MEDFEAT_DROPS", "MEDFEAT_DROP_SETTLE_SECONDS", "MEDFEAT_NIGHTLY", "MEDFEAT_TIME_ZONE"):
+    for name in (
+        "MEDFEAT_DROPS",
+        "MEDFEAT_DROP_SETTLE_SECONDS",
+        "MEDFEAT_NIGHTLY",
+        "MEDFEAT_TIME_ZONE",
+    ):
         patch.delenv(name, raising=False)
 
 
@@ -56,7 +63,8 @@ def go_offline(patch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.fixture
 def make_images(tmp_path: Path) -> MakeImages:
-    """``make_images(classes=3, each=8, name="images")`` -> a folder of class folders of PNG files."""
+    """``make_images(classes=3, each=8, name="images")`` -> a folder of class folders of PNG
+    files."""
 
     def make(classes: int = 3, each: int = 8, name: str = "images", first: int = 0) -> Path:
         root = tmp_path / name
@@ -72,7 +80,8 @@ def make_images(tmp_path: Path) -> MakeImages:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A fresh MEDFEAT_HOME with its Dagster instance; weights are nowhere to be found and nothing is downloaded."""
+    """A fresh MEDFEAT_HOME with its Dagster instance; weights are nowhere to be found and nothing
+    is downloaded."""
     from resources.store.home import prepare_home
 
     monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "home"))

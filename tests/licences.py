@@ -1,4 +1,5 @@
-"""The licences of what medfeat needs to run, as the packages themselves state them: ``make licences`` writes the page."""
+"""The licences of what medfeat needs to run, as the packages themselves state them: ``make
+licences`` writes the page."""
 
 from __future__ import annotations
 
@@ -28,9 +29,21 @@ SPDX = {
     "NVIDIA Proprietary Software": "LicenseRef-NVIDIA-Proprietary",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""What older packages write, and the name it has now. "BSD" leaves open which of the BSD licences it is."""
+"""What older packages write, and the name it has now. "BSD" leaves open which of the BSD licences
+it is."""
 ALLOWED = {
-    *("0BSD", "Apache-2.0", "BSD", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "ISC", "LLVM-exception", "MIT"),
+    *(
+        "0BSD",
+        "Apache-2.0",
+        "BSD",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "CC0-1.0",
+        "ISC",
+        "LLVM-exception",
+        "MIT",
+    ),
     *("MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib"),
 }
 """Permissive ones, and MPL-2.0, whose copyleft ends at the file."""
@@ -52,7 +65,10 @@ class Licensed:
     @property
     def exception(self) -> str:
         """Why it may have any licence; empty where it may not."""
-        return next((reason for pattern, reason in EXCEPTIONS.items() if fnmatchcase(self.name, pattern)), "")
+        return next(
+            (reason for pattern, reason in EXCEPTIONS.items() if fnmatchcase(self.name, pattern)),
+            "",
+        )
 
     @property
     def is_allowed(self) -> bool:
@@ -69,12 +85,17 @@ def stated(package: Distribution) -> str:
     text = (metadata.get("License") or "").strip()
     if text and "\n" not in text and len(text) < 40 and "Dual" not in text:
         return SPDX.get(text, text)
-    names = [line.rpartition(":: ")[2] for line in metadata.get_all("Classifier") or [] if line.startswith("License ::")]
+    names = [
+        line.rpartition(":: ")[2]
+        for line in metadata.get_all("Classifier") or []
+        if line.startswith("License ::")
+    ]
     return " OR ".join(sorted(SPDX.get(name, name) for name in names)) or "unknown"
 
 
 def needed(root: str = "medfeat") -> Iterator[Licensed]:
-    """What an installed package needs to run on this machine, with all that those need in turn, by name."""
+    """What an installed package needs to run on this machine, with all that those need in turn, by
+    name."""
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
     left = [(root, "")]
@@ -109,7 +130,9 @@ def page() -> str:
         "| package | version | licence | |",
         "| --- | --- | --- | --- |",
     ]
-    lines += [f"| {one.name} | {one.version} | {one.licence} | {one.exception} |" for one in needed()]
+    lines += [
+        f"| {one.name} | {one.version} | {one.licence} | {one.exception} |" for one in needed()
+    ]
     return "\n".join(lines) + "\n"
 
 

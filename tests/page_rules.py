@@ -1,4 +1,5 @@
-"""What a page that the product writes may hold: no script, nothing from elsewhere, and a policy that says so to the browser."""
+"""What a page that the product writes may hold: no script, nothing from elsewhere, and a policy
+that says so to the browser."""
 
 from __future__ import annotations
 
@@ -20,7 +21,19 @@ ACTIVE = {
     "video",
     "template",
 }
-ADDRESSES = {"src", "href", "srcset", "action", "formaction", "data", "poster", "background", "ping", "cite", "xlink:href"}
+ADDRESSES = {
+    "src",
+    "href",
+    "srcset",
+    "action",
+    "formaction",
+    "data",
+    "poster",
+    "background",
+    "ping",
+    "cite",
+    "xlink:href",
+}
 POLICY = {
     "default-src": "'none'",
     "img-src": "data:",
@@ -59,7 +72,9 @@ class _Page(HTMLParser):
             where, text = f"<{tag} {name}>", (value or "").strip().lower()
             if name.startswith("on"):
                 self.dangers.append(f"{where} is an event")
-            if name in ADDRESSES and not text.startswith(("data:image/png;base64,", "data:image/jpeg;base64,", "#")):
+            if name in ADDRESSES and not text.startswith(
+                ("data:image/png;base64,", "data:image/jpeg;base64,", "#")
+            ):
                 self.dangers.append(f"{where} is {text[:40]}")
             if name == "style":
                 self._check_style(where, text)
@@ -67,7 +82,12 @@ class _Page(HTMLParser):
         match (given.get("http-equiv") or "").lower():
             case "content-security-policy":
                 parts = [part.split(maxsplit=1) for part in (given.get("content") or "").split(";")]
-                self.policies.append((self.open[-2] if len(self.open) > 1 else None, {part[0]: part[1] for part in parts}))
+                self.policies.append(
+                    (
+                        self.open[-2] if len(self.open) > 1 else None,
+                        {part[0]: part[1] for part in parts},
+                    )
+                )
             case "":
                 pass
             case other:
@@ -84,7 +104,11 @@ class _Page(HTMLParser):
             self._check_style("<style>", data.lower())
 
     def _check_style(self, where: str, text: str) -> None:
-        self.dangers += [f"{where} has {word}" for word in ("url(", "@import", "expression(", "image-set(") if word in text]
+        self.dangers += [
+            f"{where} has {word}"
+            for word in ("url(", "@import", "expression(", "image-set(")
+            if word in text
+        ]
 
 
 def dangers_of(html: str) -> list[str]:

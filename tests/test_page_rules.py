@@ -16,7 +16,12 @@ def page(body: str, head: str = META) -> str:
 
 def test_a_plain_page_has_none() -> None:
     assert (
-        dangers_of(page('<a href="#x">y</a><img src="data:image/png;base64,AA=="><p style="width: 1%">&lt;script&gt;</p>')) == []
+        dangers_of(
+            page(
+                '<a href="#x">y</a><img src="data:image/png;base64,AA=="><p style="width: 1%">&lt;script&gt;</p>'
+            )
+        )
+        == []
     )
 
 
@@ -44,6 +49,9 @@ def test_a_danger_is_seen(body: str) -> None:
     assert dangers_of(page(body)) != []
 
 
-@pytest.mark.parametrize("head", ["", META.replace("default-src 'none'; ", ""), META.replace("img-src data:", "img-src *")])
+@pytest.mark.parametrize(
+    "head",
+    ["", META.replace("default-src 'none'; ", ""), META.replace("img-src data:", "img-src *")],
+)
 def test_another_policy_is_seen(head: str) -> None:
     assert dangers_of(page("", head)) != []

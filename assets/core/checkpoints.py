@@ -9,7 +9,8 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import drop_checkpoint, load_checkpoint, save_checkpoint
 
 SPACING = 20
-"""Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the training."""
+"""Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the
+training."""
 
 
 class Checkpoint(Protocol):

@@ -24,7 +24,8 @@ class LabelledRows:
         labels: (n,) class of each, or its label set as "a|b".
         train: positions of the training images.
         test: positions of the test images.
-        groups: of each image the smallest id in its patient, or group where no patient is given; its own where it has none.
+        groups: of each image the smallest id in its patient, or group where no patient is given;
+            its own where it has none.
         has_groups: whether any group was given.
     """
 
@@ -37,8 +38,12 @@ class LabelledRows:
 
     @property
     def version(self) -> str:
-        """Hash of what a classifier is fitted and scored on: equal means that two methods can be compared."""
-        return content_hash([self.ids, self.labels.tolist(), self.train.tolist(), self.test.tolist(), self.groups])
+        """Hash of what a classifier is fitted and scored on: equal means that two methods can be
+        compared.
+        """
+        return content_hash(
+            [self.ids, self.labels.tolist(), self.train.tolist(), self.test.tolist(), self.groups]
+        )
 
     @property
     def test_groups(self) -> list[str] | None:
@@ -55,7 +60,8 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     """The labelled images that train or test.
 
     Raises:
-        InputError: the task is not the study's, or an image or a group is on both sides of the split.
+        InputError: the task is not the study's, or an image or a group is on both sides of the
+            split.
     """
     check_task(dataset, store.spec(dataset).task, study)
     manifest = manifest_of(store, dataset).to_pylist()
@@ -83,7 +89,8 @@ def scorable_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     """The labelled images, enough of them to fit a classifier and to score it.
 
     Raises:
-        InputError: as :func:`labelled_rows`, or there are fewer than two classes to learn or no test image.
+        InputError: as :func:`labelled_rows`, or there are fewer than two classes to learn or no
+            test image.
     """
     rows = labelled_rows(store, dataset, study)
     classes = len(set(rows.labels[rows.train]))

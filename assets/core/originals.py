@@ -1,4 +1,6 @@
-"""Usable images of a dataset, read from the files as they arrived and resized to a square of any size."""
+"""Usable images of a dataset, read from the files as they arrived and resized to a square of any
+size.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +35,14 @@ class Originals:
         rows: of the manifest.
     """
 
-    def __init__(self, store: DatasetStore, dataset: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(
+        self, store: DatasetStore, dataset: str, rows: Sequence[Mapping[str, Any]]
+    ) -> None:
         self._dataset = dataset
         self._row_of = {row["image_id"]: row for row in rows}
-        self._found = locate(look_at(store, store.spec(dataset)).intake, (row["path"] for row in rows))
+        self._found = locate(
+            look_at(store, store.spec(dataset)).intake, (row["path"] for row in rows)
+        )
 
     def squares(
         self,
@@ -44,7 +50,8 @@ class Originals:
         settings: "PreprocessingSettings",
         show: Callable[[Iterable[Prepared], int], Iterable[Prepared]] = _as_it_comes,
     ) -> np.ndarray:
-        """Images in the order asked for, (n, size, size, 3) uint8; a file of several frames is read once.
+        """Images in the order asked for, (n, size, size, 3) uint8; a file of several frames is read
+        once.
 
         Args:
             image_ids: of images among the rows.
@@ -64,18 +71,27 @@ class Originals:
                 prepared.update(frames)
         return np.stack([prepared[image_id] for image_id in image_ids])
 
-    def _frames_of(self, path: str, image_ids: list[str], settings: "PreprocessingSettings") -> Prepared:
+    def _frames_of(
+        self, path: str, image_ids: list[str], settings: "PreprocessingSettings"
+    ) -> Prepared:
         from methods.imaging.image_file import prepare_frames
         from methods.imaging.preprocessing import UndecodableImageError
 
         if path not in self._found:
             raise InputError(
-                f"{path} of {self._dataset} is not there any more", "Put it back, or materialise image_manifest again"
+                f"{path} of {self._dataset} is not there any more",
+                "Put it back, or materialise image_manifest again",
             )
         first = image_ids[0]
         try:
-            data = read_image(self._found[path], path, lambda digest: first == frame_id(digest, self._row_of[first]["frame"]))
+            data = read_image(
+                self._found[path],
+                path,
+                lambda digest: first == frame_id(digest, self._row_of[first]["frame"]),
+            )
             frames = [self._row_of[image_id]["frame"] or 0 for image_id in image_ids]
             return list(zip(image_ids, prepare_frames(data, frames, settings), strict=True))
         except UndecodableImageError as error:
-            raise InputError(f"{path} can no longer be decoded ({error})", "Materialise image_manifest again") from None
+            raise InputError(
+                f"{path} can no longer be decoded ({error})", "Materialise image_manifest again"
+            ) from None

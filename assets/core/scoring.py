@@ -62,8 +62,12 @@ def metric_row(
     settings: Mapping[str, object],
     interval: tuple[float, float] | None = None,
 ) -> dict[str, object]:
-    """A row of METRICS; the interval is widened to hold the value where rounding left it outside."""
-    low, high = (min(interval[0], value), max(interval[1], value)) if interval is not None else (None, None)
+    """A row of METRICS; the interval is widened to hold the value where rounding left it
+    outside.
+    """
+    low, high = (
+        (min(interval[0], value), max(interval[1], value)) if interval is not None else (None, None)
+    )
     return {
         "dataset": work.dataset,
         "study": study.name,
@@ -76,12 +80,20 @@ def metric_row(
         "n": n,
         "seed": seed,
         "settings": json.dumps(settings, sort_keys=True),
-        "data_versions": json.dumps({name: record.data_version for name, record in work.inputs.items()}, sort_keys=True),
+        "data_versions": json.dumps(
+            {name: record.data_version for name, record in work.inputs.items()}, sort_keys=True
+        ),
     }
 
 
 def score(
-    store: DatasetStore, work: Work, config: ScoreConfig, study: Study, method: Method, rows: LabelledRows, scored: Scored
+    store: DatasetStore,
+    work: Work,
+    config: ScoreConfig,
+    study: Study,
+    method: Method,
+    rows: LabelledRows,
+    scored: Scored,
 ) -> Output:
     """Accuracy with its interval, figures by class, predictions and pictures of one method."""
     from methods.reporting import figures
@@ -96,8 +108,12 @@ def score(
     report = classification_report(truth, predicted, sorted(set(rows.labels)))
     settings = {**config.settings(), "interval": interval.method}
 
-    def metric(name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None) -> dict[str, object]:
-        return metric_row(work, study, method.name, name, subject, value, n, config.seed, settings, interval)
+    def metric(
+        name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None
+    ) -> dict[str, object]:
+        return metric_row(
+            work, study, method.name, name, subject, value, n, config.seed, settings, interval
+        )
 
     n_test = len(truth)
     metrics = [
@@ -109,12 +125,24 @@ def score(
         if support:
             metrics += [
                 metric(measure, str(name), float(values[k]), support)
-                for measure, values in (("precision", report.precision), ("recall", report.recall), ("f1", report.f1))
+                for measure, values in (
+                    ("precision", report.precision),
+                    ("recall", report.recall),
+                    ("f1", report.f1),
+                )
             ]
     curve = []
     for budget, values in scored.few_labels.items():
         mean, spread = float(np.mean(values)), mean_interval(np.array(values))
-        metrics.append(metric("few_label_accuracy", f"{budget} labels a class", mean, n_test, (spread.low, spread.high)))
+        metrics.append(
+            metric(
+                "few_label_accuracy",
+                f"{budget} labels a class",
+                mean,
+                n_test,
+                (spread.low, spread.high),
+            )
+        )
         curve.append((budget, mean, spread.low, spread.high))
 
     predictions = pa.Table.from_pydict(
@@ -131,13 +159,26 @@ def score(
     )
     table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
     files = [
-        store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS),
-        store.write_table(work.dataset, work.asset, f"{work.fingerprint}.predictions.parquet", predictions, PREDICTIONS),
+        store.write_table(
+            work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+        ),
+        store.write_table(
+            work.dataset,
+            work.asset,
+            f"{work.fingerprint}.predictions.parquet",
+            predictions,
+            PREDICTIONS,
+        ),
     ]
-    pictures = [("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))]
+    pictures = [
+        ("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))
+    ]
     if curve:
         pictures.append(
-            ("accuracy from few labels", figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels"))
+            (
+                "accuracy from few labels",
+                figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels"),
+            )
         )
     return Output(
         content=[metrics, predictions.to_pylist()],

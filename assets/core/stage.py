@@ -1,4 +1,6 @@
-"""What every asset does around its own work: reuse, lock, record, metadata, and errors a person can act on."""
+"""What every asset does around its own work: reuse, lock, record, metadata, and errors a person can
+act on.
+"""
 
 import base64
 import logging
@@ -39,7 +41,9 @@ class StageConfig(dg.Config):
         except ValidationError as error:
             first = error.errors()[0]
             name = ".".join(map(str, first["loc"]))
-            raise InputError(f"{name} is {first['input']}", first["msg"].replace("Input", "It", 1)) from None
+            raise InputError(
+                f"{name} is {first['input']}", first["msg"].replace("Input", "It", 1)
+            ) from None
 
     def settings(self) -> dict[str, Any]:
         """What decides the result."""
@@ -85,7 +89,9 @@ def plain_failures() -> Iterator[None]:
         yield
     except InputError as error:
         raise dg.Failure(
-            description=str(error), metadata={"what": error.what, "remedy": error.remedy}, allow_retries=False
+            description=str(error),
+            metadata={"what": error.what, "remedy": error.remedy},
+            allow_retries=False,
         ) from None
 
 
@@ -113,8 +119,9 @@ def materialize(
         config: run config of the asset.
         compute: the asset's own work.
         inputs: upstream assets of the same dataset.
-        known_by: what identifies the inputs beside the settings; by default their data versions. An asset that needs
-            only a part of an input names that part, so that a change elsewhere in the input computes nothing.
+        known_by: what identifies the inputs beside the settings; by default their data versions. An
+            asset that needs only a part of an input names that part, so that a change elsewhere in
+            the input computes nothing.
         still_whole: whether the stored shards are all there and verified.
         always: compute even when nothing changed (the asset watches something outside the store).
 
@@ -126,15 +133,30 @@ def materialize(
     with plain_failures():
         claim_run(store.root, context.run_id)
         upstream = {name: store.need_record(dataset, name) for name in inputs}
-        identity = known_by if known_by is not None else {name: record.data_version for name, record in upstream.items()}
-        fingerprint = content_hash({"code": code_version, "settings": config.settings(), "known_by": identity})
+        identity = (
+            known_by
+            if known_by is not None
+            else {name: record.data_version for name, record in upstream.items()}
+        )
+        fingerprint = content_hash(
+            {"code": code_version, "settings": config.settings(), "known_by": identity}
+        )
         with store.lock(dataset, asset):
             record = None if config.force or always else store.recorded(dataset, asset, fingerprint)
             reused = record is not None and still_whole()
             if record is None or not reused:
-                record = _compute(context, store, config, compute, Work(dataset, asset, fingerprint, upstream), code_version)
+                record = _compute(
+                    context,
+                    store,
+                    config,
+                    compute,
+                    Work(dataset, asset, fingerprint, upstream),
+                    code_version,
+                )
             elif record.inputs != {name: r.data_version for name, r in upstream.items()}:
-                record = record.model_copy(update={"inputs": {name: r.data_version for name, r in upstream.items()}})
+                record = record.model_copy(
+                    update={"inputs": {name: r.data_version for name, r in upstream.items()}}
+                )
             store.save_record(record)
         did = (
             f"up to date, stored by run {record.run_id[:8]}"
@@ -142,15 +164,24 @@ def materialize(
             else f"computed in {record.seconds:.1f} s on {record.device}"
         )
         log.info("%s: %s", asset, did)
-        return dg.MaterializeResult(data_version=dg.DataVersion(record.data_version), metadata=metadata_of(store, record, reused))
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(record.data_version),
+            metadata=metadata_of(store, record, reused),
+        )
 
 
 def materialize_nothing(
-    context: dg.AssetExecutionContext, store: DatasetStore, config: StageConfig, reason: str, inputs: tuple[str, ...]
+    context: dg.AssetExecutionContext,
+    store: DatasetStore,
+    config: StageConfig,
+    reason: str,
+    inputs: tuple[str, ...],
 ) -> dg.MaterializeResult[Any]:
     """Store why there is no output, so that a table can say it in the place of a figure."""
     output = Output(content={"unavailable": reason}, unavailable=reason)
-    return materialize(context, store, config, lambda work: output, inputs=inputs, known_by={"unavailable": reason})
+    return materialize(
+        context, store, config, lambda work: output, inputs=inputs, known_by={"unavailable": reason}
+    )
 
 
 def _compute(
@@ -166,7 +197,9 @@ def _compute(
     pictures = []
     files = list(output.files)
     for number, (title, png) in enumerate(output.pictures):
-        stored = store.write_bytes(work.dataset, work.asset, f"{work.fingerprint}.{number}.png", png)
+        stored = store.write_bytes(
+            work.dataset, work.asset, f"{work.fingerprint}.{number}.png", png
+        )
         files.append(stored)
         pictures.append(Picture(title=title, file=stored.name))
     return OutputRecord(
@@ -211,11 +244,17 @@ def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict
         metadata["dagster/row_count"] = record.rows
     for picture in record.pictures:
         data = base64.b64encode(store.picture(record, picture)).decode()
-        metadata[picture.title] = dg.MetadataValue.md(f"![{markdown_text(picture.title)}](data:image/png;base64,{data})")
+        metadata[picture.title] = dg.MetadataValue.md(
+            f"![{markdown_text(picture.title)}](data:image/png;base64,{data})"
+        )
     if record.notices:
-        metadata["NOTICE"] = dg.MetadataValue.md("\n".join(f"- **{markdown_text(n)}**" for n in record.notices))
+        metadata["NOTICE"] = dg.MetadataValue.md(
+            "\n".join(f"- **{markdown_text(n)}**" for n in record.notices)
+        )
     metadata["settings"] = dg.MetadataValue.json(record.settings)
-    metadata["computed"] = "no, up to date" if reused else f"yes, {record.seconds:.1f} s on {record.device}"
+    metadata["computed"] = (
+        "no, up to date" if reused else f"yes, {record.seconds:.1f} s on {record.device}"
+    )
     metadata["peak memory (MB)"] = round(record.peak_memory_bytes / 1e6)
     metadata["stored in"] = dg.MetadataValue.path(str(folder))
     return metadata

@@ -43,7 +43,9 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
     Raises:
         InputError: the study's own method was not scored yet.
     """
-    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(LABELLED_ROWS)
+    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(
+        LABELLED_ROWS
+    )
     assets = {method.name: (method.evaluation, complete or method.core) for method in study.methods}
     assets |= {name: (name, complete) for name in study.measurements}
     reasons: dict[str, str] = {}
@@ -57,7 +59,9 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
         elif record.unavailable:
             reasons[name] = record.unavailable
         elif record.summary.get(LABELLED_ROWS) != rows:
-            reasons[name] = f"scored on other labelled images than now: run the job {study.job(complete)} again"
+            reasons[name] = (
+                f"scored on other labelled images than now: run the job {study.job(complete)} again"
+            )
         else:
             titles[name] = str(record.summary.get(TITLE))
     return Measured(
@@ -68,7 +72,9 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
 
 
 def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
-    """McNemar's test of every method of a job of ``study`` against its own one, on the same test images."""
+    """McNemar's test of every method of a job of ``study`` against its own one, on the same test
+    images.
+    """
 
     @dg.asset(
         name=f"method_comparison_{study.job(complete)}",
@@ -81,7 +87,9 @@ def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
         code_version="2",
         tags={"stage": "7"},
     )
-    def comparison(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def comparison(
+        context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         with plain_failures():
             titles = measured(store, context.partition_key, study, complete).titles
 
@@ -91,37 +99,64 @@ def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
             lines = _comparisons(store, work.dataset, study, list(titles))
             curves, bars = {}, []
             for method, title in titles.items():
-                metrics = store.main_table(work.dataset, method.evaluation, ".metrics.parquet", METRICS).to_pylist()
+                metrics = store.main_table(
+                    work.dataset, method.evaluation, ".metrics.parquet", METRICS
+                ).to_pylist()
                 accuracy = next(row for row in metrics if row["metric"] == "accuracy")
                 bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
                 budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
                 if method.core and budgets:
-                    curves[title] = [(int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"]) for r in budgets]
+                    curves[title] = [
+                        (int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"])
+                        for r in budgets
+                    ]
             pictures = [("accuracy of the methods", figures.method_bars(bars))]
             if curves:
-                pictures.append(("accuracy from few labels", figures.label_budget_curve(curves, "Accuracy from few labels")))
+                pictures.append(
+                    (
+                        "accuracy from few labels",
+                        figures.label_budget_curve(curves, "Accuracy from few labels"),
+                    )
+                )
             table = pa.Table.from_pylist(lines, schema=COMPARISONS.schema)
             return Output(
                 content=lines,
                 files=[
-                    store.write_table(work.dataset, work.asset, f"{work.fingerprint}.comparisons.parquet", table, COMPARISONS)
+                    store.write_table(
+                        work.dataset,
+                        work.asset,
+                        f"{work.fingerprint}.comparisons.parquet",
+                        table,
+                        COMPARISONS,
+                    )
                 ],
                 pictures=pictures,
-                summary={f"{line['method_a']} against {line['method_b']}, Holm p": float(str(line["p_holm"])) for line in lines},
+                summary={
+                    f"{line['method_a']} against {line['method_b']}, Holm p": float(
+                        str(line["p_holm"])
+                    )
+                    for line in lines
+                },
                 rows=len(lines),
             )
 
-        return materialize(context, store, config, compute, inputs=tuple(method.evaluation for method in titles))
+        return materialize(
+            context, store, config, compute, inputs=tuple(method.evaluation for method in titles)
+        )
 
     return comparison
 
 
-def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[Method]) -> list[dict[str, object]]:
+def _comparisons(
+    store: DatasetStore, dataset: str, study: Study, methods: list[Method]
+) -> list[dict[str, object]]:
     """Rows of COMPARISONS: each of ``methods`` against the study's own one."""
     from methods.statistics.significance import holm, mcnemar
 
     def correct(method: Method) -> np.ndarray:
-        table = store.main_table(dataset, method.evaluation, ".predictions.parquet", PREDICTIONS).sort_by("image_id")
+        table = store.main_table(
+            dataset, method.evaluation, ".predictions.parquet", PREDICTIONS
+        ).sort_by("image_id")
         return np.asarray(table["correct"].to_numpy(zero_copy_only=False))
 
     own = correct(study.method(study.main))
@@ -142,4 +177,8 @@ def _comparisons(store: DatasetStore, dataset: str, study: Study, methods: list[
     ]
 
 
-method_comparisons = [method_comparison(study, complete) for study in studies_of("test split") for complete in study.extents]
+method_comparisons = [
+    method_comparison(study, complete)
+    for study in studies_of("test split")
+    for complete in study.extents
+]

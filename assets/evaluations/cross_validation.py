@@ -1,4 +1,6 @@
-"""Classifiers of two classes of lesions in folds over lesions or patients (Huynh et al. 2016, sections 2.5 and 2.6)."""
+"""Classifiers of two classes of lesions in folds over lesions or patients (Huynh et al. 2016,
+sections 2.5 and 2.6).
+"""
 
 from typing import Any
 
@@ -14,7 +16,14 @@ from assets.features.alexnet_layers import layer_columns
 from assets.features.frozen_networks import open_features
 from assets.features.lesions import contoured_ids
 from data_contracts.errors import InputError
-from data_contracts.studies.huynh2016 import ANALYTIC, CHOSEN_LAYERS, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
+from data_contracts.studies.huynh2016 import (
+    ANALYTIC,
+    CHOSEN_LAYERS,
+    ENSEMBLE,
+    HUYNH2016,
+    LAYER_SHAPES,
+    layer_method,
+)
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.roc import FOLD_SCORES
@@ -35,7 +44,9 @@ def store_scores(
     summary: dict[str, float | int | str],
     notices: list[str],
 ) -> Output:
-    """Out-of-fold probabilities of ``rows`` with their areas under ROC curves; ``whole`` is all images that have folds."""
+    """Out-of-fold probabilities of ``rows`` with their areas under ROC curves; ``whole`` is all
+    images that have folds.
+    """
     from methods.reporting import figures
     from methods.statistics.fold_roc import fold_roc
     from methods.statistics.roc import empirical_roc
@@ -44,13 +55,23 @@ def store_scores(
     settings = {**config.settings(), "interval": found.pooled_interval.method}
     n = len(rows.ids)
 
-    def metric(name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None) -> dict[str, object]:
-        return metric_row(work, HUYNH2016, method.name, name, subject, value, n, config.seed, settings, interval)
+    def metric(
+        name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None
+    ) -> dict[str, object]:
+        return metric_row(
+            work, HUYNH2016, method.name, name, subject, value, n, config.seed, settings, interval
+        )
 
     metrics = [
         metric("auc_mean_of_folds", "all", found.mean, n),
         metric("auc_sd_of_folds", "all", found.sd, n),
-        metric("auc_pooled", "all", found.pooled, n, (found.pooled_interval.low, found.pooled_interval.high)),
+        metric(
+            "auc_pooled",
+            "all",
+            found.pooled,
+            n,
+            (found.pooled_interval.low, found.pooled_interval.high),
+        ),
         metric(
             "auc_by_lesion",
             "all",
@@ -85,10 +106,25 @@ def store_scores(
     return Output(
         content=[metrics, scores.to_pylist()],
         files=[
-            store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS),
-            store.write_table(work.dataset, work.asset, f"{work.fingerprint}.fold_scores.parquet", scores, FOLD_SCORES),
+            store.write_table(
+                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+            ),
+            store.write_table(
+                work.dataset,
+                work.asset,
+                f"{work.fingerprint}.fold_scores.parquet",
+                scores,
+                FOLD_SCORES,
+            ),
         ],
-        pictures=[("ROC curve", figures.roc_curves([(method.title, *empirical_roc(probability, rows.positive), fitted)]))],
+        pictures=[
+            (
+                "ROC curve",
+                figures.roc_curves(
+                    [(method.title, *empirical_roc(probability, rows.positive), fitted)]
+                ),
+            )
+        ],
         summary={
             "AUC, mean over folds": found.mean,
             "AUC, SD over folds": found.sd,
@@ -108,7 +144,14 @@ def store_scores(
     )
 
 
-def nested(rows: LesionRows, features: np.ndarray, positive: np.ndarray, fold: np.ndarray, seed: int, what: str) -> Any:
+def nested(
+    rows: LesionRows,
+    features: np.ndarray,
+    positive: np.ndarray,
+    fold: np.ndarray,
+    seed: int,
+    what: str,
+) -> Any:
     """`nested_scores` with progress; what it cannot do becomes the user's message."""
     from methods.classifiers.polynomial_svm import Grid, nested_scores
 
@@ -121,7 +164,8 @@ def nested(rows: LesionRows, features: np.ndarray, positive: np.ndarray, fold: n
         return nested_scores(features, positive, rows.groups, fold, Grid(), seed, on_fold)
     except ValueError as error:
         raise InputError(
-            f"{what} cannot be cross-validated: {error}", "Add images of other lesions, or set another seed"
+            f"{what} cannot be cross-validated: {error}",
+            "Add images of other lesions, or set another seed",
         ) from error
 
 
@@ -152,13 +196,17 @@ def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
         code_version="1",
         tags={"stage": "6"},
     )
-    def evaluation(context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def evaluation(
+        context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
             whole = lesion_rows(store, dataset, config)
             made = store.need_record(dataset, method.features).feature_set
             if made is None or (layer is not None and layer not in layer_columns(made)):
-                return materialize_nothing(context, store, config, f"the weights have no {layer}", inputs)
+                return materialize_nothing(
+                    context, store, config, f"the weights have no {layer}", inputs
+                )
             rows = whole.only(ids_with(store, dataset, method, whole.ids))
 
         def work_out(work: Work) -> Output:
@@ -166,7 +214,13 @@ def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
             found = nested(rows, features, rows.positive, rows.fold, config.seed, method.title)
             chosen = [f"a = {c.a:g} / {c.columns}, c = {c.c:g}, d = {c.d}" for c in found.choices]
             cut = sum(not choice.converged for choice in found.choices)
-            notices = [f"NOT CONVERGED: an SVM of {method.title} stopped at its limit in {cut} of {FOLDS} folds"] if cut else []
+            notices = (
+                [
+                    f"NOT CONVERGED: an SVM of {method.title} stopped at its limit in {cut} of {FOLDS} folds"
+                ]
+                if cut
+                else []
+            )
             if flat := sum(not choice.slope for choice in found.choices):
                 notices.append(
                     f"NOTHING LEARNED in {flat} of {FOLDS} folds: {method.title} gives one probability to all images there"
@@ -180,8 +234,12 @@ def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
                 whole,
                 found.probability,
                 {
-                    **{f"kernel of fold {number}": kernel for number, kernel in enumerate(chosen, 1)},
-                    "columns of zero variance, most in a fold": features.shape[1] - min(c.columns for c in found.choices),
+                    **{
+                        f"kernel of fold {number}": kernel
+                        for number, kernel in enumerate(chosen, 1)
+                    },
+                    "columns of zero variance, most in a fold": features.shape[1]
+                    - min(c.columns for c in found.choices),
                 },
                 notices,
             )
@@ -210,7 +268,10 @@ def chosen_layer(store: DatasetStore, dataset: str, asked: str) -> str:
     wanted = CHOSEN_LAYERS if asked == "auto" else (asked,)
     layer = next((layer for layer in wanted if layer in there), None)
     if layer is None:
-        raise InputError(f"the weights have no {' and no '.join(wanted)}", f"Set ensemble_layer to one of {', '.join(there)}")
+        raise InputError(
+            f"the weights have no {' and no '.join(wanted)}",
+            f"Set ensemble_layer to one of {', '.join(there)}",
+        )
     return layer
 
 
@@ -221,15 +282,22 @@ class EnsembleConfig(FoldConfig):
     """Layer of its first member: "auto" is the paper's fc6, or conv4 where the weights lack it."""
 
 
-def out_of_fold(store: DatasetStore, dataset: str, method: Method, whole: LesionRows) -> dict[str, float]:
+def out_of_fold(
+    store: DatasetStore, dataset: str, method: Method, whole: LesionRows
+) -> dict[str, float]:
     """Probability by image of a classifier that was scored in these very folds.
 
     Raises:
         InputError: it was scored in others.
     """
     if store.need_record(dataset, method.evaluation).summary.get(LABELLED_ROWS) != whole.version:
-        raise InputError(f"{method.evaluation} of {dataset} was made with other images or folds", f"Run {HUYNH2016.name} again")
-    rows = store.main_table(dataset, method.evaluation, ".fold_scores.parquet", FOLD_SCORES).to_pylist()
+        raise InputError(
+            f"{method.evaluation} of {dataset} was made with other images or folds",
+            f"Run {HUYNH2016.name} again",
+        )
+    rows = store.main_table(
+        dataset, method.evaluation, ".fold_scores.parquet", FOLD_SCORES
+    ).to_pylist()
     return {row["image_id"]: row["probability"] for row in rows}
 
 
@@ -247,13 +315,19 @@ LAYER_METHODS = {layer: HUYNH2016.method(layer_method(layer)) for layer in LAYER
     code_version="1",
     tags={"stage": "7"},
 )
-def ensemble_evaluation(context: dg.AssetExecutionContext, config: EnsembleConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Soft voting: the mean of the probabilities of the classifiers on one layer and on the analytic features."""
+def ensemble_evaluation(
+    context: dg.AssetExecutionContext, config: EnsembleConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Soft voting: the mean of the probabilities of the classifiers on one layer and on the
+    analytic features.
+    """
     dataset = context.partition_key
     with plain_failures():
         whole = lesion_rows(store, dataset, config)
         layer = chosen_layer(store, dataset, config.ensemble_layer)
-        network, analytic = (out_of_fold(store, dataset, m, whole) for m in (LAYER_METHODS[layer], ANALYTIC))
+        network, analytic = (
+            out_of_fold(store, dataset, m, whole) for m in (LAYER_METHODS[layer], ANALYTIC)
+        )
 
     def work_out(work: Work) -> Output:
         rows = whole.only(sorted(network.keys() & analytic.keys()))

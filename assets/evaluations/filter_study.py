@@ -33,7 +33,9 @@ PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 
 
 class FilterStudyConfig(CaeTrainingConfig):
-    """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is varied."""
+    """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is
+    varied.
+    """
 
     filter_sizes: list[PositiveInt] = Field(default=list(FILTER_SIZES), min_length=1)
     """Numbers of filters to try."""
@@ -59,9 +61,14 @@ class FilterStudyConfig(CaeTrainingConfig):
     tags={"stage": "6"},
 )
 def filter_size_study(
-    context: dg.AssetExecutionContext, config: FilterStudyConfig, store: DatasetStore, compute: Compute
+    context: dg.AssetExecutionContext,
+    config: FilterStudyConfig,
+    store: DatasetStore,
+    compute: Compute,
 ) -> dg.MaterializeResult:
-    """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3). Goes on after a kill."""
+    """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3).
+    Goes on after a kill.
+    """
     dataset, inputs = context.partition_key, ("image_manifest", "backbone_features")
     with plain_failures():
         device = compute.resolve()
@@ -76,10 +83,16 @@ def filter_size_study(
     def work_out(work: Work) -> Output:
         parts = PartialResults(store, dataset, work.asset, work.fingerprint)
         results = parts.load()
-        units = [(filters, config.seed + k) for filters in sorted(set(config.filter_sizes)) for k in range(config.filter_seeds)]
+        units = [
+            (filters, config.seed + k)
+            for filters in sorted(set(config.filter_sizes))
+            for k in range(config.filter_seeds)
+        ]
         for filters, seed in progress(units, "filter sizes x seeds"):
             if f"{filters}-{seed}" not in results:
-                results[f"{filters}-{seed}"] = _one(config, filters, seed, rows, fitting, scored, device)
+                results[f"{filters}-{seed}"] = _one(
+                    config, filters, seed, rows, fitting, scored, device
+                )
                 parts.save(results)
         output = _summarise(store, work, config, rows, results, device)
         parts.drop()
@@ -92,7 +105,11 @@ def filter_size_study(
             config,
             work_out,
             inputs=inputs,
-            known_by={"features": fitting.feature_set.key, "fitted on": fitting.image_ids, "rows": rows.version},
+            known_by={
+                "features": fitting.feature_set.key,
+                "fitted on": fitting.image_ids,
+                "rows": rows.version,
+            },
         )
     finally:
         fitting.close()
@@ -119,16 +136,22 @@ def _one(
     settings = config.cae_settings(filters, seed)
     try:
         epochs = method.train_cae(fitting.take, len(fitting), settings, target)
-        last, take = deque(progress(epochs, f"{filters} filters, seed {seed}", settings.epochs), maxlen=1).pop()
+        last, take = deque(
+            progress(epochs, f"{filters} filters, seed {seed}", settings.epochs), maxlen=1
+        ).pop()
     except method.DivergedError as error:
-        raise InputError(f"the training of {filters} filters diverged: {error}", "Set a smaller learning_rate") from error
+        raise InputError(
+            f"the training of {filters} filters diverged: {error}", "Set a smaller learning_rate"
+        ) from error
     weights = {k: v for k, v in take().tensors.items() if not k.startswith("optimizer.")}
     model = method.load_cae(weights, settings, target)
 
     def codes(start: int, stop: int) -> np.ndarray:
         return np.concatenate(
             [
-                method.encode(model, scored.rows(i, min(i + READ_ROWS, stop)), target, config.pool).astype(np.float16)
+                method.encode(
+                    model, scored.rows(i, min(i + READ_ROWS, stop)), target, config.pool
+                ).astype(np.float16)
                 for i in range(start, stop, READ_ROWS)
             ]
         )
@@ -136,10 +159,18 @@ def _one(
     _, height, width = scored.feature_set.row_shape
     numbers = filters * (height // 2) * (width // 2)
     gram = svm.gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
-    fit = svm.fit_gram(gram[np.ix_(rows.train, rows.train)], rows.labels[rows.train], config.c, config.tolerance)
+    fit = svm.fit_gram(
+        gram[np.ix_(rows.train, rows.train)], rows.labels[rows.train], config.c, config.tolerance
+    )
     correct = fit.predict(gram[np.ix_(rows.test, rows.train)]) == rows.labels[rows.test]
     interval = accuracy_interval(correct, rows.test_groups, config.bootstrap_resamples, seed)
-    log.info("%d filters, seed %d: accuracy %.4f, held-out error %.4f", filters, seed, correct.mean(), last.held_out_error)
+    log.info(
+        "%d filters, seed %d: accuracy %.4f, held-out error %.4f",
+        filters,
+        seed,
+        correct.mean(),
+        last.held_out_error,
+    )
     return {
         "filters": filters,
         "seed": seed,
@@ -154,7 +185,12 @@ def _one(
 
 
 def _summarise(
-    store: DatasetStore, work: Work, config: FilterStudyConfig, rows: LabelledRows, results: dict[str, Any], device: str
+    store: DatasetStore,
+    work: Work,
+    config: FilterStudyConfig,
+    rows: LabelledRows,
+    results: dict[str, Any],
+    device: str,
 ) -> Output:
     from methods.reporting import figures
 
@@ -162,13 +198,41 @@ def _summarise(
     metrics = []
     for line in lines:
         settings = {**config.settings(), "filters": line["filters"]}
-        name, n, interval = filters_estimate(line["filters"]), len(rows.test), (line["low"], line["high"])
+        name, n, interval = (
+            filters_estimate(line["filters"]),
+            len(rows.test),
+            (line["low"], line["high"]),
+        )
         metrics += [
-            metric_row(work, AHN2019, name, "accuracy", "all", line["accuracy"], n, line["seed"], settings, interval),
-            metric_row(work, AHN2019, name, "held_out_error", "all", line["held_out_error"], n, line["seed"], settings),
+            metric_row(
+                work,
+                AHN2019,
+                name,
+                "accuracy",
+                "all",
+                line["accuracy"],
+                n,
+                line["seed"],
+                settings,
+                interval,
+            ),
+            metric_row(
+                work,
+                AHN2019,
+                name,
+                "held_out_error",
+                "all",
+                line["held_out_error"],
+                n,
+                line["seed"],
+                settings,
+            ),
         ]
     points = []
-    summary: dict[str, float | int | str] = {LABELLED_ROWS: rows.version, "seeds": config.filter_seeds}
+    summary: dict[str, float | int | str] = {
+        LABELLED_ROWS: rows.version,
+        "seeds": config.filter_seeds,
+    }
     for filters in sorted({line["filters"] for line in lines}):
         of_size = [line for line in lines if line["filters"] == filters]
         accuracies = [line["accuracy"] for line in of_size]
@@ -177,14 +241,22 @@ def _summarise(
         summary[seconds_of(filters)] = sum(line["seconds"] for line in of_size)
         points.append((filters, accuracies))
     unfinished = sorted({line["filters"] for line in lines if not line["converged"]})
-    paper = [(size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)]
+    paper = [
+        (size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)
+    ]
     table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
     return Output(
         content=metrics,
-        files=[store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS)],
+        files=[
+            store.write_table(
+                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+            )
+        ],
         pictures=[("accuracy by number of filters", figures.filter_size_curve(points, paper))],
         summary=summary,
-        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {unfinished} filters"] if unfinished else [],
+        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {unfinished} filters"]
+        if unfinished
+        else [],
         rows=len(lines),
         device=device,
     )

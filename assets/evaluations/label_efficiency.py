@@ -20,7 +20,13 @@ from assets.core.stage import Output, Work, materialize, materialize_nothing, pl
 from assets.evaluations.svm import GROUP, correct_on_test, gram_limit, gram_of
 from assets.features.auto_encoder import cae_features
 from assets.features.fine_tuned_networks import ALEXNET, FineTuneAlexNetConfig, pixels_of
-from assets.features.frozen_networks import READ_ROWS, Frozen, backbone_features, open_features, side_of
+from assets.features.frozen_networks import (
+    READ_ROWS,
+    Frozen,
+    backbone_features,
+    open_features,
+    side_of,
+)
 from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
 from data_contracts.studies.ahn2019 import AHN2019
@@ -39,11 +45,14 @@ log = logging.getLogger("medfeat.label_efficiency")
 METRIC = "label_efficiency"
 CAE, RAW, TUNED = "cae", "raw", "fine_tuned"
 FromDraw = Callable[[np.ndarray, int], np.ndarray]
-"""(positions among the training images, seed) -> whether each test image is classified correctly."""
+"""(positions among the training images, seed) -> whether each test image is classified
+correctly."""
 
 
 class LabelEfficiencyConfig(FineTuneAlexNetConfig):
-    """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is varied."""
+    """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is
+    varied.
+    """
 
     label_fractions: list[PositiveFloat] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
     """Shares of the labelled training images; at least one image a class."""
@@ -67,17 +76,27 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig):
     tags={"stage": "6"},
 )
 def label_efficiency(
-    context: dg.AssetExecutionContext, config: LabelEfficiencyConfig, store: DatasetStore, compute: Compute
+    context: dg.AssetExecutionContext,
+    config: LabelEfficiencyConfig,
+    store: DatasetStore,
+    compute: Compute,
 ) -> dg.MaterializeResult:
-    """Accuracy of the SVM from 1 to 100 % of the labels: CAE features, the backbone's own, and those of a fine-tuned AlexNet.
+    """Accuracy of the SVM from 1 to 100 % of the labels: CAE features, the backbone's own, and
+    those of a fine-tuned AlexNet.
 
     Goes on after a kill from the last part that was finished.
     """
-    dataset, inputs = context.partition_key, ("image_manifest", "prepared_images", "backbone_features", "cae_features")
+    dataset, inputs = (
+        context.partition_key,
+        ("image_manifest", "prepared_images", "backbone_features", "cae_features"),
+    )
     with plain_failures():
         device = compute.resolve()
         if max(config.label_fractions, default=0) != 1:
-            raise InputError(f"label_fractions is {config.label_fractions}", "Set shares above 0, the last of them 1")
+            raise InputError(
+                f"label_fractions is {config.label_fractions}",
+                "Set shares above 0, the last of them 1",
+            )
         rows = scorable_rows(store, dataset, AHN2019)
         reason = gram_limit(rows)
         if reason:
@@ -95,10 +114,14 @@ def label_efficiency(
     def work_out(work: Work) -> Output:
         parts = PartialResults(store, dataset, work.asset, work.fingerprint)
         results = parts.load()
-        methods: dict[str, FromDraw] = {name: _frozen(config, rows, gram_of(reader)) for name, reader in features.items()}
+        methods: dict[str, FromDraw] = {
+            name: _frozen(config, rows, gram_of(reader)) for name, reader in features.items()
+        }
         methods[TUNED] = _tuned(config, rows, images, body, device)
         _measure(config, rows, methods, results, parts)
-        output = _summarise(store, work, config, rows, results, body.weights.notice, device, features[RAW])
+        output = _summarise(
+            store, work, config, rows, results, body.weights.notice, device, features[RAW]
+        )
         parts.drop()
         return output
 
@@ -128,11 +151,17 @@ def _measure(
     results: dict[str, dict[str, Any]],
     parts: PartialResults,
 ) -> None:
-    """Accuracy of every method on every draw; a part that is in ``results`` is not computed again."""
+    """Accuracy of every method on every draw; a part that is in ``results`` is not computed
+    again.
+    """
     from methods.statistics.label_efficiency import fraction_draw
 
     labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
-    units = [(f, config.seed + k) for f in sorted(set(config.label_fractions)) for k in range(config.label_seeds)]
+    units = [
+        (f, config.seed + k)
+        for f in sorted(set(config.label_fractions))
+        for k in range(config.label_seeds)
+    ]
     for fraction, seed in progress(units, "shares of the labels x seeds"):
         drawn = fraction_draw(labels, groups, fraction, seed)
         for name, correct_from in methods.items():
@@ -147,7 +176,13 @@ def _measure(
                     "correct": np.packbits(correct).tobytes().hex(),
                 }
                 parts.save(results)
-                log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, correct.mean())
+                log.info(
+                    "%s from %d labels, seed %d: accuracy %.4f",
+                    name,
+                    len(drawn),
+                    seed,
+                    correct.mean(),
+                )
 
 
 def _correct_of(line: dict[str, Any], n_test: int) -> np.ndarray:
@@ -165,8 +200,16 @@ def _frozen(config: LabelEfficiencyConfig, rows: LabelledRows, gram: np.ndarray)
     return correct
 
 
-def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureReader, body: Frozen, device: str) -> FromDraw:
-    """The SVM on the penultimate features of AlexNet fine-tuned on the same labels, as in table 2."""
+def _tuned(
+    config: LabelEfficiencyConfig,
+    rows: LabelledRows,
+    images: FeatureReader,
+    body: Frozen,
+    device: str,
+) -> FromDraw:
+    """The SVM on the penultimate features of AlexNet fine-tuned on the same labels, as in table
+    2.
+    """
     import torch
 
     from methods.classifiers import linear_svm as svm
@@ -175,14 +218,23 @@ def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureRea
     target, train_pixels = torch.device(device), pixels_of(images, rows.train)
 
     def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
-        settings = _as_many_steps(replace(config.fine_tune_settings(), seed=seed), len(drawn), len(rows.train))
+        settings = _as_many_steps(
+            replace(config.fine_tune_settings(), seed=seed), len(drawn), len(rows.train)
+        )
         known = rows.train[drawn]
         classes, codes = np.unique(rows.labels[known], return_inverse=True)
         held = method.validation_slice(
-            rows.labels[known], [rows.groups[i] for i in known], settings.validation_fraction, settings.seed
+            rows.labels[known],
+            [rows.groups[i] for i in known],
+            settings.validation_fraction,
+            settings.seed,
         )
         network = method.HeadedNetwork(
-            copy.deepcopy(body.network), math.prod(body.row_shape), len(classes), ALEXNET.dropout, seed
+            copy.deepcopy(body.network),
+            math.prod(body.row_shape),
+            len(classes),
+            ALEXNET.dropout,
+            seed,
         )
         try:
             epochs = method.fine_tune(
@@ -197,13 +249,16 @@ def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureRea
             _, take = deque(in_kept_memory(epochs), maxlen=1).pop()
         except method.DivergedError as error:
             raise InputError(
-                f"the fine-tuning on {len(known)} labels diverged: {error}", "Set a smaller fine_tune_learning_rate"
+                f"the fine-tuning on {len(known)} labels diverged: {error}",
+                "Set a smaller fine_tune_learning_rate",
             ) from error
         network.load_state_dict(method.best_weights(take()))
         network.to(target)
 
         def features(positions: np.ndarray) -> np.ndarray:
-            return svm.l2_normalise(method.penultimate_features(network, images.take(positions), target, 64))
+            return svm.l2_normalise(
+                method.penultimate_features(network, images.take(positions), target, 64)
+            )
 
         starts = range(0, len(known), READ_ROWS)
         learned = np.concatenate([features(known[start : start + READ_ROWS]) for start in starts])
@@ -218,9 +273,15 @@ def _tuned(config: LabelEfficiencyConfig, rows: LabelledRows, images: FeatureRea
 
 
 def _as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "FineTuneSettings":
-    """Settings with more epochs for fewer labels, so that every draw gets the optimisation steps that all labels get."""
+    """Settings with more epochs for fewer labels, so that every draw gets the optimisation steps
+    that all labels get.
+    """
     ratio = math.ceil(n_all / settings.batch_size) / math.ceil(n_labels / settings.batch_size)
-    return replace(settings, epochs=math.ceil(settings.epochs * ratio), patience=math.ceil(settings.patience * ratio))
+    return replace(
+        settings,
+        epochs=math.ceil(settings.epochs * ratio),
+        patience=math.ceil(settings.patience * ratio),
+    )
 
 
 def _summarise(
@@ -234,10 +295,17 @@ def _summarise(
     raw: FeatureReader,
 ) -> Output:
     from methods.reporting import figures
-    from methods.statistics.label_efficiency import CurvePoint, curve_point, label_saving, saving_sentence
+    from methods.statistics.label_efficiency import (
+        CurvePoint,
+        curve_point,
+        label_saving,
+        saving_sentence,
+    )
 
     n_test = len(rows.test)
-    lines = sorted(results.values(), key=lambda line: (line["method"], line["fraction"], line["seed"]))
+    lines = sorted(
+        results.values(), key=lambda line: (line["method"], line["fraction"], line["seed"])
+    )
     metrics = [
         metric_row(
             work,
@@ -262,24 +330,49 @@ def _summarise(
         of_method = [line for line in lines if line["method"] == name]
         curves[name] = []
         for fraction, labels in sorted({(line["fraction"], line["labels"]) for line in of_method}):
-            correct = np.stack([_correct_of(line, n_test) for line in of_method if line["fraction"] == fraction])
-            curves[name].append(curve_point(fraction, labels, correct, rows.test_groups, config.seed, config.bootstrap_resamples))
+            correct = np.stack(
+                [_correct_of(line, n_test) for line in of_method if line["fraction"] == fraction]
+            )
+            curves[name].append(
+                curve_point(
+                    fraction,
+                    labels,
+                    correct,
+                    rows.test_groups,
+                    config.seed,
+                    config.bootstrap_resamples,
+                )
+            )
     others = {
         "sentence": (TUNED, "the fine-tuned network"),
         "sentence, raw features": (RAW, "the same backbone without it"),
     }
     sentences = {
         place: saving_sentence(
-            label_saving(curves[CAE], curves[name], config.seed, config.bootstrap_resamples), "the CAE", in_words
+            label_saving(curves[CAE], curves[name], config.seed, config.bootstrap_resamples),
+            "the CAE",
+            in_words,
         )
         for place, (name, in_words) in others.items()
     }
-    drawn = {titles[name]: [(p.labels, p.mean, p.low, p.high) for p in points] for name, points in curves.items()}
+    drawn = {
+        titles[name]: [(p.labels, p.mean, p.low, p.high) for p in points]
+        for name, points in curves.items()
+    }
     table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
     return Output(
         content=[metrics, sentences],
-        files=[store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS)],
-        pictures=[("accuracy by number of labels", figures.label_efficiency_curve(drawn, "Accuracy by number of labels"))],
+        files=[
+            store.write_table(
+                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+            )
+        ],
+        pictures=[
+            (
+                "accuracy by number of labels",
+                figures.label_efficiency_curve(drawn, "Accuracy by number of labels"),
+            )
+        ],
         summary={
             **sentences,
             **{f"title of {name}": title for name, title in titles.items()},

@@ -43,8 +43,12 @@ class PermutationConfig(EnsembleConfig):
     code_version="1",
     tags={"stage": "6"},
 )
-def label_permutation(context: dg.AssetExecutionContext, config: PermutationConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """The whole evaluation on classes dealt at random among the lesions: its AUC must be 0.5, or something leaks."""
+def label_permutation(
+    context: dg.AssetExecutionContext, config: PermutationConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """The whole evaluation on classes dealt at random among the lesions: its AUC must be 0.5, or
+    something leaks.
+    """
     dataset = context.partition_key
     with plain_failures():
         whole = lesion_rows(store, dataset, config)
@@ -63,7 +67,10 @@ def label_permutation(context: dg.AssetExecutionContext, config: PermutationConf
             dealt = permuted_by_lesion(rows.positive, rows.lesions, config.seed + number)
             fold = outer_folds(dealt, rows.groups, config.seed + number, FOLDS)
             said = {
-                method: nested(rows, features[method], dealt, fold, config.seed, method.title).probability for method in members
+                method: nested(
+                    rows, features[method], dealt, fold, config.seed, method.title
+                ).probability
+                for method in members
             }
             said[ENSEMBLE] = (said[members[0]] + said[members[1]]) / 2
             for method, probability in said.items():
@@ -71,12 +78,31 @@ def label_permutation(context: dg.AssetExecutionContext, config: PermutationConf
         metrics, summary, notices = [], {}, []
         for method, values in aucs.items():
             interval, mean = mean_interval(np.array(values)), float(np.mean(values))
-            of_each = [(f"permutation {number}", value, len(rows.ids), None) for number, value in enumerate(values, 1)]
-            metrics += [
-                metric_row(work, HUYNH2016, method.name, METRIC, subject, value, n, config.seed, config.settings(), between)
-                for subject, value, n, between in [*of_each, (SUBJECT, mean, len(values), (interval.low, interval.high))]
+            of_each = [
+                (f"permutation {number}", value, len(rows.ids), None)
+                for number, value in enumerate(values, 1)
             ]
-            summary[f"{method.title}, permuted"] = f"{mean:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            metrics += [
+                metric_row(
+                    work,
+                    HUYNH2016,
+                    method.name,
+                    METRIC,
+                    subject,
+                    value,
+                    n,
+                    config.seed,
+                    config.settings(),
+                    between,
+                )
+                for subject, value, n, between in [
+                    *of_each,
+                    (SUBJECT, mean, len(values), (interval.low, interval.high)),
+                ]
+            ]
+            summary[f"{method.title}, permuted"] = (
+                f"{mean:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+            )
             if not interval.low <= 0.5 <= interval.high:
                 notices.append(
                     f"PERMUTED LABELS: AUC {mean:.3f} ({interval.low:.3f} to {interval.high:.3f}) of {method.title} is not 0.5"
@@ -84,7 +110,11 @@ def label_permutation(context: dg.AssetExecutionContext, config: PermutationConf
         table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
         return Output(
             content=metrics,
-            files=[store.write_table(dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS)],
+            files=[
+                store.write_table(
+                    dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+                )
+            ],
             summary={**summary, "permutations": config.permutations, LABELLED_ROWS: whole.version},
             notices=notices,
             rows=len(rows.ids),

@@ -1,4 +1,6 @@
-"""Evaluations where an image has several labels, or none: networks and SVMs (Lyndon et al. 2015, section 4)."""
+"""Evaluations where an image has several labels, or none: networks and SVMs (Lyndon et al. 2015,
+section 4).
+"""
 
 from dataclasses import dataclass
 
@@ -34,7 +36,8 @@ class MultilabelSvmConfig(ScoreConfig):
     c: PositiveFloat = 1.0
     """Weight of the loss."""
     tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
+    objective."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,14 @@ class _Answers:
     notices: tuple[str, ...] = ()
 
 
-def _store(store: DatasetStore, work: Work, config: ScoreConfig, method: Method, rows: LabelledRows, answers: _Answers) -> Output:
+def _store(
+    store: DatasetStore,
+    work: Work,
+    config: ScoreConfig,
+    method: Method,
+    rows: LabelledRows,
+    answers: _Answers,
+) -> Output:
     """Matches with their intervals, figures by label, predictions and a picture."""
     from methods.reporting import figures
     from methods.statistics import multilabel
@@ -71,20 +81,54 @@ def _store(store: DatasetStore, work: Work, config: ScoreConfig, method: Method,
     }
     metrics, bars = [], []
     for name, of_images in matches.items():
-        between = accuracy_interval(of_images, rows.test_groups, config.bootstrap_resamples, config.seed)
+        between = accuracy_interval(
+            of_images, rows.test_groups, config.bootstrap_resamples, config.seed
+        )
         value = float(of_images.mean())
         interval = (between.low, between.high)
-        metrics.append(metric_row(work, LYNDON2015, method.name, name, "all", value, n, config.seed, settings, interval))
+        metrics.append(
+            metric_row(
+                work,
+                LYNDON2015,
+                method.name,
+                name,
+                "all",
+                value,
+                n,
+                config.seed,
+                settings,
+                interval,
+            )
+        )
         bars.append((name.replace("_", " "), value, *interval))
     of_labels = multilabel.label_figures(true, predicted, answers.scores, names)
-    measures = {"precision": of_labels.precision, "recall": of_labels.recall, "f1": of_labels.f1, "auc": of_labels.auc}
+    measures = {
+        "precision": of_labels.precision,
+        "recall": of_labels.recall,
+        "f1": of_labels.f1,
+        "auc": of_labels.auc,
+    }
     for k in np.flatnonzero(of_labels.support):
         label, support = names[k], int(of_labels.support[k])
         for measure, values in measures.items():
             share = values[k]
             if share is not None:
-                metrics.append(metric_row(work, LYNDON2015, method.name, measure, label, share, support, config.seed, settings))
-    sets = [[[names[k] for k in np.flatnonzero(row)] for row in which] for which in (true, predicted)]
+                metrics.append(
+                    metric_row(
+                        work,
+                        LYNDON2015,
+                        method.name,
+                        measure,
+                        label,
+                        share,
+                        support,
+                        config.seed,
+                        settings,
+                    )
+                )
+    sets = [
+        [[names[k] for k in np.flatnonzero(row)] for row in which] for which in (true, predicted)
+    ]
     predictions = pa.Table.from_pydict(
         {
             "image_id": [rows.ids[i] for i in rows.test],
@@ -101,21 +145,33 @@ def _store(store: DatasetStore, work: Work, config: ScoreConfig, method: Method,
     return Output(
         content=[metrics, predictions.to_pylist()],
         files=[
-            store.write_table(work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS),
             store.write_table(
-                work.dataset, work.asset, f"{work.fingerprint}.predictions.parquet", predictions, MULTILABEL_PREDICTIONS
+                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
+            ),
+            store.write_table(
+                work.dataset,
+                work.asset,
+                f"{work.fingerprint}.predictions.parquet",
+                predictions,
+                MULTILABEL_PREDICTIONS,
             ),
         ],
         pictures=[("matches", figures.method_bars(bars))],
         summary={
-            **{name.replace("_", " "): float(of_images.mean()) for name, of_images in matches.items()},
+            **{
+                name.replace("_", " "): float(of_images.mean())
+                for name, of_images in matches.items()
+            },
             "test images": n,
             "training images": len(rows.train),
             "labels": len(names),
             "test images without a label": null.true_empty,
             "given no label": null.predicted_empty,
             "both": null.both_empty,
-            **{f"threshold of {name}": _in_words(t) for name, t in zip(names, answers.thresholds, strict=True)},
+            **{
+                f"threshold of {name}": _in_words(t)
+                for name, t in zip(names, answers.thresholds, strict=True)
+            },
             TITLE: method.title,
             LABELLED_ROWS: rows.version,
         },
@@ -146,7 +202,10 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
         tags={"stage": "6"},
     )
     def evaluation(
-        context: dg.AssetExecutionContext, config: ScoreConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: ScoreConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
@@ -156,7 +215,10 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
             tensors, sidecar = load_model(store, dataset, method.features)
             names, _ = label_matrix(rows.labels.tolist())
             if sidecar.settings["labels"] != names:
-                raise InputError(f"{method.features} of {dataset} was trained on other labels", f"Run {LYNDON2015.name} again")
+                raise InputError(
+                    f"{method.features} of {dataset} was trained on other labels",
+                    f"Run {LYNDON2015.name} again",
+                )
 
         def work_out(work: Work) -> Output:
             import torch
@@ -165,9 +227,18 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
 
             wanted = {name: value for name, value in sidecar.settings.items() if name != "labels"}
             settings, target = lenet.LenetSettings(**wanted), torch.device(device)
-            network = lenet.load_networks(tensors, images.feature_set.row_shape[0], settings, target)
+            network = lenet.load_networks(
+                tensors, images.feature_set.row_shape[0], settings, target
+            )
             scores = lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)
-            return _store(store, work, config, method, rows, _Answers(scores, np.full(len(names), NETWORK_THRESHOLD)))
+            return _store(
+                store,
+                work,
+                config,
+                method,
+                rows,
+                _Answers(scores, np.full(len(names), NETWORK_THRESHOLD)),
+            )
 
         try:
             return materialize(
@@ -176,7 +247,11 @@ def _network_evaluation(method: Method) -> dg.AssetsDefinition:
                 config,
                 work_out,
                 inputs=inputs,
-                known_by={"images": images.feature_set.key, "model": sidecar.weights_sha256, "rows": rows.version},
+                known_by={
+                    "images": images.feature_set.key,
+                    "model": sidecar.weights_sha256,
+                    "rows": rows.version,
+                },
             )
         finally:
             images.close()
@@ -199,7 +274,9 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
         code_version="3",
         tags={"stage": "6"},
     )
-    def evaluation(context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def evaluation(
+        context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
             rows = scorable_rows(store, dataset, LYNDON2015)
@@ -208,24 +285,43 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
             reader = open_features(store, dataset, method.features, rows.ids)
 
         def work_out(work: Work) -> Output:
-            from methods.statistics.multilabel import fit_one_vs_all, fit_thresholds, out_of_fold_scores
+            from methods.statistics.multilabel import (
+                fit_one_vs_all,
+                fit_thresholds,
+                out_of_fold_scores,
+            )
 
             names, truth = label_matrix(rows.labels.tolist())
             gram = gram_of(reader)
             of_train, known = gram[np.ix_(rows.train, rows.train)], truth[rows.train]
             groups = [rows.groups[i] for i in rows.train]
             try:
-                held_out = out_of_fold_scores(of_train, known, groups, config.c, config.tolerance, config.seed)
+                held_out = out_of_fold_scores(
+                    of_train, known, groups, config.c, config.tolerance, config.seed
+                )
             except ValueError as error:
-                raise InputError(f"no threshold can be fitted on {dataset}: {error}", "Add images of other groups") from error
+                raise InputError(
+                    f"no threshold can be fitted on {dataset}: {error}",
+                    "Add images of other groups",
+                ) from error
             fit = fit_one_vs_all(of_train, known, config.c, config.tolerance)
             notices = [
                 f"NOT CONVERGED: the SVM of {names[k]} ({method.title}) stopped above its tolerance"
                 for k in np.flatnonzero(~fit.converged)
             ]
-            notices += [f"NOT LEARNED: {names[k]} is on all training images or on none" for k in np.flatnonzero(~fit.learned)]
+            notices += [
+                f"NOT LEARNED: {names[k]} is on all training images or on none"
+                for k in np.flatnonzero(~fit.learned)
+            ]
             scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
-            return _store(store, work, config, method, rows, _Answers(scores, fit_thresholds(held_out, known), tuple(notices)))
+            return _store(
+                store,
+                work,
+                config,
+                method,
+                rows,
+                _Answers(scores, fit_thresholds(held_out, known), tuple(notices)),
+            )
 
         try:
             return materialize(
@@ -243,5 +339,6 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
 
 
 multilabel_evaluations = [
-    _network_evaluation(method) if method in (LENET, MODERN) else _svm_evaluation(method) for method in LYNDON2015.methods
+    _network_evaluation(method) if method in (LENET, MODERN) else _svm_evaluation(method)
+    for method in LYNDON2015.methods
 ]

@@ -24,7 +24,8 @@ GROUP = "evaluation"
 MEMORY_BYTES = 2**30
 """Features held at once while the Gram matrix is built, or while the solver streams over them."""
 STREAMED_ROWS = (64, 2048)
-"""Fewest and most rows of a block of the streaming solver: fewer waste its products, more gain nothing."""
+"""Fewest and most rows of a block of the streaming solver: fewer waste its products, more gain
+nothing."""
 
 
 class SvmConfig(ScoreConfig):
@@ -33,7 +34,8 @@ class SvmConfig(ScoreConfig):
     c: PositiveFloat = 1.0
     """Weight of the loss: the paper's regularisation parameter."""
     tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
+    objective."""
     label_budgets: list[PositiveInt] = Field(default=[1, 2, 5, 10])
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: NonNegativeInt = 10
@@ -50,14 +52,18 @@ class ReducedSvmConfig(SvmConfig):
 
 
 def title_of(method: Method, features: FeatureSet) -> str:
-    """The method's title; where its features are not of the network and layer that it stands for, it says of which."""
+    """The method's title; where its features are not of the network and layer that it stands for,
+    it says of which.
+    """
     if method.source in (None, (features.backbone, features.layer)):
         return method.title
     return f"{method.title} ({features.backbone} {features.layer})"
 
 
 def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
-    """The evaluation of one registered method: linear SVM on its features, scored on the test split."""
+    """The evaluation of one registered method: linear SVM on its features, scored on the test
+    split.
+    """
     if TYPE_CHECKING:
         config_type: TypeAlias = SvmConfig
     else:  # Dagster reads the annotation
@@ -74,23 +80,35 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         code_version="3",
         tags={"stage": "6"},
     )
-    def evaluation(context: dg.AssetExecutionContext, config: config_type, store: DatasetStore) -> dg.MaterializeResult:
+    def evaluation(
+        context: dg.AssetExecutionContext, config: config_type, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", method.features)
         with plain_failures():
             rows = scorable_rows(store, dataset, study)
-            if isinstance(config, ReducedSvmConfig) and config.pca_components is not None and gram_limit(rows):
-                raise InputError(f"pca_components cannot be set: {gram_limit(rows)}", "Leave it out")
+            if (
+                isinstance(config, ReducedSvmConfig)
+                and config.pca_components is not None
+                and gram_limit(rows)
+            ):
+                raise InputError(
+                    f"pca_components cannot be set: {gram_limit(rows)}", "Leave it out"
+                )
             made = store.need_record(dataset, method.features)
             reason = made.unavailable
             if made.feature_set is not None and made.feature_set.kind != method.features:
-                reason = f"its features are those of {made.feature_set.kind}, which has a row of its own"
+                reason = (
+                    f"its features are those of {made.feature_set.kind}, which has a row of its own"
+                )
             if reason:
                 return materialize_nothing(context, store, config, reason, inputs)
             reader = open_features(store, dataset, method.features, rows.ids)
 
         def work_out(work: Work) -> Output:
             title = title_of(method, reader.feature_set)
-            return score(store, work, config, study, method, rows, _scored(config, title, rows, reader))
+            return score(
+                store, work, config, study, method, rows, _scored(config, title, rows, reader)
+            )
 
         try:
             return materialize(
@@ -116,15 +134,21 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
         few_labels=_few_labels(config, rows, gram) if gram is not None else {},
         summary={
             "largest relative gradient norm": float(fit.gradient_norm.max()),
-            "largest duality gap": float(np.max(fit.duality_gap)) if gram is not None else "not known (primal solver)",
+            "largest duality gap": float(np.max(fit.duality_gap))
+            if gram is not None
+            else "not known (primal solver)",
             "most iterations": int(fit.iterations.max()),
         },
-        notices=() if fit.converged else (f"NOT CONVERGED: the SVM of {title} stopped above its tolerance",),
+        notices=()
+        if fit.converged
+        else (f"NOT CONVERGED: the SVM of {title} stopped above its tolerance",),
     )
 
 
 def gram_limit(rows: LabelledRows) -> str:
-    """Why a study that works on one Gram matrix cannot be made of so many images; "" where it can."""
+    """Why a study that works on one Gram matrix cannot be made of so many images; "" where it
+    can.
+    """
     from methods.classifiers import linear_svm as svm
 
     if len(rows.ids) <= svm.MAX_GRAM_ROWS:
@@ -132,8 +156,12 @@ def gram_limit(rows: LabelledRows) -> str:
     return f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
 
 
-def correct_on_test(gram: np.ndarray, rows: LabelledRows, known: np.ndarray, c: float, tolerance: float) -> np.ndarray:
-    """Whether the SVM fitted on the rows ``known`` classifies each test image correctly, (n_test,) bool; gram is of all rows."""
+def correct_on_test(
+    gram: np.ndarray, rows: LabelledRows, known: np.ndarray, c: float, tolerance: float
+) -> np.ndarray:
+    """Whether the SVM fitted on the rows ``known`` classifies each test image correctly, (n_test,)
+    bool; gram is of all rows.
+    """
     from methods.classifiers import linear_svm as svm
 
     fit = svm.fit_gram(gram[np.ix_(known, known)], rows.labels[known], c, tolerance)
@@ -151,14 +179,19 @@ def gram_of(reader: FeatureReader) -> np.ndarray:
 def streamed_rows(width: int) -> int:
     """Rows of a block of the streaming solver, each of ``width`` numbers.
 
-    A number takes 16 bytes: as stored, as float32 of unit length, and as the float64 that a product with the weights makes of it.
+    A number takes 16 bytes: as stored, as float32 of unit length, and as the float64 that a product
+    with the weights makes of it.
     """
     fewest, most = STREAMED_ROWS
     return min(max(MEMORY_BYTES // (16 * width), fewest), most)
 
 
-def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader) -> tuple[Any, np.ndarray, Any]:
-    """The fit on all training rows, its (n_test, K) scores, and the Gram matrix (None above its limit)."""
+def _fit_and_score(
+    config: SvmConfig, rows: LabelledRows, reader: FeatureReader
+) -> tuple[Any, np.ndarray, Any]:
+    """The fit on all training rows, its (n_test, K) scores, and the Gram matrix (None above its
+    limit).
+    """
     from methods.classifiers import linear_svm as svm
 
     width = int(np.prod(reader.feature_set.row_shape))
@@ -174,21 +207,30 @@ def _fit_and_score(config: SvmConfig, rows: LabelledRows, reader: FeatureReader)
             yield svm.l2_normalise(reader.take(rows.train[start : start + step]))
 
     fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
-    scores = [fit.decision(svm.l2_normalise(reader.take(rows.test[i : i + step]))) for i in range(0, len(rows.test), step)]
+    scores = [
+        fit.decision(svm.l2_normalise(reader.take(rows.test[i : i + step])))
+        for i in range(0, len(rows.test), step)
+    ]
     return fit, np.concatenate(scores), None
 
 
 def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndarray:
-    """The Gram matrix of the principal components of the rows, again of unit length, where settings ask for them."""
+    """The Gram matrix of the principal components of the rows, again of unit length, where settings
+    ask for them.
+    """
     if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
         return gram
     from methods.classifiers import linear_svm as svm
     from methods.classifiers.gram_pca import gram_pca
 
     try:
-        scores = svm.l2_normalise(gram_pca(gram, rows.train, config.pca_components, config.pca_whiten).scores)
+        scores = svm.l2_normalise(
+            gram_pca(gram, rows.train, config.pca_components, config.pca_whiten).scores
+        )
     except ValueError as error:
-        raise InputError(f"pca_components is {config.pca_components}: {error}", "Set another number") from error
+        raise InputError(
+            f"pca_components is {config.pca_components}: {error}", "Set another number"
+        ) from error
     return np.asarray(scores @ scores.T)
 
 
@@ -210,7 +252,9 @@ def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict
 
 
 def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
-    """The evaluation of an ensemble: the mean of its members' class probabilities, scored on the test split."""
+    """The evaluation of an ensemble: the mean of its members' class probabilities, scored on the
+    test split.
+    """
     models = [f"fine_tuned_{member}" for member in method.members]
     features = [f"{model}_features" for model in models]
     inputs = ("image_manifest", *models, *features)
@@ -225,7 +269,9 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         code_version="1",
         tags={"stage": "6"},
     )
-    def evaluation(context: dg.AssetExecutionContext, config: ScoreConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def evaluation(
+        context: dg.AssetExecutionContext, config: ScoreConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
             rows = scorable_rows(store, dataset, study)

@@ -1,4 +1,6 @@
-"""What every layer of AlexNet gives for the grey regions of interest (Huynh et al. 2016, section 2.3)."""
+"""What every layer of AlexNet gives for the grey regions of interest (Huynh et al. 2016, section
+2.3).
+"""
 
 from functools import cache
 from itertools import accumulate
@@ -52,9 +54,14 @@ def layer_columns(features: FeatureSet) -> dict[str, tuple[int, int]]:
     tags={"stage": "3"},
 )
 def alexnet_layers(
-    context: dg.AssetExecutionContext, config: AlexNetLayersConfig, store: DatasetStore, compute: Compute
+    context: dg.AssetExecutionContext,
+    config: AlexNetLayersConfig,
+    store: DatasetStore,
+    compute: Compute,
 ) -> dg.MaterializeResult:
-    """All of AlexNet's layers from one forward pass on the grey 256 x 256 image, one after another in a row, (N, D)."""
+    """All of AlexNet's layers from one forward pass on the grey 256 x 256 image, one after another
+    in a row, (N, D).
+    """
     from methods.features.alexnet_layers import AlexNetLayers, fresh_alexnet, grey_copied
     from methods.features.frozen_network import WrongWeightsError
     from methods.features.networks import load_tensors
@@ -69,11 +76,15 @@ def alexnet_layers(
         try:
             network = AlexNetLayers(whole, load_tensors(whole, weights.tensors))
         except WrongWeightsError as error:
-            raise InputError(f"{weights.origin} does not hold AlexNet: {error}", "Name the right file") from None
+            raise InputError(
+                f"{weights.origin} does not hold AlexNet: {error}", "Name the right file"
+            ) from None
     width = sum(prod(LAYER_SHAPES[layer]) for layer in network.layers)
     frozen = Frozen("alexnet", " ".join(network.layers), weights, network, (width,))
     settings = PreprocessingSettings(size=NETWORK_PIXELS, voi=config.voi)
-    originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+    originals = cache(
+        lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist())
+    )
 
     def grey_images(some: list[str]) -> np.ndarray:
         return grey_copied(originals().squares(some, settings))

@@ -1,4 +1,6 @@
-"""Representations learned without labels on frozen features: the convolutional auto-encoder and its codes."""
+"""Representations learned without labels on frozen features: the convolutional auto-encoder and its
+codes.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +14,13 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.partitions import DATASETS
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
-from assets.features.frozen_networks import READ_ROWS, backbone_features, in_blocks, materialize_shards, open_features
+from assets.features.frozen_networks import (
+    READ_ROWS,
+    backbone_features,
+    in_blocks,
+    materialize_shards,
+    open_features,
+)
 from assets.images import image_manifest, label_in_words, manifest_of, usable_ids
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
@@ -39,7 +47,9 @@ MORE_TO_FIT_ON = "Add training images, or set fit_on"
 
 
 class CaeTrainingConfig(StageConfig):
-    """Settings of a training of the auto-encoder. The names are those of `methods.training.cae.CaeSettings`."""
+    """Settings of a training of the auto-encoder. The names are those of
+    `methods.training.cae.CaeSettings`.
+    """
 
     epochs: PositiveInt = 100
     batch_size: PositiveInt = 512
@@ -54,8 +64,9 @@ class CaeTrainingConfig(StageConfig):
     init_scale: Literal["least_squares", "kaiming"] = "least_squares"
     seed: NonNegativeInt = 0
     fit_on: Literal["train", "train+drops", "train+unlabelled", "all"] = "train"
-    """Which images train the auto-encoder. "train" is the training images of the first load, so that a drop trains nothing anew;
-    "train+drops" has those of drops as well. "all" includes test images (transductive); the report then says so."""
+    """Which images train the auto-encoder. "train" is the training images of the first load, so
+    that a drop trains nothing anew; "train+drops" has those of drops as well. "all" includes test
+    images (transductive); the report then says so."""
 
     def cae_settings(self, filters: int, seed: int) -> "CaeSettings":
         """What `methods.training.cae` wants."""
@@ -80,7 +91,9 @@ class EncodeConfig(StageConfig):
     """Pooling of the maps by 2."""
 
 
-def fitting_ids(store: DatasetStore, dataset: str, fit_on: str, model: str, remedy: str) -> list[str]:
+def fitting_ids(
+    store: DatasetStore, dataset: str, fit_on: str, model: str, remedy: str
+) -> list[str]:
     """Ids of the images that an unsupervised model may see, sorted.
 
     Args:
@@ -100,7 +113,11 @@ def fitting_ids(store: DatasetStore, dataset: str, fit_on: str, model: str, reme
         "all": ("train", "unlabelled", "held", "test"),
     }[fit_on]
     rows = ok_rows(manifest_of(store, dataset)).to_pylist()
-    ids = [row["image_id"] for row in rows if row["split"] in splits and (fit_on != "train" or row["drop"] is None)]
+    ids = [
+        row["image_id"]
+        for row in rows
+        if row["split"] in splits and (fit_on != "train" or row["drop"] is None)
+    ]
     if len(ids) < 2:
         raise InputError(f"{dataset} has {len(ids)} images to fit {model} on", remedy)
     return ids
@@ -121,7 +138,10 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         tags={"stage": "4"},
     )
     def cae(
-        context: dg.AssetExecutionContext, config: CaeModelConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: CaeModelConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         from methods.training import cae as method
 
@@ -139,11 +159,18 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
 
             target, checkpoints = torch.device(device), SpacedCheckpoints(store, work)
             if trained:
-                tensors, state = _train(checkpoints, work.asset, settings, features.take, len(ids), target)
+                tensors, state = _train(
+                    checkpoints, work.asset, settings, features.take, len(ids), target
+                )
             else:
-                first = features.take(method.split_held_out(len(ids), settings)[0][: method.INIT_BATCH])
+                first = features.take(
+                    method.split_held_out(len(ids), settings)[0][: method.INIT_BATCH]
+                )
                 fresh = method.new_cae(first.shape[1], settings, first, target)
-                tensors, state = {k: v.detach().cpu().contiguous() for k, v in fresh.state_dict().items()}, {}
+                tensors, state = (
+                    {k: v.detach().cpu().contiguous() for k, v in fresh.state_dict().items()},
+                    {},
+                )
             sidecar = ModelSidecar(
                 architecture="methods.training.cae.ConvAutoEncoder",
                 settings=asdict(settings),
@@ -155,14 +182,20 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
             )
             files = save_model(store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
             checkpoints.drop()
-            held = features.take(method.split_held_out(len(ids), settings)[1][:READ_ROWS]).astype(np.float32)
-            pictures, summary = _describe(method.load_cae(tensors, settings, target), held, sidecar, target)
+            held = features.take(method.split_held_out(len(ids), settings)[1][:READ_ROWS]).astype(
+                np.float32
+            )
+            pictures, summary = _describe(
+                method.load_cae(tensors, settings, target), held, sidecar, target
+            )
             return Output(
                 content=files[0].sha256,
                 files=files,
                 pictures=pictures,
                 summary={"training images": len(ids), "filters": settings.filters, **summary},
-                notices=["TRANSDUCTIVE: test images trained the auto-encoder (without labels)"] if config.fit_on == "all" else [],
+                notices=["TRANSDUCTIVE: test images trained the auto-encoder (without labels)"]
+                if config.fit_on == "all"
+                else [],
                 rows=len(ids),
                 device=device,
             )
@@ -183,7 +216,12 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
 
 
 def _train(
-    checkpoints: SpacedCheckpoints, asset: str, settings: "CaeSettings", read: Any, n_rows: int, device: Any
+    checkpoints: SpacedCheckpoints,
+    asset: str,
+    settings: "CaeSettings",
+    read: Any,
+    n_rows: int,
+    device: Any,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights and last state of a training that goes on from its last checkpoint, if any."""
     from methods.training import cae as method
@@ -195,7 +233,9 @@ def _train(
         log.info("resuming after epoch %d of %d", done, settings.epochs)
     try:
         epochs = method.train_cae(read, n_rows, settings, device, last)
-        for record, take_checkpoint in progress(epochs, f"training {settings.filters} filters", settings.epochs - done):
+        for record, take_checkpoint in progress(
+            epochs, f"training {settings.filters} filters", settings.epochs - done
+        ):
             checkpoints.offer(take_checkpoint)
             if record.epoch == settings.epochs:
                 last = take_checkpoint()
@@ -208,7 +248,9 @@ def _train(
                 record.learning_rate,
             )
     except method.DivergedError as error:
-        raise InputError(f"the training of {asset} diverged: {error}", "Set a smaller learning_rate") from error
+        raise InputError(
+            f"the training of {asset} diverged: {error}", "Set a smaller learning_rate"
+        ) from error
     assert last is not None  # noqa: S101 - epochs is above 0
     return {k: v for k, v in last.tensors.items() if not k.startswith("optimizer.")}, last.state
 
@@ -228,7 +270,9 @@ def _describe(
         ),
         (
             "how the filters respond",
-            figures.filter_overview(statistics, model.encoder_weight.detach().cpu().contiguous().numpy()),
+            figures.filter_overview(
+                statistics, model.encoder_weight.detach().cpu().contiguous().numpy()
+            ),
         ),
     ]
     summary: dict[str, float | int | str] = {
@@ -237,7 +281,10 @@ def _describe(
         "mean bias": round(statistics.mean_bias, 6),
     }
     if sidecar.curve:
-        records = [method.EpochRecord(**{**line, "epoch": int(line["epoch"])}) for line in sidecar.curve]  # type: ignore[arg-type]
+        records = [
+            method.EpochRecord(**{**line, "epoch": int(line["epoch"])})  # type: ignore[arg-type]
+            for line in sidecar.curve
+        ]
         pictures.insert(0, ("learning curve", figures.learning_curve(records)))
         summary["error at the end (share of variance)"] = round(records[-1].train_error, 5)
         summary["held-out error (share of variance)"] = round(records[-1].held_out_error, 5)
@@ -274,7 +321,10 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
         tags={"stage": "5"},
     )
     def codes(
-        context: dg.AssetExecutionContext, config: EncodeConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: EncodeConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         from methods.training import cae as method
 
@@ -298,7 +348,11 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
                 backbone=source.backbone,
                 weights_sha256=source.weights_sha256,
                 layer=source.layer,
-                method={"features": source.key, "model_sha256": sidecar.weights_sha256, "pool": config.pool},
+                method={
+                    "features": source.key,
+                    "model_sha256": sidecar.weights_sha256,
+                    "pool": config.pool,
+                },
                 code_version=CODES_CODE_VERSION,
             ),
         )
@@ -317,7 +371,9 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
                 READ_ROWS,
                 "encoding",
             )
-            computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
+            computed = shards.fill(
+                ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
+            )
             reader = shards.reader(ids)
             sample = reader.rows(0, SHOWN * 2).astype(np.float32)
             reader.close()
@@ -338,7 +394,9 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
             )
 
         try:
-            return materialize_shards(context, config, shards, ids, work_out, ("backbone_features", model_name))
+            return materialize_shards(
+                context, config, shards, ids, work_out, ("backbone_features", model_name)
+            )
         finally:
             features.close()
 
@@ -346,7 +404,10 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
 
 
 def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
-    label_of = {row["image_id"]: label_in_words(row["label"]) for row in ok_rows(manifest_of(store, dataset)).to_pylist()}
+    label_of = {
+        row["image_id"]: label_in_words(row["label"])
+        for row in ok_rows(manifest_of(store, dataset)).to_pylist()
+    }
     return [label_of[image_id] for image_id in ids]
 
 
@@ -356,5 +417,7 @@ cae_features = _codes_asset(
     "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, pool 2).",
 )
 random_cae_features = _codes_asset(
-    "random_cae_features", random_cae_model, "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards."
+    "random_cae_features",
+    random_cae_model,
+    "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards.",
 )

@@ -1,4 +1,6 @@
-"""Networks fine-tuned on the labelled training images, and their penultimate features: rows of table 2."""
+"""Networks fine-tuned on the labelled training images, and their penultimate features: rows of
+table 2.
+"""
 
 import logging
 import math
@@ -13,7 +15,14 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
+from assets.core.stage import (
+    Output,
+    StageConfig,
+    Work,
+    materialize,
+    materialize_nothing,
+    plain_failures,
+)
 from assets.features.frozen_networks import (
     READ_ROWS,
     Frozen,
@@ -146,18 +155,41 @@ class Tunable:
         return frozen_network(self.name, self.layers[-1], source, side)
 
 
-ALEXNET = Tunable("alexnet", "AlexNet", ("fc7", "conv5"), 0.5, FineTuneAlexNetConfig, lambda config: str(config.weights))
+ALEXNET = Tunable(
+    "alexnet",
+    "AlexNet",
+    ("fc7", "conv5"),
+    0.5,
+    FineTuneAlexNetConfig,
+    lambda config: str(config.weights),
+)
 TUNABLE = (
     ALEXNET,
-    Tunable("googlenet", "GoogLeNet", ("pool5",), 0.2, FineTuneGoogLeNetConfig, lambda config: str(config.googlenet_weights)),
-    Tunable("resnet50", "ResNet-50", ("pool5",), 0.0, FineTuneResNet50Config, lambda config: str(config.resnet50_weights)),
+    Tunable(
+        "googlenet",
+        "GoogLeNet",
+        ("pool5",),
+        0.2,
+        FineTuneGoogLeNetConfig,
+        lambda config: str(config.googlenet_weights),
+    ),
+    Tunable(
+        "resnet50",
+        "ResNet-50",
+        ("pool5",),
+        0.0,
+        FineTuneResNet50Config,
+        lambda config: str(config.resnet50_weights),
+    ),
 )
 
 
 def pixels_of(images: FeatureReader, positions: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Reads some of the images at ``positions``, by their places in it, as often as a training does.
+    """Reads some of the images at ``positions``, by their places in it, as often as a training
+    does.
 
-    They are kept in memory where they fit: stored chunks hold many images, and every batch would unpack one for each of its own.
+    They are kept in memory where they fit: stored chunks hold many images, and every batch would
+    unpack one for each of its own.
     """
     if len(positions) * int(np.prod(images.feature_set.row_shape)) > PIXELS_IN_MEMORY:
         return lambda chosen: images.take(positions[chosen])
@@ -173,12 +205,16 @@ def _tune(
     settings: "FineTuneSettings",
     device: Any,
 ) -> tuple[dict[str, "Tensor"], list[dict[str, Any]], int]:
-    """Best weights, learning curve and size of the validation slice; goes on from the last checkpoint, if any."""
+    """Best weights, learning curve and size of the validation slice; goes on from the last
+    checkpoint, if any.
+    """
     from methods.training import fine_tuning as method
 
     labels = rows.labels[rows.train]
     codes = np.unique(labels, return_inverse=True)[1]
-    held = method.validation_slice(labels, [rows.groups[i] for i in rows.train], settings.validation_fraction, settings.seed)
+    held = method.validation_slice(
+        labels, [rows.groups[i] for i in rows.train], settings.validation_fraction, settings.seed
+    )
     stored = checkpoints.load()
     last = method.FineTuneCheckpoint(*stored) if stored else None
     curve: list[dict[str, Any]] = list(last.state["curve"]) if last else []
@@ -193,7 +229,9 @@ def _tune(
         last,
     )
     take: Callable[[], method.FineTuneCheckpoint] | None = None
-    for record, take in progress(in_kept_memory(epochs), "fine-tuning", settings.epochs - len(curve)):
+    for record, take in progress(
+        in_kept_memory(epochs), "fine-tuning", settings.epochs - len(curve)
+    ):
         checkpoints.offer(take)
         curve.append(asdict(record))
         log.info(
@@ -253,12 +291,21 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
 
             classes = np.unique(rows.labels[rows.train]).tolist()
             checkpoints = SpacedCheckpoints(store, work)
-            network = HeadedNetwork(body.network, math.prod(body.row_shape), len(classes), tunable.dropout, settings.seed)
+            network = HeadedNetwork(
+                body.network,
+                math.prod(body.row_shape),
+                len(classes),
+                tunable.dropout,
+                settings.seed,
+            )
             try:
-                tensors, curve, n_held = _tune(checkpoints, network, images, rows, settings, torch.device(device))
+                tensors, curve, n_held = _tune(
+                    checkpoints, network, images, rows, settings, torch.device(device)
+                )
             except DivergedError as error:
                 raise InputError(
-                    f"the fine-tuning of {tunable.title} diverged: {error}", "Set a smaller fine_tune_learning_rate"
+                    f"the fine-tuning of {tunable.title} diverged: {error}",
+                    "Set a smaller fine_tune_learning_rate",
                 ) from error
             sidecar = ModelSidecar(
                 architecture="methods.training.fine_tuning.HeadedNetwork",
@@ -280,7 +327,9 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
             checkpoints.drop()
             notices = [body.weights.notice] if body.weights.notice else []
             if not n_held:
-                notices.append(f"NO EARLY STOP: too few groups for a validation slice ({tunable.title})")
+                notices.append(
+                    f"NO EARLY STOP: too few groups for a validation slice ({tunable.title})"
+                )
             return Output(
                 content=files[0].sha256,
                 files=files,
@@ -338,7 +387,10 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
         tags={"stage": "5"},
     )
     def features(
-        context: dg.AssetExecutionContext, config: TunedFeaturesConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: TunedFeaturesConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("prepared_images", model_name)
         with plain_failures():
@@ -356,7 +408,10 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
                 kind=name,
                 dtype="float32",
                 row_shape=(tensors["head.weight"].shape[1],),
-                preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
+                preprocessing={
+                    **images.feature_set.preprocessing,
+                    "prepared_by": images.feature_set.key,
+                },
                 backbone=sidecar.settings["network"],
                 weights_sha256=sidecar.weights_sha256,
                 layer=sidecar.settings["layer"],
@@ -383,10 +438,16 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
                 READ_ROWS,
                 f"features of the fine-tuned {tunable.title}",
             )
-            computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
+            computed = shards.fill(
+                ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
+            )
             return Output(
                 content=shards.data_version(ids),
-                summary={"images": len(ids), "newly computed": computed, "stored MB": round(shards.stored_bytes() / 1e6, 1)},
+                summary={
+                    "images": len(ids),
+                    "newly computed": computed,
+                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                },
                 rows=len(ids),
                 device=device,
                 feature_set=shards.feature_set,
@@ -400,4 +461,8 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
     return features
 
 
-fine_tuned_networks = [asset for tunable in TUNABLE for asset in (fine_tuned_network(tunable), fine_tuned_features(tunable))]
+fine_tuned_networks = [
+    asset
+    for tunable in TUNABLE
+    for asset in (fine_tuned_network(tunable), fine_tuned_features(tunable))
+]

@@ -9,7 +9,14 @@ import numpy as np
 from pydantic import PositiveInt
 
 from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
+from assets.core.stage import (
+    Output,
+    StageConfig,
+    Work,
+    materialize,
+    materialize_nothing,
+    plain_failures,
+)
 from assets.images import image_manifest, prepared_images, scored_ids, usable_ids
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.feature_shard import FeatureSet
@@ -38,7 +45,8 @@ class NetworkConfig(StageConfig):
     dtype: Literal["float16", "float32"] = "float32"
     """Stored precision."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the network's products; "bfloat16" where the processor or the card has units for it, at a loss of digits."""
+    """Of the network's products; "bfloat16" where the processor or the card has units for it, at a
+    loss of digits."""
     batch_size: PositiveInt = 64
     """Images a forward pass; changes speed, not results beyond rounding."""
 
@@ -47,7 +55,8 @@ class AlexNetConfig(NetworkConfig):
     """Settings of `alexnet_conv5` and `alexnet_fc7`."""
 
     weights: str = "auto"
-    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
+    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or
+    "random"."""
 
 
 class GoogLeNetConfig(NetworkConfig):
@@ -63,7 +72,8 @@ class BackboneConfig(NetworkConfig):
     backbone: str = "alexnet"
     """Network of torchvision, or of timm ("timm/..."), that the auto-encoder sits on."""
     layer: str = "conv5"
-    """Its layer: a module path ("layer4", "blocks.11"), or a name that the network is known by (conv5, fc7, pool5)."""
+    """Its layer: a module path ("layer4", "blocks.11"), or a name that the network is known by
+    (conv5, fc7, pool5)."""
     backbone_weights: str = "auto"
     """As `weights`, for a backbone other than AlexNet conv5."""
 
@@ -92,10 +102,12 @@ class Frozen:
 
 
 def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
-    """The network ``name`` up to ``layer`` with the weights that ``source`` names, for images of ``side`` pixels.
+    """The network ``name`` up to ``layer`` with the weights that ``source`` names, for images of
+    ``side`` pixels.
 
     Raises:
-        WeightsMissingError: no weights were found, or those that were lack tensors that the layer needs.
+        WeightsMissingError: no weights were found, or those that were lack tensors that the layer
+            needs.
         InputError: unknown network or layer, or the weights are of another network.
     """
     from methods.features import frozen_network
@@ -112,9 +124,13 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
         tensors, own_input = networks.for_rgb(name, weights.tensors)
         missing = networks.load_tensors(whole, tensors)
     except networks.UnknownNetworkError as error:
-        raise InputError(str(error), "Name a network of torchvision.models, or timm/NAME with timm installed") from None
+        raise InputError(
+            str(error), "Name a network of torchvision.models, or timm/NAME with timm installed"
+        ) from None
     except frozen_network.WrongWeightsError as error:
-        raise InputError(f"{weights.origin} does not hold {name}: {error}", "Name the right file") from None
+        raise InputError(
+            f"{weights.origin} does not hold {name}: {error}", "Name the right file"
+        ) from None
     wants = own_input or networks.network_input(name)
     try:
         tap = networks.LayerTap(whole, layer, wants, missing, name)
@@ -122,7 +138,8 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
         raise InputError(str(error), "Name one of these layers") from None
     except frozen_network.WrongWeightsError as error:
         raise WeightsMissingError(
-            f"{weights.origin}: {error}", f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR"
+            f"{weights.origin}: {error}",
+            f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR",
         ) from None
     return Frozen(name, layer, weights, tap, tap.row_shape(side), own_input, wants.size)
 
@@ -133,7 +150,9 @@ def network_up_to(name: str, layer: str) -> "nn.Module":
 
     if (name, layer) == CONV5:
         return frozen_network.Conv5Extractor(frozen_network.random_alexnet())
-    return networks.LayerTap(networks.new_network(name), layer, networks.network_input(name), name=name)
+    return networks.LayerTap(
+        networks.new_network(name), layer, networks.network_input(name), name=name
+    )
 
 
 @dataclass(frozen=True)
@@ -153,7 +172,9 @@ class Pixels:
     at_once: int
 
 
-def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None) -> FeatureReader:
+def open_features(
+    store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None
+) -> FeatureReader:
     """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
 
     Raises:
@@ -161,7 +182,10 @@ def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequ
     """
     record = store.need_record(dataset, asset)
     if record.unavailable:
-        raise InputError(f"{asset} of {dataset} is not available: {record.unavailable}", "Mend that, and run again")
+        raise InputError(
+            f"{asset} of {dataset} is not available: {record.unavailable}",
+            "Mend that, and run again",
+        )
     if record.feature_set is None:
         raise ContractError(f"{asset} of {dataset} stores no features", "Name an asset that does")
     ids = list(image_ids) if image_ids is not None else usable_ids(store, dataset)
@@ -169,9 +193,15 @@ def open_features(store: DatasetStore, dataset: str, asset: str, image_ids: Sequ
 
 
 def in_blocks(
-    compute_rows: Callable[[np.ndarray], np.ndarray], source: FeatureReader, made: FeatureSet, rows_at_once: int, what: str
+    compute_rows: Callable[[np.ndarray], np.ndarray],
+    source: FeatureReader,
+    made: FeatureSet,
+    rows_at_once: int,
+    what: str,
 ) -> Produce:
-    """What fills shards of ``made`` from the rows of ``source``, so many at once, showing progress under the name ``what``."""
+    """What fills shards of ``made`` from the rows of ``source``, so many at once, showing progress
+    under the name ``what``.
+    """
     position = {image_id: i for i, image_id in enumerate(source.image_ids)}
 
     def produce(batch: list[str]) -> np.ndarray:
@@ -192,7 +222,9 @@ def materialize_shards(
     compute: Callable[[Work], Output],
     inputs: tuple[str, ...],
 ) -> dg.MaterializeResult[Any]:
-    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless they are all there and verified."""
+    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless they are all there
+    and verified.
+    """
     return materialize(
         context,
         shards.store,
@@ -238,7 +270,9 @@ def extract_features_of(
     ids: list[str],
     batch_size: int | None = None,
 ) -> dg.MaterializeResult[Any]:
-    """Store the rows of ``ids`` under a frozen network as this asset's output; ``batch_size`` replaces the configured one."""
+    """Store the rows of ``ids`` under a frozen network as this asset's output; ``batch_size``
+    replaces the configured one.
+    """
     dataset, asset = context.partition_key, context.asset_key.path[-1]
     shards = FeatureStore(
         store,
@@ -266,13 +300,19 @@ def extract_features_of(
 
         def produce(wanted: list[str]) -> np.ndarray:
             rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
-            for start in progress(range(0, len(wanted), pixels.at_once), f"{frozen.name} {frozen.layer} features"):
+            for start in progress(
+                range(0, len(wanted), pixels.at_once), f"{frozen.name} {frozen.layer} features"
+            ):
                 some = pixels.take(wanted[start : start + pixels.at_once])
-                made = frozen_network.extract(network, some, target, batch_size or config.batch_size, config.precision)
+                made = frozen_network.extract(
+                    network, some, target, batch_size or config.batch_size, config.precision
+                )
                 rows[start : start + len(some)] = made
             return rows
 
-        computed = shards.fill(ids, produce, {"torch": torch.__version__, "device": device}, force=config.force)
+        computed = shards.fill(
+            ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
+        )
         return Output(
             content=shards.data_version(ids),
             pictures=_pictures(pixels, shards, ids, frozen),
@@ -295,7 +335,9 @@ def extract_features_of(
     return materialize_shards(context, config, shards, ids, work_out, pixels.inputs)
 
 
-def _pictures(pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: Frozen) -> list[tuple[str, bytes]]:
+def _pictures(
+    pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: Frozen
+) -> list[tuple[str, bytes]]:
     """Of a network's maps; vectors have none."""
     if len(frozen.row_shape) != 3:
         return []
@@ -304,9 +346,14 @@ def _pictures(pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: Froz
     reader = shards.reader(ids)
     first, sample = pixels.take(ids[:1])[0], reader.rows(0, pixels.at_once).astype(np.float32)
     reader.close()
-    name = "AlexNet conv5" if (frozen.name, frozen.layer) == CONV5 else f"{frozen.name} {frozen.layer}"
+    name = (
+        "AlexNet conv5" if (frozen.name, frozen.layer) == CONV5 else f"{frozen.name} {frozen.layer}"
+    )
     return [
-        (f"strongest {frozen.layer} maps of one image", figures.feature_maps(first, sample[0], name)),
+        (
+            f"strongest {frozen.layer} maps of one image",
+            figures.feature_maps(first, sample[0], name),
+        ),
         (f"{frozen.layer} activations", figures.activation_summary(sample)),
     ]
 
@@ -315,7 +362,9 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     """Height and width of a dataset's prepared images, in pixels."""
     record = store.need_record(dataset, "prepared_images")
     if record.feature_set is None:
-        raise ContractError(f"prepared_images of {dataset} stores no images", "Materialise it again with force")
+        raise ContractError(
+            f"prepared_images of {dataset} stores no images", "Materialise it again with force"
+        )
     return record.feature_set.row_shape[0]
 
 
@@ -331,7 +380,9 @@ def side_of(store: DatasetStore, dataset: str) -> int:
 def alexnet_conv5(
     context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
 ) -> dg.MaterializeResult:
-    """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al. 2019, section 2.4)."""
+    """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al.
+    2019, section 2.4).
+    """
     dataset = context.partition_key
     with plain_failures():
         device = compute.resolve()
@@ -352,12 +403,16 @@ def alexnet_conv5(
 def backbone_features(
     context: dg.AssetExecutionContext, config: BackboneConfig, store: DatasetStore, compute: Compute
 ) -> dg.MaterializeResult:
-    """Maps that the auto-encoder sits on: AlexNet conv5's own shards, or those of any other network and layer, (N, C, h, w)."""
+    """Maps that the auto-encoder sits on: AlexNet conv5's own shards, or those of any other network
+    and layer, (N, C, h, w).
+    """
     dataset = context.partition_key
     if (config.backbone, config.layer) != CONV5:
         with plain_failures():
             device = compute.resolve()
-            frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side_of(store, dataset))
+            frozen = frozen_network(
+                config.backbone, config.layer, config.backbone_weights, side_of(store, dataset)
+            )
             if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
                 raise InputError(
                     f"{config.layer} of {config.backbone} gives rows of shape {frozen.row_shape}",
@@ -367,18 +422,33 @@ def backbone_features(
         return extract_features(context, config, store, device, frozen, ids)
     with plain_failures():
         if config.backbone_weights != "auto":
-            raise InputError("backbone_weights is of a backbone other than AlexNet conv5", "Set weights for AlexNet")
+            raise InputError(
+                "backbone_weights is of a backbone other than AlexNet conv5",
+                "Set weights for AlexNet",
+            )
         source = store.need_record(dataset, "alexnet_conv5")
 
     def same_shards(work: Work) -> Output:
         return Output(
             content=source.data_version,
-            summary={"network": CONV5[0], "layer": CONV5[1], "shards": "those of alexnet_conv5", "images": source.rows or 0},
+            summary={
+                "network": CONV5[0],
+                "layer": CONV5[1],
+                "shards": "those of alexnet_conv5",
+                "images": source.rows or 0,
+            },
             rows=source.rows,
             feature_set=source.feature_set,
         )
 
-    return materialize(context, store, config, same_shards, inputs=("alexnet_conv5",), known_by={"features": source.data_version})
+    return materialize(
+        context,
+        store,
+        config,
+        same_shards,
+        inputs=("alexnet_conv5",),
+        known_by={"features": source.data_version},
+    )
 
 
 def _row_features(
@@ -390,7 +460,9 @@ def _row_features(
     layer: str,
     source: str,
 ) -> dg.MaterializeResult[Any]:
-    """Features of the labelled images for a row of a table; the reason in their place where there are no weights for it."""
+    """Features of the labelled images for a row of a table; the reason in their place where there
+    are no weights for it.
+    """
     dataset = context.partition_key
     with plain_failures():
         device = compute.resolve()
@@ -398,7 +470,9 @@ def _row_features(
         try:
             frozen = frozen_network(network, layer, source, side_of(store, dataset))
         except WeightsMissingError as error:
-            return materialize_nothing(context, store, config, error.what, inputs=("prepared_images",))
+            return materialize_nothing(
+                context, store, config, error.what, inputs=("prepared_images",)
+            )
     return extract_features(context, config, store, device, frozen, ids)
 
 
@@ -414,7 +488,9 @@ def _row_features(
 def alexnet_fc7(
     context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
 ) -> dg.MaterializeResult:
-    """AlexNet fc7 features after ReLU, (N, 4096), of the labelled images: the transfer-learned AlexNet of table 2."""
+    """AlexNet fc7 features after ReLU, (N, 4096), of the labelled images: the transfer-learned
+    AlexNet of table 2.
+    """
     return _row_features(context, config, store, compute, "alexnet", "fc7", config.weights)
 
 
@@ -428,7 +504,14 @@ def alexnet_fc7(
     tags={"stage": "3"},
 )
 def googlenet_pool5(
-    context: dg.AssetExecutionContext, config: GoogLeNetConfig, store: DatasetStore, compute: Compute
+    context: dg.AssetExecutionContext,
+    config: GoogLeNetConfig,
+    store: DatasetStore,
+    compute: Compute,
 ) -> dg.MaterializeResult:
-    """GoogLeNet pool5 features, (N, 1024), of the labelled images: the transfer-learned GoogLeNet of table 2."""
-    return _row_features(context, config, store, compute, "googlenet", "pool5", config.googlenet_weights)
+    """GoogLeNet pool5 features, (N, 1024), of the labelled images: the transfer-learned GoogLeNet
+    of table 2.
+    """
+    return _row_features(
+        context, config, store, compute, "googlenet", "pool5", config.googlenet_weights
+    )

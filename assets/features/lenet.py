@@ -1,4 +1,6 @@
-"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section 3)."""
+"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section
+3).
+"""
 
 import logging
 from dataclasses import asdict
@@ -57,7 +59,8 @@ class LenetConfig(StageConfig):
     lenet_batch_size: PositiveInt = 20
     lenet_learning_rate: PositiveFloat = 0.005
     lenet_patience: PositiveInt = 10
-    """Epochs without a lower validation loss before a label's network stops; modern variant only."""
+    """Epochs without a lower validation loss before a label's network stops; modern variant
+    only."""
     validation_fraction: float = Field(default=0.2, gt=0, lt=1)
     """Share of the training groups that decides when to stop; modern variant only."""
     seed: NonNegativeInt = 0
@@ -86,8 +89,12 @@ class LenetConfig(StageConfig):
     code_version=CODE_VERSION,
     tags={"stage": "2"},
 )
-def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """First channel of the labelled images, padded with black to a square and resized, (N, 256, 256) uint8 in HDF5 shards."""
+def square_images(
+    context: dg.AssetExecutionContext, config: SquareConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """First channel of the labelled images, padded with black to a square and resized, (N, 256,
+    256) uint8 in HDF5 shards.
+    """
     dataset = context.partition_key
     with plain_failures():
         ids = scored_ids(store, dataset)
@@ -99,7 +106,12 @@ def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store
             kind=SQUARES,
             dtype="uint8",
             row_shape=(SQUARE_PIXELS, SQUARE_PIXELS),
-            preprocessing={"resize": "pad", "size": SQUARE_PIXELS, "voi": config.voi, "channel": "red"},
+            preprocessing={
+                "resize": "pad",
+                "size": SQUARE_PIXELS,
+                "voi": config.voi,
+                "channel": "red",
+            },
             code_version=CODE_VERSION,
         ),
     )
@@ -107,10 +119,14 @@ def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store
     def work_out(work: Work) -> Output:
         from methods.reporting import figures
 
-        originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+        originals = cache(
+            lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist())
+        )
 
         def produce(wanted: list[str]) -> np.ndarray:
-            squares = originals().squares(wanted, settings, lambda files, n: progress(files, "square images", n))
+            squares = originals().squares(
+                wanted, settings, lambda files, n: progress(files, "square images", n)
+            )
             return np.ascontiguousarray(squares[..., 0])
 
         computed = shards.fill(ids, produce, {}, force=config.force)
@@ -121,7 +137,11 @@ def square_images(context: dg.AssetExecutionContext, config: SquareConfig, store
         return Output(
             content=shards.data_version(ids),
             pictures=[("sample of square images", figures.sample_grid(sample, [""] * len(sample)))],
-            summary={"images": len(ids), "newly prepared": computed, "stored MB": round(shards.stored_bytes() / 1e6, 1)},
+            summary={
+                "images": len(ids),
+                "newly prepared": computed,
+                "stored MB": round(shards.stored_bytes() / 1e6, 1),
+            },
             rows=len(ids),
             feature_set=shards.feature_set,
         )
@@ -144,7 +164,10 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
         tags={"stage": "4"},
     )
     def networks(
-        context: dg.AssetExecutionContext, config: LenetConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: LenetConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
@@ -171,37 +194,65 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
 
             last = stored()
             done = int(last.state["epochs"]) if last else 0
-            epochs = lenet.train(pixels_of(images, rows.train), truth[rows.train], groups, settings, torch.device(device), last)
+            epochs = lenet.train(
+                pixels_of(images, rows.train),
+                truth[rows.train],
+                groups,
+                settings,
+                torch.device(device),
+                last,
+            )
             del last  # the training lets go of it, too: it is up to three times the weights
             take: Any = None
             try:
-                for record, take in progress(in_kept_memory(epochs), f"training {method.title}", settings.epochs - done):
+                for record, take in progress(
+                    in_kept_memory(epochs), f"training {method.title}", settings.epochs - done
+                ):
                     checkpoints.offer(take)
-                    log.info("epoch %d of %d: loss %.4f", record.epoch, settings.epochs, float(np.mean(record.train_loss)))
+                    log.info(
+                        "epoch %d of %d: loss %.4f",
+                        record.epoch,
+                        settings.epochs,
+                        float(np.mean(record.train_loss)),
+                    )
             except DivergedError as error:
                 raise InputError(
-                    f"the training of {work.asset} diverged: {error}", "Set a smaller lenet_learning_rate"
+                    f"the training of {work.asset} diverged: {error}",
+                    "Set a smaller lenet_learning_rate",
                 ) from error
             last = take() if take is not None else stored()
             assert last is not None  # noqa: S101 - epochs is above 0
             curve = last.state["curve"]
             train = np.array([line["train_loss"] for line in curve])
-            held = None if curve[0]["validation_loss"] is None else np.array([line["validation_loss"] for line in curve])
+            held = (
+                None
+                if curve[0]["validation_loss"] is None
+                else np.array([line["validation_loss"] for line in curve])
+            )
             sidecar = ModelSidecar(
                 architecture="methods.training.lenet.LenetOneVsAll",
                 settings={**asdict(settings), "labels": names},
                 input_shape=images.feature_set.row_shape,
                 fitted_on=work.inputs[SQUARES].data_version,
                 fitted_rows=len(rows.train),
-                curve=[{"epoch": line["epoch"], **dict(zip(names, line["train_loss"], strict=True))} for line in curve],
+                curve=[
+                    {"epoch": line["epoch"], **dict(zip(names, line["train_loss"], strict=True))}
+                    for line in curve
+                ],
                 input_energy=0.0,
             )
-            files = save_model(store, dataset, work.asset, work.fingerprint, lenet.best_weights(last), sidecar)
+            files = save_model(
+                store, dataset, work.asset, work.fingerprint, lenet.best_weights(last), sidecar
+            )
             checkpoints.drop()
             notices = []
             if modern:
-                chosen = lenet.validation_slice(truth[rows.train], groups, settings.validation_fraction, settings.seed)
-                unstopped = [names[k] for k in np.flatnonzero(~on_both_sides(truth[rows.train], chosen))]
+                chosen = lenet.validation_slice(
+                    truth[rows.train], groups, settings.validation_fraction, settings.seed
+                )
+                unstopped = [
+                    names[k] for k in np.flatnonzero(~on_both_sides(truth[rows.train], chosen))
+                ]
                 if unstopped:
                     notices.append(
                         f"NO EARLY STOP of {', '.join(unstopped)}: too few groups have the label, or lack it, to set some aside "
@@ -231,7 +282,11 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
                 inputs=("image_manifest", SQUARES),
                 known_by={
                     "images": images.feature_set.key,
-                    "train": [[rows.ids[i] for i in rows.train], rows.labels[rows.train].tolist(), groups],
+                    "train": [
+                        [rows.ids[i] for i in rows.train],
+                        rows.labels[rows.train].tolist(),
+                        groups,
+                    ],
                     "labels": names,
                 },
             )

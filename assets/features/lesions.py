@@ -1,4 +1,6 @@
-"""Lesions in their regions of interest: contours, and features calculated from them (Huynh et al. 2016, section 2.4)."""
+"""Lesions in their regions of interest: contours, and features calculated from them (Huynh et al.
+2016, section 2.4).
+"""
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -57,7 +59,10 @@ def _centre(row: Mapping[str, Any]) -> tuple[float, float]:
     if row["center_x"] is None:
         return (ROI_PIXELS - 1) / 2, (ROI_PIXELS - 1) / 2
     # The centre of a pixel stays the centre of what it becomes.
-    y, x = ((row[f"center_{axis}"] + 0.5) * ROI_PIXELS / row[side] - 0.5 for axis, side in (("y", "height"), ("x", "width")))
+    y, x = (
+        (row[f"center_{axis}"] + 0.5) * ROI_PIXELS / row[side] - 0.5
+        for axis, side in (("y", "height"), ("x", "width"))
+    )
     return y, x
 
 
@@ -107,7 +112,9 @@ class _Regions:
 def lesion_segmentation(
     context: dg.AssetExecutionContext, config: SegmentationConfig, store: DatasetStore
 ) -> dg.MaterializeResult:
-    """Mask of the lesion in each 512 x 512 region of interest, (N, 512, 512), grown from its centre; none where unsure."""
+    """Mask of the lesion in each 512 x 512 region of interest, (N, 512, 512), grown from its
+    centre; none where unsure.
+    """
     dataset = context.partition_key
     with plain_failures():
         ids = scored_ids(store, dataset)
@@ -121,9 +128,12 @@ def lesion_segmentation(
             dtype="uint8",
             row_shape=(ROI_PIXELS, ROI_PIXELS),
             preprocessing={"size": ROI_PIXELS, "voi": config.voi},
-            # A centre that is marked anew makes another set; without marks a new image is the only one computed.
+            # A centre that is marked anew makes another set; without marks a new image is the only
+            # one computed.
             method={
-                "marked centres": content_hash({i: c for i, c in centres.items() if regions.row_of[i]["center_x"] is not None})
+                "marked centres": content_hash(
+                    {i: c for i, c in centres.items() if regions.row_of[i]["center_x"] is not None}
+                )
             },
             code_version=CODE_VERSION,
         ),
@@ -131,11 +141,15 @@ def lesion_segmentation(
 
     def work_out(work: Work) -> Output:
         def produce(wanted: list[str]) -> np.ndarray:
-            return np.concatenate([regions.contours(some)[0] for some in progress(_blocks(wanted), "lesion contours")])
+            return np.concatenate(
+                [regions.contours(some)[0] for some in progress(_blocks(wanted), "lesion contours")]
+            )
 
         computed = shards.fill(ids, produce, {}, force=config.force)
         reader = shards.reader(ids)
-        areas = np.concatenate([_areas(reader.rows(i, i + IMAGES_AT_ONCE)) for i in range(0, len(ids), IMAGES_AT_ONCE)])
+        areas = np.concatenate(
+            [_areas(reader.rows(i, i + IMAGES_AT_ONCE)) for i in range(0, len(ids), IMAGES_AT_ONCE)]
+        )
         without = [image_id for image_id, area in zip(ids, areas, strict=True) if not area]
         fault_of: dict[str, str] = {}
         for some in _blocks(without):
@@ -154,17 +168,31 @@ def lesion_segmentation(
             ],
             schema=LESIONS.schema,
         )
-        pictures = [("contours of lesions", _overlays(regions, reader, ids, centres, np.flatnonzero(areas), fault_of))]
+        pictures = [
+            (
+                "contours of lesions",
+                _overlays(regions, reader, ids, centres, np.flatnonzero(areas), fault_of),
+            )
+        ]
         if without:
             pictures.append(
-                ("regions without a contour", _overlays(regions, reader, ids, centres, np.flatnonzero(areas == 0), fault_of))
+                (
+                    "regions without a contour",
+                    _overlays(regions, reader, ids, centres, np.flatnonzero(areas == 0), fault_of),
+                )
             )
         reader.close()
-        said = {fault: list(fault_of.values()).count(fault) for fault in sorted(set(fault_of.values()))}
+        said = {
+            fault: list(fault_of.values()).count(fault) for fault in sorted(set(fault_of.values()))
+        }
         marked = sum(regions.row_of[image_id]["center_x"] is not None for image_id in ids)
         return Output(
             content=shards.data_version(ids),
-            files=[store.write_table(dataset, work.asset, f"{work.fingerprint}.lesions.parquet", table, LESIONS)],
+            files=[
+                store.write_table(
+                    dataset, work.asset, f"{work.fingerprint}.lesions.parquet", table, LESIONS
+                )
+            ],
             pictures=pictures,
             summary={
                 "images": len(ids),
@@ -173,7 +201,9 @@ def lesion_segmentation(
                 "with a marked centre": marked,
                 **{f"without: {fault}": count for fault, count in said.items()},
             },
-            notices=[f"LESIONS WITHOUT A CONTOUR: {len(without)} of {len(ids)} images, left out wherever a contour is needed"]
+            notices=[
+                f"LESIONS WITHOUT A CONTOUR: {len(without)} of {len(ids)} images, left out wherever a contour is needed"
+            ]
             if without
             else [],
             rows=len(ids),
@@ -197,10 +227,14 @@ def _overlays(
 ) -> bytes:
     from methods.reporting import figures
 
-    shown = among[np.unique(np.linspace(0, len(among) - 1, min(SHOWN, len(among))).astype(np.int64))]
+    shown = among[
+        np.unique(np.linspace(0, len(among) - 1, min(SHOWN, len(among))).astype(np.int64))
+    ]
     names = [ids[i] for i in shown]
     labels = [fault_of.get(name) or str(regions.row_of[name]["label"]) for name in names]
-    return figures.contours(regions.grey(names), reader.take(shown), [centres[name] for name in names], labels)
+    return figures.contours(
+        regions.grey(names), reader.take(shown), [centres[name] for name in names], labels
+    )
 
 
 def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
@@ -227,8 +261,12 @@ def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
     code_version=CODE_VERSION,
     tags={"stage": "4"},
 )
-def analytic_features(context: dg.AssetExecutionContext, config: AnalyticConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Size, shape, intensity, texture and margin of each lesion that has a contour, (N, F) in HDF5 shards."""
+def analytic_features(
+    context: dg.AssetExecutionContext, config: AnalyticConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Size, shape, intensity, texture and margin of each lesion that has a contour, (N, F) in HDF5
+    shards.
+    """
     from methods.features.radiomics import FEATURES, analytic_features
 
     dataset = context.partition_key
@@ -244,7 +282,11 @@ def analytic_features(context: dg.AssetExecutionContext, config: AnalyticConfig,
             dtype="float32",
             row_shape=(len(FEATURES),),
             preprocessing={"size": ROI_PIXELS, "voi": config.voi},
-            method={"masks": masks.feature_set.key, "pixel_mm": config.pixel_mm, "features": [f.name for f in FEATURES]},
+            method={
+                "masks": masks.feature_set.key,
+                "pixel_mm": config.pixel_mm,
+                "features": [f.name for f in FEATURES],
+            },
             code_version=CODE_VERSION,
         ),
     )
@@ -268,13 +310,27 @@ def analytic_features(context: dg.AssetExecutionContext, config: AnalyticConfig,
         labels = [str(regions.row_of[image_id]["label"]) for image_id in ids]
         return Output(
             content=shards.data_version(ids),
-            pictures=[("features by class", figures.features_by_class(values, labels, [feature.name for feature in FEATURES]))],
-            summary={"images": len(ids), "newly computed": computed, "features": len(FEATURES), "pixel, mm": config.pixel_mm},
+            pictures=[
+                (
+                    "features by class",
+                    figures.features_by_class(
+                        values, labels, [feature.name for feature in FEATURES]
+                    ),
+                )
+            ],
+            summary={
+                "images": len(ids),
+                "newly computed": computed,
+                "features": len(FEATURES),
+                "pixel, mm": config.pixel_mm,
+            },
             rows=len(ids),
             feature_set=shards.feature_set,
         )
 
     try:
-        return materialize_shards(context, config, shards, ids, work_out, ("image_manifest", "lesion_segmentation"))
+        return materialize_shards(
+            context, config, shards, ids, work_out, ("image_manifest", "lesion_segmentation")
+        )
     finally:
         masks.close()

@@ -1,4 +1,6 @@
-"""Local descriptors of a frozen network at three image sizes, and their averages (Farhat and Sicre, sections 6.1 and 6.2)."""
+"""Local descriptors of a frozen network at three image sizes, and their averages (Farhat and Sicre,
+sections 6.1 and 6.2).
+"""
 
 from functools import cache
 from typing import Literal
@@ -42,13 +44,16 @@ class DescriptorConfig(BackboneConfig, PreparedImagesConfig):
     backbone: str = "vgg19"
     """Network of torchvision, or of timm ("timm/...")."""
     layer: str = "block5_pool"
-    """Its layer: a module path, or a name that the network is known by (block1_pool to block5_pool, conv5)."""
+    """Its layer: a module path, or a name that the network is known by (block1_pool to block5_pool,
+    conv5)."""
     backbone_weights: str = "auto"
-    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or "random"."""
+    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or
+    "random"."""
     dtype: Literal["float16", "float32"] = "float16"
     """Stored precision."""
     batch_size: PositiveInt = 16
-    """Images of 224 x 224 pixels a forward pass, fewer of larger ones; changes speed, not results beyond rounding."""
+    """Images of 224 x 224 pixels a forward pass, fewer of larger ones; changes speed, not results
+    beyond rounding."""
 
 
 def maps_at_once(features: FeatureSet) -> int:
@@ -61,7 +66,9 @@ def descriptors_asset(scale: int) -> str:
     return f"local_descriptors_scale{scale}"
 
 
-def open_descriptors(store: DatasetStore, dataset: str, scale: int, ids: list[str]) -> FeatureReader:
+def open_descriptors(
+    store: DatasetStore, dataset: str, scale: int, ids: list[str]
+) -> FeatureReader:
     """Reader over maps (C, h, w).
 
     Raises:
@@ -93,7 +100,10 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
         tags={"stage": "3"},
     )
     def descriptors(
-        context: dg.AssetExecutionContext, config: DescriptorConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: DescriptorConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         from methods.imaging.preprocessing import PreprocessingSettings
 
@@ -104,14 +114,24 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
             frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
             if frozen.input_side not in (None, side):
                 reason = f"{frozen.name} sees every image at {frozen.input_side} x {frozen.input_side} pixels, not at {side}"
-                if FARHAT_VLAD.method(average_at(scale)).core:  # without these rows there is nothing to report
-                    raise InputError(reason, "Name a network that takes images of any size, or of this one")
+                # without these rows there is nothing to report
+                if FARHAT_VLAD.method(average_at(scale)).core:
+                    raise InputError(
+                        reason, "Name a network that takes images of any size, or of this one"
+                    )
                 return materialize_nothing(context, store, config, reason, ("image_manifest",))
         settings = PreprocessingSettings(config.resize, side, config.voi, config.decode)
-        originals = cache(lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist()))
+        originals = cache(
+            lambda: Originals(store, dataset, ok_rows(manifest_of(store, dataset)).to_pylist())
+        )
         pixels = Pixels(
             take=lambda some: originals().squares(some, settings),
-            preprocessing={"resize": config.resize, "voi": config.voi, "decode": config.decode, "size": side},
+            preprocessing={
+                "resize": config.resize,
+                "voi": config.voi,
+                "decode": config.decode,
+                "size": side,
+            },
             inputs=("image_manifest",),
             at_once=IMAGES_AT_ONCE,
         )
@@ -135,7 +155,9 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         tags={"stage": "5"},
     )
-    def averages(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def averages(
+        context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
             if reason := store.need_record(dataset, source).unavailable:
@@ -162,7 +184,9 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
         def work_out(work: Work) -> Output:
             from methods.features.descriptors import average
 
-            produce = in_blocks(average, maps, shards.feature_set, maps_at_once(of), "average descriptors")
+            produce = in_blocks(
+                average, maps, shards.feature_set, maps_at_once(of), "average descriptors"
+            )
             computed = shards.fill(ids, produce, {}, force=config.force)
             return Output(
                 content=shards.data_version(ids),
@@ -179,4 +203,6 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
     return averages
 
 
-descriptor_assets = [asset for scale in SCALES for asset in (local_descriptors(scale), average_descriptors(scale))]
+descriptor_assets = [
+    asset for scale in SCALES for asset in (local_descriptors(scale), average_descriptors(scale))
+]

@@ -1,4 +1,6 @@
-"""Features learned without labels on image patches: sparse coding, ICA and the stacked sparse auto-encoder of table 2."""
+"""Features learned without labels on image patches: sparse coding, ICA and the stacked sparse
+auto-encoder of table 2.
+"""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -32,7 +34,8 @@ GROUP = "patch_baselines"
 FEATURES_CODE_VERSION = "1"
 PYRAMID = (1, 2, 4)
 ROWS_A_SHARD = 128
-"""Images encoded before they are stored: a code takes seconds an image, and a kill loses at most so many."""
+"""Images encoded before they are stored: a code takes seconds an image, and a kill loses at most so
+many."""
 ROWS_AT_ONCE = 4
 """Images whose patches are in memory at once."""
 
@@ -120,8 +123,8 @@ class PatchMethod:
         config_type: settings of its model.
         uses_device: computes on the device rather than with scikit-learn.
         fit: (settings, whitened patches (n, k), device) -> model.
-        encode: (tensors, settings of the model, whitened patches (m, k), device) -> responses (m, K), and how many of them did
-            not converge.
+        encode: (tensors, settings of the model, whitened patches (m, k), device) -> responses (m,
+            K), and how many of them did not converge.
     """
 
     name: str
@@ -129,7 +132,9 @@ class PatchMethod:
     config_type: type[PatchConfig]
     uses_device: bool
     fit: Callable[[Any, np.ndarray, str], Fitted]
-    encode: Callable[[Mapping[str, "Tensor"], Mapping[str, Any], np.ndarray, str], tuple[np.ndarray, int]]
+    encode: Callable[
+        [Mapping[str, "Tensor"], Mapping[str, Any], np.ndarray, str], tuple[np.ndarray, int]
+    ]
 
 
 def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: str) -> Fitted:
@@ -137,16 +142,22 @@ def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: 
 
     from methods.features.sparse_coding import fit_dictionary
 
-    fit = fit_dictionary(patches, config.atoms, config.sparse_alpha, config.dictionary_passes, config.seed)
+    fit = fit_dictionary(
+        patches, config.atoms, config.sparse_alpha, config.dictionary_passes, config.seed
+    )
     return Fitted(
         {"dictionary": torch.from_numpy(fit.dictionary)},
         fit.dictionary,
         len(fit.dictionary),
-        notices=(f"NOT CONVERGED: {fit.unconverged} codes while the dictionary was learned",) if fit.unconverged else (),
+        notices=(f"NOT CONVERGED: {fit.unconverged} codes while the dictionary was learned",)
+        if fit.unconverged
+        else (),
     )
 
 
-def _encode_sparse_coding(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str) -> tuple[np.ndarray, int]:
+def _encode_sparse_coding(
+    tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str
+) -> tuple[np.ndarray, int]:
     from methods.features.sparse_coding import encode
 
     codes = encode(patches, tensors["dictionary"].numpy(), settings["sparse_alpha"], cores())
@@ -158,8 +169,12 @@ def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> Fitted:
 
     from methods.features.ica import fit_ica
 
-    fit = fit_ica(patches, patches.shape[1], config.seed, config.ica_iterations, config.ica_tolerance)
-    notices = () if fit.converged else (f"NOT CONVERGED: ICA stopped after {fit.iterations} iterations",)
+    fit = fit_ica(
+        patches, patches.shape[1], config.seed, config.ica_iterations, config.ica_tolerance
+    )
+    notices = (
+        () if fit.converged else (f"NOT CONVERGED: ICA stopped after {fit.iterations} iterations",)
+    )
     return Fitted(
         {"unmixing": torch.from_numpy(fit.unmixing)},
         fit.unmixing,
@@ -169,7 +184,9 @@ def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> Fitted:
     )
 
 
-def _encode_ica(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str) -> tuple[np.ndarray, int]:
+def _encode_ica(
+    tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str
+) -> tuple[np.ndarray, int]:
     from methods.features.ica import encode
 
     return encode(patches, tensors["unmixing"].numpy()), 0
@@ -180,12 +197,19 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
 
     from methods.training.ssae import SsaeSettings, train_ssae
 
-    settings = SsaeSettings(hidden=tuple(config.hidden), sparsity=config.sparsity, epochs=config.ssae_epochs, seed=config.seed)
+    settings = SsaeSettings(
+        hidden=tuple(config.hidden),
+        sparsity=config.sparsity,
+        epochs=config.ssae_epochs,
+        seed=config.seed,
+    )
     fit = train_ssae(
         patches,
         settings,
         torch.device(device),
-        lambda r: log.info("layer %d, epoch %d/%d: error %.4f, mean activation %.4f", *_shown(r, settings.epochs)),
+        lambda r: log.info(
+            "layer %d, epoch %d/%d: error %.4f, mean activation %.4f", *_shown(r, settings.epochs)
+        ),
     )
     last = fit.curve[-1]
     return Fitted(
@@ -193,7 +217,10 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
         fit.tensors["1.weight"].numpy(),
         config.hidden[-1],
         curve=tuple(asdict(record) for record in fit.curve),
-        summary={"error of the last layer (share of variance)": last.error, "mean activation": last.mean_activation},
+        summary={
+            "error of the last layer (share of variance)": last.error,
+            "mean activation": last.mean_activation,
+        },
     )
 
 
@@ -201,7 +228,9 @@ def _shown(record: Any, epochs: int) -> tuple[int, int, int, float, float]:
     return record.layer, record.epoch, epochs, record.error, record.mean_activation
 
 
-def _encode_ssae(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str) -> tuple[np.ndarray, int]:
+def _encode_ssae(
+    tensors: Any, settings: Mapping[str, Any], patches: np.ndarray, device: str
+) -> tuple[np.ndarray, int]:
     import torch
 
     from methods.training.ssae import encode
@@ -210,7 +239,14 @@ def _encode_ssae(tensors: Any, settings: Mapping[str, Any], patches: np.ndarray,
 
 
 PATCH_METHODS = (
-    PatchMethod("sparse_coding", "Sparse coding", SparseCodingConfig, False, _fit_sparse_coding, _encode_sparse_coding),
+    PatchMethod(
+        "sparse_coding",
+        "Sparse coding",
+        SparseCodingConfig,
+        False,
+        _fit_sparse_coding,
+        _encode_sparse_coding,
+    ),
     PatchMethod("ica", "ICA", IcaConfig, False, _fit_ica, _encode_ica),
     PatchMethod("ssae", "Stacked sparse auto-encoder", SsaeConfig, True, _fit_ssae, _encode_ssae),
 )
@@ -243,7 +279,13 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
         dataset = context.partition_key
         with plain_failures():
             device = compute.resolve()
-            ids = fitting_ids(store, dataset, "train", method.title, "Add training images to the first load: drops do not count")
+            ids = fitting_ids(
+                store,
+                dataset,
+                "train",
+                method.title,
+                "Add training images to the first load: drops do not count",
+            )
             images = open_features(store, dataset, "prepared_images", ids)
 
         def work_out(work: Work) -> Output:
@@ -252,11 +294,15 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
             from methods.features.patches import fit_whitening, sample_patches
 
             try:
-                sample = sample_patches(images.take, len(ids), config.patches, config.patch_size, config.seed)
+                sample = sample_patches(
+                    images.take, len(ids), config.patches, config.patch_size, config.seed
+                )
                 whitening = fit_whitening(sample, config.components)
                 fitted = method.fit(config, whitening.apply(sample), device)
             except ValueError as error:
-                raise InputError(f"{method.title} cannot be learned on {dataset}: {error}", "Change that setting") from error
+                raise InputError(
+                    f"{method.title} cannot be learned on {dataset}: {error}", "Change that setting"
+                ) from error
             tensors = {
                 **{f"model.{name}": tensor.contiguous() for name, tensor in fitted.tensors.items()},
                 "whitening.mean": torch.from_numpy(whitening.mean),
@@ -275,7 +321,12 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
             return Output(
                 content=files[0].sha256,
                 files=files,
-                pictures=[(f"what {method.title} looks for", _filters_picture(fitted.filters, whitening.matrix))],
+                pictures=[
+                    (
+                        f"what {method.title} looks for",
+                        _filters_picture(fitted.filters, whitening.matrix),
+                    )
+                ],
                 summary={"training images": len(ids), "patches": len(sample), **fitted.summary},
                 notices=list(fitted.notices),
                 rows=len(sample),
@@ -304,9 +355,16 @@ def _filters_picture(filters: np.ndarray, matrix: np.ndarray) -> bytes:
     shown = filters[: figures.MAX_TILES] @ matrix.T
     side = round(shown.shape[1] ** 0.5)
     low, high = shown.min(axis=1, keepdims=True), shown.max(axis=1, keepdims=True)
-    grey = (255 * (shown - low) / np.maximum(high - low, 1e-12)).astype(np.uint8).reshape(-1, side, side)
+    grey = (
+        (255 * (shown - low) / np.maximum(high - low, 1e-12))
+        .astype(np.uint8)
+        .reshape(-1, side, side)
+    )
     large = np.repeat(np.repeat(grey, 6, axis=1), 6, axis=2)
-    return figures.sample_grid([np.stack([tile] * 3, axis=-1) for tile in large], [f"filter {k}" for k in range(len(large))])
+    return figures.sample_grid(
+        [np.stack([tile] * 3, axis=-1) for tile in large],
+        [f"filter {k}" for k in range(len(large))],
+    )
 
 
 def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
@@ -326,7 +384,10 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         tags={"stage": "5"},
     )
     def features(
-        context: dg.AssetExecutionContext, config: PooledConfig, store: DatasetStore, compute: Compute
+        context: dg.AssetExecutionContext,
+        config: PooledConfig,
+        store: DatasetStore,
+        compute: Compute,
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
         with plain_failures():
@@ -342,7 +403,10 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
                 kind=name,
                 dtype="float32",
                 row_shape=(sum(level * level for level in PYRAMID), sidecar.settings["responses"]),
-                preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
+                preprocessing={
+                    **images.feature_set.preprocessing,
+                    "prepared_by": images.feature_set.key,
+                },
                 method={"model_sha256": sidecar.weights_sha256, **config.settings()},
                 code_version=FEATURES_CODE_VERSION,
             ),
@@ -351,22 +415,37 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         def work_out(work: Work) -> Output:
             from methods.features.patches import Whitening, grey, grid_patches, spatial_pyramid
 
-            whitening = Whitening(tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy())
-            model = {key.removeprefix("model."): tensor for key, tensor in tensors.items() if key.startswith("model.")}
+            whitening = Whitening(
+                tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy()
+            )
+            model = {
+                key.removeprefix("model."): tensor
+                for key, tensor in tensors.items()
+                if key.startswith("model.")
+            }
             unconverged: list[int] = []
 
             def encode(pixels: np.ndarray) -> np.ndarray:
-                grid = grid_patches(grey(pixels), sidecar.settings["patch_size"], config.patch_stride)
+                grid = grid_patches(
+                    grey(pixels), sidecar.settings["patch_size"], config.patch_stride
+                )
                 n, high, wide, _ = grid.shape
                 flat = whitening.apply(grid.reshape(n * high * wide, -1))
                 responses, failed = method.encode(model, sidecar.settings, flat, device)
                 unconverged.append(failed)
-                return spatial_pyramid(responses.reshape(n, high, wide, -1), PYRAMID, config.pyramid_pool)
+                return spatial_pyramid(
+                    responses.reshape(n, high, wide, -1), PYRAMID, config.pyramid_pool
+                )
 
-            produce = in_blocks(encode, images, shards.feature_set, ROWS_AT_ONCE, f"{method.title} features")
+            produce = in_blocks(
+                encode, images, shards.feature_set, ROWS_AT_ONCE, f"{method.title} features"
+            )
             attributes = {"device": device}
             starts = range(0, len(ids), ROWS_A_SHARD)
-            computed = sum(shards.fill(ids[i : i + ROWS_A_SHARD], produce, attributes, force=config.force) for i in starts)
+            computed = sum(
+                shards.fill(ids[i : i + ROWS_A_SHARD], produce, attributes, force=config.force)
+                for i in starts
+            )
             reader = shards.reader(ids)
             sample = reader.rows(0, ROWS_A_SHARD)
             reader.close()
@@ -379,18 +458,24 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
                     "share of zeros in the sample": round(float((sample == 0).mean()), 4),
                     "stored MB": round(shards.stored_bytes() / 1e6, 1),
                 },
-                notices=[f"NOT CONVERGED: {sum(unconverged)} codes of {method.title}"] if any(unconverged) else [],
+                notices=[f"NOT CONVERGED: {sum(unconverged)} codes of {method.title}"]
+                if any(unconverged)
+                else [],
                 rows=len(ids),
                 device=device if method.uses_device else "cpu",
                 feature_set=shards.feature_set,
             )
 
         try:
-            return materialize_shards(context, config, shards, ids, work_out, ("prepared_images", model_name))
+            return materialize_shards(
+                context, config, shards, ids, work_out, ("prepared_images", model_name)
+            )
         finally:
             images.close()
 
     return features
 
 
-patch_baselines = [asset for method in PATCH_METHODS for asset in (patch_model(method), patch_features(method))]
+patch_baselines = [
+    asset for method in PATCH_METHODS for asset in (patch_model(method), patch_features(method))
+]

@@ -1,4 +1,6 @@
-"""VLAD of local descriptors: the codebook, and the rows encoded with it (Farhat and Sicre, section 6.3)."""
+"""VLAD of local descriptors: the codebook, and the rows encoded with it (Farhat and Sicre, section
+6.3).
+"""
 
 from typing import Literal
 
@@ -7,10 +9,22 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, materialize_nothing, plain_failures
+from assets.core.stage import (
+    Output,
+    StageConfig,
+    Work,
+    materialize,
+    materialize_nothing,
+    plain_failures,
+)
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
 from assets.features.frozen_networks import in_blocks, materialize_shards, open_features
-from assets.features.local_descriptors import GROUP, descriptors_asset, maps_at_once, open_descriptors
+from assets.features.local_descriptors import (
+    GROUP,
+    descriptors_asset,
+    maps_at_once,
+    open_descriptors,
+)
 from assets.images import image_manifest, prepared_images, scored_ids
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
@@ -34,8 +48,9 @@ class CodebookConfig(StageConfig):
     """Of k-means, at most."""
     seed: NonNegativeInt = 0
     fit_on: Literal["train", "train+drops"] = "train"
-    """Which images' descriptors k-means sees. "train" is the training images of the first load, so that a drop fits nothing anew;
-    "train+drops" has those of drops as well. Other images have no local descriptors."""
+    """Which images' descriptors k-means sees. "train" is the training images of the first load, so
+    that a drop fits nothing anew; "train+drops" has those of drops as well. Other images have no
+    local descriptors."""
 
 
 class VladConfig(StageConfig):
@@ -68,7 +83,9 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         tags={"stage": "4"},
     )
-    def centroids(context: dg.AssetExecutionContext, config: CodebookConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def centroids(
+        context: dg.AssetExecutionContext, config: CodebookConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, ("image_manifest", source)
         with plain_failures():
             if reason := store.need_record(dataset, source).unavailable:
@@ -85,11 +102,18 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
             of = maps.feature_set
             try:
                 sample = sample_descriptors(
-                    maps.take, len(ids), int(np.prod(of.row_shape[1:])), config.descriptor_sample, maps_at_once(of), config.seed
+                    maps.take,
+                    len(ids),
+                    int(np.prod(of.row_shape[1:])),
+                    config.descriptor_sample,
+                    maps_at_once(of),
+                    config.seed,
                 )
                 fit = fit_codebook(sample, clusters, config.seed, config.max_iterations)
             except ValueError as error:
-                raise InputError(f"no codebook can be learned on {dataset}: {error}", "Change that setting") from error
+                raise InputError(
+                    f"no codebook can be learned on {dataset}: {error}", "Change that setting"
+                ) from error
             sidecar = ModelSidecar(
                 architecture="methods.features.codebook",
                 settings=config.settings(),
@@ -100,13 +124,21 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
                 input_energy=0.0,
             )
             files = save_model(
-                store, dataset, work.asset, work.fingerprint, {"centroids": torch.from_numpy(fit.centroids)}, sidecar
+                store,
+                dataset,
+                work.asset,
+                work.fingerprint,
+                {"centroids": torch.from_numpy(fit.centroids)},
+                sidecar,
             )
             return Output(
                 content=files[0].sha256,
                 files=files,
                 pictures=[
-                    (f"image regions that feed the centroids, scale {scale}", _regions(store, dataset, maps, fit.centroids))
+                    (
+                        f"image regions that feed the centroids, scale {scale}",
+                        _regions(store, dataset, maps, fit.centroids),
+                    )
                 ],
                 summary={
                     "training images": len(ids),
@@ -116,13 +148,20 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
                 },
                 notices=[]
                 if fit.converged
-                else [f"NOT CONVERGED: k-means with {clusters} centroids stopped after {fit.iterations} iterations"],
+                else [
+                    f"NOT CONVERGED: k-means with {clusters} centroids stopped after {fit.iterations} iterations"
+                ],
                 rows=len(sample),
             )
 
         try:
             return materialize(
-                context, store, config, work_out, inputs=inputs, known_by={"descriptors": maps.feature_set.key, "ids": ids}
+                context,
+                store,
+                config,
+                work_out,
+                inputs=inputs,
+                known_by={"descriptors": maps.feature_set.key, "ids": ids},
             )
         finally:
             maps.close()
@@ -130,8 +169,12 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
     return centroids
 
 
-def _regions(store: DatasetStore, dataset: str, maps: FeatureReader, centroids: np.ndarray) -> bytes:
-    """For the centroids that take most of some training images' descriptors, the regions nearest to them, one of an image."""
+def _regions(
+    store: DatasetStore, dataset: str, maps: FeatureReader, centroids: np.ndarray
+) -> bytes:
+    """For the centroids that take most of some training images' descriptors, the regions nearest to
+    them, one of an image.
+    """
     from methods.features.descriptors import as_descriptors
     from methods.features.vlad import assign
     from methods.reporting import figures
@@ -153,7 +196,14 @@ def _regions(store: DatasetStore, dataset: str, maps: FeatureReader, centroids: 
         _, first = np.unique(members // (high * wide), return_index=True)
         places = members[np.sort(first)[:SHOWN_REGIONS]]
         regions = [
-            _region(images[place // (high * wide)], int(place // wide % high), int(place % wide), high, wide) for place in places
+            _region(
+                images[place // (high * wide)],
+                int(place // wide % high),
+                int(place % wide),
+                high,
+                wide,
+            )
+            for place in places
         ]
         rows.append((f"centroid {centroid}: {counts[centroid] / len(flat):.1%}", regions))
     return figures.codebook_regions(rows)
@@ -183,7 +233,9 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
         code_version=CODE_VERSION,
         tags={"stage": "5"},
     )
-    def rows(context: dg.AssetExecutionContext, config: VladConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def rows(
+        context: dg.AssetExecutionContext, config: VladConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset, inputs = context.partition_key, (source, model)
         with plain_failures():
             if reason := store.need_record(dataset, source).unavailable:
@@ -192,7 +244,10 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
             maps = open_descriptors(store, dataset, scale, ids)
             tensors, sidecar = load_model(store, dataset, model)
         of, centroids = maps.feature_set, tensors["centroids"].numpy()
-        switches = {"signed_sqrt": config.signed_sqrt, "intra_normalisation": config.intra_normalisation}
+        switches = {
+            "signed_sqrt": config.signed_sqrt,
+            "intra_normalisation": config.intra_normalisation,
+        }
         shards = FeatureStore(
             store,
             dataset,
@@ -242,5 +297,8 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
 
 
 vlad_assets = [
-    asset for scale in SCALES for clusters in CODEBOOK_SIZES for asset in (codebook(clusters, scale), vlad_rows(clusters, scale))
+    asset
+    for scale in SCALES
+    for clusters in CODEBOOK_SIZES
+    for asset in (codebook(clusters, scale), vlad_rows(clusters, scale))
 ]

@@ -1,4 +1,6 @@
-"""The classifier of a dataset, and its predictions for the images that have no label or are held."""
+"""The classifier of a dataset, and its predictions for the images that have no label or are
+held.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +51,8 @@ class ClassifierConfig(StageConfig):
     c: PositiveFloat = 1.0
     """Weight of the loss."""
     tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the objective."""
+    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
+    objective."""
     seed: NonNegativeInt = 0
     """Of the folds behind the calibration."""
 
@@ -62,13 +65,20 @@ class ClassifierConfig(StageConfig):
     code_version="2",
     tags={"stage": "6"},
 )
-def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Linear SVM on all training images, with probabilities and a threshold for unlike images calibrated on training folds."""
+def classifier(
+    context: dg.AssetExecutionContext, config: ClassifierConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Linear SVM on all training images, with probabilities and a threshold for unlike images
+    calibrated on training folds.
+    """
     dataset = context.partition_key
     with plain_failures():
         rows = labelled_rows(store, dataset, AHN2019)
         if len(set(rows.labels[rows.train])) < 2:
-            raise InputError(f"{dataset} has fewer than two classes to learn", "Add labelled training images of a second class")
+            raise InputError(
+                f"{dataset} has fewer than two classes to learn",
+                "Add labelled training images of a second class",
+            )
         reader = open_features(store, dataset, FEATURES, rows.ids)
 
     def compute(work: Work) -> Output:
@@ -93,13 +103,23 @@ def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, stor
         pictures = []
         if len(rows.test):
             scores = np.concatenate(
-                [block @ fitted.weights + fitted.intercept for block in _unit_blocks(reader, rows.test, READ_ROWS)]
+                [
+                    block @ fitted.weights + fitted.intercept
+                    for block in _unit_blocks(reader, rows.test, READ_ROWS)
+                ]
             ).astype(np.float64)
             stated = probabilities(scores, fitted.temperature).max(axis=1)
             correct = fitted.classes[scores.argmax(axis=1)] == rows.labels[rows.test]
-            summary["calibration error on test images"] = expected_calibration_error(stated, correct)
+            summary["calibration error on test images"] = expected_calibration_error(
+                stated, correct
+            )
             summary["accuracy on test images"] = float(correct.mean())
-            pictures.append(("stated probability against accuracy, test images", figures.reliability(stated, correct)))
+            pictures.append(
+                (
+                    "stated probability against accuracy, test images",
+                    figures.reliability(stated, correct),
+                )
+            )
         return Output(
             content=files[0].sha256,
             files=files,
@@ -118,14 +138,22 @@ def classifier(context: dg.AssetExecutionContext, config: ClassifierConfig, stor
             inputs=("image_manifest", FEATURES),
             known_by={
                 "features": reader.feature_set.key,
-                "rows": [rows.ids, rows.labels.tolist(), rows.train.tolist(), rows.test.tolist(), rows.groups],
+                "rows": [
+                    rows.ids,
+                    rows.labels.tolist(),
+                    rows.train.tolist(),
+                    rows.test.tolist(),
+                    rows.groups,
+                ],
             },
         )
     finally:
         reader.close()
 
 
-def _unit_blocks(reader: FeatureReader, positions: np.ndarray, rows_at_once: int) -> Iterator[np.ndarray]:
+def _unit_blocks(
+    reader: FeatureReader, positions: np.ndarray, rows_at_once: int
+) -> Iterator[np.ndarray]:
     """Normalised rows at ``positions``, block by block."""
     from methods.classifiers.linear_svm import l2_normalise
 
@@ -148,28 +176,47 @@ def _fit(
         calibrated = np.sort(np.random.default_rng(config.seed).permutation(n)[:CALIBRATION_ROWS])
     of_gram = rows.train[calibrated]
     gram = svm.gram_matrix(
-        lambda start, stop: reader.take(of_gram[start:stop]), len(of_gram), max(MEMORY_BYTES // (8 * width), READ_ROWS)
+        lambda start, stop: reader.take(of_gram[start:stop]),
+        len(of_gram),
+        max(MEMORY_BYTES // (8 * width), READ_ROWS),
     )
     if n <= svm.MAX_GRAM_ROWS:
         fit = svm.fit_gram(gram, labels, config.c, config.tolerance)
         weights = weights_of(fit.coefficients, _unit_blocks(reader, rows.train, READ_TRAINING_ROWS))
     else:
         fit = svm.fit_primal(
-            lambda: _unit_blocks(reader, rows.train, READ_TRAINING_ROWS), labels, width, config.c, config.tolerance
+            lambda: _unit_blocks(reader, rows.train, READ_TRAINING_ROWS),
+            labels,
+            width,
+            config.c,
+            config.tolerance,
         )
         weights = fit.coefficients.astype(np.float32)
     seen = calibration.out_of_fold(
-        gram, labels[calibrated], [groups[i] for i in calibrated], config.c, config.tolerance, config.seed
+        gram,
+        labels[calibrated],
+        [groups[i] for i in calibrated],
+        config.c,
+        config.tolerance,
+        config.seed,
     )
-    notices = [] if fit.converged else ["NOT CONVERGED: the SVM of the classifier stopped above its tolerance"]
+    notices = (
+        []
+        if fit.converged
+        else ["NOT CONVERGED: the SVM of the classifier stopped above its tolerance"]
+    )
     temperature, unlike_below = 1.0, -1.0
     if seen is None or not seen.usable.any():
-        notices.append("NOT CALIBRATED: too few groups for folds; probabilities and the mark of unlike images mean nothing")
+        notices.append(
+            "NOT CALIBRATED: too few groups for folds; probabilities and the mark of unlike images mean nothing"
+        )
     else:
         codes = np.searchsorted(seen.classes, labels[calibrated][seen.usable])
         temperature = calibration.fit_temperature(seen.scores[seen.usable], codes)
         unlike_below = calibration.unlike_threshold(seen.nearest)
-    fitted = LinearClassifier(fit.classes, weights, fit.intercept.astype(np.float32), temperature, unlike_below)
+    fitted = LinearClassifier(
+        fit.classes, weights, fit.intercept.astype(np.float32), temperature, unlike_below
+    )
     sidecar = ModelSidecar(
         architecture="methods.classifiers.linear_classifier.LinearClassifier",
         settings={
@@ -191,7 +238,10 @@ def _fit(
 def _tensors(fitted: "LinearClassifier") -> dict[str, Any]:
     import torch
 
-    return {"weights": torch.from_numpy(fitted.weights), "intercept": torch.from_numpy(fitted.intercept)}
+    return {
+        "weights": torch.from_numpy(fitted.weights),
+        "intercept": torch.from_numpy(fitted.intercept),
+    }
 
 
 def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
@@ -265,7 +315,10 @@ def predict_rows(
                     "neighbour_similarities": found.similarities[i].tolist(),
                 }
             )
-    return sorted(lines, key=lambda line: (not line["out_of_distribution"], line["probability"], line["image_id"]))
+    return sorted(
+        lines,
+        key=lambda line: (not line["out_of_distribution"], line["probability"], line["image_id"]),
+    )
 
 
 CSV_COLUMNS = (
@@ -287,12 +340,18 @@ def predictions_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
     """The predictions as CSV, one column for each nearest label and similarity."""
     from methods.reporting.review_page import to_csv
 
-    columns = [*CSV_COLUMNS, *(f"nearest_{what}_{k + 1}" for k in range(NEIGHBOURS) for what in ("label", "similarity"))]
+    columns = [
+        *CSV_COLUMNS,
+        *(f"nearest_{what}_{k + 1}" for k in range(NEIGHBOURS) for what in ("label", "similarity")),
+    ]
 
     def cells(line: Mapping[str, Any]) -> list[object]:
         near = list(zip(line["neighbour_labels"], line["neighbour_similarities"], strict=True))
         padded = [*near, *[(None, None)] * (NEIGHBOURS - len(near))]
-        return [*(line[name] for name in CSV_COLUMNS), *(value for pair in padded for value in pair)]
+        return [
+            *(line[name] for name in CSV_COLUMNS),
+            *(value for pair in padded for value in pair),
+        ]
 
     return to_csv(columns, [cells(line) for line in lines]).encode()
 
@@ -310,13 +369,17 @@ def review_page(
         title: of the page.
         lines: all predictions, the least sure first.
         notices: shouted at the top.
-        pixels_of: gives the prepared pixels of images by id, in the order asked for, one after another.
+        pixels_of: gives the prepared pixels of images by id, in the order asked for, one after
+            another.
         footer: at the bottom.
     """
     from methods.reporting.review_page import Card, Neighbour, Review, review_html, thumbnail
 
     shown = lines[:SHOWN_CARDS]
-    to_check, near = {line["image_id"] for line in shown}, {i for line in shown for i in line["neighbour_ids"]}
+    to_check, near = (
+        {line["image_id"] for line in shown},
+        {i for line in shown for i in line["neighbour_ids"]},
+    )
     wanted, large, small = sorted(to_check | near), {}, {}
     for image_id, pixels in zip(wanted, pixels_of(wanted), strict=True):
         if image_id in to_check:
@@ -326,7 +389,9 @@ def review_page(
     cards = tuple(
         Card(
             image_id=line["image_id"],
-            name=line["path"] if line["frame"] is None else f"{line['path']}, frame {line['frame']}",
+            name=line["path"]
+            if line["frame"] is None
+            else f"{line['path']}, frame {line['frame']}",
             predicted=line["predicted"],
             probability=line["probability"],
             margin=line["margin"],
@@ -338,7 +403,10 @@ def review_page(
             neighbours=tuple(
                 Neighbour(small[image_id], label, similarity)
                 for image_id, label, similarity in zip(
-                    line["neighbour_ids"], line["neighbour_labels"], line["neighbour_similarities"], strict=True
+                    line["neighbour_ids"],
+                    line["neighbour_labels"],
+                    line["neighbour_similarities"],
+                    strict=True,
                 )
             ),
         )
@@ -363,13 +431,20 @@ def review_page(
 
 
 def classifier_notices(store: DatasetStore, dataset: str) -> list[str]:
-    """What a reader of any prediction must know: the notices of everything that the classifier was made from."""
+    """What a reader of any prediction must know: the notices of everything that the classifier was
+    made from.
+    """
     made_from = store.upstream(dataset, "classifier").values()
     return list(dict.fromkeys(notice for record in made_from for notice in record.notices))
 
 
 def publish(
-    store: DatasetStore, folder: Path, title: str, lines: Sequence[Mapping[str, Any]], notices: Sequence[str], pixels_of: Any
+    store: DatasetStore,
+    folder: Path,
+    title: str,
+    lines: Sequence[Mapping[str, Any]],
+    notices: Sequence[str],
+    pixels_of: Any,
 ) -> list[StoredFile]:
     """Publish predictions as Parquet, CSV and page below ``folder``.
 
@@ -399,8 +474,12 @@ def publish(
     code_version="1",
     tags={"stage": "7"},
 )
-def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Label, calibrated probability, margin, nearest training images and a mark for unlike images, for every unlabelled image."""
+def predictions(
+    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Label, calibrated probability, margin, nearest training images and a mark for unlike images,
+    for every unlabelled image.
+    """
     dataset = context.partition_key
     with plain_failures():
         rows = labelled_rows(store, dataset, AHN2019)
@@ -420,17 +499,23 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
 
         def pixels_of(image_ids: Sequence[str]) -> Iterator[np.ndarray]:
             for start in range(0, len(image_ids), READ_ROWS):
-                yield from prepared.take([position[i] for i in image_ids[start : start + READ_ROWS]])
+                yield from prepared.take(
+                    [position[i] for i in image_ids[start : start + READ_ROWS]]
+                )
 
         try:
             lines = predict_rows(fitted, wanted, unknown.rows, training, rows)
             notices = classifier_notices(store, dataset)
-            published = publish(store, folder, f"Predictions for {dataset}", lines, notices, pixels_of)
+            published = publish(
+                store, folder, f"Predictions for {dataset}", lines, notices, pixels_of
+            )
         finally:
             for reader in (training, unknown, prepared):
                 reader.close()
         table = pa.Table.from_pylist(lines, schema=IMAGE_PREDICTIONS.schema)
-        stored = store.write_table(dataset, work.asset, f"{work.fingerprint}.predictions.parquet", table, IMAGE_PREDICTIONS)
+        stored = store.write_table(
+            dataset, work.asset, f"{work.fingerprint}.predictions.parquet", table, IMAGE_PREDICTIONS
+        )
         labelled = [line for line in lines if line["label"] is not None]
         agree = sum(line["label"] == line["predicted"] for line in labelled)
         summary: dict[str, float | int | str] = {
@@ -441,7 +526,9 @@ def predictions(context: dg.AssetExecutionContext, config: StageConfig, store: D
         }
         if labelled:
             summary["held images predicted as labelled"] = f"{agree} of {len(labelled)}"
-        return Output(content=lines, files=[stored], published=published, summary=summary, rows=len(lines))
+        return Output(
+            content=lines, files=[stored], published=published, summary=summary, rows=len(lines)
+        )
 
     return materialize(
         context,

@@ -1,4 +1,6 @@
-"""What the reports of all studies have in common: their closing sections, their files, and the tables behind them."""
+"""What the reports of all studies have in common: their closing sections, their files, and the
+tables behind them.
+"""
 
 import platform
 from collections.abc import Mapping
@@ -36,7 +38,9 @@ STAGES_SHOWN = (
 """Outputs whose pictures the report shows, where they were made."""
 
 
-def pictures_of(store: DatasetStore, records: Mapping[str, OutputRecord], names: tuple[str, ...]) -> tuple[Any, ...]:
+def pictures_of(
+    store: DatasetStore, records: Mapping[str, OutputRecord], names: tuple[str, ...]
+) -> tuple[Any, ...]:
     """The pictures of those outputs that are among the records."""
     from methods.reporting.document import Figure
 
@@ -51,14 +55,22 @@ def pictures_of(store: DatasetStore, records: Mapping[str, OutputRecord], names:
 def rejected_files(store: DatasetStore, dataset: str) -> list[dict[str, Any]]:
     """Rows of REJECTED."""
     return [
-        {"path": row["path"], "frame": row["frame"], "status": row["status"], "reason": row["reason"]}
+        {
+            "path": row["path"],
+            "frame": row["frame"],
+            "status": row["status"],
+            "reason": row["reason"],
+        }
         for row in manifest_of(store, dataset).to_pylist()
         if row["status"] != "ok"
     ]
 
 
 def store_tables(
-    store: DatasetStore, work: Work, tables: Mapping[str, list[dict[str, Any]]], contracts: Mapping[str, TableContract]
+    store: DatasetStore,
+    work: Work,
+    tables: Mapping[str, list[dict[str, Any]]],
+    contracts: Mapping[str, TableContract],
 ) -> list[StoredFile]:
     """Each table under its own name."""
     return [
@@ -73,14 +85,22 @@ def store_tables(
     ]
 
 
-def subtitle_of(dataset: str, study: Study, records: Mapping[str, OutputRecord], left_out: tuple[str, ...] = ()) -> str:
+def subtitle_of(
+    dataset: str, study: Study, records: Mapping[str, OutputRecord], left_out: tuple[str, ...] = ()
+) -> str:
     """Dataset, study, and what the data is; facts that play no part are left out."""
-    facts = {name: value for name, value in records["image_manifest"].summary.items() if name not in (ARRIVAL, *left_out)}
+    facts = {
+        name: value
+        for name, value in records["image_manifest"].summary.items()
+        if name not in (ARRIVAL, *left_out)
+    }
     data = ", ".join(f"{value} {name}" for name, value in facts.items())
     return f"Dataset {dataset}, study {study.name}. Data: {data}."
 
 
-def stages_section(store: DatasetStore, dataset: str, records: Mapping[str, OutputRecord], shown: tuple[str, ...]) -> Any:
+def stages_section(
+    store: DatasetStore, dataset: str, records: Mapping[str, OutputRecord], shown: tuple[str, ...]
+) -> Any:
     """Weights, and the pictures of the stages."""
     from methods.reporting.document import Section
 
@@ -91,25 +111,34 @@ def stages_section(store: DatasetStore, dataset: str, records: Mapping[str, Outp
     }
     return Section(
         "The stages",
-        tuple(f"Weights of {network}: {origin}, SHA-256 {sha256}." for network, origin, sha256 in sorted(weights)),
+        tuple(
+            f"Weights of {network}: {origin}, SHA-256 {sha256}."
+            for network, origin, sha256 in sorted(weights)
+        ),
         (),
         pictures_of(store, records, shown),
     )
 
 
-def closing_sections(study: Study, records: Mapping[str, OutputRecord], rejected: list[dict[str, Any]]) -> tuple[Any, ...]:
+def closing_sections(
+    study: Study, records: Mapping[str, OutputRecord], rejected: list[dict[str, Any]]
+) -> tuple[Any, ...]:
     """Open choices, settings, files left out, lineage."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
 
     settings = {name: record.settings for name, record in records.items() if record.settings}
     return (
-        Section("Choices the paper leaves open", (), (parts.choices_table(study.choices, settings),)),
+        Section(
+            "Choices the paper leaves open", (), (parts.choices_table(study.choices, settings),)
+        ),
         Section("Settings", (), (parts.settings_table(settings),)),
         Section("Files left out", (), (parts.rejected_table(rejected),)),
         Section(
             "Lineage",
-            ("Each output, what it was made from, and the Dagster run that made it. Every figure above can be traced to bytes.",),
+            (
+                "Each output, what it was made from, and the Dagster run that made it. Every figure above can be traced to bytes.",
+            ),
             (parts.lineage_table(list(records.values())),),
         ),
     )
@@ -130,7 +159,9 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_document(store: DatasetStore, report: Any, folder: Path) -> list[StoredFile]:
-    """Publish Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in ``folder``."""
+    """Publish Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in
+    ``folder``.
+    """
     from methods.reporting import document
 
     figures = [figure for section in report.sections for figure in section.figures]

@@ -1,4 +1,6 @@
-"""The report where an image has several labels: methods beside each other and beside the paper (Lyndon et al. 2015)."""
+"""The report where an image has several labels: methods beside each other and beside the paper
+(Lyndon et al. 2015).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +31,14 @@ from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, M
 from data_contracts.tables.report import LINEAGE, REJECTED
 from resources.store.dataset_store import DatasetStore
 
-STAGES_SHOWN = ("image_manifest", "square_images", LENET.features, MODERN.features, "alexnet_conv5", "cae_model")
+STAGES_SHOWN = (
+    "image_manifest",
+    "square_images",
+    LENET.features,
+    MODERN.features,
+    "alexnet_conv5",
+    "cae_model",
+)
 CONTRACTS = {"multilabel_results": MULTILABEL_RESULTS, "lineage": LINEAGE, "rejected": REJECTED}
 
 
@@ -42,17 +51,27 @@ def _results(
     there = [method for method in LYNDON2015.methods if method.evaluation in chains]
 
     def exact(evaluation: str) -> np.ndarray:
-        table = store.main_table(dataset, evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS).sort_by("image_id")
+        table = store.main_table(
+            dataset, evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS
+        ).sort_by("image_id")
         return np.asarray(table["exact"].to_numpy(zero_copy_only=False))
 
     others = [method for method in there if method is not LENET]
-    tests = [mcnemar(exact(method.evaluation), exact(LENET.evaluation)).p_value for method in others]
-    p_of = dict(zip((method.name for method in others), holm(np.array(tests)).tolist(), strict=True))
+    tests = [
+        mcnemar(exact(method.evaluation), exact(LENET.evaluation)).p_value for method in others
+    ]
+    p_of = dict(
+        zip((method.name for method in others), holm(np.array(tests)).tolist(), strict=True)
+    )
     rows = []
     for method in there:
         chain = chains[method.evaluation]
         summary = chain[method.evaluation].summary
-        of_all = {row["metric"]: row for row in metrics if row["method"] == method.name and row["subject"] == "all"}
+        of_all = {
+            row["metric"]: row
+            for row in metrics
+            if row["method"] == method.name and row["subject"] == "all"
+        }
         rows.append(
             {
                 "method": method.name,
@@ -77,22 +96,37 @@ def _results(
     name=f"report_{LYNDON2015.name}",
     partitions_def=DATASETS,
     group_name=GROUP,
-    deps=[dg.AssetKey(name) for name in ("image_manifest", *(method.evaluation for method in LYNDON2015.methods))],
+    deps=[
+        dg.AssetKey(name)
+        for name in ("image_manifest", *(method.evaluation for method in LYNDON2015.methods))
+    ],
     kinds={"html", "markdown"},
     code_version="2",
     tags={"stage": "8"},
 )
-def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Report of the one-vs-all networks and the SVMs: matches with intervals, beside the paper's, figures by label, lineage."""
+def multilabel_report(
+    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Report of the one-vs-all networks and the SVMs: matches with intervals, beside the paper's,
+    figures by label, lineage.
+    """
     dataset = context.partition_key
     folder = store.root / "reports" / dataset / LYNDON2015.name
     with plain_failures():
-        evaluated = {method.evaluation: store.need_record(dataset, method.evaluation) for method in LYNDON2015.methods}
-        missing = {name: record.unavailable for name, record in evaluated.items() if record.unavailable}
+        evaluated = {
+            method.evaluation: store.need_record(dataset, method.evaluation)
+            for method in LYNDON2015.methods
+        }
+        missing = {
+            name: record.unavailable for name, record in evaluated.items() if record.unavailable
+        }
         inputs = ("image_manifest", *(name for name in evaluated if name not in missing))
         versions = {evaluated[name].summary[LABELLED_ROWS] for name in inputs[1:]}
         if len(versions) > 1:
-            raise InputError(f"methods of {dataset} were scored on different images", f"Run {LYNDON2015.name} again")
+            raise InputError(
+                f"methods of {dataset} were scored on different images",
+                f"Run {LYNDON2015.name} again",
+            )
         chains = {last: store.upstream(dataset, last) for last in inputs}
     records = {name: record for chain in chains.values() for name, record in chain.items()}
 
@@ -104,7 +138,9 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
         metrics = [
             row
             for evaluation in inputs[1:]
-            for row in store.main_table(dataset, evaluation, ".metrics.parquet", METRICS).to_pylist()
+            for row in store.main_table(
+                dataset, evaluation, ".metrics.parquet", METRICS
+            ).to_pylist()
         ]
         results = _results(store, dataset, metrics, chains)
         tables = {
@@ -133,7 +169,10 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
                 Section(
                     "Each label",
                     (),
-                    tuple(parts.label_table(metrics, row["method"], row["title"], notices) for row in results),
+                    tuple(
+                        parts.label_table(metrics, row["method"], row["title"], notices)
+                        for row in results
+                    ),
                 ),
                 stages_section(store, dataset, records, STAGES_SHOWN),
                 *closing_sections(LYNDON2015, records, tables["rejected"]),
@@ -166,5 +205,8 @@ def multilabel_report(context: dg.AssetExecutionContext, config: StageConfig, st
         config,
         compute,
         inputs=inputs,
-        known_by={"made from": {name: record.data_version for name, record in records.items()}, "left out": missing},
+        known_by={
+            "made from": {name: record.data_version for name, record in records.items()},
+            "left out": missing,
+        },
     )

@@ -1,4 +1,6 @@
-"""The report of the cross-validated study: its methods compared, its tables beside the paper's (Huynh et al. 2016)."""
+"""The report of the cross-validated study: its methods compared, its tables beside the paper's
+(Huynh et al. 2016).
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +27,13 @@ from assets.reports.common import (
 )
 from assets.reports.rows import Chain, notices_of_chain, seconds_of_stages
 from assets.reports.single_label_report import GROUP
-from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
+from data_contracts.studies.huynh2016 import (
+    ANALYTIC,
+    ENSEMBLE,
+    HUYNH2016,
+    LAYER_SHAPES,
+    layer_method,
+)
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.report import LINEAGE, REJECTED
@@ -38,7 +46,9 @@ PAIRS = ((ENSEMBLE.name, ANALYTIC.name), (ENSEMBLE.name, ""), ("", ANALYTIC.name
 """Compared; the empty name is the classifier on the ensemble's layer."""
 
 
-def _result_row(rows: LesionRows, method: Method, probability: np.ndarray, images: str) -> dict[str, Any]:
+def _result_row(
+    rows: LesionRows, method: Method, probability: np.ndarray, images: str
+) -> dict[str, Any]:
     """A row of ROC_RESULTS."""
     from methods.statistics.fold_roc import fold_roc
 
@@ -71,13 +81,19 @@ def _result_row(rows: LesionRows, method: Method, probability: np.ndarray, image
     code_version="1",
     tags={"stage": "8"},
 )
-def roc_comparison(context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Every layer on all images; one layer, the analytic features and their ensemble on the images that have a contour."""
+def roc_comparison(
+    context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Every layer on all images; one layer, the analytic features and their ensemble on the images
+    that have a contour.
+    """
     dataset = context.partition_key
     with plain_failures():
         whole = lesion_rows(store, dataset, config)
         layer = LAYER_METHODS[str(store.need_record(dataset, ENSEMBLE.evaluation).summary[LAYER])]
-        there = [m for m in HUYNH2016.methods if not store.need_record(dataset, m.evaluation).unavailable]
+        there = [
+            m for m in HUYNH2016.methods if not store.need_record(dataset, m.evaluation).unavailable
+        ]
         said = {method: out_of_fold(store, dataset, method, whole) for method in there}
 
     def work_out(work: Work) -> Output:
@@ -92,24 +108,53 @@ def roc_comparison(context: dg.AssetExecutionContext, config: FoldConfig, store:
 
         contoured = whole.only(list(said[ANALYTIC]))
         three = (layer, ANALYTIC, ENSEMBLE)
-        results = [_result_row(whole, m, scores(m, whole), ALL) for m in LAYER_METHODS.values() if m in said]
+        results = [
+            _result_row(whole, m, scores(m, whole), ALL)
+            for m in LAYER_METHODS.values()
+            if m in said
+        ]
         results += [_result_row(contoured, m, scores(m, contoured), CONTOURED) for m in three]
         comparisons = []
         for pair in PAIRS:
             a, b = (HUYNH2016.method(name or layer.name) for name in pair)
-            test = compare_roc(scores(a, contoured), scores(b, contoured), contoured.positive, contoured.fold, contoured.patients)
-            comparisons.append({"method_a": a.name, "method_b": b.name, "n_images": len(contoured.ids), **vars(test)})
+            test = compare_roc(
+                scores(a, contoured),
+                scores(b, contoured),
+                contoured.positive,
+                contoured.fold,
+                contoured.patients,
+            )
+            comparisons.append(
+                {
+                    "method_a": a.name,
+                    "method_b": b.name,
+                    "n_images": len(contoured.ids),
+                    **vars(test),
+                }
+            )
         for p in ("p_t", "p_delong"):
-            for row, corrected in zip(comparisons, bonferroni(np.array([row[p] for row in comparisons])), strict=True):
+            for row, corrected in zip(
+                comparisons, bonferroni(np.array([row[p] for row in comparisons])), strict=True
+            ):
                 row[f"{p}_bonferroni"] = float(corrected)
         grid, curves = np.linspace(0, 1, 201), []
         for method in three:
             probability = scores(method, contoured)
             binormal = fit_binormal(probability, contoured.positive)
-            auc = next(r["auc"] for r in results if r["method"] == method.name and r["images"] == CONTOURED)
+            auc = next(
+                r["auc"] for r in results if r["method"] == method.name and r["images"] == CONTOURED
+            )
             fitted = binormal.tpr(grid) if binormal else None
-            curves.append((f"{method.title}, AUC {auc:.3f}", *empirical_roc(probability, contoured.positive), fitted))
-        of_layers = {row["method"]: (row["auc"], row["auc_se"]) for row in results if row["images"] == ALL}
+            curves.append(
+                (
+                    f"{method.title}, AUC {auc:.3f}",
+                    *empirical_roc(probability, contoured.positive),
+                    fitted,
+                )
+            )
+        of_layers = {
+            row["method"]: (row["auc"], row["auc_se"]) for row in results if row["images"] == ALL
+        }
         paper = {row.method: row.percent / 100 for row in HUYNH2016.tables[0].rows}
         tables = {"roc_results": results, "roc_comparisons": comparisons}
         return Output(
@@ -122,7 +167,11 @@ def roc_comparison(context: dg.AssetExecutionContext, config: FoldConfig, store:
                     figures.auc_by_layer(
                         list(LAYER_SHAPES),
                         [of_layers.get(layer_method(name)) for name in LAYER_SHAPES],
-                        {name: paper[layer_method(name)] for name in LAYER_SHAPES if layer_method(name) in paper},
+                        {
+                            name: paper[layer_method(name)]
+                            for name in LAYER_SHAPES
+                            if layer_method(name) in paper
+                        },
                     ),
                 ),
             ],
@@ -134,11 +183,17 @@ def roc_comparison(context: dg.AssetExecutionContext, config: FoldConfig, store:
             rows=len(results),
         )
 
-    return materialize(context, store, config, work_out, inputs=tuple(method.evaluation for method in there))
+    return materialize(
+        context, store, config, work_out, inputs=tuple(method.evaluation for method in there)
+    )
 
 
 def _document(
-    store: DatasetStore, dataset: str, tables: Mapping[str, list[dict[str, Any]]], chains: Mapping[str, Chain], layer: Method
+    store: DatasetStore,
+    dataset: str,
+    tables: Mapping[str, list[dict[str, Any]]],
+    chains: Mapping[str, Chain],
+    layer: Method,
 ) -> Any:
     from methods.features.radiomics import FEATURES
     from methods.reporting import roc_tables as parts
@@ -150,7 +205,9 @@ def _document(
     contoured = [row for row in results if row["images"] == parts.CONTOURED]
     everything = [row for row in results if row["images"] == parts.ALL]
     seconds = {
-        method.name: seconds_of_stages(chains[method.evaluation]) for method in HUYNH2016.methods if method.evaluation in chains
+        method.name: seconds_of_stages(chains[method.evaluation])
+        for method in HUYNH2016.methods
+        if method.evaluation in chains
     }
     missing = {
         method.name: str(record.unavailable)
@@ -161,19 +218,28 @@ def _document(
 
     def notices_of(rows: list[dict[str, Any]]) -> tuple[str, ...]:
         scored = [HUYNH2016.method(row["method"]).evaluation for row in rows]
-        return tuple(dict.fromkeys(notice for evaluation in scored for notice in notices_of_chain(chains[evaluation])))
+        return tuple(
+            dict.fromkeys(
+                notice for evaluation in scored for notice in notices_of_chain(chains[evaluation])
+            )
+        )
 
     of_three, of_layers = notices_of(contoured), notices_of(everything)
     of_permutation = tuple(notices_of_chain(chains["label_permutation"]))
     figure3, table1 = HUYNH2016.tables
     return Report(
         title=f"{dataset}: {HUYNH2016.title}",
-        subtitle=subtitle_of(dataset, HUYNH2016, records, left_out=("training images", "test images")),
+        subtitle=subtitle_of(
+            dataset, HUYNH2016, records, left_out=("training images", "test images")
+        ),
         notices=tuple(dict.fromkeys([*of_permutation, *of_three, *of_layers])),
         sections=(
             Section(
                 "Result",
-                (parts.roc_verdict(HUYNH2016, contoured, comparisons, titles), f"Folds by {by}, five of them."),
+                (
+                    parts.roc_verdict(HUYNH2016, contoured, comparisons, titles),
+                    f"Folds by {by}, five of them.",
+                ),
                 (
                     parts.roc_results_table(results, parts.CONTOURED, of_three, seconds),
                     parts.roc_comparison_table(comparisons, titles, of_three),
@@ -186,7 +252,14 @@ def _document(
                 (HUYNH2016.citation,),
                 (
                     parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
-                    parts.roc_paper_table(table1, contoured, {"cnn": layer.name}, {"cnn": layer.title}, seconds, of_three),
+                    parts.roc_paper_table(
+                        table1,
+                        contoured,
+                        {"cnn": layer.name},
+                        {"cnn": layer.title},
+                        seconds,
+                        of_three,
+                    ),
                 ),
             ),
             Section(
@@ -195,7 +268,13 @@ def _document(
                     "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, classifier) is fitted inside "
                     "the training folds. That no group is in two folds is checked whenever the scores are stored or read.",
                 ),
-                (parts.permutation_table([r for r in tables["metrics"] if r["subject"] == SUBJECT], titles, of_permutation),),
+                (
+                    parts.permutation_table(
+                        [r for r in tables["metrics"] if r["subject"] == SUBJECT],
+                        titles,
+                        of_permutation,
+                    ),
+                ),
             ),
             stages_section(store, dataset, records, STAGES_SHOWN),
             Section("What is calculated from a contour", (), (parts.features_table(FEATURES),)),
@@ -214,28 +293,40 @@ def _document(
     code_version="1",
     tags={"stage": "9"},
 )
-def roc_report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
-    """Report of the layers, the analytic features and their ensemble: tables beside the paper's, curves, contours, lineage."""
+def roc_report(
+    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+) -> dg.MaterializeResult:
+    """Report of the layers, the analytic features and their ensemble: tables beside the paper's,
+    curves, contours, lineage.
+    """
     dataset = context.partition_key
     folder = store.root / "reports" / dataset / HUYNH2016.name
     inputs = ("image_manifest", "roc_comparison", "label_permutation")
     with plain_failures():
         compared = store.need_record(dataset, "roc_comparison")
         chains = {last: store.upstream(dataset, last) for last in (*inputs, *compared.inputs)}
-        layer = next(m for m in LAYER_METHODS.values() if m.title == compared.summary["layer of the ensemble"])
+        layer = next(
+            m
+            for m in LAYER_METHODS.values()
+            if m.title == compared.summary["layer of the ensemble"]
+        )
     records = {name: record for chain in chains.values() for name, record in chain.items()}
 
     def compute(work: Work) -> Output:
         from methods.reporting import roc_tables, single_label_tables
 
         tables = {
-            "roc_results": store.main_table(dataset, "roc_comparison", ".roc_results.parquet", ROC_RESULTS).to_pylist(),
+            "roc_results": store.main_table(
+                dataset, "roc_comparison", ".roc_results.parquet", ROC_RESULTS
+            ).to_pylist(),
             "roc_comparisons": store.main_table(
                 dataset, "roc_comparison", ".roc_comparisons.parquet", ROC_COMPARISONS
             ).to_pylist(),
             "metrics": [
                 row
-                for row in store.main_table(dataset, "label_permutation", ".metrics.parquet", METRICS).to_pylist()
+                for row in store.main_table(
+                    dataset, "label_permutation", ".metrics.parquet", METRICS
+                ).to_pylist()
                 if row["metric"] == METRIC
             ],
             "rejected": rejected_files(store, dataset),
@@ -247,7 +338,10 @@ def roc_report(context: dg.AssetExecutionContext, config: StageConfig, store: Da
         files = store_tables(store, work, tables, contracts)
         contoured = [row for row in tables["roc_results"] if row["images"] == roc_tables.CONTOURED]
         return Output(
-            content={name: tables[name] for name in ("roc_results", "roc_comparisons", "metrics", "rejected")},
+            content={
+                name: tables[name]
+                for name in ("roc_results", "roc_comparisons", "metrics", "rejected")
+            },
             files=files,
             published=published,
             pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],

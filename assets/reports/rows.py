@@ -35,8 +35,13 @@ def seconds_of_stages(chain: Chain) -> float:
 
 
 def devices_of(chain: Chain) -> str:
-    """Where an output and everything upstream was computed; the processor is named only where it is alone."""
-    return " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"})) or "cpu"
+    """Where an output and everything upstream was computed; the processor is named only where it is
+    alone.
+    """
+    return (
+        " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"}))
+        or "cpu"
+    )
 
 
 def switches_of(method: Method, chain: Chain) -> list[str]:
@@ -67,7 +72,11 @@ def result_rows(
     for method, title in titles.items():
         chain = chains[method.evaluation]
         record = chain[method.evaluation]
-        of_all = {row["metric"]: row for row in tables["metrics"] if row["method"] == method.name and row["subject"] == "all"}
+        of_all = {
+            row["metric"]: row
+            for row in tables["metrics"]
+            if row["method"] == method.name and row["subject"] == "all"
+        }
         rows.append(
             {
                 "dataset": dataset,
@@ -117,34 +126,56 @@ def paper_estimates(
             device=row["device"],
         )
         method = study.method(row["method"])
-        other = [row["title"].removeprefix(method.title).strip(" ()")] if row["title"] != method.title else []
+        other = (
+            [row["title"].removeprefix(method.title).strip(" ()")]
+            if row["title"] != method.title
+            else []
+        )
         if switches := switches_of(method, chains[method.evaluation]):
             other.append(f"{', '.join(switches)} (the paper: off)")
-        notes[row["method"]] = [*other, *(n for n in row["notices"].splitlines() if n not in shared)]
+        notes[row["method"]] = [
+            *other,
+            *(n for n in row["notices"].splitlines() if n not in shared),
+        ]
     if study.main == "cae":
         _note_auto_encoder(store, dataset, included, ours, notes)
     return ours, {method: "; ".join(said) for method, said in notes.items() if said}
 
 
 def _note_auto_encoder(
-    store: DatasetStore, dataset: str, included: Measured, ours: dict[str, Any], notes: dict[str, list[str]]
+    store: DatasetStore,
+    dataset: str,
+    included: Measured,
+    ours: dict[str, Any],
+    notes: dict[str, list[str]],
 ) -> None:
     """Add how the auto-encoder was trained, and the figures of the table of filter sizes."""
     cae = store.need_record(dataset, "cae_model").settings
-    notes["cae"].insert(0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)")
+    notes["cae"].insert(
+        0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)"
+    )
     if "filter_size_study" in included.measurements:
         ours |= _filter_estimates(store, dataset)
         settings = store.need_record(dataset, "filter_size_study").settings
-        notes |= {filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"] for size in settings["filter_sizes"]}
+        notes |= {
+            filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"]
+            for size in settings["filter_sizes"]
+        }
     else:
-        notes |= {filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES}
+        notes |= {
+            filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES
+        }
         if cae["filters"] in FILTER_SIZES:
             ours[filters_estimate(cae["filters"])] = ours["cae"]
-            notes[filters_estimate(cae["filters"])] = [f"the main run, one seed, {cae['epochs']} epochs"]
+            notes[filters_estimate(cae["filters"])] = [
+                f"the main run, one seed, {cae['epochs']} epochs"
+            ]
 
 
 def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
-    """Our figures for the table of filter sizes: mean, interval and standard deviation over seeds."""
+    """Our figures for the table of filter sizes: mean, interval and standard deviation over
+    seeds.
+    """
     from methods.reporting.single_label_tables import Estimate
     from methods.statistics.significance import mean_interval
 
@@ -152,7 +183,11 @@ def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
     rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
     estimates = {}
     for size in record.settings["filter_sizes"]:
-        of_size = [row for row in rows if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"]
+        of_size = [
+            row
+            for row in rows
+            if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"
+        ]
         values = np.array([row["value"] for row in of_size])
         interval = mean_interval(values)
         estimates[filters_estimate(size)] = Estimate(

@@ -36,7 +36,12 @@ LABELS_NEEDED = "How many labels are needed"
 
 
 def _label_sections(
-    store: DatasetStore, dataset: str, study: Study, included: Measured, chains: Mapping[str, Chain], notices: tuple[str, ...]
+    store: DatasetStore,
+    dataset: str,
+    study: Study,
+    included: Measured,
+    chains: Mapping[str, Chain],
+    notices: tuple[str, ...],
 ) -> list[Any]:
     """How many labels each method needs, where the study measures it."""
     from methods.reporting import single_label_tables as parts
@@ -83,7 +88,9 @@ def _document(
     of_studies = notices_of_chain(chains.get("filter_size_study", {}))
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
     near = records["near_duplicates"].summary
-    few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core]
+    few = [
+        row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core
+    ]
     return Report(
         title=f"{dataset}: {study.title}",
         subtitle=subtitle_of(dataset, study, records),
@@ -92,7 +99,10 @@ def _document(
             Section(
                 "Result",
                 (parts.verdict(study, results, comparisons),),
-                (parts.results_table(results), parts.comparison_table(comparisons, titles, notices)),
+                (
+                    parts.results_table(results),
+                    parts.comparison_table(comparisons, titles, notices),
+                ),
                 pictures_of(store, records, (comparison,)),
             ),
             Section(
@@ -116,9 +126,18 @@ def _document(
             ),
             Section(
                 "Each class",
-                (f"The figures of the other methods: medfeat results {dataset}.",) if len(titles) > len(core) else (),
-                tuple(parts.per_class_table(metrics, name, title, notices) for name, title in core.items()),
-                pictures_of(store, records, tuple(method.evaluation for method in included.titles if method.core)),
+                (f"The figures of the other methods: medfeat results {dataset}.",)
+                if len(titles) > len(core)
+                else (),
+                tuple(
+                    parts.per_class_table(metrics, name, title, notices)
+                    for name, title in core.items()
+                ),
+                pictures_of(
+                    store,
+                    records,
+                    tuple(method.evaluation for method in included.titles if method.core),
+                ),
             ),
             stages_section(store, dataset, records, STAGES_SHOWN),
             Section(
@@ -159,13 +178,21 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
         code_version="4",
         tags={"stage": "8"},
     )
-    def report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+    def report(
+        context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+    ) -> dg.MaterializeResult:
         dataset = context.partition_key
         folder = store.root / "reports" / dataset / study.job(complete)
         with plain_failures():
             included = measured(store, dataset, study, complete)
             evaluations = [method.evaluation for method in included.titles]
-            inputs = ("image_manifest", "near_duplicates", comparison, *evaluations, *included.measurements)
+            inputs = (
+                "image_manifest",
+                "near_duplicates",
+                comparison,
+                *evaluations,
+                *included.measurements,
+            )
             chains = {last: store.upstream(dataset, last) for last in inputs}
         # The page shows the lineage of every stage, so it is as old as the oldest of them.
         records = {name: record for chain in chains.values() for name, record in chain.items()}
@@ -176,11 +203,21 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             metrics = [
                 row
                 for evaluation in evaluations
-                for row in store.main_table(dataset, evaluation, ".metrics.parquet", METRICS).to_pylist()
+                for row in store.main_table(
+                    dataset, evaluation, ".metrics.parquet", METRICS
+                ).to_pylist()
             ]
-            comparisons = store.main_table(dataset, comparison, ".comparisons.parquet", COMPARISONS).to_pylist()
-            similar = store.main_table(dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES).to_pylist()
-            tables: dict[str, list[dict[str, Any]]] = {"metrics": metrics, "comparisons": comparisons, "near_duplicates": similar}
+            comparisons = store.main_table(
+                dataset, comparison, ".comparisons.parquet", COMPARISONS
+            ).to_pylist()
+            similar = store.main_table(
+                dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES
+            ).to_pylist()
+            tables: dict[str, list[dict[str, Any]]] = {
+                "metrics": metrics,
+                "comparisons": comparisons,
+                "near_duplicates": similar,
+            }
             results = result_rows(dataset, study, included.titles, tables, chains)
             paper = paper_estimates(store, dataset, study, results, included, chains)
             tables |= {
@@ -191,7 +228,12 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
             }
             document = _document(store, dataset, study, comparison, included, paper, tables, chains)
             published = write_document(store, document, folder)
-            contracts = {"results": RESULTS, "paper": PAPER, "lineage": LINEAGE, "rejected": REJECTED}
+            contracts = {
+                "results": RESULTS,
+                "paper": PAPER,
+                "lineage": LINEAGE,
+                "rejected": REJECTED,
+            }
             files = store_tables(store, work, tables, contracts)
             return Output(
                 content={
@@ -202,7 +244,9 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
                 },
                 files=files,
                 published=published,
-                pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
+                pictures=[
+                    (figure.title, figure.png) for figure in document.sections[0].figures[:1]
+                ],
                 summary={
                     **{f"{row['title']}, accuracy": row["accuracy"] for row in results},
                     "verdict": document.sections[0].paragraphs[0],
@@ -227,4 +271,8 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
     return report
 
 
-study_reports = [study_report(study, complete) for study in studies_of("test split") for complete in study.extents]
+study_reports = [
+    study_report(study, complete)
+    for study in studies_of("test split")
+    for complete in study.extents
+]

@@ -26,9 +26,13 @@ def _results(store: DatasetStore, dataset: str, study: Study) -> Any:
         rows = store.main_table(dataset, name, ".roc_results.parquet", ROC_RESULTS).to_pylist()
         return roc_tables.roc_results_table(rows, roc_tables.CONTOURED)
     if study.protocol == "several labels":
-        rows = store.main_table(dataset, name, ".multilabel_results.parquet", MULTILABEL_RESULTS).to_pylist()
+        rows = store.main_table(
+            dataset, name, ".multilabel_results.parquet", MULTILABEL_RESULTS
+        ).to_pylist()
         return multilabel_tables.multilabel_results_table(rows)
-    return single_label_tables.results_table(store.main_table(dataset, name, ".results.parquet", RESULTS).to_pylist())
+    return single_label_tables.results_table(
+        store.main_table(dataset, name, ".results.parquet", RESULTS).to_pylist()
+    )
 
 
 @dg.asset(
@@ -38,7 +42,9 @@ def _results(store: DatasetStore, dataset: str, study: Study) -> Any:
     code_version="1",
     tags={"stage": "9"},
 )
-def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore) -> dg.MaterializeResult:
+def summary_report(
+    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
+) -> dg.MaterializeResult:
     """The results of all datasets on one page, with the lineage of every figure."""
 
     def compute(work: Work) -> Output:
@@ -53,15 +59,25 @@ def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store
                 if record is None:
                     continue
                 table = _results(store, dataset, study)
-                sections.append(Section(f"{dataset} ({study.name})", (str(record.summary["verdict"]),), (table,)))
+                sections.append(
+                    Section(
+                        f"{dataset} ({study.name})", (str(record.summary["verdict"]),), (table,)
+                    )
+                )
                 records.append(record)
                 versions[f"{dataset}/{name}"] = record.data_version
                 rows += len(table.rows)
         if not records:
             raise InputError("no dataset has a report yet", "Run a study first: medfeat run NAME")
         missing = [d for d in store.datasets() if d not in {r.dataset for r in records}]
-        notices = tuple(f"{record.dataset}: {notice}" for record in records for notice in record.notices)
-        note = f"Registered, but without a report: {', '.join(missing)}." if missing else "Every registered dataset has a report."
+        notices = tuple(
+            f"{record.dataset}: {notice}" for record in records for notice in record.notices
+        )
+        note = (
+            f"Registered, but without a report: {', '.join(missing)}."
+            if missing
+            else "Every registered dataset has a report."
+        )
         document = Report(
             title="All datasets",
             subtitle=f"{len(records)} datasets. {note}",
@@ -74,7 +90,9 @@ def summary_report(context: dg.AssetExecutionContext, config: StageConfig, store
             content=versions,
             published=published,
             pictures=[
-                (picture.title, store.picture(record, picture)) for record in records[:6] for picture in record.pictures[:1]
+                (picture.title, store.picture(record, picture))
+                for record in records[:6]
+                for picture in record.pictures[:1]
             ],
             summary={
                 "datasets": len(records),

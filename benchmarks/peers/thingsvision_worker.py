@@ -1,7 +1,9 @@
-"""thingsvision on a folder of images, run by ``benchmarks.files`` in the virtual environment of the peers.
+"""thingsvision on a folder of images, run by ``benchmarks.files`` in the virtual environment of the
+peers.
 
-Loads AlexNet once; then for each line on its standard input, ``IMAGES TEMPORARY``, extracts ``features.12`` of the images of the
-one folder as thingsvision's guide does, stores them as HDF5 in the other, and prints the seconds.
+Loads AlexNet once; then for each line on its standard input, ``IMAGES TEMPORARY``, extracts
+``features.12`` of the images of the one folder as thingsvision's guide does, stores them as HDF5 in
+the other, and prints the seconds.
 """
 
 import os
@@ -20,13 +22,18 @@ def main() -> None:
     """Serve until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what thingsvision prints is no answer
-    extractor = get_extractor(model_name="alexnet", source="torchvision", device="cpu", pretrained=False)
+    extractor = get_extractor(
+        model_name="alexnet", source="torchvision", device="cpu", pretrained=False
+    )
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         images, temporary = line.split()
         started = time.perf_counter()
         dataset = ImageDataset(
-            root=images, out_path=temporary, backend=extractor.get_backend(), transforms=extractor.get_transformations()
+            root=images,
+            out_path=temporary,
+            backend=extractor.get_backend(),
+            transforms=extractor.get_transformations(),
         )
         batches = DataLoader(dataset=dataset, batch_size=BATCH, backend=extractor.get_backend())
         features = extractor.extract_features(

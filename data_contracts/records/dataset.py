@@ -19,7 +19,8 @@ def check_dataset_name(name: str) -> str:
     """``name`` itself where it can be a partition key and a folder.
 
     Raises:
-        InputError: it has other characters than a-z 0-9 _ -, starts with _ or -, or is longer than 63.
+        InputError: it has other characters than a-z 0-9 _ -, starts with _ or -, or is longer than
+            63.
     """
     if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
         raise InputError(
@@ -34,18 +35,21 @@ class DatasetSpec(BaseModel):
 
     Attributes:
         name: partition key and folder name.
-        root: absolute path of the images (read only): a folder, an archive or a MedMNIST-style .npz. A dataset that lives from
-            drops alone names its own drop folder.
+        root: absolute path of the images (read only): a folder, an archive or a MedMNIST-style
+            .npz. A dataset that lives from drops alone names its own drop folder.
         task: what the labels are; several labels of one image are written ``a|b``.
-        split: "given" where folders or the manifest say train and test (a missing split is an error), "stratified" to
-            ignore them and draw one, "auto" to take what is there and draw one where nothing is.
+        split: "given" where folders or the manifest say train and test (a missing split is an
+            error), "stratified" to ignore them and draw one, "auto" to take what is there and draw
+            one where nothing is.
         test_fraction: share of a drawn test split; realised to the nearest 1/k.
         split_seed: seed of a drawn split.
         unlabelled: whether images without a label are allowed (they get the split "unlabelled").
         synthetic: generated images; every report of them says so.
-        new_labels: what becomes of labelled images that arrive in a drop: "hold" (they are featurised and predicted, and neither
-            train nor test), "train" (they extend the training side), "given" (as the drop's own split says).
-        show_names: whether file names may be written to manifests, logs and reports. Off, a keyed pseudonym stands for each.
+        new_labels: what becomes of labelled images that arrive in a drop: "hold" (they are
+            featurised and predicted, and neither train nor test), "train" (they extend the training
+            side), "given" (as the drop's own split says).
+        show_names: whether file names may be written to manifests, logs and reports. Off, a keyed
+            pseudonym stands for each.
         allow_burned_in: whether DICOM files that say their pixels carry annotations are taken.
     """
 

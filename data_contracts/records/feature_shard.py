@@ -1,8 +1,9 @@
 """Layout of the HDF5 shards and of the Parquet index that lists them.
 
-A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (short rows some to a chunk, long
-vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images and features share the layout and differ in dtype and
-shape. Attributes say how the numbers were made. A shard that no index lists with its sha256 is never opened.
+A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (short
+rows some to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
+and features share the layout and differ in dtype and shape. Attributes say how the numbers were
+made. A shard that no index lists with its sha256 is never opened.
 """
 
 from __future__ import annotations
@@ -42,10 +43,18 @@ INDEX = TableContract(
     ),
     key=("shard",),
     rules={
-        "shard is a plain file name ending in .h5": rows_where("shard", lambda v: "/" in str(v) or not str(v).endswith(".h5")),
-        "rows is between 1 and 1024": rows_where("rows", lambda v: not 1 <= int(str(v)) <= SHARD_ROWS),
+        "shard is a plain file name ending in .h5": rows_where(
+            "shard", lambda v: "/" in str(v) or not str(v).endswith(".h5")
+        ),
+        "rows is between 1 and 1024": rows_where(
+            "rows", lambda v: not 1 <= int(str(v)) <= SHARD_ROWS
+        ),
         "image_ids has one entry a row": lambda t: [
-            i for i, (n, ids) in enumerate(zip(t["rows"].to_pylist(), t["image_ids"].to_pylist(), strict=True)) if n != len(ids)
+            i
+            for i, (n, ids) in enumerate(
+                zip(t["rows"].to_pylist(), t["image_ids"].to_pylist(), strict=True)
+            )
+            if n != len(ids)
         ],
     },
 )
@@ -89,19 +98,25 @@ class FeatureSet(BaseModel):
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()[:16]
 
 
-def check_rows(features: NDArray[Any], image_ids: list[str], feature_set: FeatureSet, where: str) -> None:
+def check_rows(
+    features: NDArray[Any], image_ids: list[str], feature_set: FeatureSet, where: str
+) -> None:
     """Row rules of a shard.
 
     Raises:
-        ContractError: rows and ids differ in number, an id is malformed or doubled, the shape or dtype is not the set's,
-            or a number is not finite.
+        ContractError: rows and ids differ in number, an id is malformed or doubled, the shape or
+            dtype is not the set's, or a number is not finite.
     """
     problems = []
     if len(features) != len(image_ids) or not len(image_ids):
-        problems.append(f"one image_id a row and at least one row, found {len(features)} rows and {len(image_ids)} ids")
+        problems.append(
+            f"one image_id a row and at least one row, found {len(features)} rows and {len(image_ids)} ids"
+        )
     if features.shape[1:] != feature_set.row_shape:
         problems.append(f"a row has shape {feature_set.row_shape}, found {features.shape[1:]}")
     if features.dtype != np.dtype(feature_set.dtype):
@@ -110,8 +125,11 @@ def check_rows(features: NDArray[Any], image_ids: list[str], feature_set: Featur
         problems.append("image ids are unique SHA-256 digests")
     if not problems and features.dtype.kind == "f" and not np.isfinite(features).all():
         row = int(np.flatnonzero(~np.isfinite(features.reshape(len(features), -1)).all(axis=1))[0])
-        problems.append(f"every number is finite, row {row} (image {image_ids[row][:12]}) has NaN or infinity")
+        problems.append(
+            f"every number is finite, row {row} (image {image_ids[row][:12]}) has NaN or infinity"
+        )
     if problems:
         raise ContractError(
-            f"{where} breaks a rule of a {feature_set.kind} shard: {problems[0]}", "Materialise it again with force"
+            f"{where} breaks a rule of a {feature_set.kind} shard: {problems[0]}",
+            "Materialise it again with force",
         )

@@ -1,4 +1,6 @@
-"""The record beside every stored output: what it was made from, so that a figure can be traced to its bytes."""
+"""The record beside every stored output: what it was made from, so that a figure can be traced to
+its bytes.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,9 @@ from data_contracts.records.feature_shard import FeatureSet
 
 
 class StoredFile(BaseModel):
-    """One file of an output. ``name`` is relative to the asset's folder, or to that of reports for what is published."""
+    """One file of an output. ``name`` is relative to the asset's folder, or to that of reports for
+    what is published.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -36,7 +40,8 @@ class OutputRecord(BaseModel):
     Attributes:
         asset: asset name.
         dataset: partition key ("" for an asset over all datasets).
-        fingerprint: hash of the code version, settings and input data versions: equal means nothing is to be computed.
+        fingerprint: hash of the code version, settings and input data versions: equal means nothing
+            is to be computed.
         data_version: hash of the content, reported to Dagster.
         code_version: of the asset.
         settings: run config with defaults filled in.
@@ -45,11 +50,13 @@ class OutputRecord(BaseModel):
         published: what a person reads, in the folder of reports.
         pictures: in order of interest.
         summary: figures for the UI and the report (numbers and short texts).
-        notices: what a reader of any result must know (random weights, skipped images, fits that did not converge).
+        notices: what a reader of any result must know (random weights, skipped images, fits that
+            did not converge).
         rows: number of rows or images, where that has a meaning.
         run_id: Dagster run that computed it.
         created: UTC, ISO 8601.
-        seconds: wall time of the computation; of one that went on from a checkpoint, of its last part alone.
+        seconds: wall time of the computation; of one that went on from a checkpoint, of its last
+            part alone.
         peak_memory_bytes: peak resident memory of the process so far.
         device: where it was computed.
         feature_set: what the rows are, for an output of feature shards.
@@ -82,4 +89,6 @@ class OutputRecord(BaseModel):
 
 def content_hash(value: object) -> str:
     """16 hexadecimal digits of the canonical JSON of ``value``."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(
+        json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
+    ).hexdigest()[:16]

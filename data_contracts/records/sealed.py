@@ -1,4 +1,6 @@
-"""What is stored together with the SHA-256 of itself, so that a changed bit is seen in files that nothing else lists."""
+"""What is stored together with the SHA-256 of itself, so that a changed bit is seen in files that
+nothing else lists.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ def unsealed_json(data: bytes) -> dict[str, Any]:
 
 
 def seal(data: bytes) -> bytes:
-    """What is stored behind ``data``, of DIGEST_BYTES. By itself, as putting it there would copy all of a checkpoint."""
+    """What is stored behind ``data``, of DIGEST_BYTES. By itself, as putting it there would copy
+    all of a checkpoint.
+    """
     return hashlib.sha256(data).digest()
 
 
@@ -50,4 +54,6 @@ def unsealed_bytes(stored: bytes) -> bytes:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    ).hexdigest()

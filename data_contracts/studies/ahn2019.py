@@ -27,9 +27,23 @@ AHN2019 = Study(
         Method("googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet_pool5"),
         Method("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet_fc7"),
         Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", core=True),
-        Method("backbone", "Transfer-learned backbone + SVM", "backbone_features", source=("", ""), control=True, core=True),
-        Method("fine_tuned_alexnet", "Fine-tuned AlexNet + SVM", "fine_tuned_alexnet_features", source=("alexnet", "fc7")),
-        Method("fine_tuned_googlenet", "Fine-tuned GoogLeNet + SVM", "fine_tuned_googlenet_features"),
+        Method(
+            "backbone",
+            "Transfer-learned backbone + SVM",
+            "backbone_features",
+            source=("", ""),
+            control=True,
+            core=True,
+        ),
+        Method(
+            "fine_tuned_alexnet",
+            "Fine-tuned AlexNet + SVM",
+            "fine_tuned_alexnet_features",
+            source=("alexnet", "fc7"),
+        ),
+        Method(
+            "fine_tuned_googlenet", "Fine-tuned GoogLeNet + SVM", "fine_tuned_googlenet_features"
+        ),
         Method("fine_tuned_resnet50", "Fine-tuned ResNet-50 + SVM", "fine_tuned_resnet50_features"),
         Method(
             "random_cae",
@@ -39,9 +53,19 @@ AHN2019 = Study(
             control=True,
             core=True,
         ),
-        Method("cae", "Zero-bias CAE + SVM", "cae_features", source=("alexnet", "conv5"), core=True),
-        Method("alexnet_googlenet", "Fine-tuned AlexNet and GoogLeNet, ensemble", members=("alexnet", "googlenet")),
-        Method("googlenet_resnet50", "Fine-tuned GoogLeNet and ResNet-50, ensemble", members=("googlenet", "resnet50")),
+        Method(
+            "cae", "Zero-bias CAE + SVM", "cae_features", source=("alexnet", "conv5"), core=True
+        ),
+        Method(
+            "alexnet_googlenet",
+            "Fine-tuned AlexNet and GoogLeNet, ensemble",
+            members=("alexnet", "googlenet"),
+        ),
+        Method(
+            "googlenet_resnet50",
+            "Fine-tuned GoogLeNet and ResNet-50, ensemble",
+            members=("googlenet", "resnet50"),
+        ),
     ),
     main="cae",
     main_in_words="the auto-encoder (CAE)",
@@ -65,8 +89,12 @@ AHN2019 = Study(
                 PaperRow("Fine-tuned AlexNet + SVM", 79.60, "fine_tuned_alexnet"),
                 PaperRow("Fine-tuned GoogLeNet + SVM", 80.75, "fine_tuned_googlenet"),
                 PaperRow("Our method (the CAE)", 81.33, "cae"),
-                PaperRow("An ensemble of fine-tuned AlexNet and GoogLeNet", 82.48, "alexnet_googlenet"),
-                PaperRow("An ensemble of fine-tuned GoogLeNet and ResNet", 83.14, "googlenet_resnet50"),
+                PaperRow(
+                    "An ensemble of fine-tuned AlexNet and GoogLeNet", 82.48, "alexnet_googlenet"
+                ),
+                PaperRow(
+                    "An ensemble of fine-tuned GoogLeNet and ResNet", 83.14, "googlenet_resnet50"
+                ),
             ),
         ),
         PaperTable(
@@ -90,15 +118,39 @@ AHN2019 = Study(
             "c",
         ),
         Choice("SVM bias", "not stated", "free, not penalised (as ScSPM)", "-"),
-        Choice("SVM stop", "not stated", "relative gradient norm, duality gap printed", "tolerance"),
-        Choice("CAE weights", '"generally constrained" to be tied', "tied", "tied"),
-        Choice("CAE decoder activation", "same symbol in both equations", "ReLU", "decoder_activation"),
-        Choice("CAE loss scale", "1/2 sum of squares", "summed over an image, averaged over the batch", "learning_rate"),
-        Choice("CAE optimiser", "SGD, momentum not stated", "SGD, momentum 0.9", "optimizer, momentum"),
-        Choice("Plateau", '"when the error plateaued"', "held-out error, patience 5 epochs, rate / 10", "plateau_patience"),
-        Choice("Initial weights", "not stated", "uniform, scaled by least squares on one batch", "init_scale"),
         Choice(
-            "Zero bias", '"fixes the biases to zero at encoding-time"', "learned in training, zero when encoding", "zero_bias"
+            "SVM stop", "not stated", "relative gradient norm, duality gap printed", "tolerance"
+        ),
+        Choice("CAE weights", '"generally constrained" to be tied', "tied", "tied"),
+        Choice(
+            "CAE decoder activation", "same symbol in both equations", "ReLU", "decoder_activation"
+        ),
+        Choice(
+            "CAE loss scale",
+            "1/2 sum of squares",
+            "summed over an image, averaged over the batch",
+            "learning_rate",
+        ),
+        Choice(
+            "CAE optimiser", "SGD, momentum not stated", "SGD, momentum 0.9", "optimizer, momentum"
+        ),
+        Choice(
+            "Plateau",
+            '"when the error plateaued"',
+            "held-out error, patience 5 epochs, rate / 10",
+            "plateau_patience",
+        ),
+        Choice(
+            "Initial weights",
+            "not stated",
+            "uniform, scaled by least squares on one batch",
+            "init_scale",
+        ),
+        Choice(
+            "Zero bias",
+            '"fixes the biases to zero at encoding-time"',
+            "learned in training, zero when encoding",
+            "zero_bias",
         ),
         Choice("Pool after the CAE", '"Pool 2"', "max", "pool"),
         Choice(
@@ -107,29 +159,63 @@ AHN2019 = Study(
             "conv5 + ReLU + max-pool (13 x 13 before the pool)",
             "backbone, layer",
         ),
-        Choice("AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"),
+        Choice(
+            "AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"
+        ),
         Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "-"),
         Choice("Images that train the CAE", "not stated", "training split only", "fit_on"),
         Choice("Number of filters", '"2024" in the text', "a misprint of 2048", "filters"),
-        Choice("Resize", "227 x 227, how not stated", "bilinear, antialiased, aspect ratio not kept", "resize"),
+        Choice(
+            "Resize",
+            "227 x 227, how not stated",
+            "bilinear, antialiased, aspect ratio not kept",
+            "resize",
+        ),
         Choice(
             "Patches of the unsupervised baselines",
             "not stated",
             "16 x 16 of the grey 227 x 227 image, every 4 pixels, PCA-whitened on training images",
             "patch_size, patch_stride",
         ),
-        Choice("Pooling of the unsupervised baselines", "not stated", "maximum in a pyramid 1 x 1, 2 x 2, 4 x 4", "pyramid_pool"),
-        Choice("Sparse coding", "not stated", "1024 atoms, l1 penalty, absolute value of the code", "atoms, sparse_alpha"),
+        Choice(
+            "Pooling of the unsupervised baselines",
+            "not stated",
+            "maximum in a pyramid 1 x 1, 2 x 2, 4 x 4",
+            "pyramid_pool",
+        ),
+        Choice(
+            "Sparse coding",
+            "not stated",
+            "1024 atoms, l1 penalty, absolute value of the code",
+            "atoms, sparse_alpha",
+        ),
         Choice("ICA", "not stated", "FastICA, 256 components, absolute response", "components"),
-        Choice("Stacked sparse auto-encoder", "2 layers", "512 and 256 units, KL sparsity penalty", "hidden, sparsity"),
-        Choice("Transfer-learned AlexNet", "layer not stated", "fc7; conv5 where the weights have no fc layers", "-"),
+        Choice(
+            "Stacked sparse auto-encoder",
+            "2 layers",
+            "512 and 256 units, KL sparsity penalty",
+            "hidden, sparsity",
+        ),
+        Choice(
+            "Transfer-learned AlexNet",
+            "layer not stated",
+            "fc7; conv5 where the weights have no fc layers",
+            "-",
+        ),
         Choice(
             "Fine-tuning",
             "not stated",
             "new head, SGD, mild augmentation, early stop on a slice of the training images",
             "fine_tune_epochs, fine_tune_learning_rate, augment, validation_fraction",
         ),
-        Choice("Ensembles", "not stated", "mean of the fine-tuned networks' softmax probabilities", "-"),
-        Choice("Colour", '"only if images are not RGB"', "RGB; transparency over white; grey in three channels", "-"),
+        Choice(
+            "Ensembles", "not stated", "mean of the fine-tuned networks' softmax probabilities", "-"
+        ),
+        Choice(
+            "Colour",
+            '"only if images are not RGB"',
+            "RGB; transparency over white; grey in three channels",
+            "-",
+        ),
     ),
 )

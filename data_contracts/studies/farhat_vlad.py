@@ -41,7 +41,9 @@ def _farhat_tables() -> tuple[PaperTable, ...]:
             measure="accuracy, %",
             data=data[name],
             rows=tuple(
-                PaperRow(f"Scale {scale} ({side_of_scale(scale)} pixels)", percent, average_at(scale))
+                PaperRow(
+                    f"Scale {scale} ({side_of_scale(scale)} pixels)", percent, average_at(scale)
+                )
                 for scale, percent in zip(SCALES, percents, strict=True)
             ),
         )
@@ -106,7 +108,10 @@ FARHAT_VLAD = Study(
             "backbone, layer, backbone_weights",
         ),
         Choice(
-            "Aspect ratio", "square inputs, how not stated", "not kept; bilinear, antialiased, from the original file", "resize"
+            "Aspect ratio",
+            "square inputs, how not stated",
+            "not kept; bilinear, antialiased, from the original file",
+            "resize",
         ),
         Choice("Scale of VLAD", "not stated", "each of the three, side by side", "-"),
         Choice(
@@ -117,6 +122,11 @@ FARHAT_VLAD = Study(
         ),
         Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation"),
         Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
-        Choice("SVM", "linear, nothing else stated", "one against all, squared hinge, C = 1, free bias", "c, tolerance"),
+        Choice(
+            "SVM",
+            "linear, nothing else stated",
+            "one against all, squared hinge, C = 1, free bias",
+            "c, tolerance",
+        ),
     ),
 )

@@ -21,9 +21,11 @@ LAYER_SHAPES: dict[str, tuple[int, ...]] = {
     "fc7": (4096,),
     "fc8": (1000,),
 }
-"""Output of each of AlexNet's layers for an image of 256 pixels a side, in the order of the network."""
+"""Output of each of AlexNet's layers for an image of 256 pixels a side, in the order of the
+network."""
 CHOSEN_LAYERS = ("fc6", "conv4")
-"""The layer that the paper chose for its classifier and, where the weights lack it, the one with the paper's highest AUC."""
+"""The layer that the paper chose for its classifier and, where the weights lack it, the one with
+the paper's highest AUC."""
 
 
 def layer_method(layer: str) -> str:
@@ -31,7 +33,13 @@ def layer_method(layer: str) -> str:
     return f"alexnet_{layer}"
 
 
-ANALYTIC = Method("analytic", "Analytic features + SVM", "analytic_features", core=True, scored_by="cv_evaluation_analytic")
+ANALYTIC = Method(
+    "analytic",
+    "Analytic features + SVM",
+    "analytic_features",
+    core=True,
+    scored_by="cv_evaluation_analytic",
+)
 ENSEMBLE = Method("ensemble", "Ensemble (soft voting)", core=True, scored_by="ensemble_evaluation")
 
 HUYNH2016 = Study(
@@ -44,7 +52,13 @@ HUYNH2016 = Study(
     protocol="cross-validation",
     methods=(
         *(
-            Method(layer_method(layer), f"AlexNet {layer} + SVM", "alexnet_layers", core=True, scored_by=f"cv_evaluation_{layer}")
+            Method(
+                layer_method(layer),
+                f"AlexNet {layer} + SVM",
+                "alexnet_layers",
+                core=True,
+                scored_by=f"cv_evaluation_{layer}",
+            )
             for layer in LAYER_SHAPES
         ),
         ANALYTIC,
@@ -59,7 +73,10 @@ HUYNH2016 = Study(
             title="AlexNet's layers (those whose figure the text gives)",
             measure="AUC x 100, mean over five folds by lesion",
             data="607 regions of interest of 219 lesions, full-field digital mammography",
-            rows=(PaperRow("Conv4", 83, layer_method("conv4")), PaperRow("Fc6", 81, layer_method("fc6"))),
+            rows=(
+                PaperRow("Conv4", 83, layer_method("conv4")),
+                PaperRow("Fc6", 81, layer_method("fc6")),
+            ),
         ),
         PaperTable(
             number="1",
@@ -68,13 +85,22 @@ HUYNH2016 = Study(
             data="607 regions of interest of 219 lesions, full-field digital mammography",
             rows=(
                 PaperRow("Pretrained CNN features (SVM1)", 81, "cnn", sd=4, time="~7 min"),
-                PaperRow("Analytically extracted features (SVM2)", 81, ANALYTIC.name, sd=3, time="~5 min"),
-                PaperRow("Ensemble classifier (SVM1 and SVM2)", 86, ENSEMBLE.name, sd=1, time="~10 min"),
+                PaperRow(
+                    "Analytically extracted features (SVM2)", 81, ANALYTIC.name, sd=3, time="~5 min"
+                ),
+                PaperRow(
+                    "Ensemble classifier (SVM1 and SVM2)", 86, ENSEMBLE.name, sd=1, time="~10 min"
+                ),
             ),
         ),
     ),
     choices=(
-        Choice("AlexNet variant", "a publicly available one", "torchvision, one tower 64-192-384-256-256", "weights"),
+        Choice(
+            "AlexNet variant",
+            "a publicly available one",
+            "torchvision, one tower 64-192-384-256-256",
+            "weights",
+        ),
         Choice("Output of a layer", "not stated", "after the ReLU; fc8 before the softmax", "-"),
         Choice(
             "Layer of the ensemble",
@@ -91,18 +117,48 @@ HUYNH2016 = Study(
             "-",
         ),
         Choice("SVM cost", "not stated", "C = 1", "-"),
-        Choice("Probabilities", "not stated", "Platt's sigmoid on out-of-fold decisions of the training folds", "-"),
-        Choice("Folds", "by lesion", "by lesion, stratified; by patient is the stricter switch", "group_by, seed"),
-        Choice("Centre of a lesion", "marked by an expert", "as the manifest says, else the middle of the image", "-"),
+        Choice(
+            "Probabilities",
+            "not stated",
+            "Platt's sigmoid on out-of-fold decisions of the training folds",
+            "-",
+        ),
+        Choice(
+            "Folds",
+            "by lesion",
+            "by lesion, stratified; by patient is the stricter switch",
+            "group_by, seed",
+        ),
+        Choice(
+            "Centre of a lesion",
+            "marked by an expert",
+            "as the manifest says, else the middle of the image",
+            "-",
+        ),
         Choice(
             "Segmentation",
             "region growing with multiple transition points, details elsewhere",
             "the contour before the strongest leak over falling thresholds; an image without one is left out, not guessed",
             "-",
         ),
-        Choice("Analytic features", "size, shape, intensity, margin", "those of the table below", "pixel_mm"),
-        Choice("Test of two AUCs", "paired t over folds, Bonferroni", "that, and DeLong for clustered data beside it", "-"),
-        Choice("Positive class", "malignant", "malignant where there is such a class, else the second by name", "positive_class"),
+        Choice(
+            "Analytic features",
+            "size, shape, intensity, margin",
+            "those of the table below",
+            "pixel_mm",
+        ),
+        Choice(
+            "Test of two AUCs",
+            "paired t over folds, Bonferroni",
+            "that, and DeLong for clustered data beside it",
+            "-",
+        ),
+        Choice(
+            "Positive class",
+            "malignant",
+            "malignant where there is such a class, else the second by name",
+            "positive_class",
+        ),
     ),
     measurements=("label_permutation",),
 )

@@ -6,7 +6,13 @@ from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, S
 
 SQUARE_PIXELS = 256
 """Side of the padded, grey image."""
-LENET = Method("lenet", "One-vs-all CNNs", "lenet_one_vs_all", core=True, scored_by="multilabel_evaluation_lenet")
+LENET = Method(
+    "lenet",
+    "One-vs-all CNNs",
+    "lenet_one_vs_all",
+    core=True,
+    scored_by="multilabel_evaluation_lenet",
+)
 MODERN = Method(
     "lenet_modern",
     "One-vs-all CNNs with ReLU, dropout, augmentation, early stop",
@@ -14,8 +20,16 @@ MODERN = Method(
     core=True,
     scored_by="multilabel_evaluation_lenet_modern",
 )
-CONV5 = Method("conv5", "AlexNet conv5 + SVMs", "alexnet_conv5", core=True, scored_by="multilabel_evaluation_conv5")
-CAE = Method("cae", "Zero-bias CAE + SVMs", "cae_features", core=True, scored_by="multilabel_evaluation_cae")
+CONV5 = Method(
+    "conv5",
+    "AlexNet conv5 + SVMs",
+    "alexnet_conv5",
+    core=True,
+    scored_by="multilabel_evaluation_conv5",
+)
+CAE = Method(
+    "cae", "Zero-bias CAE + SVMs", "cae_features", core=True, scored_by="multilabel_evaluation_cae"
+)
 
 LYNDON2015 = Study(
     name="lyndon2015",
@@ -44,12 +58,34 @@ LYNDON2015 = Study(
     ),
     choices=(
         Choice("Initial weights", "not stated", "as the LeNet tutorial of deeplearning.net", "-"),
-        Choice("Order of the images", "not stated", "drawn anew in each epoch, the last batch may be smaller", "seed"),
+        Choice(
+            "Order of the images",
+            "not stated",
+            "drawn anew in each epoch, the last batch may be smaller",
+            "seed",
+        ),
         Choice("Channel", '"red"', "the first channel; a grey image has one", "-"),
         Choice("Threshold of the CNNs", "0.5 implied", "0.5", "-"),
-        Choice("Threshold of the SVMs", "not a method of the paper", "best F1 of each label on out-of-fold training scores", "-"),
-        Choice("Any match", "not defined", "a true label is predicted, or both sets are empty", "-"),
-        Choice("No label", "negative of all four networks", "a valid answer; its share of the matches is stated", "-"),
-        Choice("Modern variant", "future work", "ReLU, dropout 0.5, random views, momentum, early stop on a slice by group", "-"),
+        Choice(
+            "Threshold of the SVMs",
+            "not a method of the paper",
+            "best F1 of each label on out-of-fold training scores",
+            "-",
+        ),
+        Choice(
+            "Any match", "not defined", "a true label is predicted, or both sets are empty", "-"
+        ),
+        Choice(
+            "No label",
+            "negative of all four networks",
+            "a valid answer; its share of the matches is stated",
+            "-",
+        ),
+        Choice(
+            "Modern variant",
+            "future work",
+            "ReLU, dropout 0.5, random views, momentum, early stop on a slice by group",
+            "-",
+        ),
     ),
 )

@@ -10,7 +10,9 @@ from data_contracts.studies.huynh2016 import HUYNH2016
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from data_contracts.studies.study import Protocol, Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (AHN2019, FARHAT_VLAD, HUYNH2016, LYNDON2015)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (AHN2019, FARHAT_VLAD, HUYNH2016, LYNDON2015)
+}
 
 
 def usual_study(task: Task) -> Study:

@@ -1,6 +1,7 @@
 """What a study is: one paper, with the methods that are evaluated and the paper's own figures.
 
-A method is registered in its study once; its evaluation asset, its row in the report and its lineage follow.
+A method is registered in its study once; its evaluation asset, its row in the report and its
+lineage follow.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Protocol = Literal["test split", "cross-validation", "several labels"]
-"""One label an image on a test split; two classes in folds over groups; several labels an image on a test split."""
+"""One label an image on a test split; two classes in folds over groups; several labels an image on
+a test split."""
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Method:
         name: in asset names and tables.
         title: in the report.
         features: asset whose rows go to the SVM; empty for an ensemble.
-        source: (network, layer) that the title stands for; where the features are of another, the title says so.
+        source: (network, layer) that the title stands for; where the features are of another, the
+            title says so.
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
         control: a control of ours rather than a row of the paper.
         core: part of the study's own job; the others are computed by the job of all tables.
-        reducible: its rows are so long that principal components may take their place before the SVM.
+        reducible: its rows are so long that principal components may take their place before the
+            SVM.
         scored_by: asset that scores it; empty where it is called after the method.
     """
 
@@ -86,7 +90,9 @@ class PaperTable:
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice the paper leaves open: what it says, what we do, the setting that changes it ("-" where none does)."""
+    """A choice the paper leaves open: what it says, what we do, the setting that changes it ("-"
+    where none does).
+    """
 
     point: str
     paper: str
@@ -105,10 +111,12 @@ class Study:
         methods: evaluated methods, in the order of the report.
         main: name of the paper's own method, which the others are compared with.
         main_in_words: as it stands within a sentence.
-        references: what the verdict compares it with: names in words by method, of each mapping the first that was scored.
+        references: what the verdict compares it with: names in words by method, of each mapping the
+            first that was scored.
         tables: the paper's tables.
         choices: what the paper leaves open.
-        measurements: assets of the job of all tables that are measurements of their own, beside the methods.
+        measurements: assets of the job of all tables that are measurements of their own, beside the
+            methods.
         protocol: how the methods are scored.
     """
 
@@ -144,7 +152,9 @@ class Study:
         return f"{self.name}_tables"
 
     def job(self, complete: bool) -> str:
-        """Dagster job of every row, or of the study's own methods; the comparison and the report are called after it."""
+        """Dagster job of every row, or of the study's own methods; the comparison and the report
+        are called after it.
+        """
         return self.tables_job if complete else self.name
 
     def methods_of(self, complete: bool) -> tuple[Method, ...]:

@@ -52,7 +52,13 @@ class TableContract:
         """Every rule that ``table`` breaks, the schema first; an empty list is a valid table."""
         if not table.schema.equals(self.schema):
             found = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
-            return [Violation(f"the columns of a {self.name} table are exactly those of its schema, found {found}", None, 0)]
+            return [
+                Violation(
+                    f"the columns of a {self.name} table are exactly those of its schema, found {found}",
+                    None,
+                    0,
+                )
+            ]
         broken = []
         for field in self.schema:
             nulls = table[field.name].null_count
@@ -95,4 +101,6 @@ class TableContract:
 
 def rows_where(column: str, is_bad: Callable[[object], bool]) -> RowRule:
     """Rule over one column: offending rows are those where ``is_bad(value)``."""
-    return lambda table: [row for row, value in enumerate(table[column].to_pylist()) if is_bad(value)]
+    return lambda table: [
+        row for row, value in enumerate(table[column].to_pylist()) if is_bad(value)
+    ]

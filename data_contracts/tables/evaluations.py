@@ -14,11 +14,17 @@ def _not_unit(value: object) -> bool:
 
 
 def _outside_interval(table: pa.Table) -> list[int]:
-    rows = zip(table["value"].to_pylist(), table["ci_low"].to_pylist(), table["ci_high"].to_pylist(), strict=True)
+    rows = zip(
+        table["value"].to_pylist(),
+        table["ci_low"].to_pylist(),
+        table["ci_high"].to_pylist(),
+        strict=True,
+    )
     return [
         i
         for i, (value, low, high) in enumerate(rows)
-        if (low is None) != (high is None) or (low is not None and not low - 1e-9 <= value <= high + 1e-9)
+        if (low is None) != (high is None)
+        or (low is not None and not low - 1e-9 <= value <= high + 1e-9)
     ]
 
 
@@ -29,15 +35,19 @@ METRICS = TableContract(
             pa.field("dataset", pa.string(), nullable=False),
             pa.field("study", pa.string(), nullable=False),
             pa.field("method", pa.string(), nullable=False),
-            pa.field("metric", pa.string(), nullable=False),  # accuracy, macro_f1, precision, recall, f1, few_label_accuracy
-            pa.field("subject", pa.string(), nullable=False),  # "all", a class name, or "5 labels a class"
+            # accuracy, macro_f1, precision, recall, f1, few_label_accuracy
+            pa.field("metric", pa.string(), nullable=False),
+            # "all", a class name, or "5 labels a class"
+            pa.field("subject", pa.string(), nullable=False),
             pa.field("value", pa.float64(), nullable=False),
             pa.field("ci_low", pa.float64(), nullable=True),  # 95 %
             pa.field("ci_high", pa.float64(), nullable=True),
-            pa.field("n", pa.int64(), nullable=False),  # test images behind the value; of a class or label those that have it
+            # test images behind the value; of a class or label those that have it
+            pa.field("n", pa.int64(), nullable=False),
             pa.field("seed", pa.int64(), nullable=False),
             pa.field("settings", pa.string(), nullable=False),  # JSON
-            pa.field("data_versions", pa.string(), nullable=False),  # JSON: asset -> data version of each input
+            # JSON: asset -> data version of each input
+            pa.field("data_versions", pa.string(), nullable=False),
         ]
     ),
     key=("dataset", "study", "method", "metric", "subject", "seed"),
@@ -67,7 +77,12 @@ PREDICTIONS = TableContract(
         "correct says whether label and predicted agree": lambda t: [
             i
             for i, (a, b, c) in enumerate(
-                zip(t["label"].to_pylist(), t["predicted"].to_pylist(), t["correct"].to_pylist(), strict=True)
+                zip(
+                    t["label"].to_pylist(),
+                    t["predicted"].to_pylist(),
+                    t["correct"].to_pylist(),
+                    strict=True,
+                )
             )
             if (a == b) != c
         ],
@@ -92,13 +107,20 @@ COMPARISONS = TableContract(
     rules={
         "p values lie in 0..1": lambda t: [
             i
-            for i, (p, h) in enumerate(zip(t["p_value"].to_pylist(), t["p_holm"].to_pylist(), strict=True))
+            for i, (p, h) in enumerate(
+                zip(t["p_value"].to_pylist(), t["p_holm"].to_pylist(), strict=True)
+            )
             if _not_unit(p) or _not_unit(h) or h < p - 1e-12
         ],
         "discordant counts fit n": lambda t: [
             i
             for i, (a, b, n) in enumerate(
-                zip(t["only_a_correct"].to_pylist(), t["only_b_correct"].to_pylist(), t["n"].to_pylist(), strict=True)
+                zip(
+                    t["only_a_correct"].to_pylist(),
+                    t["only_b_correct"].to_pylist(),
+                    t["n"].to_pylist(),
+                    strict=True,
+                )
             )
             if a < 0 or b < 0 or a + b > n
         ],

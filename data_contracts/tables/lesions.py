@@ -17,11 +17,13 @@ LESIONS = TableContract(
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
-            pa.field("center_row", pa.float64(), nullable=False),  # pixels of the region of interest
+            # pixels of the region of interest
+            pa.field("center_row", pa.float64(), nullable=False),
             pa.field("center_column", pa.float64(), nullable=False),
             pa.field("marked", pa.bool_(), nullable=False),  # whether the manifest gave the centre
             pa.field("area_pixels", pa.int64(), nullable=False),  # 0 where there is no contour
-            pa.field("fault", pa.string(), nullable=False),  # why there is none; empty where there is one
+            # why there is none; empty where there is one
+            pa.field("fault", pa.string(), nullable=False),
         ]
     ),
     key=("image_id",),

@@ -1,7 +1,9 @@
-"""The image manifest: one row for each file of a dataset and its drops, or for each frame of a multi-frame file.
+"""The image manifest: one row for each file of a dataset and its drops, or for each frame of a
+multi-frame file.
 
-An image is known by the SHA-256 of its bytes (``image_id``; of a frame, see :func:`frame_id`); among rows with status ``ok`` it
-is unique. Paths are only where the bytes were found, and pseudonyms unless the dataset may show names.
+An image is known by the SHA-256 of its bytes (``image_id``; of a frame, see :func:`frame_id`);
+among rows with status ``ok`` it is unique. Paths are only where the bytes were found, and
+pseudonyms unless the dataset may show names.
 """
 
 from __future__ import annotations
@@ -24,24 +26,31 @@ _ID = re.compile(r"[0-9a-f]{64}")
 
 MANIFEST_SCHEMA = pa.schema(
     [
-        pa.field("image_id", pa.string(), nullable=True),  # sha256 of the bytes, hex; empty only where unreadable
-        pa.field("path", pa.string(), nullable=False),  # relative to the root, with /; or a pseudonym and its suffix
+        # sha256 of the bytes, hex; empty only where unreadable
+        pa.field("image_id", pa.string(), nullable=True),
+        # relative to the root, with /; or a pseudonym and its suffix
+        pa.field("path", pa.string(), nullable=False),
         pa.field("frame", pa.int32(), nullable=True),  # from 0; empty where the file is one image
-        pa.field("drop", pa.string(), nullable=True),  # the drop it came in, as a pseudonym; empty for the first load
+        # the drop it came in, as a pseudonym; empty for the first load
+        pa.field("drop", pa.string(), nullable=True),
         pa.field("status", pa.string(), nullable=False),  # ok | duplicate | rejected
         pa.field("reason", pa.string(), nullable=True),  # why it is not ok
         pa.field("label", pa.string(), nullable=True),
         pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled | held
         pa.field("group_id", pa.string(), nullable=True),  # keyed hash of patient, lesion ...
         pa.field("bytes", pa.int64(), nullable=False),
-        pa.field("patient_id", pa.string(), nullable=True),  # keyed hash, where groups are lesions of patients
-        pa.field("center_x", pa.float64(), nullable=True),  # column of the lesion's centre, pixels as stored
+        # keyed hash, where groups are lesions of patients
+        pa.field("patient_id", pa.string(), nullable=True),
+        # column of the lesion's centre, pixels as stored
+        pa.field("center_x", pa.float64(), nullable=True),
         pa.field("center_y", pa.float64(), nullable=True),  # row of it
         pa.field("width", pa.int32(), nullable=True),  # pixels, as stored (before EXIF orientation)
         pa.field("height", pa.int32(), nullable=True),
-        pa.field("mode", pa.string(), nullable=True),  # Pillow's pixel mode, or DICOM's photometric interpretation
+        # Pillow's pixel mode, or DICOM's photometric interpretation
+        pa.field("mode", pa.string(), nullable=True),
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
-        pa.field("pixel_sha256", pa.string(), nullable=True),  # of the decoded pixels; empty where only the header was read
+        # of the decoded pixels; empty where only the header was read
+        pa.field("pixel_sha256", pa.string(), nullable=True),
         pa.field("perceptual_hash", pa.uint64(), nullable=True),
     ]
 )
@@ -60,13 +69,19 @@ def _bad_path(table: pa.Table) -> Sequence[int]:
 def _ok_incomplete(table: pa.Table) -> Sequence[int]:
     names = ("status", "image_id", "split", "width", "height", "mode", "format")
     rows = zip(*(_column(table, n) for n in names), strict=True)
-    return [i for i, (status, *rest) in enumerate(rows) if status == "ok" and any(v is None for v in rest)]
+    return [
+        i
+        for i, (status, *rest) in enumerate(rows)
+        if status == "ok" and any(v is None for v in rest)
+    ]
 
 
 def _ok_twice(table: pa.Table) -> Sequence[int]:
     seen: set[object] = set()
     twice = []
-    for i, (status, image_id) in enumerate(zip(_column(table, "status"), _column(table, "image_id"), strict=True)):
+    for i, (status, image_id) in enumerate(
+        zip(_column(table, "status"), _column(table, "image_id"), strict=True)
+    ):
         if status == "ok":
             if image_id in seen:
                 twice.append(i)
@@ -75,8 +90,14 @@ def _ok_twice(table: pa.Table) -> Sequence[int]:
 
 
 def _label_and_split_disagree(table: pa.Table) -> Sequence[int]:
-    rows = zip(_column(table, "status"), _column(table, "label"), _column(table, "split"), strict=True)
-    return [i for i, (status, label, split) in enumerate(rows) if status == "ok" and (label is None) != (split == "unlabelled")]
+    rows = zip(
+        _column(table, "status"), _column(table, "label"), _column(table, "split"), strict=True
+    )
+    return [
+        i
+        for i, (status, label, split) in enumerate(rows)
+        if status == "ok" and (label is None) != (split == "unlabelled")
+    ]
 
 
 def _half_a_centre(table: pa.Table) -> Sequence[int]:
@@ -93,11 +114,17 @@ MANIFEST = TableContract(
     schema=MANIFEST_SCHEMA,
     key=("path", "frame"),
     rules={
-        "status is ok, duplicate or rejected": lambda t: [i for i, v in enumerate(_column(t, "status")) if v not in STATUSES],
+        "status is ok, duplicate or rejected": lambda t: [
+            i for i, v in enumerate(_column(t, "status")) if v not in STATUSES
+        ],
         "path is relative and stays under the root": _bad_path,
-        "frame is not negative": lambda t: [i for i, v in enumerate(_column(t, "frame")) if v is not None and int(str(v)) < 0],
+        "frame is not negative": lambda t: [
+            i for i, v in enumerate(_column(t, "frame")) if v is not None and int(str(v)) < 0
+        ],
         "image_id is 64 lower-case hexadecimal digits": lambda t: [
-            i for i, v in enumerate(_column(t, "image_id")) if v is not None and not _ID.fullmatch(str(v))
+            i
+            for i, v in enumerate(_column(t, "image_id"))
+            if v is not None and not _ID.fullmatch(str(v))
         ],
         "split is train, test, unlabelled or held": lambda t: [
             i for i, v in enumerate(_column(t, "split")) if v is not None and v not in SPLITS
@@ -116,7 +143,9 @@ MANIFEST = TableContract(
 
 
 def frame_id(file_sha256: str, frame: int | None) -> str:
-    """``image_id`` of a file that is one image (``frame`` None), or of one frame of a multi-frame file."""
+    """``image_id`` of a file that is one image (``frame`` None), or of one frame of a multi-frame
+    file.
+    """
     if frame is None:
         return file_sha256
     return hashlib.sha256(f"{file_sha256}#{frame}".encode()).hexdigest()

@@ -30,9 +30,11 @@ MULTILABEL_PREDICTIONS = TableContract(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("split", pa.string(), nullable=False),
-            pa.field("labels", pa.list_(pa.string()), nullable=False),  # true ones, sorted; empty for none of them
+            # true ones, sorted; empty for none of them
+            pa.field("labels", pa.list_(pa.string()), nullable=False),
             pa.field("predicted", pa.list_(pa.string()), nullable=False),
-            pa.field("scores", pa.list_(pa.float64()), nullable=False),  # of each label of the dataset, in sorted order
+            # of each label of the dataset, in sorted order
+            pa.field("scores", pa.list_(pa.float64()), nullable=False),
             pa.field("exact", pa.bool_(), nullable=False),
             pa.field("group_id", pa.string(), nullable=True),
         ]
@@ -42,7 +44,9 @@ MULTILABEL_PREDICTIONS = TableContract(
         "only test images are predicted": rows_where("split", lambda v: v != "test"),
         "labels are sorted, each once": _not_label_sets,
         "exact says whether labels and predicted agree": lambda t: [
-            i for i, row in enumerate(t.to_pylist()) if (row["labels"] == row["predicted"]) != row["exact"]
+            i
+            for i, row in enumerate(t.to_pylist())
+            if (row["labels"] == row["predicted"]) != row["exact"]
         ],
     },
 )
@@ -54,12 +58,15 @@ MULTILABEL_RESULTS = TableContract(
             pa.field("method", pa.string(), nullable=False),
             pa.field("title", pa.string(), nullable=False),
             *(
-                pa.field(f"{measure}{part}", pa.float64(), nullable=False)  # shares, with a 95 % interval
+                # shares, with a 95 % interval
+                pa.field(f"{measure}{part}", pa.float64(), nullable=False)
                 for measure in MEASURES
                 for part in ("", "_low", "_high")
             ),
-            pa.field("both_empty", pa.int64(), nullable=False),  # matches of an image that has no label and is given none
-            pa.field("p_holm", pa.float64(), nullable=True),  # McNemar of exact match against the study's main method
+            # matches of an image that has no label and is given none
+            pa.field("both_empty", pa.int64(), nullable=False),
+            # McNemar of exact match against the study's main method
+            pa.field("p_holm", pa.float64(), nullable=True),
             pa.field("n_test", pa.int64(), nullable=False),
             pa.field("n_train", pa.int64(), nullable=False),
             pa.field("labels", pa.int64(), nullable=False),
@@ -73,7 +80,10 @@ MULTILABEL_RESULTS = TableContract(
         "a share lies in 0..1 and within its interval": lambda t: [
             i
             for i, row in enumerate(t.to_pylist())
-            if not all(_unit(row[m]) and row[f"{m}_low"] - 1e-9 <= row[m] <= row[f"{m}_high"] + 1e-9 for m in MEASURES)
+            if not all(
+                _unit(row[m]) and row[f"{m}_low"] - 1e-9 <= row[m] <= row[f"{m}_high"] + 1e-9
+                for m in MEASURES
+            )
         ],
         "an exact match is an any match": lambda t: [
             i for i, row in enumerate(t.to_pylist()) if row["exact_match"] > row["any_match"] + 1e-9
@@ -82,8 +92,11 @@ MULTILABEL_RESULTS = TableContract(
         "counts are positive": lambda t: [
             i
             for i, row in enumerate(t.to_pylist())
-            if min(row["n_test"], row["n_train"], row["labels"]) < 1 or not 0 <= row["both_empty"] <= row["n_test"]
+            if min(row["n_test"], row["n_train"], row["labels"]) < 1
+            or not 0 <= row["both_empty"] <= row["n_test"]
         ],
-        "seconds is finite and not negative": rows_where("seconds", lambda v: not 0 <= float(str(v)) < math.inf),
+        "seconds is finite and not negative": rows_where(
+            "seconds", lambda v: not 0 <= float(str(v)) < math.inf
+        ),
     },
 )

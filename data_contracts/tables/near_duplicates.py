@@ -14,14 +14,18 @@ NEAR_DUPLICATES = TableContract(
             pa.field("test_id", pa.string(), nullable=False),
             pa.field("train_path", pa.string(), nullable=False),  # as in the manifest
             pa.field("test_path", pa.string(), nullable=False),
-            pa.field("distance", pa.int32(), nullable=False),  # differing bits of the perceptual hashes
+            # differing bits of the perceptual hashes
+            pa.field("distance", pa.int32(), nullable=False),
             pa.field("similarity", pa.float64(), nullable=False),  # cosine of the conv5 features
-            pa.field("mirrored", pa.bool_(), nullable=False),  # with a mirror image: left to right, upside down, or both
+            # with a mirror image: left to right, upside down, or both
+            pa.field("mirrored", pa.bool_(), nullable=False),
         ]
     ),
     key=("train_id", "test_id"),
     rules={
         "distance lies in 0..64": rows_where("distance", lambda v: not 0 <= int(str(v)) <= 64),
-        "similarity lies in -1..1": rows_where("similarity", lambda v: not -1.001 <= float(str(v)) <= 1.001),
+        "similarity lies in -1..1": rows_where(
+            "similarity", lambda v: not -1.001 <= float(str(v)) <= 1.001
+        ),
     },
 )

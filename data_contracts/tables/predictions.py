@@ -15,9 +15,14 @@ def _not_unit(value: object) -> bool:
 
 
 def _uneven_neighbours(table: pa.Table) -> list[int]:
-    columns = (table[name].to_pylist() for name in ("neighbour_ids", "neighbour_labels", "neighbour_similarities"))
+    columns = (
+        table[name].to_pylist()
+        for name in ("neighbour_ids", "neighbour_labels", "neighbour_similarities")
+    )
     return [
-        i for i, lists in enumerate(zip(*columns, strict=True)) if len({len(values) for values in lists}) != 1 or not lists[0]
+        i
+        for i, lists in enumerate(zip(*columns, strict=True))
+        if len({len(values) for values in lists}) != 1 or not lists[0]
     ]
 
 
@@ -31,24 +36,34 @@ IMAGE_PREDICTIONS = TableContract(
             pa.field("split", pa.string(), nullable=False),  # unlabelled | held
             pa.field("label", pa.string(), nullable=True),  # that a held image came with
             pa.field("predicted", pa.string(), nullable=False),
-            pa.field("probability", pa.float64(), nullable=False),  # calibrated on folds of the training images
-            pa.field("margin", pa.float64(), nullable=False),  # best score of the SVM minus second best
+            # calibrated on folds of the training images
+            pa.field("probability", pa.float64(), nullable=False),
+            # best score of the SVM minus second best
+            pa.field("margin", pa.float64(), nullable=False),
             pa.field("runner_up", pa.string(), nullable=False),
             pa.field("runner_up_probability", pa.float64(), nullable=False),
-            pa.field("out_of_distribution", pa.bool_(), nullable=False),  # less like any training image than 99 % of those
-            pa.field("neighbour_ids", pa.list_(pa.string()), nullable=False),  # nearest training images, nearest first
+            # less like any training image than 99 % of those
+            pa.field("out_of_distribution", pa.bool_(), nullable=False),
+            # nearest training images, nearest first
+            pa.field("neighbour_ids", pa.list_(pa.string()), nullable=False),
             pa.field("neighbour_labels", pa.list_(pa.string()), nullable=False),
             pa.field("neighbour_similarities", pa.list_(pa.float64()), nullable=False),  # cosine
         ]
     ),
     key=("image_id",),
     rules={
-        "only images that neither train nor test are predicted": rows_where("split", lambda v: v not in PREDICTED_SPLITS),
+        "only images that neither train nor test are predicted": rows_where(
+            "split", lambda v: v not in PREDICTED_SPLITS
+        ),
         "probabilities lie in 0..1": rows_where("probability", _not_unit),
         "the runner-up is not more probable": lambda t: [
             i
             for i, (first, second) in enumerate(
-                zip(t["probability"].to_pylist(), t["runner_up_probability"].to_pylist(), strict=True)
+                zip(
+                    t["probability"].to_pylist(),
+                    t["runner_up_probability"].to_pylist(),
+                    strict=True,
+                )
             )
             if _not_unit(second) or second > first
         ],

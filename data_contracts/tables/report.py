@@ -1,4 +1,6 @@
-"""Tables behind the report: results by method, the paper's tables beside ours, lineage of every output, rejected files."""
+"""Tables behind the report: results by method, the paper's tables beside ours, lineage of every
+output, rejected files.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +58,9 @@ def _not_text_map(value: object) -> bool:
         parsed = json.loads(str(value))
     except ValueError:
         return True
-    return not isinstance(parsed, dict) or any(not isinstance(v, str) or not v for v in parsed.values())
+    return not isinstance(parsed, dict) or any(
+        not isinstance(v, str) or not v for v in parsed.values()
+    )
 
 
 def _outside_root(value: object) -> bool:
@@ -67,7 +71,11 @@ def _outside_root(value: object) -> bool:
 def _test_sets_differ(table: pa.Table) -> list[int]:
     first: dict[tuple[object, object], object] = {}
     rows = table.select(["dataset", "study", "n_test"]).to_pylist()
-    return [i for i, r in enumerate(rows) if first.setdefault((r["dataset"], r["study"]), r["n_test"]) != r["n_test"]]
+    return [
+        i
+        for i, r in enumerate(rows)
+        if first.setdefault((r["dataset"], r["study"]), r["n_test"]) != r["n_test"]
+    ]
 
 
 RESULTS = TableContract(
@@ -82,12 +90,14 @@ RESULTS = TableContract(
             _filled("ci_low", pa.float64()),  # 95 %
             _filled("ci_high", pa.float64()),
             _filled("macro_f1", pa.float64()),  # 0 to 1
-            _optional("p_holm", pa.float64()),  # McNemar against the study's main method; empty for itself
+            # McNemar against the study's main method; empty for itself
+            _optional("p_holm", pa.float64()),
             _filled("n_test", pa.int64()),
             _filled("n_train", pa.int64()),
             _filled("classes", pa.int64()),
             _filled("seeds", pa.int64()),  # how many the figures are a mean over
-            _filled("seconds", pa.float64()),  # wall time of every stage of this method, image preparation left out
+            # wall time of every stage of this method, image preparation left out
+            _filled("seconds", pa.float64()),
             _filled("device", pa.string()),
             _filled("notices", pa.string()),  # one a line; empty where there is none
         ]
@@ -96,15 +106,23 @@ RESULTS = TableContract(
     rules={
         "title is not blank": rows_where("title", _blank),
         "accuracy, its interval and macro_f1 lie in 0..1": _row_rule(
-            lambda r: not all(_within(r[c], 0, 1) for c in ("accuracy", "ci_low", "ci_high", "macro_f1"))
+            lambda r: (
+                not all(_within(r[c], 0, 1) for c in ("accuracy", "ci_low", "ci_high", "macro_f1"))
+            )
         ),
-        "accuracy lies within its interval": _row_rule(lambda r: _bad_interval(r["accuracy"], r["ci_low"], r["ci_high"])),
+        "accuracy lies within its interval": _row_rule(
+            lambda r: _bad_interval(r["accuracy"], r["ci_low"], r["ci_high"])
+        ),
         "p_holm lies in 0..1": rows_where("p_holm", lambda v: not _within(v, 0, 1)),
         "n_test, n_train and seeds are positive": _row_rule(
             lambda r: not all(_within(r[c], 1, math.inf) for c in ("n_test", "n_train", "seeds"))
         ),
-        "there are at least 2 classes": rows_where("classes", lambda v: not _within(v, 2, math.inf)),
-        "seconds is finite and not negative": rows_where("seconds", lambda v: not 0 <= float(str(v)) < math.inf),
+        "there are at least 2 classes": rows_where(
+            "classes", lambda v: not _within(v, 2, math.inf)
+        ),
+        "seconds is finite and not negative": rows_where(
+            "seconds", lambda v: not 0 <= float(str(v)) < math.inf
+        ),
         "the methods of a study are tested on equally many images": _test_sets_differ,
     },
 )
@@ -125,13 +143,19 @@ PAPER = TableContract(
             _optional("seeds", pa.int64()),
             _optional("seconds", pa.float64()),
             _optional("device", pa.string()),
-            _optional("note", pa.string()),  # why there is no figure of ours, or what to know about it
+            # why there is no figure of ours, or what to know about it
+            _optional("note", pa.string()),
         ]
     ),
     key=("paper_table", "title"),
     rules={
         "a percentage lies in 0..100": _row_rule(
-            lambda r: not all(_within(r[c], 0, 100) for c in ("paper_percent", "ours_percent", "ours_ci_low", "ours_ci_high"))
+            lambda r: (
+                not all(
+                    _within(r[c], 0, 100)
+                    for c in ("paper_percent", "ours_percent", "ours_ci_low", "ours_ci_high")
+                )
+            )
         ),
         "our figure lies within its interval": _row_rule(
             lambda r: _bad_interval(r["ours_percent"], r["ours_ci_low"], r["ours_ci_high"])
@@ -163,11 +187,16 @@ LINEAGE = TableContract(
     key=("dataset", "asset"),
     rules={
         "asset, versions, fingerprint and run_id are not blank": _row_rule(
-            lambda r: any(_blank(r[c]) for c in ("asset", "data_version", "code_version", "fingerprint", "run_id"))
+            lambda r: any(
+                _blank(r[c])
+                for c in ("asset", "data_version", "code_version", "fingerprint", "run_id")
+            )
         ),
         "created is a time in UTC": rows_where("created", _not_utc),
         "seconds and peak_memory_mb are finite and not negative": _row_rule(
-            lambda r: not all(0 <= float(str(r[c])) < math.inf for c in ("seconds", "peak_memory_mb"))
+            lambda r: (
+                not all(0 <= float(str(r[c])) < math.inf for c in ("seconds", "peak_memory_mb"))
+            )
         ),
         "rows is not negative": rows_where("rows", lambda v: not _within(v, 0, math.inf)),
         "inputs is a JSON object, asset to data version": rows_where("inputs", _not_text_map),
@@ -187,7 +216,9 @@ REJECTED = TableContract(
     key=("path", "frame"),
     rules={
         "path is relative and stays under the root": rows_where("path", _outside_root),
-        "status is duplicate or rejected": rows_where("status", lambda v: v not in ("duplicate", "rejected")),
+        "status is duplicate or rejected": rows_where(
+            "status", lambda v: v not in ("duplicate", "rejected")
+        ),
         "reason is not blank": rows_where("reason", _blank),
     },
 )

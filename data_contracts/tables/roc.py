@@ -1,4 +1,6 @@
-"""Results of two classes in folds over groups: out-of-fold scores, areas under ROC curves, and tests between them."""
+"""Results of two classes in folds over groups: out-of-fold scores, areas under ROC curves, and
+tests between them.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,10 @@ def _outside(table: pa.Table) -> list[int]:
     return [
         i
         for i, row in enumerate(table.select(names).to_pylist())
-        if not all(row[f"{of}_low"] - 1e-9 <= row[f"{of}_auc"] <= row[f"{of}_high"] + 1e-9 for of in ("pooled", "lesion"))
+        if not all(
+            row[f"{of}_low"] - 1e-9 <= row[f"{of}_auc"] <= row[f"{of}_high"] + 1e-9
+            for of in ("pooled", "lesion")
+        )
     ]
 
 
@@ -37,7 +42,8 @@ FOLD_SCORES = TableContract(
         [
             pa.field("image_id", pa.string(), nullable=False),
             pa.field("lesion_id", pa.string(), nullable=False),  # smallest image_id of the lesion
-            pa.field("group_id", pa.string(), nullable=False),  # smallest image_id of what the folds keep together
+            # smallest image_id of what the folds keep together
+            pa.field("group_id", pa.string(), nullable=False),
             pa.field("fold", pa.int64(), nullable=False),  # whose classifier never saw the group
             pa.field("positive", pa.bool_(), nullable=False),
             pa.field("probability", pa.float64(), nullable=False),  # of the positive class
@@ -61,13 +67,16 @@ ROC_RESULTS = TableContract(
             pa.field("auc", pa.float64(), nullable=False),  # mean over folds
             pa.field("auc_sd", pa.float64(), nullable=False),  # over folds
             pa.field("auc_se", pa.float64(), nullable=False),  # SD / sqrt(folds)
-            pa.field("pooled_auc", pa.float64(), nullable=False),  # of all out-of-fold probabilities together
+            # of all out-of-fold probabilities together
+            pa.field("pooled_auc", pa.float64(), nullable=False),
             pa.field("pooled_low", pa.float64(), nullable=False),  # 95 %, DeLong for clustered data
             pa.field("pooled_high", pa.float64(), nullable=False),
-            pa.field("lesion_auc", pa.float64(), nullable=False),  # of the mean probability of each lesion
+            # of the mean probability of each lesion
+            pa.field("lesion_auc", pa.float64(), nullable=False),
             pa.field("lesion_low", pa.float64(), nullable=False),
             pa.field("lesion_high", pa.float64(), nullable=False),
-            pa.field("binormal_a", pa.float64(), nullable=True),  # empty where no curve could be fitted
+            # empty where no curve could be fitted
+            pa.field("binormal_a", pa.float64(), nullable=True),
             pa.field("binormal_b", pa.float64(), nullable=True),
             pa.field("n_images", pa.int64(), nullable=False),
             pa.field("n_lesions", pa.int64(), nullable=False),
@@ -99,11 +108,14 @@ ROC_COMPARISONS = TableContract(
             pa.field("method_a", pa.string(), nullable=False),
             pa.field("method_b", pa.string(), nullable=False),
             pa.field("n_images", pa.int64(), nullable=False),
-            pa.field("difference", pa.float64(), nullable=False),  # of the mean AUC over folds, A less B
+            # of the mean AUC over folds, A less B
+            pa.field("difference", pa.float64(), nullable=False),
             pa.field("p_t", pa.float64(), nullable=False),  # paired t test over folds, two-sided
             pa.field("p_t_bonferroni", pa.float64(), nullable=False),  # over all rows of the table
-            pa.field("pooled_difference", pa.float64(), nullable=False),  # of the pooled AUC, A less B
-            pa.field("p_delong", pa.float64(), nullable=False),  # DeLong for clustered data, two-sided
+            # of the pooled AUC, A less B
+            pa.field("pooled_difference", pa.float64(), nullable=False),
+            # DeLong for clustered data, two-sided
+            pa.field("p_delong", pa.float64(), nullable=False),
             pa.field("p_delong_bonferroni", pa.float64(), nullable=False),
         ]
     ),
@@ -113,7 +125,9 @@ ROC_COMPARISONS = TableContract(
             i
             for i, row in enumerate(t.to_pylist())
             if not all(
-                _unit(row[p]) and _unit(row[f"{p}_bonferroni"]) and row[f"{p}_bonferroni"] >= row[p] - 1e-12
+                _unit(row[p])
+                and _unit(row[f"{p}_bonferroni"])
+                and row[f"{p}_bonferroni"] >= row[p] - 1e-12
                 for p in ("p_t", "p_delong")
             )
         ],

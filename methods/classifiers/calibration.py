@@ -1,7 +1,8 @@
-"""How sure a classifier may say it is: probabilities and a threshold for "unlike the training images", both from training folds.
+"""How sure a classifier may say it is: probabilities and a threshold for "unlike the training
+images", both from training folds.
 
-Nothing here sees a test image. Scores of the out-of-fold images are what the classifier would have said about an image it has
-not seen; groups (patients, lesions) are never parted by the folds.
+Nothing here sees a test image. Scores of the out-of-fold images are what the classifier would have
+said about an image it has not seen; groups (patients, lesions) are never parted by the folds.
 """
 
 from __future__ import annotations
@@ -60,19 +61,28 @@ def out_of_fold(
         seed: of the folds.
 
     Returns:
-        None where no folds can be made: fewer than two groups, or a fold whose other folds have one class only.
+        None where no folds can be made: fewer than two groups, or a fold whose other folds have one
+        class only.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second to import
 
     classes, codes = np.unique(labels, return_inverse=True)
     _, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
-    n, n_folds = len(labels), min(FOLDS, int(group_codes.max(initial=-1)) + 1, int(np.bincount(codes).max(initial=0)))
+    n, n_folds = (
+        len(labels),
+        min(FOLDS, int(group_codes.max(initial=-1)) + 1, int(np.bincount(codes).max(initial=0))),
+    )
     if n_folds < 2:
         return None
     scores, nearest, usable = np.zeros((n, len(classes))), np.zeros(n), np.zeros(n, np.bool_)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about classes smaller than the number of folds: `usable` tells of them
-        folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(codes, codes, group_codes))
+        # about classes smaller than the number of folds: `usable` tells of them
+        warnings.simplefilter("ignore")
+        folds = list(
+            StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
+                codes, codes, group_codes
+            )
+        )
     for fitted, left_out in folds:
         if len(np.unique(codes[fitted])) < 2:
             return None
@@ -88,7 +98,8 @@ def out_of_fold(
 
 
 def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
-    """The temperature T that makes softmax(scores / T) most likely (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+    """The temperature T that makes softmax(scores / T) most likely (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks").
 
     Args:
         scores: (n, K) of images that the classifier did not see.
@@ -96,9 +107,19 @@ def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
     """
 
     def loss(log_temperature: float) -> float:
-        return -float(log_softmax(scores / np.exp(log_temperature), axis=1)[np.arange(len(codes)), codes].mean())
+        return -float(
+            log_softmax(scores / np.exp(log_temperature), axis=1)[
+                np.arange(len(codes)), codes
+            ].mean()
+        )
 
-    return float(np.exp(minimize_scalar(loss, bounds=_LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}).x))
+    return float(
+        np.exp(
+            minimize_scalar(
+                loss, bounds=_LOG_TEMPERATURE, method="bounded", options={"xatol": 1e-6}
+            ).x
+        )
+    )
 
 
 def probabilities(scores: Float64, temperature: float) -> Float64:
@@ -107,11 +128,16 @@ def probabilities(scores: Float64, temperature: float) -> Float64:
     return result
 
 
-def expected_calibration_error(confidence: Float64, correct: NDArray[np.bool_], bins: int = 10) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo et al. 2017, equation 3)."""
+def expected_calibration_error(
+    confidence: Float64, correct: NDArray[np.bool_], bins: int = 10
+) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo
+    et al. 2017, equation 3).
+    """
     which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     gaps = [
-        abs(float(correct[which == b].mean()) - float(confidence[which == b].mean())) * float((which == b).mean())
+        abs(float(correct[which == b].mean()) - float(confidence[which == b].mean()))
+        * float((which == b).mean())
         for b in range(bins)
         if (which == b).any()
     ]
@@ -122,6 +148,7 @@ def unlike_threshold(nearest: Float64) -> float:
     """Cosine to the nearest training image below which an image is called unlike all of them.
 
     Args:
-        nearest: (n,) of the training images, each to those of other folds; one in a hundred of them is below.
+        nearest: (n,) of the training images, each to those of other folds; one in a hundred of them
+            is below.
     """
     return float(np.percentile(nearest, UNLIKE_PERCENTILE))

@@ -1,4 +1,6 @@
-"""Labels for images that have none: scores, probabilities, and the training images that are nearest."""
+"""Labels for images that have none: scores, probabilities, and the training images that are
+nearest.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ class LinearClassifier:
         weights: (d, K) float32.
         intercept: (K,) float32.
         temperature: of the probabilities.
-        unlike_below: cosine to the nearest training image below which an image is out of distribution.
+        unlike_below: cosine to the nearest training image below which an image is out of
+            distribution.
     """
 
     classes: NDArray[np.str_]
@@ -76,7 +79,9 @@ def weights_of(coefficients: Float64, blocks: Iterable[Float32]) -> Float32:
     return total.astype(np.float32)
 
 
-def nearest_rows(rows: Float32, blocks: Iterator[Float32], k: int) -> tuple[NDArray[np.int64], Float64]:
+def nearest_rows(
+    rows: Float32, blocks: Iterator[Float32], k: int
+) -> tuple[NDArray[np.int64], Float64]:
     """The k nearest of the rows that ``blocks`` gives, by cosine; equals go to the earlier row.
 
     Args:
@@ -87,18 +92,27 @@ def nearest_rows(rows: Float32, blocks: Iterator[Float32], k: int) -> tuple[NDAr
     Returns:
         positions and cosines, both (m, k), nearest first.
     """
-    positions, cosines, start = np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float64), 0
+    positions, cosines, start = (
+        np.empty((len(rows), 0), np.int64),
+        np.empty((len(rows), 0), np.float64),
+        0,
+    )
     for block in blocks:
         cosines = np.concatenate([cosines, (rows @ block.T).astype(np.float64)], axis=1)
         here = np.broadcast_to(np.arange(start, start + len(block)), (len(rows), len(block)))
         positions = np.concatenate([positions, here], axis=1)
         best = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-        positions, cosines = np.take_along_axis(positions, best, 1), np.take_along_axis(cosines, best, 1)
+        positions, cosines = (
+            np.take_along_axis(positions, best, 1),
+            np.take_along_axis(cosines, best, 1),
+        )
         start += len(block)
     return positions, cosines
 
 
-def predict(classifier: LinearClassifier, rows: Float32, training: Iterator[Float32], k: int) -> Predicted:
+def predict(
+    classifier: LinearClassifier, rows: Float32, training: Iterator[Float32], k: int
+) -> Predicted:
     """Predictions for normalised rows.
 
     Args:

@@ -4,13 +4,16 @@ For each class the convex problem ::
 
     min over w, b   1/2 ||w||^2 + C * sum_i max(0, 1 - y_i (w.x_i + b))^2,     y_i in {-1, +1}
 
-is solved to a gradient tolerance; the bias is free (not penalised). Two solvers of the same problem live here:
+is solved to a gradient tolerance; the bias is free (not penalised). Two solvers of the same problem
+live here:
 
-* :func:`fit_gram` works on the Gram matrix ``X X'``. Newton's method on the active set (Chapelle 2007, "Training a
-  support vector machine in the primal", sections 2.4 and 4) takes all classes a step at a time. A small active set is solved
-  by Cholesky; the larger ones by conjugate gradients, all classes in one matrix product. The loss itself makes every one of
-  these systems positive definite, so repeated images do no harm. One Gram matrix serves every label budget.
-* :func:`fit_primal` is the paper's L-BFGS, streaming over blocks of rows; memory does not grow with the rows.
+* :func:`fit_gram` works on the Gram matrix ``X X'``. Newton's method on the active set (Chapelle
+  2007, "Training a support vector machine in the primal", sections 2.4 and 4) takes all classes a
+  step at a time. A small active set is solved by Cholesky; the larger ones by conjugate gradients,
+  all classes in one matrix product. The loss itself makes every one of these systems positive
+  definite, so repeated images do no harm. One Gram matrix serves every label budget.
+* :func:`fit_primal` is the paper's L-BFGS, streaming over blocks of rows; memory does not grow with
+  the rows.
 """
 
 from __future__ import annotations
@@ -32,7 +35,8 @@ MAX_GRAM_ROWS = 20_000
 """Above this a float32 Gram matrix would pass 1.6 GB: :func:`fit_primal` takes over."""
 
 _CG_STEPS = 60
-"""Conjugate gradient steps of one Newton step; a class that needs more is solved by Cholesky from then on."""
+"""Conjugate gradient steps of one Newton step; a class that needs more is solved by Cholesky from
+then on."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +45,13 @@ class SvmFit:
 
     Attributes:
         classes: (K,) sorted class labels, or the names given to :func:`fit_targets`.
-        coefficients: (n, K) float64 dual coefficients (``w_k = X' coefficients[:, k]``) from :func:`fit_gram`, or
-            (d, K) float64 weights from :func:`fit_primal`.
+        coefficients: (n, K) float64 dual coefficients (``w_k = X' coefficients[:, k]``) from
+            :func:`fit_gram`, or (d, K) float64 weights from :func:`fit_primal`.
         intercept: (K,) float64.
         objective: (K,) float64 value reached.
         gradient_norm: (K,) float64 Euclidean norm of the gradient over that at w = 0, b = 0.
-        duality_gap: (K,) float64 (objective - dual value) / objective, or NaN where the dual point is not known.
+        duality_gap: (K,) float64 (objective - dual value) / objective, or NaN where the dual point
+            is not known.
         iterations: (K,) int Newton steps, or L-BFGS iterations.
         converged: whether every class reached the tolerance.
     """
@@ -64,8 +69,8 @@ class SvmFit:
         """One-vs-all scores, (m, K) float64.
 
         Args:
-            rows: (m, n) Gram rows against the training rows after :func:`fit_gram`; (m, d) features after
-                :func:`fit_primal`.
+            rows: (m, n) Gram rows against the training rows after :func:`fit_gram`; (m, d) features
+                after :func:`fit_primal`.
         """
         scores: Float64 = rows @ self.coefficients + self.intercept
         return scores
@@ -79,20 +84,24 @@ class SvmFit:
 def l2_normalise(features: NDArray[np.floating]) -> Float32:
     """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
     unit: Float32 = features.reshape(len(features), prod(features.shape[1:])).astype(np.float32)
-    for start in range(0, len(unit), 64):  # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
+    # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
+    for start in range(0, len(unit), 64):
         rows = unit[start : start + 64]
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows /= np.where(norms > 0, norms, np.float32(1))
     return unit
 
 
-def gram_matrix(read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int) -> Float32:
+def gram_matrix(
+    read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int
+) -> Float32:
     """``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
 
     Args:
         read: ``read(start, stop)`` gives rows start..stop as (stop - start, ...) numbers.
         n_rows: number of rows.
-        rows_at_once: rows held in memory at a time (two such blocks are held where n_rows is larger).
+        rows_at_once: rows held in memory at a time (two such blocks are held where n_rows is
+            larger).
     """
     starts = range(0, n_rows, rows_at_once)
     gram = np.empty((n_rows, n_rows), np.float32)
@@ -109,7 +118,9 @@ def gram_matrix(read: Callable[[int, int], NDArray[np.floating]], n_rows: int, r
 
 
 def _one_vs_all(labels: Sequence[str] | NDArray[np.str_]) -> tuple[NDArray[np.str_], Float64]:
-    """Sorted classes and (n, K) targets in {-1, +1}; two classes need one column (the other is its mirror)."""
+    """Sorted classes and (n, K) targets in {-1, +1}; two classes need one column (the other is its
+    mirror).
+    """
     classes, codes = np.unique(np.asarray(labels, dtype=np.str_), return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"an SVM needs at least two classes, got {classes.tolist()}")
@@ -127,8 +138,11 @@ def _dots(left: NDArray[np.floating], right: NDArray[np.floating]) -> Float64:
     return products
 
 
-def _steps_along(linear: Float64, quadratic: Float64, slack: Float64, change: Float64, c: float) -> Float64:
-    """The t of each column that minimises ``linear t + quadratic t^2 / 2 + c sum_i max(0, slack_i + t change_i)^2``, (K,).
+def _steps_along(
+    linear: Float64, quadratic: Float64, slack: Float64, change: Float64, c: float
+) -> Float64:
+    """The t of each column that minimises ``linear t + quadratic t^2 / 2 + c sum_i max(0, slack_i +
+    t change_i)^2``, (K,).
 
     Newton's method on the derivative, which is piecewise linear, within the bracket known so far.
     """
@@ -139,7 +153,8 @@ def _steps_along(linear: Float64, quadratic: Float64, slack: Float64, change: Fl
         slope = linear + t * quadratic + 2 * c * _dots(left, change)
         curvature = quadratic + 2 * c * _dots(np.where(left > 0, change, 0.0), change)
         low, high = np.where(slope < 0, t, low), np.where(slope > 0, t, high)
-        with np.errstate(invalid="ignore"):  # a bracket open at both ends has no middle and does not need one
+        # a bracket open at both ends has no middle and does not need one
+        with np.errstate(invalid="ignore"):
             middle = (low + high) / 2
         step = -slope / np.where(curvature > 0, curvature, np.inf)
         inside = (t + step > low) & (t + step < high)
@@ -152,11 +167,19 @@ def _steps_along(linear: Float64, quadratic: Float64, slack: Float64, change: Fl
 
 
 def _truncated(
-    gram: Float32, delta: Float64, slope: Float64, product: Float64, active: NDArray[np.bool_], c: float, reach: Float64
+    gram: Float32,
+    delta: Float64,
+    slope: Float64,
+    product: Float64,
+    active: NDArray[np.bool_],
+    c: float,
+    reach: Float64,
 ) -> tuple[Float32, Float32, NDArray[np.bool_]]:
-    """Newton directions of several problems by conjugate gradients in (w, b), one product with the Gram matrix a step.
+    """Newton directions of several problems by conjugate gradients in (w, b), one product with the
+    Gram matrix a step.
 
-    In float32, which halves the seconds: only the direction is rounded, never the gradient that the outer loop judges.
+    In float32, which halves the seconds: only the direction is rounded, never the gradient that the
+    outer loop judges.
 
     Args:
         gram: (n, n) float32.
@@ -172,7 +195,9 @@ def _truncated(
     """
     size = np.sqrt(np.maximum(_dots(delta, product), 0.0) + slope**2)
     size[size == 0] = 1.0
-    rest, rest_b, image = ((-values / size).astype(np.float32) for values in (delta, slope, product))
+    rest, rest_b, image = (
+        (-values / size).astype(np.float32) for values in (delta, slope, product)
+    )
     weight = active * np.float32(2 * c)
     moved, moved_b = np.zeros_like(rest), np.zeros_like(rest_b)
     way, way_b, way_image = rest.copy(), rest_b.copy(), image.copy()
@@ -208,12 +233,17 @@ def _truncated(
     return moved * length, moved_b * length, square <= limit
 
 
-def _solved(kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_], c: float) -> tuple[Float64, float] | None:
-    """The minimum if the active rows stayed active, beta (n,) and b; None where rounding left no positive definite matrix."""
+def _solved(
+    kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_], c: float
+) -> tuple[Float64, float] | None:
+    """The minimum if the active rows stayed active, beta (n,) and b; None where rounding left no
+    positive definite matrix.
+    """
     rows = np.flatnonzero(active)
     if not len(rows):
         return np.zeros(len(y)), bias
-    block = kernel[np.ix_(rows, rows)].T  # its own transpose, and in the order in which LAPACK needs no copy
+    # its own transpose, and in the order in which LAPACK needs no copy
+    block = kernel[np.ix_(rows, rows)].T
     block[np.diag_indices(len(rows))] += 1 / (2 * c)
     try:
         factor = cho_factor(block, overwrite_a=True, check_finite=False)
@@ -229,7 +259,9 @@ def _solved(kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_],
 
 
 def at_rest(gradient_norm: Float64, duality_gap: Float64, tolerance: float) -> NDArray[np.bool_]:
-    """Whether each class is where :func:`fit_gram` stops: both of :class:`SvmFit`'s figures within the tolerance."""
+    """Whether each class is where :func:`fit_gram` stops: both of :class:`SvmFit`'s figures within
+    the tolerance.
+    """
     return np.asarray((gradient_norm <= tolerance) & (np.abs(duality_gap) <= tolerance))
 
 
@@ -261,7 +293,8 @@ def fit_targets(
     scale[scale == 0] = 1.0
     objective, norm, gap = np.full(k, np.inf), np.zeros(k), np.zeros(k)
     steps, exact = np.zeros(k, np.int64), np.zeros(k, np.bool_)
-    # Where a Cholesky factorisation costs less than some 15 steps of conjugate gradients do (3,000 rows: 710 active ones).
+    # Where a Cholesky factorisation costs less than some 15 steps of conjugate gradients do (3,000
+    # rows: 710 active ones).
     few = max(500.0, (40.0 * n * n) ** (1 / 3))
     counted = iter(progress(range(k)))
     todo = np.arange(k)
@@ -274,16 +307,27 @@ def fit_targets(
         squares = c * _dots(residual, residual)
         value = 0.5 * _dots(beta[:, todo], product[:, todo]) + squares
         # The dual point is alpha = 2 c residual y, and gram @ (alpha y) = product - pushed.
-        dual = 2 * c * np.abs(residual).sum(axis=0) - c * _dots(residual, product[:, todo] - pushed) - squares
+        dual = (
+            2 * c * np.abs(residual).sum(axis=0)
+            - c * _dots(residual, product[:, todo] - pushed)
+            - squares
+        )
         gap[todo] = (value - dual) / np.maximum(value, np.finfo(np.float32).tiny)
-        # No descent even by an exact solution: the rounding of the Gram matrix forbids more, and the norm tells.
+        # No descent even by an exact solution: the rounding of the Gram matrix forbids more, and
+        # the norm tells.
         stuck = exact[todo] & (value >= objective[todo])
         exact[todo] |= value >= objective[todo]
         objective[todo] = value
         open_ = ~at_rest(norm[todo], gap[todo], tolerance) & (steps[todo] < max_iterations) & ~stuck
         for _ in range(int((~open_).sum())):
             next(counted, None)
-        todo, residual, delta, slope, pushed = todo[open_], residual[:, open_], delta[:, open_], slope[open_], pushed[:, open_]
+        todo, residual, delta, slope, pushed = (
+            todo[open_],
+            residual[:, open_],
+            delta[:, open_],
+            slope[open_],
+            pushed[:, open_],
+        )
         if not len(todo):
             break
         steps[todo] += 1
@@ -298,7 +342,9 @@ def fit_targets(
         if truncated.any():
             t = np.flatnonzero(truncated)
             reach = np.clip(np.sqrt(norm[todo[t]]), 1e-5, 0.03)
-            way[:, t], way_b[t], reached = _truncated(single, delta[:, t], slope[t], pushed[:, t], active[:, t], c, reach)
+            way[:, t], way_b[t], reached = _truncated(
+                single, delta[:, t], slope[t], pushed[:, t], active[:, t], c, reach
+            )
             exact[todo[t]] |= ~reached
         image = kernel @ way
         signs = y[:, todo]
@@ -306,20 +352,26 @@ def fit_targets(
         change = -signs * (image + way_b)
         linear, quadratic = _dots(beta[:, todo], image), _dots(way, image)
         hinge = np.maximum(0.0, slack + change)
-        # The whole of an exact step where that descends: once the active set is right it ends at the minimum.
-        whole = ~truncated & (linear + quadratic / 2 + c * (_dots(hinge, hinge) - _dots(residual, residual)) < 0)
+        # The whole of an exact step where that descends: once the active set is right it ends at
+        # the minimum.
+        whole = ~truncated & (
+            linear + quadratic / 2 + c * (_dots(hinge, hinge) - _dots(residual, residual)) < 0
+        )
         length = np.where(whole, 1.0, _steps_along(linear, quadratic, slack, change, c))
         beta[:, todo] += length * way
         product[:, todo] += length * image
         bias[todo] += length * way_b
-        # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual value.
+        # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual
+        # value.
         t = np.flatnonzero(truncated)
         zero = np.zeros(len(t))
         slack = 1.0 - signs[:, t] * (product[:, todo[t]] + bias[todo[t]])
         bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], c)
     for _ in counted:
         pass
-    return SvmFit(names, beta, bias, objective, norm, gap, steps, bool(at_rest(norm, gap, tolerance).all()))
+    return SvmFit(
+        names, beta, bias, objective, norm, gap, steps, bool(at_rest(norm, gap, tolerance).all())
+    )
 
 
 def fit_gram(
@@ -336,16 +388,20 @@ def fit_gram(
         gram: (n, n) ``X X'`` of the training rows.
         labels: (n,) class of each row, at least two different ones.
         c: weight of the loss (the paper's regularisation parameter 1; see the module's formula).
-        tolerance: stop when the gradient's norm is below this times its norm at zero, and the relative duality gap below this:
-            the norm at zero grows with c, and for a large c is no measure by itself.
+        tolerance: stop when the gradient's norm is below this times its norm at zero, and the
+            relative duality gap below this: the norm at zero grows with c, and for a large c is no
+            measure by itself.
         max_iterations: Newton steps a class; hitting it leaves ``converged`` False.
-        progress: wraps the numbers of the classes and is advanced as they finish, for a progress bar.
+        progress: wraps the numbers of the classes and is advanced as they finish, for a progress
+            bar.
 
     Raises:
         ValueError: fewer than two classes.
     """
     classes, targets = _one_vs_all(labels)
-    fit = fit_targets(gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations, progress)
+    fit = fit_targets(
+        gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations, progress
+    )
     return replace(
         fit,
         classes=classes,
@@ -369,7 +425,8 @@ def fit_primal(
     """Fit every class jointly with L-BFGS over streamed rows (the paper's optimiser).
 
     Args:
-        blocks: gives a fresh iterator over the training rows in order, each block (m, d), already normalised.
+        blocks: gives a fresh iterator over the training rows in order, each block (m, d), already
+            normalised.
         labels: (n,) class of each row.
         n_features: d.
         c: as in :func:`fit_gram`.
@@ -414,7 +471,13 @@ def fit_primal(
         jac=True,
         method="L-BFGS-B",
         callback=stop_when_flat,
-        options={"maxiter": max_iterations, "maxcor": 10, "ftol": 0.0, "gtol": 0.0, "maxfun": 20 * max_iterations},
+        options={
+            "maxiter": max_iterations,
+            "maxcor": 10,
+            "ftol": 0.0,
+            "gtol": 0.0,
+            "maxfun": 20 * max_iterations,
+        },
     )
     value_and_gradient(result.x)
     parameters = result.x.reshape(n_features + 1, n_problems)

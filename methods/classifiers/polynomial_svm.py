@@ -1,17 +1,22 @@
-"""Polynomial-kernel SVM tuned inside each training fold, its probabilities on images of groups it never saw (Huynh et al. 2016).
+"""Polynomial-kernel SVM tuned inside each training fold, its probabilities on images of groups it
+never saw (Huynh et al. 2016).
 
-Section 2.6 of the paper: features centred and scaled, an SVM with the kernel ``K(x, y) = (a x.y + c)^d``, its a, c, d chosen by
-a grid search with five folds, judged by five-fold cross-validation by lesion. Section 2.3: columns of zero variance removed.
+Section 2.6 of the paper: features centred and scaled, an SVM with the kernel ``K(x, y) = (a x.y +
+c)^d``, its a, c, d chosen by a grid search with five folds, judged by five-fold cross-validation by
+lesion. Section 2.3: columns of zero variance removed.
 
 Choices the paper leaves open:
 
-* The search is nested: an outer fold's images and groups take no part in the removal of columns, the scaling, the search, the
-  sigmoid or the SVM that score them. Inner folds keep groups together too and scale by their own training side.
-* ``a`` is in units of 1 / (columns left), so that the mean of ``x.x`` over the training side is 1 whatever the layer.
+* The search is nested: an outer fold's images and groups take no part in the removal of columns,
+  the scaling, the search, the sigmoid or the SVM that score them. Inner folds keep groups together
+  too and scale by their own training side.
+* ``a`` is in units of 1 / (columns left), so that the mean of ``x.x`` over the training side is 1
+  whatever the layer.
 * C is 1. Since ``(a x.y + c)^d = a^d (x.y + c / a)^d``, ``a^d`` takes its part.
-* Probabilities are Platt's sigmoid of the decision value (Platt 1999, "Probabilistic outputs for support vector machines"),
-  fitted on the inner folds' left-out values. Its slope is held at 0 or above: where left-out values speak against the labels,
-  every image gets the training share of positives instead of a ranking turned round.
+* Probabilities are Platt's sigmoid of the decision value (Platt 1999, "Probabilistic outputs for
+  support vector machines"), fitted on the inner folds' left-out values. Its slope is held at 0 or
+  above: where left-out values speak against the labels, every image gets the training share of
+  positives instead of a ranking turned round.
 """
 
 from __future__ import annotations
@@ -54,8 +59,9 @@ class Setting:
 class Grid:
     """Values to search, each combination of them.
 
-    The offset shapes a kernel of d > 1 through c / a alone: from almost linear (16) over 4, 1 and 1/4 to the pure power (0).
-    A second positive c would repeat these ratios with the kernel multiplied, which ``a`` varies already.
+    The offset shapes a kernel of d > 1 through c / a alone: from almost linear (16) over 4, 1 and
+    1/4 to the pure power (0). A second positive c would repeat these ratios with the kernel
+    multiplied, which ``a`` varies already.
 
     Attributes:
         a: positive, in units of 1 / (columns left).
@@ -83,7 +89,8 @@ class Grid:
     def settings(self) -> list[Setting]:
         """Each kernel once, the simplest first: by d, then a, then c.
 
-        With d = 1 only the smallest c: a constant added to a kernel changes no SVM, since its dual coefficients sum to zero.
+        With d = 1 only the smallest c: a constant added to a kernel changes no SVM, since its dual
+        coefficients sum to zero.
         """
         return [
             Setting(a, c, d)
@@ -101,7 +108,8 @@ class FoldChoice:
         a: chosen, in units of 1 / ``columns``.
         c: chosen.
         d: chosen.
-        inner_auc: mean area under the ROC curve over the inner folds with these; the best of the grid, so optimistic.
+        inner_auc: mean area under the ROC curve over the inner folds with these; the best of the
+            grid, so optimistic.
         slope: of the sigmoid, at least 0.
         intercept: of the sigmoid: probability = 1 / (1 + exp(-(slope * decision + intercept))).
         columns: left after the removal of those constant over the training rows.
@@ -129,7 +137,8 @@ class NestedScores:
     Attributes:
         fold: (n,) int64 outer fold of each row.
         decision: (n,) float64 decision value; comparable within a fold only.
-        probability: (n,) float64 of the positive class, 0..1; within a fold it never falls as the decision value rises.
+        probability: (n,) float64 of the positive class, 0..1; within a fold it never falls as the
+            decision value rises.
         choices: one for each outer fold.
     """
 
@@ -174,15 +183,21 @@ def outer_folds(positive: Bools, groups: Sequence[str], seed: int, n_folds: int 
     return _grouped_folds(positive, np.asarray(groups, np.str_), n_folds, seed, "outer folds")
 
 
-def _grouped_folds(positive: Bools, groups: NDArray[np.str_], n_folds: int, seed: int, name: str) -> Int64:
+def _grouped_folds(
+    positive: Bools, groups: NDArray[np.str_], n_folds: int, seed: int, name: str
+) -> Int64:
     from sklearn.model_selection import StratifiedGroupKFold  # a second to import
 
     if len(positive) != len(groups):
-        raise ValueError(f"one group for each row is needed, got {len(groups)} groups and {len(positive)} rows")
+        raise ValueError(
+            f"one group for each row is needed, got {len(groups)} groups and {len(positive)} rows"
+        )
     for side, word in ((positive, "positive"), (~positive, "negative")):
         having = len(np.unique(groups[side]))
         if having < n_folds:
-            raise ValueError(f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are {having}")
+            raise ValueError(
+                f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are {having}"
+            )
     fold = np.empty(len(positive), np.int64)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
     for number, (_, left_out) in enumerate(splitter.split(positive, positive, groups)):
@@ -199,7 +214,9 @@ def _column_blocks(n_columns: int) -> Iterator[slice]:
     return (slice(start, start + COLUMNS_AT_ONCE) for start in range(0, n_columns, COLUMNS_AT_ONCE))
 
 
-def _check(rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_], fold: Int64) -> None:
+def _check(
+    rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_], fold: Int64
+) -> None:
     if rows.ndim != 2 or not len(rows) == len(positive) == len(groups) == len(fold):
         raise ValueError(
             f"one class, group and fold for each of (n, p) rows is needed, got {len(positive)}, {len(groups)} and {len(fold)} "
@@ -207,7 +224,9 @@ def _check(rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_],
         )
     numbers = np.unique(fold)
     if len(numbers) < 2 or not np.array_equal(numbers, np.arange(len(numbers))):
-        raise ValueError(f"outer folds are numbered from 0 without a gap and are at least two, got {numbers.tolist()}")
+        raise ValueError(
+            f"outer folds are numbered from 0 without a gap and are at least two, got {numbers.tolist()}"
+        )
     codes = np.unique(groups, return_inverse=True)[1]
     parted = len(np.unique(np.stack([codes, fold], axis=1), axis=0)) - len(np.unique(codes))
     if parted:
@@ -219,7 +238,8 @@ def _check(rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_],
 def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int64]]) -> list[_Side]:
     """Linear kernels of several training sides, in one pass over the columns.
 
-    Everything in float64: equal to the product of the standardised matrix to rounding, about 1e-15 of the mean of the diagonal.
+    Everything in float64: equal to the product of the standardised matrix to rounding, about 1e-15
+    of the mean of the diagonal.
 
     Args:
         rows: (n, p).
@@ -240,7 +260,9 @@ def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int6
                 deviation = np.sqrt(np.square(standard).mean(axis=0))
                 standard /= deviation
                 trains[side] += standard @ standard.T
-                left_outs[side] += ((values[np.ix_(left_out, kept)] - mean) / deviation) @ standard.T
+                left_outs[side] += (
+                    (values[np.ix_(left_out, kept)] - mean) / deviation
+                ) @ standard.T
                 columns[side] += len(kept)
     if not all(columns):
         raise ValueError("every column is constant over the rows of a training side")
@@ -248,22 +270,33 @@ def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int6
 
 
 def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Float64, bool]:
-    """Decision values of the rows left out, (k,), of an SVM fitted on the training rows; whether its solver converged.
+    """Decision values of the rows left out, (k,), of an SVM fitted on the training rows; whether
+    its solver converged.
 
     Raises:
-        ValueError: a kernel value is too large: for a float32, in which the solver holds them, or else for a float64.
+        ValueError: a kernel value is too large: for a float32, in which the solver holds them, or
+            else for a float64.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.svm import SVC
 
     with np.errstate(over="ignore"):
-        fitted, left_out = ((setting.a * linear + setting.c) ** setting.d for linear in (side.train, side.left_out))
+        fitted, left_out = (
+            (setting.a * linear + setting.c) ** setting.d for linear in (side.train, side.left_out)
+        )
     if not (np.abs(fitted).max() <= np.finfo(np.float32).max and np.isfinite(left_out).all()):
         raise ValueError(
             f"the kernel of {setting} overflows: d is too high, or a row left out lies too far from the training rows"
         )
-    # Without a random_state SVC draws from NumPy's global generator, even though nothing here is random.
-    svm = SVC(C=REGULARISATION, kernel="precomputed", tol=TOLERANCE, max_iter=MAX_ITERATIONS, random_state=0)
+    # Without a random_state SVC draws from NumPy's global generator, even though nothing here is
+    # random.
+    svm = SVC(
+        C=REGULARISATION,
+        kernel="precomputed",
+        tol=TOLERANCE,
+        max_iter=MAX_ITERATIONS,
+        random_state=0,
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # told by `converged`
         svm.fit(fitted, positive)
@@ -272,15 +305,20 @@ def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Fl
 
 
 def _auc(decision: Float64, positive: Bools) -> Float64:
-    """Area under the ROC curve of each row of (m, k) decision values, (m,): the Mann-Whitney statistic, ties count half."""
+    """Area under the ROC curve of each row of (m, k) decision values, (m,): the Mann-Whitney
+    statistic, ties count half.
+    """
     n_positive = int(positive.sum())
     rank_sum = rankdata(decision, axis=1)[:, positive].sum(axis=1)
-    area: Float64 = (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * (len(positive) - n_positive))
+    area: Float64 = (rank_sum - n_positive * (n_positive + 1) / 2) / (
+        n_positive * (len(positive) - n_positive)
+    )
     return area
 
 
 def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
-    """Slope >= 0 and intercept of Platt's sigmoid: the likeliest for his smoothed targets (Platt 1999, section 2.2).
+    """Slope >= 0 and intercept of Platt's sigmoid: the likeliest for his smoothed targets (Platt
+    1999, section 2.2).
 
     A target t is a positive row of weight t and a negative one of weight 1 - t.
     """
@@ -293,7 +331,9 @@ def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
         spread = float(decision.std())
         scaled = (decision - decision.mean()) / spread
         fit = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-10).fit(
-            np.tile(scaled, 2)[:, None], np.repeat([True, False], n), np.concatenate([targets, 1 - targets])
+            np.tile(scaled, 2)[:, None],
+            np.repeat([True, False], n),
+            np.concatenate([targets, 1 - targets]),
         )
         slope = float(fit.coef_[0, 0]) / spread
         if slope > 0:
@@ -312,21 +352,24 @@ def nested_scores(
 ) -> NestedScores:
     """Decision value and probability of every row from SVMs that saw nothing of its outer fold.
 
-    Memory beyond the rows: kernels of n x n, and blocks of :data:`COLUMNS_AT_ONCE` columns in float64.
+    Memory beyond the rows: kernels of n x n, and blocks of :data:`COLUMNS_AT_ONCE` columns in
+    float64.
 
     Args:
         rows: (n, p) float32 features, also a memory map.
         positive: (n,) class of each row.
         groups: (n,) group of each row; never on both sides of any fold, outer or inner.
         fold: (n,) int64 outer fold of each row, from :func:`outer_folds`.
-        grid: searched on each training side by :data:`INNER_FOLDS` stratified folds over its groups, for the largest mean AUC;
-            of equal ones, the first of :meth:`Grid.settings` is taken.
+        grid: searched on each training side by :data:`INNER_FOLDS` stratified folds over its
+            groups, for the largest mean AUC; of equal ones, the first of :meth:`Grid.settings` is
+            taken.
         seed: of the inner folds, at least 0.
         on_fold: called with the number of each outer fold when it is done.
 
     Raises:
-        ValueError: lengths differ, a feature is not finite, a group is in two folds, folds are not numbered from 0, a training
-            side has too few groups of a class for its inner folds or only constant columns, or a kernel value overflows.
+        ValueError: lengths differ, a feature is not finite, a group is in two folds, folds are not
+            numbered from 0, a training side has too few groups of a class for its inner folds or
+            only constant columns, or a kernel value overflows.
     """
     names = np.asarray(groups, np.str_)
     _check(rows, positive, names, fold)
@@ -336,7 +379,9 @@ def nested_scores(
     for number in range(int(fold.max()) + 1):
         train, test = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         truth = positive[train]
-        inner = _grouped_folds(truth, names[train], INNER_FOLDS, seed, f"inner folds of outer fold {number}")
+        inner = _grouped_folds(
+            truth, names[train], INNER_FOLDS, seed, f"inner folds of outer fold {number}"
+        )
         parts = [(train[inner != i], train[inner == i]) for i in range(INNER_FOLDS)]
         *inner_sides, outer_side = _linear_kernels(rows, [*parts, (train, test)])
         out_of_fold = np.empty((len(settings), len(train)))
@@ -348,7 +393,8 @@ def nested_scores(
                 out_of_fold[s, left_out], reached = _decision_values(side, truth[fitted], setting)
                 converged &= reached
             auc[:, i] = _auc(out_of_fold[:, left_out], truth[left_out])
-        best = int(auc.mean(axis=1).round(12).argmax())  # rounded: equal means may differ by the order of their summands
+        # rounded: equal means may differ by the order of their summands
+        best = int(auc.mean(axis=1).round(12).argmax())
         slope, intercept = _fit_sigmoid(out_of_fold[best], truth)
         decision[test], reached = _decision_values(outer_side, truth, settings[best])
         probability[test] = expit(slope * decision[test] + intercept)

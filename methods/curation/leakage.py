@@ -1,4 +1,6 @@
-"""What a split must never have: an image, or a group, that is on the training and on the test side."""
+"""What a split must never have: an image, or a group, that is on the training and on the test
+side.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,12 @@ KINDS = {
     "group": "are of one group",
     "patient": "are of one patient",
 }
-_COLUMN_OF = {"bytes": "image_id", "pixels": "pixel_sha256", "group": "group_id", "patient": "patient_id"}
+_COLUMN_OF = {
+    "bytes": "image_id",
+    "pixels": "pixel_sha256",
+    "group": "group_id",
+    "patient": "patient_id",
+}
 
 
 @dataclass(frozen=True)
@@ -36,17 +43,22 @@ class Leak:
         return f"{self.train} (train) and {self.test} (test) {KINDS[self.kind]}"
 
 
-def find_leaks(rows: Iterable[Mapping[str, Any]], kinds: Iterable[str] = tuple(KINDS)) -> list[Leak]:
+def find_leaks(
+    rows: Iterable[Mapping[str, Any]], kinds: Iterable[str] = tuple(KINDS)
+) -> list[Leak]:
     """Every image and group of a manifest that is on both sides, in the order of kind and path.
 
-    Copies that are left out as duplicates count as well: a given split that has the same image twice is wrong, whichever copy
-    is used. What is equal in bytes is not told again as equal in pixels.
+    Copies that are left out as duplicates count as well: a given split that has the same image
+    twice is wrong, whichever copy is used. What is equal in bytes is not told again as equal in
+    pixels.
 
     Args:
         rows: of the manifest, as mappings.
         kinds: what to look for.
     """
-    on_a_side = [row for row in rows if row["status"] != "rejected" and row["split"] in ("train", "test")]
+    on_a_side = [
+        row for row in rows if row["status"] != "rejected" and row["split"] in ("train", "test")
+    ]
     on_a_side.sort(key=lambda row: (row["path"], -1 if row["frame"] is None else row["frame"]))
     leaks = []
     for kind in kinds:

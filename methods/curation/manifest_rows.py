@@ -1,4 +1,5 @@
-"""From files that were found and read to manifest rows: what counts twice, what contradicts itself, which side of the split.
+"""From files that were found and read to manifest rows: what counts twice, what contradicts itself,
+which side of the split.
 
 Pure functions on rows; the contract of the result is ``data_contracts.tables.manifest.MANIFEST``.
 """
@@ -30,7 +31,8 @@ NONE_OF_THEM = ""
 class ManifestRow:
     """One row of the manifest, the fields of ``MANIFEST_SCHEMA`` in its order.
 
-    Before :func:`curate` ``split`` is what the user says ("train", "test" or None) and ``status`` is "ok" or "rejected".
+    Before :func:`curate` ``split`` is what the user says ("train", "test" or None) and ``status``
+    is "ok" or "rejected".
     """
 
     image_id: str | None
@@ -60,23 +62,26 @@ class ManifestRow:
 
 
 def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
-    """The rows with duplicates and label conflicts marked and every usable image on a side of the split.
+    """The rows with duplicates and label conflicts marked and every usable image on a side of the
+    split.
 
-    The split is made on the first load alone (rows without a ``drop``), so that what arrives later cannot move it. Labelled
-    images of a drop go where ``spec.new_labels`` says, but never to one side while their group or their pixels are on the
-    other, and never with a class that the first load does not have: then they are held. What the *given* split of the first
-    load does wrong is left as it is: :func:`methods.curation.leakage.find_leaks` finds it, and a check blocks on it.
+    The split is made on the first load alone (rows without a ``drop``), so that what arrives later
+    cannot move it. Labelled images of a drop go where ``spec.new_labels`` says, but never to one
+    side while their group or their pixels are on the other, and never with a class that the first
+    load does not have: then they are held. What the *given* split of the first load does wrong is
+    left as it is: :func:`methods.curation.leakage.find_leaks` finds it, and a check blocks on it.
 
     Args:
         rows: one for each file or frame, in any order.
-        spec: the split policy and whether unlabelled images are allowed; its root is named in messages.
+        spec: the split policy and whether unlabelled images are allowed; its root is named in
+            messages.
 
     Returns:
         As many rows, sorted by path and frame.
 
     Raises:
-        InputError: no usable image, a missing label, class or split, several labels in the first load of a single-label dataset
-            (an image of a drop is rejected for it).
+        InputError: no usable image, a missing label, class or split, several labels in the first
+            load of a single-label dataset (an image of a drop is rejected for it).
     """
     ordered = [_with_parsed_label(row, spec) for row in sorted(rows, key=lambda row: row.key)]
     if spec.split == "stratified":
@@ -85,7 +90,9 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
     usable = [row for row in ordered if row.status == "ok"]
     if not usable:
         reasons = Counter(row.reason for row in ordered).most_common(3)
-        counts = "; ".join(f"{count} x {reason}" for reason, count in reasons) or "nothing is listed"
+        counts = (
+            "; ".join(f"{count} x {reason}" for reason, count in reasons) or "nothing is listed"
+        )
         raise InputError(
             f"{spec.root} has no usable image among {len(ordered)} files ({counts})",
             "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
@@ -97,7 +104,9 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
 
 
 def labels_of(label: str | None, task: str) -> tuple[str, ...]:
-    """The classes of one image: none, one, or for a multi-label task those between the bars ("" has none of them)."""
+    """The classes of one image: none, one, or for a multi-label task those between the bars ("" has
+    none of them).
+    """
     if label is None:
         return ()
     return tuple(filter(None, label.split("|"))) if task == "multi-label" else (label,)
@@ -107,7 +116,9 @@ def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
     """Sorted classes of a multi-label task, and whether each image has each, (n, L) bool."""
     sets = [set(labels_of(label, "multi-label")) for label in labels]
     names = sorted(set().union(*sets))
-    return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(len(sets), len(names))
+    return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(
+        len(sets), len(names)
+    )
 
 
 def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
@@ -123,7 +134,9 @@ def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
 
 
 def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
-    """The row with its labels in order. Of several labels an image may have none: "" is that, and None is not known."""
+    """The row with its labels in order. Of several labels an image may have none: "" is that, and
+    None is not known.
+    """
     known = row.status == "ok" and row.drop is None and not spec.unlabelled
     if row.label is None and spec.task == "multi-label" and known:
         return replace(row, label=NONE_OF_THEM)
@@ -136,14 +149,17 @@ def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
             f"{row.path} in {spec.root} has several labels (a | in its label)",
             "Register with --multi-label, or give one label an image",
         )
-    return replace(row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""})))
+    return replace(
+        row, label="|".join(sorted({part.strip() for part in row.label.split("|")} - {""}))
+    )
 
 
 def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """Marks all but one of the usable rows with the same bytes; all labelled ones where their labels contradict each other.
+    """Marks all but one of the usable rows with the same bytes; all labelled ones where their
+    labels contradict each other.
 
-    The row that stays is the one that says most (label, first load, split, group), of those the first by path. A drop cannot
-    contradict the first load: what was there first stands.
+    The row that stays is the one that says most (label, first load, split, group), of those the
+    first by path. A drop cannot contradict the first load: what was there first stands.
     """
     same_bytes: dict[str | None, list[ManifestRow]] = defaultdict(list)
     for row in rows:
@@ -151,29 +167,43 @@ def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
             same_bytes[row.image_id].append(row)
     settled: dict[Key, ManifestRow] = {}
     for copies in same_bytes.values():
-        first_load = sorted({row.label for row in copies if row.label is not None and row.drop is None})
+        first_load = sorted(
+            {row.label for row in copies if row.label is not None and row.drop is None}
+        )
         labels = first_load or sorted({row.label for row in copies if row.label is not None})
         if len(labels) > 1:
             reason = f"same bytes under labels {', '.join(labels[:-1])} and {labels[-1]}"
             contradicting = [row for row in copies if row.label is not None]
-            settled.update({row.key: replace(row, status="rejected", reason=reason) for row in contradicting})
+            settled.update(
+                {row.key: replace(row, status="rejected", reason=reason) for row in contradicting}
+            )
             copies = [row for row in copies if row.label is None]
             if not copies:
                 continue
         kept = min(
-            copies, key=lambda row: (row.label is None, row.drop is not None, row.split is None, row.group_id is None, row.key)
+            copies,
+            key=lambda row: (
+                row.label is None,
+                row.drop is not None,
+                row.split is None,
+                row.group_id is None,
+                row.key,
+            ),
         )
         for row in copies:
             if row is not kept:
                 other = row.label is not None and row.label != kept.label
-                reason = f"same bytes as {kept.path}" + (f", whose label {kept.label} stands" if other else "")
+                reason = f"same bytes as {kept.path}" + (
+                    f", whose label {kept.label} stands" if other else ""
+                )
                 split = row.split if row.drop is None else None
                 settled[row.key] = replace(row, status="duplicate", reason=reason, split=split)
     return [settled.get(row.key, row) for row in rows]
 
 
 def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """For every image a name of those that no drawn split may part from it: same group, patient or pixels, or a copy's group.
+    """For every image a name of those that no drawn split may part from it: same group, patient or
+    pixels, or a copy's group.
 
     The name is the smallest image_id of them, so that it does not depend on how groups are called.
     """
@@ -187,7 +217,8 @@ def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
 
     usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
     for row in usable:
-        image = root(f"0{row.image_id}")  # sorts before the other tokens: the smallest one names the set
+        # sorts before the other tokens: the smallest one names the set
+        image = root(f"0{row.image_id}")
         tokens = (
             row.group_id and f"g{row.group_id}",
             row.patient_id and f"t{row.patient_id}",
@@ -200,7 +231,9 @@ def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
     return {str(row.image_id): root(f"0{row.image_id}")[1:] for row in usable}
 
 
-def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
+def _sides(
+    usable: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec
+) -> dict[Key, str]:
     """The side of each usable row of the first load: train, test or unlabelled."""
     labelled = [row for row in usable if row.label is not None]
     unlabelled = [row for row in usable if row.label is None]
@@ -212,7 +245,16 @@ def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: Datase
     sides = {row.key: "unlabelled" for row in unlabelled}
     if not labelled:
         return sides
-    if len({name for row in labelled for name in labels_of(row.label, spec.task) or (NONE_OF_THEM,)}) == 1:
+    if (
+        len(
+            {
+                name
+                for row in labelled
+                for name in labels_of(row.label, spec.task) or (NONE_OF_THEM,)
+            }
+        )
+        == 1
+    ):
         raise InputError(
             f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}"
             if labelled[0].label
@@ -232,7 +274,10 @@ def _sides(usable: Sequence[ManifestRow], together: dict[str, str], spec: Datase
 
 
 def _sides_of_drops(
-    usable: Sequence[ManifestRow], first_load: dict[Key, str], together: dict[str, str], spec: DatasetSpec
+    usable: Sequence[ManifestRow],
+    first_load: dict[Key, str],
+    together: dict[str, str],
+    spec: DatasetSpec,
 ) -> dict[Key, str]:
     """The side of each usable row that came in a drop."""
     known: set[str] = set()
@@ -245,7 +290,11 @@ def _sides_of_drops(
         elif row.label is None:
             side = wanted[row.key] = "unlabelled"
         else:
-            side = wanted[row.key] = {"hold": "held", "train": "train", "given": row.split or "held"}[spec.new_labels]
+            side = wanted[row.key] = {
+                "hold": "held",
+                "train": "train",
+                "given": row.split or "held",
+            }[spec.new_labels]
         if side in ("train", "test"):
             taken[together[str(row.image_id)]].add(side)
     for row in usable:
@@ -256,7 +305,9 @@ def _sides_of_drops(
     return wanted
 
 
-def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec) -> dict[Key, str]:
+def _drawn(
+    labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec
+) -> dict[Key, str]:
     rows = sorted(labelled, key=lambda row: str(row.image_id))
     labels = [str(row.label) for row in rows]
     groups = [together[str(row.image_id)] for row in rows]
@@ -264,7 +315,9 @@ def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: Data
         if spec.task == "single-label":
             in_test = stratified_group_split(labels, groups, spec.test_fraction, spec.split_seed)
         else:
-            in_test = label_group_split(label_matrix(labels)[1], groups, spec.test_fraction, spec.split_seed)
+            in_test = label_group_split(
+                label_matrix(labels)[1], groups, spec.test_fraction, spec.split_seed
+            )
     except ValueError as error:
         raise InputError(
             f"no test split can be drawn in {spec.root}: {error}",
@@ -274,12 +327,19 @@ def _drawn(labelled: Sequence[ManifestRow], together: dict[str, str], spec: Data
 
 
 def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[Key, str]:
-    """The given sides. A class that is in train alone is allowed: it can be learned, though never tested."""
+    """The given sides. A class that is in train alone is allowed: it can be learned, though never
+    tested.
+    """
     sides = {row.key: str(row.split) for row in labelled}
     for side in ("train", "test"):
         if side not in sides.values():
-            raise InputError(f"the split given in {spec.root} has no {side} images", f"Add a {side}/ folder, or {REDRAW}")
-    learned = {name for row in labelled if row.split == "train" for name in labels_of(row.label, spec.task)}
+            raise InputError(
+                f"the split given in {spec.root} has no {side} images",
+                f"Add a {side}/ folder, or {REDRAW}",
+            )
+    learned = {
+        name for row in labelled if row.split == "train" for name in labels_of(row.label, spec.task)
+    }
     for row in labelled:
         for name in labels_of(row.label, spec.task):
             if name not in learned:

@@ -13,29 +13,38 @@ Bool = NDArray[np.bool_]
 MAX_DRAWS = 100
 """Seeds tried before a split is called impossible."""
 MAX_LABEL_DRAWS = 10
-"""Seeds tried before the best split of several labels is taken: with 20,000 groups each costs seconds."""
+"""Seeds tried before the best split of several labels is taken: with 20,000 groups each costs
+seconds."""
 
 
-def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int) -> Bool:
-    """Which rows are the test split: one fold of a stratified k-fold over whole groups, k = round(1 / test_fraction).
+def stratified_group_split(
+    labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int
+) -> Bool:
+    """Which rows are the test split: one fold of a stratified k-fold over whole groups, k = round(1
+    / test_fraction).
 
-    The folds of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every class on both sides is taken.
-    k is lowered to the number of groups and to the size of the largest class where these are smaller. The split is a function
-    of the set of (label, group) pairs: the order of the rows does not matter.
+    The folds of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every
+    class on both sides is taken. k is lowered to the number of groups and to the size of the
+    largest class where these are smaller. The split is a function of the set of (label, group)
+    pairs: the order of the rows does not matter.
 
     Args:
         labels: (n,) class of each row.
         groups: (n,) group of each row (patient, lesion); a group is never on both sides.
-        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole groups allow.
+        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole
+            groups allow.
         seed: first seed of the draws, at least 0.
 
     Returns:
         (n,) bool, True for test.
 
     Raises:
-        ValueError: naming a class that cannot be on both sides, or that was missing on a side most often in MAX_DRAWS draws.
+        ValueError: naming a class that cannot be on both sides, or that was missing on a side most
+            often in MAX_DRAWS draws.
     """
-    classes, codes, sizes = np.unique(np.asarray(labels, np.str_), return_inverse=True, return_counts=True)
+    classes, codes, sizes = np.unique(
+        np.asarray(labels, np.str_), return_inverse=True, return_counts=True
+    )
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     for k, name in enumerate(classes):
         n_groups = len(np.unique(group_codes[codes == k]))
@@ -52,19 +61,24 @@ def stratified_group_split(labels: Sequence[str], groups: Sequence[str], test_fr
         if not absent.any():
             return is_test
         missing += absent
-    raise ValueError(f"class {str(classes[missing.argmax()])!r} was not on both sides of the split in {MAX_DRAWS} draws")
+    raise ValueError(
+        f"class {str(classes[missing.argmax()])!r} was not on both sides of the split in {MAX_DRAWS} draws"
+    )
 
 
 def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, seed: int) -> Bool:
-    """Which rows are the test split where a row has several labels, or none: one fold of k = round(1 / test_fraction).
+    """Which rows are the test split where a row has several labels, or none: one fold of k =
+    round(1 / test_fraction).
 
-    Combinations of labels are too rare to stratify by. The folds keep groups whole, and of those of ``seed``, ``seed + 1`` ... it
-    is the one that :func:`fairest` takes. k is lowered to the number of groups where these are fewer.
+    Combinations of labels are too rare to stratify by. The folds keep groups whole, and of those of
+    ``seed``, ``seed + 1`` ... it is the one that :func:`fairest` takes. k is lowered to the number
+    of groups where these are fewer.
 
     Args:
         truth: (n, L) whether each row has each label.
         groups: (n,) group of each row; a group is never on both sides.
-        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole groups allow.
+        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole
+            groups allow.
         seed: first seed of the draws, at least 0.
 
     Returns:
@@ -75,20 +89,28 @@ def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, 
     """
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(group_names) < 2:
-        raise ValueError(f"all {len(truth)} images are in one group: two groups are needed to have images on both sides")
+        raise ValueError(
+            f"all {len(truth)} images are in one group: two groups are needed to have images on both sides"
+        )
     n_folds = min(max(2, round(1 / test_fraction)), len(group_names))
-    draws = _folds(np.zeros(len(truth), np.int64), group_codes, n_folds, range(seed, seed + MAX_LABEL_DRAWS))
+    draws = _folds(
+        np.zeros(len(truth), np.int64), group_codes, n_folds, range(seed, seed + MAX_LABEL_DRAWS)
+    )
     return fairest(truth, group_codes, draws)
 
 
-def _folds(strata: NDArray[np.int64], group_codes: NDArray[np.int64], n_folds: int, seeds: Iterable[int]) -> Iterator[Bool]:
+def _folds(
+    strata: NDArray[np.int64], group_codes: NDArray[np.int64], n_folds: int, seeds: Iterable[int]
+) -> Iterator[Bool]:
     """The folds of each seed in turn, (n,) bool each."""
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import, and most scans draw no split
+    # a second to import, and most scans draw no split
+    from sklearn.model_selection import StratifiedGroupKFold
 
     for seed in seeds:
         folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about classes smaller than k: the callers' checks are stricter
+            # about classes smaller than k: the callers' checks are stricter
+            warnings.simplefilter("ignore")
             tests = [test for _, test in folds.split(strata, strata, group_codes)]
         for test in tests:
             is_test = np.zeros(len(strata), np.bool_)
@@ -109,15 +131,18 @@ def on_both_sides(truth: Bool, side: Bool) -> Bool:
         side: (n,) whether it is on the one side.
     """
     answers = _answers(truth)
-    both: Bool = (_answers(truth[side]) == answers).all(axis=0) & (_answers(truth[~side]) == answers).all(axis=0)
+    both: Bool = (_answers(truth[side]) == answers).all(axis=0) & (
+        _answers(truth[~side]) == answers
+    ).all(axis=0)
     return both
 
 
 def fairest(truth: Bool, group_codes: NDArray[np.int64], draws: Iterable[Bool]) -> Bool:
     """The first draw with as many labels on both sides as groups allow, or else the best one.
 
-    A label that a single group has, or lacks, cannot be on both sides. Better is a draw that leaves both answers of more labels
-    to learn from, then one with more labels on both sides (see :func:`on_both_sides`); of equally good ones the first.
+    A label that a single group has, or lacks, cannot be on both sides. Better is a draw that leaves
+    both answers of more labels to learn from, then one with more labels on both sides (see
+    :func:`on_both_sides`); of equally good ones the first.
 
     Args:
         truth: (n, L) whether each row has each label.
@@ -125,7 +150,9 @@ def fairest(truth: Bool, group_codes: NDArray[np.int64], draws: Iterable[Bool]) 
         draws: one or more, (n,) bool each: which rows are not learned from. No group is divided.
     """
     answers = _answers(truth)
-    n_groups = [[len(np.unique(group_codes[rows])) for rows in given.T] for given in (truth, ~truth)]
+    n_groups = [
+        [len(np.unique(group_codes[rows])) for rows in given.T] for given in (truth, ~truth)
+    ]
     goal = truth.shape[1], int((np.array(n_groups) != 1).all(axis=0).sum())
     best, most = np.zeros(len(truth), np.bool_), (-1, -1)
     for side in draws:

@@ -10,7 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from methods.features.frozen_network import IMAGENET_MEAN, IMAGENET_STD, ImageNetwork, WrongWeightsError
+from methods.features.frozen_network import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageNetwork,
+    WrongWeightsError,
+)
 from methods.features.networks import new_network
 
 PATHS = {
@@ -26,7 +31,8 @@ PATHS = {
     "fc7": "classifier.5",
     "fc8": "classifier.6",
 }
-"""Modules of torchvision's AlexNet: a convolution or a fully connected layer after its ReLU, the last one before the softmax."""
+"""Modules of torchvision's AlexNet: a convolution or a fully connected layer after its ReLU, the
+last one before the softmax."""
 
 
 class AlexNetLayers(ImageNetwork):
@@ -36,7 +42,8 @@ class AlexNetLayers(ImageNetwork):
 
     Args:
         network: torchvision's AlexNet with its weights loaded.
-        missing: names of its tensors that were not loaded; the layers from the first of these on are left out.
+        missing: names of its tensors that were not loaded; the layers from the first of these on
+            are left out.
 
     Attributes:
         layers: names of those that are there, in the order of the network.
@@ -57,7 +64,10 @@ class AlexNetLayers(ImageNetwork):
         if not self.layers:
             raise WrongWeightsError("the file does not hold the first layer of AlexNet")
         last = PATHS[self.layers[-1]]
-        self._layer_at = [next((layer for layer, tapped in PATHS.items() if tapped == path), None) for path, _ in before_missing]
+        self._layer_at = [
+            next((layer for layer, tapped in PATHS.items() if tapped == path), None)
+            for path, _ in before_missing
+        ]
         end = [path for path, _ in before_missing].index(last) + 1
         self.steps = nn.ModuleList(module for _, module in before_missing[:end])
         self.eval()
@@ -73,15 +83,23 @@ class AlexNetLayers(ImageNetwork):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 RGB -> (N, D) float32: the layers one after another, each flattened."""
+        """(N, H, W, 3) uint8 RGB -> (N, D) float32: the layers one after another, each
+        flattened.
+        """
         return torch.cat([output.flatten(1) for output in self.outputs(images).values()], dim=1)
 
 
 def _steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     """The modules of AlexNet in the order in which they run, by path."""
-    features = ((f"features.{name}", module) for name, module in network.get_submodule("features").named_children())
+    features = (
+        (f"features.{name}", module)
+        for name, module in network.get_submodule("features").named_children()
+    )
     average = ("avgpool", nn.Sequential(network.get_submodule("avgpool"), nn.Flatten()))
-    classifier = ((f"classifier.{name}", module) for name, module in network.get_submodule("classifier").named_children())
+    classifier = (
+        (f"classifier.{name}", module)
+        for name, module in network.get_submodule("classifier").named_children()
+    )
     return chain(features, [average], classifier)
 
 
@@ -91,7 +109,9 @@ def fresh_alexnet() -> nn.Module:
 
 
 def grey_copied(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, H, W, 3) RGB -> the same shape with the luma (ITU-R BT.601) in all three channels; a grey image stays as it is."""
+    """(n, H, W, 3) RGB -> the same shape with the luma (ITU-R BT.601) in all three channels; a grey
+    image stays as it is.
+    """
     weights = np.array([0.299, 0.587, 0.114])
     luma = np.rint(images @ weights).astype(np.uint8)
     return np.repeat(luma[..., None], 3, axis=3)

@@ -1,4 +1,6 @@
-"""Local descriptors: the columns of a network's last maps, one for each place (Farhat and Sicre, section 6)."""
+"""Local descriptors: the columns of a network's last maps, one for each place (Farhat and Sicre,
+section 6).
+"""
 
 from __future__ import annotations
 
@@ -23,12 +25,20 @@ LIBRARIES = ThreadpoolController()
 
 
 def in_threads(work: Callable[[int], Result], starts: Iterable[int]) -> Iterator[Result]:
-    """``work(start)`` of every start, in their order, on as many threads as BLAS may use, each with a BLAS of one thread.
+    """``work(start)`` of every start, in their order, on as many threads as BLAS may use, each with
+    a BLAS of one thread.
 
-    So a result depends neither on how many threads there are nor on which is first, and what BLAS does not do (sums, casts, the
-    nearest of the centroids) is spread over the processor as well.
+    So a result depends neither on how many threads there are nor on which is first, and what BLAS
+    does not do (sums, casts, the nearest of the centroids) is spread over the processor as well.
     """
-    threads = max((library.num_threads for library in LIBRARIES.lib_controllers if library.user_api == "blas"), default=1)
+    threads = max(
+        (
+            library.num_threads
+            for library in LIBRARIES.lib_controllers
+            if library.user_api == "blas"
+        ),
+        default=1,
+    )
     with LIBRARIES.limit(limits=1, user_api="blas"), threads_each(1):
         if threads == 1:
             yield from map(work, starts)
@@ -54,8 +64,9 @@ def to_float32(values: NDArray[np.floating], into: Float32) -> None:
     ):
         np.copyto(into, values)
         return
-    # Half precision by its bits, which takes a fifth of NumPy's own cast: sign, exponent and fraction go to their places, and
-    # the product sets the bias of the exponent right. It is exact, subnormal numbers included; infinities and NaN went above.
+    # Half precision by its bits, which takes a fifth of NumPy's own cast: sign, exponent and
+    # fraction go to their places, and the product sets the bias of the exponent right. It is exact,
+    # subnormal numbers included; infinities and NaN went above.
     bits = into.view(np.int32)
     np.copyto(bits, values.view(np.int16))
     np.left_shift(bits, 13, out=bits)
@@ -64,7 +75,9 @@ def to_float32(values: NDArray[np.floating], into: Float32) -> None:
 
 
 def scores(descriptors: Float32, centroids: Float32) -> Float32:
-    """(n, k): the larger, the nearer is the centroid. |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2), and this is the bracket."""
+    """(n, k): the larger, the nearer is the centroid. |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2), and
+    this is the bracket.
+    """
     products = numpy_matmul(descriptors, centroids.T)
     products -= np.vecdot(centroids, centroids) / np.float32(2)
     return products
@@ -77,7 +90,9 @@ def as_descriptors(maps: NDArray[np.floating]) -> Float32:
         ValueError: not maps.
     """
     if maps.ndim != 4:
-        raise ValueError(f"local descriptors are taken from maps (n, C, h, w), got shape {maps.shape}")
+        raise ValueError(
+            f"local descriptors are taken from maps (n, C, h, w), got shape {maps.shape}"
+        )
     n, channels = maps.shape[:2]
     columns = maps.reshape(n, channels, -1).transpose(0, 2, 1)
     descriptors = np.empty(columns.shape, np.float32)
@@ -86,7 +101,9 @@ def as_descriptors(maps: NDArray[np.floating]) -> Float32:
 
 
 def average(maps: NDArray[np.floating]) -> Float32:
-    """Mean descriptor of each image (section 6.2, "average pooling"): (n, C, h, w) -> (n, C) float32."""
+    """Mean descriptor of each image (section 6.2, "average pooling"): (n, C, h, w) -> (n, C)
+    float32.
+    """
     means: Float32 = as_descriptors(maps).mean(axis=1, dtype=np.float64).astype(np.float32)
     return means
 
@@ -110,7 +127,8 @@ def sample_descriptors(
         seed: of the places.
 
     Returns:
-        (min(n_descriptors, n_images * n_places), C) float32, in the order of the images, then of the places.
+        (min(n_descriptors, n_images * n_places), C) float32, in the order of the images, then of
+        the places.
 
     Raises:
         ValueError: no image, or no descriptor asked for.
@@ -120,7 +138,10 @@ def sample_descriptors(
     total = min(n_descriptors, n_images * n_places)
     bounds = np.arange(n_images + 1, dtype=np.int64) * total // n_images
     rng = np.random.default_rng(seed)
-    places = [np.sort(rng.choice(n_places, stop - start, replace=False)) for start, stop in pairwise(bounds)]
+    places = [
+        np.sort(rng.choice(n_places, stop - start, replace=False))
+        for start, stop in pairwise(bounds)
+    ]
     visited = np.flatnonzero(np.diff(bounds))
     drawn = []
     for first in range(0, len(visited), images_at_once):

@@ -21,23 +21,28 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CONV5_SHAPE = (256, 6, 6)
 Precision = Literal["float32", "bfloat16"]
-"""Of the products inside a network. With bfloat16 AlexNet's conv5 is off by 1 % of its spread (root mean square, real images and
-weights, cosine of a row above 0.9996); it pays where the processor or the card has units for it, and is slower elsewhere."""
+"""Of the products inside a network. With bfloat16 AlexNet's conv5 is off by 1 % of its spread (root
+mean square, real images and weights, cosine of a row above 0.9996); it pays where the processor or
+the card has units for it, and is slower elsewhere."""
 CPU_BATCH = 16
 """Images a batch on a CPU: more leave the cache."""
 ALEXNET_IMAGENET_DIGEST = "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7"
-"""Digest of torchvision's IMAGENET1K_V1 convolutional layers (see :func:`tensors_digest`), whatever file they came in."""
+"""Digest of torchvision's IMAGENET1K_V1 convolutional layers (see :func:`tensors_digest`), whatever
+file they came in."""
 IMAGENET_DIGESTS = {
     "alexnet": frozenset({ALEXNET_IMAGENET_DIGEST}),
     "squeezenet1_1": frozenset(
         {
             "f837b33e14c2b355b28d21c43ab05d411c1e65aee36259572d50b2a2be8f08ef",  # features.*
-            "a1b3ff4e4b62e12db1d507a0af50f64ebddea82bcad7404e7dd319335734bd67",  # all, the classifier's weight rounded to float16
+            # all, the classifier's weight rounded to float16
+            "a1b3ff4e4b62e12db1d507a0af50f64ebddea82bcad7404e7dd319335734bd67",
         }
     ),
-    "vgg19": frozenset({"1c0294fa40a2d4c978bf2258f82a7393bcc366b8ec5bab91a0176a0301614d90"}),  # Oxford's own, blocks 1 to 3
+    # Oxford's own, blocks 1 to 3
+    "vgg19": frozenset({"1c0294fa40a2d4c978bf2258f82a7393bcc366b8ec5bab91a0176a0301614d90"}),
 }
-"""Digests of published weights by network, of all tensors that a file holds: torchvision's, where nothing else is said."""
+"""Digests of published weights by network, of all tensors that a file holds: torchvision's, where
+nothing else is said."""
 
 
 class WrongWeightsError(ValueError):
@@ -47,7 +52,8 @@ class WrongWeightsError(ValueError):
 def _alexnet_features() -> nn.Sequential:
     """The layers of torchvision's ``alexnet().features``.
 
-    Written out, for importing ``torchvision.models`` takes four seconds: as long as a nightly run of a few images computes.
+    Written out, for importing ``torchvision.models`` takes four seconds: as long as a nightly run
+    of a few images computes.
     """
     return nn.Sequential(
         nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
@@ -67,7 +73,9 @@ def _alexnet_features() -> nn.Sequential:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and float32 bytes in the order of the names: equal weights, equal digest."""
+    """SHA-256 over names, shapes and float32 bytes in the order of the names: equal weights, equal
+    digest.
+    """
     digest = hashlib.sha256()
     for name in sorted(tensors):
         values = tensors[name].detach().to(torch.float32).contiguous().cpu().numpy()
@@ -77,7 +85,8 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The ten tensors of AlexNet's five convolutional layers out of a state dict in torchvision's names.
+    """The ten tensors of AlexNet's five convolutional layers out of a state dict in torchvision's
+    names.
 
     Raises:
         WrongWeightsError: one is missing or has another shape.
@@ -90,13 +99,17 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if given is None:
             raise WrongWeightsError(f"tensor features.{name} is missing")
         if given.shape != tensor.shape:
-            raise WrongWeightsError(f"tensor features.{name} has shape {tuple(given.shape)}, AlexNet's has {tuple(tensor.shape)}")
+            raise WrongWeightsError(
+                f"tensor features.{name} has shape {tuple(given.shape)}, AlexNet's has {tuple(tensor.shape)}"
+            )
         found[f"features.{name}"] = given.to(torch.float32)
     return found
 
 
 def random_alexnet(seed: int = 0) -> dict[str, Tensor]:
-    """AlexNet's convolutional layers as torchvision initialises them, seeded: for tests and demonstrations."""
+    """AlexNet's convolutional layers as torchvision initialises them, seeded: for tests and
+    demonstrations.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = _alexnet_features()
@@ -117,8 +130,11 @@ class ImageNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def normalised(self, images: Tensor, size: int | None = None) -> Tensor:
-        """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, resized to ``size`` pixels a side (bilinear, antialiased)."""
-        # NHWC storage seen as NCHW is channels_last already. A copy even of float32, as it is written into.
+        """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, resized to ``size`` pixels a side
+        (bilinear, antialiased).
+        """
+        # NHWC storage seen as NCHW is channels_last already. A copy even of float32, as it is
+        # written into.
         x = images.permute(0, 3, 1, 2).to(torch.float32, copy=True)
         if size is not None and x.shape[2:] != (size, size):
             x = functional.interpolate(x, (size, size), mode="bilinear", antialias=True)
@@ -126,12 +142,19 @@ class ImageNetwork(nn.Module):
 
     @torch.no_grad()
     def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,). Computes no number."""
+        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,).
+        Computes no number.
+        """
         modes = {module: module.training for module in self.modules()}
-        shapes = {name: tensor.to("meta") for name, tensor in (*self.named_parameters(), *self.named_buffers())}
+        shapes = {
+            name: tensor.to("meta")
+            for name, tensor in (*self.named_parameters(), *self.named_buffers())
+        }
         self.eval()
         try:
-            row = functional_call(self, shapes, torch.zeros(1, side, side, 3, dtype=torch.uint8, device="meta"))[0]
+            row = functional_call(
+                self, shapes, torch.zeros(1, side, side, 3, dtype=torch.uint8, device="meta")
+            )[0]
         finally:
             for module, training in modes.items():
                 module.training = training
@@ -139,16 +162,22 @@ class ImageNetwork(nn.Module):
 
 
 class Conv5Extractor(ImageNetwork):
-    """AlexNet up to conv5 + ReLU + max-pool (Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x 227 image)."""
+    """AlexNet up to conv5 + ReLU + max-pool (Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x
+    227 image).
+    """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(IMAGENET_MEAN, IMAGENET_STD)
         self.features = _alexnet_features()
-        self.features.load_state_dict({name.removeprefix("features."): tensor for name, tensor in tensors.items()})
+        self.features.load_state_dict(
+            {name.removeprefix("features."): tensor for name, tensor in tensors.items()}
+        )
         self.eval().to(memory_format=torch.channels_last)
 
     def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """As for any network. The usual one is known: asking torch loads its compiler, a second of every run of the pipeline."""
+        """As for any network. The usual one is known: asking torch loads its compiler, a second of
+        every run of the pipeline.
+        """
         return CONV5_SHAPE if side == 227 else super().row_shape(side)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -158,21 +187,33 @@ class Conv5Extractor(ImageNetwork):
 
 
 def extract(
-    network: nn.Module, images: NDArray[np.uint8], device: torch.device, batch_size: int, precision: Precision = "float32"
+    network: nn.Module,
+    images: NDArray[np.uint8],
+    device: torch.device,
+    batch_size: int,
+    precision: Precision = "float32",
 ) -> NDArray[np.float32]:
-    """Features of (N, H, W, 3) uint8 images in their order, (N, ...) float32; ``network`` already on ``device``.
+    """Features of (N, H, W, 3) uint8 images in their order, (N, ...) float32; ``network`` already
+    on ``device``.
 
-    On a CPU a batch is taken apart into small ones that are computed side by side, each by one thread: AlexNet does 140 images a
-    second on two cores so, and 105 with both threads in every layer.
+    On a CPU a batch is taken apart into small ones that are computed side by side, each by one
+    thread: AlexNet does 140 images a second on two cores so, and 105 with both threads in every
+    layer.
     """
     size = batch_size
     if device.type == "cpu":
         size = max(min(batch_size, CPU_BATCH, math.ceil(len(images) / torch.get_num_threads())), 1)
     batches = [images[start : start + size] for start in range(0, len(images), size)]
     if device.type != "cpu":
-        return np.concatenate([_features_of(network, batch, device, precision) for batch in batches])
+        return np.concatenate(
+            [_features_of(network, batch, device, precision) for batch in batches]
+        )
     at_once = max(batch_size // size, 1)  # at most a batch in memory
-    return np.concatenate(side_by_side(lambda batch: _features_of(network, batch, device, precision), batches, at_once))
+    return np.concatenate(
+        side_by_side(
+            lambda batch: _features_of(network, batch, device, precision), batches, at_once
+        )
+    )
 
 
 @torch.inference_mode()

@@ -1,6 +1,7 @@
 """Independent component analysis of image patches, the second baseline of Ahn et al. 2019, Table 2.
 
-FastICA (Hyvarinen and Oja 2000, sections 6.1 and 6.3) with the logcosh contrast, all components at once, by scikit-learn.
+FastICA (Hyvarinen and Oja 2000, sections 6.1 and 6.3) with the logcosh contrast, all components at
+once, by scikit-learn.
 """
 
 from __future__ import annotations
@@ -32,13 +33,19 @@ class IcaFit:
 
 
 def fit_ica(
-    patches: NDArray[np.floating], components: int, seed: int, max_iterations: int = 500, tolerance: float = 1e-4
+    patches: NDArray[np.floating],
+    components: int,
+    seed: int,
+    max_iterations: int = 500,
+    tolerance: float = 1e-4,
 ) -> IcaFit:
-    """Fit the unmixing matrix of the first ``components`` coordinates; its columns for the others are zero.
+    """Fit the unmixing matrix of the first ``components`` coordinates; its columns for the others
+    are zero.
 
     Args:
-        patches: (n, k) whitened patches, coordinates of the largest variance first. The algorithm takes their covariance for
-            the identity; where the whitening damped the last coordinates, they count for less in every component.
+        patches: (n, k) whitened patches, coordinates of the largest variance first. The algorithm
+            takes their covariance for the identity; where the whitening damped the last
+            coordinates, they count for less in every component.
         components: independent components, at most k.
         seed: of the first unmixing matrix; below 2**32.
         max_iterations: hitting it leaves ``converged`` False.
@@ -49,9 +56,13 @@ def fit_ica(
     """
     rows = np.asarray(patches, np.float32)
     if components > min(rows.shape):
-        raise ValueError(f"{components} components need as many patches and coordinates, got {rows.shape[0]} and {rows.shape[1]}")
+        raise ValueError(
+            f"{components} components need as many patches and coordinates, got {rows.shape[0]} and {rows.shape[1]}"
+        )
     if not np.isfinite(rows).all():
-        raise ValueError("independent component analysis needs finite patches, some value is NaN or infinite")
+        raise ValueError(
+            "independent component analysis needs finite patches, some value is NaN or infinite"
+        )
     ica = FastICA(whiten=False, max_iter=max_iterations, tol=tolerance, random_state=seed)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)

@@ -1,21 +1,26 @@
-"""Outline of a lesion in a mammographic region of interest, grown from its marked centre (Huynh et al. 2016, section 2.4).
+"""Outline of a lesion in a mammographic region of interest, grown from its marked centre (Huynh et
+al. 2016, section 2.4).
 
-The paper names a "multiple-transition-point, gray-level, region-growing technique" (after Huo et al. 1995, Med. Phys. 22:1569,
-and Li et al. 2008) and gives no numbers; what is done here, each step a choice of ours unless said otherwise:
+The paper names a "multiple-transition-point, gray-level, region-growing technique" (after Huo et
+al. 1995, Med. Phys. 22:1569, and Li et al. 2008) and gives no numbers; what is done here, each step
+a choice of ours unless said otherwise:
 
-1. Background (Huo): the picture is smoothed and a polynomial surface, fitted by least squares to all of it, is subtracted.
-2. Growing (Huo): the region at threshold t is the 4-connected set of pixels at or above t that holds the centre, its holes
-   filled. The thresholds fall evenly from the mean grey level around the centre to the one where the region first reaches the
-   border of the picture. All regions come from two morphological reconstructions: the grey level at which a pixel joins the
-   region is the highest minimum over all paths to the centre.
-3. Transition points (Huo follows size and circularity against the threshold): with d the diameter of the circle of the
-   region's area and w the window in thresholds, the jump after threshold k is
-   ``((d[k + w] - d[k]) / w + 1 / w) / ((d[k] - d[k - w]) / w + 1 / w)``, pixels; one pixel keeps a standstill finite, and the
-   window after k is cut at the border. A transition point is the first of each run of thresholds whose jump is at or above the
-   limit: the last contour before the region runs out into the parenchyma. It lies at the outer foot of a soft edge.
-4. Choice: of the transition points within the limits of size, the one with the greatest circularity times d, so a large region
-   wins unless it got large by leaking. Circularity (Huo) is the fraction of the region inside the circle of equal area
-   around its centroid.
+1. Background (Huo): the picture is smoothed and a polynomial surface, fitted by least squares to
+  all of it, is subtracted.
+2. Growing (Huo): the region at threshold t is the 4-connected set of pixels at or above t that
+   holds the centre, its holes filled. The thresholds fall evenly from the mean grey level around
+   the centre to the one where the region first reaches the border of the picture. All regions come
+   from two morphological reconstructions: the grey level at which a pixel joins the region is the
+   highest minimum over all paths to the centre.
+3. Transition points (Huo follows size and circularity against the threshold): with d the diameter
+   of the circle of the region's area and w the window in thresholds, the jump after threshold k is
+   ``((d[k + w] - d[k]) / w + 1 / w) / ((d[k] - d[k - w]) / w + 1 / w)``, pixels; one pixel keeps a
+   standstill finite, and the window after k is cut at the border. A transition point is the first
+   of each run of thresholds whose jump is at or above the limit: the last contour before the region
+   runs out into the parenchyma. It lies at the outer foot of a soft edge.
+4. Choice: of the transition points within the limits of size, the one with the greatest circularity
+   times d, so a large region wins unless it got large by leaking. Circularity (Huo) is the fraction
+   of the region inside the circle of equal area around its centroid.
 
 Where a step fails the segmentation has a fault and an empty mask: a contour is never guessed.
 """
@@ -35,21 +40,27 @@ Float64 = NDArray[np.float64]
 DARK_CENTRE = "the centre is not brighter than its surround"
 REACHES_BORDER = "the region reaches the border of the picture at every threshold"
 NO_TRANSITION = "no transition point"
-SIZE_OUT_OF_BOUNDS = "every transition point is smaller than the smallest or larger than the largest lesion"
+SIZE_OUT_OF_BOUNDS = (
+    "every transition point is smaller than the smallest or larger than the largest lesion"
+)
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.bool_)
 
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """Lengths are fractions of the shorter side of the picture (the paper's is 512 pixels, 51.2 mm).
+    """Lengths are fractions of the shorter side of the picture (the paper's is 512 pixels, 51.2
+    mm).
 
     Attributes:
-        smoothing_sigma: standard deviation of the Gaussian the picture is smoothed with (2 pixels of 512).
-        background_degree: total degree of the background surface; 1 is a plane. A higher degree takes more of a large lesion
-            for background.
-        seed_diameter: disc around the centre whose mean grey level is the first threshold and that every region holds.
-        min_diameter: of the circle of the lesion's area (the paper's lesions measure 2.8 to 32.1 mm).
+        smoothing_sigma: standard deviation of the Gaussian the picture is smoothed with (2 pixels
+            of 512).
+        background_degree: total degree of the background surface; 1 is a plane. A higher degree
+            takes more of a large lesion for background.
+        seed_diameter: disc around the centre whose mean grey level is the first threshold and that
+            every region holds.
+        min_diameter: of the circle of the lesion's area (the paper's lesions measure 2.8 to 32.1
+            mm).
         max_diameter: see ``min_diameter``.
         levels: number of thresholds at which the region does not reach the border of the picture.
         window: thresholds before and after a transition point over which the growth is compared.
@@ -70,9 +81,13 @@ class SegmentationSettings:
 
     def __post_init__(self) -> None:
         if self.smoothing_sigma < 0 or self.seed_diameter < 0 or self.background_degree < 0:
-            raise ValueError("smoothing_sigma, seed_diameter and background_degree must not be negative")
+            raise ValueError(
+                "smoothing_sigma, seed_diameter and background_degree must not be negative"
+            )
         if not 0 <= self.min_diameter < self.max_diameter:
-            raise ValueError(f"min_diameter {self.min_diameter:g} must be from 0 to below max_diameter {self.max_diameter:g}")
+            raise ValueError(
+                f"min_diameter {self.min_diameter:g} must be from 0 to below max_diameter {self.max_diameter:g}"
+            )
         if not 1 <= self.window < self.levels:
             raise ValueError(f"window {self.window} must be from 1 to below levels {self.levels}")
         if not self.jump > 1:
@@ -86,7 +101,8 @@ class Transition:
     Attributes:
         threshold: grey levels above the background surface.
         area: of the region, holes filled, in pixels.
-        circularity: fraction of the region inside the circle of equal area around its centroid, up to 1.
+        circularity: fraction of the region inside the circle of equal area around its centroid, up
+            to 1.
         jump: growth of the diameter after this threshold over that before it.
     """
 
@@ -101,16 +117,17 @@ class Segmentation:
     """An outline, or the reason why there is none, with the course of the growing.
 
     Attributes:
-        mask: (H, W) one 4-connected region without holes that holds the centre and does not touch the border of the picture;
-            all False with a fault.
+        mask: (H, W) one 4-connected region without holes that holds the centre and does not touch
+            the border of the picture; all False with a fault.
         threshold: of the chosen transition point; NaN with a fault.
         transitions: by falling threshold, those out of the limits of size among them.
         chosen: position in ``transitions``; -1 with a fault.
-        thresholds: (levels + 1,) falling, grey levels above the background surface; at the last one the region reaches the
-            border. Empty where nothing was grown.
+        thresholds: (levels + 1,) falling, grey levels above the background surface; at the last one
+            the region reaches the border. Empty where nothing was grown.
         areas: (levels + 1,) int64, pixels.
         circularities: (levels + 1,).
-        fault: empty, or one of ``DARK_CENTRE``, ``REACHES_BORDER``, ``NO_TRANSITION``, ``SIZE_OUT_OF_BOUNDS``.
+        fault: empty, or one of ``DARK_CENTRE``, ``REACHES_BORDER``, ``NO_TRANSITION``,
+            ``SIZE_OUT_OF_BOUNDS``.
     """
 
     mask: NDArray[np.bool_]
@@ -124,13 +141,16 @@ class Segmentation:
 
 
 def background_surface(picture: Float64, degree: int) -> Float64:
-    """The polynomial of total degree ``degree`` in row and column that is nearest to ``picture`` (H, W) in least squares."""
+    """The polynomial of total degree ``degree`` in row and column that is nearest to ``picture``
+    (H, W) in least squares.
+    """
     bases = []
     for side in picture.shape:
         powers = np.vander(np.linspace(-1, 1, side), degree + 1, increasing=True)
         bases.append(np.linalg.qr(powers)[0])
     rows, columns = bases
-    # The bases are orthonormal, so are their products on the grid: no system to solve. einsum sums in one order on any machine.
+    # The bases are orthonormal, so are their products on the grid: no system to solve. einsum sums
+    # in one order on any machine.
     coefficients = np.einsum("ri,rj->ij", rows, np.einsum("rc,cj->rj", picture, columns))
     order = np.arange(coefficients.shape[0])
     coefficients[order[:, None] + order > degree] = 0
@@ -138,8 +158,11 @@ def background_surface(picture: Float64, degree: int) -> Float64:
     return surface
 
 
-def circularities(rows: NDArray[np.intp], columns: NDArray[np.intp], areas: NDArray[np.int64]) -> Float64:
-    """Circularity of nested regions (Huo et al. 1995): the share within the circle of equal area around the centroid.
+def circularities(
+    rows: NDArray[np.intp], columns: NDArray[np.intp], areas: NDArray[np.int64]
+) -> Float64:
+    """Circularity of nested regions (Huo et al. 1995): the share within the circle of equal area
+    around the centroid.
 
     Args:
         rows: (n,) of the pixels, in the order in which they join.
@@ -152,7 +175,10 @@ def circularities(rows: NDArray[np.intp], columns: NDArray[np.intp], areas: NDAr
     row_sums, column_sums = np.cumsum(rows), np.cumsum(columns)
     shares = []
     for area in areas:
-        across, down = columns[:area] - column_sums[area - 1] / area, rows[:area] - row_sums[area - 1] / area
+        across, down = (
+            columns[:area] - column_sums[area - 1] / area,
+            rows[:area] - row_sums[area - 1] / area,
+        )
         shares.append(np.count_nonzero(across * across + down * down <= area / math.pi) / area)
     return np.array(shares)
 
@@ -178,7 +204,9 @@ def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
 
 
 def _jumps(areas: NDArray[np.int64], window: int) -> Float64:
-    """(levels,) the jump after each threshold but the last, see the module; 0 where there is no window before it."""
+    """(levels,) the jump after each threshold but the last, see the module; 0 where there is no
+    window before it.
+    """
     diameters = np.sqrt(4 * areas / math.pi)
     last = len(areas) - 1
     before = np.arange(window, last)
@@ -204,16 +232,23 @@ def _checked(roi: NDArray[np.generic], centre: tuple[float, float]) -> Float64:
 def _fault(
     fault: str,
     shape: tuple[int, ...],
-    course: tuple[Float64, NDArray[np.int64], Float64] = (np.zeros(0), np.zeros(0, np.int64), np.zeros(0)),
+    course: tuple[Float64, NDArray[np.int64], Float64] = (
+        np.zeros(0),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+    ),
     transitions: tuple[Transition, ...] = (),
 ) -> Segmentation:
     return Segmentation(np.zeros(shape, np.bool_), math.nan, transitions, -1, *course, fault=fault)
 
 
 def segment_lesion(
-    roi: NDArray[np.generic], centre: tuple[float, float], settings: SegmentationSettings | None = None
+    roi: NDArray[np.generic],
+    centre: tuple[float, float],
+    settings: SegmentationSettings | None = None,
 ) -> Segmentation:
-    """Outline the lesion around ``centre``, as the module says; the outline is the same for any ``a * roi + b``, a > 0.
+    """Outline the lesion around ``centre``, as the module says; the outline is the same for any ``a
+    * roi + b``, a > 0.
 
     Args:
         roi: (H, W) grey, lesions bright: uint8, uint16 or floating.
@@ -243,7 +278,8 @@ def segment_lesion(
         return _fault(REACHES_BORDER, picture.shape)
 
     thresholds = np.linspace(top, edge, settings.levels + 1)
-    ranks = _fill_holes(np.searchsorted(thresholds[::-1], joining, side="right"))  # number of regions that hold a pixel
+    # number of regions that hold a pixel
+    ranks = _fill_holes(np.searchsorted(thresholds[::-1], joining, side="right"))
     order = np.argsort(-ranks, axis=None, kind="stable")
     areas = np.cumsum(np.bincount(ranks.ravel(), minlength=len(thresholds) + 1)[:0:-1])
     rows, columns = np.unravel_index(order[: areas[-1]], ranks.shape)
@@ -253,11 +289,16 @@ def segment_lesion(
     jumps = _jumps(areas, settings.window)
     abrupt = jumps >= settings.jump
     onsets = np.flatnonzero(abrupt[1:] & ~abrupt[:-1]) + 1
-    transitions = tuple(Transition(float(thresholds[k]), int(areas[k]), float(shapes[k]), float(jumps[k])) for k in onsets)
+    transitions = tuple(
+        Transition(float(thresholds[k]), int(areas[k]), float(shapes[k]), float(jumps[k]))
+        for k in onsets
+    )
     if not transitions:
         return _fault(NO_TRANSITION, picture.shape, course)
     diameters = np.sqrt(4 * areas[onsets] / math.pi)
-    fitting = (diameters >= settings.min_diameter * side) & (diameters <= settings.max_diameter * side)
+    fitting = (diameters >= settings.min_diameter * side) & (
+        diameters <= settings.max_diameter * side
+    )
     if not fitting.any():
         return _fault(SIZE_OUT_OF_BOUNDS, picture.shape, course, transitions)
     chosen = int(np.argmax(np.where(fitting, shapes[onsets] * diameters, -1.0)))

@@ -1,7 +1,8 @@
 """Any pre-trained network of torchvision or timm by name, and the output of any of its layers.
 
-torchvision's classification networks are asked for by their name ("resnet50"), timm's by "timm/NAME" or, where torchvision has
-none of that name, by the name alone. timm is an optional extra. Both take seconds to import, so that happens inside functions.
+torchvision's classification networks are asked for by their name ("resnet50"), timm's by
+"timm/NAME" or, where torchvision has none of that name, by the name alone. timm is an optional
+extra. Both take seconds to import, so that happens inside functions.
 """
 
 from __future__ import annotations
@@ -24,23 +25,30 @@ LAYER_ALIASES = {
     "alexnet": {"conv5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"},
     "googlenet": {"pool5": "avgpool"},
     "resnet50": {"pool5": "avgpool"},
-    "vgg19": {f"block{block}_pool": f"features.{index}" for block, index in zip(range(1, 6), (4, 9, 18, 27, 36), strict=True)},
+    "vgg19": {
+        f"block{block}_pool": f"features.{index}"
+        for block, index in zip(range(1, 6), (4, 9, 18, 27, 36), strict=True)
+    },
 }
-"""Names that the literature gives to layers: conv5 after ReLU and max-pool, fc6 and fc7 after ReLU, pool5 the global average,
-block1_pool to block5_pool the max-pools of VGG-19."""
+"""Names that the literature gives to layers: conv5 after ReLU and max-pool, fc6 and fc7 after ReLU,
+pool5 the global average, block1_pool to block5_pool the max-pools of VGG-19."""
 
 DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 """``norm.1`` in torchvision's files of DenseNet is ``norm1`` in its code."""
 INCEPTION = {"init_weights": True, "aux_logits": False, "transform_input": True}
-"""As torchvision builds these networks for its weights, without the heads that only its own training used."""
+"""As torchvision builds these networks for its weights, without the heads that only its own
+training used."""
 LISTED = 8
 FIRST_KERNELS = "features.0.weight"
 OXFORD_FIRST_KERNELS = {"vgg19": "8ceb0f796b98f4b40687e024d6379cbe11f061a03043e2c25d96438e823da4b9"}
-"""Digest of these alone in the weights of Simonyan and Zisserman 2015, which Keras gives out, too: a file may hold a part."""
+"""Digest of these alone in the weights of Simonyan and Zisserman 2015, which Keras gives out, too:
+a file may hold a part."""
 
 
 class UnknownNetworkError(ValueError):
-    """Neither torchvision nor timm has a network of that name, or timm would be needed and is not installed."""
+    """Neither torchvision nor timm has a network of that name, or timm would be needed and is not
+    installed.
+    """
 
 
 class UnknownLayerError(ValueError):
@@ -87,7 +95,9 @@ def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
         except RuntimeError:  # the part after the dot
             architecture = theirs.partition(".")[0]
             tagged = timm.list_models(f"{architecture}.*", pretrained=True)
-            raise UnknownNetworkError(f"timm has no weights {theirs}, only {', '.join(tagged)}") from None
+            raise UnknownNetworkError(
+                f"timm has no weights {theirs}, only {', '.join(tagged)}"
+            ) from None
         return "timm", theirs
     close = _close(theirs, sorted({*known, *timm.list_models()}))
     raise UnknownNetworkError(f"neither torchvision nor timm has a network {name}{close}")
@@ -101,7 +111,8 @@ def _close(name: str, known: list[str]) -> str:
 def new_network(name: str, seed: int = 0) -> nn.Module:
     """The network ``name`` with fresh weights, in evaluation mode and the channels-last layout.
 
-    GoogLeNet and Inception v3 come as torchvision's weights want them, without their auxiliary heads.
+    GoogLeNet and Inception v3 come as torchvision's weights want them, without their auxiliary
+    heads.
 
     Args:
         name: of torchvision or timm, see :func:`library_of`.
@@ -135,7 +146,8 @@ def _torchvision_network(name: str) -> nn.Module:
 
 
 def network_input(name: str) -> NetworkInput:
-    """What the network ``name`` wants: torchvision's transforms for its default weights, or timm's data configuration.
+    """What the network ``name`` wants: torchvision's transforms for its default weights, or timm's
+    data configuration.
 
     Raises:
         UnknownNetworkError: see :func:`library_of`.
@@ -145,24 +157,35 @@ def network_input(name: str) -> NetworkInput:
         import timm
 
         data: Any = timm.get_pretrained_cfg(theirs)
-        return NetworkInput(data.input_size[-1] if data.fixed_input_size else None, tuple(data.mean), tuple(data.std))
+        return NetworkInput(
+            data.input_size[-1] if data.fixed_input_size else None,
+            tuple(data.mean),
+            tuple(data.std),
+        )
     import torchvision
 
     weights = torchvision.models.get_model_weights(theirs).DEFAULT
     transforms = weights.transforms()
     fixed = theirs.startswith(("vit_", "maxvit_"))  # the rest convolve, or pad their windows
-    return NetworkInput(weights.meta["min_size"][0] if fixed else None, tuple(transforms.mean), tuple(transforms.std))
+    return NetworkInput(
+        weights.meta["min_size"][0] if fixed else None,
+        tuple(transforms.mean),
+        tuple(transforms.std),
+    )
 
 
 OXFORD_INPUT = NetworkInput(None, (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
 """The scale 0..255 less the mean colour of ImageNet."""
 
 
-def for_rgb(name: str, tensors: Mapping[str, Tensor]) -> tuple[Mapping[str, Tensor], NetworkInput | None]:
-    """Weights that want other images than ``name`` does in its library: those for RGB, and what they want; None for all others.
+def for_rgb(
+    name: str, tensors: Mapping[str, Tensor]
+) -> tuple[Mapping[str, Tensor], NetworkInput | None]:
+    """Weights that want other images than ``name`` does in its library: those for RGB, and what
+    they want; None for all others.
 
-    These are Oxford's own of VGG-19, for blue, green and red on the scale 0..255. They fit torchvision's network, and with its
-    normalisation they would see images of next to no contrast.
+    These are Oxford's own of VGG-19, for blue, green and red on the scale 0..255. They fit
+    torchvision's network, and with its normalisation they would see images of next to no contrast.
     """
     kernels = tensors.get(FIRST_KERNELS)
     known = OXFORD_FIRST_KERNELS.get(name)
@@ -175,22 +198,29 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset
     """Load into ``network`` what ``tensors`` holds of it; the rest of either is left as it is.
 
     Returns:
-        names of the network's parameters and buffers that ``tensors`` does not hold, but for the counters of batch
-        normalisation, which older files lack and nothing reads.
+        names of the network's parameters and buffers that ``tensors`` does not hold, but for the
+        counters of batch normalisation, which older files lack and nothing reads.
 
     Raises:
-        WrongWeightsError: a tensor has another shape, or none is one of the network's; nothing was loaded then.
+        WrongWeightsError: a tensor has another shape, or none is one of the network's; nothing was
+            loaded then.
     """
     held = {DENSENET_OLD_NAME.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     own = network.state_dict()
     fitting = {name: tensor for name, tensor in held.items() if name in own}
     if not fitting:
-        raise WrongWeightsError(f"none of its tensors ({', '.join(sorted(held)[:LISTED])}, ...) is one of the network's")
+        raise WrongWeightsError(
+            f"none of its tensors ({', '.join(sorted(held)[:LISTED])}, ...) is one of the network's"
+        )
     for name, tensor in fitting.items():
         if tensor.shape != own[name].shape:
-            raise WrongWeightsError(f"tensor {name} has shape {tuple(tensor.shape)}, the network's has {tuple(own[name].shape)}")
+            raise WrongWeightsError(
+                f"tensor {name} has shape {tuple(tensor.shape)}, the network's has {tuple(own[name].shape)}"
+            )
     network.load_state_dict(fitting, strict=False)
-    return frozenset(name for name in own if name not in fitting and not name.endswith(".num_batches_tracked"))
+    return frozenset(
+        name for name in own if name not in fitting and not name.endswith(".num_batches_tracked")
+    )
 
 
 class _ReachedError(Exception):
@@ -208,7 +238,8 @@ def _stop(module: nn.Module, inputs: tuple[object, ...], output: object) -> None
 class _UsedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes which parameters and buffers of a network take part in a computation.
 
-    Hooks would miss the parameters that a module reads from a part which it never calls, as multi-head attention does.
+    Hooks would miss the parameters that a module reads from a part which it never calls, as
+    multi-head attention does.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -216,7 +247,11 @@ class _UsedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._unused = {id(tensor) for tensor in (*network.parameters(), *network.buffers())}
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         self._unused -= {id(leaf) for leaf in tree_leaves((args, kwargs))}
         return func(*args, **(kwargs or {}))
@@ -228,19 +263,22 @@ class _UsedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 class LayerTap(ImageNetwork):
     """A network up to one layer: the layer's output, and nothing after it is computed or kept.
 
-    Takes ``network`` over: parts whose parameters the layer does not need are replaced by identities. It starts in evaluation
-    mode; in training mode gradients flow to what is left. Where a module runs more than once, its first output counts.
+    Takes ``network`` over: parts whose parameters the layer does not need are replaced by
+    identities. It starts in evaluation mode; in training mode gradients flow to what is left. Where
+    a module runs more than once, its first output counts.
 
     Args:
         network: with its weights loaded, on the CPU or the device that is to compute.
-        layer: a module's path as in ``named_modules()`` ("layer4", "blocks.11"), or an alias of :data:`LAYER_ALIASES`.
-        wants: see :func:`network_input`; images of another size are resized to its size (bilinear, antialiased).
+        layer: a module's path as in ``named_modules()`` ("layer4", "blocks.11"), or an alias of
+            :data:`LAYER_ALIASES`.
+        wants: see :func:`network_input`; images of another size are resized to its size (bilinear,
+            antialiased).
         missing: names of tensors of the network that were not loaded, see :func:`load_tensors`.
         name: of the network, for its aliases and for messages.
 
     Raises:
-        UnknownLayerError: no such layer, it does not run when the network does, or its output is neither maps, nor tokens of a
-            square grid, nor a vector for each image.
+        UnknownLayerError: no such layer, it does not run when the network does, or its output is
+            neither maps, nor tokens of a square grid, nor a vector for each image.
         WrongWeightsError: the layer's output depends on a tensor of ``missing``.
     """
 
@@ -268,13 +306,21 @@ class LayerTap(ImageNetwork):
         used = _UsedTensors(network)
         device = next(network.parameters()).device
         with torch.no_grad(), used:
-            output = self._tapped(torch.zeros(1, wants.size or 227, wants.size or 227, 3, dtype=torch.uint8, device=device))
+            output = self._tapped(
+                torch.zeros(
+                    1, wants.size or 227, wants.size or 227, 3, dtype=torch.uint8, device=device
+                )
+            )
         if output is None:
-            raise UnknownLayerError(f"{name}'s layer {layer} is not run by itself: choose the layer that it is part of")
+            raise UnknownLayerError(
+                f"{name}'s layer {layer} is not run by itself: choose the layer that it is part of"
+            )
         self._channels_last, self._prefix = _form(output, network, f"{name}'s layer {layer}")
         for tensor_name, tensor in sorted(network.state_dict(keep_vars=True).items()):
             if tensor_name in missing and tensor in used:
-                raise WrongWeightsError(f"{name}'s layer {layer} needs {tensor_name}, which the file does not hold")
+                raise WrongWeightsError(
+                    f"{name}'s layer {layer} needs {tensor_name}, which the file does not hold"
+                )
         _prune(network, used)
 
     def _tapped(self, images: Tensor) -> Any:
@@ -289,8 +335,8 @@ class LayerTap(ImageNetwork):
     def forward(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 RGB -> (N, C, h, w) maps or (N, D) vectors, float32.
 
-        Maps of 1 x 1 become vectors. The tokens of a transformer, (N, L, D), become maps (N, D, s, s) without those that stand
-        for no part of the image (class, registers).
+        Maps of 1 x 1 become vectors. The tokens of a transformer, (N, L, D), become maps (N, D, s,
+        s) without those that stand for no part of the image (class, registers).
         """
         y: Tensor = self._tapped(images).to(torch.float32)
         if self._prefix is not None:
@@ -302,20 +348,24 @@ class LayerTap(ImageNetwork):
 
 
 def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | None]:
-    """How to read the output of a layer for one square image: whether channels come last, and the number of prefix tokens.
+    """How to read the output of a layer for one square image: whether channels come last, and the
+    number of prefix tokens.
 
     The second is None where the output is not tokens.
     """
     shape = tuple(output.shape) if isinstance(output, Tensor) else ()
     if len(shape) == 3:
-        for prefix in (int(getattr(network, "num_prefix_tokens", 1)), 0):  # torchvision's have a class token
+        # torchvision's have a class token
+        for prefix in (int(getattr(network, "num_prefix_tokens", 1)), 0):
             patches = shape[1] - prefix
             if shape[0] == 1 and patches > 0 and math.isqrt(patches) ** 2 == patches:
                 return False, prefix
     elif len(shape) in (2, 4) and shape[0] == 1:
         return len(shape) == 4 and shape[1] == shape[2] != shape[3], None
     what = f"shape {shape}" if shape else type(output).__name__
-    raise UnknownLayerError(f"{layer} gives {what} for one image: neither maps, nor tokens of a square grid, nor a vector")
+    raise UnknownLayerError(
+        f"{layer} gives {what} for one image: neither maps, nor tokens of a square grid, nor a vector"
+    )
 
 
 def _prune(module: nn.Module, used: _UsedTensors) -> None:

@@ -1,8 +1,9 @@
-"""Image patches, their whitening and the pooling of what is learned on them, shared by the unsupervised baselines.
+"""Image patches, their whitening and the pooling of what is learned on them, shared by the
+unsupervised baselines.
 
-Ahn et al. 2019, Table 2 names sparse coding, independent component analysis and a stacked sparse auto-encoder without saying
-how they were set up. Here all three see whitened patches of the grey image and pool over a spatial pyramid (Lazebnik et al.
-2006; Yang et al. 2009, section 3.2).
+Ahn et al. 2019, Table 2 names sparse coding, independent component analysis and a stacked sparse
+auto-encoder without saying how they were set up. Here all three see whitened patches of the grey
+image and pool over a spatial pyramid (Lazebnik et al. 2006; Yang et al. 2009, section 3.2).
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ def grey(images: NDArray[np.uint8]) -> Float32:
         images: (n, H, W, 3) uint8.
 
     Returns:
-        (n, H, W) float32 in 0..1. The sum is taken in thousandths, which float32 holds exactly, so white is exactly 1.
+        (n, H, W) float32 in 0..1. The sum is taken in thousandths, which float32 holds exactly, so
+        white is exactly 1.
 
     Raises:
         ValueError: another shape or dtype.
@@ -44,19 +46,22 @@ def _windows(pictures: Float32, size: int) -> Float32:
     """Every patch of every picture, (n, H - size + 1, W - size + 1, size, size), a view."""
     height, width = pictures.shape[1:]
     if min(height, width) < size:
-        raise ValueError(f"a picture of {height} x {width} pixels holds no patch of {size} x {size}")
+        raise ValueError(
+            f"a picture of {height} x {width} pixels holds no patch of {size} x {size}"
+        )
     windows: Float32 = sliding_window_view(pictures, (size, size), axis=(1, 2))
     return windows
 
 
 def grid_patches(pictures: Float32, size: int, stride: int) -> Float32:
-    """Patches on a regular grid from the upper left corner, (n, gh, gw, size * size) float32, pixels row by row.
+    """Patches on a regular grid from the upper left corner, (n, gh, gw, size * size) float32,
+    pixels row by row.
 
     Args:
         pictures: (n, H, W) float32.
         size: side of a patch, pixels.
-        stride: pixels between neighbouring patches; gh = (H - size) // stride + 1. A rest at the right and lower edge that
-            is smaller than the stride is not covered.
+        stride: pixels between neighbouring patches; gh = (H - size) // stride + 1. A rest at the
+            right and lower edge that is smaller than the stride is not covered.
 
     Raises:
         ValueError: a picture is smaller than a patch.
@@ -66,12 +71,17 @@ def grid_patches(pictures: Float32, size: int, stride: int) -> Float32:
 
 
 def sample_patches(
-    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]], n_images: int, n_patches: int, size: int, seed: int
+    read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    n_images: int,
+    n_patches: int,
+    size: int,
+    seed: int,
 ) -> Float32:
     """Grey patches at random places, spread as evenly as possible over the images.
 
-    Images are visited in order, at most :data:`IMAGES_AT_ONCE` at a time; an image that gives no patch is not read. The places
-    are a function of (n_images, n_patches, seed) and the images' height and width.
+    Images are visited in order, at most :data:`IMAGES_AT_ONCE` at a time; an image that gives no
+    patch is not read. The places are a function of (n_images, n_patches, seed) and the images'
+    height and width.
 
     Args:
         read: gives images by position, (m, H, W, 3) uint8.
@@ -104,12 +114,13 @@ def sample_patches(
 
 @dataclass(frozen=True)
 class Whitening:
-    """Affine map to uncorrelated coordinates of (nearly) unit variance, those of the largest variance first.
+    """Affine map to uncorrelated coordinates of (nearly) unit variance, those of the largest
+    variance first.
 
     Attributes:
         mean: (d,) float32 mean patch.
-        matrix: (d, k) float32, column j is eigenvector j over sqrt(eigenvalue j + epsilon), the sign such that the entry of the
-            largest magnitude is positive.
+        matrix: (d, k) float32, column j is eigenvector j over sqrt(eigenvalue j + epsilon), the
+            sign such that the entry of the largest magnitude is positive.
     """
 
     mean: Float32
@@ -117,22 +128,28 @@ class Whitening:
 
     def apply(self, patches: NDArray[np.floating]) -> Float32:
         """Whitened patches: (..., d) -> (..., k) float32."""
-        white: Float32 = np.matmul(np.asarray(patches, np.float32) - self.mean, self.matrix, dtype=np.float32)
+        white: Float32 = np.matmul(
+            np.asarray(patches, np.float32) - self.mean, self.matrix, dtype=np.float32
+        )
         return white
 
 
-def fit_whitening(patches: NDArray[np.floating], components: int = 256, epsilon: float = 1e-4) -> Whitening:
+def fit_whitening(
+    patches: NDArray[np.floating], components: int = 256, epsilon: float = 1e-4
+) -> Whitening:
     """Whitening by principal components.
 
     Args:
         patches: (n, d), n at least 2.
         components: coordinates kept, at most; fewer where the covariance has a lower rank.
-        epsilon: added to every eigenvalue, in squared units of the patches. It stands for the variance of noise and so is
-            absolute: a share of the largest eigenvalue would follow the spread of brightness between images. The default is
-            noise of 1 % of the grey range. With 0 the covariance of the whitened patches is the identity.
+        epsilon: added to every eigenvalue, in squared units of the patches. It stands for the
+            variance of noise and so is absolute: a share of the largest eigenvalue would follow the
+            spread of brightness between images. The default is noise of 1 % of the grey range. With
+            0 the covariance of the whitened patches is the identity.
 
     Raises:
-        ValueError: fewer than two patches, a value that is not finite, or patches that are all equal.
+        ValueError: fewer than two patches, a value that is not finite, or patches that are all
+            equal.
     """
     if len(patches) < 2:
         raise ValueError(f"whitening needs at least two patches, got {len(patches)}")
@@ -147,17 +164,21 @@ def fit_whitening(patches: NDArray[np.floating], components: int = 256, epsilon:
     matrix = eigenvectors[:, :kept] / np.sqrt(eigenvalues[:kept] + epsilon)
     largest = matrix[np.abs(matrix).argmax(axis=0), np.arange(kept)]
     return Whitening(
-        mean=patches.mean(axis=0, dtype=np.float64).astype(np.float32), matrix=(matrix * np.sign(largest)).astype(np.float32)
+        mean=patches.mean(axis=0, dtype=np.float64).astype(np.float32),
+        matrix=(matrix * np.sign(largest)).astype(np.float32),
     )
 
 
 def spatial_pyramid(
-    responses: NDArray[np.floating], levels: tuple[int, ...] = (1, 2, 4), pool: Literal["max", "mean"] = "max"
+    responses: NDArray[np.floating],
+    levels: tuple[int, ...] = (1, 2, 4),
+    pool: Literal["max", "mean"] = "max",
 ) -> NDArray[np.floating]:
-    """Responses pooled over the cells of grids of l x l for each level l (Yang et al. 2009, section 3.2: max).
+    """Responses pooled over the cells of grids of l x l for each level l (Yang et al. 2009, section
+    3.2: max).
 
-    Cell i of l along a side of g positions covers those from i * g // l up to (i + 1) * g // l, so every position lies in one
-    cell of each level.
+    Cell i of l along a side of g positions covers those from i * g // l up to (i + 1) * g // l, so
+    every position lies in one cell of each level.
 
     Args:
         responses: (n, gh, gw, K).
@@ -165,18 +186,26 @@ def spatial_pyramid(
         pool: "max" (of the values, so pass magnitudes) or "mean".
 
     Returns:
-        (n, sum of l * l, K), dtype of the responses; the cells of a level row by row, the levels in the order given.
+        (n, sum of l * l, K), dtype of the responses; the cells of a level row by row, the levels in
+        the order given.
 
     Raises:
         ValueError: a level has more cells on a side than there are positions.
     """
     height, width = responses.shape[1:3]
     if max(levels) > min(height, width):
-        raise ValueError(f"a grid of {height} x {width} positions cannot be cut into {max(levels)} x {max(levels)} cells")
+        raise ValueError(
+            f"a grid of {height} x {width} positions cannot be cut into {max(levels)} x {max(levels)} cells"
+        )
     reduce = np.max if pool == "max" else np.mean
     cells = [
         reduce(
-            responses[:, i * height // side : (i + 1) * height // side, j * width // side : (j + 1) * width // side], axis=(1, 2)
+            responses[
+                :,
+                i * height // side : (i + 1) * height // side,
+                j * width // side : (j + 1) * width // side,
+            ],
+            axis=(1, 2),
         )
         for side in levels
         for i in range(side)

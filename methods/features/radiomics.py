@@ -1,13 +1,15 @@
-"""Analytic features of a segmented lesion: size, shape, intensity, texture and margin (Huynh et al. 2016, section 2.4).
+"""Analytic features of a segmented lesion: size, shape, intensity, texture and margin (Huynh et al.
+2016, section 2.4).
 
-The paper names the families and leaves the formulas to earlier work of its laboratory; ``FEATURES`` states every formula used
-here. Sources: circularity and irregularity Giger et al. 1988 and Huo et al. 1998; radial length Kilday et al. 1993; spiculation
-from the angles between gradient and radius Huo et al. 1995; radial gradient index Kupinski and Giger 1998; texture
-Haralick et al. 1973. A feature that carries PyRadiomics' name (van Griethuysen et al. 2017) has exactly its definition, with
-``force2D`` and ``binCount: 32``; this was checked against version 3.0.1.
+The paper names the families and leaves the formulas to earlier work of its laboratory; ``FEATURES``
+states every formula used here. Sources: circularity and irregularity Giger et al. 1988 and Huo et
+al. 1998; radial length Kilday et al. 1993; spiculation from the angles between gradient and radius
+Huo et al. 1995; radial gradient index Kupinski and Giger 1998; texture Haralick et al. 1973. A
+feature that carries PyRadiomics' name (van Griethuysen et al. 2017) has exactly its definition,
+with ``force2D`` and ``binCount: 32``; this was checked against version 3.0.1.
 
-Deviations: the width of the angles' histogram spans all its peaks above half, not the highest alone, and the radial gradient
-index is positive for a lesion that darkens outwards.
+Deviations: the width of the angles' histogram spans all its peaks above half, not the highest
+alone, and the radial gradient index is positive for a lesion that darkens outwards.
 """
 
 from __future__ import annotations
@@ -30,13 +32,16 @@ Mask = NDArray[np.bool_]
 MIN_PIXELS = 16
 """Smallest lesion: fewer pixels give no texture and no outline worth a number."""
 GREY_BINS = 32
-"""Equal bins between the least and the greatest grey value of the lesion, for entropy and texture."""
+"""Equal bins between the least and the greatest grey value of the lesion, for entropy and
+texture."""
 SURROUND_WIDTH = 0.5
-"""Width of the ring around the lesion, and of the radial profile to either side of the outline, in effective radii."""
+"""Width of the ring around the lesion, and of the radial profile to either side of the outline, in
+effective radii."""
 MARGIN_PIXELS = 2.0
 """Half width in pixels of the margin, a band along the outline."""
 CONSTANT_RANGE = 1e-10
-"""A lesion whose grey values spread over less than this part of the largest of them counts as constant."""
+"""A lesion whose grey values spread over less than this part of the largest of them counts as
+constant."""
 MAX_GREY = 1e100
 """Largest size of a grey value: squares stay finite."""
 ANGLE_BIN_DEGREES = 5
@@ -64,13 +69,27 @@ class AnalyticFeature:
 
 
 FEATURES: tuple[AnalyticFeature, ...] = (
-    AnalyticFeature("pixel_surface", "size", "A = number of pixels * pixel_mm^2", "mm^2", "original_shape2D_PixelSurface"),
+    AnalyticFeature(
+        "pixel_surface",
+        "size",
+        "A = number of pixels * pixel_mm^2",
+        "mm^2",
+        "original_shape2D_PixelSurface",
+    ),
     AnalyticFeature("effective_diameter", "size", "2 sqrt(A / pi)", "mm"),
     AnalyticFeature(
-        "perimeter", "size", "P = length of the marching-squares outline, holes included", "mm", "original_shape2D_Perimeter"
+        "perimeter",
+        "size",
+        "P = length of the marching-squares outline, holes included",
+        "mm",
+        "original_shape2D_Perimeter",
     ),
     AnalyticFeature(
-        "maximum_diameter", "size", "largest distance of two points of the outline", "mm", "original_shape2D_MaximumDiameter"
+        "maximum_diameter",
+        "size",
+        "largest distance of two points of the outline",
+        "mm",
+        "original_shape2D_MaximumDiameter",
     ),
     AnalyticFeature(
         "major_axis_length",
@@ -79,10 +98,17 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "mm",
         "original_shape2D_MajorAxisLength",
     ),
-    AnalyticFeature("minor_axis_length", "size", "4 sqrt(l2)", "mm", "original_shape2D_MinorAxisLength"),
-    AnalyticFeature("circularity", "shape", "part of A inside the circle of area A around the centroid", "1"),
     AnalyticFeature(
-        "irregularity", "shape", "1 - 2 sqrt(pi M) / P, M the area inside the outline: 1 - PyRadiomics' Sphericity", "1"
+        "minor_axis_length", "size", "4 sqrt(l2)", "mm", "original_shape2D_MinorAxisLength"
+    ),
+    AnalyticFeature(
+        "circularity", "shape", "part of A inside the circle of area A around the centroid", "1"
+    ),
+    AnalyticFeature(
+        "irregularity",
+        "shape",
+        "1 - 2 sqrt(pi M) / P, M the area inside the outline: 1 - PyRadiomics' Sphericity",
+        "1",
     ),
     AnalyticFeature("elongation", "shape", "sqrt(l2 / l1)", "1", "original_shape2D_Elongation"),
     AnalyticFeature("eccentricity", "shape", "sqrt(1 - l2 / l1)", "1"),
@@ -94,12 +120,22 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "standard deviation / mean of the distance from the outline's points to the centroid",
         "1",
     ),
-    AnalyticFeature("mean", "intensity", "m = mean grey value inside", "grey", "original_firstorder_Mean"),
     AnalyticFeature(
-        "standard_deviation", "intensity", "s = sqrt(mean((x - m)^2))", "grey", "original_firstorder_StandardDeviation"
+        "mean", "intensity", "m = mean grey value inside", "grey", "original_firstorder_Mean"
     ),
     AnalyticFeature(
-        "skewness", "intensity", "mean((x - m)^3) / s^3; 0 for a constant lesion", "1", "original_firstorder_Skewness"
+        "standard_deviation",
+        "intensity",
+        "s = sqrt(mean((x - m)^2))",
+        "grey",
+        "original_firstorder_StandardDeviation",
+    ),
+    AnalyticFeature(
+        "skewness",
+        "intensity",
+        "mean((x - m)^3) / s^3; 0 for a constant lesion",
+        "1",
+        "original_firstorder_Skewness",
     ),
     AnalyticFeature(
         "kurtosis",
@@ -116,19 +152,42 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "original_firstorder_Entropy",
     ),
     AnalyticFeature(
-        "10_percentile", "intensity", "10th percentile of the grey values", "grey", "original_firstorder_10Percentile"
-    ),
-    AnalyticFeature("median", "intensity", "50th percentile of the grey values", "grey", "original_firstorder_Median"),
-    AnalyticFeature(
-        "90_percentile", "intensity", "90th percentile of the grey values", "grey", "original_firstorder_90Percentile"
-    ),
-    AnalyticFeature(
-        "interquartile_range", "intensity", "75th less 25th percentile", "grey", "original_firstorder_InterquartileRange"
+        "10_percentile",
+        "intensity",
+        "10th percentile of the grey values",
+        "grey",
+        "original_firstorder_10Percentile",
     ),
     AnalyticFeature(
-        "surround_contrast", "intensity", "m - o, o the mean of the ring outside, half an effective radius wide", "grey"
+        "median",
+        "intensity",
+        "50th percentile of the grey values",
+        "grey",
+        "original_firstorder_Median",
     ),
-    AnalyticFeature("relative_surround_contrast", "intensity", "(m - o) / (|m| + |o|); 0 where both are 0", "1"),
+    AnalyticFeature(
+        "90_percentile",
+        "intensity",
+        "90th percentile of the grey values",
+        "grey",
+        "original_firstorder_90Percentile",
+    ),
+    AnalyticFeature(
+        "interquartile_range",
+        "intensity",
+        "75th less 25th percentile",
+        "grey",
+        "original_firstorder_InterquartileRange",
+    ),
+    AnalyticFeature(
+        "surround_contrast",
+        "intensity",
+        "m - o, o the mean of the ring outside, half an effective radius wide",
+        "grey",
+    ),
+    AnalyticFeature(
+        "relative_surround_contrast", "intensity", "(m - o) / (|m| + |o|); 0 where both are 0", "1"
+    ),
     AnalyticFeature(
         "contrast",
         "texture",
@@ -144,19 +203,43 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "1",
         "original_glcm_Correlation",
     ),
-    AnalyticFeature("joint_energy", "texture", "sum p^2 (angular second moment)", "1", "original_glcm_JointEnergy"),
-    AnalyticFeature("joint_entropy", "texture", "-sum p log2(p)", "bit", "original_glcm_JointEntropy"),
     AnalyticFeature(
-        "idm", "texture", "sum p / (1 + (i - j)^2) (inverse difference moment, homogeneity)", "1", "original_glcm_Idm"
+        "joint_energy",
+        "texture",
+        "sum p^2 (angular second moment)",
+        "1",
+        "original_glcm_JointEnergy",
     ),
-    AnalyticFeature("maximum_probability", "texture", "max p", "1", "original_glcm_MaximumProbability"),
+    AnalyticFeature(
+        "joint_entropy", "texture", "-sum p log2(p)", "bit", "original_glcm_JointEntropy"
+    ),
+    AnalyticFeature(
+        "idm",
+        "texture",
+        "sum p / (1 + (i - j)^2) (inverse difference moment, homogeneity)",
+        "1",
+        "original_glcm_Idm",
+    ),
+    AnalyticFeature(
+        "maximum_probability", "texture", "max p", "1", "original_glcm_MaximumProbability"
+    ),
     AnalyticFeature("sum_average", "texture", "sum (i + j) p", "level", "original_glcm_SumAverage"),
     AnalyticFeature(
-        "cluster_tendency", "texture", "sum (i + j - 2 u)^2 p (sum variance)", "level^2", "original_glcm_ClusterTendency"
+        "cluster_tendency",
+        "texture",
+        "sum (i + j - 2 u)^2 p (sum variance)",
+        "level^2",
+        "original_glcm_ClusterTendency",
     ),
-    AnalyticFeature("cluster_shade", "texture", "sum (i + j - 2 u)^3 p", "level^3", "original_glcm_ClusterShade"),
     AnalyticFeature(
-        "sum_entropy", "texture", "-sum q log2(q), q(k) the sum of p over i + j = k", "bit", "original_glcm_SumEntropy"
+        "cluster_shade", "texture", "sum (i + j - 2 u)^3 p", "level^3", "original_glcm_ClusterShade"
+    ),
+    AnalyticFeature(
+        "sum_entropy",
+        "texture",
+        "-sum q log2(q), q(k) the sum of p over i + j = k",
+        "bit",
+        "original_glcm_SumEntropy",
     ),
     AnalyticFeature(
         "difference_average",
@@ -165,8 +248,16 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "level",
         "original_glcm_DifferenceAverage",
     ),
-    AnalyticFeature("difference_variance", "texture", "sum (k - a)^2 d(k)", "level^2", "original_glcm_DifferenceVariance"),
-    AnalyticFeature("difference_entropy", "texture", "-sum d log2(d)", "bit", "original_glcm_DifferenceEntropy"),
+    AnalyticFeature(
+        "difference_variance",
+        "texture",
+        "sum (k - a)^2 d(k)",
+        "level^2",
+        "original_glcm_DifferenceVariance",
+    ),
+    AnalyticFeature(
+        "difference_entropy", "texture", "-sum d log2(d)", "bit", "original_glcm_DifferenceEntropy"
+    ),
     AnalyticFeature(
         "imc1",
         "texture",
@@ -175,10 +266,16 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "original_glcm_Imc1",
     ),
     AnalyticFeature(
-        "margin_gradient", "margin", "mean of |g|, g the Sobel gradient, within 2 pixels of the outline (sharpness)", "grey/mm"
+        "margin_gradient",
+        "margin",
+        "mean of |g|, g the Sobel gradient, within 2 pixels of the outline (sharpness)",
+        "grey/mm",
     ),
     AnalyticFeature(
-        "margin_gradient_variation", "margin", "standard deviation / mean of |g| within 2 pixels of the outline; 0 for g = 0", "1"
+        "margin_gradient_variation",
+        "margin",
+        "standard deviation / mean of |g| within 2 pixels of the outline; 0 for g = 0",
+        "1",
     ),
     AnalyticFeature(
         "profile_slope",
@@ -192,7 +289,9 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "-sum g.r / sum |g| within 2 pixels of the outline, r the unit vector away from the centroid; 0 for g = 0",
         "1",
     ),
-    AnalyticFeature("radial_gradient_index_lesion", "margin", "the same over the whole lesion", "1"),
+    AnalyticFeature(
+        "radial_gradient_index_lesion", "margin", "the same over the whole lesion", "1"
+    ),
     AnalyticFeature(
         "radial_gradient_fwhm_margin",
         "margin",
@@ -200,14 +299,18 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "(bins of 5 degrees, Gaussian smoothing of 10 degrees): 360 less the longest arc below half; 360 for g = 0",
         "degree",
     ),
-    AnalyticFeature("radial_gradient_fwhm_lesion", "margin", "the same over the whole lesion", "degree"),
+    AnalyticFeature(
+        "radial_gradient_fwhm_lesion", "margin", "the same over the whole lesion", "degree"
+    ),
 )
 """Every feature, in the order of :func:`analytic_features`."""
 
 
 def _check(image: Float64, mask: Mask, pixel_mm: float) -> None:
     if image.ndim != 2 or image.shape != mask.shape:
-        raise ValueError(f"image and mask must be two-dimensional and of one shape, got {image.shape} and {mask.shape}")
+        raise ValueError(
+            f"image and mask must be two-dimensional and of one shape, got {image.shape} and {mask.shape}"
+        )
     if mask.dtype != np.bool_:
         raise ValueError(f"the mask must be bool, got {mask.dtype}")
     if not 0 < pixel_mm < np.inf:
@@ -269,7 +372,9 @@ def _size_and_shape(mask: Mask, pixel_mm: float) -> dict[str, float]:
 
 
 def _grey_levels(values: Float64) -> NDArray[np.uint8]:
-    """Levels 1 .. GREY_BINS of the grey values by PyRadiomics' fixed bin count; a constant gives the middle level alone."""
+    """Levels 1 .. GREY_BINS of the grey values by PyRadiomics' fixed bin count; a constant gives
+    the middle level alone.
+    """
     low, high = float(values.min()), float(values.max())
     if high - low <= CONSTANT_RANGE * max(abs(low), abs(high)):
         return np.full(values.shape, GREY_BINS // 2 + 1, np.uint8)
@@ -286,7 +391,9 @@ def _intensity(values: Float64, surround: Float64, levels: NDArray[np.uint8]) ->
     size = abs(mean) + abs(outside)
     return {
         "mean": mean,
-        "standard_deviation": 0.0 if constant else float(unit.std() * (values.max() - values.min())),
+        "standard_deviation": 0.0
+        if constant
+        else float(unit.std() * (values.max() - values.min())),
         "skewness": 0.0 if constant else float(skew(unit)),
         "kurtosis": 0.0 if constant else float(kurtosis(unit, fisher=False)),
         "entropy": float(entropy(np.bincount(levels), base=2)),
@@ -324,8 +431,17 @@ def _texture(mask: Mask, levels: NDArray[np.uint8]) -> dict[str, float]:
     joint_entropy = entropy(flat, base=2, axis=0)
     level_entropy = entropy(p[:, :, 0].sum(axis=1), base=2, axis=0)
     # The matrix is symmetric: both marginals, and both of Haralick's HX and HY, are the same.
-    imc1 = np.where(level_entropy > 0, (joint_entropy - 2 * level_entropy) / np.where(level_entropy > 0, level_entropy, 1), 0)
-    properties = {"contrast": "contrast", "correlation": "correlation", "joint_energy": "ASM", "idm": "homogeneity"}
+    imc1 = np.where(
+        level_entropy > 0,
+        (joint_entropy - 2 * level_entropy) / np.where(level_entropy > 0, level_entropy, 1),
+        0,
+    )
+    properties = {
+        "contrast": "contrast",
+        "correlation": "correlation",
+        "joint_energy": "ASM",
+        "idm": "homogeneity",
+    }
     by_direction = {
         **{name: graycoprops(p, its) for name, its in properties.items()},  # type: ignore[no-untyped-call]
         "joint_entropy": joint_entropy,
@@ -343,9 +459,11 @@ def _texture(mask: Mask, levels: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _full_width_at_half_maximum(angles: Float64, weights: Float64) -> float:
-    """360 degrees less the longest arc below half the maximum of a weighted histogram of angles (n,) in degrees.
+    """360 degrees less the longest arc below half the maximum of a weighted histogram of angles
+    (n,) in degrees.
 
-    Spicules give two peaks, one for each of their sides; the arc from the first to the last crossing holds both.
+    Spicules give two peaks, one for each of their sides; the arc from the first to the last
+    crossing holds both.
     """
     n_bins = 360 // ANGLE_BIN_DEGREES
     # Bins have their middle, not their edge, at the angles 0, 45 and 90 that a pixel grid prefers.
@@ -365,8 +483,12 @@ def _full_width_at_half_maximum(angles: Float64, weights: Float64) -> float:
     return float(360 - ANGLE_BIN_DEGREES * arcs.max(initial=0))
 
 
-def _margin(grey: Float64, mask: Mask, outwards: Float64, width: float, pixel_mm: float) -> dict[str, float]:
-    """Features of the margin; ``outwards`` (H, W) is the distance from the outline in pixels, negative inside."""
+def _margin(
+    grey: Float64, mask: Mask, outwards: Float64, width: float, pixel_mm: float
+) -> dict[str, float]:
+    """Features of the margin; ``outwards`` (H, W) is the distance from the outline in pixels,
+    negative inside.
+    """
     down, right = (sobel(grey, axis=axis, mode="nearest") / (8 * pixel_mm) for axis in (0, 1))
     magnitude = np.hypot(down, right)
     rows, columns = np.nonzero(mask)
@@ -383,25 +505,40 @@ def _margin(grey: Float64, mask: Mask, outwards: Float64, width: float, pixel_mm
     mean_gradient = float(magnitude[margin].mean())
     profile = np.abs(outwards) <= width
     distance = outwards[profile] - outwards[profile].mean()
-    slope = float((distance * (grey[profile] - grey[profile].mean())).sum() / (distance * distance).sum()) / pixel_mm
+    slope = (
+        float(
+            (distance * (grey[profile] - grey[profile].mean())).sum() / (distance * distance).sum()
+        )
+        / pixel_mm
+    )
     features = {
         "margin_gradient": mean_gradient,
-        "margin_gradient_variation": float(magnitude[margin].std()) / mean_gradient if mean_gradient > 0 else 0.0,
+        "margin_gradient_variation": float(magnitude[margin].std()) / mean_gradient
+        if mean_gradient > 0
+        else 0.0,
         "profile_slope": -slope,
     }
     for name, region in (("margin", margin & with_radius), ("lesion", mask & with_radius)):
         total = float(magnitude[region].sum())
-        features[f"radial_gradient_index_{name}"] = float(radial[region].sum()) / total if total > 0 else 0.0
-        features[f"radial_gradient_fwhm_{name}"] = _full_width_at_half_maximum(angle[region], magnitude[region])
+        features[f"radial_gradient_index_{name}"] = (
+            float(radial[region].sum()) / total if total > 0 else 0.0
+        )
+        features[f"radial_gradient_fwhm_{name}"] = _full_width_at_half_maximum(
+            angle[region], magnitude[region]
+        )
     return features
 
 
 def analytic_features(
-    image: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.floating], mask: Mask, pixel_mm: float = 1.0
+    image: NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.floating],
+    mask: Mask,
+    pixel_mm: float = 1.0,
 ) -> Float64:
-    """Analytic features of one lesion (Huynh et al. 2016, section 2.4), formulas and units in ``FEATURES``.
+    """Analytic features of one lesion (Huynh et al. 2016, section 2.4), formulas and units in
+    ``FEATURES``.
 
-    Where the edge of the image cuts the lesion, the cut counts for size and shape and is left out of the margin.
+    Where the edge of the image cuts the lesion, the cut counts for size and shape and is left out
+    of the margin.
 
     Args:
         image: (H, W) grey values.
@@ -409,18 +546,22 @@ def analytic_features(
         pixel_mm: side of a pixel in millimetres.
 
     Returns:
-        (len(FEATURES),) finite numbers, in the order of ``FEATURES``. A constant lesion has the values that the formulas state.
+        (len(FEATURES),) finite numbers, in the order of ``FEATURES``. A constant lesion has the
+        values that the formulas state.
 
     Raises:
-        ValueError: the shapes differ, the mask is empty, not bool, has fewer than ``MIN_PIXELS`` pixels, leaves no surround or
-            has no two pixels that touch; pixel_mm is not positive; a grey value is NaN or beyond ``MAX_GREY``.
+        ValueError: the shapes differ, the mask is empty, not bool, has fewer than ``MIN_PIXELS``
+            pixels, leaves no surround or has no two pixels that touch; pixel_mm is not positive; a
+            grey value is NaN or beyond ``MAX_GREY``.
     """
     grey = image.astype(np.float64)
     _check(grey, mask, pixel_mm)
     width = SURROUND_WIDTH * float(np.sqrt(mask.sum() / np.pi))
     grey, inside = _cropped(grey, mask, int(np.ceil(max(width, MARGIN_PIXELS))) + 2)
     # The outline runs half a pixel outside the centres of the last pixels of the lesion.
-    outwards = np.where(inside, 0.5 - distance_transform_edt(inside), distance_transform_edt(~inside) - 0.5)
+    outwards = np.where(
+        inside, 0.5 - distance_transform_edt(inside), distance_transform_edt(~inside) - 0.5
+    )
     values = grey[inside]
     levels = _grey_levels(values)
     features = {

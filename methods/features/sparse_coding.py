@@ -1,12 +1,14 @@
-"""Sparse coding of image patches as in ScSPM (Yang et al. 2009), the first baseline of Ahn et al. 2019, Table 2.
+"""Sparse coding of image patches as in ScSPM (Yang et al. 2009), the first baseline of Ahn et al.
+2019, Table 2.
 
 Dictionary V and codes u of the patches x minimise (Yang et al. 2009, equation 2) ::
 
     sum_i 1/2 ||x_i - u_i V||^2 + alpha ||u_i||_1,     ||v_k|| <= 1
 
-which is their problem with lambda = 2 alpha. They alternate over all patches; here the dictionary is learned online (Mairal et
-al. 2009) by scikit-learn. Both steps solve for the codes by coordinate descent to a relative duality gap of 1e-8, in float64:
-on whitened patches that took 50 to 70 % of the time of float32, where that gap is below the rounding and often not reached.
+which is their problem with lambda = 2 alpha. They alternate over all patches; here the dictionary
+is learned online (Mairal et al. 2009) by scikit-learn. Both steps solve for the codes by coordinate
+descent to a relative duality gap of 1e-8, in float64: on whitened patches that took 50 to 70 % of
+the time of float32, where that gap is below the rounding and often not reached.
 """
 
 from __future__ import annotations
@@ -57,7 +59,9 @@ class SparseCodes:
 
 @contextmanager
 def _convergence_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """Collects scikit-learn's convergence warnings, one for each code; any other warning goes its usual way."""
+    """Collects scikit-learn's convergence warnings, one for each code; any other warning goes its
+    usual way.
+    """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         unconverged: list[warnings.WarningMessage] = []
@@ -66,7 +70,9 @@ def _convergence_warnings() -> Iterator[list[warnings.WarningMessage]]:
         if issubclass(warning.category, ConvergenceWarning):
             unconverged.append(warning)
         else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _checked(patches: NDArray[np.floating], alpha: float) -> Float64:
@@ -77,10 +83,14 @@ def _checked(patches: NDArray[np.floating], alpha: float) -> Float64:
     return np.ascontiguousarray(patches, dtype=np.float64)
 
 
-def fit_dictionary(patches: NDArray[np.floating], atoms: int, alpha: float, passes: int, seed: int) -> DictionaryFit:
-    """Learn a dictionary, starting from patches drawn without replacement and scaled to unit length.
+def fit_dictionary(
+    patches: NDArray[np.floating], atoms: int, alpha: float, passes: int, seed: int
+) -> DictionaryFit:
+    """Learn a dictionary, starting from patches drawn without replacement and scaled to unit
+    length.
 
-    An atom that no code uses is replaced by a random patch, so duplicates among the first atoms do no lasting harm.
+    An atom that no code uses is replaced by a random patch, so duplicates among the first atoms do
+    no lasting harm.
 
     Args:
         patches: (n, k) whitened patches.
@@ -90,12 +100,15 @@ def fit_dictionary(patches: NDArray[np.floating], atoms: int, alpha: float, pass
         seed: of the first atoms, the order of the patches and the atoms replaced; below 2**32.
 
     Raises:
-        ValueError: fewer patches that are not zero than atoms, a patch that is not finite, or alpha not above zero.
+        ValueError: fewer patches that are not zero than atoms, a patch that is not finite, or alpha
+            not above zero.
     """
     rows = _checked(patches, alpha)
     usable = np.flatnonzero(rows.any(axis=1))
     if len(usable) < atoms:
-        raise ValueError(f"a dictionary of {atoms} atoms needs as many patches that are not zero, got {len(usable)}")
+        raise ValueError(
+            f"a dictionary of {atoms} atoms needs as many patches that are not zero, got {len(usable)}"
+        )
     first = rows[np.random.default_rng(seed).choice(usable, atoms, replace=False)]
     learner = MiniBatchDictionaryLearning(
         n_components=atoms,
@@ -115,10 +128,13 @@ def fit_dictionary(patches: NDArray[np.floating], atoms: int, alpha: float, pass
     return DictionaryFit(dictionary, len(unconverged))
 
 
-def encode(patches: NDArray[np.floating], dictionary: NDArray[np.floating], alpha: float, jobs: int = 1) -> SparseCodes:
+def encode(
+    patches: NDArray[np.floating], dictionary: NDArray[np.floating], alpha: float, jobs: int = 1
+) -> SparseCodes:
     """Magnitudes of the sparse codes of ``patches``.
 
-    Each patch is a problem of its own, so neither the number of threads nor the other patches change its code.
+    Each patch is a problem of its own, so neither the number of threads nor the other patches
+    change its code.
 
     Args:
         patches: (m, k), whitened as those of the dictionary.
@@ -127,7 +143,8 @@ def encode(patches: NDArray[np.floating], dictionary: NDArray[np.floating], alph
         jobs: threads; the solver runs outside the interpreter's lock.
 
     Raises:
-        ValueError: another k than the dictionary's, a patch that is not finite, or alpha not above zero.
+        ValueError: another k than the dictionary's, a patch that is not finite, or alpha not above
+            zero.
     """
     rows, atoms = _checked(patches, alpha), np.ascontiguousarray(dictionary, dtype=np.float64)
     gram = atoms @ atoms.T
@@ -135,7 +152,9 @@ def encode(patches: NDArray[np.floating], dictionary: NDArray[np.floating], alph
 
     def solve(start: int) -> None:
         block = slice(start, start + PATCHES_AT_ONCE)
-        magnitudes[block] = np.abs(sparse_encode(rows[block], atoms, gram=gram, algorithm="lasso_cd", alpha=alpha))
+        magnitudes[block] = np.abs(
+            sparse_encode(rows[block], atoms, gram=gram, algorithm="lasso_cd", alpha=alpha)
+        )
 
     with _convergence_warnings() as unconverged, ThreadPoolExecutor(jobs) as pool:
         list(pool.map(solve, range(0, len(rows), PATCHES_AT_ONCE)))

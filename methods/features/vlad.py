@@ -1,4 +1,6 @@
-"""Vectors of locally aggregated descriptors, VLAD (Jegou et al. 2010; Farhat and Sicre, section 6.3)."""
+"""Vectors of locally aggregated descriptors, VLAD (Jegou et al. 2010; Farhat and Sicre, section
+6.3).
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ from methods.features.descriptors import in_threads, scores, to_float32
 Float32 = NDArray[np.float32]
 
 DESCRIPTORS_AT_ONCE = 1024
-"""Descriptors worked on at a time, so that they and their products with the centroids stay near the processor."""
+"""Descriptors worked on at a time, so that they and their products with the centroids stay near the
+processor."""
 
 
 def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The centroid nearest to each descriptor in Euclidean distance, of equally near ones that of the lowest index.
+    """The centroid nearest to each descriptor in Euclidean distance, of equally near ones that of
+    the lowest index.
 
     Args:
         descriptors: (n, d); computed in float32.
@@ -49,13 +53,15 @@ def encode(
     intra_normalisation: bool = False,
     signed_sqrt: bool = False,
 ) -> Float32:
-    """One row for each image: for every centroid the sum of the residuals x_j - c_i of the descriptors nearest to it.
+    """One row for each image: for every centroid the sum of the residuals x_j - c_i of the
+    descriptors nearest to it.
 
     The steps, in this order; the paper has the first and the last:
 
     1. v_i = sum over the descriptors of cell i of (x_j - c_i), cell after cell.
     2. Signed square root of every number (Jegou et al. 2012), where asked for.
-    3. Each cell's d numbers to unit Euclidean length (Arandjelovic and Zisserman 2013), where asked for; a zero cell stays zero.
+    3. Each cell's d numbers to unit Euclidean length (Arandjelovic and Zisserman 2013), where asked
+      for; a zero cell stays zero.
     4. The row to unit Euclidean length; a zero row stays zero.
 
     Args:
@@ -72,10 +78,14 @@ def encode(
     """
     centres = np.asarray(centroids, np.float32)
     if descriptors.ndim != 3 or centres.ndim != 2 or descriptors.shape[2] != centres.shape[1]:
-        raise ValueError(f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and {centres.shape}")
+        raise ValueError(
+            f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and {centres.shape}"
+        )
     n_images, per_image, n_features = descriptors.shape
     if not per_image or not len(centres):
-        raise ValueError(f"an image has at least one descriptor and a codebook one centroid, got {per_image} and {len(centres)}")
+        raise ValueError(
+            f"an image has at least one descriptor and a codebook one centroid, got {per_image} and {len(centres)}"
+        )
     encoded = np.zeros((n_images, centres.size), np.float32)
     cells = encoded.reshape(-1, n_features)
     images_at_once = max(1, DESCRIPTORS_AT_ONCE // per_image)
@@ -94,12 +104,18 @@ def encode(
         order = np.lexsort((nearest, np.arange(n_rows) // per_image))
         cell = nearest[order] + (first + np.arange(n_rows) // per_image) * len(centres)
         starts = np.flatnonzero(np.diff(cell, prepend=-1))
-        # Each cell is + x - c + x - c ..., number by number: a sum of equal descriptors less a multiple of their centroid would
-        # leave rounding in it. As one sparse product with the centroids below the descriptors no residual is ever stored, and
-        # cells without a descriptor are not touched, four fifths of a row of 256 centroids where an image has 49 descriptors.
+        # Each cell is + x - c + x - c ..., number by number: a sum of equal descriptors less a
+        # multiple of their centroid would leave rounding in it. As one sparse product with the
+        # centroids below the descriptors no residual is ever stored, and cells without a descriptor
+        # are not touched, four fifths of a row of 256 centroids where an image has 49 descriptors.
         pairs = np.stack([order, n_rows + nearest[order]], axis=1).ravel()
         signs = np.tile(np.array([1, -1], np.float32), n_rows)
-        sums = csr_array((signs, pairs, np.append(2 * starts, 2 * n_rows)), shape=(len(starts), len(rows))) @ rows
+        sums = (
+            csr_array(
+                (signs, pairs, np.append(2 * starts, 2 * n_rows)), shape=(len(starts), len(rows))
+            )
+            @ rows
+        )
         if signed_sqrt:
             sums = np.copysign(np.sqrt(np.abs(sums)), sums)
         if intra_normalisation:
@@ -114,14 +130,16 @@ def encode(
 
 
 class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types of their own
-    """:func:`methods.features.codebook.fit_codebook` and :func:`encode` as a scikit-learn transformer.
+    """:func:`methods.features.codebook.fit_codebook` and :func:`encode` as a scikit-learn
+    transformer.
 
     Args:
         n_clusters: k, centroids of the codebook.
         intra_normalisation: as in :func:`encode`.
         signed_sqrt: as in :func:`encode`.
         max_iterations: of k-means; hitting it is a ConvergenceWarning.
-        random_state: of k-means++; an integer is the seed of ``fit_codebook``, a RandomState or None draws one.
+        random_state: of k-means++; an integer is the seed of ``fit_codebook``, a RandomState or
+            None draws one.
 
     Attributes:
         centroids_: (k, d) float32.
@@ -154,10 +172,14 @@ class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return int(self.centroids_.size)
 
     def _images(self, x: ArrayLike, reset: bool) -> NDArray[np.floating]:
-        """Checked descriptors, (N, L, d); ``reset`` sets ``n_features_in_``, else it is compared."""
+        """Checked descriptors, (N, L, d); ``reset`` sets ``n_features_in_``, else it is
+        compared.
+        """
         shape = np.shape(x) if getattr(x, "ndim", 2) == 3 else None
         flat = np.reshape(x, (-1, shape[2])) if shape else x
-        checked: NDArray[np.floating] = validate_data(self, flat, reset=reset, dtype=[np.float32, np.float16])
+        checked: NDArray[np.floating] = validate_data(
+            self, flat, reset=reset, dtype=[np.float32, np.float16]
+        )
         return checked.reshape(shape) if shape else checked[:, None, :]
 
     def fit(self, X: ArrayLike, y: Any = None) -> Self:  # noqa: N803
@@ -172,8 +194,12 @@ class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         """
         images = self._images(X, reset=True)
         given = self.random_state
-        seed = int(given) if isinstance(given, Integral) else check_random_state(given).randint(2**31)
-        book = fit_codebook(images.reshape(-1, images.shape[2]), self.n_clusters, seed, self.max_iterations)
+        seed = (
+            int(given) if isinstance(given, Integral) else check_random_state(given).randint(2**31)
+        )
+        book = fit_codebook(
+            images.reshape(-1, images.shape[2]), self.n_clusters, seed, self.max_iterations
+        )
         if not book.converged:
             message = f"k-means did not come to rest in fewer than {self.max_iterations} iterations; raise max_iterations"
             warnings.warn(message, ConvergenceWarning, stacklevel=2)

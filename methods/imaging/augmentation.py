@@ -1,8 +1,9 @@
 """Random views of training images: mild geometric changes that leave the class as it is.
 
-A view is a crop of 85 to 100 % of each side somewhere in the image, turned by up to 10 degrees and mirrored left to right
-half of the time. What lies beyond the border is the image reflected at it. Ahn et al. 2019 do not state how their networks
-were fine-tuned; the ranges are this project's choice.
+A view is a crop of 85 to 100 % of each side somewhere in the image, turned by up to 10 degrees and
+mirrored left to right half of the time. What lies beyond the border is the image reflected at it.
+Ahn et al. 2019 do not state how their networks were fine-tuned; the ranges are this project's
+choice.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ LARGEST_TURN = math.radians(10)
 
 
 def random_transforms(n_images: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Affine maps from places in the view to places in the image, (n_images, 2, 3) float32 on the CPU.
+    """Affine maps from places in the view to places in the image, (n_images, 2, 3) float32 on the
+    CPU.
 
-    Coordinates run from -1 to 1 over each side, as :func:`torch.nn.functional.affine_grid` has them; the turn is one of
-    pixels, so an image that is not square is not sheared.
+    Coordinates run from -1 to 1 over each side, as :func:`torch.nn.functional.affine_grid` has
+    them; the turn is one of pixels, so an image that is not square is not sheared.
 
     Args:
         n_images: number of maps.
@@ -29,7 +31,9 @@ def random_transforms(n_images: int, height: int, width: int, generator: torch.G
         width: of the images, pixels.
         generator: on the CPU; five numbers are drawn for each image.
     """
-    crop, across, down, turn, mirror = torch.rand(n_images, 5, generator=generator, dtype=torch.float64).unbind(1)
+    crop, across, down, turn, mirror = torch.rand(
+        n_images, 5, generator=generator, dtype=torch.float64
+    ).unbind(1)
     side = 1 - (1 - SMALLEST_CROP) * crop
     angle = LARGEST_TURN * (2 * turn - 1)
     cosine, sine = side * angle.cos(), side * angle.sin()
@@ -40,10 +44,14 @@ def random_transforms(n_images: int, height: int, width: int, generator: torch.G
 
 
 def warped(images: Tensor, transforms: Tensor) -> Tensor:
-    """Views of ``images`` (N, H, W, 3) uint8 through ``transforms`` (N, 2, 3): bilinear, reflected at the border, same shape."""
+    """Views of ``images`` (N, H, W, 3) uint8 through ``transforms`` (N, 2, 3): bilinear, reflected
+    at the border, same shape.
+    """
     x = images.permute(0, 3, 1, 2).to(torch.float32)
     grid = functional.affine_grid(transforms.to(x.device), list(x.shape), align_corners=False)
-    y = functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    y = functional.grid_sample(
+        x, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
     return y.round().to(torch.uint8).permute(0, 2, 3, 1)
 
 
@@ -61,6 +69,8 @@ def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
         ValueError: the images are not (N, H, W, 3) uint8.
     """
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[3] != 3:
-        raise ValueError(f"images must be (N, H, W, 3) uint8, got {tuple(images.shape)} {images.dtype}")
+        raise ValueError(
+            f"images must be (N, H, W, 3) uint8, got {tuple(images.shape)} {images.dtype}"
+        )
     n_images, height, width, _ = images.shape
     return warped(images, random_transforms(n_images, height, width, generator))

@@ -31,7 +31,8 @@ class Frame:
 
     Attributes:
         facts: what the header says.
-        pixel_sha256: of the decoded 8-bit RGB pixels and their size, hex; None where they were not decoded.
+        pixel_sha256: of the decoded 8-bit RGB pixels and their size, hex; None where they were not
+            decoded.
         perceptual_hash: of the decoded pixels; None where they were not decoded.
     """
 
@@ -46,8 +47,10 @@ class FileFacts:
 
     Attributes:
         frames: one for each image.
-        patient: whom a DICOM file is of, or None. An identifier: it may be hashed, and never written or shown.
-        identifiers: values of DICOM that name a patient or a study, in lower case; never written or shown.
+        patient: whom a DICOM file is of, or None. An identifier: it may be hashed, and never
+            written or shown.
+        identifiers: values of DICOM that name a patient or a study, in lower case; never written or
+            shown.
         burned_in: whether the DICOM file says that annotations are part of its pixels.
     """
 
@@ -65,7 +68,8 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
         decode: False reads the header only: quick, and no proof that the pixels can be read.
 
     Raises:
-        UndecodableImageError: see :func:`methods.imaging.preprocessing.decode_image` and :func:`methods.imaging.dicom.decode_frame`.
+        UndecodableImageError: see :func:`methods.imaging.preprocessing.decode_image` and
+            :func:`methods.imaging.dicom.decode_frame`.
     """
     if not is_dicom(data):
         return FileFacts((_frame(*decode_image(data)) if decode else Frame(read_header(data)),))
@@ -74,7 +78,9 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
         facts = ImageFacts(header.width, header.height, header.photometric, "DICOM")
         if decode:
             pixels = DicomFrames(data)
-            frames = tuple(_frame(Image.fromarray(pixels.decode(i)), facts) for i in range(header.frames))
+            frames = tuple(
+                _frame(Image.fromarray(pixels.decode(i)), facts) for i in range(header.frames)
+            )
         else:
             frames = (Frame(facts),) * header.frames
     except UndecodableDicomError as error:
@@ -82,7 +88,9 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
     return FileFacts(frames, header.patient, header.identifiers, header.burned_in)
 
 
-def prepare_frames(data: bytes, frames: Sequence[int], settings: PreprocessingSettings) -> Iterator[NDArray[np.uint8]]:
+def prepare_frames(
+    data: bytes, frames: Sequence[int], settings: PreprocessingSettings
+) -> Iterator[NDArray[np.uint8]]:
     """Prepared pixels of some frames of a file, (size, size, 3) uint8 each, in the order asked for.
 
     Args:

@@ -1,4 +1,6 @@
-"""Synthetic pictures that look like medical modalities: what the demonstration runs on. None is a medical image."""
+"""Synthetic pictures that look like medical modalities: what the demonstration runs on. None is a
+medical image.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,14 @@ def _grid(size: int) -> tuple[Float64, Float64]:
 
 
 def _ellipse(
-    x: Float64, y: Float64, cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, soft: float = 0.04
+    x: Float64,
+    y: Float64,
+    cx: float,
+    cy: float,
+    rx: float,
+    ry: float,
+    angle: float = 0.0,
+    soft: float = 0.04,
 ) -> Float64:
     """1 inside, 0 outside, with an edge about ``soft`` wide."""
     u = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
@@ -29,8 +38,13 @@ def _ellipse(
 
 
 def _near(x: Float64, y: Float64, cx: float, cy: float, reach: float) -> tuple[slice, slice]:
-    """Rows and columns of the grid within ``reach`` of a centre: a small shape is drawn only there, 15 times faster."""
-    rows, columns = np.searchsorted(y[:, 0], (cy - reach, cy + reach)), np.searchsorted(x[0], (cx - reach, cx + reach))
+    """Rows and columns of the grid within ``reach`` of a centre: a small shape is drawn only there,
+    15 times faster.
+    """
+    rows, columns = (
+        np.searchsorted(y[:, 0], (cy - reach, cy + reach)),
+        np.searchsorted(x[0], (cx - reach, cx + reach)),
+    )
     return slice(*rows), slice(*columns)
 
 
@@ -49,18 +63,31 @@ def _xray(rng: np.random.Generator, size: int) -> Picture:
     lungs = _ellipse(x, y, -0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), 0.12) + _ellipse(
         x, y, 0.4 * wide, 0, 0.3, rng.uniform(0.6, 0.75), -0.12
     )
-    ribs = np.maximum(0, np.sin((y + 0.35 * x**2) * rng.uniform(20, 26) + rng.uniform(0, 6))) ** 4 * body
+    ribs = (
+        np.maximum(0, np.sin((y + 0.35 * x**2) * rng.uniform(20, 26) + rng.uniform(0, 6))) ** 4
+        * body
+    )
     spine = np.exp(-((x / 0.09) ** 2)) * (1 + 0.2 * np.sin(y * 30))
     heart = _ellipse(x, y, 0.15, 0.35, rng.uniform(0.26, 0.36), 0.32, 0.5)
-    picture = 0.62 * body - 0.42 * lungs * (1 - heart) + 0.13 * ribs + 0.2 * spine * body + 0.15 * heart
-    return _byte(gaussian_filter(picture, size / 150) * rng.uniform(0.85, 1.1) + rng.normal(0, 0.025, x.shape))
+    picture = (
+        0.62 * body - 0.42 * lungs * (1 - heart) + 0.13 * ribs + 0.2 * spine * body + 0.15 * heart
+    )
+    return _byte(
+        gaussian_filter(picture, size / 150) * rng.uniform(0.85, 1.1)
+        + rng.normal(0, 0.025, x.shape)
+    )
 
 
 def _ct(rng: np.random.Generator, size: int) -> Picture:
-    """Axial slice of a trunk: skin and fat, organs, spine, air in the bowel, quantum noise with streaks."""
+    """Axial slice of a trunk: skin and fat, organs, spine, air in the bowel, quantum noise with
+    streaks.
+    """
     x, y = _grid(size)
     rx, ry = rng.uniform(0.75, 0.9), rng.uniform(0.55, 0.68)
-    body, inner = _ellipse(x, y, 0, 0, rx, ry, soft=0.02), _ellipse(x, y, 0, 0.02, rx - 0.1, ry - 0.1, soft=0.03)
+    body, inner = (
+        _ellipse(x, y, 0, 0, rx, ry, soft=0.02),
+        _ellipse(x, y, 0, 0.02, rx - 0.1, ry - 0.1, soft=0.03),
+    )
     picture = 0.3 * body + 0.18 * inner
     liver = _ellipse(x, y, -0.35, -0.08, 0.33, 0.27, rng.normal(0.3, 0.1))
     picture += 0.14 * liver * inner
@@ -68,7 +95,13 @@ def _ct(rng: np.random.Generator, size: int) -> Picture:
         picture += 0.2 * _ellipse(x, y, side * 0.36, 0.24, 0.11, 0.14, side * 0.4) * inner
     for _ in range(rng.integers(2, 6)):
         radius = rng.uniform(0.03, 0.09)
-        picture -= 0.4 * _ellipse(x, y, rng.uniform(0, 0.5), rng.uniform(-0.3, 0.05), radius, radius * 0.8, soft=0.1) * inner
+        picture -= (
+            0.4
+            * _ellipse(
+                x, y, rng.uniform(0, 0.5), rng.uniform(-0.3, 0.05), radius, radius * 0.8, soft=0.1
+            )
+            * inner
+        )
     spine = _ellipse(x, y, 0, ry - 0.22, 0.12, 0.11, soft=0.05)
     picture += 0.5 * spine + 0.25 * _ellipse(x, y, rng.normal(0.02, 0.02), ry - 0.42, 0.05, 0.05)
     streaks = gaussian_filter(rng.normal(0, 1, x.shape), (0, size / 20)) * 0.15
@@ -76,16 +109,22 @@ def _ct(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _mr(rng: np.random.Generator, size: int) -> Picture:
-    """Axial head: scalp ring, folded grey and white matter, ventricles, coil bias field, Rician noise."""
+    """Axial head: scalp ring, folded grey and white matter, ventricles, coil bias field, Rician
+    noise.
+    """
     x, y = _grid(size)
     rx, ry = rng.uniform(0.6, 0.72), rng.uniform(0.74, 0.86)
-    head, skull, brain = (_ellipse(x, y, 0, 0, rx - d, ry - d, soft=0.02) for d in (0.0, 0.07, 0.12))
+    head, skull, brain = (
+        _ellipse(x, y, 0, 0, rx - d, ry - d, soft=0.02) for d in (0.0, 0.07, 0.12)
+    )
     folds = np.sin(gaussian_filter(rng.normal(0, 1, x.shape), size / 40) * size / 6)
     depth = _ellipse(x, y, 0, 0, rx - 0.26, ry - 0.26, soft=0.12)
     picture = 0.75 * (head - skull) + brain * (0.42 + 0.25 * depth + 0.1 * folds * (1 - depth))
     spread = rng.uniform(0.07, 0.13)
     for side in (-1, 1):
-        picture -= 0.45 * _ellipse(x, y, side * spread, -0.02, 0.06, rng.uniform(0.18, 0.28), side * 0.25)
+        picture -= 0.45 * _ellipse(
+            x, y, side * spread, -0.02, 0.06, rng.uniform(0.18, 0.28), side * 0.25
+        )
     picture -= 0.3 * np.exp(-((x / 0.012) ** 2)) * brain
     bias = 1 + 0.3 * (x * np.cos(t := rng.uniform(0, 6.3)) + y * np.sin(t))
     noisy = np.hypot(picture * bias + rng.normal(0, 0.03, x.shape), rng.normal(0, 0.03, x.shape))
@@ -93,20 +132,32 @@ def _mr(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
-    """Sector scan: fully developed speckle, cysts, bright layers, an acoustic shadow, attenuation with depth."""
+    """Sector scan: fully developed speckle, cysts, bright layers, an acoustic shadow, attenuation
+    with depth.
+    """
     x, y = _grid(size)
     depth, angle = np.hypot(x, y + 1.15), np.arctan2(x, y + 1.15)
     half = rng.uniform(0.5, 0.7)
     sector = (np.abs(angle) < half) & (depth > 0.3) & (depth < 2.05)
-    echo = 0.5 + 0.25 * np.sin(depth * rng.uniform(9, 14) + gaussian_filter(rng.normal(0, 1, x.shape), size / 12) * 20)
+    echo = 0.5 + 0.25 * np.sin(
+        depth * rng.uniform(9, 14) + gaussian_filter(rng.normal(0, 1, x.shape), size / 12) * 20
+    )
     for _ in range(rng.integers(1, 4)):
         radius = rng.uniform(0.1, 0.24)
         echo *= 1 - 0.92 * _ellipse(
-            x, y, rng.uniform(-0.4, 0.4), rng.uniform(-0.3, 0.6), radius, radius * rng.uniform(0.7, 1), soft=0.06
+            x,
+            y,
+            rng.uniform(-0.4, 0.4),
+            rng.uniform(-0.3, 0.6),
+            radius,
+            radius * rng.uniform(0.7, 1),
+            soft=0.06,
         )
     where = rng.uniform(-half, half) * 0.8
     echo *= 1 - 0.8 * (np.exp(-(((angle - where) / 0.06) ** 2)) * (depth > rng.uniform(0.8, 1.3)))
-    speckle = np.hypot(*(gaussian_filter(rng.normal(0, 1, x.shape), (size / 220, size / 130)) for _ in range(2)))
+    speckle = np.hypot(
+        *(gaussian_filter(rng.normal(0, 1, x.shape), (size / 220, size / 130)) for _ in range(2))
+    )
     picture = echo * speckle / speckle.mean() * np.exp(-0.5 * (depth - 0.3)) * sector
     return _byte(0.75 * np.power(np.clip(picture, 0, None), 0.6))
 
@@ -119,14 +170,23 @@ def _histology(rng: np.random.Generator, size: int) -> Picture:
     picture = (1 - fibres) * np.array([0.96, 0.78, 0.88]) + fibres * np.array([0.87, 0.52, 0.72])
     for _ in range(rng.integers(1, 4)):
         gap = _ellipse(
-            x, y, rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 0.9), rng.uniform(0.08, 0.22), rng.uniform(0.08, 0.22), soft=0.08
+            x,
+            y,
+            rng.uniform(-0.9, 0.9),
+            rng.uniform(-0.9, 0.9),
+            rng.uniform(0.08, 0.22),
+            rng.uniform(0.08, 0.22),
+            soft=0.08,
         )[..., None]
         picture = picture * (1 - gap) + 0.97 * gap
     for _ in range(rng.integers(50, 110)):
         radius, cx, cy = rng.uniform(0.03, 0.06), rng.uniform(-1, 1), rng.uniform(-1, 1)
         here = _near(x, y, cx, cy, 2.5 * radius)  # outside it is 2e-9 of the nucleus
         flat, angle = rng.uniform(0.5, 1), rng.uniform(0, 3.1)
-        spot = 0.9 * _ellipse(x[here], y[here], cx, cy, radius, radius * flat, angle, soft=0.15)[..., None]
+        spot = (
+            0.9
+            * _ellipse(x[here], y[here], cx, cy, radius, radius * flat, angle, soft=0.15)[..., None]
+        )
         colour = np.array([0.36, 0.2, 0.55]) * rng.uniform(0.8, 1.2)
         picture[here] = picture[here] * (1 - spot) + spot * colour
     stain = rng.normal(1, 0.04, 3)
@@ -134,7 +194,9 @@ def _histology(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _fundus(rng: np.random.Generator, size: int) -> Picture:
-    """Eye ground: orange disc on black, bright optic disc, vessels that branch from it, dark macula."""
+    """Eye ground: orange disc on black, bright optic disc, vessels that branch from it, dark
+    macula.
+    """
     x, y = _grid(size)
     field = _ellipse(x, y, 0, 0, 0.93, 0.93, soft=0.015)[..., None]
     shade = (1 - 0.35 * (x**2 + y**2))[..., None]
@@ -143,14 +205,20 @@ def _fundus(rng: np.random.Generator, size: int) -> Picture:
     dx, dy = side * rng.uniform(0.35, 0.5), rng.normal(0, 0.06)
     vessels = np.zeros_like(x)
     for number in range(rng.integers(6, 10)):
-        direction = (1 if number % 2 else -1) * rng.uniform(0.5, 1.4) + (np.pi if rng.random() < 0.7 and side > 0 else 0)
+        direction = (1 if number % 2 else -1) * rng.uniform(0.5, 1.4) + (
+            np.pi if rng.random() < 0.7 and side > 0 else 0
+        )
         px, py, width = dx, dy, rng.uniform(0.016, 0.028)
         for _ in range(38):
             here = _near(x, y, px, py, 4.5 * width)  # outside it is 2e-9 of the vessel
             drop = np.exp(-(((x[here] - px) ** 2 + (y[here] - py) ** 2) / width**2))
             vessels[here] = np.maximum(vessels[here], drop)
             direction += rng.normal(0, 0.12)
-            px, py, width = px + 0.035 * np.cos(direction), py + 0.035 * np.sin(direction), width * 0.975
+            px, py, width = (
+                px + 0.035 * np.cos(direction),
+                py + 0.035 * np.sin(direction),
+                width * 0.975,
+            )
     picture *= 1 - 0.55 * vessels[..., None] * np.array([0.6, 1.0, 0.9])
     disc = _ellipse(x, y, dx, dy, 0.13, 0.15, soft=0.12)[..., None]
     picture = picture * (1 - 0.8 * disc) + 0.8 * disc * np.array([1.0, 0.85, 0.55])
@@ -161,24 +229,34 @@ def _fundus(rng: np.random.Generator, size: int) -> Picture:
 def _chart(rng: np.random.Generator, size: int) -> Picture:
     """A drawn figure: axes with ticks on white, bars or curves."""
     picture = np.ones((size, size, 3))
-    left, bottom, thick = int(size * rng.uniform(0.1, 0.18)), int(size * rng.uniform(0.82, 0.9)), max(size // 128, 1)
-    colours = [np.array(c) for c in ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16))]
+    left, bottom, thick = (
+        int(size * rng.uniform(0.1, 0.18)),
+        int(size * rng.uniform(0.82, 0.9)),
+        max(size // 128, 1),
+    )
+    colours = [
+        np.array(c)
+        for c in ((0.12, 0.47, 0.71), (1.0, 0.5, 0.05), (0.17, 0.63, 0.17), (0.84, 0.15, 0.16))
+    ]
     top, right = int(size * 0.08), int(size * 0.94)
     if rng.random() < 0.5:
         count = int(rng.integers(3, 10))
         step = (right - left) / count
         for i in range(count):
             start = int(left + (i + 0.15) * step)
-            picture[int(bottom - rng.uniform(0.1, 0.95) * (bottom - top)) : bottom, start : int(start + 0.7 * step)] = colours[
-                i % rng.integers(1, 5)
-            ]
+            picture[
+                int(bottom - rng.uniform(0.1, 0.95) * (bottom - top)) : bottom,
+                start : int(start + 0.7 * step),
+            ] = colours[i % rng.integers(1, 5)]
     else:
         columns = np.arange(left, right)
         for i in range(rng.integers(1, 5)):
             curve = np.cumsum(rng.normal(0, 1, len(columns)))
             curve = gaussian_filter(curve, size / 60)
             level = (curve - curve.min()) / max(float(np.ptp(curve)), 1e-9)
-            rows = (bottom - (0.05 + 0.85 * level * rng.uniform(0.4, 1)) * (bottom - top)).astype(int)
+            rows = (bottom - (0.05 + 0.85 * level * rng.uniform(0.4, 1)) * (bottom - top)).astype(
+                int
+            )
             for offset in range(2 * thick):
                 picture[np.clip(rows + offset, 0, size - 1), columns] = colours[i]
     picture[bottom : bottom + thick, left:right] = 0

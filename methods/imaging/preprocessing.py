@@ -1,8 +1,8 @@
 """From the bytes of an image file to the pixels that a backbone takes.
 
-Every file is decoded by one function, :func:`decode_image`, whole where its facts are wanted: JPEG's scaled decoding takes other
-code paths and could accept what a full decode then refuses. Colour profiles and gamma tags are ignored, as the networks were
-trained that way.
+Every file is decoded by one function, :func:`decode_image`, whole where its facts are wanted:
+JPEG's scaled decoding takes other code paths and could accept what a full decode then refuses.
+Colour profiles and gamma tags are ignored, as the networks were trained that way.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ _UPRIGHT = {
 
 
 class UndecodableImageError(ValueError):
-    """The bytes are not a whole image of an accepted format; the message is a short reason without a path."""
+    """The bytes are not a whole image of an accepted format; the message is a short reason without
+    a path.
+    """
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,14 @@ class PreprocessingSettings:
     """How an image becomes a square.
 
     Attributes:
-        resize: "direct" ignores the aspect ratio; "pad" keeps it and fills the rest with black, the image centred.
+        resize: "direct" ignores the aspect ratio; "pad" keeps it and fills the rest with black, the
+            image centred.
         size: pixels on a side.
-        voi: which grey values of a DICOM image are shown: "file" (its own window) or "full" (all of its range).
-        decode: "exact" decodes every pixel of a JPEG; "scaled" has libjpeg make it 2, 4 or 8 times smaller on the way, but not
-            below SCALED_MARGIN times what the resize then makes of it. Other formats, and smaller images, know no difference.
+        voi: which grey values of a DICOM image are shown: "file" (its own window) or "full" (all of
+            its range).
+        decode: "exact" decodes every pixel of a JPEG; "scaled" has libjpeg make it 2, 4 or 8 times
+            smaller on the way, but not below SCALED_MARGIN times what the resize then makes of it.
+            Other formats, and smaller images, know no difference.
     """
 
     resize: Literal["direct", "pad"] = "direct"
@@ -83,7 +88,9 @@ class ImageFacts:
 
 
 class _QuietPillow:
-    """Silences Pillow's warnings while any thread decodes; each thread's own ``catch_warnings`` would undo the others'."""
+    """Silences Pillow's warnings while any thread decodes; each thread's own ``catch_warnings``
+    would undo the others'.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -110,7 +117,8 @@ quiet_pillow = _QuietPillow()
 
 
 def _quiet_libtiff() -> None:
-    """Stops libtiff from printing to stderr, which one odd TIFF can do a thousand times; the errors reach us all the same.
+    """Stops libtiff from printing to stderr, which one odd TIFF can do a thousand times; the errors
+    reach us all the same.
 
     A build of Pillow whose libtiff cannot be reached this way stays noisy.
     """
@@ -121,7 +129,8 @@ def _quiet_libtiff() -> None:
 
 
 _quiet_libtiff()
-logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints its errors to stderr where nobody set up logging
+# else Python prints its errors to stderr where nobody set up logging
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def _reason(error: Exception) -> str:
@@ -133,14 +142,17 @@ def _reason(error: Exception) -> str:
         return f"larger than {MAX_PIXELS // 1_000_000} megapixels"
     if "truncated" in str(error).lower():
         return "the file is truncated"
-    return f"broken image data ({type(error).__name__})"  # a decoder's words can quote the file, and with it a patient's name
+    # a decoder's words can quote the file, and with it a patient's name
+    return f"broken image data ({type(error).__name__})"
 
 
 @contextmanager
 def _refusing_hostile_bytes() -> Iterator[None]:
-    """Whatever Pillow raises becomes an UndecodableImageError: its decoders raise nearly every built-in exception.
+    """Whatever Pillow raises becomes an UndecodableImageError: its decoders raise nearly every
+    built-in exception.
 
-    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have set the limit.
+    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have
+    set the limit.
     """
     with quiet_pillow():
         try:
@@ -159,15 +171,21 @@ def _open(data: bytes) -> tuple[ImageFile.ImageFile, ImageFacts]:
     if image.width * image.height > MAX_PIXELS:
         raise Image.DecompressionBombError
     width, height = image.size
-    if isinstance(image, TiffImagePlugin.TiffImageFile):  # Pillow gives the size after the orientation for TIFF only
-        width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
+    # Pillow gives the size after the orientation for TIFF only
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        width, height = (
+            image.tag_v2[ExifTags.Base.ImageWidth],
+            image.tag_v2[ExifTags.Base.ImageLength],
+        )
     found = str(image.format)
     # A camera's multi-picture file (MPO) is a JPEG with more JPEGs behind it.
     return image, ImageFacts(width, height, image.mode, "JPEG" if found == "MPO" else found)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1 where the EXIF data cannot be read, which says nothing against the pixels."""
+    """EXIF orientation 1..8; 1 where the EXIF data cannot be read, which says nothing against the
+    pixels.
+    """
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:
@@ -177,8 +195,9 @@ def _orientation(image: Image.Image) -> int:
 def _stretch(values: NDArray[np.generic], white_is_zero: bool) -> NDArray[np.uint8]:
     """Grey values of more than 8 bits scaled from their own minimum..maximum to 0..255.
 
-    Scanners use a small part of 16 bits, anywhere in the range; clipping to 0..255 would give a white image. The rounding to
-    8 bits comes before the resize so that every mode takes the same way from here on; it moves a pixel by one level at most.
+    Scanners use a small part of 16 bits, anywhere in the range; clipping to 0..255 would give a
+    white image. The rounding to 8 bits comes before the resize so that every mode takes the same
+    way from here on; it moves a pixel by one level at most.
 
     Args:
         values: (h, w) integers or floats. NaN, "no measurement", becomes 0.
@@ -211,7 +230,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     """8-bit RGB; transparency over white."""
     if image.mode in _DEEP_MODES:
         tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO  # Pillow inverts 8 bits only
+        # Pillow inverts 8 bits only
+        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO
         return Image.fromarray(_stretch(np.asarray(image), white_is_zero)).convert("RGB")
     if image.has_transparency_data:
         over = Image.new("RGBA", image.size, "white")
@@ -224,24 +244,30 @@ def read_header(data: bytes) -> ImageFacts:
     """Facts from the header alone: cheap, and no proof that the pixels can be read.
 
     Raises:
-        UndecodableImageError: not an accepted format, a broken header, or more than MAX_PIXELS pixels.
+        UndecodableImageError: not an accepted format, a broken header, or more than MAX_PIXELS
+            pixels.
     """
     with _refusing_hostile_bytes():
         return _open(data)[1]
 
 
-def decode_image(data: bytes, settings: PreprocessingSettings | None = None) -> tuple[Image.Image, ImageFacts]:
+def decode_image(
+    data: bytes, settings: PreprocessingSettings | None = None
+) -> tuple[Image.Image, ImageFacts]:
     """First page or frame, upright, 8-bit RGB, and the facts of the file.
 
-    1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than 8 bits (16-bit, 32-bit,
-    float) is scaled from its own minimum..maximum; the EXIF orientation is applied.
+    1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than
+    8 bits (16-bit, 32-bit, float) is scaled from its own minimum..maximum; the EXIF orientation is
+    applied.
 
     Args:
         data: bytes of the file; its content decides the format.
-        settings: of the resize that follows, which a JPEG under "scaled" already has behind it; None where every pixel is wanted.
+        settings: of the resize that follows, which a JPEG under "scaled" already has behind it;
+            None where every pixel is wanted.
 
     Raises:
-        UndecodableImageError: not an accepted format, truncated or broken, more than MAX_PIXELS pixels, or infinite values.
+        UndecodableImageError: not an accepted format, truncated or broken, more than MAX_PIXELS
+            pixels, or infinite values.
     """
     with _refusing_hostile_bytes():
         image, facts = _open(data)
@@ -253,7 +279,8 @@ def decode_image(data: bytes, settings: PreprocessingSettings | None = None) -> 
         orientation = _orientation(image)
         rgb = _to_rgb(image)
         if drafted and rgb.size != whole:
-            # The last pixels of a side may lie in part beyond the image, and only here is it known how far.
+            # The last pixels of a side may lie in part beyond the image, and only here is it known
+            # how far.
             rgb = rgb.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1])
         return (rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb), facts
 
@@ -267,7 +294,8 @@ def _resized(image: Image.Image, settings: PreprocessingSettings) -> tuple[int, 
 
 
 def to_square(image: Image.Image, settings: PreprocessingSettings) -> NDArray[np.uint8]:
-    """Pixels for a backbone. The resize is bilinear and antialiased: Pillow widens the filter when it shrinks an image.
+    """Pixels for a backbone. The resize is bilinear and antialiased: Pillow widens the filter when
+    it shrinks an image.
 
     Args:
         image: RGB.

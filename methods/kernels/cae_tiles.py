@@ -1,8 +1,10 @@
-"""The auto-encoder's step, reconstruction and code on 6x6 maps as matrix products (:mod:`methods.kernels.winograd`).
+"""The auto-encoder's step, reconstruction and code on 6x6 maps as matrix products
+(:mod:`methods.kernels.winograd`).
 
-A training step of 512 images and 4096 filters takes a third of the time of ``conv2d``, ``conv_transpose2d`` and autograd on a
-CPU (``benchmarks/cae.py``). Filters are taken in blocks, so that a block's responses, lifted ones included, stay near the
-processor; for the gradient only the plain responses are kept, of a few hundred images for each part that is at work.
+A training step of 512 images and 4096 filters takes a third of the time of ``conv2d``,
+``conv_transpose2d`` and autograd on a CPU (``benchmarks/cae.py``). Filters are taken in blocks, so
+that a block's responses, lifted ones included, stay near the processor; for the gradient only the
+plain responses are kept, of a few hundred images for each part that is at work.
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ ENCODED_AT_ONCE = 64
 
 def fits(maps: Tensor) -> bool:
     """Whether this module can take (N, C, H, W) maps: 6x6 of float32 on a CPU."""
-    return maps.device.type == "cpu" and maps.dtype == torch.float32 and maps.shape[2:] == (winograd.SIDE, winograd.SIDE)
+    return (
+        maps.device.type == "cpu"
+        and maps.dtype == torch.float32
+        and maps.shape[2:] == (winograd.SIDE, winograd.SIDE)
+    )
 
 
 def pays(maps: Tensor) -> bool:
@@ -58,7 +64,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class Gradients:
-    """Of the loss; shapes are those of :class:`Weights`. ``decoder`` is None where the weights are tied."""
+    """Of the loss; shapes are those of :class:`Weights`. ``decoder`` is None where the weights are
+    tied.
+    """
 
     encoder: Tensor
     decoder: Tensor | None
@@ -87,13 +95,21 @@ def _responses(lifted: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
     return winograd.lower_responses(matmul(kernels, lifted)).add_(bias[:, None]).relu_()
 
 
-def _encoded_and_decoded(lifted: Tensor, weights: Weights, keep: list[Tensor] | None = None) -> Tensor:
-    """Equation 2 before its ReLU: lifted maps (64, C, N) -> (36, C, N). ``keep`` is given the responses of each block."""
+def _encoded_and_decoded(
+    lifted: Tensor, weights: Weights, keep: list[Tensor] | None = None
+) -> Tensor:
+    """Equation 2 before its ReLU: lifted maps (64, C, N) -> (36, C, N). ``keep`` is given the
+    responses of each block.
+    """
     total = torch.zeros_like(lifted)
     for block in _blocks(weights.encoder.shape[1]):
         kernels = winograd.lift_kernels(weights.encoder[:, block])
         z = _responses(lifted, kernels, weights.encoder_bias[block])
-        turned = kernels if weights.decoder is weights.encoder else winograd.lift_kernels(weights.decoder[:, block])
+        turned = (
+            kernels
+            if weights.decoder is weights.encoder
+            else winograd.lift_kernels(weights.decoder[:, block])
+        )
         add_product(total, turned.mT, winograd.lift_responses(z))
         if keep is not None:
             keep.append(z)
@@ -136,8 +152,12 @@ def squared_error_and_gradients(maps: Tensor, weights: Weights) -> tuple[float, 
     return loss, found
 
 
-def _gradients(weights: Weights, lifted: Tensor, error: Tensor, responses: list[Tensor]) -> Gradients:
-    """What some images give: their lifted maps (64, C, N), errors (36, C, N), and their responses, block by block."""
+def _gradients(
+    weights: Weights, lifted: Tensor, error: Tensor, responses: list[Tensor]
+) -> Gradients:
+    """What some images give: their lifted maps (64, C, N), errors (36, C, N), and their responses,
+    block by block.
+    """
     tied = weights.decoder is weights.encoder
     found = Gradients(
         torch.empty_like(weights.encoder),
@@ -147,7 +167,9 @@ def _gradients(weights: Weights, lifted: Tensor, error: Tensor, responses: list[
     )
     lifted_error = winograd.lift_maps(error)
     for block, z in zip(_blocks(weights.encoder.shape[1]), responses, strict=True):
-        slope = winograd.lower_responses(matmul(winograd.lift_kernels(weights.decoder[:, block]), lifted_error)).mul_(z > 0)
+        slope = winograd.lower_responses(
+            matmul(winograd.lift_kernels(weights.decoder[:, block]), lifted_error)
+        ).mul_(z > 0)
         found.encoder_bias[block] = slope.sum(dim=(0, 2))
         decoding = matmul(winograd.lift_responses(z), lifted_error.mT)
         if found.decoder is None:
@@ -155,7 +177,9 @@ def _gradients(weights: Weights, lifted: Tensor, error: Tensor, responses: list[
             found.encoder[:, block] = winograd.lower_kernels(decoding)
         else:
             found.decoder[:, block] = winograd.lower_kernels(decoding)
-            found.encoder[:, block] = winograd.lower_kernels(matmul(winograd.lift_responses(slope), lifted.mT))
+            found.encoder[:, block] = winograd.lower_kernels(
+                matmul(winograd.lift_responses(slope), lifted.mT)
+            )
     return found
 
 
@@ -173,9 +197,12 @@ def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "me
     """
     n_filters, half = kernels.shape[1], winograd.SIDE // 2
     code = torch.empty(len(maps), n_filters, half, half)
-    # Always as many images: the same product of matrices then gives an image the same code in any company.
+    # Always as many images: the same product of matrices then gives an image the same code in any
+    # company.
     padded = functional.pad(maps, (0, 0, 0, 0, 0, 0, 0, -len(maps) % ENCODED_AT_ONCE))
-    lifted = [winograd.lift_maps(winograd.places_first(some)) for some in _parts(padded, ENCODED_AT_ONCE)]
+    lifted = [
+        winograd.lift_maps(winograd.places_first(some)) for some in _parts(padded, ENCODED_AT_ONCE)
+    ]
 
     def fill(block: slice) -> None:
         block_kernels = winograd.lift_kernels(kernels[:, block])
@@ -185,7 +212,11 @@ def encode(maps: Tensor, kernels: Tensor, bias: Tensor, pool: Literal["max", "me
             quads = z.reshape(half, 2, half, 2, *z.shape[1:])
             a, b, c, d = (quads[:, i, :, j] for i in range(2) for j in range(2))
             # A third of all the time went into `amax` over two axes.
-            pooled = torch.maximum(torch.maximum(a, b), torch.maximum(c, d)) if pool == "max" else (a + b + c + d) / 4
+            pooled = (
+                torch.maximum(torch.maximum(a, b), torch.maximum(c, d))
+                if pool == "max"
+                else (a + b + c + d) / 4
+            )
             code[rows, block] = pooled.permute(3, 2, 0, 1)
 
     side_by_side(fill, list(_blocks(n_filters)))

@@ -1,4 +1,6 @@
-"""Products of float32 matrices on a CPU, by the fastest of the libraries that torch and NumPy bring."""
+"""Products of float32 matrices on a CPU, by the fastest of the libraries that torch and NumPy
+bring.
+"""
 
 from __future__ import annotations
 
@@ -15,23 +17,33 @@ PROCESSORS = Path("/proc/cpuinfo")
 
 @cache
 def by_onednn() -> bool:
-    """Whether oneDNN multiplies here: on AMD processors with AVX-512, which MKL and OpenBLAS treat as if they had AVX2.
+    """Whether oneDNN multiplies here: on AMD processors with AVX-512, which MKL and OpenBLAS treat
+    as if they had AVX2.
 
-    On a core of Zen 5 it does 235 thousand million operations a second, MKL 110, OpenBLAS 125 (256 rows and more).
+    On a core of Zen 5 it does 235 thousand million operations a second, MKL 110, OpenBLAS 125 (256
+    rows and more).
     """
-    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
+    if torch.backends.cpu.get_cpu_capability() != "AVX512" or not hasattr(
+        torch.ops.mkldnn, "_linear_pointwise"
+    ):
         return False
     return PROCESSORS.exists() and "AuthenticAMD" in PROCESSORS.read_text()
 
 
 def _dense(matrix: Tensor) -> Tensor:
-    """The matrix without gaps between its rows (or its columns), as with them oneDNN is a hundred times slower."""
+    """The matrix without gaps between its rows (or its columns), as with them oneDNN is a hundred
+    times slower.
+    """
     return matrix if matrix.is_contiguous() or matrix.t().is_contiguous() else matrix.contiguous()
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    """``a @ b`` of (m, k) and (k, n): what a linear layer without a bias computes from the transpose of ``b``."""
-    product: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(a), _dense(b).t(), None, "none", [], "")
+    """``a @ b`` of (m, k) and (k, n): what a linear layer without a bias computes from the
+    transpose of ``b``.
+    """
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(
+        _dense(a), _dense(b).t(), None, "none", [], ""
+    )
     return product
 
 
@@ -60,6 +72,8 @@ def numpy_matmul(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.f
     """``a @ b`` of (m, k) and (k, n)."""
     if not by_onednn():
         return a @ b
-    one, other = (torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy()) for matrix in (a, b))
+    one, other = (
+        torch.from_numpy(matrix if matrix.flags.writeable else matrix.copy()) for matrix in (a, b)
+    )
     product: NDArray[np.float32] = _product(one, other).numpy()
     return product

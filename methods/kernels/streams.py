@@ -1,4 +1,6 @@
-"""Work side by side on a CPU: small pieces on a thread each use it better than all threads in every operation."""
+"""Work side by side on a CPU: small pieces on a thread each use it better than all threads in every
+operation.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,8 @@ def submit(number: int, each: int, work: Callable[[Item], Result], item: Item) -
     """
 
     def alone() -> Result:
-        if torch.get_num_threads() != each:  # a thread has a number of its own, from when it first computed
+        # a thread has a number of its own, from when it first computed
+        if torch.get_num_threads() != each:
             torch.set_num_threads(each)
         return work(item)
 
@@ -64,7 +67,9 @@ def finished(futures: Sequence[Future[Result]]) -> list[Result]:
         settle(futures)
 
 
-def side_by_side(work: Callable[[Item], Result], items: Sequence[Item], at_once: int | None = None) -> list[Result]:
+def side_by_side(
+    work: Callable[[Item], Result], items: Sequence[Item], at_once: int | None = None
+) -> list[Result]:
     """``work(item)`` of every item, in their order, in streams that share torch's threads.
 
     Args:

@@ -1,13 +1,17 @@
-"""Convolution of 6x6 maps with 3x3 kernels as 64 matrix products (Winograd 1980; Lavin and Gray 2016, F(6x6, 3x3)).
+"""Convolution of 6x6 maps with 3x3 kernels as 64 matrix products (Winograd 1980; Lavin and Gray
+2016, F(6x6, 3x3)).
 
-A 6x6 map with its border of zeros is one 8x8 tile. Small fixed matrices lift a map and a kernel to 64 numbers, and there a
-convolution is, for each of the 64, one product of a matrix of kernels and a matrix of maps: a fifth of the multiplications of the
-sum over 9 taps at 36 places. With ``P`` lifting a map, ``R`` lifting a response and ``Q`` lifting a kernel,
+A 6x6 map with its border of zeros is one 8x8 tile. Small fixed matrices lift a map and a kernel to
+64 numbers, and there a convolution is, for each of the 64, one product of a matrix of kernels and a
+matrix of maps: a fifth of the multiplications of the sum over 9 taps at 36 places. With ``P``
+lifting a map, ``R`` lifting a response and ``Q`` lifting a kernel,
 
-    sum over places of z * conv(x, w)  =  sum over f of (R z)_f (Q w)_f (P x)_f                                              (T)
+    sum over places of z * conv(x, w)  =  sum over f of (R z)_f (Q w)_f (P x)_f
+    (T)
 
-for any x, w and z, so the convolution is ``R' (Q w * P x)``, the transposed convolution ``P' (Q w * R z)``, and the gradient of a
-kernel ``Q' (R z * P x)``. In float32 the responses differ from those of ``conv2d`` by 6e-6 of their spread.
+for any x, w and z, so the convolution is ``R' (Q w * P x)``, the transposed convolution ``P' (Q w *
+R z)``, and the gradient of a kernel ``Q' (R z * P x)``. In float32 the responses differ from those
+of ``conv2d`` by 6e-6 of their spread.
 
 Maps have their places first here, (36, C, N): every step is then a product of plain matrices.
 """
@@ -31,20 +35,27 @@ PLACES, TAPS = SIDE**2, KERNEL**2
 TILE = SIDE + KERNEL - 1
 
 POINTS = tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2")))
-"""Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets of seven these lose the fewest digits."""
+"""Where the polynomials of Toom and Cook are evaluated, beside infinity; of eight sets of seven
+these lose the fewest digits."""
 
 
 def _product(roots: Sequence[Fraction]) -> list[Fraction]:
     """Coefficients of the polynomial with these roots, the constant first."""
     coefficients = [Fraction(1)]
     for root in roots:
-        shifted, scaled = [Fraction(0), *coefficients], [*(root * c for c in coefficients), Fraction(0)]
+        shifted, scaled = (
+            [Fraction(0), *coefficients],
+            [*(root * c for c in coefficients), Fraction(0)],
+        )
         coefficients = [a - b for a, b in zip(shifted, scaled, strict=True)]
     return coefficients
 
 
-def toom_cook(outputs: int = SIDE, taps: int = KERNEL) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices of equation T in one dimension, where conv is a correlation without padding of n = outputs + taps - 1 numbers.
+def toom_cook(
+    outputs: int = SIDE, taps: int = KERNEL
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Matrices of equation T in one dimension, where conv is a correlation without padding of n =
+    outputs + taps - 1 numbers.
 
     Args:
         outputs: responses of a tile; with ``taps`` at most 9.
@@ -56,8 +67,13 @@ def toom_cook(outputs: int = SIDE, taps: int = KERNEL) -> tuple[NDArray[np.float
     points = POINTS[: outputs + taps - 2]
     others = [[q for q in points if q != p] for p in points]
     inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(points)]
-    responses = [[p**i for i in range(outputs)] for p in points] + [[Fraction(int(i == outputs - 1)) for i in range(outputs)]]
-    kernels = [[p**j / math.prod(p - q for q in rest) for j in range(taps)] for p, rest in zip(points, others, strict=True)]
+    responses = [[p**i for i in range(outputs)] for p in points] + [
+        [Fraction(int(i == outputs - 1)) for i in range(outputs)]
+    ]
+    kernels = [
+        [p**j / math.prod(p - q for q in rest) for j in range(taps)]
+        for p, rest in zip(points, others, strict=True)
+    ]
     kernels.append([Fraction(int(j == taps - 1)) for j in range(taps)])
     p, r, q = (np.array(rows, np.float64) for rows in (inputs, responses, kernels))
     return p, r, q

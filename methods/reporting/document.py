@@ -1,8 +1,9 @@
 """The report as a document: what it says, and the ways to write it down.
 
-Data in, strings out; nothing is read or stored here. A :class:`Report` holds plain text only. Each renderer escapes every
-text for its own format, so a class called ``<script>`` or ``=cmd()`` is shown and never run. The tables themselves are
-put together in :mod:`methods.reporting.single_label_tables`.
+Data in, strings out; nothing is read or stored here. A :class:`Report` holds plain text only. Each
+renderer escapes every text for its own format, so a class called ``<script>`` or ``=cmd()`` is
+shown and never run. The tables themselves are put together in
+:mod:`methods.reporting.single_label_tables`.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ from methods.reporting.spreadsheet_text import spreadsheet_safe
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
-"""What a column holds: prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1 (an AUC, a difference),
-a p value, seconds, 10^6 bytes."""
+"""What a column holds: prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1
+(an AUC, a difference), a p value, seconds, 10^6 bytes."""
 
 MISSING = "–"
 
@@ -37,7 +38,8 @@ class Table:
         rows: one tuple of cells a row, as long as ``columns``.
         caption: what a reader needs to understand the figures; shown under the table.
         kinds: what each column holds; empty where all are text.
-        notices: what every reader of a figure must know ("RANDOM WEIGHTS"); goes with the table into every format.
+        notices: what every reader of a figure must know ("RANDOM WEIGHTS"); goes with the table
+            into every format.
         shown: at most so many rows on a page; None for all. A CSV file always has all rows.
     """
 
@@ -54,7 +56,9 @@ class Table:
             raise ValueError(f"{self.title}: {len(self.columns)} columns, {len(self.kinds)} kinds")
         for number, row in enumerate(self.rows):
             if len(row) != len(self.columns):
-                raise ValueError(f"{self.title}: row {number} has {len(row)} cells, {len(self.columns)} columns")
+                raise ValueError(
+                    f"{self.title}: row {number} has {len(row)} cells, {len(self.columns)} columns"
+                )
 
     @property
     def column_kinds(self) -> tuple[Kind, ...]:
@@ -64,13 +68,18 @@ class Table:
     @property
     def page_rows(self) -> list[list[str]]:
         """The rows that go on a page, formatted but not escaped."""
-        return [[show(c, k) for c, k in zip(row, self.column_kinds, strict=True)] for row in self.rows[: self.shown]]
+        return [
+            [show(c, k) for c, k in zip(row, self.column_kinds, strict=True)]
+            for row in self.rows[: self.shown]
+        ]
 
     @property
     def rest(self) -> str:
         """How many rows the page leaves out; empty where it has them all."""
         left_out = len(self.rows) - len(self.rows[: self.shown])
-        return f"{left_out:,} more of {len(self.rows):,} rows are in the CSV file." if left_out else ""
+        return (
+            f"{left_out:,} more of {len(self.rows):,} rows are in the CSV file." if left_out else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -88,7 +97,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. The first paragraph of the first section is set large: it is the answer."""
+    """A part of the report. The first paragraph of the first section is set large: it is the
+    answer.
+    """
 
     heading: str
     paragraphs: tuple[str, ...] = ()
@@ -131,7 +142,13 @@ def show(value: Cell, kind: Kind = "text") -> str:
         case "count":
             return f"{value:,}"
         case "seconds" | "megabytes":
-            return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+            return (
+                f"{value:,.0f}"
+                if abs(value) >= 100
+                else f"{value:.1f}"
+                if abs(value) >= 10
+                else f"{value:.2f}"
+            )
         case "text" | "code":
             return str(value)
 
@@ -141,7 +158,8 @@ def p_value(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-# HTML ---------------------------------------------------------------------------------------------------------------------
+# HTML
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def to_html(report: Report) -> str:
@@ -149,7 +167,8 @@ def to_html(report: Report) -> str:
     return page_template("report_page").render(report=report)
 
 
-# Markdown -----------------------------------------------------------------------------------------------------------------
+# Markdown
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
@@ -165,7 +184,9 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
         blocks.append(f"## {markdown_text(section.heading)}")
         blocks += [markdown_text(paragraph) for paragraph in section.paragraphs]
         blocks += [markdown_table(table) for table in section.tables]
-        blocks += [f"![{markdown_text(f.title)}](<{quote(picture_path(f))}>)" for f in section.figures]
+        blocks += [
+            f"![{markdown_text(f.title)}](<{quote(picture_path(f))}>)" for f in section.figures
+        ]
     blocks += ["---", markdown_text(report.footer)]
     return "\n\n".join(block for block in blocks if block) + "\n"
 
@@ -176,7 +197,13 @@ def markdown_table(table: Table) -> str:
     lines = [_pipes(markdown_text(c) for c in table.columns), _pipes(rules)]
     lines += [_pipes(markdown_text(c) for c in row) for row in table.page_rows]
     notices = " ".join(f"**{markdown_text(notice)}**" for notice in table.notices)
-    parts = [f"**{markdown_text(table.title)}**", notices, "\n".join(lines), table.rest, markdown_text(table.caption)]
+    parts = [
+        f"**{markdown_text(table.title)}**",
+        notices,
+        "\n".join(lines),
+        table.rest,
+        markdown_text(table.caption),
+    ]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -192,7 +219,8 @@ def markdown_text(text: str) -> str:
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", plain)
 
 
-# LaTeX --------------------------------------------------------------------------------------------------------------------
+# LaTeX
+# --------------------------------------------------------------------------------------------------------------------
 
 _LATEX = str.maketrans(
     {
@@ -221,7 +249,10 @@ _WRAP_AT = 40
 
 def to_latex(table: Table) -> str:
     r"""A ``table`` float with booktabs rules; the document needs ``\usepackage{booktabs}``."""
-    long = [max((len(row[i]) for row in table.page_rows), default=0) > _WRAP_AT for i in range(len(table.columns))]
+    long = [
+        max((len(row[i]) for row in table.page_rows), default=0) > _WRAP_AT
+        for i in range(len(table.columns))
+    ]
     width = f"p{{{0.8 / max(1, sum(long)):.2f}\\linewidth}}"
     layout = "".join(
         "r" if kind not in ("text", "code") else width if wrap else "l"
@@ -249,7 +280,8 @@ def _latex(text: str) -> str:
     return re.sub(r"-(?=-)", "-{}", visible(text).translate(_LATEX))  # two hyphens stay two
 
 
-# CSV ----------------------------------------------------------------------------------------------------------------------
+# CSV
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def to_csv(table: Table) -> str:
@@ -261,7 +293,9 @@ def to_csv(table: Table) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     notices = [" ".join(table.notices)] if table.notices else []
-    writer.writerow([spreadsheet_safe(c) for c in (*table.columns, *(["Notices"] if notices else []))])
+    writer.writerow(
+        [spreadsheet_safe(c) for c in (*table.columns, *(["Notices"] if notices else []))]
+    )
     writer.writerows([_csv_cell(c) for c in (*row, *notices)] for row in table.rows)
     return out.getvalue()
 

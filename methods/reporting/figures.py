@@ -1,4 +1,6 @@
-"""Pictures a person wants to look at: arrays and results in, PNG bytes (under 50 kB, the same every time) out."""
+"""Pictures a person wants to look at: arrays and results in, PNG bytes (under 50 kB, the same every
+time) out.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from PIL import Image
 if TYPE_CHECKING:  # torch takes seconds to import, and no picture needs it
     from methods.training.cae import EpochRecord, FilterStatistics
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")  # Okabe and Ito: told apart by the colour-blind
+# Okabe and Ito: told apart by the colour-blind
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SPLIT_COLOURS = {
     "train": "#0072B2",
     "test": "#E69F00",
@@ -30,7 +33,8 @@ INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
 OUTLINE, CENTRE = (0xFF, 0x9F, 0x00), (0x00, 0xD0, 0xFF)
 TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
-"""Of a grid of pictures: how many in a row, rows apart in widths of a column, and how many in all."""
+"""Of a grid of pictures: how many in a row, rows apart in widths of a column, and how many in
+all."""
 
 
 def _plain(text: str, limit: int = 28) -> str:
@@ -39,14 +43,18 @@ def _plain(text: str, limit: int = 28) -> str:
     return short.replace("$", r"\$")
 
 
-def _canvas(height: float, rows: int = 1, columns: int = 1, **grid: Any) -> tuple[Figure, NDArray[Any]]:
+def _canvas(
+    height: float, rows: int = 1, columns: int = 1, **grid: Any
+) -> tuple[Figure, NDArray[Any]]:
     figure = Figure(figsize=(INCHES, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
 def _png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """The picture with as many colours, and then as many pixels, as fit the limit; the colours of ``marks`` are kept."""
+    """The picture with as many colours, and then as many pixels, as fit the limit; the colours of
+    ``marks`` are kept.
+    """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     image = Image.open(buffer).convert("RGB")
@@ -65,13 +73,20 @@ def _within_limit(image: Image.Image, marks: Sequence[tuple[int, int, int]] = ()
     return buffer.getvalue()
 
 
-def _quantized(image: Image.Image, colours: int, marks: Sequence[tuple[int, int, int]]) -> Image.Image:
+def _quantized(
+    image: Image.Image, colours: int, marks: Sequence[tuple[int, int, int]]
+) -> Image.Image:
     """So many colours; a rare one would not be among them, so those of ``marks`` are put there."""
     chosen = image.quantize(colours - len(marks), dither=Image.Dither.NONE)
     if not marks:
         return chosen
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*(chosen.getpalette() or [])[: 3 * (colours - len(marks))], *(part for mark in marks for part in mark)])
+    palette.putpalette(
+        [
+            *(chosen.getpalette() or [])[: 3 * (colours - len(marks))],
+            *(part for mark in marks for part in mark),
+        ]
+    )
     return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
@@ -94,7 +109,13 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
     for split, colour in SPLIT_COLOURS.items():
         values = np.array([counts[label].get(split, 0) for label in labels])
         if values.any():
-            axis.barh(range(len(labels)), values, left=left, color=colour, label=f"{split} ({values.sum()})")
+            axis.barh(
+                range(len(labels)),
+                values,
+                left=left,
+                color=colour,
+                label=f"{split} ({values.sum()})",
+            )
             left += values
     axis.set_yticks(range(len(labels)), [_plain(label) for label in labels])
     axis.invert_yaxis()
@@ -110,7 +131,9 @@ def _tiles(
     marks: Sequence[tuple[int, int, int]] = (),
     **options: Any,
 ) -> bytes:
-    """Pictures with captions in rows of eight, on one pair of axes: axes of their own take a second to lay out."""
+    """Pictures with captions in rows of eight, on one pair of axes: axes of their own take a second
+    to lay out.
+    """
     n_rows = -(-len(pictures) // TILE_COLUMNS)
     top = 0.4 if title else 0.0
     height = top + TILE_PITCH * n_rows
@@ -120,7 +143,12 @@ def _tiles(
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(number, TILE_COLUMNS)
         below = top + row * TILE_PITCH + 0.22
-        axis.imshow(picture, extent=(column + 0.05, column + 0.95, below + 0.9, below), interpolation="nearest", **options)
+        axis.imshow(
+            picture,
+            extent=(column + 0.05, column + 0.95, below + 0.9, below),
+            interpolation="nearest",
+            **options,
+        )
         axis.text(column + 0.5, below - 0.03, caption, fontsize=7, ha="center", va="bottom")
     axis.text(TILE_COLUMNS / 2, 0.08, title, fontsize=10, ha="center", va="top")
     axis.set(xlim=(0, TILE_COLUMNS), ylim=(height, 0), aspect="equal")
@@ -130,7 +158,10 @@ def _tiles(
 
 def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) -> bytes:
     """Up to 24 thumbnails with captions; ``images`` are (H, W, 3) uint8."""
-    small = [np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS)) for image in images[:MAX_TILES]]
+    small = [
+        np.asarray(Image.fromarray(image).resize((90, 90), Image.Resampling.LANCZOS))
+        for image in images[:MAX_TILES]
+    ]
     return _tiles(small, [_plain(caption, 14) for caption in captions[: len(small)]])
 
 
@@ -140,20 +171,35 @@ def codebook_regions(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) ->
     blank = np.full((side, side, 3), 255, np.uint8)
     tiles, captions = [], []
     for caption, regions in rows:
-        shown = [np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.LANCZOS)) for region in regions]
+        shown = [
+            np.asarray(Image.fromarray(region).resize((side, side), Image.Resampling.LANCZOS))
+            for region in regions
+        ]
         tiles += [*shown, *[blank] * (TILE_COLUMNS - len(shown))][:TILE_COLUMNS]
         captions += [_plain(caption), *[""] * (TILE_COLUMNS - 1)]
     return _tiles(tiles, captions)
 
 
 def contours(
-    pictures: NDArray[np.uint8], masks: NDArray[np.uint8], centres: Sequence[tuple[float, float]], captions: Sequence[str]
+    pictures: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    centres: Sequence[tuple[float, float]],
+    captions: Sequence[str],
 ) -> bytes:
-    """Up to 24 grey pictures (n, H, W) with the outline of their masks and a cross at their centre (row, column)."""
+    """Up to 24 grey pictures (n, H, W) with the outline of their masks and a cross at their centre
+    (row, column).
+    """
     tiles, side = [], 100
     for picture, mask, (row, column) in zip(pictures[:MAX_TILES], masks, centres, strict=False):
         small = np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
-        inside = np.asarray(Image.fromarray((mask > 0).astype(np.uint8) * 255).resize((side, side), Image.Resampling.BOX)) > 127
+        inside = (
+            np.asarray(
+                Image.fromarray((mask > 0).astype(np.uint8) * 255).resize(
+                    (side, side), Image.Resampling.BOX
+                )
+            )
+            > 127
+        )
         around = np.pad(inside, 2, constant_values=True)
         whole = around[2:-2, :-4] & around[2:-2, 4:] & around[:-4, 2:-2] & around[4:, 2:-2]
         shown = np.repeat(small[..., None], 3, axis=2)
@@ -162,11 +208,17 @@ def contours(
         shown[max(y - 1, 0) : y + 1, max(x - 4, 0) : x + 4] = CENTRE
         shown[max(y - 4, 0) : y + 4, max(x - 1, 0) : x + 1] = CENTRE
         tiles.append(shown)
-    return _tiles(tiles, [_plain(caption, 18) for caption in captions[: len(tiles)]], marks=(OUTLINE, CENTRE))
+    return _tiles(
+        tiles, [_plain(caption, 18) for caption in captions[: len(tiles)]], marks=(OUTLINE, CENTRE)
+    )
 
 
-def features_by_class(values: NDArray[np.floating[Any]], labels: Sequence[str], names: Sequence[str]) -> bytes:
-    """Median and quartiles of each standardised feature (n, F) by class: what tells the classes apart is seen at a glance."""
+def features_by_class(
+    values: NDArray[np.floating[Any]], labels: Sequence[str], names: Sequence[str]
+) -> bytes:
+    """Median and quartiles of each standardised feature (n, F) by class: what tells the classes
+    apart is seen at a glance.
+    """
     scale = values.std(axis=0)
     scores = (values - values.mean(axis=0)) / np.where(scale > 0, scale, 1)
     figure, axes = _canvas(1.2 + 0.2 * len(names))
@@ -185,37 +237,74 @@ def features_by_class(values: NDArray[np.floating[Any]], labels: Sequence[str], 
     return _png(figure)
 
 
-def roc_curves(curves: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]]) -> bytes:
+def roc_curves(
+    curves: Sequence[
+        tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]
+    ],
+) -> bytes:
     """Empirical ROC curves as steps, fitted ones as smooth lines.
 
     Args:
-        curves: (title, false-positive rate (k,), true-positive rate (k,), fitted true-positive rate at 0, 0.005 ... 1 or None).
+        curves: (title, false-positive rate (k,), true-positive rate (k,), fitted true-positive rate
+            at 0, 0.005 ... 1 or None).
     """
     figure, axes = _canvas(5.6)
     axis, grid = axes[0, 0], np.linspace(0, 1, 201)
     axis.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     for number, (title, false, true, fitted) in enumerate(curves):
         colour = COLOURS[number % len(COLOURS)]
-        axis.plot(false, true, color=colour, linewidth=0.9, alpha=0.7, label=_plain(title, 60) if fitted is None else None)
+        axis.plot(
+            false,
+            true,
+            color=colour,
+            linewidth=0.9,
+            alpha=0.7,
+            label=_plain(title, 60) if fitted is None else None,
+        )
         if fitted is not None:
             axis.plot(grid, fitted, color=colour, linewidth=2.2, label=_plain(title, 60))
-    axis.set(xlabel="false-positive rate", ylabel="true-positive rate", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axis.set(
+        xlabel="false-positive rate",
+        ylabel="true-positive rate",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+    )
     axis.set_title("thick: binormal fit, thin: empirical", fontsize=9)
     axis.legend(fontsize=8, loc="lower right")
     return _png(figure)
 
 
-def auc_by_layer(layers: Sequence[str], rows: Sequence[tuple[float, float] | None], paper: Mapping[str, float]) -> bytes:
-    """Bars of the mean AUC with its standard error by layer, None where there is none, and what the paper says of some."""
+def auc_by_layer(
+    layers: Sequence[str], rows: Sequence[tuple[float, float] | None], paper: Mapping[str, float]
+) -> bytes:
+    """Bars of the mean AUC with its standard error by layer, None where there is none, and what the
+    paper says of some.
+    """
     figure, axes = _canvas(3.6)
     axis = axes[0, 0]
     for place, row in enumerate(rows):
         if row is None:
-            axis.text(place, 0.505, "no weights", rotation=90, ha="center", va="bottom", fontsize=8, color="#777777")
+            axis.text(
+                place,
+                0.505,
+                "no weights",
+                rotation=90,
+                ha="center",
+                va="bottom",
+                fontsize=8,
+                color="#777777",
+            )
         else:
             axis.bar(place, row[0], yerr=row[1], color=COLOURS[0], capsize=3, width=0.7)
     there = [place for place, layer in enumerate(layers) if layer in paper]
-    axis.plot(there, [paper[layers[place]] for place in there], "D", color=COLOURS[1], label="the paper, on its own data")
+    axis.plot(
+        there,
+        [paper[layers[place]] for place in there],
+        "D",
+        color=COLOURS[1],
+        label="the paper, on its own data",
+    )
     axis.axhline(0.5, color="#999999", linewidth=1)
     axis.set_xticks(range(len(layers)), layers)
     axis.set(ylabel="AUC, mean over folds (line: standard error)", ylim=(0.4, 1.0))
@@ -223,7 +312,9 @@ def auc_by_layer(layers: Sequence[str], rows: Sequence[tuple[float, float] | Non
     return _png(figure)
 
 
-def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str) -> bytes:
+def feature_maps(
+    image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str
+) -> bytes:
     """An image (H, W, 3) beside the 15 strongest of its (C, h, w) maps."""
     order = np.argsort(-features.reshape(len(features), -1).mean(axis=1), kind="stable")[:15]
     top = float(features[order].max()) or 1.0
@@ -234,7 +325,9 @@ def feature_maps(image: NDArray[np.uint8], features: NDArray[np.floating[Any]], 
 
 
 def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:
-    """Histograms over channels of the mean activation and of the share of zeros; ``features`` is (N, C, H, W)."""
+    """Histograms over channels of the mean activation and of the share of zeros; ``features`` is
+    (N, C, H, W).
+    """
     figure, axes = _canvas(2.6, 1, 2)
     axes[0, 0].hist(features.mean(axis=(0, 2, 3)), bins=40, color=COLOURS[0])
     axes[0, 0].set(xlabel="mean activation of a channel", ylabel="channels")
@@ -249,8 +342,20 @@ def learning_curve(records: Sequence[EpochRecord]) -> bytes:
     figure, axes = _canvas(3.2)
     axis = axes[0, 0]
     epochs = [r.epoch for r in records]
-    axis.plot(epochs, [r.train_error for r in records], color=COLOURS[0], marker=".", label="training images")
-    axis.plot(epochs, [r.held_out_error for r in records], color=COLOURS[5], marker=".", label="held-out images")
+    axis.plot(
+        epochs,
+        [r.train_error for r in records],
+        color=COLOURS[0],
+        marker=".",
+        label="training images",
+    )
+    axis.plot(
+        epochs,
+        [r.held_out_error for r in records],
+        color=COLOURS[5],
+        marker=".",
+        label="held-out images",
+    )
     for before, after in pairwise(records):
         if after.learning_rate < before.learning_rate:
             axis.axvline(after.epoch, color="#999999", linestyle=":")
@@ -266,7 +371,8 @@ def learning_curve(records: Sequence[EpochRecord]) -> bytes:
 
 
 def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.floating[Any]]) -> bytes:
-    """Up to 6 images, a row each: input, output and difference of the mean map and of its three strongest channels.
+    """Up to 6 images, a row each: input, output and difference of the mean map and of its three
+    strongest channels.
 
     Args:
         inputs: (m, C, H, W).
@@ -278,13 +384,26 @@ def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.float
         x, y = inputs[i].astype(np.float64), outputs[i].astype(np.float64)
         error = ((x - y) ** 2).sum() / max(float((x**2).sum()), EPSILON)
         strongest = np.argsort(-x.mean(axis=(1, 2)), kind="stable")[:3]
-        maps = [(x.mean(axis=0), y.mean(axis=0), "mean")] + [(x[c], y[c], f"map {c}") for c in strongest]
+        maps = [(x.mean(axis=0), y.mean(axis=0), "mean")] + [
+            (x[c], y[c], f"map {c}") for c in strongest
+        ]
         for group, (left, right, name) in enumerate(maps):
             top = max(float(left.max()), float(right.max()), EPSILON)
-            for number, (picture, kind) in enumerate(((left, "in"), (right, "out"), (abs(left - right), "diff."))):
-                _show(axes[i, 3 * group + number], picture, f"{name}\n{kind}", vmin=0, vmax=top, cmap="viridis")
+            for number, (picture, kind) in enumerate(
+                ((left, "in"), (right, "out"), (abs(left - right), "diff."))
+            ):
+                _show(
+                    axes[i, 3 * group + number],
+                    picture,
+                    f"{name}\n{kind}",
+                    vmin=0,
+                    vmax=top,
+                    cmap="viridis",
+                )
         axes[i, 0].set_ylabel(f"error {error:.1%}", fontsize=8)
-    figure.suptitle("Reconstructions of held-out images; error: squared error over squared input", fontsize=10)
+    figure.suptitle(
+        "Reconstructions of held-out images; error: squared error over squared input", fontsize=10
+    )
     return _png(figure)
 
 
@@ -307,13 +426,25 @@ def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[A
 
 
 def code_examples(codes: NDArray[np.floating[Any]], captions: Sequence[str]) -> bytes:
-    """Codes (m, K, 3, 3) of a few images, the 64 filters of largest variance, one row of 9 positions x 64 an image."""
+    """Codes (m, K, 3, 3) of a few images, the 64 filters of largest variance, one row of 9
+    positions x 64 an image.
+    """
     order = np.sort(np.argsort(-codes.var(axis=(0, 2, 3)), kind="stable")[:64])
     figure, axes = _canvas(0.9 * len(codes) + 0.4, len(codes), 1)
     top = float(codes[:, order].max()) or 1.0
     for axis, code, caption in zip(axes.ravel(), codes, captions, strict=True):
-        _show(axis, code[order].reshape(len(order), -1).T, _plain(caption), vmin=0, vmax=top, cmap="magma", aspect="auto")
-    axes[-1, 0].set_xlabel(f"{len(order)} filters of largest variance; rows are the 3 x 3 positions", fontsize=8)
+        _show(
+            axis,
+            code[order].reshape(len(order), -1).T,
+            _plain(caption),
+            vmin=0,
+            vmax=top,
+            cmap="magma",
+            aspect="auto",
+        )
+    axes[-1, 0].set_xlabel(
+        f"{len(order)} filters of largest variance; rows are the 3 x 3 positions", fontsize=8
+    )
     return _png(figure)
 
 
@@ -328,29 +459,47 @@ def confusion_matrix(classes: Sequence[str], counts: NDArray[np.int64]) -> bytes
     size = 8 if k <= 15 else 6
     axis.set_xticks(range(k), names, rotation=60, ha="right", fontsize=size)
     axis.set_yticks(range(k), names, fontsize=size)
-    axis.set(xlabel="predicted", ylabel="true", title=f"{int(np.trace(counts))} of {int(counts.sum())} right")
+    axis.set(
+        xlabel="predicted",
+        ylabel="true",
+        title=f"{int(np.trace(counts))} of {int(counts.sum())} right",
+    )
     if k <= 15:
         for i, j in zip(*np.nonzero(counts), strict=True):
             axis.text(
-                j, i, str(counts[i, j]), ha="center", va="center", fontsize=8, color="white" if share[i, j] > 0.5 else "black"
+                j,
+                i,
+                str(counts[i, j]),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if share[i, j] > 0.5 else "black",
             )
     return _png(figure)
 
 
-def label_budget_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str) -> bytes:
+def label_budget_curve(
+    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str
+) -> bytes:
     """Accuracy from few labels: method -> (labels a class, mean accuracy, low, high)."""
     figure, axes = _canvas(3.6)
     axis = axes[0, 0]
     for number, (name, points) in enumerate(curves.items()):
         budgets, means, lows, highs = np.array(points, np.float64).T
         colour = COLOURS[number % len(COLOURS)]
-        axis.plot(budgets, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60))
+        axis.plot(
+            budgets, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60)
+        )
         axis.fill_between(budgets, 100 * lows, 100 * highs, color=colour, alpha=0.15, linewidth=0)
     ticks = sorted({int(p[0]) for points in curves.values() for p in points})
     axis.set_xscale("log")
     axis.set_xticks(ticks, [str(t) for t in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="labelled training images a class", ylabel="accuracy on the test split, %", title=_plain(title, 70))
+    axis.set(
+        xlabel="labelled training images a class",
+        ylabel="accuracy on the test split, %",
+        title=_plain(title, 70),
+    )
     axis.legend(fontsize=8)
     return _png(figure)
 
@@ -363,7 +512,14 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
         axis.plot(100 * value, i, "o", color=COLOURS[i % len(COLOURS)], markersize=8)
         if low is not None and high is not None:
             axis.hlines(i, 100 * low, 100 * high, color=COLOURS[i % len(COLOURS)], linewidth=2.5)
-        axis.annotate(f"{100 * value:.2f}", (100 * value, i), xytext=(0, 8), textcoords="offset points", ha="center", fontsize=9)
+        axis.annotate(
+            f"{100 * value:.2f}",
+            (100 * value, i),
+            xytext=(0, 8),
+            textcoords="offset points",
+            ha="center",
+            fontsize=9,
+        )
     axis.set_yticks(range(len(rows)), [_plain(row[0], 48) for row in rows])
     axis.set_ylim(len(rows) - 0.4, -0.7)
     axis.set(xlabel="accuracy on the test split, % (line: 95 % interval)")
@@ -371,7 +527,9 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
     return _png(figure)
 
 
-def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10) -> bytes:
+def reliability(
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10
+) -> bytes:
     """Accuracy against stated probability in equal-width bins, and how many images each bin has.
 
     Args:
@@ -384,15 +542,29 @@ def reliability(confidence: NDArray[np.float64], correct: NDArray[np.bool_], bin
     figure, axes = _canvas(3.2, 1, 2)
     left, right = axes[0]
     left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    left.plot([confidence[which == b].mean() for b in there], [correct[which == b].mean() for b in there], "o-", color=COLOURS[0])
+    left.plot(
+        [confidence[which == b].mean() for b in there],
+        [correct[which == b].mean() for b in there],
+        "o-",
+        color=COLOURS[0],
+    )
     left.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    right.bar((there + 0.5) / bins, [(which == b).sum() for b in there], width=0.9 / bins, color=COLOURS[1])
+    right.bar(
+        (there + 0.5) / bins,
+        [(which == b).sum() for b in there],
+        width=0.9 / bins,
+        color=COLOURS[1],
+    )
     right.set(xlabel="stated probability", ylabel="images", xlim=(0, 1))
     return _png(figure)
 
 
-def label_curves(names: Sequence[str], train: NDArray[np.float64], validation: NDArray[np.float64] | None) -> bytes:
-    """Loss of each label's network over the epochs, (epochs, L): of the training images solid, of the validation slice dashed."""
+def label_curves(
+    names: Sequence[str], train: NDArray[np.float64], validation: NDArray[np.float64] | None
+) -> bytes:
+    """Loss of each label's network over the epochs, (epochs, L): of the training images solid, of
+    the validation slice dashed.
+    """
     figure, axes = _canvas(3.4)
     axis, epochs = axes[0, 0], np.arange(1, len(train) + 1)
     for number, name in enumerate(names):
@@ -400,13 +572,19 @@ def label_curves(names: Sequence[str], train: NDArray[np.float64], validation: N
         axis.plot(epochs, train[:, number], color=colour, label=_plain(name))
         if validation is not None:
             axis.plot(epochs, validation[:, number], color=colour, linestyle="--")
-    axis.set(xlabel="epoch", ylabel="cross-entropy", title="" if validation is None else "dashed: validation images")
+    axis.set(
+        xlabel="epoch",
+        ylabel="cross-entropy",
+        title="" if validation is None else "dashed: validation images",
+    )
     axis.legend(fontsize=8)
     return _png(figure)
 
 
 def _apart(ticks: Sequence[int], share: float) -> list[int]:
-    """Of ascending ticks on a log axis those with room for their text, the last always; ``share`` of the axis is one text."""
+    """Of ascending ticks on a log axis those with room for their text, the last always; ``share``
+    of the axis is one text.
+    """
     room = share * np.log(ticks[-1] / ticks[0])
     kept = [ticks[-1]]
     for tick in reversed(ticks[:-1]):
@@ -415,12 +593,15 @@ def _apart(ticks: Sequence[int], share: float) -> list[int]:
     return kept[::-1]
 
 
-def label_efficiency_curve(curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str) -> bytes:
+def label_efficiency_curve(
+    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str
+) -> bytes:
     """Accuracy over the number of labels, on a log axis: mean lines with bands of their intervals.
 
     Args:
-        curves: method -> its points (labelled training images, mean accuracy, low, high), shares of 1, in order of the labels;
-            the largest number of labels of any curve stands for all of them.
+        curves: method -> its points (labelled training images, mean accuracy, low, high), shares of
+            1, in order of the labels; the largest number of labels of any curve stands for all of
+            them.
         title: of the picture.
     """
     figure, axes = _canvas(3.6 + 0.2 * len(curves))
@@ -428,14 +609,20 @@ def label_efficiency_curve(curves: Mapping[str, Sequence[tuple[int, float, float
     for number, (name, points) in enumerate(curves.items()):
         labels, means, lows, highs = np.array(points, np.float64).T
         colour = COLOURS[number % len(COLOURS)]
-        axis.plot(labels, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60))
+        axis.plot(
+            labels, 100 * means, color=colour, marker="osD^v"[number % 5], label=_plain(name, 60)
+        )
         axis.fill_between(labels, 100 * lows, 100 * highs, color=colour, alpha=0.15, linewidth=0)
     tried = sorted({point[0] for points in curves.values() for point in points})
     shown = _apart(tried, 0.08)
     percent = [100 * tick / tried[-1] for tick in shown]
     axis.set_xscale("log")
     axis.set_xticks(
-        shown, [f"{t:,}\n{p:.2g} %" if p < 9.95 else f"{t:,}\n{p:.0f} %" for t, p in zip(shown, percent, strict=True)]
+        shown,
+        [
+            f"{t:,}\n{p:.2g} %" if p < 9.95 else f"{t:,}\n{p:.0f} %"
+            for t, p in zip(shown, percent, strict=True)
+        ],
     )
     axis.minorticks_off()
     axis.set(
@@ -448,7 +635,9 @@ def label_efficiency_curve(curves: Mapping[str, Sequence[tuple[int, float, float
     return _png(figure)
 
 
-def filter_size_curve(points: Sequence[tuple[int, Sequence[float]]], paper: Sequence[tuple[int, float]]) -> bytes:
+def filter_size_curve(
+    points: Sequence[tuple[int, Sequence[float]]], paper: Sequence[tuple[int, float]]
+) -> bytes:
     """Accuracy over the number of filters, beside table 3 of Ahn et al. 2019, on a log axis.
 
     Args:
@@ -460,7 +649,8 @@ def filter_size_curve(points: Sequence[tuple[int, Sequence[float]]], paper: Sequ
     filters = np.array([size for size, _ in points], np.float64)
     means = [100 * np.mean(values) for _, values in points]
     spread = [100 * np.std(values, ddof=1) if len(values) > 1 else 0.0 for _, values in points]
-    seeds = [(1.05 * size, 100 * value) for size, values in points for value in values]  # beside the mean, which would hide them
+    # beside the mean, which would hide them
+    seeds = [(1.05 * size, 100 * value) for size, values in points for value in values]
     axis.plot(
         [size for size, _ in paper],
         [100 * value for _, value in paper],
@@ -468,8 +658,18 @@ def filter_size_curve(points: Sequence[tuple[int, Sequence[float]]], paper: Sequ
         linestyle="--",
         label="paper (its own data)",
     )
-    axis.errorbar(filters, means, yerr=spread, color=COLOURS[0], marker="o", capsize=4, label="here: mean and SD over seeds")
-    axis.plot(*zip(*seeds, strict=True), ".", color=COLOURS[5], markersize=5, label="here: one seed")
+    axis.errorbar(
+        filters,
+        means,
+        yerr=spread,
+        color=COLOURS[0],
+        marker="o",
+        capsize=4,
+        label="here: mean and SD over seeds",
+    )
+    axis.plot(
+        *zip(*seeds, strict=True), ".", color=COLOURS[5], markersize=5, label="here: one seed"
+    )
     ticks = _apart(sorted({size for size, _ in (*points, *paper)}), 0.08)
     axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
@@ -489,13 +689,27 @@ def fine_tuning_curve(records: Sequence[Mapping[str, float | None]]) -> bytes:
     figure, axes = _canvas(3.2)
     axis = axes[0, 0]
     epochs = [line["epoch"] for line in records]
-    axis.plot(epochs, [line["train_loss"] for line in records], color=COLOURS[0], marker=".", label="training images")
+    axis.plot(
+        epochs,
+        [line["train_loss"] for line in records],
+        color=COLOURS[0],
+        marker=".",
+        label="training images",
+    )
     held = [line["validation_loss"] for line in records]
     title = "no validation slice"
     if held[0] is not None:
         axis.plot(epochs, held, color=COLOURS[5], marker=".", label="validation images")
         best = int(np.argmin(np.array(held, np.float64)))
-        axis.plot(epochs[best], held[best], "o", color=COLOURS[5], markersize=9, fillstyle="none", label="kept")
+        axis.plot(
+            epochs[best],
+            held[best],
+            "o",
+            color=COLOURS[5],
+            markersize=9,
+            fillstyle="none",
+            label="kept",
+        )
         title = f"best validation loss {held[best]:.4f} after epoch {epochs[best]}"
     axis.set(xlabel="epoch", ylabel="cross-entropy", title=title)
     axis.legend(fontsize=8)

@@ -1,4 +1,6 @@
-"""What the report of a study of several labels says: its tables and its verdict, from the rows of the contracts."""
+"""What the report of a study of several labels says: its tables and its verdict, from the rows of
+the contracts.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,14 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
     """One row a method, from rows of MULTILABEL_RESULTS."""
     return Table(
         "Results by method",
-        ("Method", *(f"{_in_words(measure)}, %" for measure in MEASURES), "p (Holm)", "Empty-empty", "Test images", "Seconds"),
+        (
+            "Method",
+            *(f"{_in_words(measure)}, %" for measure in MEASURES),
+            "p (Holm)",
+            "Empty-empty",
+            "Test images",
+            "Seconds",
+        ),
         tuple(
             (
                 row["title"],
@@ -48,20 +57,27 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
     )
 
 
-def multilabel_paper_table(paper: PaperTable, rows: Sequence[Row], notices: Sequence[str] = ()) -> Table:
+def multilabel_paper_table(
+    paper: PaperTable, rows: Sequence[Row], notices: Sequence[str] = ()
+) -> Table:
     """The paper's three figures beside ours, a column a method."""
     percent: Kind = "percent"
     return Table(
         f"The paper's {paper.place}: {paper.title}",
         ("Measure", "Paper, %", *(f"{row['title']}, %" for row in rows)),
-        tuple((row.title, row.percent, *(100 * ours[row.method] for ours in rows)) for row in paper.rows),
+        tuple(
+            (row.title, row.percent, *(100 * ours[row.method] for ours in rows))
+            for row in paper.rows
+        ),
         f"The paper's data: {paper.data}. Unless the data of this report is that, the columns are not comparable.",
         ("text", percent, *[percent for _ in rows]),
         tuple(notices),
     )
 
 
-def label_table(metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()) -> Table:
+def label_table(
+    metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()
+) -> Table:
     """Figures of each label for one method, from rows of METRICS."""
     found: dict[str, dict[str, float]] = {}
     images: dict[str, int] = {}
@@ -77,7 +93,12 @@ def label_table(metrics: Sequence[Row], method: str, title: str, notices: Sequen
         f"Each label: {title}",
         ("Label", "Test images", "Precision, %", "Recall, %", "F1, %", "AUC"),
         tuple(
-            (label, images[label], *(percent(of.get(name)) for name in ("precision", "recall", "f1")), of.get("auc"))
+            (
+                label,
+                images[label],
+                *(percent(of.get(name)) for name in ("precision", "recall", "f1")),
+                of.get("auc"),
+            )
             for label, of in found.items()
         ),
         "Precision: of the images given this label, the share that has it; empty where none is given it. Recall: of those that "
@@ -90,14 +111,20 @@ def label_table(metrics: Sequence[Row], method: str, title: str, notices: Sequen
 def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
     """How the study's own networks stand against the other methods on this data."""
     own = next(row for row in rows if row["method"] == study.main)
-    said = [f"On this data {study.main_in_words} finds all labels of {100 * own['exact_match']:.2f} % of the test images."]
+    said = [
+        f"On this data {study.main_in_words} finds all labels of {100 * own['exact_match']:.2f} % of the test images."
+    ]
     for row in rows:
         if row["p_holm"] is None:
             continue
         p = p_value(row["p_holm"])
         figures = f"{row['title']}, {100 * row['exact_match']:.2f} %; p {p if p.startswith('<') else f'= {p}'}"
         if row["p_holm"] >= SIGNIFICANT:
-            said.append(f"No measurable difference from {figures}, which is not proof that there is none.")
+            said.append(
+                f"No measurable difference from {figures}, which is not proof that there is none."
+            )
         else:
-            said.append(f"{'Better' if own['exact_match'] > row['exact_match'] else 'Worse'} than {figures}.")
+            said.append(
+                f"{'Better' if own['exact_match'] > row['exact_match'] else 'Worse'} than {figures}."
+            )
     return " ".join([*said, "p: exact McNemar test of exact match, Holm-corrected."])

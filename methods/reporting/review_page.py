@@ -1,8 +1,8 @@
 """The page on which a person checks predictions by eye, and the CSV file beside it.
 
-Data in, strings and bytes out; nothing is read or stored here. A :class:`Review` holds plain text and small pictures; the
-page escapes every text and holds every picture, so a class called ``<script>`` is shown and never run, and the file can be
-sent on by itself.
+Data in, strings and bytes out; nothing is read or stored here. A :class:`Review` holds plain text
+and small pictures; the page escapes every text and holds every picture, so a class called
+``<script>`` is shown and never run, and the file can be sent on by itself.
 """
 
 from __future__ import annotations
@@ -114,11 +114,17 @@ class Review:
 
 
 def by_doubt(cards: Iterable[Card]) -> list[Card]:
-    """``cards``, those unlike the training images first, then the least probable; ties by id and name."""
-    return sorted(cards, key=lambda card: (not card.out_of_distribution, card.probability, card.image_id, card.name))
+    """``cards``, those unlike the training images first, then the least probable; ties by id and
+    name.
+    """
+    return sorted(
+        cards,
+        key=lambda card: (not card.out_of_distribution, card.probability, card.image_id, card.name),
+    )
 
 
-# Page ---------------------------------------------------------------------------------------------------------------------
+# Page
+# ---------------------------------------------------------------------------------------------------------------------
 
 
 def review_html(review: Review) -> str:
@@ -127,9 +133,13 @@ def review_html(review: Review) -> str:
     Raises:
         ValueError: a thumbnail is neither JPEG nor PNG.
     """
-    template = page_template("review_page", percent=_percent, width=_width, number=_number, data_uri=_data_uri)
+    template = page_template(
+        "review_page", percent=_percent, width=_width, number=_number, data_uri=_data_uri
+    )
     cards, classes = by_doubt(review.cards), _classes(review.counts)
-    return template.render(review=review, cards=cards, classes=classes, extent=_extent(review), id_digits=ID_DIGITS)
+    return template.render(
+        review=review, cards=cards, classes=classes, extent=_extent(review), id_digits=ID_DIGITS
+    )
 
 
 def _classes(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
@@ -151,12 +161,16 @@ def _extent(review: Review) -> str:
     first = f" {those} unlike the training images; these come first." if unlike else ""
     if shown < total:
         return f"The {shown:,} least sure of {total:,}; all are in predictions.csv.{first}"
-    number = "The only prediction" if total == 1 else f"All {total:,} predictions, the least sure first"
+    number = (
+        "The only prediction" if total == 1 else f"All {total:,} predictions, the least sure first"
+    )
     return f"{number}; also in predictions.csv.{first}"
 
 
 def _percent(share: float | None) -> str:
-    """``share`` (0 to 1) with one decimal; what is not certain does not read 100 %, what is not excluded not 0 %."""
+    """``share`` (0 to 1) with one decimal; what is not certain does not read 100 %, what is not
+    excluded not 0 %.
+    """
     if share is None:
         return MISSING
     percent = 100 * share
@@ -188,7 +202,8 @@ def thumbnail(pixels: NDArray[np.uint8], side: int = 128) -> bytes:
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
-        side: pixels that neither edge exceeds. The proportions stay; a smaller image is not enlarged.
+        side: pixels that neither edge exceeds. The proportions stay; a smaller image is not
+            enlarged.
 
     Raises:
         ValueError: ``pixels`` has another shape or type or is empty, or ``side`` is below 1.
@@ -201,20 +216,24 @@ def thumbnail(pixels: NDArray[np.uint8], side: int = 128) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if max(height, width) > side:
         scale = side / max(height, width)
-        image = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS)
+        image = image.resize(
+            (max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.LANCZOS
+        )
     out = io.BytesIO()
     image.save(out, "JPEG", quality=_JPEG_QUALITY, optimize=True)
     return out.getvalue()
 
 
-# CSV ----------------------------------------------------------------------------------------------------------------------
+# CSV
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     r"""RFC 4180: a header row, ``\r\n`` line ends, quotes where needed.
 
-    Texts go through :func:`spreadsheet_safe`; numbers do not, so a negative one stays a number. Floats have six significant
-    digits. None and not-a-number are empty; truth is ``true`` or ``false``.
+    Texts go through :func:`spreadsheet_safe`; numbers do not, so a negative one stays a number.
+    Floats have six significant digits. None and not-a-number are empty; truth is ``true`` or
+    ``false``.
 
     Args:
         columns: headings.
@@ -241,5 +260,6 @@ def _csv_cell(cell: object) -> str:
     if isinstance(cell, numbers.Integral):
         return str(int(cell))
     if isinstance(cell, numbers.Real):
-        return "" if math.isnan(cell) else format(float(cell) + 0.0, ".6g")  # adding 0.0 turns -0.0 into 0.0
+        # adding 0.0 turns -0.0 into 0.0
+        return "" if math.isnan(cell) else format(float(cell) + 0.0, ".6g")
     return spreadsheet_safe(str(cell))

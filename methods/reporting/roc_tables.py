@@ -1,4 +1,6 @@
-"""What the report of a cross-validated study says: its tables and its verdict, from the rows of the contracts."""
+"""What the report of a cross-validated study says: its tables and its verdict, from the rows of the
+contracts.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,14 @@ FOLDS = (
 
 
 def roc_results_table(
-    rows: Sequence[Row], images: str, notices: Sequence[str] = (), seconds: Mapping[str, float] | None = None
+    rows: Sequence[Row],
+    images: str,
+    notices: Sequence[str] = (),
+    seconds: Mapping[str, float] | None = None,
 ) -> Table:
-    """One row a method from rows of ROC_RESULTS on the same images, with the seconds of all its stages where given."""
+    """One row a method from rows of ROC_RESULTS on the same images, with the seconds of all its
+    stages where given.
+    """
     of = [row for row in rows if row["images"] == images]
     timed = seconds is not None
     return Table(
@@ -55,13 +62,29 @@ def roc_results_table(
             )
             for row in of
         ),
-        FOLDS + (" Seconds are of all stages of a method; all layers share one forward pass." if timed else ""),
-        ("text", *("share",) * 4, "text", "share", "text", "count", "count", *(("seconds",) if timed else ())),
+        FOLDS
+        + (
+            " Seconds are of all stages of a method; all layers share one forward pass."
+            if timed
+            else ""
+        ),
+        (
+            "text",
+            *("share",) * 4,
+            "text",
+            "share",
+            "text",
+            "count",
+            "count",
+            *(("seconds",) if timed else ()),
+        ),
         tuple(notices),
     )
 
 
-def roc_comparison_table(rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+def roc_comparison_table(
+    rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
+) -> Table:
     """Pairs of methods on the same images and folds, from rows of ROC_COMPARISONS."""
     return Table(
         "Methods compared in pairs",
@@ -115,12 +138,37 @@ def roc_paper_table(
     cells = []
     for row in paper.rows:
         name = ours.get(row.method, row.method)
-        figures = [found[name][of] for of in ("auc", "auc_sd", "auc_se", "n_images")] if name in found else [None] * 4
+        figures = (
+            [found[name][of] for of in ("auc", "auc_sd", "auc_se", "n_images")]
+            if name in found
+            else [None] * 4
+        )
         sd = None if row.sd is None else row.sd / 100
-        cells.append((row.title, row.percent / 100, sd, row.time, *figures, seconds.get(name), notes.get(row.method, "")))
+        cells.append(
+            (
+                row.title,
+                row.percent / 100,
+                sd,
+                row.time,
+                *figures,
+                seconds.get(name),
+                notes.get(row.method, ""),
+            )
+        )
     return Table(
         f"The paper's {paper.place}: {paper.title}",
-        ("Row of the paper", "Paper, AUC", "SD", "Time", "This run, AUC", "SD", "SE", "Images", "Seconds", "Note"),
+        (
+            "Row of the paper",
+            "Paper, AUC",
+            "SD",
+            "Time",
+            "This run, AUC",
+            "SD",
+            "SE",
+            "Images",
+            "Seconds",
+            "Note",
+        ),
         tuple(cells),
         f"Mean AUC over five folds. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
         "unless that is the paper's own data the two columns are not comparable.",
@@ -129,7 +177,9 @@ def roc_paper_table(
     )
 
 
-def permutation_table(rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str]) -> Table:
+def permutation_table(
+    rows: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str]
+) -> Table:
     """AUC on permuted labels, from METRICS rows of their means."""
     return Table(
         "Permuted labels",
@@ -163,11 +213,15 @@ def features_table(features: Sequence[AnalyticFeature]) -> Table:
     )
 
 
-def roc_verdict(study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]) -> str:
+def roc_verdict(
+    study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]
+) -> str:
     """Whether the ensemble is better than its members on this data, in plain words."""
     auc = {row["method"]: row for row in rows}
     main = auc[study.main]
-    said = [f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} (SD over folds {main['auc_sd']:.3f})."]
+    said = [
+        f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} (SD over folds {main['auc_sd']:.3f})."
+    ]
     for row in comparisons:
         if study.main not in (row["method_a"], row["method_b"]):
             continue
@@ -176,7 +230,9 @@ def roc_verdict(study: Study, rows: Sequence[Row], comparisons: Sequence[Row], t
         p = p_value(row["p_delong_bonferroni"])
         figures = f"{titles[other]}, {auc[other]['auc']:.3f}; DeLong p {p if p.startswith('<') else f'= {p}'}"
         if row["p_delong_bonferroni"] >= SIGNIFICANT:
-            said.append(f"No measurable difference from {figures}, which is not proof that there is none.")
+            said.append(
+                f"No measurable difference from {figures}, which is not proof that there is none."
+            )
         else:
             said.append(f"{'Better' if ahead else 'Worse'} than {figures}.")
     return " ".join([*said, "p: DeLong's test for clustered data, Bonferroni-corrected."])

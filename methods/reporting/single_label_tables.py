@@ -1,8 +1,9 @@
 """What the report says: its tables, and its verdict, from the rows of the contracts.
 
-Inputs are what ``pa.Table.to_pylist()`` gives for a table of :mod:`data_contracts.tables.evaluations` or
-:mod:`data_contracts.tables.report`. Nothing is computed here that a reader could take for a measurement: figures are
-passed on, at most averaged over seeds, and the caption says so.
+Inputs are what ``pa.Table.to_pylist()`` gives for a table of
+:mod:`data_contracts.tables.evaluations` or :mod:`data_contracts.tables.report`. Nothing is computed
+here that a reader could take for a measurement: figures are passed on, at most averaged over seeds,
+and the caption says so.
 """
 
 from __future__ import annotations
@@ -62,19 +63,26 @@ def _table(
     notices: Sequence[str],
     shown: int | None = None,
 ) -> Table:
-    return Table(title, tuple(columns), tuple(rows), caption, tuple(columns.values()), tuple(notices), shown)
+    return Table(
+        title, tuple(columns), tuple(rows), caption, tuple(columns.values()), tuple(notices), shown
+    )
 
 
 def notices_of(results: Sequence[Row]) -> tuple[str, ...]:
-    """The notices of RESULTS rows, each once; one that does not hold for every row names its methods."""
+    """The notices of RESULTS rows, each once; one that does not hold for every row names its
+    methods.
+    """
     titles: dict[str, list[str]] = {}
     for row in results:
         for notice in str(row["notices"]).splitlines():
             titles.setdefault(notice, []).append(row["title"])
-    return tuple(n if len(t) == len(results) else f"{n} ({', '.join(t)})" for n, t in titles.items())
+    return tuple(
+        n if len(t) == len(results) else f"{n} ({', '.join(t)})" for n, t in titles.items()
+    )
 
 
-# Results ------------------------------------------------------------------------------------------------------------------
+# Results
+# ------------------------------------------------------------------------------------------------------------------
 
 
 def results_table(results: Sequence[Row]) -> Table:
@@ -121,7 +129,9 @@ def results_table(results: Sequence[Row]) -> Table:
     )
 
 
-def comparison_table(comparisons: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
+def comparison_table(
+    comparisons: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
+) -> Table:
     """Every pair of methods, from rows of COMPARISONS; ``titles`` is method -> title."""
 
     def reading(row: Row) -> str:
@@ -161,8 +171,11 @@ def comparison_table(comparisons: Sequence[Row], titles: Mapping[str, str], noti
     )
 
 
-def per_class_table(metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()) -> Table:
-    """Precision, recall and F1 of each class for one method, from rows of METRICS; classes in the order of the rows.
+def per_class_table(
+    metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()
+) -> Table:
+    """Precision, recall and F1 of each class for one method, from rows of METRICS; classes in the
+    order of the rows.
 
     Where a class was measured with several seeds, their mean.
     """
@@ -177,26 +190,46 @@ def per_class_table(metrics: Sequence[Row], method: str, title: str, notices: Se
     def percent(values: Sequence[float] | None) -> float | None:
         return 100 * sum(values) / len(values) if values else None
 
-    seeds = max((len(values) for by_metric in found.values() for values in by_metric.values()), default=1)
+    seeds = max(
+        (len(values) for by_metric in found.values() for values in by_metric.values()), default=1
+    )
     return _table(
         f"Each class: {title}",
-        {"Class": "text", "Test images": "count", "Precision, %": "percent", "Recall, %": "percent", "F1, %": "percent"},
+        {
+            "Class": "text",
+            "Test images": "count",
+            "Precision, %": "percent",
+            "Recall, %": "percent",
+            "F1, %": "percent",
+        },
         [
-            (name, images.get(name), percent(m.get("precision")), percent(m.get("recall")), percent(m.get("f1")))
+            (
+                name,
+                images.get(name),
+                percent(m.get("precision")),
+                percent(m.get("recall")),
+                percent(m.get("f1")),
+            )
             for name, m in found.items()
         ],
         "Precision: of the images called this class, the share that is. Recall: of the images of this class, the share that is "
-        "called so. F1 is their harmonic mean." + (f" Means over {seeds} seeds." if seeds > 1 else ""),
+        "called so. F1 is their harmonic mean."
+        + (f" Means over {seeds} seeds." if seeds > 1 else ""),
         notices,
     )
 
 
-def label_budget_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
-    """Accuracy with few labels, from METRICS rows ``few_label_accuracy`` ("5 labels a class"); methods as in ``titles``.
+def label_budget_table(
+    metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
+) -> Table:
+    """Accuracy with few labels, from METRICS rows ``few_label_accuracy`` ("5 labels a class");
+    methods as in ``titles``.
 
     Each row is the mean over seeded draws, with the interval of that mean.
     """
-    few = [row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in titles]
+    few = [
+        row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in titles
+    ]
     order = list(titles)
 
     def place(row: Row) -> tuple[int, int]:
@@ -229,7 +262,8 @@ def label_budget_table(metrics: Sequence[Row], titles: Mapping[str, str], notice
     )
 
 
-# The paper ----------------------------------------------------------------------------------------------------------------
+# The paper
+# ----------------------------------------------------------------------------------------------------------------
 
 
 def paper_rows(
@@ -239,8 +273,10 @@ def paper_rows(
 
     Args:
         paper: the table.
-        ours: our figures by method. Where a row's method has none, its stand-in's is shown, and the note says so.
-        notes: what to say about a method; a row without a figure and a note is "not part of this run".
+        ours: our figures by method. Where a row's method has none, its stand-in's is shown, and the
+            note says so.
+        notes: what to say about a method; a row without a figure and a note is "not part of this
+            run".
     """
     said = notes or {}
     rows: list[dict[str, str | float | int | None]] = []
@@ -250,7 +286,12 @@ def paper_rows(
             note = note or NOT_RUN
             if row.stand_in in ours:
                 found = ours[row.stand_in]
-                note = "; ".join([f"{row.stand_in} in place of {row.method} ({note})", *filter(None, [said.get(row.stand_in)])])
+                note = "; ".join(
+                    [
+                        f"{row.stand_in} in place of {row.method} ({note})",
+                        *filter(None, [said.get(row.stand_in)]),
+                    ]
+                )
         figure = found or Estimate()
         rows.append(
             {
@@ -273,7 +314,10 @@ def paper_rows(
 
 
 def paper_table(
-    paper: PaperTable, ours: Mapping[str, Estimate], notes: Mapping[str, str] | None = None, notices: Sequence[str] = ()
+    paper: PaperTable,
+    ours: Mapping[str, Estimate],
+    notes: Mapping[str, str] | None = None,
+    notices: Sequence[str] = (),
 ) -> Table:
     """A paper's table beside ours, row by row; arguments as for :func:`paper_rows`."""
     rows = paper_rows(paper, ours, notes)
@@ -291,11 +335,21 @@ def paper_table(
         "Device": ("device", "text"),
         "Note": ("note", "text"),
     }
-    shown = {name: of for name, of in columns.items() if of[0] not in ("ours_sd", "p_holm") or any(r[of[0]] for r in rows)}
+    shown = {
+        name: of
+        for name, of in columns.items()
+        if of[0] not in ("ours_sd", "p_holm") or any(r[of[0]] for r in rows)
+    }
     return _table(
         f"The paper's {paper.place}: {paper.title}",
         {name: kind for name, (_, kind) in shown.items()},
-        [tuple(row[key] if row[key] is not None or key != "note" else "" for key, _ in shown.values()) for row in rows],
+        [
+            tuple(
+                row[key] if row[key] is not None or key != "note" else ""
+                for key, _ in shown.values()
+            )
+            for row in rows
+        ],
         f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
         "unless that is the paper's own data, with its own split, the two columns are not comparable. "
         + ("SD is over seeds, in percentage points. " if "SD" in shown else "")
@@ -304,8 +358,12 @@ def paper_table(
     )
 
 
-def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()) -> Table:
-    """Mean accuracy over seeds by number of labels, a column a method, from METRICS rows ``label_efficiency``."""
+def label_efficiency_table(
+    metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
+) -> Table:
+    """Mean accuracy over seeds by number of labels, a column a method, from METRICS rows
+    ``label_efficiency``.
+    """
     found: dict[tuple[int, float], dict[str, list[float]]] = {}
     for row in metrics:
         settings = json.loads(row["settings"])
@@ -318,7 +376,11 @@ def label_efficiency_table(metrics: Sequence[Row], titles: Mapping[str, str], no
         sd = statistics.stdev(values) if len(values) > 1 else 0.0
         return f"{100 * statistics.fmean(values):.2f} ± {100 * sd:.2f}"
 
-    columns: dict[str, Kind] = {"Labels": "count", "Share, %": "text", **dict.fromkeys(titles.values(), "text")}
+    columns: dict[str, Kind] = {
+        "Labels": "count",
+        "Share, %": "text",
+        **dict.fromkeys(titles.values(), "text"),
+    }
     return _table(
         "Accuracy by number of labels, %",
         columns,
@@ -346,14 +408,24 @@ def choices_table(choices: Sequence[Choice], settings: Settings) -> Table:
 
     return _table(
         "Choices the paper leaves open",
-        {"Point": "text", "The paper": "text", "Here": "text", "Setting that changes it": "text", "In this run": "text"},
-        [(c.point, c.paper, c.ours, "" if c.switch == "-" else c.switch, current(c.switch)) for c in choices],
+        {
+            "Point": "text",
+            "The paper": "text",
+            "Here": "text",
+            "Setting that changes it": "text",
+            "In this run": "text",
+        },
+        [
+            (c.point, c.paper, c.ours, "" if c.switch == "-" else c.switch, current(c.switch))
+            for c in choices
+        ],
         "Here: what is done unless a setting says otherwise. In this run: the settings that were in force.",
         (),
     )
 
 
-# What it was made from ----------------------------------------------------------------------------------------------------
+# What it was made from
+# ----------------------------------------------------------------------------------------------------
 
 
 def settings_table(settings: Settings) -> Table:
@@ -361,7 +433,11 @@ def settings_table(settings: Settings) -> Table:
     return _table(
         "Settings",
         {"Stage": "text", "Setting": "text", "Value": "text"},
-        [(asset, name, _json(value)) for asset, of_asset in settings.items() for name, value in of_asset.items()],
+        [
+            (asset, name, _json(value))
+            for asset, of_asset in settings.items()
+            for name, value in of_asset.items()
+        ],
         "Defaults are filled in.",
         (),
     )
@@ -373,12 +449,18 @@ def _json(value: object) -> str:
 
 
 def rejected_table(rejected: Sequence[Row]) -> Table:
-    """Files that were left out, from rows of REJECTED; a page shows the first 200, a CSV file has all."""
+    """Files that were left out, from rows of REJECTED; a page shows the first 200, a CSV file has
+    all.
+    """
     return _table(
         "Files left out",
         {"File": "text", "Status": "text", "Reason": "text"},
         [
-            (row["path"] if row["frame"] is None else f"{row['path']}, frame {row['frame']}", row["status"], row["reason"])
+            (
+                row["path"] if row["frame"] is None else f"{row['path']}, frame {row['frame']}",
+                row["status"],
+                row["reason"],
+            )
             for row in rejected
         ],
         "A duplicate has the same bytes as a file that is used.",
@@ -388,12 +470,26 @@ def rejected_table(rejected: Sequence[Row]) -> Table:
 
 
 def near_duplicates_table(pairs: Sequence[Row]) -> Table:
-    """Pairs across the split, from rows of NEAR_DUPLICATES, the most similar first; a CSV file has all."""
+    """Pairs across the split, from rows of NEAR_DUPLICATES, the most similar first; a CSV file has
+    all.
+    """
     return _table(
         "Near-duplicates across the split",
-        {"Training image": "text", "Test image": "text", "Cosine": "text", "Hash bits": "count", "Mirrored": "text"},
+        {
+            "Training image": "text",
+            "Test image": "text",
+            "Cosine": "text",
+            "Hash bits": "count",
+            "Mirrored": "text",
+        },
         [
-            (row["train_path"], row["test_path"], f"{row['similarity']:.3f}", row["distance"], "yes" if row["mirrored"] else "no")
+            (
+                row["train_path"],
+                row["test_path"],
+                f"{row['similarity']:.3f}",
+                row["distance"],
+                "yes" if row["mirrored"] else "no",
+            )
             for row in pairs
         ],
         "Alike in a perceptual hash and in conv5. Where there are many, draw a split by patient.",
@@ -424,7 +520,9 @@ def lineage_rows(records: Sequence[OutputRecord]) -> list[dict[str, str | float 
 
 
 def stale_inputs(records: Sequence[OutputRecord]) -> tuple[str, ...]:
-    """One sentence for each output that was made from another version of an input than the one recorded now."""
+    """One sentence for each output that was made from another version of an input than the one
+    recorded now.
+    """
     now = {(r.dataset, r.asset): r.data_version for r in records}
     return tuple(
         f"STALE: {r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run the study again"
@@ -456,7 +554,8 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
                 r.asset,
                 r.data_version,
                 r.code_version,
-                ", ".join(f"{name} {version}" for name, version in sorted(r.inputs.items())) or None,
+                ", ".join(f"{name} {version}" for name, version in sorted(r.inputs.items()))
+                or None,
                 r.rows,
                 r.seconds,
                 r.peak_memory_bytes / 1e6,
@@ -473,14 +572,15 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
     )
 
 
-# The verdict --------------------------------------------------------------------------------------------------------------
+# The verdict
+# --------------------------------------------------------------------------------------------------------------
 
 
 def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) -> str:
     """Whether the study's own method beats its references on this data, in plain words.
 
-    A difference is claimed only where the Holm-corrected p of McNemar's test is below 0.05; its direction is that of the
-    test images only one method gets right.
+    A difference is claimed only where the Holm-corrected p of McNemar's test is below 0.05; its
+    direction is that of the test images only one method gets right.
 
     Args:
         study: of the methods.
@@ -497,7 +597,9 @@ def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) ->
     outcome: dict[str, str] = {}
     details = []
     for name, title in references.items():
-        row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == {study.main, name}), None)
+        row = next(
+            (r for r in comparisons if {r["method_a"], r["method_b"]} == {study.main, name}), None
+        )
         if row is None or name not in accuracy:
             outcome[name] = "unknown"
             details.append(f"There is no comparison with {title}: {NOT_RUN}.")
@@ -509,33 +611,59 @@ def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) ->
         figures = f"{accuracy[study.main]:.2f} % against {accuracy[name]:.2f} %, p {p}"
         if row["p_holm"] >= SIGNIFICANT:
             outcome[name] = "same"
-            details.append(f"No measurable difference from {title} ({figures}), which is not proof that there is none.")
+            details.append(
+                f"No measurable difference from {title} ({figures}), which is not proof that there is none."
+            )
         else:
             outcome[name] = "better" if ahead else "worse"
             details.append(f"{outcome[name].capitalize()} than {title} ({figures}).")
     notices = notices_of(results)
     caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
     lead = _lead(study.main_in_words, {references[name]: how for name, how in outcome.items()})
-    titles = {row["method"]: row["title"] for row in results if row["method"] not in (*references, study.main)}
-    rest = _against_the_rest(study.main, [c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()], titles)
+    titles = {
+        row["method"]: row["title"]
+        for row in results
+        if row["method"] not in (*references, study.main)
+    }
+    rest = _against_the_rest(
+        study.main,
+        [c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()],
+        titles,
+    )
     return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
 
 
-def _against_the_rest(main: str, comparisons: Sequence[Row], titles: Mapping[str, str]) -> list[str]:
-    """Which of the other methods the main one is better than, worse than, or not to be told from."""
-    groups: dict[str, list[str]] = {"Better than": [], "Worse than": [], "No measurable difference from": []}
+def _against_the_rest(
+    main: str, comparisons: Sequence[Row], titles: Mapping[str, str]
+) -> list[str]:
+    """Which of the other methods the main one is better than, worse than, or not to be told
+    from.
+    """
+    groups: dict[str, list[str]] = {
+        "Better than": [],
+        "Worse than": [],
+        "No measurable difference from": [],
+    }
     for row in comparisons:
-        other, main_right = ("method_b", "only_a_correct") if row["method_a"] == main else ("method_a", "only_b_correct")
+        other, main_right = (
+            ("method_b", "only_a_correct")
+            if row["method_a"] == main
+            else ("method_a", "only_b_correct")
+        )
         if row[other] not in titles:
             continue
         other_right = "only_a_correct" if main_right == "only_b_correct" else "only_b_correct"
         how = "Better than" if row[main_right] > row[other_right] else "Worse than"
-        groups["No measurable difference from" if row["p_holm"] >= SIGNIFICANT else how].append(titles[row[other]])
+        groups["No measurable difference from" if row["p_holm"] >= SIGNIFICANT else how].append(
+            titles[row[other]]
+        )
     return [f"{how}: {'; '.join(names)}." for how, names in groups.items() if names]
 
 
 def _lead(main: str, outcome: Mapping[str, str]) -> str:
-    """``outcome``: what the main method is compared with, in words -> better, worse, same or unknown."""
+    """``outcome``: what the main method is compared with, in words -> better, worse, same or
+    unknown.
+    """
     beaten = [name for name, how in outcome.items() if how == "better"]
     unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
     if beaten and unbeaten:

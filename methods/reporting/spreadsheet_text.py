@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 
 _FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫")
-"""A spreadsheet runs a text that begins so; the full-width and small forms are folded to the plain ones by some."""
+"""A spreadsheet runs a text that begins so; the full-width and small forms are folded to the plain
+ones by some."""
 _LINE_STARTS = ("\t", "\r", "\n")
 _QUOTES = "'\"‘’“”＇＂"
 _JOINERS = "\u200c\u200d"
@@ -15,9 +16,10 @@ _JOINERS = "\u200c\u200d"
 def spreadsheet_safe(cell: str) -> str:
     """``cell`` as text that a spreadsheet shows and does not run (OWASP, "CSV Injection").
 
-    Characters that do not show (controls, line and direction marks) are removed; a lone surrogate, which no file can hold,
-    is spelt out. What then begins like a formula, also behind spaces and quotes, or began with a tab or a line end, gets a
-    single quote in front, unless it has one. ``spreadsheet_safe(spreadsheet_safe(x)) == spreadsheet_safe(x)``.
+    Characters that do not show (controls, line and direction marks) are removed; a lone surrogate,
+    which no file can hold, is spelt out. What then begins like a formula, also behind spaces and
+    quotes, or began with a tab or a line end, gets a single quote in front, unless it has one.
+    ``spreadsheet_safe(spreadsheet_safe(x)) == spreadsheet_safe(x)``.
     """
     text = "".join(_shown(c) for c in cell)
     if text.startswith("'") or not (cell.startswith(_LINE_STARTS) or _is_formula(text)):
@@ -38,5 +40,8 @@ def _shown(character: str) -> str:
 
 
 def _is_formula(text: str) -> bool:
-    start = next((i for i, c in enumerate(text) if not (c.isspace() or c in _QUOTES or c in _JOINERS)), len(text))
+    start = next(
+        (i for i, c in enumerate(text) if not (c.isspace() or c in _QUOTES or c in _JOINERS)),
+        len(text),
+    )
     return text.startswith(_FORMULA_STARTS, start)

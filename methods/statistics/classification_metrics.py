@@ -1,4 +1,6 @@
-"""Figures of a single-label classifier, and the draws of few labels that methods are compared on."""
+"""Figures of a single-label classifier, and the draws of few labels that methods are compared
+on.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,9 @@ class ClassReport:
     macro_f1: float
 
 
-def classification_report(labels: NDArray[np.str_], predicted: NDArray[np.str_], classes: Sequence[str]) -> ClassReport:
+def classification_report(
+    labels: NDArray[np.str_], predicted: NDArray[np.str_], classes: Sequence[str]
+) -> ClassReport:
     """Score predictions.
 
     Args:
@@ -45,7 +49,9 @@ def classification_report(labels: NDArray[np.str_], predicted: NDArray[np.str_],
     """
     names = list(classes)
     confusion = confusion_matrix(labels, predicted, labels=names).astype(np.int64)
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=names, zero_division=0)
+    precision, recall, f1, support = precision_recall_fscore_support(
+        labels, predicted, labels=names, zero_division=0
+    )
     seen = confusion.sum(axis=0) + confusion.sum(axis=1) > 0
     return ClassReport(
         classes=tuple(names),
@@ -59,12 +65,16 @@ def classification_report(labels: NDArray[np.str_], predicted: NDArray[np.str_],
     )
 
 
-def label_budget_draw(labels: NDArray[np.str_], per_class: int, seed: int, repeat: int) -> NDArray[np.int64]:
+def label_budget_draw(
+    labels: NDArray[np.str_], per_class: int, seed: int, repeat: int
+) -> NDArray[np.int64]:
     """Positions of ``per_class`` rows of each class (all of a class that has fewer), sorted.
 
     Depends on (labels, per_class, seed, repeat) alone, so every method is fitted on the same rows.
     """
     rng = np.random.default_rng([seed, repeat, per_class])
     drawn = [np.empty(0, np.int64)]
-    drawn += [rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)]
+    drawn += [
+        rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)
+    ]
     return np.sort(np.concatenate(drawn))

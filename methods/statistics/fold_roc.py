@@ -1,4 +1,6 @@
-"""ROC analysis of out-of-fold probabilities: by fold, pooled, and by lesion (Huynh et al. 2016, section 2.6)."""
+"""ROC analysis of out-of-fold probabilities: by fold, pooled, and by lesion (Huynh et al. 2016,
+section 2.6).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.statistics.roc import Binormal, auc, auc_difference_p, auc_interval, delong, fit_binormal
+from methods.statistics.roc import (
+    Binormal,
+    auc,
+    auc_difference_p,
+    auc_interval,
+    delong,
+    fit_binormal,
+)
 from methods.statistics.significance import Interval, paired_t
 
 Float64 = NDArray[np.float64]
@@ -52,13 +61,17 @@ class FoldRoc:
         return self.sd / float(np.sqrt(len(self.by_fold)))
 
 
-def fold_aucs(probability: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64]) -> Float64:
+def fold_aucs(
+    probability: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64]
+) -> Float64:
     """Area in each fold, (k,), in the order of the folds' numbers.
 
     Raises:
         ValueError: a fold has one class only.
     """
-    return np.array([auc(probability[fold == number], positive[fold == number]) for number in np.unique(fold)])
+    return np.array(
+        [auc(probability[fold == number], positive[fold == number]) for number in np.unique(fold)]
+    )
 
 
 def fold_roc(
@@ -71,7 +84,8 @@ def fold_roc(
     """Areas and intervals of one classifier.
 
     Args:
-        probability: (n,) of the positive class, each from a classifier that did not see the image's group.
+        probability: (n,) of the positive class, each from a classifier that did not see the image's
+            group.
         positive: (n,) class of each image.
         fold: (n,) fold of each image.
         lesions: (n,) lesion of each image; all images of a lesion are of one class.
@@ -80,13 +94,19 @@ def fold_roc(
     Raises:
         ValueError: a fold has one class only, or a lesion has both.
     """
-    names, first, lesion = np.unique(np.asarray(lesions, np.str_), return_index=True, return_inverse=True)
+    names, first, lesion = np.unique(
+        np.asarray(lesions, np.str_), return_index=True, return_inverse=True
+    )
     size = np.bincount(lesion)
     share = np.bincount(lesion, positive.astype(np.float64)) / size
     if not np.isin(share, (0, 1)).all():
-        raise ValueError(f"{int((~np.isin(share, (0, 1))).sum())} lesions have images of both classes")
+        raise ValueError(
+            f"{int((~np.isin(share, (0, 1))).sum())} lesions have images of both classes"
+        )
     of_images = delong(probability[None], positive, patients)
-    of_lesions = delong((np.bincount(lesion, probability) / size)[None], share == 1, [patients[i] for i in first])
+    of_lesions = delong(
+        (np.bincount(lesion, probability) / size)[None], share == 1, [patients[i] for i in first]
+    )
     return FoldRoc(
         by_fold=fold_aucs(probability, positive, fold),
         pooled=float(of_images.auc[0]),
@@ -116,9 +136,15 @@ class RocComparison:
 
 
 def compare_roc(
-    a: Float64, b: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64], patients: Sequence[str]
+    a: Float64,
+    b: Float64,
+    positive: NDArray[np.bool_],
+    fold: NDArray[np.int64],
+    patients: Sequence[str],
 ) -> RocComparison:
-    """Compare the probabilities (n,) of two classifiers; the other arguments as for :func:`fold_roc`."""
+    """Compare the probabilities (n,) of two classifiers; the other arguments as for
+    :func:`fold_roc`.
+    """
     of_a, of_b = fold_aucs(a, positive, fold), fold_aucs(b, positive, fold)
     both = delong(np.stack([a, b]), positive, patients)
     return RocComparison(
@@ -129,7 +155,13 @@ def compare_roc(
     )
 
 
-def permuted_by_lesion(positive: NDArray[np.bool_], lesions: Sequence[str], seed: int) -> NDArray[np.bool_]:
-    """The classes dealt anew among the lesions, each lesion's images still of one class, (n,) bool."""
-    _, first, lesion = np.unique(np.asarray(lesions, np.str_), return_index=True, return_inverse=True)
+def permuted_by_lesion(
+    positive: NDArray[np.bool_], lesions: Sequence[str], seed: int
+) -> NDArray[np.bool_]:
+    """The classes dealt anew among the lesions, each lesion's images still of one class, (n,)
+    bool.
+    """
+    _, first, lesion = np.unique(
+        np.asarray(lesions, np.str_), return_index=True, return_inverse=True
+    )
     return np.random.default_rng(seed).permutation(positive[first])[lesion]

@@ -1,7 +1,9 @@
-"""How many labels a method needs: draws of the labelled rows, accuracy over their number, and the labels saved.
+"""How many labels a method needs: draws of the labelled rows, accuracy over their number, and the
+labels saved.
 
-Ahn et al. 2019 learn features without labels because labels of medical images are rare (section 1), but report one size of
-training set only. This study is ours: the methods are trained with growing shares of the labels, over several seeds.
+Ahn et al. 2019 learn features without labels because labels of medical images are rare (section 1),
+but report one size of training set only. This study is ours: the methods are trained with growing
+shares of the labels, over several seeds.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from methods.statistics.significance import accuracy_interval
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SAME_ACCURACY = 1e-9
-"""Means of the same accuracies added in another order differ by less; one image in any test set makes more."""
+"""Means of the same accuracies added in another order differ by less; one image in any test set
+makes more."""
 MIN_SEEDS = 5
-"""The chance that so many draws all lean the same way without a difference, 2 / 2**5, is the first near 5 %."""
+"""The chance that so many draws all lean the same way without a difference, 2 / 2**5, is the first
+near 5 %."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,8 @@ class CurvePoint:
     Attributes:
         fraction: share of the training labels used, above 0, at most 1.
         labels: labelled training images drawn.
-        right: (seeds, groups) test images of each group that are classified correctly, a row a seed, in the order of the seeds.
+        right: (seeds, groups) test images of each group that are classified correctly, a row a
+            seed, in the order of the seeds.
         sizes: (groups,) test images of each group.
         mean: accuracy over the seeds, a share of 1.
         low: end of its 95 % interval over the draws of labels and the test images.
@@ -74,15 +79,19 @@ class Saving:
     seeds: int
 
 
-def fraction_draw(labels: NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int) -> NDArray[np.int64]:
+def fraction_draw(
+    labels: NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int
+) -> NDArray[np.int64]:
     """Positions of the training rows that are labelled when only a share of them is.
 
-    Of each class ``max(1, round(fraction * size))`` rows (a half is rounded to even). The groups of a class are taken whole in
-    an order drawn from (seed, class): images of a patient are alike, so few labels must mean few patients. Of the last group
-    as many rows are taken as the count still asks for. A group may hold several classes; each class takes its own rows of it.
+    Of each class ``max(1, round(fraction * size))`` rows (a half is rounded to even). The groups of
+    a class are taken whole in an order drawn from (seed, class): images of a patient are alike, so
+    few labels must mean few patients. Of the last group as many rows are taken as the count still
+    asks for. A group may hold several classes; each class takes its own rows of it.
 
-    For one seed the draw of a smaller share is a subset of that of a larger one. How many rows of which class and group are
-    drawn does not depend on the order of the rows; which rows of the one group that is cut does.
+    For one seed the draw of a smaller share is a subset of that of a larger one. How many rows of
+    which class and group are drawn does not depend on the order of the rows; which rows of the one
+    group that is cut does.
 
     Args:
         labels: (n,) class of each training row, n at least 1.
@@ -117,28 +126,40 @@ def fraction_draw(labels: NDArray[np.str_], groups: Sequence[str], fraction: flo
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
-def _resamples(seeds: int, groups: int, seed: int, n: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Seeds drawn with replacement, and how often each group of test images was: both at once, independently.
+def _resamples(
+    seeds: int, groups: int, seed: int, n: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Seeds drawn with replacement, and how often each group of test images was: both at once,
+    independently.
 
-    Accuracies vary with either; such a bootstrap is on the safe side (Owen 2007, "The pigeonhole bootstrap").
+    Accuracies vary with either; such a bootstrap is on the safe side (Owen 2007, "The pigeonhole
+    bootstrap").
     """
     rng = np.random.default_rng(seed)
     for _ in range(n):
         drawn = rng.integers(0, seeds, seeds)
-        yield drawn, np.bincount(rng.integers(0, groups, groups), minlength=groups).astype(np.float64)
+        yield (
+            drawn,
+            np.bincount(rng.integers(0, groups, groups), minlength=groups).astype(np.float64),
+        )
 
 
-def _limits_of(lower: NDArray[np.float64], upper: NDArray[np.float64], seeds: int) -> tuple[float, float]:
+def _limits_of(
+    lower: NDArray[np.float64], upper: NDArray[np.float64], seeds: int
+) -> tuple[float, float]:
     """Percentiles of the resamples for a 95 % interval.
 
-    Seeds are few, so from two of them on the levels are widened as Student's t asks (Hesterberg 2015, "What teachers should
-    know about the bootstrap", expanded percentile interval). Not interpolated: between a number and infinity there is nothing.
+    Seeds are few, so from two of them on the levels are widened as Student's t asks (Hesterberg
+    2015, "What teachers should know about the bootstrap", expanded percentile interval). Not
+    interpolated: between a number and infinity there is nothing.
     """
     tail = (1 - CONFIDENCE) / 2
     if seeds > 1:
         tail = float(stats.norm.cdf(stats.t.ppf(tail, seeds - 1) * math.sqrt(seeds / (seeds - 1))))
     last = len(lower) - 1
-    return float(np.sort(lower)[math.floor(tail * last)]), float(np.sort(upper)[math.ceil((1 - tail) * last)])
+    return float(np.sort(lower)[math.floor(tail * last)]), float(
+        np.sort(upper)[math.ceil((1 - tail) * last)]
+    )
 
 
 def curve_point(
@@ -151,8 +172,9 @@ def curve_point(
 ) -> CurvePoint:
     """What several seeds classify correctly with one number of labels: mean accuracy and interval.
 
-    The interval is a percentile bootstrap over seeds and test images together (groups of them where given). Where every image
-    is right, or none, it is the exact one of :func:`methods.statistics.significance.accuracy_interval`.
+    The interval is a percentile bootstrap over seeds and test images together (groups of them where
+    given). Where every image is right, or none, it is the exact one of
+    :func:`methods.statistics.significance.accuracy_interval`.
 
     Args:
         fraction: share of the training labels used, above 0, at most 1.
@@ -170,24 +192,36 @@ def curve_point(
     if labels < 1:
         raise ValueError(f"a point of the curve has at least 1 label, got {labels}")
     if correct.ndim != 2 or not correct.size:
-        raise ValueError(f"a point of the curve needs at least one seed and one test image, got shape {correct.shape}")
+        raise ValueError(
+            f"a point of the curve needs at least one seed and one test image, got shape {correct.shape}"
+        )
     seeds, n = correct.shape
-    codes = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    codes = (
+        np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
     sizes = np.bincount(codes).astype(np.float64)
     right = np.array([np.bincount(codes, weights=row) for row in correct], np.float64)
     mean = float(correct.mean())
     if correct.all() or not correct.any():
         exact = accuracy_interval(correct[0], groups)
         return CurvePoint(fraction, labels, right, sizes, mean, exact.low, exact.high)
-    means = np.array([(right @ w)[drawn].mean() / (sizes @ w) for drawn, w in _resamples(seeds, len(sizes), seed, n_resamples)])
+    means = np.array(
+        [
+            (right @ w)[drawn].mean() / (sizes @ w)
+            for drawn, w in _resamples(seeds, len(sizes), seed, n_resamples)
+        ]
+    )
     low, high = _limits_of(means, means, seeds)
     return CurvePoint(fraction, labels, right, sizes, mean, min(low, mean), max(high, mean))
 
 
-def labels_needed(labels: NDArray[np.float64], means: NDArray[np.float64], target: float) -> tuple[float, bool]:
+def labels_needed(
+    labels: NDArray[np.float64], means: NDArray[np.float64], target: float
+) -> tuple[float, bool]:
     """Labels at which a curve first reaches an accuracy.
 
-    The curve is the running maximum of the means, and linear in accuracy over the logarithm of the labels between points.
+    The curve is the running maximum of the means, and linear in accuracy over the logarithm of the
+    labels between points.
 
     Args:
         labels: (points,) numbers of labels, ascending.
@@ -195,8 +229,8 @@ def labels_needed(labels: NDArray[np.float64], means: NDArray[np.float64], targe
         target: accuracy, a share of 1.
 
     Returns:
-        number of labels, rarely whole, infinite where the curve never reaches the target; and whether it is there already at the
-        first point, so that at most that many are needed.
+        number of labels, rarely whole, infinite where the curve never reaches the target; and
+        whether it is there already at the first point, so that at most that many are needed.
     """
     best = np.maximum.accumulate(means)
     reached = np.flatnonzero(best >= target - SAME_ACCURACY)
@@ -214,40 +248,56 @@ def _labels_of(points: Sequence[CurvePoint]) -> NDArray[np.float64]:
     if not len(labels):
         raise ValueError("a curve needs at least one point")
     if (np.diff(labels) < 0).any():
-        raise ValueError(f"the points of a curve are in order of their labels, got {[point.labels for point in points]}")
+        raise ValueError(
+            f"the points of a curve are in order of their labels, got {[point.labels for point in points]}"
+        )
     return labels
 
 
-def label_saving(curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], seed: int, n_resamples: int = RESAMPLES) -> Saving:
+def label_saving(
+    curve_a: Sequence[CurvePoint],
+    curve_b: Sequence[CurvePoint],
+    seed: int,
+    n_resamples: int = RESAMPLES,
+) -> Saving:
     """How many times fewer labels method A needs than B for the accuracy that both reach.
 
-    The target is the lower of the two mean accuracies with all labels. The interval is a percentile bootstrap over the seeds
-    (the draws of labels, and the trainings) and over the groups of test images, both drawn together for the two curves: one
-    seed gave both the same labelled rows, and both were scored on the same images.
+    The target is the lower of the two mean accuracies with all labels. The interval is a percentile
+    bootstrap over the seeds (the draws of labels, and the trainings) and over the groups of test
+    images, both drawn together for the two curves: one seed gave both the same labelled rows, and
+    both were scored on the same images.
 
-    Each resample finds its own target, as the study did, so that both curves reach it in every resample and none has to be
-    left out. A curve that is at the target with the fewest labels tried needs that many or any number fewer: in the interval
-    this counts as an infinite ratio at the upper end (A), or as 0 at the lower end (B). Fewer than 5 seeds give no interval (0
-    to infinity).
+    Each resample finds its own target, as the study did, so that both curves reach it in every
+    resample and none has to be left out. A curve that is at the target with the fewest labels tried
+    needs that many or any number fewer: in the interval this counts as an infinite ratio at the
+    upper end (A), or as 0 at the lower end (B). Fewer than 5 seeds give no interval (0 to
+    infinity).
 
     Args:
-        curve_a: points in order of their labels, the last with all labels; the same seeds and test images throughout.
+        curve_a: points in order of their labels, the last with all labels; the same seeds and test
+            images throughout.
         curve_b: the same of the other method; its numbers of labels may be others, except the last.
         seed: of the resampling.
         n_resamples: bootstrap resamples, at least 1.
 
     Raises:
-        ValueError: a curve is empty or out of order, does not end with all labels, the two end with different numbers of
-            labels, seeds or test images differ, or no resample is asked for.
+        ValueError: a curve is empty or out of order, does not end with all labels, the two end with
+            different numbers of labels, seeds or test images differ, or no resample is asked for.
     """
     labels_a, labels_b = _labels_of(curve_a), _labels_of(curve_b)
     if curve_a[-1].fraction != 1 or curve_b[-1].fraction != 1:
-        raise ValueError(f"a curve ends with all labels, got fractions {curve_a[-1].fraction} and {curve_b[-1].fraction}")
+        raise ValueError(
+            f"a curve ends with all labels, got fractions {curve_a[-1].fraction} and {curve_b[-1].fraction}"
+        )
     if labels_a[-1] != labels_b[-1]:
-        raise ValueError(f"both curves end with all labels of the same rows, got {labels_a[-1]:.0f} and {labels_b[-1]:.0f}")
+        raise ValueError(
+            f"both curves end with all labels of the same rows, got {labels_a[-1]:.0f} and {labels_b[-1]:.0f}"
+        )
     seed_counts = [len(point.right) for point in (*curve_a, *curve_b)]
     if len(set(seed_counts)) > 1:
-        raise ValueError(f"every point of both curves needs the same seeds, got {seed_counts} of them")
+        raise ValueError(
+            f"every point of both curves needs the same seeds, got {seed_counts} of them"
+        )
     sizes, seeds = curve_a[0].sizes, seed_counts[0]
     if any(not np.array_equal(point.sizes, sizes) for point in (*curve_a, *curve_b)):
         raise ValueError("every point of both curves needs the same test images in the same groups")
@@ -255,10 +305,19 @@ def label_saving(curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], s
         raise ValueError(f"a bootstrap needs at least 1 resample, got {n_resamples}")
     right_a, right_b = (np.stack([point.right for point in curve]) for curve in (curve_a, curve_b))
 
-    def needs(drawn: NDArray[np.int64], weights: NDArray[np.float64]) -> tuple[float, tuple[float, bool], tuple[float, bool]]:
-        means_a, means_b = ((right @ weights)[:, drawn].mean(axis=1) / (sizes @ weights) for right in (right_a, right_b))
+    def needs(
+        drawn: NDArray[np.int64], weights: NDArray[np.float64]
+    ) -> tuple[float, tuple[float, bool], tuple[float, bool]]:
+        means_a, means_b = (
+            (right @ weights)[:, drawn].mean(axis=1) / (sizes @ weights)
+            for right in (right_a, right_b)
+        )
         target = float(min(means_a[-1], means_b[-1]))
-        return target, labels_needed(labels_a, means_a, target), labels_needed(labels_b, means_b, target)
+        return (
+            target,
+            labels_needed(labels_a, means_a, target),
+            labels_needed(labels_b, means_b, target),
+        )
 
     target, (need_a, at_most_a), (need_b, at_most_b) = needs(np.arange(seeds), np.ones(len(sizes)))
     ratio = need_b / need_a
@@ -269,7 +328,17 @@ def label_saving(curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], s
         _, (a, first_a), (b, first_b) = needs(drawn, weights)
         lower[i], upper[i] = 0.0 if first_b else b / a, math.inf if first_a else b / a
     low, high = _limits_of(lower, upper, seeds)
-    return Saving(target, need_a, need_b, at_most_a, at_most_b, ratio, min(ratio, low), max(ratio, high), seeds)
+    return Saving(
+        target,
+        need_a,
+        need_b,
+        at_most_a,
+        at_most_b,
+        ratio,
+        min(ratio, low),
+        max(ratio, high),
+        seeds,
+    )
 
 
 def _factor(value: float) -> str:
@@ -300,7 +369,9 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
     need_b = f"{'at most ' if saving.at_most_b else ''}{saving.labels_b:,.0f}"
     both = f"To reach {accuracy}, {name_a} needs {need_a} labels and {name_b} {need_b}: "
     if saving.at_most_a and saving.at_most_b:
-        return f"{both}both are there with the fewest labels tried, so a difference is not measurable."
+        return (
+            f"{both}both are there with the fewest labels tried, so a difference is not measurable."
+        )
     if saving.low > 1:
         least = "at least " if saving.at_most_a else ""
         return (
@@ -315,7 +386,11 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
             f"({least}{_factor(1 / saving.ratio)} times as many, {limits})."
         )
     bound = "at least " if saving.at_most_a else "at most " if saving.at_most_b else ""
-    limits = _limits(saving.low, saving.high) if saving.seeds >= MIN_SEEDS else f"an interval takes {MIN_SEEDS} seeds"
+    limits = (
+        _limits(saving.low, saving.high)
+        if saving.seeds >= MIN_SEEDS
+        else f"an interval takes {MIN_SEEDS} seeds"
+    )
     return (
         f"{both}with {saving.seeds} seed{'' if saving.seeds == 1 else 's'} a difference is not measurable "
         f"({name_b} needs {bound}{_factor(saving.ratio)} times the labels, {limits})."

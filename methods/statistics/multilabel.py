@@ -1,14 +1,18 @@
-"""Images with several labels or none: measures, one-vs-all classifiers and a decision threshold for each label.
+"""Images with several labels or none: measures, one-vs-all classifiers and a decision threshold for
+each label.
 
-The measures are those of Lyndon et al. 2015 (section 4, Table 3). The paper names but does not define them; the definitions
-here are: exact match, all label decisions of an image are right; any match, at least one true label is predicted, or truth and
-prediction are both empty; Hamming similarity, the share of label decisions that are right. An image without any label (the null
-set of section 3.2) is a valid truth and a valid answer, and :func:`null_counts` tells how much of "any match" comes from it.
+The measures are those of Lyndon et al. 2015 (section 4, Table 3). The paper names but does not
+define them; the definitions here are: exact match, all label decisions of an image are right; any
+match, at least one true label is predicted, or truth and prediction are both empty; Hamming
+similarity, the share of label decisions that are right. An image without any label (the null set of
+section 3.2) is a valid truth and a valid answer, and :func:`null_counts` tells how much of "any
+match" comes from it.
 
-As in section 3.2 every label has a classifier of its own against all other images; here it is the SVM of
-:mod:`methods.classifiers.linear_svm`. Its own cut at 0 favours "no" for rare labels, so :func:`fit_thresholds` takes the cut of the largest
-F1 on scores of training images that the classifier had not seen (:func:`out_of_fold_scores`). A label is predicted where
-``score >= threshold``.
+As in section 3.2 every label has a classifier of its own against all other images; here it is the
+SVM of :mod:`methods.classifiers.linear_svm`. Its own cut at 0 favours "no" for rare labels, so
+:func:`fit_thresholds` takes the cut of the largest F1 on scores of training images that the
+classifier had not seen (:func:`out_of_fold_scores`). A label is predicted where ``score >=
+threshold``.
 """
 
 from __future__ import annotations
@@ -70,8 +74,9 @@ class OneVsAllFit:
     Attributes:
         coefficients: (n, L) float64 dual coefficients.
         intercept: (L,) float64.
-        learned: (L,) whether training images with and without the label were there. Where not, the score of every image is 1
-            (all had it) or -1 (none had it), which is the solution of the same problem.
+        learned: (L,) whether training images with and without the label were there. Where not, the
+            score of every image is 1 (all had it) or -1 (none had it), which is the solution of the
+            same problem.
         converged: (L,) whether the solver reached the tolerance.
     """
 
@@ -90,14 +95,18 @@ def _check_labels(**matrices: Bool) -> None:
     shapes = {name: matrix.shape for name, matrix in matrices.items()}
     for name, matrix in matrices.items():
         if matrix.dtype != np.bool_ or matrix.ndim != 2 or not matrix.size:
-            raise ValueError(f"{name} is a boolean (images, labels) matrix, got {matrix.dtype} of shape {matrix.shape}")
+            raise ValueError(
+                f"{name} is a boolean (images, labels) matrix, got {matrix.dtype} of shape {matrix.shape}"
+            )
     if len(set(shapes.values())) > 1:
         raise ValueError(f"matrices of the same images and labels are needed, got {shapes}")
 
 
 def _check_scores(scores: NDArray[np.floating], truth: Bool) -> None:
     if scores.shape != truth.shape:
-        raise ValueError(f"scores of the same images and labels are needed, got {scores.shape} for labels of {truth.shape}")
+        raise ValueError(
+            f"scores of the same images and labels are needed, got {scores.shape} for labels of {truth.shape}"
+        )
 
 
 def exact_match(truth: Bool, predicted: Bool) -> Bool:
@@ -161,7 +170,9 @@ def null_counts(truth: Bool, predicted: Bool) -> NullCounts:
     return NullCounts(int(no_truth.sum()), int(no_answer.sum()), int((no_truth & no_answer).sum()))
 
 
-def label_figures(truth: Bool, predicted: Bool, scores: Float64, names: Sequence[str]) -> LabelFigures:
+def label_figures(
+    truth: Bool, predicted: Bool, scores: Float64, names: Sequence[str]
+) -> LabelFigures:
     """Precision, recall, F1 and area under the ROC curve of each label.
 
     Args:
@@ -171,7 +182,8 @@ def label_figures(truth: Bool, predicted: Bool, scores: Float64, names: Sequence
         names: (L,) labels.
 
     Raises:
-        ValueError: shapes that differ, labels that are not boolean, or a score that is not a finite number.
+        ValueError: shapes that differ, labels that are not boolean, or a score that is not a finite
+            number.
     """
     _check_labels(truth=truth, predicted=predicted)
     _check_scores(scores, truth)
@@ -182,7 +194,9 @@ def label_figures(truth: Bool, predicted: Bool, scores: Float64, names: Sequence
         if not np.isfinite(scores[:, k]).all():
             raise ValueError(f"the scores of label {name!r} are not all finite numbers")
         # By column: scikit-learn takes a matrix of one label for a binary problem of two classes.
-        report = precision_recall_fscore_support(truth[:, k], predicted[:, k], labels=[True], zero_division=0)
+        report = precision_recall_fscore_support(
+            truth[:, k], predicted[:, k], labels=[True], zero_division=0
+        )
         of_given, of_true, harmonic = (float(values[0]) for values in report[:3])
         precision.append(of_given if predicted[:, k].any() else None)
         recall.append(of_true if truth[:, k].any() else None)
@@ -190,7 +204,9 @@ def label_figures(truth: Bool, predicted: Bool, scores: Float64, names: Sequence
         both = truth[:, k].any() and not truth[:, k].all()
         auc.append(float(roc_auc_score(truth[:, k], scores[:, k])) if both else None)
     support = truth.sum(axis=0, dtype=np.int64)
-    return LabelFigures(tuple(names), support, tuple(precision), tuple(recall), tuple(f1), tuple(auc))
+    return LabelFigures(
+        tuple(names), support, tuple(precision), tuple(recall), tuple(f1), tuple(auc)
+    )
 
 
 def label_set_names(truth: Bool, names: Sequence[str]) -> list[str]:
@@ -201,7 +217,8 @@ def label_set_names(truth: Bool, names: Sequence[str]) -> list[str]:
         names: (L,) labels, none of them empty or with a bar.
 
     Raises:
-        ValueError: another number of names than labels, a name that makes the sets ambiguous, or no boolean matrix.
+        ValueError: another number of names than labels, a name that makes the sets ambiguous, or no
+            boolean matrix.
     """
     _check_labels(truth=truth)
     if len(names) != truth.shape[1]:
@@ -209,10 +226,14 @@ def label_set_names(truth: Bool, names: Sequence[str]) -> list[str]:
     for name in names:
         if not name or "|" in name:
             raise ValueError(f"a label in a set has a name without a bar, got {name!r}")
-    return ["|".join(name for name, given in zip(names, row, strict=True) if given) for row in truth]
+    return [
+        "|".join(name for name, given in zip(names, row, strict=True) if given) for row in truth
+    ]
 
 
-def fit_one_vs_all(gram: NDArray[np.floating], truth: Bool, c: float, tolerance: float) -> OneVsAllFit:
+def fit_one_vs_all(
+    gram: NDArray[np.floating], truth: Bool, c: float, tolerance: float
+) -> OneVsAllFit:
     """Fit every label against all images without it.
 
     Args:
@@ -233,7 +254,9 @@ def fit_one_vs_all(gram: NDArray[np.floating], truth: Bool, c: float, tolerance:
     converged = np.ones(n_labels, np.bool_)
     known = np.flatnonzero(learned)
     if len(known):
-        fit = fit_targets(gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance)
+        fit = fit_targets(
+            gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance
+        )
         coefficients[:, known], intercept[known] = fit.coefficients, fit.intercept
         converged[known] = at_rest(fit.gradient_norm, fit.duality_gap, tolerance)
     return OneVsAllFit(coefficients, intercept, learned, converged)
@@ -250,10 +273,11 @@ def out_of_fold_scores(
 ) -> Float64:
     """Scores of every training image from classifiers that did not see its group.
 
-    The folds keep groups whole and are stratified by label set; sets of fewer than ``n_folds`` images share a stratum. A fold
-    whose other folds have no image with a label, or none without it, learns nothing about it: its images score -inf, or inf.
-    All images with the label (or without it) then lie in this one fold, nothing is known about it elsewhere, and
-    :func:`fit_thresholds` answers with inf (or with the lowest score).
+    The folds keep groups whole and are stratified by label set; sets of fewer than ``n_folds``
+    images share a stratum. A fold whose other folds have no image with a label, or none without it,
+    learns nothing about it: its images score -inf, or inf. All images with the label (or without
+    it) then lie in this one fold, nothing is known about it elsewhere, and :func:`fit_thresholds`
+    answers with inf (or with the lowest score).
 
     Args:
         gram: (n, n) ``X X'`` of the training rows.
@@ -268,23 +292,33 @@ def out_of_fold_scores(
         (n, L) float64, without NaN.
 
     Raises:
-        ValueError: fewer than two groups or folds, labels that are not a boolean matrix, or rows that differ in number.
+        ValueError: fewer than two groups or folds, labels that are not a boolean matrix, or rows
+            that differ in number.
     """
     from sklearn.model_selection import StratifiedGroupKFold  # a second to import
 
     _check_labels(truth=truth)
     n = len(truth)
     if gram.shape != (n, n) or len(groups) != n:
-        raise ValueError(f"labels of {n} images need as many groups and Gram rows, got {len(groups)} and {gram.shape}")
+        raise ValueError(
+            f"labels of {n} images need as many groups and Gram rows, got {len(groups)} and {gram.shape}"
+        )
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     n_folds = min(n_folds, len(group_names))
     if n_folds < 2:
-        raise ValueError(f"out-of-fold scores need at least two groups and two folds, got {len(group_names)} groups")
+        raise ValueError(
+            f"out-of-fold scores need at least two groups and two folds, got {len(group_names)} groups"
+        )
     _, sets, sizes = np.unique(truth, axis=0, return_inverse=True, return_counts=True)
     strata = np.where(sizes[sets] < n_folds, len(sizes), sets)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about a stratum smaller than the number of folds: spread as far as it goes
-        folds = list(StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(strata, strata, group_codes))
+        # about a stratum smaller than the number of folds: spread as far as it goes
+        warnings.simplefilter("ignore")
+        folds = list(
+            StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
+                strata, strata, group_codes
+            )
+        )
     scores = np.empty(truth.shape)
     for fitted, left_out in folds:
         fit = fit_one_vs_all(gram[np.ix_(fitted, fitted)], truth[fitted], c, tolerance)
@@ -294,12 +328,14 @@ def out_of_fold_scores(
 
 
 def fit_thresholds(scores: Float64, truth: Bool) -> Float64:
-    """The threshold of each label with the largest F1; a label is predicted where ``score >= threshold``.
+    """The threshold of each label with the largest F1; a label is predicted where ``score >=
+    threshold``.
 
-    Thresholds gone through are the lowest score and the midpoints between neighbouring different ones. Of equally good
-    thresholds the highest is taken, which gives the label to the fewest images. A label without a positive image gets inf (never
-    predict), one without a negative -inf (always predict). A score of -inf is predicted by no finite threshold, one of inf by
-    every; a label whose positives all score -inf gets inf.
+    Thresholds gone through are the lowest score and the midpoints between neighbouring different
+    ones. Of equally good thresholds the highest is taken, which gives the label to the fewest
+    images. A label without a positive image gets inf (never predict), one without a negative -inf
+    (always predict). A score of -inf is predicted by no finite threshold, one of inf by every; a
+    label whose positives all score -inf gets inf.
 
     Args:
         scores: (n, L) of training images that the classifiers had not seen, without NaN.
@@ -309,12 +345,15 @@ def fit_thresholds(scores: Float64, truth: Bool) -> Float64:
         (L,) float64.
 
     Raises:
-        ValueError: shapes that differ, labels that are not boolean, or a score that is not a number.
+        ValueError: shapes that differ, labels that are not boolean, or a score that is not a
+            number.
     """
     _check_labels(truth=truth)
     _check_scores(scores, truth)
     if np.isnan(scores).any():
-        raise ValueError(f"scores of label {int(np.isnan(scores).any(axis=0).argmax())} are not all numbers")
+        raise ValueError(
+            f"scores of label {int(np.isnan(scores).any(axis=0).argmax())} are not all numbers"
+        )
     return np.array([_best_threshold(scores[:, k], truth[:, k]) for k in range(truth.shape[1])])
 
 
@@ -332,4 +371,5 @@ def _best_threshold(scores: Float64, truth: Bool) -> float:
         return float(levels[0])
     below, above = float(levels[best - 1]), float(levels[best])
     middle = below / 2 + above / 2
-    return middle if middle > below else above  # neighbouring floats have no number between them; nor has -inf
+    # neighbouring floats have no number between them; nor has -inf
+    return middle if middle > below else above

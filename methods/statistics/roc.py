@@ -1,10 +1,14 @@
-"""ROC analysis: areas, their covariance and the fitted binormal curve (Huynh et al. 2016, sections 2.6 and 3).
+"""ROC analysis: areas, their covariance and the fitted binormal curve (Huynh et al. 2016, sections
+2.6 and 3).
 
-A score ranks images, a higher one speaks for the positive class. Three independent pieces live here:
+A score ranks images, a higher one speaks for the positive class. Three independent pieces live
+here:
 
 * the empirical curve and the area under it (:func:`empirical_roc`, :func:`auc`);
-* the covariance of the areas of several classifiers on the same images (:func:`delong`), the interval and the test from it;
-* the binormal curve by maximum likelihood (:func:`fit_binormal`), which the paper draws in its figure 4.
+* the covariance of the areas of several classifiers on the same images (:func:`delong`), the
+  interval and the test from it;
+* the binormal curve by maximum likelihood (:func:`fit_binormal`), which the paper draws in its
+  figure 4.
 """
 
 from __future__ import annotations
@@ -38,8 +42,9 @@ class Delong:
         auc: (m,) float64 areas.
         covariance: (m, m) float64 covariance of the areas, symmetric and positive semidefinite.
         clustered: whether groups of images were kept together.
-        n_pairs: the most disjoint pairs of a positive and a negative image that can be formed, with groups each image from a
-            group of its own. Such pairs are independent, so bounds that hold for samples of any size rest on them.
+        n_pairs: the most disjoint pairs of a positive and a negative image that can be formed, with
+            groups each image from a group of its own. Such pairs are independent, so bounds that
+            hold for samples of any size rest on them.
     """
 
     auc: Float64
@@ -50,16 +55,19 @@ class Delong:
 
 @dataclass(frozen=True)
 class Binormal:
-    """Binormal ROC curve: negatives score N(0, 1) and positives N(a / b, 1 / b) after some monotone transform of the scores.
+    """Binormal ROC curve: negatives score N(0, 1) and positives N(a / b, 1 / b) after some monotone
+    transform of the scores.
 
     Attributes:
         a: distance of the two means in standard deviations of the positives.
-        b: standard deviation of the negatives over that of the positives; the curve crosses the diagonal near a corner unless
-            it is 1, a known trait of the model.
+        b: standard deviation of the negatives over that of the positives; the curve crosses the
+            diagonal near a corner unless it is 1, a known trait of the model.
         auc: area under the curve, Phi(a / sqrt(1 + b^2)).
         converged: whether the maximum was reached.
-        log_likelihood: of the classes and categories at (a, b) and the best cutoffs, without the multinomial constants.
-        n_categories: truth-state runs of the rank-ordered scores, which are the ordinal categories of the fit.
+        log_likelihood: of the classes and categories at (a, b) and the best cutoffs, without the
+            multinomial constants.
+        n_categories: truth-state runs of the rank-ordered scores, which are the ordinal categories
+            of the fit.
     """
 
     a: float
@@ -70,7 +78,8 @@ class Binormal:
     n_categories: int
 
     def tpr(self, fpr: Float64) -> Float64:
-        """True-positive rate at each false-positive rate, Phi(a + b Phi^-1(fpr)), float64 of the shape of ``fpr``.
+        """True-positive rate at each false-positive rate, Phi(a + b Phi^-1(fpr)), float64 of the
+        shape of ``fpr``.
 
         Raises:
             ValueError: a rate lies outside 0..1.
@@ -84,9 +93,13 @@ class Binormal:
 def _check(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> None:
     """Refuse scores (..., n) that cannot be ranked against the classes (n,)."""
     if positive.dtype != np.bool_ or positive.ndim != 1:
-        raise ValueError(f"positive holds one bool an image, got {positive.dtype} of shape {positive.shape}")
+        raise ValueError(
+            f"positive holds one bool an image, got {positive.dtype} of shape {positive.shape}"
+        )
     if scores.shape[-1] != len(positive):
-        raise ValueError(f"one score for each image: got {scores.shape[-1]} scores and {len(positive)} images")
+        raise ValueError(
+            f"one score for each image: got {scores.shape[-1]} scores and {len(positive)} images"
+        )
     if not np.isfinite(scores).all():
         raise ValueError("a score is not finite")
     if positive.all() or not positive.any():
@@ -94,18 +107,23 @@ def _check(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> None:
 
 
 def _wins(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> tuple[Float64, Float64]:
-    """Negatives that each positive outscores (m, M), and positives that outscore each negative (m, N); a tie counts one half.
+    """Negatives that each positive outscores (m, M), and positives that outscore each negative (m,
+    N); a tie counts one half.
 
-    By midranks (Sun and Xu 2014, IEEE Signal Process. Lett. 21:1389): the rank among all less the rank within the class.
+    By midranks (Sun and Xu 2014, IEEE Signal Process. Lett. 21:1389): the rank among all less the
+    rank within the class.
     """
     ranks = stats.rankdata(scores, axis=1)
     of_positive = ranks[:, positive] - stats.rankdata(scores[:, positive], axis=1)
-    of_negative = positive.sum() - (ranks[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1))
+    of_negative = positive.sum() - (
+        ranks[:, ~positive] - stats.rankdata(scores[:, ~positive], axis=1)
+    )
     return of_positive, of_negative
 
 
 def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the empirical ROC curve: the share of (positive, negative) pairs ranked rightly, ties one half (Mann-Whitney).
+    """Area under the empirical ROC curve: the share of (positive, negative) pairs ranked rightly,
+    ties one half (Mann-Whitney).
 
     Args:
         scores: (n,) float, higher for the positive class.
@@ -119,10 +137,14 @@ def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     return float(wins.sum() / (wins.size * losses.size))
 
 
-def empirical_roc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> tuple[Float64, Float64]:
-    """Operating points of the empirical ROC curve, (false-positive rate, true-positive rate) from (0, 0) to (1, 1), float64.
+def empirical_roc(
+    scores: NDArray[np.floating], positive: NDArray[np.bool_]
+) -> tuple[Float64, Float64]:
+    """Operating points of the empirical ROC curve, (false-positive rate, true-positive rate) from
+    (0, 0) to (1, 1), float64.
 
-    Points between two others on a straight line are left out where that changes no line of the curve.
+    Points between two others on a straight line are left out where that changes no line of the
+    curve.
 
     Args:
         scores: (n,) float, higher for the positive class.
@@ -136,20 +158,26 @@ def empirical_roc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> 
     return np.asarray(fpr, np.float64), np.asarray(tpr, np.float64)
 
 
-def delong(scores: NDArray[np.floating], positive: NDArray[np.bool_], groups: Sequence[str] | None = None) -> Delong:
+def delong(
+    scores: NDArray[np.floating], positive: NDArray[np.bool_], groups: Sequence[str] | None = None
+) -> Delong:
     """Areas of m classifiers on the same n images with their covariance.
 
-    Without groups this is DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837). With groups it is Obuchowski 1997
-    (Biometrics 53:567), for m classifiers: a group is a patient or lesion with images of one class or both, and groups are
-    independent. With X_g and Y_g (m,) the sums over a group of the structural components V10 - A of its positives and V01 - A of
-    its negatives, M and N the images of each class, and I10, I01 and I the groups with a positive, with a negative, and all::
+    Without groups this is DeLong, DeLong and Clarke-Pearson 1988 (Biometrics 44:837). With groups
+    it is Obuchowski 1997 (Biometrics 53:567), for m classifiers: a group is a patient or lesion
+    with images of one class or both, and groups are independent. With X_g and Y_g (m,) the sums
+    over a group of the structural components V10 - A of its positives and V01 - A of its negatives,
+    M and N the images of each class, and I10, I01 and I the groups with a positive, with a
+    negative, and all::
 
-        S10 = I10 / ((I10 - 1) M) sum_g X_g X_g',   S01 = I01 / ((I01 - 1) N) sum_g Y_g Y_g',   S11 = I / (I - 1) sum_g X_g Y_g'
+        S10 = I10 / ((I10 - 1) M) sum_g X_g X_g'
+        S01 = I01 / ((I01 - 1) N) sum_g Y_g Y_g'
+        S11 = I / (I - 1) sum_g X_g Y_g'
         covariance = S10 / M + S01 / N + (S11 + S11') / (M N)
 
-    Where every image is a group of its own, S11 is zero and the factors are DeLong's 1 / (M - 1) and 1 / (N - 1): the two are
-    then equal, with no small-sample factor between them. As neither I10 nor I01 exceeds I, the covariance is positive
-    semidefinite.
+    Where every image is a group of its own, S11 is zero and the factors are DeLong's 1 / (M - 1)
+    and 1 / (N - 1): the two are then equal, with no small-sample factor between them. As neither
+    I10 nor I01 exceeds I, the covariance is positive semidefinite.
 
     Args:
         scores: (m, n) float, one row a classifier, higher for the positive class.
@@ -157,28 +185,42 @@ def delong(scores: NDArray[np.floating], positive: NDArray[np.bool_], groups: Se
         groups: (n,) group of each image, or None.
 
     Raises:
-        ValueError: as :func:`auc`; or a class has fewer than two images, or fewer than two groups hold it.
+        ValueError: as :func:`auc`; or a class has fewer than two images, or fewer than two groups
+            hold it.
     """
     if scores.ndim != 2:
         raise ValueError(f"scores hold one row for each classifier, got shape {scores.shape}")
     _check(scores, positive)
     if groups is not None and len(groups) != len(positive):
-        raise ValueError(f"one group for each image: got {len(groups)} groups and {len(positive)} images")
-    group = np.arange(len(positive)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        raise ValueError(
+            f"one group for each image: got {len(groups)} groups and {len(positive)} images"
+        )
+    group = (
+        np.arange(len(positive))
+        if groups is None
+        else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
     n_groups = int(group.max()) + 1
     with_positive, with_negative = len(np.unique(group[positive])), len(np.unique(group[~positive]))
     if min(with_positive, with_negative) < 2:
         unit = "images" if groups is None else "groups with images"
-        raise ValueError(f"a variance needs two {unit} of each class, got {with_positive} positive and {with_negative} negative")
+        raise ValueError(
+            f"a variance needs two {unit} of each class, got {with_positive} positive and {with_negative} negative"
+        )
 
     wins, losses = _wins(scores, positive)
     m, n = wins.shape[1], losses.shape[1]
     total = wins.sum(axis=1, keepdims=True)
-    # Halves and whole numbers until the one division at the end, so that no spread gives exactly zero.
+    # Halves and whole numbers until the one division at the end, so that no spread gives exactly
+    # zero.
     x = _sum_by(group[positive], n * (m * wins - total), n_groups)
     y = _sum_by(group[~positive], m * (n * losses - total), n_groups)
-    factor, factor_10, factor_01 = (count / (count - 1) for count in (n_groups, with_positive, with_negative))
-    covariance = factor * _outer(x + y) + (factor_10 - factor) * _outer(x) + (factor_01 - factor) * _outer(y)
+    factor, factor_10, factor_01 = (
+        count / (count - 1) for count in (n_groups, with_positive, with_negative)
+    )
+    covariance = (
+        factor * _outer(x + y) + (factor_10 - factor) * _outer(x) + (factor_01 - factor) * _outer(y)
+    )
     return Delong(
         auc=total[:, 0] / (m * n),
         covariance=covariance / (float(m) * n) ** 4,
@@ -193,7 +235,9 @@ def _sum_by(group: NDArray[np.intp], values: Float64, n_groups: int) -> Float64:
 
 
 def _outer(values: Float64) -> Float64:
-    """Sum over columns of the outer products, (m, m); einsum, as a matrix product may depend on the number of threads."""
+    """Sum over columns of the outer products, (m, m); einsum, as a matrix product may depend on the
+    number of threads.
+    """
     product: Float64 = np.einsum("ag,bg->ab", values, values)
     return product
 
@@ -201,20 +245,24 @@ def _outer(values: Float64) -> Float64:
 def auc_interval(delong: Delong, which: int, confidence: float = 0.95) -> Interval:
     """Interval of one area: normal approximation, clipped to 0..1.
 
-    A variance of zero means that the sample shows no spread, not that the area is known, so a bound that holds for any sample of
-    the ``n_pairs`` = k independent pairs takes its place:
+    A variance of zero means that the sample shows no spread, not that the area is known, so a bound
+    that holds for any sample of the ``n_pairs`` = k independent pairs takes its place:
 
-    * area 1 or 0: all k pairs are ranked rightly (wrongly), which has a probability of at most area^k: the Clopper-Pearson bound
-      of k successes in k;
-    * else (all scores equal, or deviations that cancel within every group): area +- sqrt(ln(2 / alpha) / 2k), Hoeffding 1963,
-      section 5b; an approximation where groups differ in size.
+    * area 1 or 0: all k pairs are ranked rightly (wrongly), which has a probability of at most
+      area^k: the Clopper-Pearson bound of k successes in k;
+    * else (all scores equal, or deviations that cancel within every group): area +- sqrt(ln(2 /
+      alpha) / 2k), Hoeffding 1963, section 5b; an approximation where groups differ in size.
 
     Args:
         delong: from :func:`delong`.
         which: classifier.
         confidence: level.
     """
-    area, variance, k = float(delong.auc[which]), float(delong.covariance[which, which]), delong.n_pairs
+    area, variance, k = (
+        float(delong.auc[which]),
+        float(delong.covariance[which, which]),
+        delong.n_pairs,
+    )
     if variance > 0:
         half = float(stats.norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
         method = "Obuchowski" if delong.clustered else "DeLong"
@@ -228,10 +276,12 @@ def auc_interval(delong: Delong, which: int, confidence: float = 0.95) -> Interv
 
 
 def auc_difference_p(delong: Delong, a: int, b: int) -> float:
-    """Two-sided p value that classifiers ``a`` and ``b`` have the same area (z test, DeLong et al. 1988).
+    """Two-sided p value that classifiers ``a`` and ``b`` have the same area (z test, DeLong et al.
+    1988).
 
-    Equal areas give 1. Where the areas differ but their difference has no variance (one classifier ranks every pair rightly, the
-    other none), z is infinite and Hoeffding's bound on k = ``n_pairs`` differences between -1 and 1 is given, 2 exp(-k d^2 / 2).
+    Equal areas give 1. Where the areas differ but their difference has no variance (one classifier
+    ranks every pair rightly, the other none), z is infinite and Hoeffding's bound on k =
+    ``n_pairs`` differences between -1 and 1 is given, 2 exp(-k d^2 / 2).
     """
     difference = float(delong.auc[a] - delong.auc[b])
     covariance = delong.covariance
@@ -267,10 +317,13 @@ class _Ordinal:
 
 
 def _ordinal(cutoffs: Float64, counts: Float64) -> _Ordinal:
-    """Standard normal scores cut at ``cutoffs`` (K - 1,), ``counts`` (K,) images in the categories (Dorfman and Alf 1969)."""
+    """Standard normal scores cut at ``cutoffs`` (K - 1,), ``counts`` (K,) images in the categories
+    (Dorfman and Alf 1969).
+    """
     held = counts > 0
     edges = np.concatenate([[-np.inf], cutoffs, [np.inf]])
-    # In logarithms, and the upper tail mirrored to the lower, where the distribution function has its digits.
+    # In logarithms, and the upper tail mirrored to the lower, where the distribution function has
+    # its digits.
     log_above = log_ndtr(np.where(edges[:-1] > 0, -edges[:-1], edges[1:]))
     log_below = log_ndtr(np.where(edges[:-1] > 0, -edges[1:], edges[:-1]))
     log_fraction = np.where(held, log_below - log_above, -np.inf)
@@ -279,7 +332,8 @@ def _ordinal(cutoffs: Float64, counts: Float64) -> _Ordinal:
         return _Ordinal(-np.inf, nowhere, nowhere, nowhere)
     log_probability = log_above + np.log(-np.expm1(log_fraction))
     log_density = -(cutoffs**2) / 2 - np.log(2 * np.pi) / 2
-    # Density at the cutoff above and at the one below each category over the category's probability.
+    # Density at the cutoff above and at the one below each category over the category's
+    # probability.
     above = np.exp(np.where(held[:-1], log_density - log_probability[:-1], -np.inf))
     below = np.exp(np.where(held[1:], log_density - log_probability[1:], -np.inf))
     gradient = counts[:-1] * above - counts[1:] * below
@@ -291,11 +345,14 @@ def _ordinal(cutoffs: Float64, counts: Float64) -> _Ordinal:
     )
 
 
-def _truth_state_runs(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> tuple[Float64, Float64]:
-    """Negatives and positives (K,) in each truth-state run of the scores, lowest first (Metz, Herman and Shen 1998, section 2).
+def _truth_state_runs(
+    scores: NDArray[np.floating], positive: NDArray[np.bool_]
+) -> tuple[Float64, Float64]:
+    """Negatives and positives (K,) in each truth-state run of the scores, lowest first (Metz,
+    Herman and Shen 1998, section 2).
 
-    Images of one score stay together; neighbouring scores join where both hold images of the same single class, as a cutoff
-    between them changes the likelihood by a constant only.
+    Images of one score stay together; neighbouring scores join where both hold images of the same
+    single class, as a cutoff between them changes the likelihood by a constant only.
     """
     value = np.unique(scores, return_inverse=True)[1]
     negatives, positives = np.bincount(value, ~positive), np.bincount(value, positive)
@@ -305,21 +362,30 @@ def _truth_state_runs(scores: NDArray[np.floating], positive: NDArray[np.bool_])
     return np.add.reduceat(negatives, starts), np.add.reduceat(positives, starts)
 
 
-def _has_maximum(negatives_below: Float64, positives_below: Float64, n_negative: float, n_positive: float) -> bool:
-    """Whether the binormal likelihood has a finite maximum, from the images below each cutoff (K - 1,).
+def _has_maximum(
+    negatives_below: Float64, positives_below: Float64, n_negative: float, n_positive: float
+) -> bool:
+    """Whether the binormal likelihood has a finite maximum, from the images below each cutoff (K -
+    1,).
 
-    b cannot grow without bound if two operating points with 0 < TPR < 1 differ in FPR (images of both classes then lie between
-    finite cutoffs of the positives), and cannot vanish if two with 0 < FPR < 1 differ in TPR. Both together leave an inner point
-    that bounds a. Where one fails a fit of vertical and horizontal lines does best: "degenerate data".
+    b cannot grow without bound if two operating points with 0 < TPR < 1 differ in FPR (images of
+    both classes then lie between finite cutoffs of the positives), and cannot vanish if two with 0
+    < FPR < 1 differ in TPR. Both together leave an inner point that bounds a. Where one fails a fit
+    of vertical and horizontal lines does best: "degenerate data".
     """
     inner_tpr = (positives_below > 0) & (positives_below < n_positive)
     inner_fpr = (negatives_below > 0) & (negatives_below < n_negative)
-    return len(np.unique(negatives_below[inner_tpr])) > 1 and len(np.unique(positives_below[inner_fpr])) > 1
+    return (
+        len(np.unique(negatives_below[inner_tpr])) > 1
+        and len(np.unique(positives_below[inner_fpr])) > 1
+    )
 
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """Log likelihood of both classes at the cutoffs t (K - 1,) of the negatives and u = b t - a of the positives."""
+    """Log likelihood of both classes at the cutoffs t (K - 1,) of the negatives and u = b t - a of
+    the positives.
+    """
 
     t: Float64
     a: float
@@ -334,8 +400,9 @@ class _Likelihood:
     def newton_step(self) -> tuple[Float64, Float64, float]:
         """Ascent step of t and of (a, b), and the gain it promises (the squared Newton decrement).
 
-        At fixed (a, b) the likelihood is concave in t and its Hessian tridiagonal, so t is eliminated; what is left is the 2 x 2
-        Hessian of the likelihood profiled over t, whose eigenvalues are made positive, as that one need not be concave.
+        At fixed (a, b) the likelihood is concave in t and its Hessian tridiagonal, so t is
+        eliminated; what is left is the 2 x 2 Hessian of the likelihood profiled over t, whose
+        eigenvalues are made positive, as that one need not be concave.
         """
         du = np.column_stack([-np.ones_like(self.t), self.t])  # derivatives of u in (a, b)
         gradient_t = self.negative.gradient + self.b * self.positive.gradient
@@ -347,35 +414,42 @@ class _Likelihood:
         band[0, 1:] = self.negative.beside + self.b**2 * self.positive.beside
         band[1] = self.negative.diagonal + self.b**2 * self.positive.diagonal
         solved = solveh_banded(band, np.column_stack([cross, gradient_t]))
-        profile = np.einsum("ki,kj->ij", du, information_du) - np.einsum("ki,kj->ij", cross, solved[:, :2])
+        profile = np.einsum("ki,kj->ij", du, information_du) - np.einsum(
+            "ki,kj->ij", cross, solved[:, :2]
+        )
         curvatures, axes = eigh(profile)
-        slopes = ((gradient_ab - (cross * solved[:, 2:]).sum(axis=0))[:, np.newaxis] * axes).sum(axis=0)
+        slopes = ((gradient_ab - (cross * solved[:, 2:]).sum(axis=0))[:, np.newaxis] * axes).sum(
+            axis=0
+        )
         step_ab = (axes * (slopes / np.abs(curvatures))).sum(axis=1)
         step_t = solved[:, 2] - (solved[:, :2] * step_ab).sum(axis=1)
         return step_t, step_ab, float((gradient_t * step_t).sum() + (gradient_ab * step_ab).sum())
 
 
 def fit_binormal(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Binormal | None:
-    """Binormal ROC curve of continuous scores by maximum likelihood (Metz, Herman and Shen 1998, Stat. Med. 17:1033).
+    """Binormal ROC curve of continuous scores by maximum likelihood (Metz, Herman and Shen 1998,
+    Stat. Med. 17:1033).
 
-    The scores enter by their truth-state runs only, so any increasing transform of them gives the same bytes. The runs are the
-    categories of Dorfman and Alf's ordinal likelihood (1969) in a, b and the cutoffs::
+    The scores enter by their truth-state runs only, so any increasing transform of them gives the
+    same bytes. The runs are the categories of Dorfman and Alf's ordinal likelihood (1969) in a, b
+    and the cutoffs::
 
         P(category <= k | negative) = Phi(t_k),   P(category <= k | positive) = Phi(b t_k - a)
 
-    All runs are used, as in LABROC4. LABROC5 merges them into few categories for speed alone; here Newton's method with step
-    halving and the exact, nearly tridiagonal Hessian takes time linear in the runs. It starts from the line through the empirical
-    operating points on normal-deviate axes.
+    All runs are used, as in LABROC4. LABROC5 merges them into few categories for speed alone; here
+    Newton's method with step halving and the exact, nearly tridiagonal Hessian takes time linear in
+    the runs. It starts from the line through the empirical operating points on normal-deviate axes.
 
     Args:
         scores: (n,) float, higher for the positive class.
         positive: (n,) bool.
 
     Returns:
-        The fit. ``converged`` is False where the maximum was not reached, as the likelihood is flat to rounding (a class nearly
-        all in one run, b beyond 100, areas above 0.9999). None for degenerate data, whose likelihood has no finite maximum:
-        perfect separation (either way), scores all equal, fewer than three categories, or operating points that a curve of
-        vertical and horizontal lines meets.
+        The fit. ``converged`` is False where the maximum was not reached, as the likelihood is flat
+        to rounding (a class nearly all in one run, b beyond 100, areas above 0.9999). None for
+        degenerate data, whose likelihood has no finite maximum: perfect separation (either way),
+        scores all equal, fewer than three categories, or operating points that a curve of vertical
+        and horizontal lines meets.
 
     Raises:
         ValueError: as :func:`auc`.
@@ -402,7 +476,11 @@ def fit_binormal(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> B
             break
         step_t, step_ab, gain = point.newton_step()
         for scale in 0.5 ** np.arange(_HALVINGS):
-            trial = likelihood(point.t + scale * step_t, float(point.a + scale * step_ab[0]), float(point.b + scale * step_ab[1]))
+            trial = likelihood(
+                point.t + scale * step_t,
+                float(point.a + scale * step_ab[0]),
+                float(point.b + scale * step_ab[1]),
+            )
             if trial.value >= point.value + 1e-4 * scale * gain:
                 point = trial
                 break

@@ -45,12 +45,15 @@ def accuracy_interval(
     seed: int = 0,
     confidence: float = 0.95,
 ) -> Interval:
-    """Interval of an accuracy: percentile bootstrap over groups where given (images of a patient go together), else images.
+    """Interval of an accuracy: percentile bootstrap over groups where given (images of a patient go
+    together), else images.
 
-    Where every image is right, or none, the bootstrap has no spread and the exact Clopper-Pearson interval is given.
+    Where every image is right, or none, the bootstrap has no spread and the exact Clopper-Pearson
+    interval is given.
 
     Args:
-        correct: (n,) whether each image is classified correctly, or the share of its decisions that is right.
+        correct: (n,) whether each image is classified correctly, or the share of its decisions that
+            is right.
         groups: (n,) group of each image, or None.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
@@ -66,21 +69,30 @@ def accuracy_interval(
     if hits in (0, n):
         exact = stats.binomtest(int(hits), n).proportion_ci(confidence, method="exact")
         return Interval(float(exact.low), float(exact.high), "Clopper-Pearson")
-    codes = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    codes = (
+        np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    )
     hits_of = np.bincount(codes, weights=correct.astype(np.float64))
     size_of = np.bincount(codes).astype(np.float64)
     rng = np.random.default_rng(seed)
     means = []
     for start in range(0, n_resamples, RESAMPLES_AT_ONCE):
-        drawn = rng.integers(0, len(size_of), (min(RESAMPLES_AT_ONCE, n_resamples - start), len(size_of)))
+        drawn = rng.integers(
+            0, len(size_of), (min(RESAMPLES_AT_ONCE, n_resamples - start), len(size_of))
+        )
         means.append(hits_of[drawn].sum(axis=1) / size_of[drawn].sum(axis=1))
     low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2])
     accuracy = hits / n
-    return Interval(min(float(low), accuracy), max(float(high), accuracy), "bootstrap" if groups is None else "group bootstrap")
+    return Interval(
+        min(float(low), accuracy),
+        max(float(high), accuracy),
+        "bootstrap" if groups is None else "group bootstrap",
+    )
 
 
 def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
-    """Student's t interval of the mean of repeated draws, clipped to 0..1; a single value is its own interval.
+    """Student's t interval of the mean of repeated draws, clipped to 0..1; a single value is its
+    own interval.
 
     Raises:
         ValueError: no value.
@@ -90,18 +102,25 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
     mean = float(values.mean())
     if len(values) == 1:
         return Interval(mean, mean, "single draw")
-    half = float(stats.t.ppf((1 + confidence) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    half = float(
+        stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+        * values.std(ddof=1)
+        / np.sqrt(len(values))
+    )
     return Interval(max(mean - half, 0.0), min(mean + half, 1.0), "t")
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNemar:
-    """Exact McNemar test: a binomial test on the images that only one of two classifiers gets right.
+    """Exact McNemar test: a binomial test on the images that only one of two classifiers gets
+    right.
 
     Raises:
         ValueError: the two differ in length, or are empty.
     """
     if len(correct_a) != len(correct_b) or not len(correct_a):
-        raise ValueError(f"two classifiers are compared on the same images, got {len(correct_a)} and {len(correct_b)}")
+        raise ValueError(
+            f"two classifiers are compared on the same images, got {len(correct_a)} and {len(correct_b)}"
+        )
     only_a = int((correct_a & ~correct_b).sum())
     only_b = int((correct_b & ~correct_a).sum())
     p_value = float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
@@ -118,12 +137,15 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> float:
-    """Two-sided p value of the paired t test of two classifiers over the same k folds (Huynh et al. 2016, section 2.6).
+    """Two-sided p value of the paired t test of two classifiers over the same k folds (Huynh et al.
+    2016, section 2.6).
 
-    The training sets of folds overlap, so the test finds a difference more often than its level says (Nadeau and Bengio 2003).
+    The training sets of folds overlap, so the test finds a difference more often than its level
+    says (Nadeau and Bengio 2003).
 
-    Folds that all agree give 1. Where every fold has the same difference to rounding, t is infinite; the exact sign-flip test
-    then gives 2^(1 - k), the smallest p value that k differences of one sign allow.
+    Folds that all agree give 1. Where every fold has the same difference to rounding, t is
+    infinite; the exact sign-flip test then gives 2^(1 - k), the smallest p value that k differences
+    of one sign allow.
 
     Args:
         values_a: (k,) figure of one classifier, one value a fold.
@@ -133,7 +155,9 @@ def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> fl
         ValueError: the lengths differ, there are fewer than two folds, or a value is not finite.
     """
     if values_a.shape != values_b.shape or values_a.ndim != 1 or len(values_a) < 2:
-        raise ValueError(f"a paired test needs the same two or more folds, got {values_a.shape} and {values_b.shape}")
+        raise ValueError(
+            f"a paired test needs the same two or more folds, got {values_a.shape} and {values_b.shape}"
+        )
     if not (np.isfinite(values_a).all() and np.isfinite(values_b).all()):
         raise ValueError("a value of a fold is not finite")
     differences = values_a - values_b
@@ -144,5 +168,7 @@ def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> fl
 
 
 def bonferroni(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bonferroni's adjusted p values min(1, m p), (m,), in the order given (Huynh et al. 2016, section 2.6)."""
+    """Bonferroni's adjusted p values min(1, m p), (m,), in the order given (Huynh et al. 2016,
+    section 2.6).
+    """
     return np.minimum(len(p_values) * p_values, 1.0)

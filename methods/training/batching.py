@@ -8,22 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 READ_BLOCK = 16
-"""Rows stored side by side that are visited together: the length of an HDF5 chunk of a feature shard."""
+"""Rows stored side by side that are visited together: the length of an HDF5 chunk of a feature
+shard."""
 
 SHUFFLE_BUFFER = 4096
 """Rows among which the order is random within an epoch; bounds the memory a reader needs."""
 
 
-def epoch_batches(n_rows: int, batch_size: int, seed: int, epoch: int) -> Iterator[NDArray[np.int64]]:
+def epoch_batches(
+    n_rows: int, batch_size: int, seed: int, epoch: int
+) -> Iterator[NDArray[np.int64]]:
     """Positions ``0 .. n_rows - 1``, each once, in batches of at most ``batch_size``.
 
-    Blocks of neighbouring rows are permuted, then the rows are permuted within a buffer of blocks, so that disk reads
-    stay nearly sequential. Rows are stored in the order of their content hashes, which is itself random, so neighbours
-    are no likelier to share a class. The order is a function of (n_rows, batch_size, seed, epoch) and nothing else.
+    Blocks of neighbouring rows are permuted, then the rows are permuted within a buffer of blocks,
+    so that disk reads stay nearly sequential. Rows are stored in the order of their content hashes,
+    which is itself random, so neighbours are no likelier to share a class. The order is a function
+    of (n_rows, batch_size, seed, epoch) and nothing else.
     """
     rng = np.random.default_rng([seed, epoch])
     starts = rng.permutation(np.arange(0, n_rows, READ_BLOCK))
-    order = np.concatenate([np.arange(s, min(s + READ_BLOCK, n_rows)) for s in starts]) if n_rows else np.empty(0, np.int64)
+    order = (
+        np.concatenate([np.arange(s, min(s + READ_BLOCK, n_rows)) for s in starts])
+        if n_rows
+        else np.empty(0, np.int64)
+    )
     for start in range(0, n_rows, SHUFFLE_BUFFER):
         rng.shuffle(order[start : start + SHUFFLE_BUFFER])
     for start in range(0, n_rows, batch_size):

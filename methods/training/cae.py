@@ -1,11 +1,13 @@
 """Zero-bias convolutional auto-encoder (Ahn et al. 2019, sections 2.2, 2.3 and Table 1).
 
-Encoder ``z = ReLU(x * W + b)`` (equation 1), decoder ``y = ReLU(z * W~ + c)`` with the same kernels turned by 180
-degrees (equation 2, tied weights), loss ``1/2 sum (x - y)^2`` (equation 3), summed over an image and averaged over the
-batch. At encoding time both biases are set to zero (section 2.3) and the maps are pooled by 2 to the code.
+Encoder ``z = ReLU(x * W + b)`` (equation 1), decoder ``y = ReLU(z * W~ + c)`` with the same kernels
+turned by 180 degrees (equation 2, tied weights), loss ``1/2 sum (x - y)^2`` (equation 3), summed
+over an image and averaged over the batch. At encoding time both biases are set to zero (section
+2.3) and the maps are pooled by 2 to the code.
 
-Deviations, each recorded in ``docs/adr``: the initial scale of the kernels is set by least squares on one batch, since
-with thousands of tied filters a fan-in scale starts with an error tens of times the input's energy.
+Deviations, each recorded in ``docs/adr``: the initial scale of the kernels is set by least squares
+on one batch, since with thousands of tied filters a fan-in scale starts with an error tens of times
+the input's energy.
 """
 
 from __future__ import annotations
@@ -45,8 +47,10 @@ class CaeSettings:
         learning_rate: initial rate; for a loss summed over an image, as in the paper.
         momentum: of SGD; ignored by Adam.
         optimizer: "sgd" (paper) or "adam".
-        plateau_patience: epochs without improvement of the held-out error before the rate is divided by 10.
-        held_out_fraction: share of the rows kept out of the training to draw the learning curve and find plateaus.
+        plateau_patience: epochs without improvement of the held-out error before the rate is
+            divided by 10.
+        held_out_fraction: share of the rows kept out of the training to draw the learning curve and
+            find plateaus.
         zero_bias: "encoding" (paper: biases learned, zero when encoding), "never" or "always".
         tied: decoder shares the encoder's kernels.
         decoder_activation: "relu" (paper) or "linear".
@@ -71,7 +75,9 @@ class CaeSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the learning curve. Errors are sums of squares over those of the input around its channel means."""
+    """One line of the learning curve. Errors are sums of squares over those of the input around its
+    channel means.
+    """
 
     epoch: int
     train_error: float
@@ -103,7 +109,9 @@ class ConvAutoEncoder(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(settings.seed)
         bound = 1.0 / math.sqrt(9 * channels)
-        weight = torch.empty(settings.filters, channels, 3, 3).uniform_(-bound, bound, generator=generator)
+        weight = torch.empty(settings.filters, channels, 3, 3).uniform_(
+            -bound, bound, generator=generator
+        )
         self.encoder_weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
         self.decoder_weight = None if settings.tied else nn.Parameter(weight.clone())
         learn_bias = settings.zero_bias != "always"
@@ -117,20 +125,29 @@ class ConvAutoEncoder(nn.Module):
             return cae_tiles.reconstruct(x, self._tile_weights())
         z = functional.relu(functional.conv2d(x, self.encoder_weight, self.encoder_bias, padding=1))
         weight = self.encoder_weight if self.decoder_weight is None else self.decoder_weight
-        # conv_transpose2d with the encoder's weight is the convolution with its 180-degree-turned kernels.
+        # conv_transpose2d with the encoder's weight is the convolution with its 180-degree-turned
+        # kernels.
         y = functional.conv_transpose2d(z, weight, self.decoder_bias, padding=1)
         return functional.relu(y) if self._settings.decoder_activation == "relu" else y
 
     def encode(self, x: Tensor, pool: Literal["max", "mean"] = "max") -> Tensor:
-        """Code of ``x`` (Table 1, pool 2): (N, C, H, W) -> (N, K, H // 2, W // 2), biases as ``zero_bias`` says."""
-        bias = self.encoder_bias if self._settings.zero_bias == "never" else torch.zeros_like(self.encoder_bias)
+        """Code of ``x`` (Table 1, pool 2): (N, C, H, W) -> (N, K, H // 2, W // 2), biases as
+        ``zero_bias`` says.
+        """
+        bias = (
+            self.encoder_bias
+            if self._settings.zero_bias == "never"
+            else torch.zeros_like(self.encoder_bias)
+        )
         if not torch.is_grad_enabled() and cae_tiles.fits(x):
             return cae_tiles.encode(x, winograd.taps_first(self.encoder_weight), bias, pool)
         z = functional.relu(functional.conv2d(x, self.encoder_weight, bias, padding=1))
         return functional.max_pool2d(z, 2) if pool == "max" else functional.avg_pool2d(z, 2)
 
     def backward_of_loss(self, x: Tensor) -> float:
-        """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients of its mean over them."""
+        """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients
+        of its mean over them.
+        """
         if not cae_tiles.pays(x):
             loss = 0.5 * (self(x) - x).square().sum()
             (loss / len(x)).backward()
@@ -146,17 +163,20 @@ class ConvAutoEncoder(nn.Module):
 
     def _tile_weights(self) -> cae_tiles.Weights:
         encoder = winograd.taps_first(self.encoder_weight)
-        decoder = encoder if self.decoder_weight is None else winograd.taps_first(self.decoder_weight)
+        decoder = (
+            encoder if self.decoder_weight is None else winograd.taps_first(self.decoder_weight)
+        )
         relu = self._settings.decoder_activation == "relu"
         return cae_tiles.Weights(encoder, decoder, self.encoder_bias, self.decoder_bias, relu)
 
     @torch.no_grad()
     def scale_by_least_squares(self, x: Tensor) -> float:
-        """Scale the fresh kernels so that the first reconstruction of ``x`` has the least squared error.
+        """Scale the fresh kernels so that the first reconstruction of ``x`` has the least squared
+        error.
 
-        With zero biases the reconstruction is homogeneous of degree two in the kernels, so the best factor has a
-        closed form. Returns the factor applied to the kernels: 1 where the reconstruction is zero everywhere, as no
-        factor changes it.
+        With zero biases the reconstruction is homogeneous of degree two in the kernels, so the best
+        factor has a closed form. Returns the factor applied to the kernels: 1 where the
+        reconstruction is zero everywhere, as no factor changes it.
         """
         y = self(x)
         if not bool(y.any()):
@@ -173,29 +193,46 @@ def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
     return tensor.to(memory_format=torch.channels_last)
 
 
-def _tensors(read: ReadRows, n_rows: int, device: torch.device, resident: bool) -> Callable[[NDArray[np.int64]], Tensor]:
-    """Rows by position as tensors on ``device``; with ``resident`` all are copied there now, and none later."""
+def _tensors(
+    read: ReadRows, n_rows: int, device: torch.device, resident: bool
+) -> Callable[[NDArray[np.int64]], Tensor]:
+    """Rows by position as tensors on ``device``; with ``resident`` all are copied there now, and
+    none later.
+    """
     if not resident:
         return lambda rows: _to_tensor(read(rows), device)
-    parts = [read(np.arange(start, min(start + INIT_BATCH, n_rows))) for start in range(0, n_rows, INIT_BATCH)]
+    parts = [
+        read(np.arange(start, min(start + INIT_BATCH, n_rows)))
+        for start in range(0, n_rows, INIT_BATCH)
+    ]
     everything = torch.cat([_to_tensor(part, device) for part in parts])
-    return lambda rows: everything[torch.from_numpy(rows).to(device)].contiguous(memory_format=torch.channels_last)
+    return lambda rows: everything[torch.from_numpy(rows).to(device)].contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 def _fit_on_card(row: NDArray[np.floating], n_rows: int, device: torch.device) -> bool:
-    """Whether so many rows take less than a third of the free memory of a CUDA card. Untried: no card was at hand."""
+    """Whether so many rows take less than a third of the free memory of a CUDA card. Untried: no
+    card was at hand.
+    """
     return device.type == "cuda" and 4 * row.size * n_rows < torch.cuda.mem_get_info(device)[0] / 3
 
 
-def new_cae(channels: int, settings: CaeSettings, first_rows: NDArray[np.floating], device: torch.device) -> ConvAutoEncoder:
-    """A fresh auto-encoder, its kernels scaled on ``first_rows`` (m, C, H, W) where the settings say so."""
+def new_cae(
+    channels: int, settings: CaeSettings, first_rows: NDArray[np.floating], device: torch.device
+) -> ConvAutoEncoder:
+    """A fresh auto-encoder, its kernels scaled on ``first_rows`` (m, C, H, W) where the settings
+    say so.
+    """
     cae = ConvAutoEncoder(channels, settings).to(device)
     if settings.init_scale == "least_squares":
         cae.scale_by_least_squares(_to_tensor(first_rows, device))
     return cae
 
 
-def load_cae(weights: Mapping[str, Tensor], settings: CaeSettings, device: torch.device) -> ConvAutoEncoder:
+def load_cae(
+    weights: Mapping[str, Tensor], settings: CaeSettings, device: torch.device
+) -> ConvAutoEncoder:
     """The auto-encoder of stored ``weights``.
 
     Raises:
@@ -209,16 +246,24 @@ def load_cae(weights: Mapping[str, Tensor], settings: CaeSettings, device: torch
     return cae.to(device).eval()
 
 
-def split_held_out(n_rows: int, settings: CaeSettings) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions (sorted) of the rows trained on and of the held-out slice; at least one row each where n_rows > 1."""
+def split_held_out(
+    n_rows: int, settings: CaeSettings
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions (sorted) of the rows trained on and of the held-out slice; at least one row each
+    where n_rows > 1.
+    """
     order = np.random.default_rng(settings.seed).permutation(n_rows)
-    n_held = min(max(round(n_rows * settings.held_out_fraction), 1), n_rows - 1) if n_rows > 1 else 0
+    n_held = (
+        min(max(round(n_rows * settings.held_out_fraction), 1), n_rows - 1) if n_rows > 1 else 0
+    )
     held = order[:n_held] if n_held else order
     return np.sort(order[n_held:]), np.sort(held)
 
 
 def _input_energy(read: ReadRows, rows: NDArray[np.int64], batch_size: int) -> float:
-    """Mean over images of the sum of squares around the channel means (the error of predicting each channel's mean)."""
+    """Mean over images of the sum of squares around the channel means (the error of predicting each
+    channel's mean).
+    """
     total, squares, count, positions = 0.0, 0.0, 0, 1
     for start in range(0, len(rows), batch_size):
         x = np.asarray(read(rows[start : start + batch_size]), np.float64)
@@ -236,8 +281,13 @@ def _optimizer(cae: ConvAutoEncoder, settings: CaeSettings) -> torch.optim.Optim
     return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
 
 
-def _checkpoint(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> CaeCheckpoint:
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in cae.state_dict().items()}
+def _checkpoint(
+    cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, state: dict[str, Any]
+) -> CaeCheckpoint:
+    tensors = {
+        name: tensor.detach().cpu().contiguous().clone()
+        for name, tensor in cae.state_dict().items()
+    }
     for parameter, values in optimizer.state_dict()["state"].items():
         for name, value in values.items():
             if isinstance(value, Tensor):
@@ -245,13 +295,18 @@ def _checkpoint(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, state: d
     return CaeCheckpoint(tensors=tensors, state=state)
 
 
-def _restore(cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, checkpoint: CaeCheckpoint) -> None:
-    cae.load_state_dict({k: v for k, v in checkpoint.tensors.items() if not k.startswith("optimizer.")})
+def _restore(
+    cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, checkpoint: CaeCheckpoint
+) -> None:
+    cae.load_state_dict(
+        {k: v for k, v in checkpoint.tensors.items() if not k.startswith("optimizer.")}
+    )
     saved = optimizer.state_dict()
     for key, value in checkpoint.tensors.items():
         if key.startswith("optimizer."):
             _, parameter, name = key.split(".")
-            saved["state"].setdefault(int(parameter), {})[name] = value.clone()  # the optimiser writes into it
+            # the optimiser writes into it
+            saved["state"].setdefault(int(parameter), {})[name] = value.clone()
     for group in saved["param_groups"]:
         group["lr"] = checkpoint.state["learning_rate"]
     optimizer.load_state_dict(saved)
@@ -264,10 +319,11 @@ def train_cae(
     device: torch.device,
     resume: CaeCheckpoint | None = None,
 ) -> Iterator[tuple[EpochRecord, Callable[[], CaeCheckpoint]]]:
-    """Train on rows ``0 .. n_rows - 1``; yields after every epoch its record and a function that takes a checkpoint.
+    """Train on rows ``0 .. n_rows - 1``; yields after every epoch its record and a function that
+    takes a checkpoint.
 
-    The order of the rows depends on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same bytes
-    on a CPU as one that was never stopped.
+    The order of the rows depends on (seed, epoch) alone, so a run resumed from a checkpoint ends
+    with the same bytes on a CPU as one that was never stopped.
 
     Args:
         read: gives rows by position, (m, C, H, W).
@@ -315,10 +371,14 @@ def train_cae(
         train_error = total / len(train_rows) / float(state["input_energy"])
         held_out = error_of(held_rows)
         if not (math.isfinite(train_error) and math.isfinite(held_out)):
-            raise DivergedError(f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
+            raise DivergedError(
+                f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}"
+            )
         with torch.inference_mode():
             if not bool((cae.encode(take(held_rows[:PROBE_ROWS])) > 0).any()):
-                raise DivergedError(f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}")
+                raise DivergedError(
+                    f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}"
+                )
         record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
         improved = held_out < float(state["best"]) * (1 - 1e-3)
         stale = 0 if improved else int(state["stale_epochs"]) + 1
@@ -347,7 +407,8 @@ class FilterStatistics:
         mean_response: (K,) mean response over images and positions.
         dead: number of filters that never respond.
         sparsity: share of zeros among all responses before pooling.
-        mean_bias: mean of the learned encoder biases (the paper's section 2.3 expects it to be negative).
+        mean_bias: mean of the learned encoder biases (the paper's section 2.3 expects it to be
+            negative).
     """
 
     active_fraction: NDArray[np.float64]
@@ -358,10 +419,14 @@ class FilterStatistics:
 
 
 @torch.inference_mode()
-def filter_statistics(cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device) -> FilterStatistics:
+def filter_statistics(
+    cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device
+) -> FilterStatistics:
     """Statistics of the un-pooled responses on ``rows`` (m, C, H, W)."""
     bias = cae.encoder_bias if cae._settings.zero_bias == "never" else None
-    z = functional.relu(functional.conv2d(_to_tensor(rows, device), cae.encoder_weight, bias, padding=1))
+    z = functional.relu(
+        functional.conv2d(_to_tensor(rows, device), cae.encoder_weight, bias, padding=1)
+    )
     active = (z > 0).to(torch.float64).mean(dim=(0, 2, 3)).cpu().numpy()
     return FilterStatistics(
         active_fraction=active,
@@ -374,17 +439,24 @@ def filter_statistics(cae: ConvAutoEncoder, rows: NDArray[np.floating], device: 
 
 @torch.inference_mode()
 def encode(
-    cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device, pool: Literal["max", "mean"] = "max"
+    cae: ConvAutoEncoder,
+    rows: NDArray[np.floating],
+    device: torch.device,
+    pool: Literal["max", "mean"] = "max",
 ) -> NDArray[np.float32]:
     """Codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
     filters, places = cae.encoder_weight.shape[0], int(np.prod(rows.shape[2:]))
     at_once = max(MAX_RESPONSES // (filters * places), 1)
     parts = [rows[first : first + at_once] for first in range(0, max(len(rows), 1), at_once)]
-    return np.concatenate([cae.encode(_to_tensor(part, device), pool).contiguous().cpu().numpy() for part in parts])
+    return np.concatenate(
+        [cae.encode(_to_tensor(part, device), pool).contiguous().cpu().numpy() for part in parts]
+    )
 
 
 @torch.inference_mode()
-def reconstruct(cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device) -> NDArray[np.float32]:
+def reconstruct(
+    cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device
+) -> NDArray[np.float32]:
     """Reconstructions of ``rows`` (m, C, H, W) with the learned biases, same shape, float32."""
     y: NDArray[np.float32] = cae(_to_tensor(rows, device)).contiguous().cpu().numpy()
     return y

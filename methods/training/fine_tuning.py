@@ -1,12 +1,14 @@
-"""Fine-tuning a pre-trained network (Ahn et al. 2019, Table 2, rows "fine-tuned"; after Kumar et al. 2017).
+"""Fine-tuning a pre-trained network (Ahn et al. 2019, Table 2, rows "fine-tuned"; after Kumar et
+al. 2017).
 
-The last layer is replaced by a new linear one for the classes at hand, every layer is trained on the labelled training images,
-and the output of the layer before the last serves as the features of a classifier. The probabilities of several networks are
-averaged for the ensembles.
+The last layer is replaced by a new linear one for the classes at hand, every layer is trained on
+the labelled training images, and the output of the layer before the last serves as the features of
+a classifier. The probabilities of several networks are averaged for the ensembles.
 
-The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher rate for the new layer, a
-rate that follows a cosine down to zero over the steps of all epochs, and the epoch with the lowest loss on a slice of the
-training images that is not trained on; the last one where no such slice can be spared.
+The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher
+rate for the new layer, a rate that follows a cosine down to zero over the steps of all epochs, and
+the epoch with the lowest loss on a slice of the training images that is not trained on; the last
+one where no such slice can be spared.
 """
 
 from __future__ import annotations
@@ -38,7 +40,8 @@ HEAD_SCALE = 0.01
 """Standard deviation of a new head's weights (Krizhevsky et al. 2012, section 5)."""
 
 LARGEST_SLICE = 1.5
-"""Times the wanted share of images; a validation slice larger than that takes too much from the training."""
+"""Times the wanted share of images; a validation slice larger than that takes too much from the
+training."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ class EpochRecord:
         epoch: counted from 1.
         train_loss: mean cross-entropy in nats over the epoch's steps, dropout and augmentation on.
         validation_loss: mean cross-entropy after the epoch; None without a validation slice.
-        validation_accuracy: share of validation images classified correctly; None without a validation slice.
+        validation_accuracy: share of validation images classified correctly; None without a
+            validation slice.
         learning_rate: of the pre-trained layers, at the epoch's first step.
     """
 
@@ -94,9 +98,11 @@ class FineTuneCheckpoint:
     """All that is needed to go on after a kill with the bytes an unbroken run would have had.
 
     Attributes:
-        tensors: weights and buffers under ``network.<name>``, those of the best epoch under ``best.<name>`` where that is an
-            earlier one, and optimiser state under ``optimizer.<parameter>.<name>``.
-        state: JSON-able: epochs done, next learning rate, best epoch and its loss, epochs since, curve.
+        tensors: weights and buffers under ``network.<name>``, those of the best epoch under
+            ``best.<name>`` where that is an earlier one, and optimiser state under
+            ``optimizer.<parameter>.<name>``.
+        state: JSON-able: epochs done, next learning rate, best epoch and its loss, epochs since,
+            curve.
     """
 
     tensors: dict[str, Tensor]
@@ -111,20 +117,26 @@ class HeadedNetwork(nn.Module):
     """A pre-trained body under a new linear head, with dropout between them.
 
     Args:
-        body: maps (N, H, W, 3) uint8 images to (N, ...) float features; all its parameters will be trained.
+        body: maps (N, H, W, 3) uint8 images to (N, ...) float features; all its parameters will be
+            trained.
         n_features: features an image, D.
         n_classes: K.
         dropout: share of the features set to zero in training.
         seed: of the head's weights; its biases start at zero.
     """
 
-    def __init__(self, body: nn.Module, n_features: int, n_classes: int, dropout: float, seed: int) -> None:
+    def __init__(
+        self, body: nn.Module, n_features: int, n_classes: int, dropout: float, seed: int
+    ) -> None:
         super().__init__()
         self.body = body.requires_grad_(True)
         self.dropout = nn.Dropout(dropout)
-        with torch.random.fork_rng(devices=[]):  # a linear layer's own initialisation draws global random numbers
+        # a linear layer's own initialisation draws global random numbers
+        with torch.random.fork_rng(devices=[]):
             self.head = nn.Linear(n_features, n_classes)
-        nn.init.normal_(self.head.weight, std=HEAD_SCALE, generator=torch.Generator().manual_seed(seed))
+        nn.init.normal_(
+            self.head.weight, std=HEAD_SCALE, generator=torch.Generator().manual_seed(seed)
+        )
         nn.init.zeros_(self.head.bias)
 
     def penultimate(self, images: Tensor) -> Tensor:
@@ -135,7 +147,9 @@ class HeadedNetwork(nn.Module):
         """
         features: Tensor = self.body(images).flatten(1)
         if features.shape[1] != self.head.in_features:
-            raise ValueError(f"the body gives {features.shape[1]} features an image, the head takes {self.head.in_features}")
+            raise ValueError(
+                f"the body gives {features.shape[1]} features an image, the head takes {self.head.in_features}"
+            )
         return features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -145,10 +159,16 @@ class HeadedNetwork(nn.Module):
 
 
 def _divisible(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """(n,) rows left after classes with a single group, and every group they appear in, are taken out until there are none."""
+    """(n,) rows left after classes with a single group, and every group they appear in, are taken
+    out until there are none.
+    """
     kept = np.ones(len(labels), np.bool_)
     while True:
-        thin = [name for name in np.unique(labels[kept]) if len(np.unique(groups[kept & (labels == name)])) < 2]
+        thin = [
+            name
+            for name in np.unique(labels[kept])
+            if len(np.unique(groups[kept & (labels == name)])) < 2
+        ]
         if not thin:
             return kept
         kept &= ~np.isin(groups, groups[np.isin(labels, thin)])
@@ -157,11 +177,13 @@ def _divisible(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np
 def validation_slice(
     labels: Sequence[str] | NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Which training images decide when to stop: a stratified draw of whole groups (:mod:`methods.curation.splits`).
+    """Which training images decide when to stop: a stratified draw of whole groups
+    (:mod:`methods.curation.splits`).
 
-    A class with a single group is trained on entirely, as is every group it shares images with. The slice is empty where no
-    draw has all other classes on both sides, or where it would take more than LARGEST_SLICE times the wanted share: with few
-    labels an image is worth more in the training.
+    A class with a single group is trained on entirely, as is every group it shares images with. The
+    slice is empty where no draw has all other classes on both sides, or where it would take more
+    than LARGEST_SLICE times the wanted share: with few labels an image is worth more in the
+    training.
 
     Args:
         labels: (n,) class of each training image.
@@ -178,14 +200,20 @@ def validation_slice(
     if not 0 < fraction < 1:
         raise ValueError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     if len(labels) != len(groups):
-        raise ValueError(f"each image has a label and a group, got {len(labels)} labels and {len(groups)} groups")
+        raise ValueError(
+            f"each image has a label and a group, got {len(labels)} labels and {len(groups)} groups"
+        )
     names, group_names = np.asarray(labels, np.str_), np.asarray(groups, np.str_)
     divisible = _divisible(names, group_names)
     chosen = np.zeros(len(names), np.bool_)
     if divisible.any():
         with contextlib.suppress(ValueError):  # some class was never on both sides
-            chosen[divisible] = stratified_group_split(names[divisible].tolist(), group_names[divisible].tolist(), fraction, seed)
-    return chosen if chosen.sum() <= LARGEST_SLICE * fraction * len(names) else np.zeros_like(chosen)
+            chosen[divisible] = stratified_group_split(
+                names[divisible].tolist(), group_names[divisible].tolist(), fraction, seed
+            )
+    return (
+        chosen if chosen.sum() <= LARGEST_SLICE * fraction * len(names) else np.zeros_like(chosen)
+    )
 
 
 def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -193,7 +221,9 @@ def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 def _training_batches(n_rows: int, settings: FineTuneSettings, epoch: int) -> list[Positions]:
-    """Batches of at least two rows, as batch normalisation asks: a last row joins the batch before, an only row comes twice."""
+    """Batches of at least two rows, as batch normalisation asks: a last row joins the batch before,
+    an only row comes twice.
+    """
     batches = list(epoch_batches(n_rows, settings.batch_size, settings.seed, epoch))
     if len(batches[-1]) == 1:
         last = batches.pop()
@@ -221,7 +251,9 @@ def _train_epoch(
         torch.manual_seed(dropout_seed)
         batches = _training_batches(len(train), settings, epoch)
         for step, rows in enumerate(batches):
-            for group, factor in zip(optimizer.param_groups, (1.0, settings.head_factor), strict=True):
+            for group, factor in zip(
+                optimizer.param_groups, (1.0, settings.head_factor), strict=True
+            ):
                 group["lr"] = factor * _cosine_rate(settings, epoch + step / len(batches))
             positions = train[rows]
             images = _to_tensor(read(positions), device)
@@ -229,7 +261,9 @@ def _train_epoch(
                 images = augmented(images, views)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
                 logits = network(images)
-            loss = functional.cross_entropy(logits.to(torch.float32), torch.from_numpy(codes[positions]).to(device))
+            loss = functional.cross_entropy(
+                logits.to(torch.float32), torch.from_numpy(codes[positions]).to(device)
+            )
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimizer.step()
@@ -250,7 +284,9 @@ def _evaluate(
     """Mean cross-entropy and accuracy, in float32 on every device."""
     network.eval()
     starts = range(0, len(positions), batch_size)
-    logits = torch.cat([network(_to_tensor(read(positions[s : s + batch_size]), device)).cpu() for s in starts]).double()
+    logits = torch.cat(
+        [network(_to_tensor(read(positions[s : s + batch_size]), device)).cpu() for s in starts]
+    ).double()
     targets = torch.from_numpy(codes[positions])
     accuracy = (logits.argmax(dim=1) == targets).to(torch.float64).mean()
     return float(functional.cross_entropy(logits, targets)), float(accuracy)
@@ -269,7 +305,10 @@ def _weights(network: HeadedNetwork) -> dict[str, Tensor]:
 
 
 def _checkpoint(
-    network: HeadedNetwork, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], state: dict[str, Any]
+    network: HeadedNetwork,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    state: dict[str, Any],
 ) -> FineTuneCheckpoint:
     tensors = {f"network.{name}": tensor for name, tensor in _weights(network).items()}
     if state["best_epoch"] < state["epochs"]:
@@ -283,28 +322,43 @@ def _checkpoint(
 
 
 def _part(checkpoint: FineTuneCheckpoint, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def best_weights(checkpoint: FineTuneCheckpoint) -> dict[str, Tensor]:
-    """State dict of the :class:`HeadedNetwork` after the best epoch: lowest validation loss, or the last one without a slice."""
+    """State dict of the :class:`HeadedNetwork` after the best epoch: lowest validation loss, or the
+    last one without a slice.
+    """
     return _part(checkpoint, "best.") or _part(checkpoint, "network.")
 
 
-def _restore(network: HeadedNetwork, optimizer: torch.optim.Optimizer, checkpoint: FineTuneCheckpoint) -> None:
+def _restore(
+    network: HeadedNetwork, optimizer: torch.optim.Optimizer, checkpoint: FineTuneCheckpoint
+) -> None:
     network.load_state_dict(_part(checkpoint, "network."))
     saved = optimizer.state_dict()
     for key, value in _part(checkpoint, "optimizer.").items():
         parameter, name = key.split(".")
-        saved["state"].setdefault(int(parameter), {})[name] = value.clone()  # the optimiser writes into it
+        # the optimiser writes into it
+        saved["state"].setdefault(int(parameter), {})[name] = value.clone()
     optimizer.load_state_dict(saved)
 
 
 def _check_inputs(
-    codes: NDArray[np.int64], train: Positions, validation: Positions, settings: FineTuneSettings, n_classes: int
+    codes: NDArray[np.int64],
+    train: Positions,
+    validation: Positions,
+    settings: FineTuneSettings,
+    n_classes: int,
 ) -> None:
     if settings.batch_size < 2:
-        raise ValueError(f"batch_size must be at least 2 for batch normalisation, got {settings.batch_size}")
+        raise ValueError(
+            f"batch_size must be at least 2 for batch normalisation, got {settings.batch_size}"
+        )
     if settings.patience < 1:
         raise ValueError(f"patience must be at least 1 epoch, got {settings.patience}")
     if not len(train):
@@ -314,7 +368,9 @@ def _check_inputs(
         raise ValueError(f"{len(shared)} images are in both training and validation")
     used = codes[np.concatenate([train, validation])]
     if used.min() < 0 or used.max() >= n_classes:
-        raise ValueError(f"class codes must lie in 0..{n_classes - 1}, got {used.min()}..{used.max()}")
+        raise ValueError(
+            f"class codes must lie in 0..{n_classes - 1}, got {used.min()}..{used.max()}"
+        )
 
 
 def fine_tune(
@@ -327,12 +383,16 @@ def fine_tune(
     device: torch.device,
     resume: FineTuneCheckpoint | None = None,
 ) -> Iterator[tuple[EpochRecord, Callable[[], FineTuneCheckpoint]]]:
-    """Train ``network`` in place; yields after every epoch its record and a function that takes a checkpoint.
+    """Train ``network`` in place; yields after every epoch its record and a function that takes a
+    checkpoint.
 
-    The run stops after ``patience`` epochs in which the validation loss was never lower than before. Order, views and dropout
-    depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same bytes on a CPU as one that was never
-    stopped. On a GPU that has bfloat16 the training steps use mixed precision. The network is left with the weights of the last
-    epoch: :func:`best_weights` are in the checkpoint, which must be taken before the next epoch is asked for.
+    The run stops after ``patience`` epochs in which the validation loss was never lower than
+    before. Order, views and dropout depend on (seed, epoch) alone, so a run resumed from a
+    checkpoint ends with the same bytes on a CPU as one that was never stopped. On a GPU that has
+    bfloat16 the training steps use mixed precision. The network is left with the weights of the
+    last
+    epoch: :func:`best_weights` are in the checkpoint, which must be taken before the next epoch is
+        asked for.
 
     Args:
         network: pre-trained body under a fresh head.
@@ -345,7 +405,8 @@ def fine_tune(
         resume: an earlier checkpoint of the same network, images and settings.
 
     Raises:
-        ValueError: no training image, an image on both sides, a class code without an output, or settings out of range.
+        ValueError: no training image, an image on both sides, a class code without an output, or
+            settings out of range.
         DivergedError: a loss or a weight became NaN or infinite.
     """
     _check_inputs(codes, train, validation, settings, network.head.out_features)
@@ -376,10 +437,16 @@ def fine_tune(
         train_loss = _train_epoch(network, optimizer, read, codes, train, settings, device, epoch)
         loss, accuracy = None, None
         if len(validation):
-            loss, accuracy = _evaluate(network, read, codes, validation, settings.batch_size, device)
+            loss, accuracy = _evaluate(
+                network, read, codes, validation, settings.batch_size, device
+            )
         finite = all(math.isfinite(value) for value in (train_loss, loss or 0.0))
-        if not finite or not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
-            raise DivergedError(f"the loss or a weight is not finite after epoch {epoch + 1} at learning rate {rate:g}")
+        if not finite or not all(
+            bool(tensor.isfinite().all()) for tensor in network.state_dict().values()
+        ):
+            raise DivergedError(
+                f"the loss or a weight is not finite after epoch {epoch + 1} at learning rate {rate:g}"
+            )
         record = EpochRecord(epoch + 1, train_loss, loss, accuracy, rate)
 
         state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
@@ -397,7 +464,8 @@ def fine_tune(
 def penultimate_features(
     network: HeadedNetwork, images: NDArray[np.uint8], device: torch.device, batch_size: int
 ) -> NDArray[np.float32]:
-    """Features of (n, H, W, 3) uint8 images in their order, (n, D) float32; puts ``network``, on ``device``, in eval mode.
+    """Features of (n, H, W, 3) uint8 images in their order, (n, D) float32; puts ``network``, on
+    ``device``, in eval mode.
 
     Raises:
         ValueError: a feature is not a finite number.
@@ -413,7 +481,9 @@ def penultimate_features(
 
 
 def class_probabilities(
-    features: NDArray[np.floating], head_weight: NDArray[np.floating], head_bias: NDArray[np.floating]
+    features: NDArray[np.floating],
+    head_weight: NDArray[np.floating],
+    head_bias: NDArray[np.floating],
 ) -> Float64:
     """Softmax of the head's logits, (n, K) float64.
 
@@ -437,7 +507,8 @@ def class_probabilities(
 
 
 def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
-    """Soft vote of an ensemble (Ahn et al. 2019, Table 2): the mean of its members' class probabilities, (n, K) float64.
+    """Soft vote of an ensemble (Ahn et al. 2019, Table 2): the mean of its members' class
+    probabilities, (n, K) float64.
 
     Args:
         members: each (n, K), images and classes in the same order.
@@ -448,7 +519,9 @@ def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
     if not members:
         raise ValueError("an ensemble needs at least one member")
     if len({member.shape for member in members}) > 1:
-        raise ValueError(f"members of an ensemble must have the same shape, got {[member.shape for member in members]}")
+        raise ValueError(
+            f"members of an ensemble must have the same shape, got {[member.shape for member in members]}"
+        )
     mean: Float64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():
         raise ValueError("a member's probability is not finite")

@@ -1,19 +1,24 @@
-"""One-vs-all convolutional networks trained from scratch (Lyndon et al. 2015, section 3.2, Tables 1 and 2).
+"""One-vs-all convolutional networks trained from scratch (Lyndon et al. 2015, section 3.2, Tables 1
+and 2).
 
-One network for each label: 20 filters of 15x15, max-pool 2, tanh; 50 filters of 15x15, max-pool 2, tanh; 500 tanh units; logistic
-regression. An image that every network denies has none of the labels. Input is one grey channel scaled to 0..1. With 256 x 256
-pixels the maps are 242, 121, 107 and 53 a side, and a network has 4,520 + 225,050 + 70,225,500 + 1,002 = 70,456,072 parameters:
-0.28 GB, and as much again for each of the gradients, the momenta and the best epoch where there are any. A checkpoint that is
-written takes as much as what is in it.
+One network for each label: 20 filters of 15x15, max-pool 2, tanh; 50 filters of 15x15, max-pool 2,
+tanh; 500 tanh units; logistic regression. An image that every network denies has none of the
+labels. Input is one grey channel scaled to 0..1. With 256 x 256 pixels the maps are 242, 121, 107
+and 53 a side, and a network has 4,520 + 225,050 + 70,225,500 + 1,002 = 70,456,072 parameters: 0.28
+GB, and as much again for each of the gradients, the momenta and the best epoch where there are any.
+A checkpoint that is written takes as much as what is in it.
 
-What the paper leaves open follows the code it names, the LeNet tutorial of deeplearning.net: pooling before bias and tanh,
-weights uniform with the bound sqrt(6 / (fan_in + fan_out)), where fan_out of a convolution is divided by the area of the pool,
-biases and the whole logistic regression zero, a softmax of two outputs, mean negative log-likelihood, plain SGD. Deviations: the
-last batch of an epoch may be smaller (the tutorial drops it), and the order of the images is drawn anew in each epoch.
+What the paper leaves open follows the code it names, the LeNet tutorial of deeplearning.net:
+pooling before bias and tanh, weights uniform with the bound sqrt(6 / (fan_in + fan_out)), where
+fan_out of a convolution is divided by the area of the pool, biases and the whole logistic
+regression zero, a softmax of two outputs, mean negative log-likelihood, plain SGD. Deviations: the
+last batch of an epoch may be smaller (the tutorial drops it), and the order of the images is drawn
+anew in each epoch.
 
-``modern`` is what the paper's section 5 hopes for: ReLU with He's initial weights, dropout of half the dense units and random
-views of the images; with it go momentum and an early stop. The networks share nothing but the images of a step, their views and
-dropout masks and the validation slice, so each is, within rounding, what it would be if it were trained alone.
+``modern`` is what the paper's section 5 hopes for: ReLU with He's initial weights, dropout of half
+the dense units and random views of the images; with it go momentum and an early stop. The networks
+share nothing but the images of a step, their views and dropout masks and the validation slice, so
+each is, within rounding, what it would be if it were trained alone.
 """
 
 from __future__ import annotations
@@ -58,10 +63,12 @@ class LenetSettings:
         epochs: passes over the training images; with ``modern`` the most of them.
         batch_size: images a step.
         learning_rate: constant.
-        seed: of the initial weights, the order of the images, and with ``modern`` the slice, the views and the dropout.
+        seed: of the initial weights, the order of the images, and with ``modern`` the slice, the
+            views and the dropout.
         modern: the variant of the paper's future work, see the module.
         validation_fraction: share of the groups that decide when to stop; ``modern`` only.
-        patience: epochs without a lower validation loss before a label's network stops, at least 1; ``modern`` only.
+        patience: epochs without a lower validation loss before a label's network stops, at least 1;
+            ``modern`` only.
     """
 
     epochs: int = 100
@@ -75,12 +82,13 @@ class LenetSettings:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One line of the learning curves; losses are mean negative log-likelihoods in nats, one for each label.
+    """One line of the learning curves; losses are mean negative log-likelihoods in nats, one for
+    each label.
 
     Attributes:
         epoch: counted from 1.
-        train_loss: (L,) over the epoch's steps while the weights move, dropout and random views on; of a network that has
-            stopped that of its last epoch.
+        train_loss: (L,) over the epoch's steps while the weights move, dropout and random views on;
+            of a network that has stopped that of its last epoch.
         validation_loss: (L,) after the epoch, or its last; None without a validation slice.
     """
 
@@ -94,9 +102,11 @@ class LenetCheckpoint:
     """All that is needed to go on after a kill with the bytes an unbroken run would have had.
 
     Attributes:
-        tensors: weights under ``network.<name>``, those of the best epochs under ``best.<name>`` where a label's is an earlier
-            one, and momenta under ``momentum.<name>``. The first axis of each is the label.
-        state: JSON-able: epochs done; for each label its best epoch, the loss there and the epochs since; curve.
+        tensors: weights under ``network.<name>``, those of the best epochs under ``best.<name>``
+            where a label's is an earlier one, and momenta under ``momentum.<name>``. The first axis
+            of each is the label.
+        state: JSON-able: epochs done; for each label its best epoch, the loss there and the epochs
+            since; curve.
     """
 
     tensors: dict[str, Tensor]
@@ -105,15 +115,21 @@ class LenetCheckpoint:
 
 def _spectra(planes: Tensor, side: int) -> Tensor:
     """(A, B, h, w) -> (side * (side // 2 + 1), A, B) complex: for each frequency a matrix."""
-    spectra = torch.empty(side * (side // 2 + 1), *planes.shape[:2], dtype=torch.complex64, device=planes.device)
-    for a, maps in enumerate(planes):  # one at a time stays in the cache: all at once is three times slower
-        lines = torch.fft.rfft(maps, n=side)  # before the other axis: lines of zeros need no transform
+    spectra = torch.empty(
+        side * (side // 2 + 1), *planes.shape[:2], dtype=torch.complex64, device=planes.device
+    )
+    # one at a time stays in the cache: all at once is three times slower
+    for a, maps in enumerate(planes):
+        # before the other axis: lines of zeros need no transform
+        lines = torch.fft.rfft(maps, n=side)
         spectra[:, a] = torch.fft.fft(lines, n=side, dim=1).flatten(1).T
     return spectra
 
 
 def _planes(spectra: Tensor, side: int, height: int, width: int) -> Tensor:
-    """(frequencies, A, B) -> (A, B, height, width), the upper left part of the inverse of :func:`_spectra`."""
+    """(frequencies, A, B) -> (A, B, height, width), the upper left part of the inverse of
+    :func:`_spectra`.
+    """
     planes = torch.empty(*spectra.shape[1:], height, width, device=spectra.device)
     for a, maps in enumerate(planes):
         spectrum = spectra[:, a].T.reshape(-1, side, side // 2 + 1)
@@ -125,8 +141,9 @@ def _planes(spectra: Tensor, side: int, height: int, width: int) -> Tensor:
 class Correlation(torch.autograd.Function):
     """``conv2d`` without padding through the correlation theorem, within float32 rounding of it.
 
-    A 15x15 kernel costs a few products a frequency in place of 225 a pixel: forward and backward of the second layer take an
-    eighth of ``conv2d``'s time on a CPU. The first layer, with a single channel to sum over, would gain nothing.
+    A 15x15 kernel costs a few products a frequency in place of 225 a pixel: forward and backward of
+    the second layer take an eighth of ``conv2d``'s time on a CPU. The first layer, with a single
+    channel to sum over, would gain nothing.
     """
 
     @staticmethod
@@ -134,7 +151,8 @@ class Correlation(torch.autograd.Function):
         """(N, C, H, W) and (O, C, k, k) -> (N, O, H - k + 1, W - k + 1), all float32."""
         height, width = images.shape[2:]
         kernel = kernels.shape[2]
-        # On a period no shorter than the image, what wraps around falls outside the places asked for.
+        # On a period no shorter than the image, what wraps around falls outside the places asked
+        # for.
         side = 1 << (max(height, width) - 1).bit_length()
         x = _spectra(images, side)
         w = _spectra(kernels, side).conj_physical_()
@@ -148,22 +166,31 @@ class Correlation(torch.autograd.Function):
         x, w = ctx.saved_tensors
         side, height, width, kernel = ctx.sizes
         g = _spectra(gradients[0], side).conj_physical_()
-        return _planes((g @ w).conj_physical_(), side, height, width), _planes(g.mT @ x, side, kernel, kernel)
+        return _planes((g @ w).conj_physical_(), side, height, width), _planes(
+            g.mT @ x, side, kernel, kernel
+        )
 
 
 class PooledConvolution(torch.autograd.Function):
-    """``max_pool2d`` of ``conv2d`` of images with one channel, without padding and without a gradient of the images.
+    """``max_pool2d`` of ``conv2d`` of images with one channel, without padding and without a
+    gradient of the images.
 
-    The gradient of the kernels is one small matrix product a line, on patches that are views of 15 shifted copies of the image.
-    Forward and backward take 0.56 of the processor time of torch's two functions, which was the largest part of a step.
+    The gradient of the kernels is one small matrix product a line, on patches that are views of 15
+    shifted copies of the image. Forward and backward take 0.56 of the processor time of torch's two
+    functions, which was the largest part of a step.
     """
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, kernels: Tensor) -> Tensor:
-        """(N, 1, H, W) and (O, 1, k, k) -> (N, O, (H - k + 1) // 2, (W - k + 1) // 2), all float32, channels last."""
+        """(N, 1, H, W) and (O, 1, k, k) -> (N, O, (H - k + 1) // 2, (W - k + 1) // 2), all float32,
+        channels last.
+        """
         height, width = images.shape[2:]
-        # Strides of channels last, which a single channel leaves open: the pooling then takes a quarter of the time.
-        maps = functional.conv2d(images.contiguous().as_strided(images.shape, (height * width, 1, width, 1)), kernels)
+        # Strides of channels last, which a single channel leaves open: the pooling then takes a
+        # quarter of the time.
+        maps = functional.conv2d(
+            images.contiguous().as_strided(images.shape, (height * width, 1, width, 1)), kernels
+        )
         pooled, places = functional.max_pool2d(maps, POOL, return_indices=True)
         ctx.save_for_backward(images, places)
         ctx.sizes = kernels.shape[2], *maps.shape[2:]
@@ -176,10 +203,15 @@ class PooledConvolution(torch.autograd.Function):
         k, height, width = ctx.sizes
         filters = places.shape[1]
         total = torch.zeros(k * k, filters, device=images.device)
-        for image, place, pooled in zip(images[:, 0], places.flatten(2).mT, gradients[0].flatten(2).mT, strict=True):
-            gradient = torch.zeros(height * width, filters, device=images.device).scatter_(0, place, pooled)
+        for image, place, pooled in zip(
+            images[:, 0], places.flatten(2).mT, gradients[0].flatten(2).mT, strict=True
+        ):
+            gradient = torch.zeros(height * width, filters, device=images.device).scatter_(
+                0, place, pooled
+            )
             shifted = image.unfold(1, k, 1).mT.contiguous()  # (H, k, width)
-            patches = shifted.as_strided((height, k * k, width), (k * width, width, 1))  # k lines of them, line by line
+            # k lines of them, line by line
+            patches = shifted.as_strided((height, k * k, width), (k * width, width, 1))
             total += torch.bmm(patches, gradient.view(height, width, filters)).sum(0)
         return None, total.T.reshape(filters, 1, k, k)
 
@@ -197,7 +229,8 @@ class LenetOneVsAll(nn.Module):
     Args:
         n_labels: L, at least 1.
         side: of the square images, pixels; at least 46.
-        settings: its ``seed`` and ``modern`` decide the initial weights, each label's by a seed of its own.
+        settings: its ``seed`` and ``modern`` decide the initial weights, each label's by a seed of
+            its own.
 
     Raises:
         ValueError: no label, or images too small for the two layers.
@@ -209,7 +242,9 @@ class LenetOneVsAll(nn.Module):
         if n_labels < 1:
             raise ValueError(f"there must be at least one label, got {n_labels}")
         if _last_maps(side) < 1:
-            raise ValueError(f"images must be at least 46 pixels a side for two layers of 15x15 filters, got {side}")
+            raise ValueError(
+                f"images must be at least 46 pixels a side for two layers of 15x15 filters, got {side}"
+            )
         self.side = side
         self.modern = settings.modern
         first, second = FILTERS
@@ -228,10 +263,13 @@ class LenetOneVsAll(nn.Module):
             (self.hidden_weight, second * places, HIDDEN),
         )
         for label in range(n_labels):
-            words = np.random.SeedSequence(settings.seed, spawn_key=(label,)).generate_state(1, np.uint64)
+            words = np.random.SeedSequence(settings.seed, spawn_key=(label,)).generate_state(
+                1, np.uint64
+            )
             generator = torch.Generator().manual_seed(int(words[0]))
             for weight, fan_in, fan_out in fans:
-                bound = math.sqrt(6 / (fan_in + (0 if settings.modern else fan_out)))  # He et al. 2015 look at fan_in alone
+                # He et al. 2015 look at fan_in alone
+                bound = math.sqrt(6 / (fan_in + (0 if settings.modern else fan_out)))
                 nn.init.uniform_(weight[label], -bound, bound, generator=generator)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -240,29 +278,44 @@ class LenetOneVsAll(nn.Module):
         Raises:
             ValueError: the images are not (N, side, side) uint8.
         """
-        if images.dtype != torch.uint8 or images.ndim != 3 or images.shape[1:] != (self.side, self.side):
+        if (
+            images.dtype != torch.uint8
+            or images.ndim != 3
+            or images.shape[1:] != (self.side, self.side)
+        ):
             raise ValueError(
                 f"images must be (N, {self.side}, {self.side}) uint8, got {tuple(images.shape)} {str(images.dtype).split('.')[1]}"
             )
         activation = torch.relu if self.modern else torch.tanh
         x = (images.to(torch.float32) / 255)[:, None]
-        x = PooledConvolution.apply(x, self.conv1_weight.flatten(0, 1))  # the filters of all labels at once
+        # the filters of all labels at once
+        x = PooledConvolution.apply(x, self.conv1_weight.flatten(0, 1))
         x = activation(x + self.conv1_bias.view(1, -1, 1, 1))
         rows = []
         for maps, kernels, bias in zip(
-            x.view(len(x), -1, FILTERS[0], *x.shape[2:]).unbind(1), self.conv2_weight, self.conv2_bias, strict=True
+            x.view(len(x), -1, FILTERS[0], *x.shape[2:]).unbind(1),
+            self.conv2_weight,
+            self.conv2_bias,
+            strict=True,
         ):
             y: Tensor = Correlation.apply(maps, kernels)
-            rows.append(activation(functional.max_pool2d(y, POOL) + bias.view(1, -1, 1, 1)).flatten(1))
-        # The weight comes first so that its gradient has the layout of the weight; a quarter of a step went into turning it.
-        h = activation(torch.baddbmm(self.hidden_bias[..., None], self.hidden_weight, torch.stack(rows).mT).mT)
+            rows.append(
+                activation(functional.max_pool2d(y, POOL) + bias.view(1, -1, 1, 1)).flatten(1)
+            )
+        # The weight comes first so that its gradient has the layout of the weight; a quarter of a
+        # step went into turning it.
+        h = activation(
+            torch.baddbmm(self.hidden_bias[..., None], self.hidden_weight, torch.stack(rows).mT).mT
+        )
         if self.modern:
             h = h * functional.dropout(torch.ones_like(h[0]), DROPOUT, self.training)
         z = torch.baddbmm(self.output_bias[:, None], h, self.output_weight.mT)
         return (z[..., 1] - z[..., 0]).T  # their logistic function is the softmax of the two
 
 
-def load_networks(weights: Mapping[str, Tensor], side: int, settings: LenetSettings, device: torch.device) -> LenetOneVsAll:
+def load_networks(
+    weights: Mapping[str, Tensor], side: int, settings: LenetSettings, device: torch.device
+) -> LenetOneVsAll:
     """The networks of stored ``weights``, in eval mode.
 
     Raises:
@@ -280,14 +333,16 @@ def validation_slice(
 ) -> NDArray[np.bool_]:
     """Which training images decide when to stop: a random draw of whole groups.
 
-    Groups of a draw without which a label could not be learned go back to the training. Of MAX_DRAWS draws it is the one that
-    :func:`methods.curation.splits.fairest` takes; what it tells about a label that is not on both sides decides nothing. Where that is
-    so of every label that some images have and others lack, the slice is empty: they are worth more in the training.
+    Groups of a draw without which a label could not be learned go back to the training. Of
+    MAX_DRAWS draws it is the one that :func:`methods.curation.splits.fairest` takes; what it tells
+    about a label that is not on both sides decides nothing. Where that is so of every label that
+    some images have and others lack, the slice is empty: they are worth more in the training.
 
     Args:
         targets: (n, L) whether each training image has each label.
         groups: (n,) group of each training image; a group is never on both sides.
-        fraction: wanted share of the groups, between 0 and 1; one group is drawn at least, and never all.
+        fraction: wanted share of the groups, between 0 and 1; one group is drawn at least, and
+            never all.
         seed: of the draws.
 
     Returns:
@@ -301,20 +356,28 @@ def validation_slice(
     if not 0 < fraction < 1:
         raise ValueError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     if len(targets) != len(groups):
-        raise ValueError(f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups")
+        raise ValueError(
+            f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups"
+        )
     nothing = np.zeros(len(targets), np.bool_)
     names, codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(names) < 2:
         return nothing
     n_held = min(max(round(fraction * len(names)), 1), len(names) - 1)
-    draws = GroupShuffleSplit(MAX_DRAWS, test_size=n_held, random_state=seed).split(codes, groups=codes)
+    draws = GroupShuffleSplit(MAX_DRAWS, test_size=n_held, random_state=seed).split(
+        codes, groups=codes
+    )
     chosen = fairest(targets, codes, (_learnable(targets, codes, trained) for trained, _ in draws))
     both = targets.any(axis=0) & ~targets.all(axis=0)
     return chosen if on_both_sides(targets, chosen)[both].any() else nothing
 
 
-def _learnable(targets: NDArray[np.bool_], codes: Positions, trained: Positions) -> NDArray[np.bool_]:
-    """The images that are not trained on, less the groups with what no trained one has: a label, or the lack of it."""
+def _learnable(
+    targets: NDArray[np.bool_], codes: Positions, trained: Positions
+) -> NDArray[np.bool_]:
+    """The images that are not trained on, less the groups with what no trained one has: a label, or
+    the lack of it.
+    """
     held = np.ones(len(targets), np.bool_)
     held[trained] = False
     new = (targets & ~targets[trained].any(axis=0)) | (~targets & targets[trained].all(axis=0))
@@ -326,7 +389,9 @@ def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
 
 
 def _views(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random view of each image (:mod:`methods.imaging.augmentation`) that is not mirrored, as left and right may be labels."""
+    """A random view of each image (:mod:`methods.imaging.augmentation`) that is not mirrored, as
+    left and right may be labels.
+    """
     n_images, height, width = images.shape
     transforms = random_transforms(n_images, height, width, generator)
     transforms[:, :, 0] *= transforms[:, 0, :1].sign()
@@ -350,7 +415,9 @@ def _train_epoch(
     epoch: int,
     stopped: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """One pass over the training images; the mean loss of each label, (L,). Networks that have ``stopped`` keep their weights."""
+    """One pass over the training images; the mean loss of each label, (L,). Networks that have
+    ``stopped`` keep their weights.
+    """
     words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
     dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
     losses, sizes = [], []
@@ -361,7 +428,9 @@ def _train_epoch(
         torch.manual_seed(dropout_seed)
         for rows in epoch_batches(len(train), settings.batch_size, settings.seed, epoch):
             images = _to_tensor(read(train[rows]), device)
-            loss = _losses(network(_views(images, views) if settings.modern else images), targets[train[rows]])
+            loss = _losses(
+                network(_views(images, views) if settings.modern else images), targets[train[rows]]
+            )
             optimizer.zero_grad(set_to_none=True)
             # Each network has its own parameters, so its own gradient; of a stopped one it is zero.
             torch.autograd.backward(loss[learning].sum())
@@ -369,12 +438,17 @@ def _train_epoch(
             losses.append(loss.detach())
             sizes.append(len(rows))
     optimizer.zero_grad(set_to_none=True)  # as large as the weights, and of no use to a checkpoint
-    mean: NDArray[np.float64] = np.average(torch.stack(losses).cpu().numpy().astype(np.float64), axis=0, weights=sizes)
+    mean: NDArray[np.float64] = np.average(
+        torch.stack(losses).cpu().numpy().astype(np.float64), axis=0, weights=sizes
+    )
     return mean
 
 
 def _kept(
-    losses: NDArray[np.float64], stopped: NDArray[np.bool_], curve: Sequence[Mapping[str, Any]], name: str
+    losses: NDArray[np.float64],
+    stopped: NDArray[np.bool_],
+    curve: Sequence[Mapping[str, Any]],
+    name: str,
 ) -> NDArray[np.float64]:
     """The losses, those of networks that have stopped as they stand at the end of the curve."""
     return np.where(stopped, curve[-1][name], losses) if stopped.any() else losses
@@ -388,14 +462,21 @@ def _rest(optimizer: torch.optim.Optimizer, stopped: NDArray[np.bool_]) -> None:
 
 
 @torch.inference_mode()
-def _logits(network: LenetOneVsAll, batches: Iterator[NDArray[np.uint8]], device: torch.device) -> Tensor:
+def _logits(
+    network: LenetOneVsAll, batches: Iterator[NDArray[np.uint8]], device: torch.device
+) -> Tensor:
     """Logits in eval mode, (n, L) float64 on the CPU."""
     network.eval()
-    return torch.cat([network(_to_tensor(images, device)).cpu() for images in batches]).to(torch.float64)
+    return torch.cat([network(_to_tensor(images, device)).cpu() for images in batches]).to(
+        torch.float64
+    )
 
 
 def _checkpoint(
-    network: LenetOneVsAll, optimizer: torch.optim.Optimizer, best: dict[str, Tensor], state: dict[str, Any]
+    network: LenetOneVsAll,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+    state: dict[str, Any],
 ) -> LenetCheckpoint:
     tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
     if min(state["best_epoch"]) < state["epochs"]:
@@ -407,29 +488,42 @@ def _checkpoint(
 
 
 def _part(checkpoint: LenetCheckpoint, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in checkpoint.tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name.startswith(prefix)
+    }
 
 
 def best_weights(checkpoint: LenetCheckpoint) -> dict[str, Tensor]:
-    """State dict of :class:`LenetOneVsAll`, each label's after its best epoch: lowest validation loss, or the last one."""
+    """State dict of :class:`LenetOneVsAll`, each label's after its best epoch: lowest validation
+    loss, or the last one.
+    """
     return _part(checkpoint, "best.") or _part(checkpoint, "network.")
 
 
-def _restore(network: LenetOneVsAll, optimizer: torch.optim.Optimizer, checkpoint: LenetCheckpoint) -> None:
+def _restore(
+    network: LenetOneVsAll, optimizer: torch.optim.Optimizer, checkpoint: LenetCheckpoint
+) -> None:
     network.load_state_dict(_part(checkpoint, "network."))
     parameters = dict(network.named_parameters())
     for name, momentum in _part(checkpoint, "momentum.").items():
         parameter = parameters[name]
-        optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device, copy=True)  # it is written into
+        # it is written into
+        optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device, copy=True)
 
 
-def _check_inputs(targets: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_], settings: LenetSettings) -> None:
+def _check_inputs(
+    targets: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_], settings: LenetSettings
+) -> None:
     if targets.ndim != 2 or targets.dtype != np.bool_:
         raise ValueError(f"targets must be (n, L) bool, got {targets.shape} {targets.dtype}")
     if not len(targets):
         raise ValueError("training needs at least one image")
     if len(targets) != len(groups):
-        raise ValueError(f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups")
+        raise ValueError(
+            f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups"
+        )
     for name in ("batch_size", "patience"):
         if getattr(settings, name) < 1:
             raise ValueError(f"{name} must be at least 1, got {getattr(settings, name)}")
@@ -443,13 +537,16 @@ def train(
     device: torch.device,
     resume: LenetCheckpoint | None = None,
 ) -> Iterator[tuple[EpochRecord, Callable[[], LenetCheckpoint]]]:
-    """Train one network for each label in one pass; yields after every epoch its record and a function that takes a checkpoint.
+    """Train one network for each label in one pass; yields after every epoch its record and a
+    function that takes a checkpoint.
 
-    All labels see the same batches. With ``modern`` each keeps the weights of its own best epoch, stops after its own
-    ``patience``, and the run ends when all have stopped; a label that is not on both sides of the validation slice is trained for
-    all epochs and keeps the last. Order, views and dropout depend on (seed, epoch) alone, so a run resumed
-    from a checkpoint ends with the same bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must be
-    taken, and stored, before the next epoch is asked for: on a CPU its tensors are those that are trained on.
+    All labels see the same batches. With ``modern`` each keeps the weights of its own best epoch,
+    stops after its own ``patience``, and the run ends when all have stopped; a label that is not on
+    both sides of the validation slice is trained for all epochs and keeps the last. Order, views
+    and dropout depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same
+    bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must be taken,
+    and stored, before the next epoch is asked for: on a CPU its tensors are those that are trained
+    on.
 
     Args:
         read: gives images by position 0 .. n - 1, (m, side, side) uint8.
@@ -460,7 +557,8 @@ def train(
         resume: an earlier checkpoint of the same images and settings.
 
     Raises:
-        ValueError: no image or label, shapes that do not fit, images too small, or settings out of range.
+        ValueError: no image or label, shapes that do not fit, images too small, or settings out of
+            range.
         DivergedError: a loss or a weight became NaN or infinite.
     """
     _check_inputs(targets, groups, settings)
@@ -491,14 +589,23 @@ def train(
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:
         epoch = int(state["epochs"])
         stopped = np.array(state["stale_epochs"]) >= settings.patience
-        train_loss = _train_epoch(network, optimizer, read, targets, trained, settings, device, epoch, stopped)
+        train_loss = _train_epoch(
+            network, optimizer, read, targets, trained, settings, device, epoch, stopped
+        )
         train_loss = _kept(train_loss, stopped, state["curve"], "train_loss")
         finite = np.isfinite(train_loss)
         validation_loss = None
         if len(validation):
             starts = range(0, len(validation), settings.batch_size)
-            logits = _logits(network, (read(validation[s : s + settings.batch_size]) for s in starts), device)
-            validation_loss = _kept(_losses(logits, targets[validation]).numpy(), stopped, state["curve"], "validation_loss")
+            logits = _logits(
+                network, (read(validation[s : s + settings.batch_size]) for s in starts), device
+            )
+            validation_loss = _kept(
+                _losses(logits, targets[validation]).numpy(),
+                stopped,
+                state["curve"],
+                "validation_loss",
+            )
             finite &= np.isfinite(validation_loss)
         for tensor in network.state_dict().values():
             finite &= tensor.isfinite().flatten(1).all(dim=1).cpu().numpy()
@@ -509,7 +616,9 @@ def train(
                 f"at learning rate {settings.learning_rate:g}"
             )
         record = EpochRecord(
-            epoch + 1, tuple(train_loss.tolist()), None if validation_loss is None else tuple(validation_loss.tolist())
+            epoch + 1,
+            tuple(train_loss.tolist()),
+            None if validation_loss is None else tuple(validation_loss.tolist()),
         )
 
         state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
@@ -534,14 +643,17 @@ def train(
 def probabilities(
     network: LenetOneVsAll, images: NDArray[np.uint8], device: torch.device, batch_size: int
 ) -> NDArray[np.float64]:
-    """Probability of having each label, (n, L) float64, of (n, side, side) uint8 images; puts ``network`` in eval mode.
+    """Probability of having each label, (n, L) float64, of (n, side, side) uint8 images; puts
+    ``network`` in eval mode.
 
     Raises:
         ValueError: no image, images of another shape, or a logit that is not finite.
     """
     if not len(images):
         raise ValueError("there is no image to classify")
-    logits = _logits(network, (images[s : s + batch_size] for s in range(0, len(images), batch_size)), device)
+    logits = _logits(
+        network, (images[s : s + batch_size] for s in range(0, len(images), batch_size)), device
+    )
     if not bool(logits.isfinite().all()):
         raise ValueError("the networks give logits that are not finite")
     return torch.sigmoid(logits).numpy()

@@ -1,15 +1,18 @@
 """Stacked sparse auto-encoder, the SSAE baseline of Ahn et al. 2019, Table 2.
 
-Sigmoid units trained layer by layer, each with the cost of Ng's lecture notes "Sparse autoencoder" (CS294A, 2011) ::
+Sigmoid units trained layer by layer, each with the cost of Ng's lecture notes "Sparse autoencoder"
+(CS294A, 2011) ::
 
     J = 1/m sum_i 1/2 ||y_i - x_i||^2 + lambda/2 (||W||^2 + ||V||^2) + beta sum_j KL(rho || rho_j)
     KL(rho || rho_j) = rho log(rho / rho_j) + (1 - rho) log((1 - rho) / (1 - rho_j))
 
-with h = sigmoid(W x + b), rho_j the mean of unit j over the m rows, and y = V h + c in the first layer, whose input is whitened
-and so not bounded (the notes' linear decoder), y = sigmoid(V h + c) above it. The code is the h of the last layer.
+with h = sigmoid(W x + b), rho_j the mean of unit j over the m rows, and y = V h + c in the first
+layer, whose input is whitened and so not bounded (the notes' linear decoder), y = sigmoid(V h + c)
+above it. The code is the h of the last layer.
 
-Deviations from the notes: Adam on batches, over each of which rho_j is taken, in place of L-BFGS on all rows; and biases start
-where a sigmoid gives rho, not at zero, as a pass or more would otherwise only bring the units down from a half.
+Deviations from the notes: Adam on batches, over each of which rho_j is taken, in place of L-BFGS on
+all rows; and biases start where a sigmoid gives rho, not at zero, as a pass or more would otherwise
+only bring the units down from a half.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class SsaeSettings:
         sparsity_weight: beta.
         weight_decay: lambda.
         epochs: passes over the patches for each layer.
-        batch_size: rows a step, at most; a pass is cut into batches of equal size, as rho_j of a small rest would be noise.
+        batch_size: rows a step, at most; a pass is cut into batches of equal size, as rho_j of a
+            small rest would be noise.
         learning_rate: of Adam.
         seed: of the initial weights and the order of the patches.
     """
@@ -77,7 +81,8 @@ class SsaeFit:
     """Result of a fit.
 
     Attributes:
-        tensors: for layer l (from 1) ``l.weight`` (units, inputs) and ``l.bias`` (units,), float32 on the CPU.
+        tensors: for layer l (from 1) ``l.weight`` (units, inputs) and ``l.bias`` (units,), float32
+            on the CPU.
         curve: one record for each layer and epoch.
     """
 
@@ -103,14 +108,27 @@ class Cost:
 class SparseAutoEncoder(nn.Module):
     """One layer: sigmoid encoder, linear or sigmoid decoder with weights of its own."""
 
-    def __init__(self, inputs: int, units: int, linear_decoder: bool, sparsity: float, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        units: int,
+        linear_decoder: bool,
+        sparsity: float,
+        generator: torch.Generator,
+    ) -> None:
         super().__init__()
         bound = math.sqrt(6 / (inputs + units + 1))
-        self.weight = nn.Parameter(torch.empty(units, inputs).uniform_(-bound, bound, generator=generator))
+        self.weight = nn.Parameter(
+            torch.empty(units, inputs).uniform_(-bound, bound, generator=generator)
+        )
         at_sparsity = math.log(sparsity / (1 - sparsity))
         self.bias = nn.Parameter(torch.full((units,), at_sparsity))
-        self.decoder_weight = nn.Parameter(torch.empty(inputs, units).uniform_(-bound, bound, generator=generator))
-        self.decoder_bias = nn.Parameter(torch.full((inputs,), 0.0 if linear_decoder else at_sparsity))
+        self.decoder_weight = nn.Parameter(
+            torch.empty(inputs, units).uniform_(-bound, bound, generator=generator)
+        )
+        self.decoder_bias = nn.Parameter(
+            torch.full((inputs,), 0.0 if linear_decoder else at_sparsity)
+        )
         self.linear_decoder = linear_decoder
 
     def cost(self, x: Tensor, settings: SsaeSettings) -> Cost:
@@ -119,15 +137,23 @@ class SparseAutoEncoder(nn.Module):
         y = nn.functional.linear(h, self.decoder_weight, self.decoder_bias)
         squared_error = ((y if self.linear_decoder else torch.sigmoid(y)) - x).square().sum()
         rho, activation = settings.sparsity, h.mean(dim=0)
-        divergence = rho * (rho / activation).log() + (1 - rho) * ((1 - rho) / (1 - activation)).log()
+        divergence = (
+            rho * (rho / activation).log() + (1 - rho) * ((1 - rho) / (1 - activation)).log()
+        )
         decay = self.weight.square().sum() + self.decoder_weight.square().sum()
-        total = 0.5 * squared_error / len(x) + 0.5 * settings.weight_decay * decay + settings.sparsity_weight * divergence.sum()
+        total = (
+            0.5 * squared_error / len(x)
+            + 0.5 * settings.weight_decay * decay
+            + settings.sparsity_weight * divergence.sum()
+        )
         return Cost(total, squared_error.detach(), activation.detach())
 
 
 def _hidden(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
     for layer in range(1, len(tensors) // 2 + 1):
-        x = torch.sigmoid(nn.functional.linear(x, tensors[f"{layer}.weight"], tensors[f"{layer}.bias"]))
+        x = torch.sigmoid(
+            nn.functional.linear(x, tensors[f"{layer}.weight"], tensors[f"{layer}.bias"])
+        )
     return x
 
 
@@ -155,31 +181,40 @@ def train_ssae(
         on_epoch: called with the record of each epoch.
 
     Raises:
-        ValueError: no patch, a patch that is not finite, no layer, or a sparsity that is not inside 0..1.
+        ValueError: no patch, a patch that is not finite, no layer, or a sparsity that is not inside
+            0..1.
         DivergedError: the cost became NaN or infinite.
     """
     if not len(patches):
         raise ValueError("a sparse auto-encoder needs at least one patch")
     if not np.isfinite(patches).all():
-        raise ValueError("a sparse auto-encoder needs finite patches, some value is NaN or infinite")
+        raise ValueError(
+            "a sparse auto-encoder needs finite patches, some value is NaN or infinite"
+        )
     if not settings.hidden:
         raise ValueError("a stacked sparse auto-encoder needs at least one layer")
     if not 0 < settings.sparsity < 1:
-        raise ValueError(f"the sparsity is a mean activation inside 0..1, got {settings.sparsity:g}")
+        raise ValueError(
+            f"the sparsity is a mean activation inside 0..1, got {settings.sparsity:g}"
+        )
     generator = torch.Generator().manual_seed(settings.seed)
     rows = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.float32)).to(device)
     tensors: dict[str, Tensor] = {}
     curve: list[SsaeEpochRecord] = []
     inputs = rows.shape[1]
     for layer, units in enumerate(settings.hidden, 1):
-        autoencoder = SparseAutoEncoder(inputs, units, layer == 1, settings.sparsity, generator).to(device)
+        autoencoder = SparseAutoEncoder(inputs, units, layer == 1, settings.sparsity, generator).to(
+            device
+        )
         optimizer = torch.optim.Adam(autoencoder.parameters(), lr=settings.learning_rate)
         energy = _energy(tensors, rows)
         for epoch in range(1, settings.epochs + 1):
             order = np.random.default_rng([settings.seed, layer, epoch]).permutation(len(rows))
             cost = error = activation = 0.0
             for positions in np.array_split(order, math.ceil(len(rows) / settings.batch_size)):
-                batch = autoencoder.cost(_hidden(tensors, rows[torch.from_numpy(positions).to(device)]), settings)
+                batch = autoencoder.cost(
+                    _hidden(tensors, rows[torch.from_numpy(positions).to(device)]), settings
+                )
                 optimizer.zero_grad(set_to_none=True)
                 torch.autograd.backward(batch.total)
                 optimizer.step()
@@ -190,15 +225,24 @@ def train_ssae(
                 raise DivergedError(
                     f"the cost of layer {layer} is not finite after epoch {epoch} at learning rate {settings.learning_rate:g}"
                 )
-            curve.append(SsaeEpochRecord(layer, epoch, cost / len(rows), error / energy, activation / len(rows)))
+            curve.append(
+                SsaeEpochRecord(
+                    layer, epoch, cost / len(rows), error / energy, activation / len(rows)
+                )
+            )
             on_epoch(curve[-1])
-        tensors |= {f"{layer}.weight": autoencoder.weight.detach(), f"{layer}.bias": autoencoder.bias.detach()}
+        tensors |= {
+            f"{layer}.weight": autoencoder.weight.detach(),
+            f"{layer}.bias": autoencoder.bias.detach(),
+        }
         inputs = units
     return SsaeFit({name: tensor.cpu() for name, tensor in tensors.items()}, curve)
 
 
 @torch.inference_mode()
-def encode(tensors: Mapping[str, Tensor], patches: NDArray[np.floating], device: torch.device) -> NDArray[np.float32]:
+def encode(
+    tensors: Mapping[str, Tensor], patches: NDArray[np.floating], device: torch.device
+) -> NDArray[np.float32]:
     """Activations of the last layer, (m, hidden[-1]) float32 in 0..1.
 
     Args:
@@ -208,5 +252,7 @@ def encode(tensors: Mapping[str, Tensor], patches: NDArray[np.floating], device:
     """
     weights = {name: tensor.to(device) for name, tensor in tensors.items()}
     rows = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.float32))
-    code: NDArray[np.float32] = torch.cat([_hidden(weights, x.to(device)).cpu() for x in torch.split(rows, ROWS_AT_ONCE)]).numpy()
+    code: NDArray[np.float32] = torch.cat(
+        [_hidden(weights, x.to(device)).cpu() for x in torch.split(rows, ROWS_AT_ONCE)]
+    ).numpy()
     return code

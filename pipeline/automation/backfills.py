@@ -20,9 +20,11 @@ def choose(
 
     Args:
         store: of the home.
-        jobs: of each of the registered datasets in question the job whose outputs are to be up to date.
+        jobs: of each of the registered datasets in question the job whose outputs are to be up to
+            date.
         only_stale: leave out those whose results stand for all that has arrived.
-        from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or later.
+        from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or
+            later.
 
     Raises:
         InputError: ``from_drop`` is not a date.
@@ -47,12 +49,18 @@ def _since(day: str) -> float:
     try:
         since = datetime.fromisoformat(day)
     except ValueError:
-        raise InputError(f"{day!r} is not a date", "Write for example --from-drop 2026-11-20") from None
+        raise InputError(
+            f"{day!r} is not a date", "Write for example --from-drop 2026-11-20"
+        ) from None
     return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
 
 
-def with_last_settings(store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def with_last_settings(
+    store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
+) -> dict[str, Any]:
     """The settings of the last run that a job's assets have, and over them those that are given."""
     overridden = {key.rpartition(".")[2] for key in given if "." not in key}
     last = still_valid_settings(store, dataset, job)
-    return {key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden} | dict(given)
+    return {
+        key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden
+    } | dict(given)

@@ -1,4 +1,6 @@
-"""What the sensor and the schedule have in common: which datasets are free, and how their runs are asked for."""
+"""What the sensor and the schedule have in common: which datasets are free, and how their runs are
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
     from pipeline.definitions import defs
 
     job = defs.resolve_job_def(study)
-    return tuple(defs.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys))
+    return tuple(
+        defs.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys)
+    )
 
 
 def code_versions(study: str) -> dict[str, str]:
@@ -46,19 +50,35 @@ def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
 
 
 def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
-    """The settings of a dataset's last outputs, as ``asset.key`` -> value: those that the job's assets (still) have."""
-    known = {f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)}
-    return {key: value for key, value in last_settings(store, dataset, code_versions(job)).items() if key in known}
+    """The settings of a dataset's last outputs, as ``asset.key`` -> value: those that the job's
+    assets (still) have.
+    """
+    known = {
+        f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)
+    }
+    return {
+        key: value
+        for key, value in last_settings(store, dataset, code_versions(job)).items()
+        if key in known
+    }
 
 
 def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> dg.RunRequest:
     """A run of the dataset's usual study with the settings of its last one."""
     job = usual_study(spec.task).name
     config = run_config(study_assets(job), still_valid_settings(store, spec.name, job), "auto")
-    return dg.RunRequest(run_key=run_key, job_name=job, partition_key=spec.name, run_config=config, tags={"medfeat/why": why})
+    return dg.RunRequest(
+        run_key=run_key,
+        job_name=job,
+        partition_key=spec.name,
+        run_config=config,
+        tags={"medfeat/why": why},
+    )
 
 
 def was_begun(instance: dg.DagsterInstance, store: DatasetStore, dataset: str, job: str) -> bool:
     """Whether a job, a study's, was ever started for a dataset."""
     runs = dg.RunsFilter(job_name=job, tags={"dagster/partition": dataset})
-    return store.record(dataset, f"report_{job}") is not None or bool(instance.get_runs(runs, limit=1))
+    return store.record(dataset, f"report_{job}") is not None or bool(
+        instance.get_runs(runs, limit=1)
+    )

@@ -31,7 +31,9 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
         "that has arrived (new, changed or deleted files, a run that failed, newer code). A dataset without drops for which that "
         "was never started is left alone. Time: MEDFEAT_NIGHTLY (cron) in MEDFEAT_TIME_ZONE.",
     )
-    def reconcile(context: dg.ScheduleEvaluationContext, store: DatasetStore) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def reconcile(
+        context: dg.ScheduleEvaluationContext, store: DatasetStore
+    ) -> Iterator[dg.RunRequest | dg.SkipReason]:
         """One run request for each stale dataset that no run is working on."""
         partitions = set(context.instance.get_dynamic_partitions("dataset"))
         busy = busy_datasets(context.instance)
@@ -44,9 +46,13 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
                 if usual_study(spec.task).name != study:
                     continue
                 why = stale_reason(store, dataset, code_versions(study))
-                if why is None or not (has_drops(store, dataset) or was_begun(context.instance, store, dataset, study)):
+                if why is None or not (
+                    has_drops(store, dataset) or was_begun(context.instance, store, dataset, study)
+                ):
                     continue
-                wanted = request(store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why)
+                wanted = request(
+                    store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why
+                )
             except InputError as error:  # one dataset's trouble is not another's
                 context.log.warning(str(error))
                 continue

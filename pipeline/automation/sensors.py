@@ -22,7 +22,9 @@ def datasets_with_drops() -> list[str]:
     root = drops_root()
     if not root.is_dir():
         return []
-    return sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
 
 
 @dg.sensor(
@@ -33,13 +35,17 @@ def datasets_with_drops() -> list[str]:
     "something new that has settled. Off and on under Automation.",
 )
 def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.SensorResult:
-    """One run request for each dataset whose drops have changed, known by the signature of all that counts."""
+    """One run request for each dataset whose drops have changed, known by the signature of all that
+    counts.
+    """
     requests, added, notes = [], [], []
     busy = busy_datasets(context.instance)
     partitions = set(context.instance.get_dynamic_partitions("dataset"))
     for dataset in datasets_with_drops():
         if not re.fullmatch(NAME_PATTERN, dataset):  # its name may be a person's: it is not told
-            notes.append("a folder in the drop folder has a name that no dataset can have (1 to 63 of a-z, 0-9, _ and -)")
+            notes.append(
+                "a folder in the drop folder has a name that no dataset can have (1 to 63 of a-z, 0-9, _ and -)"
+            )
             continue
         try:
             wanted = _due(store, dataset, busy)
@@ -56,14 +62,22 @@ def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.Sensor
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[DATASETS.build_add_request(added)] if added else [],
-        skip_reason=None if requests else dg.SkipReason("; ".join(dict.fromkeys(notes)) or "nothing new has settled"),
+        skip_reason=None
+        if requests
+        else dg.SkipReason("; ".join(dict.fromkeys(notes)) or "nothing new has settled"),
     )
 
 
 def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | None:
-    """The run that a dataset needs, if any. Looks at its drops in any case, so that they can settle while a run goes on."""
+    """The run that a dataset needs, if any. Looks at its drops in any case, so that they can settle
+    while a run goes on.
+    """
     registered = dataset in store.datasets()
-    spec = store.spec(dataset) if registered else DatasetSpec(name=dataset, root=drops_root() / dataset, unlabelled=True)
+    spec = (
+        store.spec(dataset)
+        if registered
+        else DatasetSpec(name=dataset, root=drops_root() / dataset, unlabelled=True)
+    )
     arrival = look_at(store, spec)
     if dataset in busy or not arrival.intake.drops:
         return None

@@ -1,4 +1,6 @@
-"""Whether a dataset's results still stand for what has arrived, told from its records and a look at its files."""
+"""Whether a dataset's results still stand for what has arrived, told from its records and a look at
+its files.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ from resources.store.dataset_store import DatasetStore
 def chain_of(assets: list[dg.AssetsDefinition]) -> dict[str, str]:
     """The code version of every asset of a dataset that a job makes, by name."""
     return {
-        asset.key.path[-1]: asset.code_versions_by_key[asset.key] or "1" for asset in assets if asset.partitions_def is not None
+        asset.key.path[-1]: asset.code_versions_by_key[asset.key] or "1"
+        for asset in assets
+        if asset.partitions_def is not None
     }
 
 
@@ -56,8 +60,12 @@ def has_drops(store: DatasetStore, dataset: str) -> bool:
     return bool(look_at(store, store.spec(dataset)).intake.drops)
 
 
-def last_settings(store: DatasetStore, dataset: str, code_versions: Mapping[str, str]) -> dict[str, Any]:
-    """The settings of a dataset's current outputs as ``asset.key`` -> value, so that a scheduled run does as the last one did."""
+def last_settings(
+    store: DatasetStore, dataset: str, code_versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """The settings of a dataset's current outputs as ``asset.key`` -> value, so that a scheduled
+    run does as the last one did.
+    """
     settings: dict[str, Any] = {}
     for name in code_versions:
         try:

@@ -33,9 +33,11 @@ def _row_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def bytes_needed(store: DatasetStore, dataset: str) -> int:
-    """Bytes that the features still to be computed take uncompressed, which is more than they take on disk.
+    """Bytes that the features still to be computed take uncompressed, which is more than they take
+    on disk.
 
-    Every file below the dataset's folder and its drops counts as one image; an archive that was never unpacked counts as one.
+    Every file below the dataset's folder and its drops counts as one image; an archive that was
+    never unpacked counts as one.
 
     Raises:
         InputError: the dataset's files cannot be looked at, or a record is damaged.
@@ -50,12 +52,15 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     needed = 0
     sizes = _defaults()
     maps = store.record(dataset, "backbone_features")
-    if maps is not None and maps.feature_set is not None and maps.feature_set.kind == maps.asset:  # else AlexNet's own shards
+    # else AlexNet's own shards
+    if maps is not None and maps.feature_set is not None and maps.feature_set.kind == maps.asset:
         sizes[maps.asset] = (maps.feature_set.dtype, maps.feature_set.row_shape)
     for asset, (dtype, shape) in sizes.items():
         record = store.record(dataset, asset)
         made: FeatureSet | None = record.feature_set if record is not None else None
         stored = (record.rows or 0) if record is not None else 0
-        per_row = _row_bytes(made.dtype, made.row_shape) if made is not None else _row_bytes(dtype, shape)
+        per_row = (
+            _row_bytes(made.dtype, made.row_shape) if made is not None else _row_bytes(dtype, shape)
+        )
         needed += max(n_images - stored, 0) * per_row
     return needed

@@ -35,7 +35,9 @@ class Finding:
 
 
 def examine(fix: bool) -> Iterator[Finding]:
-    """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files again."""
+    """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files
+    again.
+    """
     yield from _or_why_not(_runs(fix))  # first: what waits for a dead run waits for this alone
     yield from _environment()
     yield from _store()
@@ -60,7 +62,10 @@ def _environment() -> Iterator[Finding]:
 
     from resources.compute import Compute
 
-    yield Finding("ok", f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}")
+    yield Finding(
+        "ok",
+        f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}",
+    )
     yield Finding("ok", f"device: {Compute().resolve()} ({cores()} CPU cores)")
 
 
@@ -86,7 +91,10 @@ def _store() -> Iterator[Finding]:
         ),
     )
     drops = drops_root()
-    yield Finding("ok", f"drop folder {drops}" + ("" if drops.is_dir() else " (not there yet: nothing is dropped)"))
+    yield Finding(
+        "ok",
+        f"drop folder {drops}" + ("" if drops.is_dir() else " (not there yet: nothing is dropped)"),
+    )
 
 
 def _site_key() -> Iterator[Finding]:
@@ -100,11 +108,18 @@ def _site_key() -> Iterator[Finding]:
         yield Finding("problem", str(error))
         return
     if path.is_relative_to(home):
-        yield Finding("warning", f"site key {path} lies in the store, so that a copy of the store carries it. Move it elsewhere")
+        yield Finding(
+            "warning",
+            f"site key {path} lies in the store, so that a copy of the store carries it. Move it elsewhere",
+        )
     elif path.stat().st_mode & 0o077:
-        yield Finding("warning", f"site key {path} can be read by other users. Run: chmod 600 {path}")
+        yield Finding(
+            "warning", f"site key {path} can be read by other users. Run: chmod 600 {path}"
+        )
     else:
-        yield Finding("ok", f"site key {path} (keep a backup: without it names and groups cannot be resolved)")
+        yield Finding(
+            "ok", f"site key {path} (keep a backup: without it names and groups cannot be resolved)"
+        )
 
 
 def _datasets() -> Iterator[Finding]:
@@ -114,7 +129,9 @@ def _datasets() -> Iterator[Finding]:
             arrival = look_at(store, store.spec(name))
             root = arrival.intake.spec.root
             if not root.exists():
-                raise InputError(f"the folder {root} is not there", "Mount it, or register the dataset again")
+                raise InputError(
+                    f"the folder {root} is not there", "Mount it, or register the dataset again"
+                )
             needed += bytes_needed(store, name)
         except InputError as error:
             yield Finding("problem", f"dataset {name}: {error}")
@@ -126,7 +143,10 @@ def _datasets() -> Iterator[Finding]:
     state: Literal["ok", "warning", "problem"] = "ok"
     if needed + LOW_DISK_BYTES > free:
         state = "problem" if needed > free else "warning"
-    yield Finding(state, f"{free / 1e9:.1f} GB free; features still to be computed take up to {needed / 1e9:.1f} GB")
+    yield Finding(
+        state,
+        f"{free / 1e9:.1f} GB free; features still to be computed take up to {needed / 1e9:.1f} GB",
+    )
 
 
 def _databases() -> Iterator[Finding]:
@@ -140,7 +160,8 @@ def _databases() -> Iterator[Finding]:
         if answer != "ok":
             broken += 1
             yield Finding(
-                "problem", f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it"
+                "problem",
+                f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it",
             )
     if not broken:
         yield Finding("ok", "Dagster's databases are whole")
@@ -170,7 +191,8 @@ def _runs(fix: bool) -> Iterator[Finding]:
                 yield Finding("ok", f"run {run.run_id[:8]} was orphaned and is now marked failed")
             else:
                 yield Finding(
-                    "problem", f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix"
+                    "problem",
+                    f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix",
                 )
     if not orphans:
         yield Finding("ok", "no orphaned runs")
@@ -184,7 +206,11 @@ def _stored_files(fix: bool) -> Iterator[Finding]:
         return
     if not fix:
         for damage in damages:
-            again = "Register the dataset again: medfeat add" if not damage.asset else "Run: medfeat doctor --fix"
+            again = (
+                "Register the dataset again: medfeat add"
+                if not damage.asset
+                else "Run: medfeat doctor --fix"
+            )
             yield Finding("problem", f"{damage}. {again}")
         return
     for line in mend(store, damages):
@@ -194,12 +220,17 @@ def _stored_files(fix: bool) -> Iterator[Finding]:
 
 
 def _automation() -> Iterator[Finding]:
-    from dagster._core.scheduler.instigation import InstigatorStatus  # Dagster shows it nowhere else
+    # Dagster shows it nowhere else
+    from dagster._core.scheduler.instigation import InstigatorStatus
 
     with home_instance() as instance:
         statuses = instance.get_daemon_statuses().values()
         beats = [status for status in statuses if status.last_heartbeat is not None]
-        off = sorted(state.name for state in instance.all_instigator_state() if state.status is InstigatorStatus.STOPPED)
+        off = sorted(
+            state.name
+            for state in instance.all_instigator_state()
+            if state.status is InstigatorStatus.STOPPED
+        )
     if not any(status.healthy for status in beats):
         yield Finding(
             "warning",

@@ -1,7 +1,9 @@
-"""Deleting a dataset for good: everything that was derived from its images, and Dagster's record of its runs.
+"""Deleting a dataset for good: everything that was derived from its images, and Dagster's record of
+its runs.
 
-Dagster cannot wipe one partition of an asset in its SQL storages, so what it keeps outside the log of a run is mended here: the
-last materialisation that it copies (with pictures) to each asset's row, the outcomes of checks, and what ticks and backfills say.
+Dagster cannot wipe one partition of an asset in its SQL storages, so what it keeps outside the log
+of a run is mended here: the last materialisation that it copies (with pictures) to each asset's
+row, the outcomes of checks, and what ticks and backfills say.
 """
 
 from __future__ import annotations
@@ -31,7 +33,11 @@ from resources.store.home import dagster_home
 SUMMARY_JOB = "summary"
 LOCK_SECONDS = 30.0
 _FORGOTTEN = "what this said was about a dataset that is forgotten"
-_UNFINISHED_BACKFILLS = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+_UNFINISHED_BACKFILLS = [
+    BulkActionStatus.REQUESTED,
+    BulkActionStatus.CANCELING,
+    BulkActionStatus.FAILING,
+]
 
 
 def _places(store: DatasetStore, dataset: str) -> list[Path]:
@@ -59,7 +65,8 @@ def what_is_forgotten(dataset: str) -> list[str]:
     """Lines that say what :func:`forget_dataset` would delete.
 
     Raises:
-        InputError: there is nothing of this name, or a run or a backfill that concerns it is going on.
+        InputError: there is nothing of this name, or a run or a backfill that concerns it is going
+            on.
     """
     store = DatasetStore()
     check_dataset_name(dataset)
@@ -68,12 +75,20 @@ def what_is_forgotten(dataset: str) -> list[str]:
         known = dataset in instance.get_dynamic_partitions("dataset")
         backfilled = _backfills(instance, dataset, _UNFINISHED_BACKFILLS)
     if not _places(store, dataset) and not runs and not known:
-        raise InputError(f"there is nothing of a dataset called {dataset}", "See medfeat doctor for those that are registered")
+        raise InputError(
+            f"there is nothing of a dataset called {dataset}",
+            "See medfeat doctor for those that are registered",
+        )
     for what, unfinished in ((dataset, runs), ("the summary", summaries)):
         if any(run.status in IN_FLIGHT for run in unfinished):
-            raise InputError(f"a run of {what} is going on", "Wait for it or end it; medfeat doctor --fix ends those that died")
+            raise InputError(
+                f"a run of {what} is going on",
+                "Wait for it or end it; medfeat doctor --fix ends those that died",
+            )
     if backfilled:
-        raise InputError(f"a backfill of {dataset} is going on", "Wait for it or cancel it under Runs, Backfills")
+        raise InputError(
+            f"a backfill of {dataset} is going on", "Wait for it or cancel it under Runs, Backfills"
+        )
     lines = [f"  {place} ({_size(place) / 1e6:.1f} MB)" for place in _places(store, dataset)]
     return [
         *lines,
@@ -85,16 +100,20 @@ def what_is_forgotten(dataset: str) -> list[str]:
 def _size(place: Path) -> int:
     if place.is_file():
         return place.stat().st_size
-    return sum(path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink())
+    return sum(
+        path.stat().st_size for path in place.rglob("*") if path.is_file() and not path.is_symlink()
+    )
 
 
 def forget_dataset(dataset: str) -> Iterator[str]:
     """Delete it; the specification last, so that an interrupted deletion can be told to go on.
 
-    Dagster's database keeps deleted rows in free pages until it is packed (`VACUUM`): it is packed here, where it is SQLite.
+    Dagster's database keeps deleted rows in free pages until it is packed (`VACUUM`): it is packed
+    here, where it is SQLite.
 
     Raises:
-        InputError: as :func:`what_is_forgotten`, or another process keeps Dagster's database from being packed.
+        InputError: as :func:`what_is_forgotten`, or another process keeps Dagster's database from
+            being packed.
     """
     store = DatasetStore()
     what_is_forgotten(dataset)
@@ -124,7 +143,11 @@ def _forget_run(instance: dg.DagsterInstance, store: DatasetStore, run_id: str) 
     storage = instance.event_log_storage
     if isinstance(storage, SqlEventLogStorage):
         with storage.index_connection() as connection:
-            connection.execute(AssetCheckExecutionsTable.delete().where(AssetCheckExecutionsTable.c.run_id == run_id))
+            connection.execute(
+                AssetCheckExecutionsTable.delete().where(
+                    AssetCheckExecutionsTable.c.run_id == run_id
+                )
+            )
     instance.compute_log_manager.delete_logs(prefix=[run_id])
     (store.root / "dagster" / "run_owners" / f"{run_id}.json").unlink(missing_ok=True)
     instance.delete_run(run_id)
@@ -143,12 +166,18 @@ def _mend_asset(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
 
 
 def _forget_ticks(instance: dg.DagsterInstance, dataset: str) -> None:
-    """Take the dataset out of what sensors and schedules have done and said; the rest of their history stays."""
+    """Take the dataset out of what sensors and schedules have done and said; the rest of their
+    history stays.
+    """
     about = re.compile(rf"(?<![a-z0-9_-]){re.escape(dataset)}(?![a-z0-9_-])")
     logs = instance.compute_log_manager
     for state in instance.all_instigator_state():
         data = state.instigator_data
-        if isinstance(data, SensorInstigatorData) and data.last_run_key and about.search(data.last_run_key):
+        if (
+            isinstance(data, SensorInstigatorData)
+            and data.last_run_key
+            and about.search(data.last_run_key)
+        ):
             instance.update_instigator_state(state.with_data(data._replace(last_run_key=None)))
         for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id):
             if tick.status == TickStatus.STARTED:  # is being worked on
@@ -159,7 +188,9 @@ def _forget_ticks(instance: dg.DagsterInstance, dataset: str) -> None:
             log_key = tick.tick_data.log_key
             if log_key:
                 said = logs.get_log_data(log_key)
-                if about.search(((said.stdout or b"") + (said.stderr or b"")).decode(errors="replace")):
+                if about.search(
+                    ((said.stdout or b"") + (said.stderr or b"")).decode(errors="replace")
+                ):
                     logs.delete_logs(log_key=log_key)
 
 
@@ -169,17 +200,22 @@ def _without(tick: InstigatorTick, about: re.Pattern[str], dataset: str) -> Inst
     return tick._replace(
         tick_data=data._replace(
             run_keys=[key for key in data.run_keys if not about.search(key)],
-            run_requests=data.run_requests and [one for one in data.run_requests if one.partition_key != dataset],
+            run_requests=data.run_requests
+            and [one for one in data.run_requests if one.partition_key != dataset],
             dynamic_partitions_request_results=[
                 one for one in data.dynamic_partitions_request_results if not about.search(str(one))
             ],
-            skip_reason=_FORGOTTEN if data.skip_reason and about.search(data.skip_reason) else data.skip_reason,
+            skip_reason=_FORGOTTEN
+            if data.skip_reason and about.search(data.skip_reason)
+            else data.skip_reason,
             error=SerializableErrorInfo(_FORGOTTEN, [], None) if failed else data.error,
         )
     )
 
 
-def _backfills(instance: dg.DagsterInstance, dataset: str, statuses: list[BulkActionStatus] | None = None) -> list[str]:
+def _backfills(
+    instance: dg.DagsterInstance, dataset: str, statuses: list[BulkActionStatus] | None = None
+) -> list[str]:
     """Ids of the backfills, of these statuses, that have the dataset among their partitions."""
     storage = instance.run_storage
     if not isinstance(storage, SqlRunStorage):
@@ -196,8 +232,12 @@ def _delete_backfills(instance: dg.DagsterInstance, backfill_ids: list[str]) -> 
     storage = instance.run_storage
     if backfill_ids and isinstance(storage, SqlRunStorage):
         with storage.connect() as connection:
-            connection.execute(BackfillTagsTable.delete().where(BackfillTagsTable.c.backfill_id.in_(backfill_ids)))
-            connection.execute(BulkActionsTable.delete().where(BulkActionsTable.c.key.in_(backfill_ids)))
+            connection.execute(
+                BackfillTagsTable.delete().where(BackfillTagsTable.c.backfill_id.in_(backfill_ids))
+            )
+            connection.execute(
+                BulkActionsTable.delete().where(BulkActionsTable.c.key.in_(backfill_ids))
+            )
 
 
 def _pack(folder: Path) -> None:
@@ -209,7 +249,8 @@ def _pack(folder: Path) -> None:
         try:
             with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
                 connection.execute("VACUUM")
-                is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # a reader keeps old pages alive
+                # a reader keeps old pages alive
+                is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         except sqlite3.OperationalError:
             is_busy = True
         if is_busy:

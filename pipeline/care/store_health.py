@@ -73,7 +73,8 @@ def _damaged_in(store: DatasetStore, dataset: str, asset: str, folder: Path) -> 
 
 
 def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
-    """Remove damaged files and compute again what they held, with the settings that it was computed with.
+    """Remove damaged files and compute again what they held, with the settings that it was computed
+    with.
 
     Args:
         store: of the home.
@@ -103,17 +104,30 @@ def _last_record(store: DatasetStore, dataset: str, asset: str) -> OutputRecord 
     found = []
     for path in store.folder(dataset, asset).glob("*.json"):
         try:
-            found.append((path.name == CURRENT, OutputRecord.model_validate(unsealed_json(path.read_bytes()))))
+            found.append(
+                (
+                    path.name == CURRENT,
+                    OutputRecord.model_validate(unsealed_json(path.read_bytes())),
+                )
+            )
         except (OSError, ValueError):
             continue
-    return max(found, key=lambda pair: (pair[0], pair[1].created, pair[1].fingerprint))[1] if found else None
+    return (
+        max(found, key=lambda pair: (pair[0], pair[1].created, pair[1].fingerprint))[1]
+        if found
+        else None
+    )
 
 
 def _computed_again(store: DatasetStore, dataset: str, assets: set[str]) -> Iterator[str]:
     if not dataset:
         yield "the summary over all datasets is removed: the next run of any study makes it anew"
         return
-    records = {asset: record for asset in assets if (record := _last_record(store, dataset, asset)) is not None}
+    records = {
+        asset: record
+        for asset in assets
+        if (record := _last_record(store, dataset, asset)) is not None
+    }
     for asset in sorted(assets - set(records)):
         yield f"{asset} of {dataset} has lost its settings: run its study again"
     left = set(records)
@@ -124,9 +138,16 @@ def _computed_again(store: DatasetStore, dataset: str, assets: set[str]) -> Iter
             continue
         left -= set(here)
         settings = {
-            f"{asset}.{key}": value for asset in here for key, value in records[asset].settings.items() if key in known[asset]
+            f"{asset}.{key}": value
+            for asset in here
+            for key, value in records[asset].settings.items()
+            if key in known[asset]
         }
         outcome = run_job(job, dataset, settings, tags={"medfeat/why": "damaged files"}, only=here)
         names = ", ".join(here)
-        done = "computed again" if outcome.exit_code == DONE else f"could not be computed again: {outcome.message}"
+        done = (
+            "computed again"
+            if outcome.exit_code == DONE
+            else f"could not be computed again: {outcome.message}"
+        )
         yield f"{names} of {dataset}: {done}"

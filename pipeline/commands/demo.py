@@ -1,4 +1,6 @@
-"""The demonstration: the main job end to end on generated phantoms, or on a folder of the user's."""
+"""The demonstration: the main job end to end on generated phantoms, or on a folder of the
+user's.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ SETTINGS = {"filters": 256, "epochs": 30, "batch_size": 32, "label_repeats": 5}
 
 
 def write_phantoms(folder: Path) -> None:
-    """Phantoms as PNG files in one folder a kind; the same bytes every time, files already there are left alone."""
+    """Phantoms as PNG files in one folder a kind; the same bytes every time, files already there
+    are left alone.
+    """
     from PIL import Image
 
     from methods.imaging.phantoms import KINDS, phantom
@@ -29,7 +33,9 @@ def write_phantoms(folder: Path) -> None:
         path = folder / kind / f"{kind}-{number:03d}.png"
         if not path.exists():
             buffer = io.BytesIO()
-            Image.fromarray(phantom(kind, seed=1000 * KINDS.index(kind) + number)).save(buffer, "PNG")
+            Image.fromarray(phantom(kind, seed=1000 * KINDS.index(kind) + number)).save(
+                buffer, "PNG"
+            )
             write_atomically(path, buffer.getvalue())
     write_atomically(folder.parent / "SYNTHETIC.txt", NOTE.encode())
 

@@ -1,4 +1,6 @@
-"""Predictions for images that are not part of a dataset, by the dataset's own network, auto-encoder and classifier."""
+"""Predictions for images that are not part of a dataset, by the dataset's own network, auto-encoder
+and classifier.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,14 @@ from numpy.typing import NDArray
 
 from assets.core.labelled_rows import labelled_rows
 from assets.features.frozen_networks import CONV5, frozen_network, open_features, side_of
-from assets.predictions.predictions import FEATURES, Unknown, classifier_notices, load_classifier, predict_rows, publish
+from assets.predictions.predictions import (
+    FEATURES,
+    Unknown,
+    classifier_notices,
+    load_classifier,
+    predict_rows,
+    publish,
+)
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.output_record import content_hash
@@ -32,17 +41,27 @@ BATCH = 64
 
 
 class _Encoder:
-    """From prepared pixels to the codes that the classifier knows, with everything as the dataset's last run had it."""
+    """From prepared pixels to the codes that the classifier knows, with everything as the dataset's
+    last run had it.
+    """
 
     def __init__(self, store: DatasetStore, dataset: str, device: str) -> None:
         import torch
 
         from methods.training import cae
 
-        maps, codes = store.need_record(dataset, "backbone_features"), store.need_record(dataset, FEATURES)
+        maps, codes = (
+            store.need_record(dataset, "backbone_features"),
+            store.need_record(dataset, FEATURES),
+        )
         _, classifier = load_model(store, dataset, "classifier")
-        if codes.feature_set is None or classifier.settings["features"] != codes.feature_set.model_dump(mode="json"):
-            raise InputError(f"the classifier of {dataset} is older than its features", f"Run first: medfeat predict {dataset}")
+        if codes.feature_set is None or classifier.settings[
+            "features"
+        ] != codes.feature_set.model_dump(mode="json"):
+            raise InputError(
+                f"the classifier of {dataset} is older than its features",
+                f"Run first: medfeat predict {dataset}",
+            )
         name, layer = maps.settings["backbone"], maps.settings["layer"]
         source = store.need_record(dataset, "alexnet_conv5").settings["weights"]
         if (name, layer) != CONV5:
@@ -58,19 +77,27 @@ class _Encoder:
         self._network = frozen.network.to(self._device)
         self._cae = cae.load_cae(tensors, cae.CaeSettings(**sidecar.settings), self._device)
         self._maps_dtype, self._code_dtype = maps.feature_set.dtype, codes.feature_set.dtype
-        self._precision, self._pool = maps.feature_set.method.get("precision", "float32"), codes.settings["pool"]
+        self._precision, self._pool = (
+            maps.feature_set.method.get("precision", "float32"),
+            codes.settings["pool"],
+        )
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
         """Codes of (m, side, side, 3) uint8 pixels."""
         from methods.features import frozen_network
         from methods.training import cae
 
-        features = frozen_network.extract(self._network, pixels, self._device, BATCH, self._precision).astype(self._maps_dtype)
+        features = frozen_network.extract(
+            self._network, pixels, self._device, BATCH, self._precision
+        ).astype(self._maps_dtype)
         return cae.encode(self._cae, features, self._device, self._pool).astype(self._code_dtype)
 
 
-def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, show_names: bool) -> Iterator[str]:
-    """Predict the images at ``path``; gives lines for the terminal, which show names, and writes files, which do not.
+def predict_path(
+    store: DatasetStore, dataset: str, path: Path, device: str, show_names: bool
+) -> Iterator[str]:
+    """Predict the images at ``path``; gives lines for the terminal, which show names, and writes
+    files, which do not.
 
     Args:
         store: of the home.
@@ -94,7 +121,10 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
         store.need_record(dataset, "classifier").inputs["image_manifest"]
         != store.need_record(dataset, "image_manifest").data_version
     ):
-        raise InputError(f"the classifier of {dataset} is older than its manifest", f"Run first: medfeat predict {dataset}")
+        raise InputError(
+            f"the classifier of {dataset} is older than its manifest",
+            f"Run first: medfeat predict {dataset}",
+        )
     encode = _Encoder(store, dataset, Compute(device=device).resolve())
 
     spec = DatasetSpec(
@@ -105,16 +135,28 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
         allow_burned_in=registered.allow_burned_in,
         show_names=show_names,
     )
-    arrived = Drop(path.name, path, first_load=False, accepted_at=0.0, files=frozenset(listing_of(path)))
-    intake = Intake(spec, names_of(store.root, dataset, show_names), store.root / "unpacked" / dataset, (arrived,), True)
+    arrived = Drop(
+        path.name, path, first_load=False, accepted_at=0.0, files=frozenset(listing_of(path))
+    )
+    intake = Intake(
+        spec,
+        names_of(store.root, dataset, show_names),
+        store.root / "unpacked" / dataset,
+        (arrived,),
+        True,
+    )
     manifest = scan(intake, progress=lambda items: progress(items, "reading files")).to_pylist()
     images = {row["image_id"]: row for row in manifest if row["status"] == "ok"}
-    classes = set(fitted.classes.tolist())  # a folder that is none of them may be called after a patient
+    # a folder that is none of them may be called after a patient
+    classes = set(fitted.classes.tolist())
 
     def label_of(row: dict[str, Any]) -> str | None:
         return row["label"] if show_names or row["label"] in classes else None
 
-    unknown = [Unknown(i, row["path"], row["frame"], row["split"], label_of(row)) for i, row in sorted(images.items())]
+    unknown = [
+        Unknown(i, row["path"], row["frame"], row["split"], label_of(row))
+        for i, row in sorted(images.items())
+    ]
     found = locate(intake, (image.path for image in unknown))
     prepared_by = store.need_record(dataset, "prepared_images").settings
     settings = PreprocessingSettings(**prepared_by)
@@ -141,26 +183,36 @@ def predict_path(store: DatasetStore, dataset: str, path: Path, device: str, sho
         lines = predict_rows(
             fitted,
             unknown,
-            lambda start, stop: encode(np.stack([prepared(image.image_id) for image in unknown[start:stop]])),
+            lambda start, stop: encode(
+                np.stack([prepared(image.image_id) for image in unknown[start:stop]])
+            ),
             training,
             rows,
         )
         folder = store.root / "reports" / dataset / f"predictions-{content_hash(sorted(images))}"
         notices = classifier_notices(store, dataset)
-        publish(store, folder, f"Predictions by the classifier of {dataset}", lines, notices, pixels_of)
+        publish(
+            store, folder, f"Predictions by the classifier of {dataset}", lines, notices, pixels_of
+        )
     finally:
         training.close()
         stored.close()
     yield from (f"*** {notice}" for notice in notices)
-    yield from _table(lines, {row["path"]: found[row["path"]].path.partition("/")[2] for row in images.values()})
-    for reason, number in Counter(row["reason"] for row in manifest if row["status"] != "ok").most_common():
+    yield from _table(
+        lines, {row["path"]: found[row["path"]].path.partition("/")[2] for row in images.values()}
+    )
+    for reason, number in Counter(
+        row["reason"] for row in manifest if row["status"] != "ok"
+    ).most_common():
         yield f"left out: {number} - {reason}"
     yield from (str(folder / f"predictions.{suffix}") for suffix in ("html", "csv", "parquet"))
 
 
 def _table(lines: list[dict[str, Any]], name_of: dict[str, str]) -> Iterator[str]:
     """The least sure predictions, for the terminal."""
-    yield f"{len(lines)} images, the least sure first" + (f" (the first {SHOWN_LINES})" if len(lines) > SHOWN_LINES else "")
+    yield f"{len(lines)} images, the least sure first" + (
+        f" (the first {SHOWN_LINES})" if len(lines) > SHOWN_LINES else ""
+    )
     yield f"{'predicted':<24}{'probability':>12}{'margin':>8}  {'':<8}image"
     for line in lines[:SHOWN_LINES]:
         mark = "UNLIKE" if line["out_of_distribution"] else ""

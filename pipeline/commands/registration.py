@@ -26,7 +26,8 @@ _PSEUDONYM = re.compile(r"\b[0-9a-f]{16}\b")
 
 
 def register(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Look through a dataset's files, store its specification, add its partition; gives lines that say what was found.
+    """Look through a dataset's files, store its specification, add its partition; gives lines that
+    say what was found.
 
     Args:
         fields: of the specification.
@@ -39,11 +40,15 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         spec = DatasetSpec.model_validate(dict(fields))
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help") from None
+        raise InputError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help"
+        ) from None
     store = DatasetStore()
     arrival = look_at(store, spec)
     try:
-        rows = scan(arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")).to_pylist()
+        rows = scan(
+            arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")
+        ).to_pylist()
         leaks = find_leaks(rows)
         if leaks:
             raise leak_error(spec.name, leaks)
@@ -51,16 +56,22 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         if spec.show_names or not _PSEUDONYM.search(error.what):
             raise
         where = f"medfeat find {spec.name} PSEUDONYM --folder {shlex.quote(str(spec.root))}"
-        raise InputError(error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}") from None
+        raise InputError(
+            error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}"
+        ) from None
     store.save_spec(spec)
     with home_instance() as instance:
         prepare_instance(instance, store)
     usable = [row for row in rows if row["status"] == "ok"]
     splits = Counter(row["split"] for row in usable)
-    counts = ", ".join(f"{splits[s]} {s}" for s in ("train", "test", "unlabelled", "held") if splits[s])
+    counts = ", ".join(
+        f"{splits[s]} {s}" for s in ("train", "test", "unlabelled", "held") if splits[s]
+    )
     classes = {label for row in usable if row["label"] for label in row["label"].split("|")}
     yield f"{spec.name}: {len(usable)} images of {len(classes)} classes ({counts})"
-    reasons = Counter(str(row["reason"]).partition(" as ")[0] for row in rows if row["status"] != "ok")
+    reasons = Counter(
+        str(row["reason"]).partition(" as ")[0] for row in rows if row["status"] != "ok"
+    )
     for reason, number in reasons.most_common():
         yield f"  left out: {number} - {reason}"
     if arrival.waiting:
@@ -79,7 +90,11 @@ def whereabouts(dataset: str, what: str, root: Path | None = None) -> Iterator[s
         InputError: nothing is called so.
     """
     store = DatasetStore()
-    spec = DatasetSpec(name=check_dataset_name(dataset), root=root) if root is not None else store.spec(dataset)
+    spec = (
+        DatasetSpec(name=check_dataset_name(dataset), root=root)
+        if root is not None
+        else store.spec(dataset)
+    )
     wanted = {what}
     if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
         rows = store.main_table(dataset, "image_manifest", ".parquet", MANIFEST).to_pylist()
@@ -87,5 +102,8 @@ def whereabouts(dataset: str, what: str, root: Path | None = None) -> Iterator[s
     found = locate(look_at(store, spec).intake, wanted)
     lines = dict.fromkeys(str(found[path].file) for path in sorted(found))
     if not lines:
-        raise InputError(f"no file of {dataset} is called {what}", "Give the name or the image id as a report has it")
+        raise InputError(
+            f"no file of {dataset} is called {what}",
+            "Give the name or the image id as a report has it",
+        )
     yield from lines

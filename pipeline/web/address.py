@@ -1,4 +1,6 @@
-"""The address that the web UI listens on: one that only this machine reaches, unless a person says what stands in front."""
+"""The address that the web UI listens on: one that only this machine reaches, unless a person says
+what stands in front.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,32 @@ ANY_NAME = "MEDFEAT_UI_ANY_NAME"
 
 
 def listening_address(host: str, behind_proxy: bool = False) -> str:
-    """The address of ``host``, as numbers: a name could mean another address by the time the server looks it up.
+    """The address of ``host``, as numbers: a name could mean another address by the time the server
+    looks it up.
 
     Args:
         host: name or address, of IPv4 or IPv6.
         behind_proxy: take an address that other machines reach.
 
     Raises:
-        InputError: it is no address, or other machines reach it and nobody said that a proxy with a login is in front.
+        InputError: it is no address, or other machines reach it and nobody said that a proxy with a
+            login is in front.
     """
     try:
-        found = socket.getaddrinfo(host or "?", None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        found = socket.getaddrinfo(
+            host or "?", None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
     except (OSError, UnicodeError):
-        raise InputError(f"{host!r} is no address of this machine", f"Leave --host away, or give {LOOPBACK} or ::1") from None
+        raise InputError(
+            f"{host!r} is no address of this machine",
+            f"Leave --host away, or give {LOOPBACK} or ::1",
+        ) from None
     addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
-    reached = [address for address in addresses if not ipaddress.ip_address(address.partition("%")[0]).is_loopback]
+    reached = [
+        address
+        for address in addresses
+        if not ipaddress.ip_address(address.partition("%")[0]).is_loopback
+    ]
     if reached and not behind_proxy:
         raise InputError(
             f"other machines reach {reached[0]}, and Dagster's server has no login: whoever reaches it starts and deletes runs",

@@ -1,7 +1,8 @@
-"""Refuses what other web pages send to the web UI: Dagster's server looks neither at the origin nor at its own name in a request.
+"""Refuses what other web pages send to the web UI: Dagster's server looks neither at the origin nor
+at its own name in a request.
 
-A browser sends to this machine what any page that is open in it asks for, and says so in headers that no page can change.
-Programs without a browser send none of them and are let through.
+A browser sends to this machine what any page that is open in it asks for, and says so in headers
+that no page can change. Programs without a browser send none of them and are let through.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ class SameOrigin:
 
     Args:
         app: the server.
-        any_name: take any name of the server in ``Host``, as behind a proxy; otherwise only names of this machine's loopback,
-            because any other may be a stranger's that he let point to it (DNS rebinding).
+        any_name: take any name of the server in ``Host``, as behind a proxy; otherwise only names
+            of this machine's loopback, because any other may be a stranger's that he let point to
+            it (DNS rebinding).
     """
 
     def __init__(self, app: ASGIApp, any_name: bool) -> None:
@@ -67,7 +69,9 @@ def _netloc(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a ``Host`` header, name or address with or without a port, is this machine's loopback."""
+    """Whether a ``Host`` header, name or address with or without a port, is this machine's
+    loopback.
+    """
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -79,7 +83,9 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_followed_link(scope: Scope, headers: Headers) -> bool:
-    """A person followed a link, from a mail or a wiki, to a page; it shows something and does nothing."""
+    """A person followed a link, from a mail or a wiki, to a page; it shows something and does
+    nothing.
+    """
     return (
         scope.get("method") == "GET"
         and headers.get("sec-fetch-mode") == "navigate"

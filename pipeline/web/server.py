@@ -1,4 +1,6 @@
-"""``python -m pipeline.web.server``: ``python -m dagster_webserver`` behind :class:`pipeline.web.guard.SameOrigin`."""
+"""``python -m pipeline.web.server``: ``python -m dagster_webserver`` behind
+:class:`pipeline.web.guard.SameOrigin`.
+"""
 
 from __future__ import annotations
 

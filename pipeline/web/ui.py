@@ -1,4 +1,6 @@
-"""``python -m pipeline.web.ui``: ``dagster`` as it is, except that ``dagster dev`` starts :mod:`pipeline.web.server`."""
+"""``python -m pipeline.web.ui``: ``dagster`` as it is, except that ``dagster dev`` starts
+:mod:`pipeline.web.server`.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,15 @@ PLAIN, GUARDED = "dagster_webserver", "pipeline.web.server"
 
 
 def start_guarded_server() -> None:
-    """Dagster's own supervision of server, daemon and code server stays; only the module that the server runs is another."""
+    """Dagster's own supervision of server, daemon and code server stays; only the module that the
+    server runs is another.
+    """
     start = dev.open_ipc_subprocess  # type: ignore[attr-defined]
 
     def start_guarded(parts: Sequence[str], **kwargs: Any) -> Popen[Any]:
-        started: Popen[Any] = start([GUARDED if part == PLAIN else part for part in parts], **kwargs)
+        started: Popen[Any] = start(
+            [GUARDED if part == PLAIN else part for part in parts], **kwargs
+        )
         return started
 
     dev.open_ipc_subprocess = start_guarded  # type: ignore[attr-defined]

@@ -1,4 +1,6 @@
-"""One look at everything of a dataset that counts: its root and its drops, and a signature that says whether anything changed."""
+"""One look at everything of a dataset that counts: its root and its drops, and a signature that
+says whether anything changed.
+"""
 
 from dataclasses import dataclass
 
@@ -29,7 +31,8 @@ def look_at(store: DatasetStore, spec: DatasetSpec, now: float | None = None) ->
     """Look at a dataset's root and drops, without opening a file.
 
     Raises:
-        InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be had.
+        InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be
+            had.
     """
     names = names_of(store.root, spec.name, spec.show_names)
     in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()

@@ -1,4 +1,6 @@
-"""Opening a file that strangers may replace at any time: what was opened is checked, not what the name stood for before."""
+"""Opening a file that strangers may replace at any time: what was opened is checked, not what the
+name stood for before.
+"""
 
 import os
 import stat
@@ -16,7 +18,9 @@ class RefusedFileError(Exception):
 
 
 def is_inside(file: Path, root: Path) -> bool:
-    """Whether a file, links followed, lies in a folder; ``root`` itself has no links in it (see :func:`without_links`)."""
+    """Whether a file, links followed, lies in a folder; ``root`` itself has no links in it (see
+    :func:`without_links`).
+    """
     return without_links(file).is_relative_to(root)
 
 
@@ -27,7 +31,8 @@ def without_links(path: Path) -> Path:
 
 @dataclass(frozen=True)
 class Inside:
-    """An ``opener`` for :func:`open` that opens regular files in a folder alone, links followed, and waits on no pipe.
+    """An ``opener`` for :func:`open` that opens regular files in a folder alone, links followed,
+    and waits on no pipe.
 
     Attributes:
         root: the folder, without links in it: one that is replaced by a link later is another.

@@ -1,8 +1,9 @@
 """Drops: what arrives below ``drops/<dataset>/``, and when it counts as arrived.
 
-A drop is one entry there: a folder laid out like a dataset, an archive of one, or a single image. It counts when a marker
-``_READY`` lies in it (beside a single file: ``<file>._READY``), or when two looks at least SETTLE_SECONDS apart found the same
-names, sizes and times. A drop that changes afterwards counts as it was until it has settled again.
+A drop is one entry there: a folder laid out like a dataset, an archive of one, or a single image.
+It counts when a marker ``_READY`` lies in it (beside a single file: ``<file>._READY``), or when two
+looks at least SETTLE_SECONDS apart found the same names, sizes and times. A drop that changes
+afterwards counts as it was until it has settled again.
 
 What was seen is kept in a ledger in the store, with keyed hashes in place of names.
 """
@@ -31,9 +32,13 @@ MARKER = "_READY"
 LEDGER = "drops"
 SETTLE_SECONDS = 30.0
 PARTIAL_SECONDS = 3600.0
-"""A file with the name of an unfinished transfer holds its drop back until it has not changed for so long."""
+"""A file with the name of an unfinished transfer holds its drop back until it has not changed for
+so long."""
 
-_PARTIAL = re.compile(r"\.(part|partial|tmp|temp|filepart|crdownload|download|upload)$|^\..+\.\w{6}$|~$", re.IGNORECASE)
+_PARTIAL = re.compile(
+    r"\.(part|partial|tmp|temp|filepart|crdownload|download|upload)$|^\..+\.\w{6}$|~$",
+    re.IGNORECASE,
+)
 
 Stamp = tuple[int, int]
 """Size in bytes and time of the last change in ns."""
@@ -110,7 +115,9 @@ def settle_seconds() -> float:
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < math.inf:
-        raise InputError(f"MEDFEAT_DROP_SETTLE_SECONDS is {text!r}", "Set it to a number of seconds above 0")
+        raise InputError(
+            f"MEDFEAT_DROP_SETTLE_SECONDS is {text!r}", "Set it to a number of seconds above 0"
+        )
     return seconds
 
 
@@ -141,22 +148,31 @@ def _stamp(status: os.stat_result) -> Stamp:
 
 def signature_of(names: Names, listing: Mapping[str, Stamp]) -> str:
     """Keyed hash of a listing."""
-    return names.signature("\n".join(f"{stamp[0]} {stamp[1]} {name}" for name, stamp in sorted(listing.items())))
+    return names.signature(
+        "\n".join(f"{stamp[0]} {stamp[1]} {name}" for name, stamp in sorted(listing.items()))
+    )
 
 
-def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: bool = False, now: float | None = None) -> Look:
+def look_at_drops(
+    store: DatasetStore,
+    dataset: str,
+    names: Names,
+    first_load: bool = False,
+    now: float | None = None,
+) -> Look:
     """Look once, remember what was seen, and say what counts.
 
     Args:
         store: where the ledger lies.
         dataset: whose drops.
         names: how names are hashed.
-        first_load: whether the dataset has nothing else, so that what is accepted first is its first load.
+        first_load: whether the dataset has nothing else, so that what is accepted first is its
+            first load.
         now: seconds since 1970, for tests.
 
     Raises:
-        InputError: the drop folder or a drop cannot be read, the folder is gone although drops have counted before, or what
-            decides about a drop is being written anew.
+        InputError: the drop folder or a drop cannot be read, the folder is gone although drops have
+            counted before, or what decides about a drop is being written anew.
         ContractError: the ledger is damaged.
     """
     now = time.time() if now is None else now
@@ -176,7 +192,8 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
             return Look((), 0, "")
         begins = first_load and not known
         drops, accepted, waiting = [], [], 0
-        troubles: list[InputError] = []  # raised once everything seen is remembered, or a changed drop could never settle
+        # raised once everything seen is remembered, or a changed drop could never settle
+        troubles: list[InputError] = []
         for path in _entries(root):
             key = names.signature(path.name)
             try:
@@ -216,7 +233,9 @@ def look_at_drops(store: DatasetStore, dataset: str, names: Names, first_load: b
             write_atomically(_path(store, dataset), sealed_json(ledger.model_dump(mode="json")))
         if troubles:
             raise troubles[0]
-    return Look(tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else "")
+    return Look(
+        tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else ""
+    )
 
 
 def _seen(entry: _Entry | None, signature: str, now: float) -> _Entry:
@@ -229,9 +248,15 @@ def _entries(root: Path) -> Iterator[Path]:
     try:
         names = sorted(os.listdir(root))
     except OSError as error:
-        raise InputError(f"the drop folder {root} cannot be read ({error.strerror})", "Give this user permission") from None
+        raise InputError(
+            f"the drop folder {root} cannot be read ({error.strerror})", "Give this user permission"
+        ) from None
     for name in names:
-        if not name.startswith(".") and name not in (MARKER, *LISTINGS) and not name.endswith(f".{MARKER}"):
+        if (
+            not name.startswith(".")
+            and name not in (MARKER, *LISTINGS)
+            and not name.endswith(f".{MARKER}")
+        ):
             yield root / name
 
 
@@ -240,13 +265,16 @@ def _has_arrived(path: Path, entry: _Entry, listing: Mapping[str, Stamp], now: f
     if entry.accepted is None and marker.exists():
         return True
     unfinished = any(
-        _PARTIAL.search(name.rpartition("/")[2] or path.name) and now - stamp[1] / 1e9 < PARTIAL_SECONDS
+        _PARTIAL.search(name.rpartition("/")[2] or path.name)
+        and now - stamp[1] / 1e9 < PARTIAL_SECONDS
         for name, stamp in listing.items()
     )
     return not unfinished and now - entry.seen_at >= settle_seconds()
 
 
-def _unchanged(store: DatasetStore, dataset: str, key: str, names: Names, listing: Mapping[str, Stamp]) -> frozenset[str]:
+def _unchanged(
+    store: DatasetStore, dataset: str, key: str, names: Names, listing: Mapping[str, Stamp]
+) -> frozenset[str]:
     """The files of a changing drop that are as they were accepted.
 
     Raises:
@@ -256,8 +284,14 @@ def _unchanged(store: DatasetStore, dataset: str, key: str, names: Names, listin
         accepted = unsealed_json(_listing_path(store, dataset, key).read_bytes())
     except (OSError, ValueError):
         accepted = {}
-    same = frozenset(name for name, stamp in listing.items() if accepted.get(names.signature(name)) == list(stamp))
-    for name in (set(listing) - same) | {name for name in LISTINGS if names.signature(name) in accepted and name not in listing}:
+    same = frozenset(
+        name
+        for name, stamp in listing.items()
+        if accepted.get(names.signature(name)) == list(stamp)
+    )
+    for name in (set(listing) - same) | {
+        name for name in LISTINGS if names.signature(name) in accepted and name not in listing
+    }:
         decides = name in ("", *LISTINGS) or is_archive(Path(name)) or is_npz(Path(name))
         if decides and names.signature(name) in accepted:
             raise InputError(
@@ -286,8 +320,11 @@ def _read(store: DatasetStore, dataset: str) -> _Ledger:
     except FileNotFoundError:
         return _Ledger()
     except OSError as error:
-        raise ContractError(f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again") from error
+        raise ContractError(
+            f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again"
+        ) from error
     except ValueError:
         raise ContractError(
-            f"{path} is not a valid ledger of drops", "Delete it: every drop then counts again once it has settled"
+            f"{path} is not a valid ledger of drops",
+            "Delete it: every drop then counts again once it has settled",
         ) from None

@@ -1,7 +1,9 @@
-"""Where the files of a dataset lie: its root (a folder, an archive, a .npz) and its drops, walked into trees of files.
+"""Where the files of a dataset lie: its root (a folder, an archive, a .npz) and its drops, walked
+into trees of files.
 
-A tree is what is laid out on its own: it has class folders, split folders or a manifest of its own. Archives are unpacked whole
-into a cache beside the store and count as lying where the archive lies; one with a manifest is a tree of its own.
+A tree is what is laid out on its own: it has class folders, split folders or a manifest of its own.
+Archives are unpacked whole into a cache beside the store and count as lying where the archive lies;
+one with a manifest is a tree of its own.
 """
 
 import os
@@ -13,11 +15,25 @@ from pathlib import Path, PurePosixPath
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from resources.intake.archives import RefusedArchiveError, is_archive, unpack
-from resources.intake.confined_open import LEAVES, NOT_REGULAR, Inside, RefusedFileError, is_inside, without_links
+from resources.intake.confined_open import (
+    LEAVES,
+    NOT_REGULAR,
+    Inside,
+    RefusedFileError,
+    is_inside,
+    without_links,
+)
 from resources.intake.drops import MARKER, Drop
 from resources.intake.npz_images import is_npz, unpack_npz
 from resources.intake.site_key import Names
-from resources.intake.user_manifest import LISTINGS, SPLIT_WORDS, Claim, Listing, claims_by_folders, read_listing
+from resources.intake.user_manifest import (
+    LISTINGS,
+    SPLIT_WORDS,
+    Claim,
+    Listing,
+    claims_by_folders,
+    read_listing,
+)
 from resources.store.atomic_file import file_sha256, make_folder, remove_unfinished
 
 NOT_AN_IMAGE = "not an image file"
@@ -25,7 +41,9 @@ _JUNK = ("thumbs.db", "desktop.ini", "readme*", "*.csv", "*.txt", "*.json", "*.m
 
 
 class _UnusableLayoutError(InputError):
-    """The manifest or the folders of a tree cannot be used; a full disk or a missing permission is no such error."""
+    """The manifest or the folders of a tree cannot be used; a full disk or a missing permission is
+    no such error.
+    """
 
 
 @dataclass(frozen=True)
@@ -33,7 +51,8 @@ class Found:
     """A directory entry that is not a folder.
 
     Attributes:
-        path: in the dataset, with /; holds surrogates where the name is not UTF-8. It is the user's and may name a patient.
+        path: in the dataset, with /; holds surrogates where the name is not UTF-8. It is the user's
+            and may name a patient.
         place: in its tree, where archives are no folders: what the layout goes by.
         root: folder that it must lie in, without links in it.
         file: where it lies.
@@ -87,30 +106,45 @@ def trees(intake: Intake) -> list[Tree]:
     """The trees of the root, then those of the drops.
 
     Raises:
-        InputError: the root or its manifest cannot be used. A drop whose manifest cannot be used is a tree of rejected files.
+        InputError: the root or its manifest cannot be used. A drop whose manifest cannot be used is
+            a tree of rejected files.
     """
     found: list[Tree] = []
     if not intake.in_drops_only:
         root = intake.spec.root
         if not os.path.exists(root):
-            raise InputError(f"the folder {root} does not exist", "Check the path, or mount the disk it is on")
+            raise InputError(
+                f"the folder {root} does not exist", "Check the path, or mount the disk it is on"
+            )
         if root.is_dir():
             real = without_links(root)
             found += _laid_out(_walk(real, intake.names), real, str(root), intake)
         elif is_archive(root) or is_npz(root):
             folder = _unpacked(root, without_links(root).parent, intake)
-            found += _laid_out([_not_nested(file) for file in _walk(folder, intake.names)], folder, str(root), intake)
+            found += _laid_out(
+                [_not_nested(file) for file in _walk(folder, intake.names)],
+                folder,
+                str(root),
+                intake,
+            )
         else:
-            raise InputError(f"{root} is a file, not a folder", "Give the folder that holds the images, an archive, or a .npz")
+            raise InputError(
+                f"{root} is a file, not a folder",
+                "Give the folder that holds the images, an archive, or a .npz",
+            )
     for drop in intake.drops:
-        found += [replace(tree, drop=None if drop.first_load else drop.name) for tree in _trees_of_drop(drop, intake)]
+        found += [
+            replace(tree, drop=None if drop.first_load else drop.name)
+            for tree in _trees_of_drop(drop, intake)
+        ]
     return found
 
 
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
     where = f"the drop {intake.names.drop(drop.name)}"
     prefix = f"drops/{drop.name}"
-    path = without_links(drop.path.parent) / drop.path.name  # what is a folder now and a link later is another
+    # what is a folder now and a link later is another
+    path = without_links(drop.path.parent) / drop.path.name
     if path.is_symlink() or not path.is_dir():
         root, has_listing = path.parent, False
         files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
@@ -125,10 +159,14 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
         return _laid_out(files, root, where, intake, has_listing)
     except _UnusableLayoutError as error:
         reason = f"the drop cannot be used: {error.what}"
-        return [Tree(tuple(replace(file, fault=file.fault or reason) for file in files), {}, drop.name)]
+        return [
+            Tree(tuple(replace(file, fault=file.fault or reason) for file in files), {}, drop.name)
+        ]
 
 
-def _laid_out(files: Sequence[Found], root: Path, where: str, intake: Intake, has_listing: bool = True) -> list[Tree]:
+def _laid_out(
+    files: Sequence[Found], root: Path, where: str, intake: Intake, has_listing: bool = True
+) -> list[Tree]:
     """The tree of ``files``, and those of archives among them that have a manifest of their own."""
     own: list[Found] = []
     others: list[Tree] = []
@@ -147,7 +185,9 @@ def _laid_out(files: Sequence[Found], root: Path, where: str, intake: Intake, ha
         inside = [_in_archive(member, file) for member in _walk(folder, intake.names)]
         if any((folder / name).is_file() for name in LISTINGS):
             shown = f"{where}, archive {intake.names.path(file.path)}"
-            inside = [replace(member, place=str(member.file.relative_to(folder))) for member in inside]
+            inside = [
+                replace(member, place=str(member.file.relative_to(folder))) for member in inside
+            ]
             others += [_tree(inside, folder, shown)]
         else:
             own += inside
@@ -161,7 +201,11 @@ def _tree(files: Sequence[Found], root: Path, where: str, has_listing: bool = Tr
             listed = _as_listed(files, listing, root)
             return Tree(tuple(listed), listing.claims, None)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
-        return Tree(tuple(ordered), claims_by_folders([file.place for file in ordered if file.fault is None], where), None)
+        return Tree(
+            tuple(ordered),
+            claims_by_folders([file.place for file in ordered if file.fault is None], where),
+            None,
+        )
     except InputError as error:
         raise _UnusableLayoutError(error.what, error.remedy) from None
 
@@ -169,16 +213,22 @@ def _tree(files: Sequence[Found], root: Path, where: str, has_listing: bool = Tr
 def _in_archive(member: Found, archive: Found) -> Found:
     """A member as lying where its archive lies."""
     beside = PurePosixPath(archive.place).parent
-    return replace(_not_nested(member), path=f"{archive.path}/{member.path}", place=str(beside / member.place))
+    return replace(
+        _not_nested(member), path=f"{archive.path}/{member.path}", place=str(beside / member.place)
+    )
 
 
 def _not_nested(member: Found) -> Found:
     nested = is_archive(member.file) or is_npz(member.file)
-    return replace(member, fault=member.fault or ("an archive within an archive is not unpacked" if nested else None))
+    return replace(
+        member,
+        fault=member.fault or ("an archive within an archive is not unpacked" if nested else None),
+    )
 
 
 def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
-    """The folder of an archive's content, unpacked once; without a single folder around split folders or a manifest.
+    """The folder of an archive's content, unpacked once; without a single folder around split
+    folders or a manifest.
 
     Raises:
         RefusedArchiveError: it is unsafe or damaged.
@@ -189,9 +239,13 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         digest = file_sha256(archive, Inside(root))
     except OSError as error:
         raise InputError(
-            f"an archive of {intake.spec.name} cannot be read ({error.strerror})", "Give this user permission to read it"
+            f"an archive of {intake.spec.name} cannot be read ({error.strerror})",
+            "Give this user permission to read it",
         ) from None
-    target = without_links(intake.unpacked) / (f"{digest[:16]}-npz" if is_npz(archive) else digest[:16])  # .npz is a zip file too
+    # .npz is a zip file too
+    target = without_links(intake.unpacked) / (
+        f"{digest[:16]}-npz" if is_npz(archive) else digest[:16]
+    )
     if not target.is_dir():
         make_folder(target.parent, mode=0o700)
         remove_unfinished(target.parent)
@@ -200,7 +254,11 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         except InputError:
             if not target.is_dir():  # another process unpacked the same bytes in between
                 raise
-    inside = sorted(entry for entry in target.iterdir() if entry.name != "__MACOSX" and not entry.name.startswith("."))
+    inside = sorted(
+        entry
+        for entry in target.iterdir()
+        if entry.name != "__MACOSX" and not entry.name.startswith(".")
+    )
     if len(inside) == 1 and inside[0].is_dir():
         below = {entry.name.casefold() for entry in inside[0].iterdir()}
         if below & {*SPLIT_WORDS, *LISTINGS} and inside[0].name.casefold() not in SPLIT_WORDS:
@@ -242,7 +300,9 @@ def _classify(root: Path, path: str) -> Found:
         if not is_inside(file, root):
             return replace(found, fault=LEAVES, readable=False)
         if file.is_dir():
-            return replace(found, fault="link to a folder: its files count where they lie", readable=False)
+            return replace(
+                found, fault="link to a folder: its files count where they lie", readable=False
+            )
         if not os.path.exists(file):
             return replace(found, fault="broken link", readable=False)
     if not file.is_file():
@@ -251,27 +311,47 @@ def _classify(root: Path, path: str) -> Found:
         return replace(found, fault="name is not valid UTF-8")
     parts = PurePosixPath(path).parts
     is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    if is_hidden or parts[-1] in LISTINGS or any(fnmatchcase(parts[-1].lower(), pattern) for pattern in _JUNK):
+    if (
+        is_hidden
+        or parts[-1] in LISTINGS
+        or any(fnmatchcase(parts[-1].lower(), pattern) for pattern in _JUNK)
+    ):
         return replace(found, fault=NOT_AN_IMAGE)
     return found
 
 
 def _as_listed(found: Sequence[Found], listing: Listing, root: Path) -> list[Found]:
-    """The files as the manifest sees them, and behind them what it lists that is not there or not inside."""
+    """The files as the manifest sees them, and behind them what it lists that is not there or not
+    inside.
+    """
     files = [file for file in found if file.place != listing.name]
     faults = {file.place: file.fault for file in files}
     prefix = found[0].path.removesuffix(found[0].place) if found else ""
     seen = [
-        replace(file, fault=f"not listed in {listing.name}") if file.fault is None and file.place not in listing.claims else file
+        replace(file, fault=f"not listed in {listing.name}")
+        if file.fault is None and file.place not in listing.claims
+        else file
         for file in files
     ]
     missing = []
     for place in listing.claims:
         if place not in faults:
-            link = next((faults[str(folder)] for folder in PurePosixPath(place).parents if str(folder) in faults), None)
+            link = next(
+                (
+                    faults[str(folder)]
+                    for folder in PurePosixPath(place).parents
+                    if str(folder) in faults
+                ),
+                None,
+            )
             fault = link or f"listed in {listing.name} but not there"
-            missing.append(Found(f"{prefix}{place}", place, root, root / place, fault, readable=False))
+            missing.append(
+                Found(f"{prefix}{place}", place, root, root / place, fault, readable=False)
+            )
     leaving = [
-        Found(f"{prefix}{path}", path, root, root, "path leaves the dataset's folder", readable=False) for path in listing.leaving
+        Found(
+            f"{prefix}{path}", path, root, root, "path leaves the dataset's folder", readable=False
+        )
+        for path in listing.leaving
     ]
     return sorted(seen, key=lambda file: (file.fault is not None, file.path)) + missing + leaving

@@ -1,8 +1,10 @@
-"""Decoding of bytes that nobody has vouched for, in processes that can die, hang or run out of memory without harm to the run.
+"""Decoding of bytes that nobody has vouched for, in processes that can die, hang or run out of
+memory without harm to the run.
 
-Each process has one file at a time, so there is no doubt about which one a death or a hang is due to, and no other file suffers.
-They are started by ``subprocess``, not as a pool of ``multiprocessing`` or of a library on top of it: those import the caller's
-``__main__`` into each process (all of Dagster, where a run is the caller) and take their answers out of pickles.
+Each process has one file at a time, so there is no doubt about which one a death or a hang is due
+to, and no other file suffers. They are started by ``subprocess``, not as a pool of
+``multiprocessing`` or of a library on top of it: those import the caller's ``__main__`` into each
+process (all of Dagster, where a run is the caller) and take their answers out of pickles.
 """
 
 import json
@@ -25,22 +27,25 @@ from methods.imaging.image_file import FileFacts
 from methods.imaging.preprocessing import UndecodableImageError
 
 SECONDS = 60.0
-"""Processor time for a file; a busy machine makes no image undecodable. The slowest of the images at the pixel limit, a TIFF of
-floats, takes a quarter of it."""
+"""Processor time for a file; a busy machine makes no image undecodable. The slowest of the images
+at the pixel limit, a TIFF of floats, takes a quarter of it."""
 
 BYTES_PER_SECOND = 2**20
 """A file has that much more time: one of many frames takes longer."""
 
 PATIENCE = 4
-"""Times as long may pass by the clock, in which a decoder may wait, for a processor or for nothing at all."""
+"""Times as long may pass by the clock, in which a decoder may wait, for a processor or for nothing
+at all."""
 
 TRIES = 2
-"""Processes that may die of a file. A hang is not tried again: it would hold up a core for another minute, and its limit is so
-wide that chance is no explanation, while a process can be killed by others, when memory runs out for instance."""
+"""Processes that may die of a file. A hang is not tried again: it would hold up a core for another
+minute, and its limit is so wide that chance is no explanation, while a process can be killed by
+others, when memory runs out for instance."""
 
 KILLED = f"({signal.SIGKILL.name})"
-"""Ends the reason where others killed the last of these processes. That speaks of the machine: a decoder is what goes first where
-memory runs out, and the limit of its own that a file runs into gives another reason."""
+"""Ends the reason where others killed the last of these processes. That speaks of the machine: a
+decoder is what goes first where memory runs out, and the limit of its own that a file runs into
+gives another reason."""
 
 _ROOT = Path(__file__).parents[2]
 _FACTS = TypeAdapter(FileFacts)
@@ -96,7 +101,9 @@ class _Process:
             answer = json.loads(self._connection.recv_bytes())
         except (EOFError, ConnectionError):
             if self._process.wait() == -signal.SIGPROF:
-                raise TimeoutError(f"decoding it takes more than {seconds:.0f} s of processor time") from None
+                raise TimeoutError(
+                    f"decoding it takes more than {seconds:.0f} s of processor time"
+                ) from None
             raise self._death() from None
         if "fault" in answer:
             raise UndecodableImageError(answer["fault"])
@@ -116,7 +123,8 @@ class _Process:
 
 
 class LimitedDecoder:
-    """:func:`methods.imaging.image_file.inspect_file` in processes with limits; as many as there are threads that ask at once.
+    """:func:`methods.imaging.image_file.inspect_file` in processes with limits; as many as there
+    are threads that ask at once.
 
     Nothing is started before something is asked. Use it as a context, or end it: see :meth:`close`.
     """
@@ -130,7 +138,12 @@ class LimitedDecoder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.close()
 
     def inspect(self, data: bytes, decode: bool = True) -> FileFacts:
@@ -138,10 +151,12 @@ class LimitedDecoder:
 
         Args:
             data: bytes of the file; its content decides the format.
-            decode: False reads the header only. Its parsers are C as well in part (WebP), so that it is done there, too.
+            decode: False reads the header only. Its parsers are C as well in part (WebP), so that
+                it is done there, too.
 
         Raises:
-            UndecodableImageError: the decoder refuses it, takes too much time or memory, or dies of it each time.
+            UndecodableImageError: the decoder refuses it, takes too much time or memory, or dies of
+                it each time.
             InputError: no process can be started.
             CancelledError: closed meanwhile.
         """
@@ -165,7 +180,9 @@ class LimitedDecoder:
         raise UndecodableImageError(f"its decoder died of it {TRIES} times ({how})")
 
     def close(self) -> None:
-        """End all processes, also those that another thread waits for, whose call is then cancelled."""
+        """End all processes, also those that another thread waits for, whose call is then
+        cancelled.
+        """
         with self._lock:
             self._closed = True
             for process in self._processes:
@@ -205,5 +222,6 @@ class LimitedDecoder:
 
 def _no_process(why: str) -> InputError:
     return InputError(
-        f"no process could be started to decode images in ({why})", "Free memory, or raise the limit of processes (ulimit -u)"
+        f"no process could be started to decode images in ({why})",
+        "Free memory, or raise the limit of processes (ulimit -u)",
     )

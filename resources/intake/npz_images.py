@@ -1,4 +1,5 @@
-"""A ``.npz`` file of images and labels in the form of MedMNIST, unpacked into a folder like any other dataset.
+"""A ``.npz`` file of images and labels in the form of MedMNIST, unpacked into a folder like any
+other dataset.
 
 Arrays are streamed from the file a few images at a time; nothing in it is ever unpickled.
 """
@@ -19,7 +20,14 @@ from PIL import Image
 from methods.imaging.preprocessing import MAX_PIXELS
 from resources.intake.archives.limits import ArchiveLimits
 from resources.intake.archives.reading import BLOCK, ArchiveFile, open_archive
-from resources.intake.archives.refusal import DAMAGED, METHOD, SAME_NAME, TOO_MANY, RefusedArchiveError, parsing
+from resources.intake.archives.refusal import (
+    DAMAGED,
+    METHOD,
+    SAME_NAME,
+    TOO_MANY,
+    RefusedArchiveError,
+    parsing,
+)
 from resources.intake.archives.writing import new_folder, write_new_file
 from resources.intake.archives.zip_file import ZipMember, zip_blocks, zip_members
 from resources.intake.user_manifest import MANIFEST_CSV
@@ -76,11 +84,13 @@ def is_npz(path: Path) -> bool:
 
 
 def unpack_npz(file: Path, target: Path, opener: Opener | None = None) -> None:
-    """Unpack the images of a ``.npz`` file below ``target``, with a manifest.csv; it appears whole or not at all.
+    """Unpack the images of a ``.npz`` file below ``target``, with a manifest.csv; it appears whole
+    or not at all.
 
-    Any of the arrays train_images, val_images, test_images and images (N,H,W), (N,H,W,1) or (N,H,W,3) uint8 becomes BMP files
-    ``<split>/<index>.bmp`` (``images/<index>.bmp`` without a split). Its labels are one integer each, or columns of 0 and 1: then
-    the label is the numbers of the columns that are 1, as "0|3", and empty where there are none or no labels at all.
+    Any of the arrays train_images, val_images, test_images and images (N,H,W), (N,H,W,1) or
+    (N,H,W,3) uint8 becomes BMP files ``<split>/<index>.bmp`` (``images/<index>.bmp`` without a
+    split). Its labels are one integer each, or columns of 0 and 1: then the label is the numbers of
+    the columns that are 1, as "0|3", and empty where there are none or no labels at all.
 
     Args:
         file: from numpy.savez or savez_compressed.
@@ -89,7 +99,8 @@ def unpack_npz(file: Path, target: Path, opener: Opener | None = None) -> None:
 
     Raises:
         RefusedArchiveError: the file is damaged or holds anything else; nothing is left behind.
-        InputError: the file cannot be opened, the target exists, or the disk is full or not writable.
+        InputError: the file cannot be opened, the target exists, or the disk is full or not
+            writable.
     """
     with open_archive(file, opener) as stream, new_folder(target) as folder:
         splits = _splits(stream)
@@ -119,7 +130,9 @@ def _splits(stream: ArchiveFile) -> list[_Split]:
 
 
 def _arrays(stream: ArchiveFile) -> dict[str, _Array]:
-    known = {f"{split}_{kind}" if split else kind for split in SPLITS for kind in ("images", "labels")}
+    known = {
+        f"{split}_{kind}" if split else kind for split in SPLITS for kind in ("images", "labels")
+    }
     members: dict[str, ZipMember] = {}
     try:
         listed = zip_members(stream, _LIMITS)
@@ -182,13 +195,20 @@ def _read_header(source: _Bytes, member: ZipMember) -> _Array:
     """Read a .npy header, and check that exactly the bytes it announces follow."""
     with parsing():
         version = _read_version(source)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, fortran, dtype = _header(read, source)
     if dtype.hasobject:
         raise RefusedArchiveError(OBJECTS)
     if fortran and len(shape) > 1:
         raise RefusedArchiveError(FORTRAN)
-    if any(length < 0 for length in shape) or source.position + math.prod(shape) * dtype.itemsize != member.size:
+    if (
+        any(length < 0 for length in shape)
+        or source.position + math.prod(shape) * dtype.itemsize != member.size
+    ):
         raise RefusedArchiveError(DAMAGED)
     return _Array(member, shape, dtype)
 
@@ -223,7 +243,9 @@ def _check_images(images: _Array) -> None:
 def _check_labels(labels: _Array, n_images: int) -> None:
     if labels.dtype.kind not in "iu":
         raise RefusedArchiveError(LABEL_TYPE)
-    if len(labels.shape) not in (1, 2) or (len(labels.shape) == 2 and not 0 < labels.shape[1] <= _MAX_LABEL_COLUMNS):
+    if len(labels.shape) not in (1, 2) or (
+        len(labels.shape) == 2 and not 0 < labels.shape[1] <= _MAX_LABEL_COLUMNS
+    ):
         raise RefusedArchiveError(LABEL_SHAPE)
     if labels.shape[0] != n_images:
         raise RefusedArchiveError(LENGTHS)
@@ -271,7 +293,9 @@ def _labels(stream: ArchiveFile, array: _Array) -> Iterator[str]:
 def _bmp(image: Array) -> bytes:
     """BMP, because its bytes do not depend on the version of a compressor."""
     buffer = io.BytesIO()
-    Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(buffer, "BMP")
+    Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(
+        buffer, "BMP"
+    )
     return buffer.getvalue()
 
 

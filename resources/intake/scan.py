@@ -1,7 +1,8 @@
 """The images that a user gives: found, hashed, decoded once, and listed in a manifest.
 
-Nothing is written to the user's folders. Every file in them becomes one row, whatever it is, and a multi-frame file one row a
-frame. No name, identifier or decoder's message of a file leaves this module but through ``Intake.names``.
+Nothing is written to the user's folders. Every file in them becomes one row, whatever it is, and a
+multi-frame file one row a frame. No name, identifier or decoder's message of a file leaves this
+module but through ``Intake.names``.
 """
 
 import hashlib
@@ -37,9 +38,10 @@ MAX_BYTES = 2**30
 _HEAD_BYTES = 4096  # enough to tell DICOM
 
 UNDECODABLE = "cannot be decoded: "
-"""Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them by it, unless others killed
-the decoder. One that did not get done in time it knows as well: the limits are so wide that a busy machine is no explanation, and
-to try again would hold up every scan for minutes."""
+"""Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them
+by it, unless others killed the decoder. One that did not get done in time it knows as well: the
+limits are so wide that a busy machine is no explanation, and to try again would hold up every scan
+for minutes."""
 
 BURNED_IN = "annotations are burned into its pixels (DICOM BurnedInAnnotation); allow with --allow-burned-in"
 LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
@@ -51,7 +53,8 @@ class _Look:
 
     Attributes:
         fault: why they cannot be used.
-        may_name: the label is not to be written: the file is or may be DICOM, and whom it is of could not be read.
+        may_name: the label is not to be written: the file is or may be DICOM, and whom it is of
+            could not be read.
     """
 
     digest: str | None = None
@@ -61,13 +64,15 @@ class _Look:
     may_name: bool = False
 
 
-def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter) -> pa.Table:
+def scan(
+    intake: Intake, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter
+) -> pa.Table:
     """Look at every file of a dataset and make its manifest.
 
     Args:
         intake: the dataset and its drops.
-        known: an earlier manifest that was made with ``decode``. Bytes that it knows as whole, or as refused by the decoder,
-            are not decoded again; they are always hashed again.
+        known: an earlier manifest that was made with ``decode``. Bytes that it knows as whole, or
+            as refused by the decoder, are not decoded again; they are always hashed again.
         decode: False opens only the headers: quick, and a truncated image passes.
         progress: wraps the iteration over files, for a progress bar.
 
@@ -79,7 +84,11 @@ def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, pro
     """
     found = [(named, tree, file) for named, tree, file in _named(intake)]
     if not found:
-        where = f"{intake.spec.name} has no drop that has settled" if intake.in_drops_only else f"{intake.spec.root} is empty"
+        where = (
+            f"{intake.spec.name} has no drop that has settled"
+            if intake.in_drops_only
+            else f"{intake.spec.root} is empty"
+        )
         raise InputError(
             where if intake.in_drops_only else f"the folder {where}",
             "Wait for the next look, or put a _READY into the drop"
@@ -97,7 +106,8 @@ def scan(intake: Intake, known: pa.Table | None = None, decode: bool = True, pro
         decoder.close()
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
     table = pa.Table.from_pylist(
-        [vars(row) for row in curate(_with_known_labels(rows, intake.names), intake.spec)], schema=MANIFEST_SCHEMA
+        [vars(row) for row in curate(_with_known_labels(rows, intake.names), intake.spec)],
+        schema=MANIFEST_SCHEMA,
     )
     return MANIFEST.check(table, f"the manifest of {intake.spec.name}")
 
@@ -126,7 +136,10 @@ def read_image(file: Found, named: str, is_expected: Callable[[str], bool]) -> b
     except RefusedFileError as error:
         raise InputError(f"{named} cannot be used any more ({error})", again) from None
     except OSError as error:
-        raise InputError(f"{named} cannot be read any more ({error.strerror})", f"Put it back, or {again.lower()}") from None
+        raise InputError(
+            f"{named} cannot be read any more ({error.strerror})",
+            f"Put it back, or {again.lower()}",
+        ) from None
     if not is_expected(hashlib.sha256(data).hexdigest()):
         raise InputError(f"{named} changed since the manifest was made", again)
     return data
@@ -140,24 +153,35 @@ def _named(intake: Intake) -> Iterator[tuple[str, Tree, Found]]:
             for file in tree.files:
                 yield _storable(intake.names.path(file.path), taken), tree, file
     except (RefusedArchiveError, RefusedFileError) as error:
-        raise InputError(f"{intake.spec.root} is refused: {error}", "Pack it again, or give the folder unpacked") from None
+        raise InputError(
+            f"{intake.spec.root} is refused: {error}", "Pack it again, or give the folder unpacked"
+        ) from None
 
 
 def _opened(file: Found) -> BufferedReader:
     return open(file.file, "rb", opener=Inside(file.root))
 
 
-def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder) -> _Look:
+def _look(
+    file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder
+) -> _Look:
     if not file.readable:
         return _Look(fault=file.fault)
     try:
         with _opened(file) as stream:
             n_bytes = os.fstat(stream.fileno()).st_size
-            fault = file.fault or (f"larger than {MAX_BYTES // 2**20} MiB" if n_bytes > MAX_BYTES else None)
+            fault = file.fault or (
+                f"larger than {MAX_BYTES // 2**20} MiB" if n_bytes > MAX_BYTES else None
+            )
             if fault is not None:
                 may_name = is_dicom(stream.read(_HEAD_BYTES))
                 stream.seek(0)
-                return _Look(hashlib.file_digest(stream, "sha256").hexdigest(), n_bytes, fault=fault, may_name=may_name)
+                return _Look(
+                    hashlib.file_digest(stream, "sha256").hexdigest(),
+                    n_bytes,
+                    fault=fault,
+                    may_name=may_name,
+                )
             data = stream.read()
     except RefusedFileError as error:
         return _Look(fault=str(error), may_name=True)
@@ -170,11 +194,18 @@ def _look(file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: 
         return _Look(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data))
 
 
-def _facts(data: bytes, digest: str, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder) -> FileFacts:
+def _facts(
+    data: bytes,
+    digest: str,
+    outcomes: dict[str, Frame | str],
+    decode: bool,
+    decoder: LimitedDecoder,
+) -> FileFacts:
     """Facts of a file, without decoding what an earlier manifest knows.
 
-    What no manifest knows may kill its decoder, and is looked at in a process with limits. What one knows has been through that:
-    its header is read here, and the stages that follow decode it, by the same digest, in threads of their own.
+    What no manifest knows may kill its decoder, and is looked at in a process with limits. What one
+    knows has been through that: its header is read here, and the stages that follow decode it, by
+    the same digest, in threads of their own.
     """
     outcome = outcomes.get(digest)
     if isinstance(outcome, str):
@@ -196,7 +227,9 @@ def _image_ids(digest: str, n_frames: int) -> list[str]:
 
 
 def _outcomes(known: pa.Table) -> dict[str, Frame | str]:
-    """What an earlier manifest says about bytes: the facts of a whole image, or why the decoder refused it."""
+    """What an earlier manifest says about bytes: the facts of a whole image, or why the decoder
+    refused it.
+    """
     outcomes: dict[str, Frame | str] = {}
     for row in known.to_pylist():
         if row["pixel_sha256"] is not None:
@@ -212,7 +245,9 @@ def _is_of_the_bytes(reason: str) -> bool:
 
 
 def _storable(path: str, taken: set[str]) -> str:
-    """``path`` as a manifest can hold it (no "..", no leading /, valid UTF-8), numbered where it is taken already."""
+    """``path`` as a manifest can hold it (no "..", no leading /, valid UTF-8), numbered where it is
+    taken already.
+    """
     parts = PurePosixPath(path.encode("utf-8", "backslashreplace").decode()).parts
     safe = "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "unnamed"
     unique, number = safe, 1
@@ -230,14 +265,25 @@ def _texts_of(label: str) -> set[str]:
 
 def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRow]:
     """The rows with a pseudonym for each class of a drop that the first load does not have."""
-    known = {part for row in rows if row.drop is None and row.label is not None for part in _parts(row.label)}
+    known = {
+        part
+        for row in rows
+        if row.drop is None and row.label is not None
+        for part in _parts(row.label)
+    }
     if not known:
         return rows
 
     def written(label: str) -> str:
-        return "|".join(part if part in known else names.label(part) for part in _parts(label)) or label
+        return (
+            "|".join(part if part in known else names.label(part) for part in _parts(label))
+            or label
+        )
 
-    return [row if row.drop is None or row.label is None else replace(row, label=written(row.label)) for row in rows]
+    return [
+        row if row.drop is None or row.label is None else replace(row, label=written(row.label))
+        for row in rows
+    ]
 
 
 def _parts(label: str) -> list[str]:
@@ -249,13 +295,21 @@ def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> 
     """The rows of one file: one, or one for each frame."""
     facts, fault = look.facts, look.fault
     label = None if look.may_name else claim.label
-    if facts is not None and label is not None and not facts.identifiers.isdisjoint(_texts_of(label)):
+    if (
+        facts is not None
+        and label is not None
+        and not facts.identifiers.isdisjoint(_texts_of(label))
+    ):
         label, fault = None, LABEL_IS_IDENTIFIER
     elif facts is not None and facts.burned_in and not intake.spec.allow_burned_in:
         fault = BURNED_IN
     frames = facts.frames if facts is not None else ()
     # Frames of one file show one patient, whoever it is.
-    group = claim.group_id or (facts and facts.patient) or (f"file {look.digest}" if len(frames) > 1 else None)
+    group = (
+        claim.group_id
+        or (facts and facts.patient)
+        or (f"file {look.digest}" if len(frames) > 1 else None)
+    )
     whole = ManifestRow(
         image_id=look.digest,
         path=named,

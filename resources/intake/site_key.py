@@ -1,4 +1,5 @@
-"""The key of this site: names and groups are stored as keyed hashes, which nobody without the key can guess back.
+"""The key of this site: names and groups are stored as keyed hashes, which nobody without the key
+can guess back.
 
 The key lies outside the store, so that a copy of the store does not carry it.
 """
@@ -17,14 +18,34 @@ from resources.store.atomic_file import fsync_folder, make_folder, temporary_nam
 DIGITS = 16
 FINGERPRINT = "site_key.fingerprint"
 _KNOWN_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".dcm", ".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".npz"}
+    {
+        ".jpg",
+        ".jpeg",
+        ".png",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".dcm",
+        ".zip",
+        ".tar",
+        ".gz",
+        ".tgz",
+        ".bz2",
+        ".xz",
+        ".npz",
+    }
     | {".csv", ".parquet", ".txt", ".json", ".md", ".db"}
 )
 
 
 def site_key_path() -> Path:
     """``MEDFEAT_SITE_KEY``, or ``~/.config/medfeat/site.key``."""
-    return Path(os.environ.get("MEDFEAT_SITE_KEY") or "~/.config/medfeat/site.key").expanduser().absolute()
+    return (
+        Path(os.environ.get("MEDFEAT_SITE_KEY") or "~/.config/medfeat/site.key")
+        .expanduser()
+        .absolute()
+    )
 
 
 @dataclass(frozen=True)
@@ -44,7 +65,9 @@ class Names:
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:DIGITS]
 
     def path(self, path: str) -> str:
-        """A relative path as it may be written: itself, or a pseudonym with the suffix where that is a common one."""
+        """A relative path as it may be written: itself, or a pseudonym with the suffix where that
+        is a common one.
+        """
         if self.show:
             return path
         suffix = PurePosixPath(path).suffix.lower()
@@ -55,7 +78,9 @@ class Names:
         return name if self.show else self._digest("drop", name)
 
     def label(self, label: str) -> str:
-        """A class that the dataset does not know, as it may be written: it may be a folder named after a person."""
+        """A class that the dataset does not know, as it may be written: it may be a folder named
+        after a person.
+        """
         return label if self.show else f"class-{self._digest('label', label)}"
 
     def group(self, group: str) -> str:
@@ -63,7 +88,9 @@ class Names:
         return self._digest("group", group)
 
     def signature(self, text: str) -> str:
-        """A keyed hash of a listing: equal listings have equal ones, and names cannot be guessed back."""
+        """A keyed hash of a listing: equal listings have equal ones, and names cannot be guessed
+        back.
+        """
         return self._digest("listing", text)
 
 
@@ -71,7 +98,8 @@ def names_of(home: Path, dataset: str, show: bool) -> Names:
     """What names of ``dataset`` are written as; makes the site key where there is none yet.
 
     Raises:
-        InputError: the key cannot be read or made, or it is not the one that this home was made with.
+        InputError: the key cannot be read or made, or it is not the one that this home was made
+            with.
     """
     key = _read_or_make(site_key_path(), home / FINGERPRINT)
     return Names(dataset, show, key)

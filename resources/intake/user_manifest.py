@@ -1,6 +1,8 @@
-"""What the user says about each file of a dataset: in a ``manifest.csv`` or ``manifest.parquet``, or by the folders it lies in.
+"""What the user says about each file of a dataset: in a ``manifest.csv`` or ``manifest.parquet``,
+or by the folders it lies in.
 
-Messages name files and lines, never what stands in a cell or what a folder is called: either can be a patient's name.
+Messages name files and lines, never what stands in a cell or what a folder is called: either can be
+a patient's name.
 """
 
 import csv
@@ -30,8 +32,8 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of split folders and values of the split column, in any case. A validation split counts as train: nothing here is
-tuned on it, and what needs a held-out part draws it from train."""
+"""Names of split folders and values of the split column, in any case. A validation split counts as
+train: nothing here is tuned on it, and what needs a held-out part draws it from train."""
 
 _NOT_A_LAYOUT_ALONE = {"val", "valid", "validation"}
 _COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
@@ -44,10 +46,12 @@ ROWS = 4_000_000
 
 FILE_BYTES = 2**29
 TEXT_BYTES = 2**30
-"""Of all cells of a Parquet manifest that are read: packed, they can be ten thousand times smaller."""
+"""Of all cells of a Parquet manifest that are read: packed, they can be ten thousand times
+smaller."""
 
 FOOTER_BYTES = 2**24
-"""Of the description of its columns and row groups in a Parquet manifest, which takes ten times as much once it is read."""
+"""Of the description of its columns and row groups in a Parquet manifest, which takes ten times as
+much once it is read."""
 
 CELL_BYTES = csv.field_size_limit()
 """Of the longest cell of a Parquet manifest: what a CSV file may have."""
@@ -56,7 +60,9 @@ ROW_CHARACTERS = 2**20
 """Of a row of a CSV file."""
 
 _BATCH_ROWS = 1024
-_SHORTER = f"Keep only the columns {','.join(_COLUMNS)}, or register parts of the dataset on their own"
+_SHORTER = (
+    f"Keep only the columns {','.join(_COLUMNS)}, or register parts of the dataset on their own"
+)
 
 
 @dataclass(frozen=True)
@@ -94,10 +100,11 @@ class Listing:
 
 
 def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
-    """Claims from ``<split>/<class>/...`` where every top folder is a split word, else from ``<class>/...``.
+    """Claims from ``<split>/<class>/...`` where every top folder is a split word, else from
+    ``<class>/...``.
 
-    The class is the first folder, deeper ones are free. A file directly in the root, or directly in a split folder, has no
-    label. Validation folders alone do not make a split layout.
+    The class is the first folder, deeper ones are free. A file directly in the root, or directly in
+    a split folder, has no label. Validation folders alone do not make a split layout.
 
     Args:
         paths: of the candidate images, relative to the root, with /.
@@ -127,24 +134,29 @@ def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
 
 
 def read_listing(root: Path, where: str) -> Listing | None:
-    """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is neither.
+    """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is
+    neither.
 
-    Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is required, others are ignored). An
-    empty cell says nothing; blank lines and a byte order mark are allowed; a backslash in a path counts as /.
+    Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is
+    required, others are ignored). An empty cell says nothing; blank lines and a byte order mark are
+    allowed; a backslash in a path counts as /.
 
     Args:
         root: folder to look in, without links in it.
         where: how messages call it.
 
     Raises:
-        InputError: naming the file and the line: not readable, no path column, an unknown split word, a centre that is not
-            two numbers, a row with more cells than columns, a path listed twice with different values, or both files there.
+        InputError: naming the file and the line: not readable, no path column, an unknown split
+            word, a centre that is not two numbers, a row with more cells than columns, a path
+            listed twice with different values, or both files there.
     """
     files = [name for name in LISTINGS if (root / name).is_file()]
     if not files:
         return None
     if len(files) > 1:
-        raise InputError(f"{where} has both {MANIFEST_CSV} and {MANIFEST_PARQUET}", "Keep one of the two")
+        raise InputError(
+            f"{where} has both {MANIFEST_CSV} and {MANIFEST_PARQUET}", "Keep one of the two"
+        )
     name = files[0]
     shown = f"{where}/{name}"
     try:
@@ -156,7 +168,9 @@ def read_listing(root: Path, where: str) -> Listing | None:
     except RefusedFileError as error:
         raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
     except OSError as error:
-        raise InputError(f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it") from None
+        raise InputError(
+            f"{shown} cannot be read ({error.strerror})", "Give this user permission to read it"
+        ) from None
 
 
 def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Listing:
@@ -180,7 +194,9 @@ def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Li
         values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
         listed = values.get("path")
         if listed is None:
-            raise InputError(f"{shown} line {number} has no path", "Fill the cell, or delete the line")
+            raise InputError(
+                f"{shown} line {number} has no path", "Fill the cell, or delete the line"
+            )
         path = PurePosixPath(listed.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             leaving[listed] = None
@@ -193,12 +209,17 @@ def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Li
             _center(values.get("center_x"), values.get("center_y"), shown, number),
         )
         if claims.setdefault(str(path), claim) != claim:
-            raise InputError(f"{shown} line {number} lists a path again with other values", "Delete one of the two lines")
+            raise InputError(
+                f"{shown} line {number} lists a path again with other values",
+                "Delete one of the two lines",
+            )
     return Listing(name, claims, list(leaving))
 
 
 def _too_many_rows(shown: str) -> InputError:
-    return InputError(f"{shown} has more than {ROWS:,} rows", "Register parts of the dataset on their own")
+    return InputError(
+        f"{shown} has more than {ROWS:,} rows", "Register parts of the dataset on their own"
+    )
 
 
 def _text(cell: str) -> str | None:
@@ -209,7 +230,10 @@ def _split(word: str | None, shown: str, number: int) -> str | None:
     if word is None:
         return None
     if word.casefold() not in SPLIT_WORDS:
-        raise InputError(f"{shown} line {number} has an unknown split", "Write train, test or val, or leave the cell empty")
+        raise InputError(
+            f"{shown} line {number} has an unknown split",
+            "Write train, test or val, or leave the cell empty",
+        )
     return SPLIT_WORDS[word.casefold()]
 
 
@@ -238,7 +262,9 @@ def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
         for line in iter(lambda: text.readline(ROW_CHARACTERS + 1), ""):
             taken += len(line)
             if taken > ROW_CHARACTERS:
-                raise InputError(f"{shown} has a row of more than {ROW_CHARACTERS:,} characters", _SHORTER)
+                raise InputError(
+                    f"{shown} has a row of more than {ROW_CHARACTERS:,} characters", _SHORTER
+                )
             yield line
 
     reader = csv.reader(lines(), strict=True)
@@ -250,11 +276,15 @@ def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
     except UnicodeDecodeError:
         raise InputError(f"{shown} is not UTF-8 text", "Save it again as CSV UTF-8") from None
     except csv.Error as error:
-        raise InputError(f"{shown} is not CSV ({error})", "Save it again as comma-separated values, UTF-8") from None
+        raise InputError(
+            f"{shown} is not CSV ({error})", "Save it again as comma-separated values, UTF-8"
+        ) from None
 
 
 def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
-    """Row number (the header is 1) and cells as text, the column names first; of the columns that say something alone."""
+    """Row number (the header is 1) and cells as text, the column names first; of the columns that
+    say something alone.
+    """
     try:
         stream.seek(-8, os.SEEK_END)
         footer, magic = stream.read(4), stream.read(4)
@@ -266,7 +296,10 @@ def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]
             raise _too_many_rows(shown)
         wanted = [field for field in schema if field.name.strip().lower() in _COLUMNS]
         if not all(_is_plain(field.type) for field in wanted):
-            raise InputError(f"{shown} has cells that are neither text nor numbers nor dates", "Save it with plain columns")
+            raise InputError(
+                f"{shown} has cells that are neither text nor numbers nor dates",
+                "Save it with plain columns",
+            )
         names = [field.name for field in wanted]
         yield 1, names
         if _unpacked_bytes(metadata, names) > TEXT_BYTES:
@@ -274,23 +307,35 @@ def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]
         # As a dictionary, a text that stands in many rows is there once.
         file, number, taken = pq.ParquetFile(stream, metadata=metadata, read_dictionary=names), 1, 0
         for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-            columns = [column for title, column in zip(batch.schema.names, batch.columns, strict=True) if title in names]
+            columns = [
+                column
+                for title, column in zip(batch.schema.names, batch.columns, strict=True)
+                if title in names
+            ]
             taken += sum(_text_bytes(column, shown) for column in columns)
             if taken > TEXT_BYTES:
                 raise _too_much_text(shown)
             texts = [
-                ["" if cell is None else str(cell) for cell in column.cast(_of_cells(column.type)).to_pylist()]
+                [
+                    "" if cell is None else str(cell)
+                    for cell in column.cast(_of_cells(column.type)).to_pylist()
+                ]
                 for column in columns
             ]
             for cells in zip(*texts, strict=True):
                 number += 1
                 yield number, list(cells)
     except OSError as error:
-        raise InputError(f"{shown} cannot be read ({error.strerror or 'not Parquet'})", "Save it again as Parquet") from None
+        raise InputError(
+            f"{shown} cannot be read ({error.strerror or 'not Parquet'})",
+            "Save it again as Parquet",
+        ) from None
     except pa.ArrowException:
         raise InputError(f"{shown} is not Parquet", "Save it again as Parquet") from None
     except UnicodeDecodeError:
-        raise InputError(f"{shown} holds text that is not UTF-8", "Save it again as Parquet") from None
+        raise InputError(
+            f"{shown} holds text that is not UTF-8", "Save it again as Parquet"
+        ) from None
 
 
 def _too_much_text(shown: str) -> InputError:

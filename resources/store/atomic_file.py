@@ -30,15 +30,21 @@ def temporary_name(path: Path) -> Path:
 
 
 def remove_unfinished(folder: Path, name: str = "") -> None:
-    """Remove what killed processes left half-written in a folder, and nothing that a living one writes.
+    """Remove what killed processes left half-written in a folder, and nothing that a living one
+    writes.
 
     In a folder that others use as well, ``name`` is the file whose leftovers alone are looked at.
     """
     for path in folder.glob(".*.tmp"):
         named = TEMPORARY.search(path.name)
-        if named is None or not path.name.startswith(f".{name}") or not _owner_is_gone(int(named[1]), path):
+        if (
+            named is None
+            or not path.name.startswith(f".{name}")
+            or not _owner_is_gone(int(named[1]), path)
+        ):
             continue
-        with contextlib.suppress(OSError):  # another process removed it, or it may not be removed: it harms nobody
+        # another process removed it, or it may not be removed: it harms nobody
+        with contextlib.suppress(OSError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -51,7 +57,8 @@ def _owner_is_gone(pid: int, path: Path) -> bool:
 
 
 def write_atomically(path: Path, *parts: bytes) -> StoredFile:
-    """Write ``parts``, one after another: temporary name in the same folder, space reserved, fsync, rename, fsync of the folder.
+    """Write ``parts``, one after another: temporary name in the same folder, space reserved, fsync,
+    rename, fsync of the folder.
 
     Returns:
         name (of the file alone), sha256 and size of what was written.
@@ -110,9 +117,14 @@ def fsync_folder(folder: Path) -> None:
 
 
 def not_written(path: Path, need: str, error: OSError) -> InputError:
-    """What a user can do about a file that the system did not let be written; ``need`` is how much room it takes."""
+    """What a user can do about a file that the system did not let be written; ``need`` is how much
+    room it takes.
+    """
     if error.errno in DISK_FULL:
-        return InputError(f"the disk is full: {path} needs {need}", "Free space and run again; nothing stored was damaged")
+        return InputError(
+            f"the disk is full: {path} needs {need}",
+            "Free space and run again; nothing stored was damaged",
+        )
     remedies = {
         errno.EMFILE: "Allow this user more open files (ulimit -n) and run again; nothing stored was damaged",
         errno.EIO: "Look at the disk (dmesg), and run again; nothing stored was damaged",
@@ -124,7 +136,11 @@ def not_written(path: Path, need: str, error: OSError) -> InputError:
 def is_whole(path: Path, file: StoredFile) -> bool:
     """Whether the bytes at ``path`` are those that were stored."""
     try:
-        return path.is_file() and path.stat().st_size == file.bytes and file_sha256(path) == file.sha256
+        return (
+            path.is_file()
+            and path.stat().st_size == file.bytes
+            and file_sha256(path) == file.sha256
+        )
     except OSError:  # went away, or the disk does not give it
         return False
 
@@ -134,10 +150,13 @@ Opener = Callable[[str, int], int]
 
 
 def file_sha256(path: Path, opener: Opener | None = None) -> str:
-    """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file before."""
+    """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file
+    before.
+    """
     found = path.stat()
     stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    # A file may change twice within a tick of a file system's clock, and the second time is not seen.
+    # A file may change twice within a tick of a file system's clock, and the second time is not
+    # seen.
     settled = time.time() - max(found.st_mtime, found.st_ctime) > CLOCK_TICK
     return _sha256(path, stamp, opener) if settled else _sha256.__wrapped__(path, stamp, opener)
 

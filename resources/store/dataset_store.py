@@ -15,7 +15,13 @@ from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from data_contracts.tables.contract import TableContract
-from resources.store.atomic_file import is_whole, make_folder, not_written, remove_unfinished, write_atomically
+from resources.store.atomic_file import (
+    is_whole,
+    make_folder,
+    not_written,
+    remove_unfinished,
+    write_atomically,
+)
 from resources.store.home import medfeat_home
 from resources.store.sealed_parquet import parquet_of, table_of
 
@@ -67,7 +73,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
 
     def save_spec(self, spec: DatasetSpec) -> None:
         """Register or replace a dataset's specification."""
-        write_atomically(self.root / "datasets" / f"{spec.name}.json", sealed_json(spec.model_dump(mode="json")))
+        write_atomically(
+            self.root / "datasets" / f"{spec.name}.json", sealed_json(spec.model_dump(mode="json"))
+        )
 
     def spec(self, dataset: str) -> DatasetSpec:
         """The specification of ``dataset``.
@@ -82,10 +90,13 @@ class DatasetStore(dg.ConfigurableResource[None]):
         except FileNotFoundError:
             known = ", ".join(self.datasets()) or "none yet"
             raise InputError(
-                f"there is no dataset called {dataset} (registered: {known})", f"Register it: medfeat add {dataset} FOLDER"
+                f"there is no dataset called {dataset} (registered: {known})",
+                f"Register it: medfeat add {dataset} FOLDER",
             ) from None
         except OSError as error:
-            raise ContractError(f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again") from error
+            raise ContractError(
+                f"{path} cannot be read ({error.strerror})", "Look at the disk, and run again"
+            ) from error
         except ValidationError as error:
             first = error.errors()[0]
             raise ContractError(
@@ -94,7 +105,8 @@ class DatasetStore(dg.ConfigurableResource[None]):
             ) from error
         except ValueError as error:
             raise ContractError(
-                f"{path} is damaged ({error})", f"Register the dataset again: medfeat add {dataset} FOLDER"
+                f"{path} is damaged ({error})",
+                f"Register the dataset again: medfeat add {dataset} FOLDER",
             ) from error
 
     def datasets(self) -> list[str]:
@@ -104,19 +116,27 @@ class DatasetStore(dg.ConfigurableResource[None]):
     # -- outputs
 
     def folder(self, dataset: str, asset: str) -> Path:
-        """Where the outputs of ``asset`` for ``dataset`` lie ("" stands for an asset over all datasets)."""
-        return self.root / "store" / (check_dataset_name(dataset) if dataset else ALL_DATASETS) / asset
+        """Where the outputs of ``asset`` for ``dataset`` lie ("" stands for an asset over all
+        datasets).
+        """
+        return (
+            self.root / "store" / (check_dataset_name(dataset) if dataset else ALL_DATASETS) / asset
+        )
 
     @contextmanager
     def lock(self, dataset: str, asset: str) -> Iterator[None]:
-        """One writer at a time for (dataset, asset). The operating system frees it when its owner dies."""
+        """One writer at a time for (dataset, asset). The operating system frees it when its owner
+        dies.
+        """
         folder = self.folder(dataset, asset)
         lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
         try:
             make_folder(folder)
             lock.acquire()
         except Timeout:
-            raise InputError(f"{asset} of {dataset} is being written by another run", "Wait for it, or end it") from None
+            raise InputError(
+                f"{asset} of {dataset} is being written by another run", "Wait for it, or end it"
+            ) from None
         except OSError as error:
             raise not_written(folder / ".lock", "a few bytes", error) from error
         try:
@@ -142,11 +162,17 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return write_atomically(self.folder(dataset, asset) / name, *parts)
 
     def publish(self, path: Path, data: bytes) -> StoredFile:
-        """Store a file that a person reads, in the folder of reports; it is listed by its place there."""
+        """Store a file that a person reads, in the folder of reports; it is listed by its place
+        there.
+        """
         remove_unfinished(path.parent)
-        return write_atomically(path, data).model_copy(update={"name": path.relative_to(self.reports).as_posix()})
+        return write_atomically(path, data).model_copy(
+            update={"name": path.relative_to(self.reports).as_posix()}
+        )
 
-    def write_table(self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract) -> StoredFile:
+    def write_table(
+        self, dataset: str, asset: str, name: str, table: pa.Table, contract: TableContract
+    ) -> StoredFile:
         """Check a table against its contract and store it as Parquet."""
         path = self.folder(dataset, asset) / name
         return write_atomically(path, parquet_bytes(table, contract, str(path)))
@@ -163,7 +189,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         except OSError as error:
             raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
         if hashlib.sha256(data).hexdigest() != file.sha256:
-            raise ContractError(f"{path} is damaged: its bytes are not those that were stored", MEND)
+            raise ContractError(
+                f"{path} is damaged: its bytes are not those that were stored", MEND
+            )
         return data
 
     def picture(self, record: OutputRecord, picture: Picture) -> bytes:
@@ -199,7 +227,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         except OSError as error:
             raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
         except ValueError as error:
-            raise ContractError(f"{path} is damaged: it is not the record that was stored", MEND) from error
+            raise ContractError(
+                f"{path} is damaged: it is not the record that was stored", MEND
+            ) from error
 
     def need_record(self, dataset: str, asset: str) -> OutputRecord:
         """The record of the current output.
@@ -216,7 +246,8 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return record
 
     def upstream(self, dataset: str, asset: str) -> dict[str, OutputRecord]:
-        """Records of ``asset`` and of everything it was made from, by asset, furthest upstream first.
+        """Records of ``asset`` and of everything it was made from, by asset, furthest upstream
+        first.
 
         Raises:
             InputError: one of them has not been materialised.
@@ -234,7 +265,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return found
 
     def recorded(self, dataset: str, asset: str, fingerprint: str) -> OutputRecord | None:
-        """The record made earlier from the same inputs and settings, its files verified; None where there is none."""
+        """The record made earlier from the same inputs and settings, its files verified; None where
+        there is none.
+        """
         path = self.folder(dataset, asset) / f"{fingerprint}.json"
         try:
             record = OutputRecord.model_validate(unsealed_json(path.read_bytes()))
@@ -243,10 +276,17 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return None if any(True for _ in self.damaged_files(record)) else record
 
     def damaged_files(self, record: OutputRecord) -> Iterator[Path]:
-        """Files of an output that are missing or not as they were stored: its own, and those in the folder of reports."""
-        folders = ((self.folder(record.dataset, record.asset), record.files), (self.reports, record.published))
+        """Files of an output that are missing or not as they were stored: its own, and those in the
+        folder of reports.
+        """
+        folders = (
+            (self.folder(record.dataset, record.asset), record.files),
+            (self.reports, record.published),
+        )
         for folder, files in folders:
-            yield from (folder / file.name for file in files if not is_whole(folder / file.name, file))
+            yield from (
+                folder / file.name for file in files if not is_whole(folder / file.name, file)
+            )
 
     def save_record(self, record: OutputRecord) -> None:
         """Store a record under its fingerprint and make it the current one."""
@@ -256,13 +296,20 @@ class DatasetStore(dg.ConfigurableResource[None]):
 
     def assets_of(self, dataset: str) -> list[str]:
         """Names of the assets that have an output for ``dataset``, sorted."""
-        return sorted(path.parent.name for path in (self.root / "store" / dataset).glob(f"*/{CURRENT}"))
+        return sorted(
+            path.parent.name for path in (self.root / "store" / dataset).glob(f"*/{CURRENT}")
+        )
 
-    def main_table(self, dataset: str, asset: str, suffix: str, contract: TableContract) -> pa.Table:
+    def main_table(
+        self, dataset: str, asset: str, suffix: str, contract: TableContract
+    ) -> pa.Table:
         """The current output's table whose name ends with ``suffix``, checked."""
         record = self.need_record(dataset, asset)
         file = next((file for file in record.files if file.name.endswith(suffix)), None)
         if file is None:
-            raise ContractError(f"{asset} of {dataset} has no {suffix} file", f"Materialise {asset} again with force")
+            raise ContractError(
+                f"{asset} of {dataset} has no {suffix} file",
+                f"Materialise {asset} again with force",
+            )
         where = str(self.folder(dataset, asset) / file.name)
         return parquet_table(self.read_bytes(dataset, asset, file), contract, where)

@@ -1,4 +1,5 @@
-"""HDF5 shards of one (dataset, feature set): written once and whole, listed in an index, read by image.
+"""HDF5 shards of one (dataset, feature set): written once and whole, listed in an index, read by
+image.
 
 The rules and the measurements behind them are in docs/adr/0003.
 """
@@ -16,7 +17,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
-from data_contracts.records.feature_shard import INDEX, SHARD_BYTES, SHARD_ROWS, FeatureSet, check_rows
+from data_contracts.records.feature_shard import (
+    INDEX,
+    SHARD_BYTES,
+    SHARD_ROWS,
+    FeatureSet,
+    check_rows,
+)
 from data_contracts.records.output_record import StoredFile, content_hash
 from resources.store.atomic_file import is_whole, write_atomically
 from resources.store.dataset_store import MEND, DatasetStore
@@ -54,7 +61,12 @@ class FeatureReader:
         """Columns start .. stop - 1 of all rows of a set of vectors, (n, stop - start)."""
         return self._take(range(len(self)), slice(start, stop), (stop - start,))
 
-    def _take(self, positions: Sequence[int] | NDArray[np.int64], columns: slice | None, shape: tuple[int, ...]) -> NDArray[Any]:
+    def _take(
+        self,
+        positions: Sequence[int] | NDArray[np.int64],
+        columns: slice | None,
+        shape: tuple[int, ...],
+    ) -> NDArray[Any]:
         """Rows by position, or a part of each."""
         rows = np.empty((len(positions), *shape), self.feature_set.dtype)
         wanted: dict[str, list[tuple[int, int]]] = {}
@@ -101,7 +113,9 @@ class FeatureStore:
         return f"{self.feature_set.key}.parquet"
 
     def data_version(self, image_ids: list[str]) -> str:
-        """Version of the rows of ``image_ids``: what they were computed from, not how they lie in shards."""
+        """Version of the rows of ``image_ids``: what they were computed from, not how they lie in
+        shards.
+        """
         return content_hash({"set": self.feature_set.key, "image_ids": sorted(image_ids)})
 
     def _index(self) -> list[dict[str, Any]]:
@@ -118,7 +132,8 @@ class FeatureStore:
         self.store.write_table(self.dataset, self.feature_set.kind, self.index_name, table, INDEX)
 
     def _is_whole(self, row: dict[str, Any]) -> bool:
-        # A shard is called after its images: a row that was changed in the index is not that of any shard.
+        # A shard is called after its images: a row that was changed in the index is not that of any
+        # shard.
         named = row["shard"] == f"{self.feature_set.shard_key(row['image_ids'])}.h5"
         file = StoredFile(name=row["shard"], sha256=row["sha256"], bytes=row["bytes"])
         return named and is_whole(self.folder / file.name, file)
@@ -140,7 +155,10 @@ class FeatureStore:
 
     def missing(self, image_ids: list[str]) -> list[str]:
         """The images without a verified row, sorted."""
-        return sorted(set(image_ids) - {image_id for row in self._whole_rows() for image_id in row["image_ids"]})
+        return sorted(
+            set(image_ids)
+            - {image_id for row in self._whole_rows() for image_id in row["image_ids"]}
+        )
 
     def fill(
         self,
@@ -152,8 +170,9 @@ class FeatureStore:
     ) -> int:
         """Compute the rows that are not there, shard by shard; call it under the asset's lock.
 
-        A shard's index row is written after the shard itself, so a kill loses at most the shard in work. Existing shards
-        are not touched, unless by force: then one after another is replaced, each with the images that it holds.
+        A shard's index row is written after the shard itself, so a kill loses at most the shard in
+        work. Existing shards are not touched, unless by force: then one after another is replaced,
+        each with the images that it holds.
 
         Args:
             image_ids: wanted images.
@@ -167,25 +186,40 @@ class FeatureStore:
         """
         index = {str(row["shard"]): row for row in self._whole_rows()}
         wanted = set(image_ids)
-        new = sorted(wanted.difference(image_id for row in index.values() for image_id in row["image_ids"]))
-        row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(self.feature_set.row_shape)
+        new = sorted(
+            wanted.difference(image_id for row in index.values() for image_id in row["image_ids"])
+        )
+        row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(
+            self.feature_set.row_shape
+        )
         step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
-        again = {shard: [i for i in row["image_ids"] if i in wanted] for shard, row in index.items()} if force else {}
+        again = (
+            {shard: [i for i in row["image_ids"] if i in wanted] for shard, row in index.items()}
+            if force
+            else {}
+        )
         replaces = {ids[0]: shard for shard, ids in again.items() if ids}
-        shards = [*filter(None, again.values()), *(new[i : i + step] for i in range(0, len(new), step))]
+        shards = [
+            *filter(None, again.values()),
+            *(new[i : i + step] for i in range(0, len(new), step)),
+        ]
         for ids in progress(shards):
             entries = [self._write_shard(ids, produce(ids), attributes)]
             old = index.pop(replaces.get(ids[0], ""), None)
             left = sorted(set(old["image_ids"]).difference(ids)) if old else []
-            if left:  # not wanted, and stored with those that are: they move to a shard of their own
+            # not wanted, and stored with those that are: they move to a shard of their own
+            if left:
                 entries.append(self._write_shard(left, self._stored_rows(left), {}))
             index |= {entry["shard"]: entry for entry in entries}
             self._save_index(list(index.values()))
             if old and old["shard"] not in index:
-                (self.folder / old["shard"]).unlink()  # no index lists it any more, so nothing else would ever remove it
+                # no index lists it any more, so nothing else would ever remove it
+                (self.folder / old["shard"]).unlink()
         return sum(map(len, shards))
 
-    def _write_shard(self, ids: list[str], rows: NDArray[Any], attributes: dict[str, Any]) -> dict[str, Any]:
+    def _write_shard(
+        self, ids: list[str], rows: NDArray[Any], attributes: dict[str, Any]
+    ) -> dict[str, Any]:
         """Write a shard; its row of the index is returned."""
         name = f"{self.feature_set.shard_key(ids)}.h5"
         check_rows(rows, ids, self.feature_set, name)
@@ -195,7 +229,13 @@ class FeatureStore:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
-        return {"shard": name, "rows": len(ids), "sha256": written.sha256, "bytes": written.bytes, "image_ids": ids}
+        return {
+            "shard": name,
+            "rows": len(ids),
+            "sha256": written.sha256,
+            "bytes": written.bytes,
+            "image_ids": ids,
+        }
 
     def _stored_rows(self, image_ids: list[str]) -> NDArray[Any]:
         reader = self.reader(image_ids)
@@ -208,7 +248,8 @@ class FeatureStore:
         """A reader over ``image_ids``; every shard it needs is verified against the index first.
 
         Raises:
-            ContractError: an image has no row, or a shard is missing or its bytes differ from the index.
+            ContractError: an image has no row, or a shard is missing or its bytes differ from the
+                index.
         """
         place: dict[str, tuple[str, int]] = {}
         wanted = set(image_ids)
@@ -220,7 +261,9 @@ class FeatureStore:
                     f"{self.folder / str(row['shard'])} is missing or its bytes are not those of the index",
                     MEND,
                 )
-            place.update({image_id: (str(row["shard"]), i) for i, image_id in enumerate(row["image_ids"])})
+            place.update(
+                {image_id: (str(row["shard"]), i) for i, image_id in enumerate(row["image_ids"])}
+            )
         absent = sorted(wanted - place.keys())
         if absent:
             raise ContractError(

@@ -34,11 +34,14 @@ def medfeat_home() -> Path:
 
 def dagster_home() -> Path:
     """``DAGSTER_HOME``, or ``dagster`` in the home."""
-    return Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
+    return (
+        Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
+    )
 
 
 def prepare_home() -> Path:
-    """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has set it.
+    """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has
+    set it.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -57,13 +60,15 @@ def prepare_home() -> Path:
         probe.unlink()
     except OSError as error:
         raise InputError(
-            f"the store {home} is not writable ({error.strerror or error})", "Set MEDFEAT_HOME to a folder you may write to"
+            f"the store {home} is not writable ({error.strerror or error})",
+            "Set MEDFEAT_HOME to a folder you may write to",
         ) from error
     os.environ["MEDFEAT_HOME"] = str(home)
     os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     key = site_key_path()
-    with suppress(OSError):  # the key's folder may be closed to this user; whoever needs the key says so
+    # the key's folder may be closed to this user; whoever needs the key says so
+    with suppress(OSError):
         remove_unfinished(key.parent, f"{key.name}.")
     return home
 
@@ -93,6 +98,8 @@ def network_file_system(folder: Path) -> str | None:
     """The kind of network file system that ``folder`` lies on, or None where it is local."""
     import psutil
 
-    mounts = [m for m in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(m.mountpoint)]
+    mounts = [
+        m for m in psutil.disk_partitions(all=True) if folder.resolve().is_relative_to(m.mountpoint)
+    ]
     kind = max(mounts, key=lambda m: len(m.mountpoint)).fstype.lower() if mounts else ""
     return kind if kind.startswith(NETWORK_FILE_SYSTEMS) else None

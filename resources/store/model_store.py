@@ -17,17 +17,29 @@ if TYPE_CHECKING:
 
 
 def save_model(
-    store: DatasetStore, dataset: str, asset: str, name: str, tensors: Mapping[str, "Tensor"], sidecar: ModelSidecar
+    store: DatasetStore,
+    dataset: str,
+    asset: str,
+    name: str,
+    tensors: Mapping[str, "Tensor"],
+    sidecar: ModelSidecar,
 ) -> list[StoredFile]:
     """Store ``<name>.safetensors`` and ``<name>.model.json``."""
     from safetensors.torch import save
 
     weights = store.write_bytes(dataset, asset, f"{name}.safetensors", save(dict(tensors)))
     described = sidecar.model_copy(update={"weights_sha256": weights.sha256})
-    return [weights, store.write_bytes(dataset, asset, f"{name}.model.json", described.model_dump_json(indent=1).encode())]
+    return [
+        weights,
+        store.write_bytes(
+            dataset, asset, f"{name}.model.json", described.model_dump_json(indent=1).encode()
+        ),
+    ]
 
 
-def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str, "Tensor"], ModelSidecar]:
+def load_model(
+    store: DatasetStore, dataset: str, asset: str
+) -> tuple[dict[str, "Tensor"], ModelSidecar]:
     """Weights and sidecar of the current model of ``asset``.
 
     Raises:
@@ -41,19 +53,30 @@ def load_model(store: DatasetStore, dataset: str, asset: str) -> tuple[dict[str,
     files = {file.name.split(".", 1)[1]: file for file in record.files}
     try:
         weights = files["safetensors"]
-        sidecar = ModelSidecar.model_validate_json(store.read_bytes(dataset, asset, files["model.json"]))
+        sidecar = ModelSidecar.model_validate_json(
+            store.read_bytes(dataset, asset, files["model.json"])
+        )
     except (KeyError, ValidationError) as error:
-        raise ContractError(f"{asset} of {dataset} in {folder} has no model that can be read ({error})", MEND) from error
+        raise ContractError(
+            f"{asset} of {dataset} in {folder} has no model that can be read ({error})", MEND
+        ) from error
     if weights.sha256 != sidecar.weights_sha256:
         raise ContractError(f"the weights in {folder} are not those their sidecar names", MEND)
     try:
         return load(store.read_bytes(dataset, asset, weights)), sidecar
     except SafetensorError as error:
-        raise ContractError(f"{folder / weights.name} is not safetensors ({error})", MEND) from error
+        raise ContractError(
+            f"{folder / weights.name} is not safetensors ({error})", MEND
+        ) from error
 
 
 def save_checkpoint(
-    store: DatasetStore, dataset: str, asset: str, name: str, tensors: Mapping[str, "Tensor"], state: Mapping[str, Any]
+    store: DatasetStore,
+    dataset: str,
+    asset: str,
+    name: str,
+    tensors: Mapping[str, "Tensor"],
+    state: Mapping[str, Any],
 ) -> None:
     """Store a training checkpoint as one file, so that it is there whole or not at all."""
     from safetensors.torch import save

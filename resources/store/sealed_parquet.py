@@ -1,6 +1,8 @@
-"""Parquet that carries its own SHA-256: nothing else lists the index of the shards, and Parquet's checksums leave its footer out.
+"""Parquet that carries its own SHA-256: nothing else lists the index of the shards, and Parquet's
+checksums leave its footer out.
 
-The digest stands in the footer's key-value metadata, in the place of as many zeros over which it was taken.
+The digest stands in the footer's key-value metadata, in the place of as many zeros over which it
+was taken.
 """
 
 import hashlib
@@ -34,7 +36,8 @@ def table_of(data: bytes) -> pa.Table:
     before, digest, after = _around_digest(data)
     if hashlib.sha256(before + ZEROS + after).hexdigest().encode() != digest:
         raise ValueError("its bytes are not those that were stored")
-    # By this thread alone: one of Arrow's own may let go of `data` only when Python is ending, which aborts the process.
+    # By this thread alone: one of Arrow's own may let go of `data` only when Python is ending,
+    # which aborts the process.
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 

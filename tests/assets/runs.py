@@ -20,7 +20,8 @@ class RunFailedError(Exception):
 def run_job(
     root: Path, job: str, settings: dict[str, Any], only: list[str] | None = None, **registered: Any
 ) -> dg.ExecuteInProcessResult:
-    """Run it on the images in ``root``, a dataset ``registered`` so; settings that none of the assets has are left out.
+    """Run it on the images in ``root``, a dataset ``registered`` so; settings that none of the
+    assets has are left out.
 
     Raises:
         RunFailedError: a step failed.
@@ -31,7 +32,9 @@ def run_job(
     wanted = [defs.resolve_assets_def(dg.AssetKey(name)) for name in (only or names)]
     DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True, **registered))
     known = {field for asset in wanted for field in asset.node_def.config_schema.config_type.fields}
-    config = run_config(wanted, {k: v for k, v in settings.items() if k.rpartition(".")[2] in known}, "cpu")
+    config = run_config(
+        wanted, {k: v for k, v in settings.items() if k.rpartition(".")[2] in known}, "cpu"
+    )
     with dg.DagsterInstance.get() as instance:
         instance.add_dynamic_partitions("dataset", ["tiny"])
         result = definition.execute_in_process(
@@ -45,7 +48,9 @@ def run_job(
         if event.is_step_failure:
             data = event.step_failure_data
             user = data.user_failure_data
-            raise RunFailedError(str(user.description) if user else f"UNPLANNED {data.error.to_string()}")
+            raise RunFailedError(
+                str(user.description) if user else f"UNPLANNED {data.error.to_string()}"
+            )
     assert result.success
     return result
 

@@ -1,4 +1,5 @@
-"""Average pooling and VLAD on a tiny dataset: what is stored, what it is made from, and what leaks nothing."""
+"""Average pooling and VLAD on a tiny dataset: what is stored, what it is made from, and what leaks
+nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ TINY: dict[str, Any] = {
     "label_budgets": [],
     "bootstrap_resamples": 100,
 }
-"""VGG-19 takes half a second an image; AlexNet conv5 gives 6 x 6 descriptors of 256 numbers at 224 pixels."""
+"""VGG-19 takes half a second an image; AlexNet conv5 gives 6 x 6 descriptors of 256 numbers at 224
+pixels."""
 DESCRIPTORS = ["image_manifest", "prepared_images", "local_descriptors_scale0"]
 VLAD64 = ["vlad64_codebook_scale0", "vlad64_descriptors_scale0"]
 
@@ -43,7 +45,9 @@ Materialise = Callable[..., dg.ExecuteInProcessResult]
 
 @pytest.fixture
 def materialise(home: Path) -> Materialise:
-    def run(root: Path, only: list[str] | None = None, complete: bool = False, **settings: Any) -> dg.ExecuteInProcessResult:
+    def run(
+        root: Path, only: list[str] | None = None, complete: bool = False, **settings: Any
+    ) -> dg.ExecuteInProcessResult:
         return run_job(root, FARHAT_VLAD.job(complete), {**TINY, **settings}, only)
 
     return run
@@ -53,7 +57,9 @@ def rows_of(asset: str) -> FeatureReader:
     store = DatasetStore()
     made = store.need_record("tiny", asset).feature_set
     assert made is not None
-    ids = [row["image_id"] for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"]
+    ids = [
+        row["image_id"] for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"
+    ]
     return FeatureStore(store, "tiny", made).reader(ids)
 
 
@@ -70,9 +76,13 @@ def version(asset: str) -> str:
 
 def notes_of_figures() -> dict[str, str]:
     """Notes beside the paper's figures 5 and 6 at 224 pixels."""
-    paper = DatasetStore().main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
+    paper = (
+        DatasetStore().main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
+    )
     return {
-        row["title"]: row["note"] for row in paper if row["paper_table"].endswith("Kvasir") and row["ours_percent"] is not None
+        row["title"]: row["note"]
+        for row in paper
+        if row["paper_table"].endswith("Kvasir") and row["ours_percent"] is not None
     }
 
 
@@ -82,15 +92,22 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
     store = DatasetStore()
     results = {
-        row["method"]: row for row in store.main_table("tiny", "report_farhat_vlad", ".results.parquet", RESULTS).to_pylist()
+        row["method"]: row
+        for row in store.main_table(
+            "tiny", "report_farhat_vlad", ".results.parquet", RESULTS
+        ).to_pylist()
     }
     assert set(results) == {"average_scale0", "vlad64_scale0", "vlad256_scale0"}
     assert all("RANDOM WEIGHTS" in row["notices"] for row in results.values())
-    assert results["average_scale0"]["title"].endswith("(alexnet conv5)"), "the title stands for VGG-19"
+    assert results["average_scale0"]["title"].endswith("(alexnet conv5)"), (
+        "the title stands for VGG-19"
+    )
 
     paper = store.main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
     figures = {(row["paper_table"], row["title"]): row for row in paper}
-    chest = [figures["figure 5, chest X-ray", f"Scale {s} ({224 + 320 * s} pixels)"] for s in range(3)]
+    chest = [
+        figures["figure 5, chest X-ray", f"Scale {s} ({224 + 320 * s} pixels)"] for s in range(3)
+    ]
     assert [row["paper_percent"] for row in chest] == [80, 81, 78]
     assert chest[0]["ours_percent"] == pytest.approx(100 * results["average_scale0"]["accuracy"])
     assert chest[1]["ours_percent"] is None
@@ -107,7 +124,9 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     assert "How many labels" not in page
 
     maps = all_rows("local_descriptors_scale0")
-    np.testing.assert_allclose(all_rows("average_descriptors_scale0"), maps.mean(axis=(2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(
+        all_rows("average_descriptors_scale0"), maps.mean(axis=(2, 3)), rtol=1e-5
+    )
     tensors, sidecar = load_model(store, "tiny", "vlad64_codebook_scale0")
     centroids = tensors["centroids"].numpy()
     train = sum(row["split"] == "train" for row in manifest_of(store, "tiny").to_pylist())
@@ -117,7 +136,8 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
         for x in image.reshape(256, 36).T:
             nearest = np.argmin(np.square(centroids - x).sum(axis=1))
             cells[nearest] += x - centroids[nearest]
-        np.testing.assert_allclose(row, cells.ravel() / np.linalg.norm(cells), atol=1e-3)  # stored in half precision
+        # stored in half precision
+        np.testing.assert_allclose(row, cells.ravel() / np.linalg.norm(cells), atol=1e-3)
 
     assert computed(materialise(root)) == {"image_manifest"}
     rooted = materialise(root, signed_sqrt=True, pca_whiten=True)
@@ -137,38 +157,53 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
 
 
-def test_every_scale_is_made_from_the_original_files(materialise: Materialise, tmp_path: Path) -> None:
-    """A picture of 600 x 500 pixels holds more than its 227 x 227 version: descriptors at 544 and 864 must be of the former."""
+def test_every_scale_is_made_from_the_original_files(
+    materialise: Materialise, tmp_path: Path
+) -> None:
+    """A picture of 600 x 500 pixels holds more than its 227 x 227 version: descriptors at 544 and
+    864 must be of the former."""
     rng = np.random.default_rng(0)
     for kind in range(2):
         (tmp_path / "large" / f"class{kind}").mkdir(parents=True)
         for number in range(6):
             noise = rng.integers(0, 255, (500, 600), dtype=np.uint8)
-            Image.fromarray(noise // (kind + 1)).save(tmp_path / "large" / f"class{kind}" / f"{number}.png")
+            Image.fromarray(noise // (kind + 1)).save(
+                tmp_path / "large" / f"class{kind}" / f"{number}.png"
+            )
     materialise(tmp_path / "large", complete=True, descriptor_sample=500)
     network = Conv5Extractor(random_alexnet())
     store = DatasetStore()
     found = sorted(
-        (row for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"), key=lambda row: row["image_id"]
+        (row for row in manifest_of(store, "tiny").to_pylist() if row["status"] == "ok"),
+        key=lambda row: row["image_id"],
     )
     original = Image.open(tmp_path / "large" / found[0]["path"]).convert("RGB")
     for scale, places in ((0, 6), (1, 16), (2, 26)):
         maps = all_rows(f"local_descriptors_scale{scale}")
         assert maps.shape == (12, 256, places, places)
         square = to_square(original, PreprocessingSettings(size=224 + 320 * scale))
-        np.testing.assert_allclose(maps[0], extract(network, square[None], torch.device("cpu"), 1)[0], atol=2e-3, rtol=2e-3)
-    results = store.main_table("tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS).to_pylist()
+        np.testing.assert_allclose(
+            maps[0], extract(network, square[None], torch.device("cpu"), 1)[0], atol=2e-3, rtol=2e-3
+        )
+    results = store.main_table(
+        "tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS
+    ).to_pylist()
     assert [row["method"] for row in results] == [
         f"{what}_scale{scale}" for scale in range(3) for what in ("average", "vlad64", "vlad256")
     ]
-    paper = store.main_table("tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER).to_pylist()
+    paper = store.main_table(
+        "tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER
+    ).to_pylist()
     assert all(row["ours_percent"] is not None for row in paper)
 
 
 @pytest.mark.parametrize(
-    ("name", "layer", "side"), [("vit_b_16", "encoder.layers.encoder_layer_0", 224), ("squeezenet1_1", "features", None)]
+    ("name", "layer", "side"),
+    [("vit_b_16", "encoder.layers.encoder_layer_0", 224), ("squeezenet1_1", "features", None)],
 )
-def test_a_network_says_the_size_that_it_resizes_to(name: str, layer: str, side: int | None) -> None:
+def test_a_network_says_the_size_that_it_resizes_to(
+    name: str, layer: str, side: int | None
+) -> None:
     assert frozen_network(name, layer, "random", 224).input_side == side
 
 
@@ -177,7 +212,11 @@ def of_fixed_size(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Let the network be one that resizes every image to so many pixels."""
 
     def fix(side: int) -> None:
-        monkeypatch.setattr(local_descriptors, "frozen_network", lambda *asked: replace(frozen_network(*asked), input_side=side))
+        monkeypatch.setattr(
+            local_descriptors,
+            "frozen_network",
+            lambda *asked: replace(frozen_network(*asked), input_side=side),
+        )
 
     return fix
 
@@ -188,9 +227,17 @@ def test_a_network_of_fixed_size_has_no_other_scale(
     of_fixed_size(224)
     materialise(make_images(classes=2, each=8), complete=True, descriptor_sample=500)
     store = DatasetStore()
-    results = store.main_table("tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS).to_pylist()
-    assert [row["method"] for row in results] == ["average_scale0", "vlad64_scale0", "vlad256_scale0"]
-    paper = store.main_table("tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER).to_pylist()
+    results = store.main_table(
+        "tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS
+    ).to_pylist()
+    assert [row["method"] for row in results] == [
+        "average_scale0",
+        "vlad64_scale0",
+        "vlad256_scale0",
+    ]
+    paper = store.main_table(
+        "tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER
+    ).to_pylist()
     notes = {row["title"]: row["note"] for row in paper if row["ours_percent"] is None}
     assert notes == {
         f"Scale {scale} ({side} pixels)": f"alexnet sees every image at 224 x 224 pixels, not at {side}"
@@ -202,7 +249,10 @@ def test_a_network_of_another_size_than_the_first_scale_is_one_clear_line(
     materialise: Materialise, make_images: Any, of_fixed_size: Callable[[int], None]
 ) -> None:
     of_fixed_size(384)
-    with pytest.raises(RunFailedError, match=r"^alexnet sees every image at 384 x 384 pixels, not at 224\. Name a network"):
+    with pytest.raises(
+        RunFailedError,
+        match=r"^alexnet sees every image at 384 x 384 pixels, not at 224\. Name a network",
+    ):
         materialise(make_images(classes=2, each=3), DESCRIPTORS)
 
 
@@ -222,7 +272,9 @@ def test_the_codebook_never_sees_a_test_image(materialise: Materialise, make_ima
     assert version("vlad64_codebook_scale0") != before
 
 
-def test_where_only_drops_bring_labels_the_codebook_is_fitted_on_them(home: Path, make_images: Any) -> None:
+def test_where_only_drops_bring_labels_the_codebook_is_fitted_on_them(
+    home: Path, make_images: Any
+) -> None:
     unlabelled = make_images(classes=1, each=3, name="first") / "class0"
     drop = make_images(classes=2, each=5, name="drops/tiny/monday/train", first=100).parent
     make_images(classes=2, each=2, name="drops/tiny/monday/test", first=200)
@@ -231,20 +283,28 @@ def test_where_only_drops_bring_labels_the_codebook_is_fitted_on_them(home: Path
     given = {"unlabelled": True, "new_labels": "given"}
 
     def run(**settings: Any) -> dg.ExecuteInProcessResult:
-        return run_job(unlabelled, FARHAT_VLAD.name, {**TINY, **settings}, [*DESCRIPTORS, *VLAD64], **given)
+        return run_job(
+            unlabelled, FARHAT_VLAD.name, {**TINY, **settings}, [*DESCRIPTORS, *VLAD64], **given
+        )
 
-    with pytest.raises(RunFailedError, match=r"^(?!UNPLANNED).* 0 images to fit the codebook on.*set fit_on"):
+    with pytest.raises(
+        RunFailedError, match=r"^(?!UNPLANNED).* 0 images to fit the codebook on.*set fit_on"
+    ):
         run()
     run(fit_on="train+drops")
     assert DatasetStore().need_record("tiny", VLAD64[0]).summary["training images"] == 10
 
 
-def test_principal_components_take_the_place_of_the_rows(materialise: Materialise, make_images: Any) -> None:
+def test_principal_components_take_the_place_of_the_rows(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=2, each=10)
     evaluation = "svm_evaluation_vlad64_scale0"
     materialise(root, [*DESCRIPTORS, *VLAD64, evaluation])
     plain = version(evaluation)
-    assert computed(materialise(root, [evaluation], pca_components=2, pca_whiten=True)) == {evaluation}
+    assert computed(materialise(root, [evaluation], pca_components=2, pca_whiten=True)) == {
+        evaluation
+    }
     assert version(evaluation) != plain
     settings = DatasetStore().need_record("tiny", evaluation).settings
     assert (settings["pca_components"], settings["pca_whiten"]) == (2, True)
@@ -255,7 +315,10 @@ def test_principal_components_take_the_place_of_the_rows(materialise: Materialis
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"backbone": "vgg19", "layer": "block5_pool", "backbone_weights": "auto"}, "no vgg19 weights were found"),
+        (
+            {"backbone": "vgg19", "layer": "block5_pool", "backbone_weights": "auto"},
+            "no vgg19 weights were found",
+        ),
         ({"backbone": "squeezenet1_1", "layer": "classifier"}, "not local descriptors"),
         ({"layer": "conv9"}, "conv9"),
         ({"descriptor_sample": 10}, "64 clusters need at least as many descriptors"),

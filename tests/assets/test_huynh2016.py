@@ -1,4 +1,5 @@
-"""Lesions in folds: what is stored, what it is made from, and that nothing of a group crosses a fold."""
+"""Lesions in folds: what is stored, what it is made from, and that nothing of a group crosses a
+fold."""
 
 from __future__ import annotations
 
@@ -13,7 +14,13 @@ import pytest
 from PIL import Image
 
 from assets.evaluations.cross_validation import features_of
-from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016, LAYER_SHAPES, layer_method
+from data_contracts.studies.huynh2016 import (
+    ANALYTIC,
+    ENSEMBLE,
+    HUYNH2016,
+    LAYER_SHAPES,
+    layer_method,
+)
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.lesions import LESIONS
 from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
@@ -39,7 +46,8 @@ def region(rng: np.random.Generator, radius: float, centre: tuple[float, float])
 
 @pytest.fixture
 def lesions(tmp_path: Path) -> Path:
-    """Two regions of each of 16 lesions, two lesions a patient; malignant ones are larger. One benign region has no lesion."""
+    """Two regions of each of 16 lesions, two lesions a patient; malignant ones are larger. One
+    benign region has no lesion."""
     root, rng, lines = tmp_path / "lesions", np.random.default_rng(0), []
     root.mkdir()
     for number in range(2 * LESIONS_A_CLASS):
@@ -55,16 +63,21 @@ def lesions(tmp_path: Path) -> Path:
             marks = ("", "") if view == 0 else (centre[1], centre[0])
             lines.append((path, label, f"lesion {number}", f"patient {number // 2}", *marks))
     with (root / "manifest.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("path", "label", "group_id", "patient_id", "center_x", "center_y"), *lines])
+        csv.writer(file).writerows(
+            [("path", "label", "group_id", "patient_id", "center_x", "center_y"), *lines]
+        )
     return root
 
 
 @pytest.fixture
 def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
     few = Grid(a=(1.0,), c=(1.0,), d=(1, 2))
-    monkeypatch.setattr("methods.classifiers.polynomial_svm.Grid", lambda: few)  # of 20 kernels two: a tenth of the time
+    # of 20 kernels two: a tenth of the time
+    monkeypatch.setattr("methods.classifiers.polynomial_svm.Grid", lambda: few)
 
-    def run(root: Path, only: list[str] | None = None, **settings: Any) -> dg.ExecuteInProcessResult:
+    def run(
+        root: Path, only: list[str] | None = None, **settings: Any
+    ) -> dg.ExecuteInProcessResult:
         return run_job(root, HUYNH2016.name, {**RANDOM, **settings}, only)
 
     return run
@@ -86,13 +99,23 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
     assert len(flagged) == 1, "the region without a lesion, and no other"
     found = [row for row in rows if not row["fault"]]
     disc = {row["image_id"]: row["area_pixels"] * (SIDE / 512) ** 2 for row in found}
-    assert all(np.pi * 8**2 < area < np.pi * 19**2 for area in disc.values()), "discs of 9 to 15 pixels with blurred edges"
-    assert "LESIONS WITHOUT A CONTOUR: 1 of 32" in store.need_record("tiny", "lesion_segmentation").notices[0]
+    assert all(np.pi * 8**2 < area < np.pi * 19**2 for area in disc.values()), (
+        "discs of 9 to 15 pixels with blurred edges"
+    )
+    assert (
+        "LESIONS WITHOUT A CONTOUR: 1 of 32"
+        in store.need_record("tiny", "lesion_segmentation").notices[0]
+    )
 
-    results = store.main_table("tiny", "report_huynh2016", ".roc_results.parquet", ROC_RESULTS).to_pylist()
+    results = store.main_table(
+        "tiny", "report_huynh2016", ".roc_results.parquet", ROC_RESULTS
+    ).to_pylist()
     assert [(row["images"], row["method"], row["n_images"]) for row in results] == [
         *(("all", layer_method(layer), n) for layer in LAYER_SHAPES),
-        *(("with a contour", name, n - 1) for name in (layer_method("pool5"), ANALYTIC.name, ENSEMBLE.name)),
+        *(
+            ("with a contour", name, n - 1)
+            for name in (layer_method("pool5"), ANALYTIC.name, ENSEMBLE.name)
+        ),
     ]
     of = {(row["images"], row["method"]): row for row in results}
     assert of["with a contour", "analytic"]["auc"] > 0.9, "size alone tells the classes apart"
@@ -103,19 +126,32 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
     )
     assert both.keys() == analytic.keys() == network.keys() - {flagged[0]["image_id"]}
     for image_id, row in both.items():
-        assert row["probability"] == (network[image_id]["probability"] + analytic[image_id]["probability"]) / 2
+        assert (
+            row["probability"]
+            == (network[image_id]["probability"] + analytic[image_id]["probability"]) / 2
+        )
         assert row["fold"] == network[image_id]["fold"] == analytic[image_id]["fold"]
-    pairs = store.main_table("tiny", "report_huynh2016", ".roc_comparisons.parquet", ROC_COMPARISONS).to_pylist()
+    pairs = store.main_table(
+        "tiny", "report_huynh2016", ".roc_comparisons.parquet", ROC_COMPARISONS
+    ).to_pylist()
     assert [(row["method_a"], row["method_b"]) for row in pairs] == [
         ("ensemble", "analytic"),
         ("ensemble", "alexnet_pool5"),
         ("alexnet_pool5", "analytic"),
     ]
 
-    permuted = store.main_table("tiny", "label_permutation", ".metrics.parquet", METRICS).to_pylist()
+    permuted = store.main_table(
+        "tiny", "label_permutation", ".metrics.parquet", METRICS
+    ).to_pylist()
     assert sum(row["subject"] == "mean" for row in permuted) == 3
     page = (store.root / "reports" / "tiny" / "huynh2016" / "report.html").read_text()
-    for text in ("RANDOM WEIGHTS", "LESIONS WITHOUT A CONTOUR", "Permuted labels", "Beside the paper", "effective_diameter"):
+    for text in (
+        "RANDOM WEIGHTS",
+        "LESIONS WITHOUT A CONTOUR",
+        "Permuted labels",
+        "Beside the paper",
+        "effective_diameter",
+    ):
         assert text in page
 
     again = materialise(lesions)
@@ -123,14 +159,26 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
 
 
 def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesions: Path) -> None:
-    stages = ["image_manifest", "lesion_segmentation", "analytic_features", "cv_evaluation_analytic"]
-    patients = {f"{number:02d}_{view}.png": number // 2 for number in range(2 * LESIONS_A_CLASS) for view in range(2)}
+    stages = [
+        "image_manifest",
+        "lesion_segmentation",
+        "analytic_features",
+        "cv_evaluation_analytic",
+    ]
+    patients = {
+        f"{number:02d}_{view}.png": number // 2
+        for number in range(2 * LESIONS_A_CLASS)
+        for view in range(2)
+    }
 
     def folds_of(**settings: Any) -> tuple[dict[str, set[int]], dict[int, set[int]]]:
         materialise(lesions, stages, **settings)
         store = DatasetStore()
         manifest = store.read_table(
-            "tiny", "image_manifest", store.need_record("tiny", "image_manifest").files[0].name, _manifest()
+            "tiny",
+            "image_manifest",
+            store.need_record("tiny", "image_manifest").files[0].name,
+            _manifest(),
         ).to_pylist()
         path_of = {row["image_id"]: row["path"] for row in manifest}
         by_lesion: dict[str, set[int]] = {}
@@ -142,7 +190,9 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
 
     by_lesion, by_patient = folds_of()
     assert {len(folds) for folds in by_lesion.values()} == {1}
-    assert max(len(folds) for folds in by_patient.values()) == 2, "by lesion a patient may be in two folds"
+    assert max(len(folds) for folds in by_patient.values()) == 2, (
+        "by lesion a patient may be in two folds"
+    )
     by_lesion, by_patient = folds_of(group_by="patient")
     assert {len(folds) for folds in (*by_lesion.values(), *by_patient.values())} == {1}
 
@@ -164,7 +214,10 @@ def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Pa
     store = DatasetStore()
     ids = scored_ids(store, "tiny")
     rows = store.read_table(
-        "tiny", "image_manifest", store.need_record("tiny", "image_manifest").files[0].name, _manifest()
+        "tiny",
+        "image_manifest",
+        store.need_record("tiny", "image_manifest").files[0].name,
+        _manifest(),
     ).to_pylist()
     images = Originals(store, "tiny", rows).squares(ids, PreprocessingSettings(size=256))
     with torch.inference_mode():

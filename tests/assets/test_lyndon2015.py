@@ -1,4 +1,5 @@
-"""Several labels an image: what is stored, that none of them is an answer, and that thresholds never see a test image."""
+"""Several labels an image: what is stored, that none of them is an answer, and that thresholds
+never see a test image."""
 
 from __future__ import annotations
 
@@ -30,14 +31,20 @@ TINY: dict[str, Any] = {
     "bootstrap_resamples": 100,
 }
 SETS = ("a", "b", "a|b", "")
-SQUARES_AND_SVM = ["image_manifest", "prepared_images", "alexnet_conv5", "multilabel_evaluation_conv5"]
+SQUARES_AND_SVM = [
+    "image_manifest",
+    "prepared_images",
+    "alexnet_conv5",
+    "multilabel_evaluation_conv5",
+]
 
 Materialise = Callable[..., dg.ExecuteInProcessResult]
 
 
 @pytest.fixture
 def images(tmp_path: Path) -> Path:
-    """32 oblong pictures: a bright top is label a, a bright left is label b; a fourth each has both, and none."""
+    """32 oblong pictures: a bright top is label a, a bright left is label b; a fourth each has
+    both, and none."""
     root, rng, lines = tmp_path / "images", np.random.default_rng(0), []
     root.mkdir()
     for number in range(32):
@@ -57,7 +64,9 @@ def images(tmp_path: Path) -> Path:
 def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
     monkeypatch.setattr("assets.features.lenet.SQUARE_PIXELS", SIDE)
 
-    def run(root: Path, only: list[str] | None = None, task: str = "multi-label", **settings: Any) -> dg.ExecuteInProcessResult:
+    def run(
+        root: Path, only: list[str] | None = None, task: str = "multi-label", **settings: Any
+    ) -> dg.ExecuteInProcessResult:
         save = DatasetStore.save_spec
 
         def save_spec(store: DatasetStore, spec: DatasetSpec) -> None:
@@ -71,7 +80,11 @@ def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
 
 
 def predictions(evaluation: str) -> list[dict[str, Any]]:
-    return DatasetStore().main_table("tiny", evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS).to_pylist()
+    return (
+        DatasetStore()
+        .main_table("tiny", evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS)
+        .to_pylist()
+    )
 
 
 def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
@@ -88,24 +101,35 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
     squares = reader.rows(0, len(reader))
     reader.close()
     assert squares.shape == (16, SIDE, SIDE)
-    assert not squares[:, :, : SIDE // 6].any(), "an oblong picture is padded with black on both sides"
+    assert not squares[:, :, : SIDE // 6].any(), (
+        "an oblong picture is padded with black on both sides"
+    )
     assert squares[:, :, SIDE // 2].all()
 
-    results = store.main_table("tiny", "report_lyndon2015", ".multilabel_results.parquet", MULTILABEL_RESULTS).to_pylist()
+    results = store.main_table(
+        "tiny", "report_lyndon2015", ".multilabel_results.parquet", MULTILABEL_RESULTS
+    ).to_pylist()
     assert [row["method"] for row in results] == ["lenet", "lenet_modern", "conv5", "cae"]
     for method, row in zip(LYNDON2015.methods, results, strict=True):
         said = predictions(method.evaluation)
         truth, predicted = (
-            np.array([[name in line[column] for name in "ab"] for line in said]) for column in ("labels", "predicted")
+            np.array([[name in line[column] for name in "ab"] for line in said])
+            for column in ("labels", "predicted")
         )
         assert sum(not line["labels"] for line in said) == 4, "none of them is a valid truth"
         assert row["exact_match"] == multilabel.exact_match(truth, predicted).mean()
         assert row["any_match"] == multilabel.any_match(truth, predicted).mean()
-        assert row["hamming_similarity"] == pytest.approx(multilabel.hamming_similarity(truth, predicted).mean())
+        assert row["hamming_similarity"] == pytest.approx(
+            multilabel.hamming_similarity(truth, predicted).mean()
+        )
         assert row["both_empty"] == multilabel.null_counts(truth, predicted).both_empty
-        metrics = store.main_table("tiny", method.evaluation, ".metrics.parquet", METRICS).to_pylist()
+        metrics = store.main_table(
+            "tiny", method.evaluation, ".metrics.parquet", METRICS
+        ).to_pylist()
         assert {line["metric"] for line in metrics} >= {*MEASURES, "f1", "auc"}
-        assert {line["n"] for line in metrics if line["subject"] in ("a", "b")} == {8}, "those that have the label"
+        assert {line["n"] for line in metrics if line["subject"] in ("a", "b")} == {8}, (
+            "those that have the label"
+        )
     page = (store.root / "reports" / "tiny" / "lyndon2015" / "report.html").read_text()
     for text in ("RANDOM WEIGHTS", "Beside the paper", "49.70", "Each label", "Empty-empty"):
         assert text in page
@@ -113,12 +137,18 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
     assert computed(materialise(images)) == {"image_manifest"}
 
 
-def test_a_separable_dataset_is_learned_and_no_threshold_sees_a_test_image(materialise: Materialise, images: Path) -> None:
+def test_a_separable_dataset_is_learned_and_no_threshold_sees_a_test_image(
+    materialise: Materialise, images: Path
+) -> None:
     materialise(images, SQUARES_AND_SVM)
     store = DatasetStore()
     before = predictions("multilabel_evaluation_conv5")
     assert np.mean([row["exact"] for row in before]) > 0.7
-    thresholds = {k: v for k, v in store.need_record("tiny", "multilabel_evaluation_conv5").summary.items() if "threshold" in k}
+    thresholds = {
+        k: v
+        for k, v in store.need_record("tiny", "multilabel_evaluation_conv5").summary.items()
+        if "threshold" in k
+    }
 
     with (images / "manifest.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
@@ -132,10 +162,14 @@ def test_a_separable_dataset_is_learned_and_no_threshold_sees_a_test_image(mater
     record = store.need_record("tiny", "multilabel_evaluation_conv5")
     assert {k: v for k, v in record.summary.items() if "threshold" in k} == thresholds
     assert [row["predicted"] for row in after] == [row["predicted"] for row in before]
-    assert np.mean([row["exact"] for row in after]) < 0.3, "the labels of the test images did change"
+    assert np.mean([row["exact"] for row in after]) < 0.3, (
+        "the labels of the test images did change"
+    )
 
 
-def test_a_label_that_no_test_image_has_is_not_scored(materialise: Materialise, images: Path) -> None:
+def test_a_label_that_no_test_image_has_is_not_scored(
+    materialise: Materialise, images: Path
+) -> None:
     with (images / "manifest.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     for line in lines[:3]:  # of the training images
@@ -143,13 +177,19 @@ def test_a_label_that_no_test_image_has_is_not_scored(materialise: Materialise, 
     with (images / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
     materialise(images, SQUARES_AND_SVM)
-    metrics = DatasetStore().main_table("tiny", "multilabel_evaluation_conv5", ".metrics.parquet", METRICS).to_pylist()
+    metrics = (
+        DatasetStore()
+        .main_table("tiny", "multilabel_evaluation_conv5", ".metrics.parquet", METRICS)
+        .to_pylist()
+    )
     assert {line["subject"] for line in metrics} == {"all", "a", "b"}
     notice = "LABELS ON ONE SIDE: only training or only test images have, or lack, c"
     assert notice in DatasetStore().need_record("tiny", "image_manifest").notices
 
 
-def test_a_rare_label_does_without_an_early_stop_alone(materialise: Materialise, images: Path) -> None:
+def test_a_rare_label_does_without_an_early_stop_alone(
+    materialise: Materialise, images: Path
+) -> None:
     with (images / "manifest.csv").open(newline="") as file:
         header, *lines = csv.reader(file)
     lines[0][1] += "|c"
@@ -162,7 +202,11 @@ def test_a_rare_label_does_without_an_early_stop_alone(materialise: Materialise,
 
 def test_a_dataset_of_one_label_an_image_is_refused(materialise: Materialise, images: Path) -> None:
     with (images / "manifest.csv").open("w", newline="") as file:
-        lines = [(f"{n:02d}.png", "ab"[n % 2], "train" if n % 8 < 4 else "test", "") for n in range(32)]
+        lines = [
+            (f"{n:02d}.png", "ab"[n % 2], "train" if n % 8 < 4 else "test", "") for n in range(32)
+        ]
         csv.writer(file).writerows([("path", "label", "split", "group_id"), *lines])
-    with pytest.raises(RunFailedError, match=r"tiny has one label an image, and lyndon2015 wants several\."):
+    with pytest.raises(
+        RunFailedError, match=r"tiny has one label an image, and lyndon2015 wants several\."
+    ):
         materialise(images, SQUARES_AND_SVM, task="single-label")

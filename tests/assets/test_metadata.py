@@ -12,7 +12,13 @@ from data_contracts.records.output_record import OutputRecord, Picture
 from resources.store.dataset_store import DatasetStore
 from tests.page_rules import EVIL
 
-MARKUP = ["**[x](https://evil.example)**", "![x](https://evil.example/x.png)", "a\n\n# b", "`x`", "| a |"]
+MARKUP = [
+    "**[x](https://evil.example)**",
+    "![x](https://evil.example/x.png)",
+    "a\n\n# b",
+    "`x`",
+    "| a |",
+]
 
 
 @pytest.mark.parametrize("evil", [*EVIL, *MARKUP])
@@ -40,4 +46,6 @@ def test_notices_and_titles_of_pictures_are_text(evil: str, tmp_path: Path) -> N
     title = re.fullmatch(r"!\[(.*)\]\(data:image/png;base64,\w+==\)", metadata[evil].md_str)
     for match in (notice, title):
         assert match is not None
-        assert not set(re.sub(r"\\.", "", match[1])) & set("<>*`|[]\n"), "what is left beside the escaped"
+        assert not set(re.sub(r"\\.", "", match[1])) & set("<>*`|[]\n"), (
+            "what is left beside the escaped"
+        )

@@ -26,13 +26,19 @@ def test_the_run_config_and_the_science_agree_on_names_and_defaults() -> None:
 
 def test_a_study_of_settings_changes_what_it_varies_and_nothing_else() -> None:
     config = CaeModelConfig(epochs=7, momentum=0.5)
-    assert config.cae_settings(12, 3) == replace(CaeSettings(), epochs=7, momentum=0.5, filters=12, seed=3)
+    assert config.cae_settings(12, 3) == replace(
+        CaeSettings(), epochs=7, momentum=0.5, filters=12, seed=3
+    )
 
 
 def test_fine_tuning_and_the_sparse_auto_encoder_have_the_defaults_of_the_science() -> None:
     assert FineTuneConfig().fine_tune_settings() == FineTuneSettings()
     ssae, config = SsaeSettings(), SsaeConfig()
-    assert (tuple(config.hidden), config.sparsity, config.ssae_epochs) == (ssae.hidden, ssae.sparsity, ssae.epochs)
+    assert (tuple(config.hidden), config.sparsity, config.ssae_epochs) == (
+        ssae.hidden,
+        ssae.sparsity,
+        ssae.epochs,
+    )
 
 
 def numbers_of(asset: dg.AssetsDefinition) -> dict[str, Any]:
@@ -40,7 +46,11 @@ def numbers_of(asset: dg.AssetsDefinition) -> dict[str, Any]:
     function: Any = asset.op.compute_fn
     fields = function.get_config_arg().annotation.model_fields if function.has_config_arg() else {}
     kinds = {name: str(field.annotation) for name, field in fields.items()}
-    return {name: [-1] if "list" in kind else -1 for name, kind in kinds.items() if re.search(r"\b(int|float)\b", kind)}
+    return {
+        name: [-1] if "list" in kind else -1
+        for name, kind in kinds.items()
+        if re.search(r"\b(int|float)\b", kind)
+    }
 
 
 def test_no_number_is_taken_whatever_it_is() -> None:
@@ -54,16 +64,50 @@ def test_no_number_is_taken_whatever_it_is() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        *((name, 0) for name in ("batch_size", "bootstrap_resamples", "c", "components", "descriptor_sample", "filters")),
-        *((name, 0) for name in ("epochs", "filter_seeds", "fine_tune_learning_rate", "learning_rate", "max_iterations")),
         *(
             (name, 0)
-            for name in ("lenet_epochs", "patch_stride", "pca_components", "pixel_mm", "sparse_alpha", "ssae_epochs", "tolerance")
+            for name in (
+                "batch_size",
+                "bootstrap_resamples",
+                "c",
+                "components",
+                "descriptor_sample",
+                "filters",
+            )
         ),
-        *((name, value) for name in ("held_out_fraction", "validation_fraction", "sparsity") for value in (0, 1)),
+        *(
+            (name, 0)
+            for name in (
+                "epochs",
+                "filter_seeds",
+                "fine_tune_learning_rate",
+                "learning_rate",
+                "max_iterations",
+            )
+        ),
+        *(
+            (name, 0)
+            for name in (
+                "lenet_epochs",
+                "patch_stride",
+                "pca_components",
+                "pixel_mm",
+                "sparse_alpha",
+                "ssae_epochs",
+                "tolerance",
+            )
+        ),
+        *(
+            (name, value)
+            for name in ("held_out_fraction", "validation_fraction", "sparsity")
+            for value in (0, 1)
+        ),
         *((name, 1) for name in ("atoms", "fine_tune_batch_size", "momentum", "permutations")),
         ("c", float("nan")),
-        *((name, [1, 0]) for name in ("filter_sizes", "hidden", "label_budgets", "label_fractions")),
+        *(
+            (name, [1, 0])
+            for name in ("filter_sizes", "hidden", "label_budgets", "label_fractions")
+        ),
         *((name, []) for name in ("filter_sizes", "hidden")),
         ("optimizer", "rmsprop"),
     ],
@@ -74,5 +118,9 @@ def test_a_value_out_of_range_is_named_before_anything_starts(name: str, value: 
 
 
 def test_no_budget_and_no_draw_of_labels_are_settings() -> None:
-    config = run_config(ASSETS, {"label_budgets": [], "label_repeats": 0, "seed": 0, "plateau_patience": 0}, "auto")
-    assert config["ops"]["svm_evaluation_cae"] == {"config": {"label_budgets": [], "label_repeats": 0, "seed": 0}}
+    config = run_config(
+        ASSETS, {"label_budgets": [], "label_repeats": 0, "seed": 0, "plateau_patience": 0}, "auto"
+    )
+    assert config["ops"]["svm_evaluation_cae"] == {
+        "config": {"label_budgets": [], "label_repeats": 0, "seed": 0}
+    }

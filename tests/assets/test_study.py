@@ -1,4 +1,5 @@
-"""The whole study on a tiny dataset: what it stores, what it does not compute again, and what goes stale."""
+"""The whole study on a tiny dataset: what it stores, what it does not compute again, and what goes
+stale."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ def materialise(home: Path) -> Materialise:
         with dg.DagsterInstance.get() as instance:
             instance.add_dynamic_partitions("dataset", ["tiny"])
             config = run_config(assets, {**TINY, **settings}, "cpu")
-            result = job.execute_in_process(run_config=config, instance=instance, partition_key="tiny", raise_on_error=False)
+            result = job.execute_in_process(
+                run_config=config, instance=instance, partition_key="tiny", raise_on_error=False
+            )
         assert result.success == expect_success
         return result
 
@@ -94,7 +97,9 @@ def versions(result: dg.ExecuteInProcessResult) -> dict[str, str]:
 
 def shards() -> dict[str, tuple[int, bytes]]:
     root = DatasetStore().root / "store"
-    return {str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*.h5")}
+    return {
+        str(p.relative_to(root)): (p.stat().st_mtime_ns, p.read_bytes()) for p in root.rglob("*.h5")
+    }
 
 
 def failure(result: dg.ExecuteInProcessResult) -> str:
@@ -104,7 +109,9 @@ def failure(result: dg.ExecuteInProcessResult) -> str:
     raise AssertionError("no plain failure")
 
 
-def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise: Materialise, make_images: Any) -> None:
+def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=3, each=10)
     (root / "class0" / "broken.png").write_bytes(b"\x89PNG but no more")
     shutil.copy(root / "class1" / "000.png", root / "class1" / "copy.png")
@@ -117,7 +124,10 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise
 
     store = DatasetStore()
     manifest = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
-    assert sorted(row["status"] for row in manifest if row["status"] != "ok") == ["duplicate", "rejected"]
+    assert sorted(row["status"] for row in manifest if row["status"] != "ok") == [
+        "duplicate",
+        "rejected",
+    ]
     results = store.main_table("tiny", "report_ahn2019", ".results.parquet", RESULTS).to_pylist()
     assert [row["method"] for row in results] == ["conv5", "random_cae", "cae"]
     assert all("RANDOM WEIGHTS" in row["notices"] for row in results)
@@ -126,7 +136,9 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise
     assert {row["path"] for row in rejected} == {"class0/broken.png", "class1/copy.png"}
     lineage = store.main_table("tiny", "report_ahn2019", ".lineage.parquet", LINEAGE).to_pylist()
     recorded = {row["asset"]: row["data_version"] for row in lineage}
-    assert recorded == {name: version for name, version in versions(first).items() if name not in NOT_IN_THE_REPORT}
+    assert recorded == {
+        name: version for name, version in versions(first).items() if name not in NOT_IN_THE_REPORT
+    }
     for row in lineage:
         assert json.loads(row["inputs"]).items() <= recorded.items()
 
@@ -144,7 +156,9 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise
     before = shards()
     second = materialise(root)
     assert versions(second) == versions(first)
-    assert computed(second) == {"image_manifest"}, "the folder is always looked at; nothing else is computed"
+    assert computed(second) == {"image_manifest"}, (
+        "the folder is always looked at; nothing else is computed"
+    )
     assert shards() == before
 
     forced = materialise(root, force=True)
@@ -152,7 +166,9 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(materialise
     assert versions(forced) == versions(first), "the same inputs and settings give the same content"
 
 
-def test_a_setting_makes_exactly_the_right_things_new(materialise: Materialise, make_images: Any) -> None:
+def test_a_setting_makes_exactly_the_right_things_new(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=2, each=8)
     first = versions(materialise(root))
     second = materialise(root, filters=4)
@@ -172,10 +188,14 @@ def test_a_setting_makes_exactly_the_right_things_new(materialise: Materialise, 
     assert computed(second) - {"image_manifest"} == set(STAGES) - upstream
     back = materialise(root)
     assert versions(back) == first
-    assert computed(back) == {"image_manifest", "report_ahn2019"}, "what was computed is still there; the page is put back"
+    assert computed(back) == {"image_manifest", "report_ahn2019"}, (
+        "what was computed is still there; the page is put back"
+    )
 
 
-def test_new_images_are_computed_once_and_old_shards_stay(materialise: Materialise, make_images: Any) -> None:
+def test_new_images_are_computed_once_and_old_shards_stay(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=2, each=8)
     materialise(root)
     before = shards()
@@ -184,7 +204,9 @@ def test_new_images_are_computed_once_and_old_shards_stay(materialise: Materiali
     after = shards()
     kept = {name: content for name, content in after.items() if name in before}
     for folder in ("prepared_images", "alexnet_conv5"):
-        assert {n: c for n, c in kept.items() if f"/{folder}/" in n} == {n: c for n, c in before.items() if f"/{folder}/" in n}
+        assert {n: c for n, c in kept.items() if f"/{folder}/" in n} == {
+            n: c for n, c in before.items() if f"/{folder}/" in n
+        }
     record = DatasetStore().need_record("tiny", "alexnet_conv5")
     assert record.summary["newly computed"] == 4
     assert record.rows == 20
@@ -193,20 +215,32 @@ def test_new_images_are_computed_once_and_old_shards_stay(materialise: Materiali
 
 def test_relabelling_computes_no_features(materialise: Materialise, make_images: Any) -> None:
     root = make_images(classes=2, each=10)
-    listing = "\n".join(f"class{k}/{n:03d}.png,label{k},{'test' if n < 3 else 'train'}," for k in range(2) for n in range(10))
+    listing = "\n".join(
+        f"class{k}/{n:03d}.png,label{k},{'test' if n < 3 else 'train'},"
+        for k in range(2)
+        for n in range(10)
+    )
     (root / "manifest.csv").write_text(f"path,label,split,group_id\n{listing}\n")
     first = materialise(root)
-    (root / "manifest.csv").write_text(f"path,label,split,group_id\n{listing.replace('label1', 'renamed')}\n")
+    (root / "manifest.csv").write_text(
+        f"path,label,split,group_id\n{listing.replace('label1', 'renamed')}\n"
+    )
     second = materialise(root)
     assert not computed(second) & {"prepared_images", "alexnet_conv5", "cae_model", "cae_features"}
     assert versions(second)["alexnet_conv5"] == versions(first)["alexnet_conv5"]
     assert versions(second)["svm_evaluation_cae"] != versions(first)["svm_evaluation_cae"]
 
 
-def test_the_auto_encoder_never_sees_a_test_image(materialise: Materialise, make_images: Any) -> None:
+def test_the_auto_encoder_never_sees_a_test_image(
+    materialise: Materialise, make_images: Any
+) -> None:
     """Changing every test image leaves the weights bit-equal."""
     root = make_images(classes=2, each=10)
-    rows = [f"class{k}/{n:03d}.png,c{k},{'test' if n < 4 else 'train'}," for k in range(2) for n in range(10)]
+    rows = [
+        f"class{k}/{n:03d}.png,c{k},{'test' if n < 4 else 'train'},"
+        for k in range(2)
+        for n in range(10)
+    ]
     (root / "manifest.csv").write_text("path,label,split,group_id\n" + "\n".join(rows) + "\n")
     first = versions(materialise(root))
     for kind in range(2):
@@ -219,7 +253,9 @@ def test_the_auto_encoder_never_sees_a_test_image(materialise: Materialise, make
     assert second["svm_evaluation_cae"] != first["svm_evaluation_cae"]
 
 
-def test_a_damaged_shard_is_recomputed_and_the_result_is_the_same(materialise: Materialise, make_images: Any) -> None:
+def test_a_damaged_shard_is_recomputed_and_the_result_is_the_same(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=2, each=8)
     first = versions(materialise(root))
     shard = next((DatasetStore().root / "store" / "tiny" / "alexnet_conv5").glob("*.h5"))
@@ -229,47 +265,74 @@ def test_a_damaged_shard_is_recomputed_and_the_result_is_the_same(materialise: M
     assert versions(again) == first
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(materialise: Materialise, make_images: Any, home: Path) -> None:
+def test_a_killed_training_goes_on_and_ends_with_the_same_bytes(
+    materialise: Materialise, make_images: Any, home: Path
+) -> None:
     root = make_images(classes=2, each=12)
     straight = versions(materialise(root, epochs=40))
     weights = DatasetStore().root / "store" / "tiny" / "cae_model"
     shutil.rmtree(weights)
     shutil.rmtree(DatasetStore().root / "store" / "tiny" / "cae_features")
     words = [f"--set={key}={json.dumps(value)}" for key, value in {**TINY, "epochs": 40}.items()]
-    command = [sys.executable, "-c", "from pipeline.cli import main; main()", "run", "tiny", "--device", "cpu", *words]
+    command = [
+        sys.executable,
+        "-c",
+        "from pipeline.cli import main; main()",
+        "run",
+        "tiny",
+        "--device",
+        "cpu",
+        *words,
+    ]
     child = subprocess.Popen(
-        command, env={**os.environ}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command,
+        env={**os.environ},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 120
-    while not list(weights.glob("*.checkpoint")) and child.poll() is None and time.monotonic() < deadline:
+    while (
+        not list(weights.glob("*.checkpoint"))
+        and child.poll() is None
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.01)
     assert child.poll() is None, "the run ended before it could be killed"
     os.killpg(child.pid, signal.SIGKILL)
     child.wait()
     assert list(weights.glob("*.checkpoint"))
     assert not list(weights.glob("*.safetensors"))
-    again = subprocess.run(command, env={**os.environ}, capture_output=True, text=True, timeout=600, check=False)
+    again = subprocess.run(
+        command, env={**os.environ}, capture_output=True, text=True, timeout=600, check=False
+    )
     assert again.returncode == 0, again.stderr
     assert "resuming after epoch" in again.stdout
     assert versions(materialise(root, epochs=40)) == straight
     assert not list(weights.glob("*.checkpoint"))
 
 
-def test_a_test_run_with_an_absurd_rate_is_one_clear_line(materialise: Materialise, make_images: Any) -> None:
+def test_a_test_run_with_an_absurd_rate_is_one_clear_line(
+    materialise: Materialise, make_images: Any
+) -> None:
     result = materialise(make_images(classes=2, each=8), expect_success=False, learning_rate=1e6)
     assert "training of cae_model diverged" in failure(result)
     assert "smaller learning_rate" in failure(result)
     assert DatasetStore().record("tiny", "cae_model") is None
 
 
-def test_missing_weights_fail_with_the_remedy_and_keep_what_is_done(materialise: Materialise, make_images: Any) -> None:
+def test_missing_weights_fail_with_the_remedy_and_keep_what_is_done(
+    materialise: Materialise, make_images: Any
+) -> None:
     result = materialise(make_images(classes=2, each=8), expect_success=False, weights="auto")
     assert "no AlexNet weights were found" in failure(result)
     assert DatasetStore().need_record("tiny", "prepared_images").rows == 16
     assert DatasetStore().record("tiny", "alexnet_conv5") is None
 
 
-def test_a_contract_check_blocks(materialise: Materialise, make_images: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_contract_check_blocks(
+    materialise: Materialise, make_images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A table that breaks its contract between write and read stops what follows."""
     root = make_images(classes=2, each=8)
     materialise(root)
@@ -280,14 +343,28 @@ def test_a_contract_check_blocks(materialise: Materialise, make_images: Any, mon
     )
     table.write_bytes(b"not parquet")
     again = materialise(root)
-    assert "svm_evaluation_conv5" in computed(again), "a damaged table is not taken for the stored output"
+    assert "svm_evaluation_conv5" in computed(again), (
+        "a damaged table is not taken for the stored output"
+    )
 
 
-@pytest.mark.parametrize(("grouped", "said"), [(0, "IMAGE-LEVEL SPLIT: no"), (5, "SPLIT IN PART: 15 of 20 images"), (20, None)])
-def test_a_split_without_groups_is_stamped(materialise: Materialise, make_images: Any, grouped: int, said: str | None) -> None:
+@pytest.mark.parametrize(
+    ("grouped", "said"),
+    [(0, "IMAGE-LEVEL SPLIT: no"), (5, "SPLIT IN PART: 15 of 20 images"), (20, None)],
+)
+def test_a_split_without_groups_is_stamped(
+    materialise: Materialise, make_images: Any, grouped: int, said: str | None
+) -> None:
     root = make_images(classes=2, each=10)
-    rows = [f"class{i // 10}/{i % 10:03d}.png,c{i // 10},,{f'patient{i}' if i < grouped else ''}" for i in range(20)]
+    rows = [
+        f"class{i // 10}/{i % 10:03d}.png,c{i // 10},,{f'patient{i}' if i < grouped else ''}"
+        for i in range(20)
+    ]
     (root / "manifest.csv").write_text("path,label,split,group_id\n" + "\n".join(rows) + "\n")
     materialise(root, expect_success=False, weights="none of these")
-    notices = [n for n in DatasetStore().need_record("tiny", "image_manifest").notices if "IMAGE-LEVEL" in n]
+    notices = [
+        n
+        for n in DatasetStore().need_record("tiny", "image_manifest").notices
+        if "IMAGE-LEVEL" in n
+    ]
     assert [said in n for n in notices] == [True] if said else notices == []

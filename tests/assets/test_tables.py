@@ -1,4 +1,5 @@
-"""Every row of the paper's tables on a tiny dataset: what is stored, what is missing and says why, and what leaks nothing."""
+"""Every row of the paper's tables on a tiny dataset: what is stored, what is missing and says why,
+and what leaks nothing."""
 
 from __future__ import annotations
 
@@ -72,18 +73,26 @@ def versions(names: list[str]) -> dict[str, str]:
     return {name: DatasetStore().need_record("tiny", name).data_version for name in names}
 
 
-def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, make_images: Any) -> None:
-    """GoogLeNet with random weights, which its row says; no weights for ResNet-50 anywhere, which its row says."""
+def test_every_row_of_both_tables_runs_or_says_why(
+    materialise: Materialise, make_images: Any
+) -> None:
+    """GoogLeNet with random weights, which its row says; no weights for ResNet-50 anywhere, which
+    its row says."""
     root = make_images(classes=2, each=10)
     first = materialise(root)
     assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
     store = DatasetStore()
 
     results = {
-        row["method"]: row for row in store.main_table("tiny", "report_ahn2019_tables", ".results.parquet", RESULTS).to_pylist()
+        row["method"]: row
+        for row in store.main_table(
+            "tiny", "report_ahn2019_tables", ".results.parquet", RESULTS
+        ).to_pylist()
     }
     could_not = {"backbone", "fc7", "fine_tuned_resnet50", "googlenet_resnet50"}
-    assert list(results) == [method.name for method in AHN2019.methods if method.name not in could_not]
+    assert list(results) == [
+        method.name for method in AHN2019.methods if method.name not in could_not
+    ]
     assert all(row["p_holm"] is not None for name, row in results.items() if name != "cae")
     assert results["cae"]["p_holm"] is None
 
@@ -107,20 +116,33 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
             assert row["device"] == "cpu"
             assert row["ours_ci_low"] <= row["ours_percent"] <= row["ours_ci_high"]
 
-    comparisons = store.main_table("tiny", "method_comparison_ahn2019_tables", ".comparisons.parquet", COMPARISONS).to_pylist()
+    comparisons = store.main_table(
+        "tiny", "method_comparison_ahn2019_tables", ".comparisons.parquet", COMPARISONS
+    ).to_pylist()
     assert {row["method_b"] for row in comparisons} == {"cae"}
     assert {row["method_a"] for row in comparisons} == results.keys() - {"cae"}
 
     filters = store.main_table("tiny", "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
-    accuracy = {(row["method"], row["seed"]): row["value"] for row in filters if row["metric"] == "accuracy"}
+    accuracy = {
+        (row["method"], row["seed"]): row["value"] for row in filters if row["metric"] == "accuracy"
+    }
     assert sorted(accuracy) == [("cae_2", 0), ("cae_2", 1), ("cae_4", 0), ("cae_4", 1)]
     assert accuracy["cae_4", 0] == results["cae"]["accuracy"], "the main run is one of the study's"
 
     labels = store.main_table("tiny", "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
-    assert {(row["method"], json.loads(row["settings"])["fraction"], row["seed"]) for row in labels} == {
-        (method, fraction, seed) for method in ("cae", "raw", "fine_tuned") for fraction in (0.3, 1.0) for seed in (0, 1)
+    assert {
+        (row["method"], json.loads(row["settings"])["fraction"], row["seed"]) for row in labels
+    } == {
+        (method, fraction, seed)
+        for method in ("cae", "raw", "fine_tuned")
+        for fraction in (0.3, 1.0)
+        for seed in (0, 1)
     }
-    of_all = {(row["method"], row["value"]) for row in labels if json.loads(row["settings"])["fraction"] == 1.0}
+    of_all = {
+        (row["method"], row["value"])
+        for row in labels
+        if json.loads(row["settings"])["fraction"] == 1.0
+    }
     assert ("cae", results["cae"]["accuracy"]) in of_all
     assert ("raw", results["conv5"]["accuracy"]) in of_all
     assert ("fine_tuned", results["fine_tuned_alexnet"]["accuracy"]) in of_all
@@ -135,27 +157,52 @@ def test_every_row_of_both_tables_runs_or_says_why(materialise: Materialise, mak
     assert not list((store.root / "store" / "tiny").rglob("*.checkpoint"))
 
     own = materialise(root, job=AHN2019.name)
-    assert computed(own) == {"image_manifest"}, "the tables' job has made the study's own report, too"
+    assert computed(own) == {"image_manifest"}, (
+        "the tables' job has made the study's own report, too"
+    )
     short = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
-    assert next(row["note"] for row in short if row["title"] == "ICA") == "part of the job ahn2019_tables"
+    assert (
+        next(row["note"] for row in short if row["title"] == "ICA")
+        == "part of the job ahn2019_tables"
+    )
 
 
-def test_an_ensemble_is_the_mean_of_the_softmax_of_its_members(materialise: Materialise, make_images: Any) -> None:
+def test_an_ensemble_is_the_mean_of_the_softmax_of_its_members(
+    materialise: Materialise, make_images: Any
+) -> None:
     """Worked out again from the stored heads and features, in plain NumPy."""
     root = make_images(classes=3, each=8)
     nets = ["alexnet", "googlenet"]
     assets = [f"fine_tuned_{net}{part}" for net in nets for part in ("", "_features")]
-    materialise(root, only=["image_manifest", "prepared_images", *assets, "ensemble_evaluation_alexnet_googlenet"])
+    materialise(
+        root,
+        only=[
+            "image_manifest",
+            "prepared_images",
+            *assets,
+            "ensemble_evaluation_alexnet_googlenet",
+        ],
+    )
     store = DatasetStore()
-    rows = store.main_table("tiny", "ensemble_evaluation_alexnet_googlenet", ".predictions.parquet", PREDICTIONS).to_pylist()
+    rows = store.main_table(
+        "tiny", "ensemble_evaluation_alexnet_googlenet", ".predictions.parquet", PREDICTIONS
+    ).to_pylist()
     ids = sorted(row["image_id"] for row in rows)
     total = np.zeros((len(ids), 3))
     for net in nets:
         tensors, sidecar = load_model(store, "tiny", f"fine_tuned_{net}")
         record = store.need_record("tiny", f"fine_tuned_{net}_features")
         assert record.feature_set is not None
-        features = FeatureStore(store, "tiny", record.feature_set).reader(ids).rows(0, len(ids)).astype(np.float64)
-        logits = features @ tensors["head.weight"].numpy().T.astype(np.float64) + tensors["head.bias"].numpy()
+        features = (
+            FeatureStore(store, "tiny", record.feature_set)
+            .reader(ids)
+            .rows(0, len(ids))
+            .astype(np.float64)
+        )
+        logits = (
+            features @ tensors["head.weight"].numpy().T.astype(np.float64)
+            + tensors["head.bias"].numpy()
+        )
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         total += exponentials / exponentials.sum(axis=1, keepdims=True) / len(nets)
         assert sidecar.settings["classes"] == ["class0", "class1", "class2"]
@@ -166,17 +213,27 @@ def test_an_ensemble_is_the_mean_of_the_softmax_of_its_members(materialise: Mate
         assert told[image_id][1] == pytest.approx(best - second, abs=1e-6)
 
 
-def test_nothing_that_is_fitted_sees_a_test_image(materialise: Materialise, make_images: Any) -> None:
-    """Changing every test image leaves the baselines and the fine-tuned network bit-equal, and their rows not."""
+def test_nothing_that_is_fitted_sees_a_test_image(
+    materialise: Materialise, make_images: Any
+) -> None:
+    """Changing every test image leaves the baselines and the fine-tuned network bit-equal, and
+    their rows not."""
     root = make_images(classes=2, each=10)
-    listing = [f"class{k}/{n:03d}.png,c{k},{'test' if n < 4 else 'train'}," for k in range(2) for n in range(10)]
+    listing = [
+        f"class{k}/{n:03d}.png,c{k},{'test' if n < 4 else 'train'},"
+        for k in range(2)
+        for n in range(10)
+    ]
     (root / "manifest.csv").write_text("path,label,split,group_id\n" + "\n".join(listing) + "\n")
     fitted = [*PATCH_MODELS, "fine_tuned_googlenet"]
     rows = [*PATCH_FEATURES, "fine_tuned_googlenet_features"]
     chosen = ["image_manifest", "prepared_images", *fitted, *rows]
     materialise(root, only=chosen)
     store = DatasetStore()
-    before, before_rows = {name: load_model(store, "tiny", name)[1].weights_sha256 for name in fitted}, versions(rows)
+    before, before_rows = (
+        {name: load_model(store, "tiny", name)[1].weights_sha256 for name in fitted},
+        versions(rows),
+    )
     for kind in range(2):
         for number in range(4):
             path = root / f"class{kind}" / f"{number:03d}.png"
@@ -255,9 +312,16 @@ def test_a_fine_tuning_that_was_cut_goes_on_and_ends_with_the_same_bytes(
     assert not list(store.folder("tiny", model).glob("*.checkpoint"))
 
 
-def test_another_backbone_takes_the_place_of_alexnet(materialise: Materialise, make_images: Any) -> None:
+def test_another_backbone_takes_the_place_of_alexnet(
+    materialise: Materialise, make_images: Any
+) -> None:
     root = make_images(classes=2, each=10)
-    settings = {"backbone": "squeezenet1_1", "layer": "features", "backbone_weights": "random", "learning_rate": 1e-9}
+    settings = {
+        "backbone": "squeezenet1_1",
+        "layer": "features",
+        "backbone_weights": "random",
+        "learning_rate": 1e-9,
+    }
     materialise(root, job=AHN2019.name, **settings)
     store = DatasetStore()
     maps = store.need_record("tiny", "backbone_features").feature_set
@@ -266,14 +330,21 @@ def test_another_backbone_takes_the_place_of_alexnet(materialise: Materialise, m
     codes = store.need_record("tiny", "cae_features").feature_set
     assert codes is not None
     assert codes.backbone == "squeezenet1_1"
-    results = {row["method"]: row for row in store.main_table("tiny", "report_ahn2019", ".results.parquet", RESULTS).to_pylist()}
+    results = {
+        row["method"]: row
+        for row in store.main_table(
+            "tiny", "report_ahn2019", ".results.parquet", RESULTS
+        ).to_pylist()
+    }
     assert set(results) == {"conv5", "backbone", "random_cae", "cae"}
     assert results["cae"]["title"] == "Zero-bias CAE + SVM (squeezenet1_1 features)"
     assert results["conv5"]["title"] == "Transfer-learned AlexNet conv5 + SVM"
     assert "RANDOM WEIGHTS: squeezenet1_1" in results["cae"]["notices"]
     assert "squeezenet1_1" not in results["conv5"]["notices"]
     paper = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
-    assert "squeezenet1_1 features" in next(row["note"] for row in paper if row["title"] == "Our method (the CAE)")
+    assert "squeezenet1_1 features" in next(
+        row["note"] for row in paper if row["title"] == "Our method (the CAE)"
+    )
     said = "\n".join(predict_path(store, "tiny", root / "class1", "cpu", show_names=True))
     assert "10 images" in said
 
@@ -282,7 +353,10 @@ def test_another_backbone_takes_the_place_of_alexnet(materialise: Materialise, m
     ("settings", "said"),
     [
         ({"backbone": "resnet05"}, "resnet05"),
-        ({"backbone": "squeezenet1_1", "layer": "nowhere", "backbone_weights": "random"}, "nowhere"),
+        (
+            {"backbone": "squeezenet1_1", "layer": "nowhere", "backbone_weights": "random"},
+            "nowhere",
+        ),
         ({"backbone": "alexnet", "layer": "fc7", "backbone_weights": "random"}, "at least 2 x 2"),
         ({"backbone_weights": "random"}, "Set weights for AlexNet"),
     ],

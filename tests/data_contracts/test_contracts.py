@@ -1,4 +1,5 @@
-"""Every rule of every table contract is broken once; the message names the rule, the row and the file."""
+"""Every rule of every table contract is broken once; the message names the rule, the row and the
+file."""
 
 from __future__ import annotations
 
@@ -101,11 +102,27 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
     ),
     "predictions": (
         PREDICTIONS,
-        {"image_id": ID, "split": "test", "label": "a", "predicted": "a", "correct": True, "margin": 0.1, "group_id": None},
+        {
+            "image_id": ID,
+            "split": "test",
+            "label": "a",
+            "predicted": "a",
+            "correct": True,
+            "margin": 0.1,
+            "group_id": None,
+        },
     ),
     "comparisons": (
         COMPARISONS,
-        {"method_a": "a", "method_b": "b", "n": 9, "only_a_correct": 1, "only_b_correct": 2, "p_value": 0.5, "p_holm": 0.6},
+        {
+            "method_a": "a",
+            "method_b": "b",
+            "n": 9,
+            "only_a_correct": 1,
+            "only_b_correct": 2,
+            "p_value": 0.5,
+            "p_holm": 0.6,
+        },
     ),
     "results": (
         RESULTS,
@@ -180,7 +197,11 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
         {
             "method": "m",
             "title": "M",
-            **{f"{m}{part}": v for m in MEASURES for part, v in (("", 0.5), ("_low", 0.4), ("_high", 0.6))},
+            **{
+                f"{m}{part}": v
+                for m in MEASURES
+                for part, v in (("", 0.5), ("_low", 0.4), ("_high", 0.6))
+            },
             "both_empty": 0,
             "p_holm": None,
             "n_test": 4,
@@ -193,11 +214,25 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
     ),
     "lesions": (
         LESIONS,
-        {"image_id": ID, "center_row": 255.5, "center_column": 0.0, "marked": False, "area_pixels": 9, "fault": ""},
+        {
+            "image_id": ID,
+            "center_row": 255.5,
+            "center_column": 0.0,
+            "marked": False,
+            "area_pixels": 9,
+            "fault": "",
+        },
     ),
     "fold scores": (
         FOLD_SCORES,
-        {"image_id": ID, "lesion_id": ID, "group_id": ID, "fold": 0, "positive": True, "probability": 0.5},
+        {
+            "image_id": ID,
+            "lesion_id": ID,
+            "group_id": ID,
+            "fold": 0,
+            "positive": True,
+            "probability": 0.5,
+        },
     ),
     "roc results": (
         ROC_RESULTS,
@@ -234,7 +269,10 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "p_delong_bonferroni": 1.0,
         },
     ),
-    "rejected": (REJECTED, {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"}),
+    "rejected": (
+        REJECTED,
+        {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"},
+    ),
 }
 
 BROKEN = [
@@ -272,7 +310,11 @@ BROKEN = [
     ("image predictions", {"margin": float("nan")}, "margin is not negative"),
     ("image predictions", {"neighbour_ids": [OTHER]}, "every neighbour has an id"),
     ("image predictions", {"neighbour_labels": ["b", "a", "a"]}, "every neighbour has an id"),
-    ("image predictions", {"neighbour_ids": [], "neighbour_labels": [], "neighbour_similarities": []}, "at least one"),
+    (
+        "image predictions",
+        {"neighbour_ids": [], "neighbour_labels": [], "neighbour_similarities": []},
+        "at least one",
+    ),
     ("index", {"shard": "../s.h5"}, "plain file name"),
     ("index", {"rows": 0}, "rows is between 1 and 1024"),
     ("index", {"image_ids": [ID, OTHER]}, "one entry a row"),
@@ -293,7 +335,11 @@ BROKEN = [
     ("results", {"seconds": -1.0}, "seconds is finite"),
     ("results", {"p_holm": 1.1}, "p_holm lies in 0..1"),
     ("results", {"n_train": 0}, "n_test, n_train and seeds are positive"),
-    ("paper", {"ours_percent": 70.0, "ours_ci_low": 50.0, "ours_ci_high": 60.0}, "our figure lies within its interval"),
+    (
+        "paper",
+        {"ours_percent": 70.0, "ours_ci_low": 50.0, "ours_ci_high": 60.0},
+        "our figure lies within its interval",
+    ),
     ("paper", {"paper_percent": 101.0}, "0..100"),
     ("paper", {"note": None}, "says why"),
     ("lineage", {"created": "yesterday"}, "time in UTC"),
@@ -369,18 +415,27 @@ def test_no_rule_is_forgotten() -> None:
     }
     for name, (contract, _) in VALID.items():
         broken = [text for other, _, text in BROKEN if other == name]
-        assert [rule for rule in contract.rules.keys() - over_several_rows if not any(text in rule for text in broken)] == []
+        assert [
+            rule
+            for rule in contract.rules.keys() - over_several_rows
+            if not any(text in rule for text in broken)
+        ] == []
 
 
 def test_a_key_twice_and_an_empty_cell() -> None:
     for change in ({}, {"frame": 0}):
         with pytest.raises(ContractError, match=r"path \+ frame is unique \(row 1, 1 in all\)"):
             MANIFEST.check(table_of("manifest", change, {**change, "image_id": OTHER}), "f")
-    for name, key in (("near-duplicates", r"train_id \+ test_id"), ("image predictions", "image_id")):
+    for name, key in (
+        ("near-duplicates", r"train_id \+ test_id"),
+        ("image predictions", "image_id"),
+    ):
         with pytest.raises(ContractError, match=rf"{key} is unique \(row 1, 1 in all\)"):
             VALID[name][0].check(table_of(name, {}, {}), "f")
     loose = pa.schema([field.with_nullable(True) for field in REJECTED.schema])
-    empty = pa.Table.from_pylist([{"path": None, "status": "rejected", "reason": "x"}], schema=loose)
+    empty = pa.Table.from_pylist(
+        [{"path": None, "status": "rejected", "reason": "x"}], schema=loose
+    )
     assert REJECTED.violations(empty)
 
 
@@ -390,7 +445,12 @@ def test_rules_over_several_rows() -> None:
     with pytest.raises(ContractError, match="an image_id is ok once"):
         MANIFEST.check(table_of("manifest", {}, {"path": "y"}), "f")
     copies = {"status": "duplicate", "reason": "same bytes"}
-    assert MANIFEST.violations(table_of("manifest", {}, {"path": "y", **copies}, {"path": "z", **copies})) == []
+    assert (
+        MANIFEST.violations(
+            table_of("manifest", {}, {"path": "y", **copies}, {"path": "z", **copies})
+        )
+        == []
+    )
 
 
 def test_frames_of_one_file_are_rows_of_one_path() -> None:
@@ -404,11 +464,15 @@ def test_frames_of_one_file_are_rows_of_one_path() -> None:
 def test_splits(split: str) -> None:
     label = None if split == "unlabelled" else "x"
     assert MANIFEST.violations(table_of("manifest", {"split": split, "label": label})) == []
-    assert (split in PREDICTED_SPLITS) == (IMAGE_PREDICTIONS.violations(table_of("image predictions", {"split": split})) == [])
+    assert (split in PREDICTED_SPLITS) == (
+        IMAGE_PREDICTIONS.violations(table_of("image predictions", {"split": split})) == []
+    )
 
 
 def test_a_group_on_both_sides_may_be_stored_and_is_found() -> None:
-    table = table_of("manifest", {}, {"path": "y", "image_id": OTHER, "pixel_sha256": ID, "split": "test"})
+    table = table_of(
+        "manifest", {}, {"path": "y", "image_id": OTHER, "pixel_sha256": ID, "split": "test"}
+    )
     assert MANIFEST.violations(table) == []
     assert find_leaks(table.to_pylist()) == [Leak("group", "x/1.png", "y")]
 
@@ -432,7 +496,9 @@ def test_names_that_are_allowed(name: str) -> None:
     assert check_dataset_name(name) == name
 
 
-@pytest.mark.parametrize("name", ["", "A", "a.b", "a b", "_a", "-a", "x" * 64, "a/b", "a,b", "a...b", "a\n", "ä"])
+@pytest.mark.parametrize(
+    "name", ["", "A", "a.b", "a b", "_a", "-a", "x" * 64, "a/b", "a,b", "a...b", "a\n", "ä"]
+)
 def test_names_that_are_not(name: str) -> None:
     with pytest.raises(InputError, match="is not allowed"):
         check_dataset_name(name)
@@ -458,4 +524,9 @@ def test_a_specification_that_breaks_its_rules(change: dict[str, Any]) -> None:
 
 def test_unless_said_otherwise_names_are_hidden_and_new_labels_held() -> None:
     spec = DatasetSpec(name="a", root=Path("/x"))
-    assert (spec.show_names, spec.allow_burned_in, spec.new_labels, spec.task) == (False, False, "hold", "single-label")
+    assert (spec.show_names, spec.allow_burned_in, spec.new_labels, spec.task) == (
+        False,
+        False,
+        "hold",
+        "single-label",
+    )

@@ -20,7 +20,9 @@ from safetensors.torch import save_file
 
 from methods.features.frozen_network import random_alexnet
 
-CHROMIUM = next((path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None)
+CHROMIUM = next(
+    (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None
+)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -31,7 +33,10 @@ FLAGS = [
     "--disable-sync",
 ]
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine"),
+]
 
 
 def free_port() -> int:
@@ -49,11 +54,17 @@ def page_of_the_ui(home: Path, make_images: Any, tmp_path: Path) -> Iterator[str
     environment = {**os.environ, "MEDFEAT_WEIGHTS_DIR": str(weights)}
     medfeat = [sys.executable, "-c", "from pipeline.cli import main; main()"]
     images = make_images(classes=2, each=6)
-    subprocess.run([*medfeat, "add", "tiny", str(images)], env=environment, check=True, capture_output=True)
+    subprocess.run(
+        [*medfeat, "add", "tiny", str(images)], env=environment, check=True, capture_output=True
+    )
     port = free_port()
     log = (tmp_path / "ui.log").open("w")
     server = subprocess.Popen(
-        [*medfeat, "ui", "--port", str(port)], env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        [*medfeat, "ui", "--port", str(port)],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     address = f"http://127.0.0.1:{port}"
     try:
@@ -84,7 +95,11 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
         page.get_by_role("button", name="Materialize all").click()
         page.get_by_role("button", name="All", exact=True).click()
         launch = page.get_by_role("button", name="Launch 1 run")
-        with page.expect_response(lambda r: "graphql" in r.url and "mutation launch" in (r.request.post_data or "").lower()):
+        with page.expect_response(
+            lambda r: (
+                "graphql" in r.url and "mutation launch" in (r.request.post_data or "").lower()
+            )
+        ):
             launch.click()
         page.goto(f"{page_of_the_ui}/runs")
         expect(page.get_by_text("Success", exact=True).first).to_be_visible(timeout=600_000)

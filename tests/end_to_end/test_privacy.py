@@ -1,4 +1,5 @@
-"""Forty canaries in every place where an identifier can hide; after everything that can happen, none is found anywhere."""
+"""Forty canaries in every place where an identifier can hide; after everything that can happen,
+none is found anywhere."""
 
 from __future__ import annotations
 
@@ -23,7 +24,14 @@ from PIL import Image, PngImagePlugin
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw
 
-SETTINGS = ["filters=4", "epochs=2", "batch_size=8", "weights=random", "label_budgets=[1]", "label_repeats=2"]
+SETTINGS = [
+    "filters=4",
+    "epochs=2",
+    "batch_size=8",
+    "weights=random",
+    "label_budgets=[1]",
+    "label_repeats=2",
+]
 N_CANARIES = 40
 
 
@@ -53,7 +61,9 @@ def jpeg(number: int, exif: dict[int, str]) -> bytes:
     tags = Image.Exif()
     for tag, value in exif.items():
         tags[tag] = value
-    Image.fromarray(draw(number % 2, number, 48)).save(buffer, "JPEG", exif=tags, comment=exif[0x9286].encode())
+    Image.fromarray(draw(number % 2, number, 48)).save(
+        buffer, "JPEG", exif=tags, comment=exif[0x9286].encode()
+    )
     return buffer.getvalue()
 
 
@@ -102,12 +112,24 @@ def plant(root: Path, drops: Path, canary: Canaries) -> None:
     cell = canary("a cell of another column")
     folder, deeper = canary("a folder"), canary("a folder below")
     for number in range(12):
-        group = canary("a group in the manifest") if number < 2 else f"{canary.__class__.__name__}{number}"
+        group = (
+            canary("a group in the manifest")
+            if number < 2
+            else f"{canary.__class__.__name__}{number}"
+        )
         if number == 3:
-            keys = {"Title": canary("PNG Title"), "Comment": canary("PNG Comment"), canary("PNG key"): "value"}
+            keys = {
+                "Title": canary("PNG Title"),
+                "Comment": canary("PNG Comment"),
+                canary("PNG key"): "value",
+            }
             listed(f"{folder}/{deeper}/{number}.png", png(number, keys), number, group)
         elif number in (4, 5):
-            exif = {0x010E: canary("EXIF ImageDescription"), 0x013B: canary("EXIF Artist"), 0x9286: canary("EXIF comment")}
+            exif = {
+                0x010E: canary("EXIF ImageDescription"),
+                0x013B: canary("EXIF Artist"),
+                0x9286: canary("EXIF comment"),
+            }
             listed(f"{folder}/{canary('a file name')}.jpg", jpeg(number, exif), number, group)
         elif number in (6, 9):
             tags = {
@@ -120,8 +142,16 @@ def plant(root: Path, drops: Path, canary: Canaries) -> None:
             listed(f"{folder}/{number}.dcm", dicom(number, tags), number, "")
         else:
             listed(f"{folder}/{number}.png", png(number), number, group)
-    broken = {"PatientName": canary("PatientName of a broken file"), "StudyDescription": canary("StudyDescription")}
-    listed(f"{folder}/{canary('name of a broken file')}.dcm", dicom(20, broken, pixels=b"\0" * 10), 2, "")
+    broken = {
+        "PatientName": canary("PatientName of a broken file"),
+        "StudyDescription": canary("StudyDescription"),
+    }
+    listed(
+        f"{folder}/{canary('name of a broken file')}.dcm",
+        dicom(20, broken, pixels=b"\0" * 10),
+        2,
+        "",
+    )
     listed(f"{folder}/{canary('name of a cut file')}.png", png(21)[:-40], 2, "")
     lines.append(f"../{canary('a path that leaves')}.png,kind0,train,,")
     lines.append(f"{canary('a path that is not there')}.png,kind0,train,,")
@@ -141,12 +171,19 @@ def plant(root: Path, drops: Path, canary: Canaries) -> None:
     write(bad / "x.png", png(33))
     write(bad / "manifest.csv", f"path,label,split\nx.png,kind0,{canary('an unknown split')}\n")
     person = canary("PatientID that is a folder too")
-    write(drops / "by_person" / person / "1.dcm", dicom(34, {"PatientID": person, "PatientName": canary("another PatientName")}))
-    write(drops / "by_person" / "kind1" / "2.dcm", dicom(35, {"AccessionNumber": canary("Accession")[:16]}))
+    write(
+        drops / "by_person" / person / "1.dcm",
+        dicom(34, {"PatientID": person, "PatientName": canary("another PatientName")}),
+    )
+    write(
+        drops / "by_person" / "kind1" / "2.dcm",
+        dicom(35, {"AccessionNumber": canary("Accession")[:16]}),
+    )
 
 
 def texts_of(path: Path) -> Iterator[bytes]:
-    """The bytes of a file, and what is in it once it is read: cells of Parquet and SQLite, unpacked blobs."""
+    """The bytes of a file, and what is in it once it is read: cells of Parquet and SQLite, unpacked
+    blobs."""
     data = path.read_bytes()
     yield data
     if path.suffix == ".parquet":
@@ -154,7 +191,9 @@ def texts_of(path: Path) -> Iterator[bytes]:
         yield repr(table.to_pylist()).encode() + repr(table.schema).encode()
     if data.startswith(b"SQLite format 3\0"):
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
-            for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table'"
+            ).fetchall():
                 for row in connection.execute(f'SELECT * FROM "{name}"'):
                     for cell in row:
                         yield repr(cell).encode()
@@ -168,22 +207,31 @@ def texts_of(path: Path) -> Iterator[bytes]:
 def found_in(folder: Path, canaries: Canaries, but: set[Path]) -> dict[str, set[str]]:
     """Files below a folder that hold a canary, or are named by one."""
     found: dict[str, set[str]] = {}
-    needles = {text: [text.lower().encode(), text.lower().encode("utf-16-le")] for text in canaries.planted}
+    needles = {
+        text: [text.lower().encode(), text.lower().encode("utf-16-le")] for text in canaries.planted
+    }
     for path in folder.rglob("*"):
         if any(part in path.parents or path == part for part in but):
             continue
-        texts = [str(path.relative_to(folder)).encode(), *(texts_of(path) if path.is_file() else ())]
+        texts = [
+            str(path.relative_to(folder)).encode(),
+            *(texts_of(path) if path.is_file() else ()),
+        ]
         for text in texts:
             low = text.lower()
             for canary, forms in needles.items():
                 if any(form in low for form in forms):
-                    found.setdefault(str(path.relative_to(folder)), set()).add(canaries.planted[canary])
+                    found.setdefault(str(path.relative_to(folder)), set()).add(
+                        canaries.planted[canary]
+                    )
     return found
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
     line = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
-    return subprocess.run(line, env={**os.environ}, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(
+        line, env={**os.environ}, capture_output=True, text=True, timeout=300, check=False
+    )
 
 
 @pytest.fixture
@@ -194,12 +242,19 @@ def planted(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     return canaries, tmp_path / "scans"
 
 
-def test_the_search_finds_what_is_there(planted: tuple[Canaries, Path], home: Path, tmp_path: Path) -> None:
-    """A control: where names are shown, and where a canary lies in a compressed table or a database, the search says so."""
+def test_the_search_finds_what_is_there(
+    planted: tuple[Canaries, Path], home: Path, tmp_path: Path
+) -> None:
+    """A control: where names are shown, and where a canary lies in a compressed table or a
+    database, the search says so."""
     canaries, root = planted
     assert len(canaries.planted) >= N_CANARIES
-    hidden = set(canaries.planted.values()) - set().union(*found_in(tmp_path, canaries, set()).values())
-    assert hidden <= {"name in an archive"}, "what was planted is in the input (a member's name may be packed)"
+    hidden = set(canaries.planted.values()) - set().union(
+        *found_in(tmp_path, canaries, set()).values()
+    )
+    assert hidden <= {"name in an archive"}, (
+        "what was planted is in the input (a member's name may be packed)"
+    )
     assert command("add", "shown", str(root), "--show-names").returncode == 0
     assert command("run", "shown", *(f"--set={s}" for s in SETTINGS)).returncode == 0
     found = found_in(home, canaries, {home / "drops", home / "unpacked"})
@@ -212,30 +267,45 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
     said = [command("add", "scans", str(root))]
     said += [command("run", "scans", *(f"--set={s}" for s in SETTINGS))]
     assert said[-1].returncode == 0, said[-1].stderr
-    said += [command("run", "scans", *(f"--set={s}" for s in SETTINGS))]  # the drops have settled by now
+    # the drops have settled by now
+    said += [command("run", "scans", *(f"--set={s}" for s in SETTINGS))]
     assert said[-1].returncode == 0, said[-1].stderr
     summary = DatasetStore().need_record("scans", "image_manifest").summary
     assert summary["drops"] == 4
-    assert summary["images from drops"] == 3, "two of an archive, one of a person whose class is no identifier"
+    assert summary["images from drops"] == 3, (
+        "two of an archive, one of a person whose class is no identifier"
+    )
     said += [command("predict", "scans")]
-    said += [command("results", "scans"), command("results", "scans", "--json"), command("backfill", "--all", "--only-stale")]
+    said += [
+        command("results", "scans"),
+        command("results", "scans", "--json"),
+        command("backfill", "--all", "--only-stale"),
+    ]
     assert {0} == {result.returncode for result in said[-4:]}, said[-4:]
     said += [command("doctor")]
 
-    # Failures: a setting that cannot work, a manifest that cannot be read, a file that goes away between two stages, a leak.
-    said += [command("run", "scans", "--set=learning_rate=1e9", *(f"--set={s}" for s in SETTINGS), "--force")]
+    # Failures: a setting that cannot work, a manifest that cannot be read, a file that goes away
+    # between two stages, a leak.
+    said += [
+        command(
+            "run", "scans", "--set=learning_rate=1e9", *(f"--set={s}" for s in SETTINGS), "--force"
+        )
+    ]
     assert said[-1].returncode == 2
     listing = (root / "manifest.csv").read_text()
     for wrong in (
         listing.replace("train", canaries("a split that is none"), 1),
         listing.replace("path,", f"{canaries('a title in place of path')},", 1),
-        listing.replace("kind0,train,,", f"kind0,train,{canaries('a group on both sides')},", 1).replace(
-            "kind1,test,,", f"kind1,test,{list(canaries.planted)[-1]},", 1
-        ),
+        listing.replace(
+            "kind0,train,,", f"kind0,train,{canaries('a group on both sides')},", 1
+        ).replace("kind1,test,,", f"kind1,test,{list(canaries.planted)[-1]},", 1),
         listing + f"x.png,{canaries('label of a cell too many')},train,,,,,,\n",
     ):
         (root / "manifest.csv").write_text(wrong)
-        said += [command("run", "scans", *(f"--set={s}" for s in SETTINGS)), command("add", "again", str(root))]
+        said += [
+            command("run", "scans", *(f"--set={s}" for s in SETTINGS)),
+            command("add", "again", str(root)),
+        ]
         assert {2} == {result.returncode for result in said[-2:]}, said[-2:]
         assert not any("Traceback" in result.stderr for result in said[-2:])
     (root / "manifest.csv").write_text(listing)
@@ -254,7 +324,9 @@ def test_no_canary_is_anywhere(planted: tuple[Canaries, Path], home: Path) -> No
     assert found_in(home, canaries, {home / "drops", home / "unpacked"}) == {}
 
 
-def test_groups_are_keyed_and_names_can_be_found_again(planted: tuple[Canaries, Path], home: Path) -> None:
+def test_groups_are_keyed_and_names_can_be_found_again(
+    planted: tuple[Canaries, Path], home: Path
+) -> None:
     from data_contracts.tables.manifest import MANIFEST
 
     _, root = planted

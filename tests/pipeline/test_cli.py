@@ -1,4 +1,5 @@
-"""The command line as a person meets it: exit codes, one clear line for each mistake, nothing half-written."""
+"""The command line as a person meets it: exit codes, one clear line for each mistake, nothing
+half-written."""
 
 from __future__ import annotations
 
@@ -20,7 +21,13 @@ from safetensors.torch import save_file
 from methods.features.frozen_network import random_alexnet
 from pipeline.cli import one_set_each
 
-TINY = ["--set=filters=8", "--set=epochs=2", "--set=batch_size=8", "--set=label_repeats=2", "--set=bootstrap_resamples=100"]
+TINY = [
+    "--set=filters=8",
+    "--set=epochs=2",
+    "--set=batch_size=8",
+    "--set=label_repeats=2",
+    "--set=bootstrap_resamples=100",
+]
 Medfeat = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -29,7 +36,12 @@ def medfeat(home: Path) -> Medfeat:
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
         return subprocess.run(
-            command, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300, check=False
+            command,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
         )
 
     return call
@@ -52,7 +64,9 @@ def stored(home: Path) -> list[str]:
 
 def picture(path: Path, seed: int = 0) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), dtype=np.uint8)).save(path)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, (32, 32), dtype=np.uint8)).save(
+        path
+    )
 
 
 def empty(root: Path) -> None:
@@ -110,7 +124,9 @@ def test_a_folder_that_cannot_be_used(
     assert stored(home) == []
 
 
-def test_the_file_that_a_message_means_can_be_found(medfeat: Medfeat, home: Path, tmp_path: Path) -> None:
+def test_the_file_that_a_message_means_can_be_found(
+    medfeat: Medfeat, home: Path, tmp_path: Path
+) -> None:
     no_label(tmp_path / "folder")
     line = one_line(medfeat("add", "mine", str(tmp_path / "folder")))
     assert "stray" not in line
@@ -120,11 +136,15 @@ def test_the_file_that_a_message_means_can_be_found(medfeat: Medfeat, home: Path
     found = medfeat("find", "mine", name[1], "--folder", str(tmp_path / "folder"))
     assert found.stdout.splitlines() == [str(tmp_path / "folder" / "stray.png")]
     assert "stray.png" in one_line(medfeat("add", "mine", str(tmp_path / "folder"), "--show-names"))
-    assert "no file of mine is called" in one_line(medfeat("find", "mine", "0" * 16, "--folder", str(tmp_path / "folder")))
+    assert "no file of mine is called" in one_line(
+        medfeat("find", "mine", "0" * 16, "--folder", str(tmp_path / "folder"))
+    )
 
 
 @pytest.mark.parametrize("name", ["Upper", "a/b", "a,b", "-a", "", "x" * 64, "a\nb"])
-def test_a_name_that_is_not_allowed(medfeat: Medfeat, home: Path, make_images: Any, name: str) -> None:
+def test_a_name_that_is_not_allowed(
+    medfeat: Medfeat, home: Path, make_images: Any, name: str
+) -> None:
     line = one_line(medfeat("add", "--", name, str(make_images())))
     assert "is not allowed" in line
     assert "Use 1 to 63 of" in line
@@ -135,9 +155,13 @@ def test_a_folder_that_is_not_there(medfeat: Medfeat, tmp_path: Path) -> None:
     assert str(tmp_path / "gone") in one_line(medfeat("add", "mine", str(tmp_path / "gone")))
 
 
-def test_weights_missing_and_of_another_network(medfeat: Medfeat, home: Path, make_images: Any, tmp_path: Path) -> None:
+def test_weights_missing_and_of_another_network(
+    medfeat: Medfeat, home: Path, make_images: Any, tmp_path: Path
+) -> None:
     assert medfeat("add", "mine", str(make_images(classes=2))).returncode == 0
-    assert "no AlexNet weights were found" in one_line(medfeat("run", "mine", *TINY)).replace("\n", " ")
+    assert "no AlexNet weights were found" in one_line(medfeat("run", "mine", *TINY)).replace(
+        "\n", " "
+    )
     tensors = random_alexnet()
     tensors.pop("features.10.bias")
     save_file(tensors, tmp_path / "wrong.safetensors")
@@ -161,22 +185,32 @@ def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
     assert "there is no setting 'filtres'" in one_line(medfeat("run", "mine", "--set", "filtres=3"))
     assert "not of the form key=value" in one_line(medfeat("run", "mine", "--set", "filters"))
     assert "there is no study 'nope'" in one_line(medfeat("run", "mine", "--study", "nope"))
-    assert "filters is many. It should be a valid integer" in one_line(medfeat("run", "mine", "--set", "filters=many"))
+    assert "filters is many. It should be a valid integer" in one_line(
+        medfeat("run", "mine", "--set", "filters=many")
+    )
     assert "wrong kind" in one_line(medfeat("run", "mine", "--set", "filters=3.0"))
-    assert "filters is 0. It should be greater than 0" in one_line(medfeat("run", "mine", "--set", "filters=0"))
+    assert "filters is 0. It should be greater than 0" in one_line(
+        medfeat("run", "mine", "--set", "filters=0")
+    )
     assert "no dataset is named" in one_line(medfeat("backfill"))
 
 
-def test_a_study_for_other_labels_is_refused_before_anything_is_computed(medfeat: Medfeat, home: Path, make_images: Any) -> None:
+def test_a_study_for_other_labels_is_refused_before_anything_is_computed(
+    medfeat: Medfeat, home: Path, make_images: Any
+) -> None:
     folder = str(make_images(classes=2))
     assert medfeat("add", "one", folder).returncode == 0
     assert medfeat("add", "several", folder, "--multi-label").returncode == 0
     before = stored(home)
     for words in (["run", "several", "--study", "farhat_vlad"], ["predict", "several"]):
         assert "several has several labels an image" in one_line(medfeat(*words))
-    assert "one has one label an image, and lyndon2015 wants several" in one_line(medfeat("run", "one", "--study", "lyndon2015"))
+    assert "one has one label an image, and lyndon2015 wants several" in one_line(
+        medfeat("run", "one", "--study", "lyndon2015")
+    )
     assert stored(home) == before
-    assert "lenet_patience" in one_line(medfeat("run", "several", "--set", "nope=1")), "the usual study is another one"
+    assert "lenet_patience" in one_line(medfeat("run", "several", "--set", "nope=1")), (
+        "the usual study is another one"
+    )
 
 
 def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images: Any) -> None:
@@ -202,7 +236,9 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert (home / "reports" / "summary" / "report.html").is_file()
     nothing_new = medfeat("backfill", "--all", "--only-stale")
     assert "good: nothing to do" in nothing_new.stdout
-    assert (nothing_new.returncode, nothing_new.stderr.startswith("bad: ")) == (1, True), "the bad one is tried again"
+    assert (nothing_new.returncode, nothing_new.stderr.startswith("bad: ")) == (1, True), (
+        "the bad one is tried again"
+    )
     predicted = medfeat("predict", "good")
     assert predicted.returncode == 0, predicted.stderr
     assert "0 images predicted" in predicted.stdout
@@ -228,7 +264,9 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
     from resources.store.atomic_file import write_atomically
 
     with dg.DagsterInstance.get() as instance:
-        run = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED))
+        run = instance.add_run(
+            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED)
+        )
         write_atomically(
             home / "dagster" / "run_owners" / f"{run.run_id}.json",
             f'{{"pid": 1073741824, "start": "", "host": "{platform.node()}"}}'.encode(),
@@ -244,13 +282,34 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
 
 def test_help_is_there_for_every_command(medfeat: Medfeat) -> None:
     overall = medfeat("--help").stdout
-    for command in ("demo", "add", "run", "backfill", "predict", "find", "forget", "ui", "results", "report", "doctor"):
+    for command in (
+        "demo",
+        "add",
+        "run",
+        "backfill",
+        "predict",
+        "find",
+        "forget",
+        "ui",
+        "results",
+        "report",
+        "doctor",
+    ):
         assert command in overall
         assert medfeat(command, "--help").returncode == 0
 
 
 def test_several_settings_may_follow_one_set() -> None:
-    words = ["run", "chest", "--set", "backbone=resnet50", "layer=layer4", "--weights", "random", "a=b"]
+    words = [
+        "run",
+        "chest",
+        "--set",
+        "backbone=resnet50",
+        "layer=layer4",
+        "--weights",
+        "random",
+        "a=b",
+    ]
     assert one_set_each(words) == [
         "run",
         "chest",

@@ -1,4 +1,5 @@
-"""A first load and drops after it: only what is new is computed, and in the end everything is as if it had come at once.
+"""A first load and drops after it: only what is new is computed, and in the end everything is as if
+it had come at once.
 
 The story is told once, in one home; each test looks at what it left behind after one of its steps.
 """
@@ -45,7 +46,13 @@ TINY: dict[str, Any] = {
 TRAIN, TEST = 6, 3
 """Images of each class in the first load."""
 ROW_ASSETS = ("prepared_images", "alexnet_conv5", "random_cae_features", "cae_features")
-NEWLY = dict(zip(ROW_ASSETS, ("newly prepared", "newly computed", "newly encoded", "newly encoded"), strict=True))
+NEWLY = dict(
+    zip(
+        ROW_ASSETS,
+        ("newly prepared", "newly computed", "newly encoded", "newly encoded"),
+        strict=True,
+    )
+)
 MODELS = ("cae_model", "random_cae_model")
 EVALUATIONS = tuple(f"svm_evaluation_{method}" for method in ("conv5", "random_cae", "cae"))
 
@@ -73,11 +80,19 @@ class Step:
     by_run: set[str]
 
     def newly(self) -> dict[str, object]:
-        return {asset: self.records[asset].summary[words] for asset, words in NEWLY.items() if asset in self.by_run}
+        return {
+            asset: self.records[asset].summary[words]
+            for asset, words in NEWLY.items()
+            if asset in self.by_run
+        }
 
     def splits(self, status: str = "ok") -> dict[str, str]:
         """Split by the last part of the path."""
-        return {row["path"].rpartition("/")[2]: row["split"] for row in self.manifest if row["status"] == status}
+        return {
+            row["path"].rpartition("/")[2]: row["split"]
+            for row in self.manifest
+            if row["status"] == status
+        }
 
     def data_versions(self) -> dict[str, str]:
         return {asset: record.data_version for asset, record in self.records.items()}
@@ -90,10 +105,18 @@ def tables_of(dataset: str) -> dict[str, list[dict[str, Any]]]:
     for asset in EVALUATIONS:
         metrics = store.main_table(dataset, asset, ".metrics.parquet", METRICS).to_pylist()
         unlike = {"dataset", "data_versions"}
-        found[f"{asset} metrics"] = [{k: v for k, v in row.items() if k not in unlike} for row in metrics]
-        found[f"{asset} predictions"] = store.main_table(dataset, asset, ".predictions.parquet", PREDICTIONS).to_pylist()
-    predicted = store.main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS).to_pylist()
-    found["predictions"] = [{k: v for k, v in row.items() if k not in {"path", "split", "label"}} for row in predicted]
+        found[f"{asset} metrics"] = [
+            {k: v for k, v in row.items() if k not in unlike} for row in metrics
+        ]
+        found[f"{asset} predictions"] = store.main_table(
+            dataset, asset, ".predictions.parquet", PREDICTIONS
+        ).to_pylist()
+    predicted = store.main_table(
+        dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS
+    ).to_pylist()
+    found["predictions"] = [
+        {k: v for k, v in row.items() if k not in {"path", "split", "label"}} for row in predicted
+    ]
     return found
 
 
@@ -116,7 +139,10 @@ def run(dataset: str) -> Step:
     return Step(
         records=records,
         manifest=manifest_of(store, dataset).to_pylist(),
-        shards={str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*.h5")},
+        shards={
+            str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+            for p in folder.rglob("*.h5")
+        },
         tables=tables_of(dataset),
         decoded=sum(decoded),
         by_run={asset for asset, record in records.items() if record.run_id == outcome.run_id},
@@ -125,7 +151,8 @@ def run(dataset: str) -> Step:
 
 @dataclass
 class Story:
-    """Datasets "grown" (first load, then drops) and "once" (the same images at once), step by step."""
+    """Datasets "grown" (first load, then drops) and "once" (the same images at once), step by
+    step."""
 
     home: Path
     steps: dict[str, Step] = field(default_factory=dict)
@@ -181,13 +208,17 @@ def tell(story: Story, folder: Path) -> None:
     listed = ["path,label,split,group_id"]
     for row in steps["wednesday"].manifest:
         if row["status"] == "ok":
-            source = (drops / row["path"].removeprefix("drops/")) if row["drop"] else root / row["path"]
+            source = (
+                (drops / row["path"].removeprefix("drops/")) if row["drop"] else root / row["path"]
+            )
             name = f"{len(listed):03d}.png"
             (folder / "once").mkdir(exist_ok=True)
             shutil.copy(source, folder / "once" / name)
             listed.append(f"{name},,," if row["drop"] else f"{name},{row['label']},{row['split']},")
     (folder / "once" / "manifest.csv").write_text("\n".join(listed) + "\n")
-    store.save_spec(DatasetSpec(name="once", root=folder / "once", unlabelled=True, show_names=True))
+    store.save_spec(
+        DatasetSpec(name="once", root=folder / "once", unlabelled=True, show_names=True)
+    )
     steps["once"] = run("once")
     story.features["once"] = rows_of("once")
 
@@ -215,7 +246,9 @@ def test_the_first_load_computes_everything_once(story: Story) -> None:
     ("before", "after", "new"),
     [("first load", "monday", 2), ("monday", "tuesday", 3), ("tuesday", "wednesday", 2)],
 )
-def test_a_drop_computes_its_own_images_and_touches_no_shard(story: Story, before: str, after: str, new: int) -> None:
+def test_a_drop_computes_its_own_images_and_touches_no_shard(
+    story: Story, before: str, after: str, new: int
+) -> None:
     first, then = story.steps[before], story.steps[after]
     assert then.newly() == dict.fromkeys(ROW_ASSETS, new)
     assert then.decoded == new, "what is known is hashed and not decoded again"
@@ -225,7 +258,9 @@ def test_a_drop_computes_its_own_images_and_touches_no_shard(story: Story, befor
 
 
 @pytest.mark.parametrize("after", ["monday", "tuesday", "wednesday"])
-def test_a_held_or_unlabelled_drop_trains_and_evaluates_nothing_anew(story: Story, after: str) -> None:
+def test_a_held_or_unlabelled_drop_trains_and_evaluates_nothing_anew(
+    story: Story, after: str
+) -> None:
     first, then = story.steps["first load"], story.steps[after]
     assert not then.by_run & {*MODELS, "classifier"}
     for asset in (*MODELS, "classifier"):
@@ -240,38 +275,70 @@ def test_labelled_images_of_drops_are_held_and_predicted(story: Story) -> None:
     held = {name for name, split in step.splits().items() if split == "held"}
     assert held == {"0-100.png", "1-101.png", "0-300.png", "1-301.png"}
     assert any("IMAGES HELD: 4 " in notice for notice in step.records["image_manifest"].notices)
-    assert step.records["predictions"].summary["held images predicted as labelled"] in ("2 of 4", "3 of 4")
+    assert step.records["predictions"].summary["held images predicted as labelled"] in (
+        "2 of 4",
+        "3 of 4",
+    )
 
 
 def test_an_unlabelled_drop_is_predicted(story: Story) -> None:
     step = story.steps["tuesday"]
-    ids = {row["image_id"] for row in step.manifest if row["path"].startswith("drops/tuesday/") and row["status"] == "ok"}
+    ids = {
+        row["image_id"]
+        for row in step.manifest
+        if row["path"].startswith("drops/tuesday/") and row["status"] == "ok"
+    }
     assert len(ids) == 3
     assert ids <= {row["image_id"] for row in step.tables["predictions"]}
-    assert {name for name, split in step.splits().items() if split == "unlabelled"} == {"0-200.png", "1-201.png", "1-202.png"}
-    assert list(step.splits("duplicate")) == ["known.png"], "what was there already is not predicted"
+    assert {name for name, split in step.splits().items() if split == "unlabelled"} == {
+        "0-200.png",
+        "1-201.png",
+        "1-202.png",
+    }
+    assert list(step.splits("duplicate")) == ["known.png"], (
+        "what was there already is not predicted"
+    )
 
 
 def test_first_load_and_three_drops_are_as_one_load(story: Story) -> None:
-    """The same images without labels in the place of those held: every number is equal, bit for bit."""
+    """The same images without labels in the place of those held: every number is equal, bit for
+    bit."""
     grown, once = story.steps["wednesday"], story.steps["once"]
     assert once.newly() == dict.fromkeys(ROW_ASSETS, N + 7)
     for asset in ROW_ASSETS:
         one, other = story.features["grown"][asset], story.features["once"][asset]
         assert one.dtype == other.dtype
-        assert one.tobytes() == other.tobytes(), f"{asset}: {np.abs(one.astype(float) - other.astype(float)).max()}"
+        assert one.tobytes() == other.tobytes(), (
+            f"{asset}: {np.abs(one.astype(float) - other.astype(float)).max()}"
+        )
     assert grown.tables == once.tables
     same = (*ROW_ASSETS, *MODELS, *EVALUATIONS, "classifier", "near_duplicates")
-    apart = {asset for asset in same if grown.records[asset].data_version != once.records[asset].data_version}
+    apart = {
+        asset
+        for asset in same
+        if grown.records[asset].data_version != once.records[asset].data_version
+    }
     assert apart <= {*EVALUATIONS, "near_duplicates"}, "those name the dataset or its files"
-    models = [{f.name.partition(".")[2]: f.sha256 for f in step.records["cae_model"].files} for step in (grown, once)]
+    models = [
+        {f.name.partition(".")[2]: f.sha256 for f in step.records["cae_model"].files}
+        for step in (grown, once)
+    ]
     assert models[0]["safetensors"] == models[1]["safetensors"]
 
 
-def test_with_train_the_drops_extend_the_training_side_and_the_auto_encoder_stays(story: Story) -> None:
+def test_with_train_the_drops_extend_the_training_side_and_the_auto_encoder_stays(
+    story: Story,
+) -> None:
     before, step = story.steps["wednesday"], story.steps["train"]
-    expected = {"0-100.png": "train", "1-101.png": "train", "0-300.png": "train", "1-301.png": "held"}
-    assert {name: step.splits()[name] for name in expected} == expected, "a class that the first load has not is held"
+    expected = {
+        "0-100.png": "train",
+        "1-101.png": "train",
+        "0-300.png": "train",
+        "1-301.png": "held",
+    }
+    assert {name: step.splits()[name] for name in expected} == expected, (
+        "a class that the first load has not is held"
+    )
     assert step.records["classifier"].rows == 2 * TRAIN + 3
     assert step.records["svm_evaluation_cae"].summary["training images"] == 2 * TRAIN + 3
     assert step.records["svm_evaluation_cae"].summary["test images"] == 2 * TEST
@@ -280,7 +347,9 @@ def test_with_train_the_drops_extend_the_training_side_and_the_auto_encoder_stay
     assert {*EVALUATIONS, "classifier", "predictions"} <= step.by_run
     predicted = {row["image_id"] for row in step.tables["predictions"]}
     assert predicted == {
-        row["image_id"] for row in step.manifest if row["status"] == "ok" and row["split"] in ("unlabelled", "held")
+        row["image_id"]
+        for row in step.manifest
+        if row["status"] == "ok" and row["split"] in ("unlabelled", "held")
     }
     assert len(predicted) == 4
 
@@ -301,7 +370,9 @@ def test_the_manifest_is_the_truth_of_what_was_deleted_or_relabelled(story: Stor
     assert "0-006.png" not in label
     assert label["0-007.png"] == "class1"
     assert step.decoded == 0
-    assert step.shards == before.shards, "features stay: they are found again should the image come back"
+    assert step.shards == before.shards, (
+        "features stay: they are found again should the image come back"
+    )
     assert not step.by_run & set(MODELS)
     assert step.records["alexnet_conv5"].rows == (before.records["alexnet_conv5"].rows or 0) - 1
     gone = next(row["image_id"] for row in before.manifest if row["path"].endswith("0-006.png"))
@@ -315,7 +386,9 @@ def test_the_manifest_is_the_truth_of_what_was_deleted_or_relabelled(story: Stor
     page = (DatasetStore().root / "reports" / "grown" / "ahn2019" / "report.md").read_text()
     assert str(step.records["image_manifest"].summary["test images"]) in page
     versions = json.loads(
-        DatasetStore().main_table("grown", EVALUATIONS[0], ".metrics.parquet", METRICS)["data_versions"][0].as_py()
+        DatasetStore()
+        .main_table("grown", EVALUATIONS[0], ".metrics.parquet", METRICS)["data_versions"][0]
+        .as_py()
     )
     assert versions["image_manifest"] == step.records["image_manifest"].data_version
 

@@ -1,4 +1,5 @@
-"""Runs whose process is gone, by what is known of it: a stage's claim, the command that waits, what Dagster's launcher says."""
+"""Runs whose process is gone, by what is known of it: a stage's claim, the command that waits, what
+Dagster's launcher says."""
 
 from __future__ import annotations
 
@@ -25,14 +26,22 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def add(instance: dg.DagsterInstance, tags: dict[str, str] | None = None, status: dg.DagsterRunStatus = STARTED) -> str:
-    return instance.add_run(dg.DagsterRun(job_name="ahn2019", status=status, tags=tags or {})).run_id
+def add(
+    instance: dg.DagsterInstance,
+    tags: dict[str, str] | None = None,
+    status: dg.DagsterRunStatus = STARTED,
+) -> str:
+    return instance.add_run(
+        dg.DagsterRun(job_name="ahn2019", status=status, tags=tags or {})
+    ).run_id
 
 
 def launched(instance: dg.DagsterInstance, pid: int) -> str:
     run_id = add(instance)
     instance.report_engine_event(
-        "Started process for run", instance.get_run_by_id(run_id), dg._core.events.EngineEventData.in_process(pid)
+        "Started process for run",
+        instance.get_run_by_id(run_id),
+        dg._core.events.EngineEventData.in_process(pid),
     )
     return run_id
 
@@ -68,7 +77,9 @@ def test_a_run_of_another_machine_is_left_alone(
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, STARTED])
-def test_a_run_whose_command_is_gone(instance: dg.DagsterInstance, status: dg.DagsterRunStatus) -> None:
+def test_a_run_whose_command_is_gone(
+    instance: dg.DagsterInstance, status: dg.DagsterRunStatus
+) -> None:
     gone, mine = (add(instance, {STARTED_HERE: str(pid)}, status) for pid in (GONE, os.getpid()))
     assert orphans(instance) == {gone}
     assert mine
@@ -84,16 +95,24 @@ def test_a_run_that_ended_is_none(instance: dg.DagsterInstance) -> None:
     assert orphans(instance) == set()
 
 
-def test_a_number_that_was_given_out_again(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_number_that_was_given_out_again(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = launched(instance, os.getpid())
     monkeypatch.setattr("psutil.Process.create_time", lambda _: 4e9)
     assert orphans(instance) == {run_id}
 
 
-def test_a_run_that_dagster_started_again_has_another_process_than_the_command(instance: dg.DagsterInstance) -> None:
+def test_a_run_that_dagster_started_again_has_another_process_than_the_command(
+    instance: dg.DagsterInstance,
+) -> None:
     first = add(instance, {STARTED_HERE: str(GONE)}, dg.DagsterRunStatus.FAILURE)
     again = dg.DagsterRun(
-        job_name="ahn2019", status=STARTED, tags={STARTED_HERE: str(GONE)}, parent_run_id=first, root_run_id=first
+        job_name="ahn2019",
+        status=STARTED,
+        tags={STARTED_HERE: str(GONE)},
+        parent_run_id=first,
+        root_run_id=first,
     )
     instance.add_run(again)
     assert orphans(instance) == set()
@@ -109,7 +128,9 @@ def test_an_owner_lives_on_when_the_clock_is_set(
     assert orphans(instance) == set()
 
 
-def test_an_owner_of_an_earlier_boot_is_gone(instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_owner_of_an_earlier_boot_is_gone(
+    instance: dg.DagsterInstance, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run_id = add(instance)
     with monkeypatch.context() as before:
         before.setattr("resources.run_owner._start_of", lambda _: "another boot 12")

@@ -55,8 +55,15 @@ BLOCKS = "print(json.dumps([fresh() for _ in range(4)]))"
 
 
 def seen(code: str, block: int) -> list[Any]:
-    """What a process of its own prints: in a heap with holes, as other tests leave it, a freed block may be found again."""
-    done = subprocess.run([sys.executable, "-c", PROBE + code, str(block)], cwd=ROOT, capture_output=True, text=True, check=True)
+    """What a process of its own prints: in a heap with holes, as other tests leave it, a freed
+    block may be found again."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE + code, str(block)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     if done.stdout.startswith("not counted"):
         pytest.skip("this system does not count the pages it zeroes")
     found: list[Any] = json.loads(done.stdout)

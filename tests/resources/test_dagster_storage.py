@@ -1,4 +1,5 @@
-"""The record of runs holds what Dagster's own would, in the same files, and keeps few of them open."""
+"""The record of runs holds what Dagster's own would, in the same files, and keeps few of them
+open."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def instance(home: Path) -> Iterator[dg.DagsterInstance]:
         yield found
 
 
-def test_a_home_has_it_and_dagsters_own_storage_reads_the_same(instance: dg.DagsterInstance, home: Path) -> None:
+def test_a_home_has_it_and_dagsters_own_storage_reads_the_same(
+    instance: dg.DagsterInstance, home: Path
+) -> None:
     assert type(instance.event_log_storage) is OpenEventLog
     result = dg.materialize([thing], instance=instance)
     written = [entry.dagster_event_type for entry in instance.all_logs(result.run_id)]
@@ -47,15 +50,23 @@ def test_a_home_has_it_and_dagsters_own_storage_reads_the_same(instance: dg.Dags
 
 def tables_of(path: Path) -> list[str]:
     with closing(sqlite3.connect(path)) as database:
-        return [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
+        return [
+            name
+            for (name,) in database.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid"
+            )
+        ]
 
 
-@pytest.mark.parametrize("name", ["history/runs/index.db", "history/runs.db", "schedules/schedules.db"])
+@pytest.mark.parametrize(
+    "name", ["history/runs/index.db", "history/runs.db", "schedules/schedules.db"]
+)
 def test_databases_whose_making_was_interrupted_are_made_whole(home: Path, name: str) -> None:
     path = home / "dagster" / name
     dg.DagsterInstance.get().dispose()
     tables = tables_of(path)
-    assert tables[-1] == "alembic_version"  # whoever is killed has some of the others, in this order
+    # whoever is killed has some of the others, in this order
+    assert tables[-1] == "alembic_version"
     for number in range(0, len(tables), 3):
         for folder in ("history", "schedules"):
             shutil.rmtree(home / "dagster" / folder)
@@ -76,7 +87,11 @@ def test_databases_whose_making_was_interrupted_are_made_whole(home: Path, name:
 
 
 def open_databases() -> set[str]:
-    return {file.path for file in psutil.Process().open_files() if file.path.endswith(".db") and "/history/runs/" in file.path}
+    return {
+        file.path
+        for file in psutil.Process().open_files()
+        if file.path.endswith(".db") and "/history/runs/" in file.path
+    }
 
 
 def test_few_databases_stay_open(instance: dg.DagsterInstance) -> None:
@@ -102,6 +117,9 @@ with dg.DagsterInstance.get() as instance:
 
 
 def test_two_processes_write_at_once(instance: dg.DagsterInstance) -> None:
-    both = [subprocess.Popen([sys.executable, "-c", FIVE_RUNS], stderr=subprocess.DEVNULL) for _ in range(2)]
+    both = [
+        subprocess.Popen([sys.executable, "-c", FIVE_RUNS], stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
     assert [process.wait(300) for process in both] == [0, 0]
     assert len(instance.fetch_materializations(thing.key, limit=20).records) == 10

@@ -1,4 +1,5 @@
-"""The collection of hostile and odd files, as a dataset and as a drop: every file is counted and treated as its manifest says."""
+"""The collection of hostile and odd files, as a dataset and as a drop: every file is counted and
+treated as its manifest says."""
 
 from __future__ import annotations
 
@@ -40,11 +41,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetStore:
 
 
 def as_dataset(store: DatasetStore, folder: Path, **settings: Any) -> Intake:
-    spec = DatasetSpec(name="odd", root=folder, **{"unlabelled": True, "show_names": True, **settings})
+    spec = DatasetSpec(
+        name="odd", root=folder, **{"unlabelled": True, "show_names": True, **settings}
+    )
     return look_at(store, spec).intake
 
 
-def as_drop(store: DatasetStore, folder: Path, tmp_path: Path, leave_out: str | None = None) -> Intake:
+def as_drop(
+    store: DatasetStore, folder: Path, tmp_path: Path, leave_out: str | None = None
+) -> Intake:
     """A small dataset, and the folder as a drop of it that says it is ready."""
     for number in range(8):
         path = tmp_path / "images" / "AB"[number % 2] / f"{number}.png"
@@ -62,20 +67,36 @@ def listed(folder: Path) -> dict[str, str]:
 
 
 def on_disk(folder: Path) -> set[str]:
-    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()} - {"manifest.csv"}
+    return {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+    } - {"manifest.csv"}
 
 
 def outcomes(table: pa.Table, prefix: str = "") -> dict[str, tuple[str, str | None]]:
     """Status and reason by path, of the rows below a prefix."""
     rows = table.to_pylist()
-    assert max(Counter(row["path"] for row in rows).values()) == 1, "none of them has several frames"
-    return {row["path"].removeprefix(prefix): (row["status"], row["reason"]) for row in rows if row["path"].startswith(prefix)}
+    assert max(Counter(row["path"] for row in rows).values()) == 1, (
+        "none of them has several frames"
+    )
+    return {
+        row["path"].removeprefix(prefix): (row["status"], row["reason"])
+        for row in rows
+        if row["path"].startswith(prefix)
+    }
 
 
 def allowed(expected: str) -> set[str]:
-    """The statuses that an expectation leaves open. A duplicate was accepted; its bytes are there once more."""
+    """The statuses that an expectation leaves open. A duplicate was accepted; its bytes are there
+    once more."""
     accepted = {"ok", "duplicate"}
-    if expected.startswith(("accept or reject", "accept with decoder, else", "accept with rescale, or reject", "ignore or")):
+    if expected.startswith(
+        (
+            "accept or reject",
+            "accept with decoder, else",
+            "accept with rescale, or reject",
+            "ignore or",
+        )
+    ):
         return {*accepted, "rejected"}
     if expected.startswith(("accept", "as ok_", "report")):
         return accepted
@@ -86,13 +107,22 @@ def allowed(expected: str) -> set[str]:
 def assert_as_expected(found: dict[str, tuple[str, str | None]], folder: Path) -> None:
     expected, there = listed(folder), on_disk(folder)
     assert found.keys() == there | expected.keys()
-    assert {path for path, (_, reason) in found.items() if reason == MISSING} == expected.keys() - there
-    assert {path: found[path] for path in expected if found[path][0] not in allowed(expected[path])} == {}
+    assert {
+        path for path, (_, reason) in found.items() if reason == MISSING
+    } == expected.keys() - there
+    assert {
+        path: found[path] for path in expected if found[path][0] not in allowed(expected[path])
+    } == {}
     for path in there - expected.keys():
-        assert found[path] in (("rejected", "not an image file"), ("rejected", "not listed in manifest.csv"))
+        assert found[path] in (
+            ("rejected", "not an image file"),
+            ("rejected", "not listed in manifest.csv"),
+        )
     for path in there & expected.keys():
         status, reason = found[path]
-        assert status != "rejected" or str(reason).startswith(("cannot be decoded: ", "not an image file")), path
+        assert status != "rejected" or str(reason).startswith(
+            ("cannot be decoded: ", "not an image file")
+        ), path
 
 
 def test_as_a_dataset(store: DatasetStore, hostile: Path) -> None:
@@ -103,9 +133,13 @@ def test_as_a_dataset(store: DatasetStore, hostile: Path) -> None:
 
 
 def test_a_quick_look_refuses_no_more_than_a_full_one(store: DatasetStore, hostile: Path) -> None:
-    quick, full = (outcomes(scan(as_dataset(store, hostile), decode=decode)) for decode in (False, True))
+    quick, full = (
+        outcomes(scan(as_dataset(store, hostile), decode=decode)) for decode in (False, True)
+    )
     assert quick.keys() == full.keys()
-    assert {path for path in quick if quick[path][0] == "rejected"} <= {path for path in full if full[path][0] == "rejected"}
+    assert {path for path in quick if quick[path][0] == "rejected"} <= {
+        path for path in full if full[path][0] == "rejected"
+    }
 
 
 def test_as_a_drop(store: DatasetStore, hostile: Path, tmp_path: Path) -> None:
@@ -121,19 +155,27 @@ def test_as_a_drop_without_a_manifest(store: DatasetStore, hostile: Path, tmp_pa
     found = outcomes(table, "drops/hostile/")
     assert found.keys() == on_disk(hostile)
     refused = {path for path, (status, _) in found.items() if status == "rejected"}
-    assert refused == {path for path, (status, _) in with_manifest.items() if status == "rejected"} & on_disk(hostile)
-    splits = {row["path"].split("/")[2]: row["split"] for row in ok_rows(table).to_pylist() if row["drop"]}
+    assert refused == {
+        path for path, (status, _) in with_manifest.items() if status == "rejected"
+    } & on_disk(hostile)
+    splits = {
+        row["path"].split("/")[2]: row["split"] for row in ok_rows(table).to_pylist() if row["drop"]
+    }
     assert splits.pop("dup") == "held", "its folder is its label"
     assert set(splits.values()) == {"unlabelled"}
 
 
-def test_names_and_identifiers_stay_out_of_the_manifest(store: DatasetStore, hostile: Path, tmp_path: Path) -> None:
+def test_names_and_identifiers_stay_out_of_the_manifest(
+    store: DatasetStore, hostile: Path, tmp_path: Path
+) -> None:
     shown = scan(as_drop(store, hostile, tmp_path))
     hidden = scan(as_dataset(store, tmp_path / "images", show_names=False))
     assert Counter(hidden["status"].to_pylist()) == Counter(shown["status"].to_pylist())
     text = str(hidden.to_pylist())
     assert [path for path in on_disk(hostile) if Path(path).name in text] == []
-    assert [group for group in hidden["group_id"].to_pylist() if group is not None and len(group) != 16] == []
+    assert [
+        group for group in hidden["group_id"].to_pylist() if group is not None and len(group) != 16
+    ] == []
 
 
 def test_what_is_usable_can_be_prepared(store: DatasetStore, hostile: Path) -> None:
@@ -151,7 +193,9 @@ def test_contradicting_labels(store: DatasetStore, hostile: Path, tmp_path: Path
     for name in ("classA", "classB"):
         shutil.copytree(hostile / "dup" / name, tmp_path / "dup" / name)
     for number in range(4):
-        Image.new("L", (9, 9), 20 * number).save(tmp_path / "dup" / f"class{'AB'[number % 2]}" / f"{number}.png")
+        Image.new("L", (9, 9), 20 * number).save(
+            tmp_path / "dup" / f"class{'AB'[number % 2]}" / f"{number}.png"
+        )
     found = outcomes(scan(as_dataset(store, tmp_path / "dup", unlabelled=False)))
     conflict = ("rejected", "same bytes under labels classA and classB")
     assert found["classA/same.jpeg"] == found["classB/same_again.jpeg"] == conflict

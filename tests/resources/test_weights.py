@@ -34,7 +34,8 @@ def folder(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_nothing_found_says_how_to_get_them(home: Path) -> None:
     with pytest.raises(
-        WeightsMissingError, match=r"no AlexNet weights were found.*MEDFEAT_WEIGHTS_DIR is not set.*--weights random"
+        WeightsMissingError,
+        match=r"no AlexNet weights were found.*MEDFEAT_WEIGHTS_DIR is not set.*--weights random",
     ):
         alexnet_weights()
 
@@ -45,7 +46,9 @@ def test_random_is_shouted_and_seeded(home: Path) -> None:
     assert first.sha256 == second.sha256
 
 
-def test_the_order_is_file_then_folder_then_cache(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_order_is_file_then_folder_then_cache(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors = random_alexnet()
     cache = tmp_path / "no_cache" / "hub" / "checkpoints"
     cache.mkdir(parents=True)
@@ -65,7 +68,10 @@ def test_another_network_is_refused_by_tensor(home: Path, tmp_path: Path) -> Non
     tensors = random_alexnet()
     tensors["features.3.weight"] = torch.zeros(7, 64, 5, 5)
     save_file(tensors, tmp_path / "other.safetensors")
-    with pytest.raises(InputError, match=r"does not hold AlexNet: tensor features\.3\.weight has shape \(7, 64, 5, 5\)"):
+    with pytest.raises(
+        InputError,
+        match=r"does not hold AlexNet: tensor features\.3\.weight has shape \(7, 64, 5, 5\)",
+    ):
         alexnet_weights(str(tmp_path / "other.safetensors"))
 
 
@@ -74,7 +80,9 @@ class Evil:
         return (Path.touch, (Path("executed"),))  # type: ignore[return-value]
 
 
-def test_a_pickle_is_not_executed(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_is_not_executed(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"features.0.weight": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(InputError, match="cannot be read as weights"):
@@ -87,7 +95,9 @@ def test_missing_file(home: Path, tmp_path: Path) -> None:
         alexnet_weights(str(tmp_path / "gone.pth"))
 
 
-def test_one_failed_download_is_enough_for_a_while(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_failed_download_is_enough_for_a_while(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tried = []
 
     def refuse(url: str, *_: object, **__: object) -> None:
@@ -95,27 +105,42 @@ def test_one_failed_download_is_enough_for_a_while(home: Path, monkeypatch: pyte
         raise urllib.error.URLError("offline")
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", refuse)
-    for load in (alexnet_weights, lambda: network_weights("googlenet"), lambda: network_weights("timm/test_vit")):
+    for load in (
+        alexnet_weights,
+        lambda: network_weights("googlenet"),
+        lambda: network_weights("timm/test_vit"),
+    ):
         with pytest.raises(WeightsMissingError, match="the download failed"):
             load()
     assert tried == ["alexnet-owt-7be5be79.pth"]
     monkeypatch.setattr(weights, "_last_failure", weights._last_failure - 601)
-    with pytest.raises(WeightsMissingError, match=r"no googlenet weights.*Put torchvision's googlenet-1378be20\.pth"):
+    with pytest.raises(
+        WeightsMissingError,
+        match=r"no googlenet weights.*Put torchvision's googlenet-1378be20\.pth",
+    ):
         network_weights("googlenet")
     assert tried == ["alexnet-owt-7be5be79.pth", "googlenet-1378be20.pth"]
 
 
-def test_a_download_is_checked_against_its_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_download_is_checked_against_its_name(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tensors = {"conv1.weight": torch.ones(2)}
 
     def fetch(url: str, target: str, hash_prefix: str, progress: bool) -> None:
-        assert (url, hash_prefix) == ("https://download.pytorch.org/models/resnet18-f37072fd.pth", "f37072fd")
+        assert (url, hash_prefix) == (
+            "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+            "f37072fd",
+        )
         torch.save(tensors, target)
 
     monkeypatch.setattr(torch.hub, "download_url_to_file", fetch)
     found = network_weights("resnet18")
     assert (found.origin, set(found.tensors)) == ("resnet18-f37072fd.pth", {"conv1.weight"})
-    assert found.notice == "UNVERIFIED WEIGHTS: resnet18-f37072fd.pth is not torchvision's resnet18 for ImageNet"
+    assert (
+        found.notice
+        == "UNVERIFIED WEIGHTS: resnet18-f37072fd.pth is not torchvision's resnet18 for ImageNet"
+    )
     monkeypatch.setattr(torch.hub, "download_url_to_file", None)
     assert network_weights("resnet18").sha256 == found.sha256  # out of the cache
 
@@ -151,36 +176,57 @@ def test_files_that_are_a_networks_own(folder: Path, network: str, file: str, fo
 
 
 def test_a_whole_network_goes_before_a_part(folder: Path) -> None:
-    save_file({"features.0.weight": torch.ones(9)}, folder / "vgg19-part.safetensors")  # first by name
-    save_file({"features.0.weight": torch.ones(9), "classifier.0.weight": torch.ones(9)}, folder / "vgg19.safetensors")
+    # first by name
+    save_file({"features.0.weight": torch.ones(9)}, folder / "vgg19-part.safetensors")
+    save_file(
+        {"features.0.weight": torch.ones(9), "classifier.0.weight": torch.ones(9)},
+        folder / "vgg19.safetensors",
+    )
     assert network_weights("vgg19").origin == "vgg19.safetensors"
-    assert network_weights("vgg19", str(folder / "vgg19-part.safetensors")).origin == "vgg19-part.safetensors"
+    assert (
+        network_weights("vgg19", str(folder / "vgg19-part.safetensors")).origin
+        == "vgg19-part.safetensors"
+    )
 
 
-def test_a_file_of_the_published_hash_needs_no_notice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_the_published_hash_needs_no_notice(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.save({"a": torch.ones(1)}, folder / "resnet18.pth")
     sha256 = hashlib.sha256((folder / "resnet18.pth").read_bytes()).hexdigest()
-    assert network_weights("resnet18").notice.startswith("UNVERIFIED WEIGHTS: resnet18.pth is not torchvision's resnet18")
-    monkeypatch.setattr(weights, "_torchvision_urls", lambda name: (f"https://x/{name}-{sha256[:8]}.pth",))
+    assert network_weights("resnet18").notice.startswith(
+        "UNVERIFIED WEIGHTS: resnet18.pth is not torchvision's resnet18"
+    )
+    monkeypatch.setattr(
+        weights, "_torchvision_urls", lambda name: (f"https://x/{name}-{sha256[:8]}.pth",)
+    )
     assert network_weights("resnet18").notice == ""
     assert network_weights("resnet18").sha256 == sha256
 
 
 def test_weights_that_want_another_normalisation_are_not_published_for_ours() -> None:
-    assert [url.rsplit("/", 1)[1] for url in weights._torchvision_urls("vgg16")] == ["vgg16-397923af.pth"]
+    assert [url.rsplit("/", 1)[1] for url in weights._torchvision_urls("vgg16")] == [
+        "vgg16-397923af.pth"
+    ]
     files = [url.rsplit("/", 1)[1] for url in weights._torchvision_urls("resnet50")]
     assert files == ["resnet50-11ad3fa6.pth", "resnet50-0676ba61.pth"]
 
 
 def test_checkpoints_of_a_training_are_read(folder: Path) -> None:
-    torch.save({"epoch": 3, "state_dict": {"module.fc.bias": torch.ones(2)}}, folder / "resnet18.pth")
+    torch.save(
+        {"epoch": 3, "state_dict": {"module.fc.bias": torch.ones(2)}}, folder / "resnet18.pth"
+    )
     assert set(network_weights("resnet18").tensors) == {"fc.bias"}
     torch.save([1, 2], folder / "resnet18.pth")
-    with pytest.raises(InputError, match=r"resnet18\.pth cannot be read as weights \(AttributeError\)"):
+    with pytest.raises(
+        InputError, match=r"resnet18\.pth cannot be read as weights \(AttributeError\)"
+    ):
         network_weights("resnet18")
 
 
-def test_a_pickle_of_any_network_is_not_executed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pickle_of_any_network_is_not_executed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
     for name in ("resnet18", "timm/test_vit"):
         file = folder / f"{name.removeprefix('timm/')}.pth"
@@ -198,17 +244,24 @@ def test_random_networks_say_so(home: Path) -> None:
 
 
 def test_an_unknown_network(home: Path) -> None:
-    with pytest.raises(InputError, match=r"has a network squeezenet9.*Name a network of torchvision"):
+    with pytest.raises(
+        InputError, match=r"has a network squeezenet9.*Name a network of torchvision"
+    ):
         network_weights("squeezenet9")
 
 
-def test_the_hubs_cache_is_read_without_asking_the_hub(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hubs_cache_is_read_without_asking_the_hub(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     repository = tmp_path / "hub" / "models--timm--test_vit.r160_in1k"
     snapshot = repository / "snapshots" / "abc"
     snapshot.mkdir(parents=True)
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text("abc")
-    given = {name: tensor.contiguous() for name, tensor in new_network("timm/test_vit", seed=5).state_dict().items()}
+    given = {
+        name: tensor.contiguous()
+        for name, tensor in new_network("timm/test_vit", seed=5).state_dict().items()
+    }
     save_file(given, snapshot / "model.safetensors")
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     before = torch.random.get_rng_state()
@@ -222,13 +275,17 @@ def test_the_hubs_cache_is_read_without_asking_the_hub(home: Path, tmp_path: Pat
 
 def test_a_network_that_timm_has_no_weights_of(home: Path) -> None:
     assert not timm.is_model_pretrained("mixer_s32_224")
-    with pytest.raises(WeightsMissingError, match="timm has no pre-trained weights of mixer_s32_224"):
+    with pytest.raises(
+        WeightsMissingError, match="timm has no pre-trained weights of mixer_s32_224"
+    ):
         network_weights("mixer_s32_224")
     assert weights._last_failure == -math.inf
 
 
 @pytest.mark.real_data
-def test_the_real_weights_are_known(home: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_real_weights_are_known(
+    home: Path, real_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = alexnet_weights(str(real_data / "weights" / "alexnet_features.safetensors"))
     assert found.notice == ""
     monkeypatch.setenv("MEDFEAT_WEIGHTS_DIR", str(real_data / "weights"))
@@ -236,8 +293,12 @@ def test_the_real_weights_are_known(home: Path, real_data: Path, monkeypatch: py
     assert network_weights("alexnet").notice == ""
     whole = network_weights("squeezenet1_1")
     assert (whole.origin, whole.notice) == ("squeezenet1_1.safetensors", "")
-    part = network_weights("squeezenet1_1", str(real_data / "weights" / "squeezenet1_1_features.safetensors"))
+    part = network_weights(
+        "squeezenet1_1", str(real_data / "weights" / "squeezenet1_1_features.safetensors")
+    )
     assert part.notice == ""
-    features = {name: tensor for name, tensor in whole.tensors.items() if name.startswith("features.")}
+    features = {
+        name: tensor for name, tensor in whole.tensors.items() if name.startswith("features.")
+    }
     assert tensors_digest(features) == tensors_digest(part.tensors)
     assert tensors_digest(part.tensors) in IMAGENET_DIGESTS["squeezenet1_1"]

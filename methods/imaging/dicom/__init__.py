@@ -1,14 +1,17 @@
 """From the bytes of a DICOM file to 8-bit RGB frames.
 
-A DICOM file names a patient and comes from anywhere, so two rules hold throughout. Nothing read from the file leaves this package
-except the fields of :class:`DicomFacts` and the pixels: reasons are literal strings, and what the libraries would print, warn or
-log is silenced. And sizes are checked against the bytes that are there, and against the compressed stream's own header, before
-any decoder in C sees them.
+A DICOM file names a patient and comes from anywhere, so two rules hold throughout. Nothing read
+from the file leaves this package except the fields of :class:`DicomFacts` and the pixels: reasons
+are literal strings, and what the libraries would print, warn or log is silenced. And sizes are
+checked against the bytes that are there, and against the compressed stream's own header, before any
+decoder in C sees them.
 
-The grey pipeline (PS3.3 C.11.1, C.11.2) and the colour conversions are written out here; pydicom parses, and it and the codecs it
-finds (Pillow, OpenJPEG, GDCM, RLE) decompress. pydicom is imported inside functions because it takes 0.3 s.
+The grey pipeline (PS3.3 C.11.1, C.11.2) and the colour conversions are written out here; pydicom
+parses, and it and the codecs it finds (Pillow, OpenJPEG, GDCM, RLE) decompress. pydicom is imported
+inside functions because it takes 0.3 s.
 
-Overlays, presentation states, ICC profiles, supplemental palettes and the dose grid scaling of RT Dose are ignored.
+Overlays, presentation states, ICC profiles, supplemental palettes and the dose grid scaling of RT
+Dose are ignored.
 """
 
 from methods.imaging.dicom.errors import UndecodableDicomError
@@ -16,4 +19,11 @@ from methods.imaging.dicom.facts import DicomFacts
 from methods.imaging.dicom.file import is_dicom
 from methods.imaging.dicom.frames import DicomFrames, decode_frame, read_dicom_header
 
-__all__ = ["DicomFacts", "DicomFrames", "UndecodableDicomError", "decode_frame", "is_dicom", "read_dicom_header"]
+__all__ = [
+    "DicomFacts",
+    "DicomFrames",
+    "UndecodableDicomError",
+    "decode_frame",
+    "is_dicom",
+    "read_dicom_header",
+]

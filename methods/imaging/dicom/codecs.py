@@ -12,16 +12,31 @@ from PIL import Image
 from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.layout import PixelLayout
 from methods.imaging.dicom.quiet import quiet_c_library
-from methods.imaging.dicom.stream_header import StreamHeader, check_end, check_stream, jpeg_2000_header, jpeg_header
-from methods.imaging.dicom.transfer_syntax import JPEG_2000, JPEG_BASELINE, JPEG_EXTENDED, JPEG_LOSSLESS, RLE
+from methods.imaging.dicom.stream_header import (
+    StreamHeader,
+    check_end,
+    check_stream,
+    jpeg_2000_header,
+    jpeg_header,
+)
+from methods.imaging.dicom.transfer_syntax import (
+    JPEG_2000,
+    JPEG_BASELINE,
+    JPEG_EXTENDED,
+    JPEG_LOSSLESS,
+    RLE,
+)
 
 
-def _decode_baseline(stream: bytes, layout: PixelLayout, header: StreamHeader) -> tuple[NDArray[Any], str]:
+def _decode_baseline(
+    stream: bytes, layout: PixelLayout, header: StreamHeader
+) -> tuple[NDArray[Any], str]:
     """An 8-bit JPEG by Pillow, which alone of the codecs refuses a truncated one.
 
     Returns:
-        (rows, columns[, 3]) uint8 or int8, and "RGB" for three samples: libjpeg converts by the stream's own markers. Where the
-        stream has none and the data set says RGB, the components are what the data set says.
+        (rows, columns[, 3]) uint8 or int8, and "RGB" for three samples: libjpeg converts by the
+        stream's own markers. Where the stream has none and the data set says RGB, the components
+        are what the data set says.
     """
     image = Image.open(BytesIO(stream), formats=("JPEG",))
     if image.size != (layout.columns, layout.rows) or image.mode not in ("L", "RGB"):
@@ -62,7 +77,9 @@ def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
     decoded = image.GetBuffer()
     if decoded is None:
         raise UndecodableDicomError("the compressed frame is broken")
-    values = np.frombuffer(decoded.encode("utf-8", "surrogateescape"), "<u2").reshape(layout.rows, layout.columns)
+    values = np.frombuffer(decoded.encode("utf-8", "surrogateescape"), "<u2").reshape(
+        layout.rows, layout.columns
+    )
     return (values << 4).view("<i2") >> 4 if layout.signed else values & 0x0FFF
 
 
@@ -87,12 +104,15 @@ def decode_with_pydicom(
         "allow_excess_frames": False,
     }
     decoder = get_decoder(syntax)
-    values, found = decoder.as_array(pixels, index=index, raw=True, decoding_plugin=plugin, **(given | options))
+    values, found = decoder.as_array(
+        pixels, index=index, raw=True, decoding_plugin=plugin, **(given | options)
+    )
     return values, str(found["photometric_interpretation"])
 
 
 def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
-    """Stored values of one compressed frame and the photometric interpretation they have after the codec.
+    """Stored values of one compressed frame and the photometric interpretation they have after the
+    codec.
 
     Returns:
         (rows, columns[, 3]) integers.
@@ -109,7 +129,8 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
         return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pydicom", **options)
     header = jpeg_2000_header(stream) if syntax in JPEG_2000 else jpeg_header(stream)
     check_stream(layout, header)
-    options["planar_configuration"] = 0  # these streams are always by pixel, whatever the data set says
+    # these streams are always by pixel, whatever the data set says
+    options["planar_configuration"] = 0
     if syntax in JPEG_2000:
         return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pylibjpeg", **options)
     check_end(stream)
@@ -119,7 +140,12 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
         options["bits_allocated"] = 8 if header.precision <= 8 else 16
         options["bits_stored"] = min(layout.stored, header.precision)
     with quiet_c_library():
-        if syntax == JPEG_EXTENDED and header.precision == 12 and layout.samples == 1 and layout.allocated == 16:
+        if (
+            syntax == JPEG_EXTENDED
+            and header.precision == 12
+            and layout.samples == 1
+            and layout.allocated == 16
+        ):
             return _decode_extended(stream, layout), layout.photometric
         if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
             raise UndecodableDicomError("the number of bits is not supported")

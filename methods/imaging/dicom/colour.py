@@ -29,13 +29,17 @@ def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def _rgb_from_ybr(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The inverse of the full-range CCIR 601 conversion of YBR_FULL: (h, w, 3) uint8 to (h, w, 3) uint8, clipped."""
+    """The inverse of the full-range CCIR 601 conversion of YBR_FULL: (h, w, 3) uint8 to (h, w, 3)
+    uint8, clipped.
+    """
     y, blue, red = (ybr[..., channel].astype(np.float64) for channel in range(3))
     blue -= 128
     red -= 128
     rgb = np.empty(ybr.shape, np.uint8)
     rgb[..., 0] = np.rint(np.clip(y + 1.402 * red, 0, 255))
-    rgb[..., 1] = np.rint(np.clip(y - 0.114 * 1.772 / 0.587 * blue - 0.299 * 1.402 / 0.587 * red, 0, 255))
+    rgb[..., 1] = np.rint(
+        np.clip(y - 0.114 * 1.772 / 0.587 * blue - 0.299 * 1.402 / 0.587 * red, 0, 255)
+    )
     rgb[..., 2] = np.rint(np.clip(y + 1.772 * blue, 0, 255))
     return rgb
 
@@ -49,7 +53,8 @@ def show_colour(values: NDArray[Any], bits: int, photometric: str) -> NDArray[np
 
 
 def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """A segmented palette (PS3.3 C.7.9.2) of discrete (0) and linear (1) segments, never more than `count` entries.
+    """A segmented palette (PS3.3 C.7.9.2) of discrete (0) and linear (1) segments, never more than
+    `count` entries.
 
     Raises:
         UndecodableDicomError: an indirect segment, or a broken one.
@@ -62,7 +67,9 @@ def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         if kind == 0:
             piece, at = words[at + 2 : at + 2 + length], at + 2 + length
         elif kind == 1 and pieces and at + 2 < len(words):
-            piece = np.rint(np.linspace(pieces[-1][-1], words[at + 2], length + 1)[1:]).astype(np.int64)
+            piece = np.rint(np.linspace(pieces[-1][-1], words[at + 2], length + 1)[1:]).astype(
+                np.int64
+            )
             at += 3
         if not len(piece):
             raise UndecodableDicomError("a palette is broken or of a kind that is not supported")
@@ -72,25 +79,34 @@ def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def read_palette(dataset: Dataset, signed: bool, little: bool) -> tuple[int, NDArray[np.uint8]]:
-    """First value mapped and the (entries, 3) RGB uint8 colours of the Palette Color LUT Module (PS3.3 C.7.9)."""
+    """First value mapped and the (entries, 3) RGB uint8 colours of the Palette Color LUT Module
+    (PS3.3 C.7.9).
+    """
     columns: list[NDArray[np.int64]] = []
     first, bits = 0, 8
     for colour in ("Red", "Green", "Blue"):
-        count, first, bits = read_descriptor(dataset.get(f"{colour}PaletteColorLookupTableDescriptor"), signed, little)
+        count, first, bits = read_descriptor(
+            dataset.get(f"{colour}PaletteColorLookupTableDescriptor"), signed, little
+        )
         value = dataset.get(f"{colour}PaletteColorLookupTableData")
         if value is None:
-            segments = table_words(dataset.get(f"Segmented{colour}PaletteColorLookupTableData"), little)
+            segments = table_words(
+                dataset.get(f"Segmented{colour}PaletteColorLookupTableData"), little
+            )
             columns.append(table_entries(_expand_segments(segments, count), count, bits))
         else:
             columns.append(table_entries(table_words(value, little), count, bits))
     if len({len(column) for column in columns}) != 1:
         raise UndecodableDicomError("a palette is broken or of a kind that is not supported")
     colours = np.stack(columns, axis=-1)
-    # Some writers announce 16 bits and store 8; a palette with no colour above 255 of 65535 would be all black.
+    # Some writers announce 16 bits and store 8; a palette with no colour above 255 of 65535 would
+    # be all black.
     return first, _eight_bits(colours, 8 if colours.max() <= 255 else bits)
 
 
 def show_palette(values: NDArray[Any], first: int, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) indices into the (entries, 3) colours, the first of which stands for `first`, as (h, w, 3) RGB uint8."""
+    """(h, w) indices into the (entries, 3) colours, the first of which stands for `first`, as (h,
+    w, 3) RGB uint8.
+    """
     index = np.clip(values.astype(np.int64) - first, 0, len(colours) - 1)
     return colours[index]

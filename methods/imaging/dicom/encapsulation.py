@@ -35,8 +35,9 @@ def _fragments(pixels: bytes) -> tuple[list[int], list[tuple[int, int]]]:
 def frame_pieces(pixels: bytes, frames: int) -> list[list[tuple[int, int]]]:
     """For each frame the start and end of its fragments in `pixels`.
 
-    A frame per fragment and a single frame need no table, as an Extended Offset Table requires a fragment per frame; else the
-    basic offset table says where frames start, and without one a frame ends with the end marker of its stream.
+    A frame per fragment and a single frame need no table, as an Extended Offset Table requires a
+    fragment per frame; else the basic offset table says where frames start, and without one a frame
+    ends with the end marker of its stream.
     """
     offsets, fragments = _fragments(pixels)
     if len(fragments) < frames:

@@ -20,12 +20,15 @@ class DicomFacts:
         width: Columns (0028,0011).
         height: Rows (0028,0010).
         frames: NumberOfFrames (0028,0008), 1 where there is none.
-        photometric: PhotometricInterpretation (0028,0004) if it is one of the standard's, else "other".
+        photometric: PhotometricInterpretation (0028,0004) if it is one of the standard's, else
+            "other".
         bits: BitsStored (0028,0101); 32 or 64 for float pixel data.
         burned_in: whether BurnedInAnnotation (0028,0301) is YES.
-        patient: PatientID, else PatientName, stripped; None if both are empty. Only for the keyed hash that makes a group id.
-        identifiers: casefolded values, at least 3 characters long, that name a person, a visit, a place or a device: no label
-            of a folder may be one; see :mod:`methods.imaging.dicom.identifiers`.
+        patient: PatientID, else PatientName, stripped; None if both are empty. Only for the keyed
+            hash that makes a group id.
+        identifiers: casefolded values, at least 3 characters long, that name a person, a visit, a
+            place or a device: no label of a folder may be one; see
+            :mod:`methods.imaging.dicom.identifiers`.
     """
 
     width: int

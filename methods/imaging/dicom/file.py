@@ -7,28 +7,39 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from methods.imaging.dicom.errors import UndecodableDicomError
-from methods.imaging.dicom.transfer_syntax import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE, SUPPORTED
+from methods.imaging.dicom.transfer_syntax import (
+    DEFLATED,
+    EXPLICIT_BIG,
+    EXPLICIT_LITTLE,
+    IMPLICIT_LITTLE,
+    SUPPORTED,
+)
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
     from pydicom.dataset import Dataset
 
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
-_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split())
+_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
+)
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the bytes look like a DICOM file, with the preamble of PS3.10 7.1 or, conservatively, without it.
+    """Whether the bytes look like a DICOM file, with the preamble of PS3.10 7.1 or, conservatively,
+    without it.
 
-    A file without preamble has to start with two elements of group 0002 or 0008 in ascending order, little endian. Neither
-    number starts a JPEG, PNG, TIFF, BMP or WebP file, nor a text.
+    A file without preamble has to start with two elements of group 0002 or 0008 in ascending order,
+    little endian. Neither number starts a JPEG, PNG, TIFF, BMP or WebP file, nor a text.
     """
     return data[128:132] == b"DICM" or _first_element(data) is not None
 
 
 def _first_element(data: bytes) -> tuple[int, bool] | None:
-    """Group and explicitness of the first element of a file without preamble; None where the bytes do not look like one."""
+    """Group and explicitness of the first element of a file without preamble; None where the bytes
+    do not look like one.
+    """
     first = _element_head(data, 0)
     if first is None or first[0] >> 16 not in (0x0002, 0x0008):
         return None
@@ -40,7 +51,9 @@ def _first_element(data: bytes) -> tuple[int, bool] | None:
 
 
 def _element_head(data: bytes, start: int) -> tuple[int, bool, int] | None:
-    """Tag, explicitness and end of the short little endian element at `start`; None where there is none."""
+    """Tag, explicitness and end of the short little endian element at `start`; None where there is
+    none.
+    """
     head = data[start : start + 12]
     if len(head) < 12:
         return None
@@ -58,8 +71,8 @@ def _element_head(data: bytes, start: int) -> tuple[int, bool, int] | None:
 def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | None) -> Dataset:
     """The data set from here on, or its elements of one group only.
 
-    Reads with the generator below pydicom's ``dcmread``: that would inflate a deflated file to any size, and takes what is there
-    of a value that the end of the file cuts off.
+    Reads with the generator below pydicom's ``dcmread``: that would inflate a deflated file to any
+    size, and takes what is there of a value that the end of the file cuts off.
 
     Raises:
         UndecodableDicomError: the file ends within an element.
@@ -93,7 +106,8 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
     """Transfer syntax, file meta information and data set.
 
     Raises:
-        UndecodableDicomError: no DICOM file, truncated, a directory, or of a transfer syntax that is not read.
+        UndecodableDicomError: no DICOM file, truncated, a directory, or of a transfer syntax that
+            is not read.
     """
     stream = BytesIO(data)
     first = None

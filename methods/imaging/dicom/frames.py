@@ -30,7 +30,8 @@ class DicomFrames:
         facts: what the header says.
 
     Raises:
-        UndecodableDicomError: not a DICOM image, truncated, over a limit, or of a transfer syntax that is not read.
+        UndecodableDicomError: not a DICOM image, truncated, over a limit, or of a transfer syntax
+            that is not read.
     """
 
     facts: DicomFacts
@@ -53,7 +54,8 @@ class DicomFrames:
         self._little = self._syntax != EXPLICIT_BIG
         self._layout = read_layout(self._dataset)
         self._pixels, self._pieces = self._find_frames()
-        self._lock = threading.Lock()  # pydicom turns raw elements into values, in place, as they are asked for
+        # pydicom turns raw elements into values, in place, as they are asked for
+        self._lock = threading.Lock()
         self.facts = facts_of(meta, self._dataset, self._layout)
 
     def _find_frames(self) -> tuple[bytes, list[list[tuple[int, int]]]]:
@@ -62,7 +64,9 @@ class DicomFrames:
         pixels = element.value
         if not isinstance(pixels, bytes):
             raise UndecodableDicomError("no pixel data")
-        encapsulated = bool(getattr(self._dataset[self._layout.keyword], "is_undefined_length", False))
+        encapsulated = bool(
+            getattr(self._dataset[self._layout.keyword], "is_undefined_length", False)
+        )
         if encapsulated != (self._syntax not in NATIVE):
             raise UndecodableDicomError("the pixel data does not suit the transfer syntax")
         if encapsulated:
@@ -70,7 +74,10 @@ class DicomFrames:
         if len(pixels) * 8 < self._layout.frame_bits() * self._layout.frames:
             raise UndecodableDicomError("the pixel data is truncated")
         highest = self._layout.stored - 1
-        if self._layout.keyword == "PixelData" and whole_number(self._dataset, "HighBit", highest) != highest:
+        if (
+            self._layout.keyword == "PixelData"
+            and whole_number(self._dataset, "HighBit", highest) != highest
+        ):
             # PS3.5 8.1.1 allows nothing else today, and pydicom takes it for granted.
             raise UndecodableDicomError("the high bit is not the highest of the stored bits")
         return pixels, []
@@ -87,7 +94,9 @@ class DicomFrames:
             raise UndecodableDicomError("the photometric interpretation is not supported")
         values, photometric = self._stored(frame)
         if values.shape[:2] != (layout.rows, layout.columns):
-            raise UndecodableDicomError("the compressed frame has another size than the header says")
+            raise UndecodableDicomError(
+                "the compressed frame has another size than the header says"
+            )
         if layout.samples == 3:
             if layout.signed:
                 raise UndecodableDicomError("signed colour is not supported")
@@ -102,12 +111,15 @@ class DicomFrames:
         return np.repeat(grey[..., np.newaxis], 3, axis=2)
 
     def _colour_bits(self, values: NDArray[Any]) -> int:
-        """BitsStored, or 8 where a codec found samples of 8 bits in a stream that the data set gives more."""
+        """BitsStored, or 8 where a codec found samples of 8 bits in a stream that the data set
+        gives more.
+        """
         return min(self._layout.stored, 8) if values.dtype.itemsize == 1 else self._layout.stored
 
 
 def read_dicom_header(data: bytes) -> DicomFacts:
-    """Facts from the header alone, sizes checked against the bytes: no proof that the pixels can be decoded.
+    """Facts from the header alone, sizes checked against the bytes: no proof that the pixels can be
+    decoded.
 
     Raises:
         UndecodableDicomError: as :class:`DicomFrames`.
@@ -118,18 +130,21 @@ def read_dicom_header(data: bytes) -> DicomFacts:
 def decode_frame(data: bytes, frame: int, window: Window = "file") -> NDArray[np.uint8]:
     """One frame as a viewer would show it at first.
 
-    Grey: stored value, Modality LUT, VOI LUT or first window (or the frame's minimum..maximum), 0..255 rounded half to even,
-    MONOCHROME1 inverted last; pixel padding is black. Colour: converted to RGB once, scaled to 8 bits by the bits stored.
+    Grey: stored value, Modality LUT, VOI LUT or first window (or the frame's minimum..maximum),
+    0..255 rounded half to even, MONOCHROME1 inverted last; pixel padding is black. Colour:
+    converted to RGB once, scaled to 8 bits by the bits stored.
 
     Args:
         data: bytes of the file.
         frame: from 0.
-        window: "file" takes the VOI LUT or window of the file, "full" the minimum..maximum of the frame without its padding.
+        window: "file" takes the VOI LUT or window of the file, "full" the minimum..maximum of the
+            frame without its padding.
 
     Returns:
         (rows, columns, 3) uint8 RGB.
 
     Raises:
-        UndecodableDicomError: as :class:`DicomFrames`; no such frame; or the frame cannot be decoded.
+        UndecodableDicomError: as :class:`DicomFrames`; no such frame; or the frame cannot be
+            decoded.
     """
     return DicomFrames(data).decode(frame, window)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Window = Literal["file", "full"]
-"""Which grey values become 0..255: those of the file's own VOI window, or the whole range of the frame."""
+"""Which grey values become 0..255: those of the file's own VOI window, or the whole range of the
+frame."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def _first_number(scope: Dataset, keyword: str) -> float | None:
 
 
 def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
-    """Where an attribute of a frame may stand: its own functional group, the shared one (PS3.3 C.7.6.16), the data set."""
+    """Where an attribute of a frame may stand: its own functional group, the shared one (PS3.3
+    C.7.6.16), the data set.
+    """
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     shared = dataset.get("SharedFunctionalGroupsSequence") or ()
     for group in (*groups[frame : frame + 1], *shared[:1]):
@@ -70,19 +73,28 @@ def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
     yield dataset
 
 
-def _modality(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | tuple[float, float] | None:
-    """The Modality LUT Module (PS3.3 C.11.1) or the Pixel Value Transformation macro (C.7.6.16.2.9)."""
+def _modality(
+    dataset: Dataset, frame: int, signed: bool, little: bool
+) -> LookupTable | tuple[float, float] | None:
+    """The Modality LUT Module (PS3.3 C.11.1) or the Pixel Value Transformation macro
+    (C.7.6.16.2.9).
+    """
     for scope in _scopes(dataset, frame, "PixelValueTransformationSequence"):
         if tables := scope.get("ModalityLUTSequence"):
             return read_table(tables[0], signed, little)
-        slope, intercept = _first_number(scope, "RescaleSlope"), _first_number(scope, "RescaleIntercept")
+        slope, intercept = (
+            _first_number(scope, "RescaleSlope"),
+            _first_number(scope, "RescaleIntercept"),
+        )
         if slope is not None or intercept is not None:
             return 1.0 if slope is None else slope, intercept or 0.0
     return None
 
 
 def _window(scope: Dataset) -> _VoiWindow | None:
-    """The first window; None where there is none or where its width cannot be one, which scanners write for "not set"."""
+    """The first window; None where there is none or where its width cannot be one, which scanners
+    write for "not set".
+    """
     try:
         centre, width = _first_number(scope, "WindowCenter"), _first_number(scope, "WindowWidth")
         function = str(scope.get("VOILUTFunction") or "LINEAR").strip().upper()
@@ -97,7 +109,9 @@ def _window(scope: Dataset) -> _VoiWindow | None:
     return _VoiWindow(centre, width, function)
 
 
-def _voi(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | _VoiWindow | None:
+def _voi(
+    dataset: Dataset, frame: int, signed: bool, little: bool
+) -> LookupTable | _VoiWindow | None:
     """The VOI LUT Module (PS3.3 C.11.2) or the Frame VOI LUT macro (C.7.6.16.2.10)."""
     for scope in _scopes(dataset, frame, "FrameVOILUTSequence"):
         if tables := scope.get("VOILUTSequence"):
@@ -117,7 +131,8 @@ def _padding(dataset: Dataset, layout: PixelLayout, little: bool) -> tuple[float
         if value is None or value == "" or isinstance(value, bytes):
             break
         number = float(value if isinstance(value, (int, float)) else next(iter(value)))
-        if layout.keyword == "PixelData":  # written with the wrong sign now and then; the bits are meant
+        # written with the wrong sign now and then; the bits are meant
+        if layout.keyword == "PixelData":
             number = number % (1 << 16) if layout.allocated <= 16 else number
             if layout.signed and layout.allocated <= 16 and number > 0x7FFF:
                 number -= 1 << 16
@@ -135,23 +150,30 @@ def grey_settings(dataset: Dataset, layout: PixelLayout, frame: int, little: boo
 
 
 def _levels(
-    stored: NDArray[Any], present: NDArray[np.bool_], settings: GreySettings, window: Window, inverted: bool
+    stored: NDArray[Any],
+    present: NDArray[np.bool_],
+    settings: GreySettings,
+    window: Window,
+    inverted: bool,
 ) -> NDArray[np.uint8]:
-    """Stored values -> Modality LUT -> VOI LUT or window -> 0..255, half to even -> MONOCHROME1 inverted.
+    """Stored values -> Modality LUT -> VOI LUT or window -> 0..255, half to even -> MONOCHROME1
+    inverted.
 
     Args:
         stored: any shape, integers or floats.
-        present: same shape; which of them occur in the frame and so count for its minimum and maximum.
+        present: same shape; which of them occur in the frame and so count for its minimum and
+            maximum.
         settings: of the frame.
-        window: "full" leaves out the VOI step and scales minimum..maximum, as does "file" where the file has no VOI. A frame of
-            one value becomes 0 before an inversion.
+        window: "full" leaves out the VOI step and scales minimum..maximum, as does "file" where the
+            file has no VOI. A frame of one value becomes 0 before an inversion.
         inverted: whether small values are bright.
 
     Returns:
         Same shape, uint8; padding and values that are no number are 0 even in an inverted frame.
 
     Raises:
-        UndecodableDicomError: none of the values is a number, or the file's numbers lead to one that is not.
+        UndecodableDicomError: none of the values is a number, or the file's numbers lead to one
+            that is not.
     """
     values = stored.astype(np.float64)
     hidden = ~np.isfinite(values)
@@ -175,7 +197,11 @@ def _levels(
             shown = settings.voi(values)
         else:
             low, high = values[seen].min(), values[seen].max()
-            shown = np.zeros_like(values) if low == high else np.clip((values - low) * 255 / (high - low), 0, 255)
+            shown = (
+                np.zeros_like(values)
+                if low == high
+                else np.clip((values - low) * 255 / (high - low), 0, 255)
+            )
     if not (np.isfinite(shown[seen]).all() and np.isfinite(values[seen]).all()):
         raise UndecodableDicomError("the grey values leave the range of numbers")
     shown[hidden | ~present] = np.nan_to_num(shown[hidden | ~present], nan=0, posinf=255, neginf=0)
@@ -186,10 +212,13 @@ def _levels(
     return levels
 
 
-def show_grey(stored: NDArray[Any], settings: GreySettings, window: Window, inverted: bool) -> NDArray[np.uint8]:
+def show_grey(
+    stored: NDArray[Any], settings: GreySettings, window: Window, inverted: bool
+) -> NDArray[np.uint8]:
     """(h, w) stored values as (h, w) uint8.
 
-    The formulas run once per value, not once per pixel, wherever the values lie close enough together: 16 bits always do.
+    The formulas run once per value, not once per pixel, wherever the values lie close enough
+    together: 16 bits always do.
     """
     if stored.dtype.kind in "iu":
         low, high = int(stored.min()), int(stored.max())

@@ -1,10 +1,12 @@
-"""Values of a DICOM file that name a person, a visit, a place or a device, found so that no folder label can carry one.
+"""Values of a DICOM file that name a person, a visit, a place or a device, found so that no folder
+label can carry one.
 
-The list follows the Basic Application Level Confidentiality Profile (PS3.15 Annex E, Table E.1-1), narrowed to what identifies by
-itself. What that profile removes because it *might* mention a person is left out, since it is also what a class is called: free
-text and descriptions (StudyDescription, SeriesDescription, ProtocolName ...), code strings (BodyPartExamined), the names of
-stations, departments and regions, the IDs of procedures ("CHEST" in practice), times of day, and private elements whose VR does
-not tell.
+The list follows the Basic Application Level Confidentiality Profile (PS3.15 Annex E, Table E.1-1),
+narrowed to what identifies by itself. What that profile removes because it *might* mention a person
+is left out, since it is also what a class is called: free text and descriptions (StudyDescription,
+SeriesDescription, ProtocolName ...), code strings (BodyPartExamined), the names of stations,
+departments and regions, the IDs of procedures ("CHEST" in practice), times of day, and private
+elements whose VR does not tell.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 IDENTIFYING_VRS = frozenset({"PN", "DA", "DT", "UI"})
-"""Names of persons, dates (of birth, of the visit) and UIDs, in whatever element, private ones included."""
+"""Names of persons, dates (of birth, of the visit) and UIDs, in whatever element, private ones
+included."""
 
 IDENTIFYING_KEYWORDS = frozenset(
     {
@@ -77,7 +80,8 @@ _TEXT_RUN = re.compile(rb"[\x20-\x7e\x80-\xff]{3,}")
 
 
 def identifiers_of(*datasets: Dataset) -> frozenset[str]:
-    """Identifying values of all elements at any depth, with their components at "^", "=" and backslash, casefolded.
+    """Identifying values of all elements at any depth, with their components at "^", "=" and
+    backslash, casefolded.
 
     Args:
         datasets: file meta information and data set; their raw elements become values in place.
@@ -92,7 +96,9 @@ def identifiers_of(*datasets: Dataset) -> frozenset[str]:
                 vr, value = str(element.VR), element.value
             except RecursionError:
                 raise
-            except Exception:  # a value that breaks the rules of its VR is still a text that could be a label
+            except (
+                Exception
+            ):  # a value that breaks the rules of its VR is still a text that could be a label
                 vr, value = "UN", getattr(dataset.get_item(tag), "value", None)
             if vr == "SQ":
                 waiting.extend(value or ())
@@ -112,7 +118,9 @@ def _identifies(tag: Any, vr: str) -> bool:
         return vr in IDENTIFYING_VRS
     if keyword.endswith(("ClassUID", "SyntaxUID")):
         return False
-    return keyword in IDENTIFYING_KEYWORDS or vr in IDENTIFYING_VRS or standard_vr in IDENTIFYING_VRS
+    return (
+        keyword in IDENTIFYING_KEYWORDS or vr in IDENTIFYING_VRS or standard_vr in IDENTIFYING_VRS
+    )
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -122,7 +130,11 @@ def _texts(value: Any) -> Iterator[str]:
         for run in _TEXT_RUN.findall(value[:_MAX_TEXT_BYTES]):
             yield run.decode("utf-8", "ignore")
             yield run.decode("latin-1")
-    elif isinstance(value, (str, int, float)) or not hasattr(value, "__iter__") or hasattr(value, "original_string"):
+    elif (
+        isinstance(value, (str, int, float))
+        or not hasattr(value, "__iter__")
+        or hasattr(value, "original_string")
+    ):
         yield str(value)
     else:
         for one in value:

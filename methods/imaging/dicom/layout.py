@@ -76,7 +76,9 @@ def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> 
             raise UndecodableDicomError("an attribute that describes the pixels is missing")
         return default
     if not isinstance(value, int):
-        raise UndecodableDicomError("an attribute that describes the pixels is not one whole number")
+        raise UndecodableDicomError(
+            "an attribute that describes the pixels is not one whole number"
+        )
     return int(value)
 
 
@@ -98,7 +100,8 @@ def read_layout(dataset: Dataset) -> PixelLayout:
     """The layout of the pixel data of an image.
 
     Raises:
-        UndecodableDicomError: there is none, it is over a limit, or its parts contradict each other.
+        UndecodableDicomError: there is none, it is over a limit, or its parts contradict each
+            other.
     """
     keywords = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
     if not keywords:
@@ -132,17 +135,25 @@ def read_layout(dataset: Dataset) -> PixelLayout:
 
 
 def _check_layout(layout: PixelLayout) -> None:
-    widths = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}[layout.keyword]
+    widths = {"PixelData": (1, 8, 16, 32), "FloatPixelData": (32,), "DoubleFloatPixelData": (64,)}[
+        layout.keyword
+    ]
     if layout.allocated not in widths or not 1 <= layout.stored <= layout.allocated:
         raise UndecodableDicomError("the number of bits is not supported")
     if layout.planar not in (0, 1):
         raise UndecodableDicomError("the planar configuration is neither 0 nor 1")
     grey = layout.photometric in GREY
     if not grey and (layout.keyword != "PixelData" or layout.allocated == 1):
-        raise UndecodableDicomError("the number of bits does not suit the photometric interpretation")
-    if layout.samples not in (1, 3) or (layout.samples == 1) != (grey or layout.photometric == PALETTE):
+        raise UndecodableDicomError(
+            "the number of bits does not suit the photometric interpretation"
+        )
+    if layout.samples not in (1, 3) or (layout.samples == 1) != (
+        grey or layout.photometric == PALETTE
+    ):
         # What cannot be shown (an unknown interpretation) still has facts; decoding refuses it.
         if layout.photometric in SHOWN:
-            raise UndecodableDicomError("the samples per pixel do not suit the photometric interpretation")
+            raise UndecodableDicomError(
+                "the samples per pixel do not suit the photometric interpretation"
+            )
         if not 1 <= layout.samples <= 4:
             raise UndecodableDicomError("the samples per pixel are not supported")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LookupTable:
-    """A lookup table (PS3.3 C.11.1.1): the first entry also stands for smaller inputs and the last for larger ones."""
+    """A lookup table (PS3.3 C.11.1.1): the first entry also stands for smaller inputs and the last
+    for larger ones.
+    """
 
     first: int
     entries: NDArray[np.float64]
@@ -31,8 +33,13 @@ class LookupTable:
 def table_words(value: Any, little: bool) -> NDArray[np.int64]:
     """The 16-bit words of a table's element, whichever VR it came with."""
     if isinstance(value, bytes):
-        return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype(np.int64)
-    return np.atleast_1d(np.asarray(value if isinstance(value, int) else list(value), dtype=np.int64)) & 0xFFFF
+        return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype(
+            np.int64
+        )
+    return (
+        np.atleast_1d(np.asarray(value if isinstance(value, int) else list(value), dtype=np.int64))
+        & 0xFFFF
+    )
 
 
 def read_descriptor(value: Any, signed: bool, little: bool) -> tuple[int, int, int]:
@@ -41,7 +48,8 @@ def read_descriptor(value: Any, signed: bool, little: bool) -> tuple[int, int, i
     if len(words) != 3:
         raise UndecodableDicomError("a lookup table is broken")
     entries, first, bits = (int(word) for word in words)
-    # The first value has the sign of the pixels; the number of entries never has one, and 0 stands for 65536.
+    # The first value has the sign of the pixels; the number of entries never has one, and 0 stands
+    # for 65536.
     return entries or 1 << 16, first - (1 << 16) if signed and first > 0x7FFF else first, bits
 
 

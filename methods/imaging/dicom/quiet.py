@@ -1,4 +1,6 @@
-"""Keeps what pydicom and its codecs would print, warn, log or raise from the outside: it quotes what a file holds."""
+"""Keeps what pydicom and its codecs would print, warn, log or raise from the outside: it quotes
+what a file holds.
+"""
 
 from __future__ import annotations
 
@@ -22,10 +24,12 @@ _Result = TypeVar("_Result")
 
 
 class _QuietLibraries:
-    """Silences pydicom and its codecs while any thread reads a DICOM file; their warnings and log records quote tag values.
+    """Silences pydicom and its codecs while any thread reads a DICOM file; their warnings and log
+    records quote tag values.
 
-    Warning filters belong to the process, and two guards that save and restore them would undo each other when they overlap. So
-    this one stands inside the guard for Pillow, which restores them when the last thread leaves, and only adds its filters.
+    Warning filters belong to the process, and two guards that save and restore them would undo each
+    other when they overlap. So this one stands inside the guard for Pillow, which restores them
+    when the last thread leaves, and only adds its filters.
     """
 
     def __init__(self) -> None:
@@ -53,7 +57,8 @@ class _QuietLibraries:
         warnings.filterwarnings("ignore", module=_QUIET_MODULES)
         for name in _QUIET_LOGGERS:
             logger = logging.getLogger(name)
-            # Records of child loggers skip a parent's `disabled` but inherit its level and stop where it does not propagate.
+            # Records of child loggers skip a parent's `disabled` but inherit its level and stop
+            # where it does not propagate.
             logger.setLevel(_ABOVE_CRITICAL)
             logger.propagate = False
             logger.disabled = True
@@ -63,10 +68,12 @@ _quiet_libraries = _QuietLibraries()
 
 
 def safely(work: Callable[[], _Result]) -> _Result:
-    """The result of `work`; whatever it raises becomes an UndecodableDicomError, for these libraries raise nearly everything.
+    """The result of `work`; whatever it raises becomes an UndecodableDicomError, for these
+    libraries raise nearly everything.
 
-    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have set the limit.
-    The error is raised outside of the handler: chained to the library's exception, a traceback would print that one's message.
+    A MemoryError stays one: whether it speaks against the file only the caller knows, who may have
+    set the limit. The error is raised outside of the handler: chained to the library's exception, a
+    traceback would print that one's message.
     """
     with _quiet_libraries():
         try:
@@ -84,7 +91,8 @@ def safely(work: Callable[[], _Result]) -> _Result:
 def quiet_c_library() -> Iterator[None]:
     """Keeps the JPEG codec inside GDCM from printing to stderr, a line for each frame of 12 bits.
 
-    C's ``stderr`` stands for a closed mouth for the few milliseconds of a call, and Python's own stays as it is.
+    C's ``stderr`` stands for a closed mouth for the few milliseconds of a call, and Python's own
+    stays as it is.
     """
     found = _c_stderr()
     if found is None:  # a C library that names it otherwise stays noisy
@@ -100,7 +108,8 @@ def quiet_c_library() -> Iterator[None]:
             pointer.value = before
 
 
-_gdcm_lock = threading.Lock()  # GDCM holds the interpreter's lock while it decodes, so this one costs nothing
+# GDCM holds the interpreter's lock while it decodes, so this one costs nothing
+_gdcm_lock = threading.Lock()
 
 
 @cache

@@ -17,7 +17,8 @@ class StreamHeader:
     columns: int
     samples: int
     precision: int
-    own_colour: bool  # a marker or the component names settle the colour space, whatever the data set says
+    # a marker or the component names settle the colour space, whatever the data set says
+    own_colour: bool
 
 
 def jpeg_header(stream: bytes) -> StreamHeader:
@@ -45,7 +46,8 @@ def jpeg_header(stream: bytes) -> StreamHeader:
 
 
 def jpeg_2000_header(stream: bytes) -> StreamHeader:
-    """The SIZ marker segment (ISO/IEC 15444-1 A.5.1), after the boxes of a JP2 file where one was stored.
+    """The SIZ marker segment (ISO/IEC 15444-1 A.5.1), after the boxes of a JP2 file where one was
+    stored.
 
     Raises:
         UndecodableDicomError: there is none.
@@ -59,8 +61,14 @@ def jpeg_2000_header(stream: bytes) -> StreamHeader:
 
 
 def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
-    """Refuses a stream that would decode to another size than the data set allots to it; the codecs in C trust the caller."""
-    if (header.rows, header.columns, header.samples) != (layout.rows, layout.columns, layout.samples):
+    """Refuses a stream that would decode to another size than the data set allots to it; the codecs
+    in C trust the caller.
+    """
+    if (header.rows, header.columns, header.samples) != (
+        layout.rows,
+        layout.columns,
+        layout.samples,
+    ):
         raise UndecodableDicomError("the compressed frame has another size than the header says")
     if not 1 <= header.precision <= 16:
         raise UndecodableDicomError("the number of bits is not supported")

@@ -17,14 +17,16 @@ MEMORY = 256 * 2**20
 
 
 class ArchiveFile(io.FileIO):
-    """An unbuffered file, of which a parser cannot read more into memory than a list of members can need.
+    """An unbuffered file, of which a parser cannot read more into memory than a list of members can
+    need.
 
     Args:
         path: of a regular file.
         opener: as of :func:`open`.
 
     Raises:
-        InputError: its disk fails. Not an OSError, which would look like a failure to write what was unpacked.
+        InputError: its disk fails. Not an OSError, which would look like a failure to write what
+            was unpacked.
     """
 
     def __init__(self, path: Path, opener: Opener | None = None) -> None:
@@ -63,7 +65,8 @@ def open_archive(path: Path, opener: Opener | None = None) -> ArchiveFile:
         InputError: it is not there, cannot be read, or is a folder or a device.
     """
     try:
-        if opener is None and path.exists() and not path.is_file():  # before the open, which would wait on a pipe
+        # before the open, which would wait on a pipe
+        if opener is None and path.exists() and not path.is_file():
             raise InputError(f"{path} is not a file", "Give the archive itself")
         return ArchiveFile(path, opener)
     except OSError as error:
@@ -71,4 +74,7 @@ def open_archive(path: Path, opener: Opener | None = None) -> ArchiveFile:
 
 
 def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be read ({error.strerror})", "Check the path, its permissions and the disk it is on")
+    return InputError(
+        f"{path} cannot be read ({error.strerror})",
+        "Check the path, its permissions and the disk it is on",
+    )

@@ -26,12 +26,15 @@ TOO_MANY = "too many members"
 
 
 class RefusedArchiveError(Exception):
-    """An archive is not unpacked. The message is a short reason that repeats nothing of what the archive holds."""
+    """An archive is not unpacked. The message is a short reason that repeats nothing of what the
+    archive holds.
+    """
 
 
 @contextlib.contextmanager
 def parsing() -> Iterator[None]:
-    """Around calls into libraries that parse what an archive holds: whatever they raise says that it is damaged.
+    """Around calls into libraries that parse what an archive holds: whatever they raise says that
+    it is damaged.
 
     Raises:
         RefusedArchiveError: instead of any other error, without its text.

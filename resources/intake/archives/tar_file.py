@@ -1,7 +1,8 @@
 """Members of a tar file.
 
-Headers are parsed by tarfile, which is given no more than a header's worth of bytes and only ever moves forward: of its own
-accord it would read a name of gigabytes, turn back for ever, and take garbage for the end.
+Headers are parsed by tarfile, which is given no more than a header's worth of bytes and only ever
+moves forward: of its own accord it would read a name of gigabytes, turn back for ever, and take
+garbage for the end.
 """
 
 import bz2
@@ -15,7 +16,14 @@ from typing import IO, Protocol, cast
 
 from resources.intake.archives.decoder import Decoder
 from resources.intake.archives.reading import BLOCK, MEMORY, ArchiveFile
-from resources.intake.archives.refusal import DAMAGED, LINK, NOT_REGULAR, SPARSE, RefusedArchiveError, parsing
+from resources.intake.archives.refusal import (
+    DAMAGED,
+    LINK,
+    NOT_REGULAR,
+    SPARSE,
+    RefusedArchiveError,
+    parsing,
+)
 from resources.intake.archives.tree import Tree
 
 _HEADER_BYTES = 64 * 2**10  # of one member, with all that extends it
@@ -35,11 +43,14 @@ def unpack_tar(stream: ArchiveFile, tree: Tree) -> None:
     Raises:
         RefusedArchiveError: one of them is not acceptable.
     """
-    limit = tree.limits.total_bytes + tree.limits.members * 4096 + 2 * _PADDING  # with headers and padding
+    # with headers and padding
+    limit = tree.limits.total_bytes + tree.limits.members * 4096 + 2 * _PADDING
     source = _TarSource(_uncompressed(stream), limit)
     with parsing():
         # UTF-8 whatever the locale; the escapes keep other bytes recognisable.
-        archive = tarfile.TarFile(fileobj=cast(IO[bytes], source), encoding="utf-8", errors="surrogateescape")
+        archive = tarfile.TarFile(
+            fileobj=cast(IO[bytes], source), encoding="utf-8", errors="surrogateescape"
+        )
     while True:
         source.header_bytes = 0
         with parsing():
@@ -80,7 +91,8 @@ def _uncompressed(stream: ArchiveFile) -> _Source:
 class _Decompressed:
     """Reads bz2 or xz streams one after the other.
 
-    Unlike the standard library's readers it refuses garbage behind them, and xz that wants gigabytes of memory.
+    Unlike the standard library's readers it refuses garbage behind them, and xz that wants
+    gigabytes of memory.
     """
 
     def __init__(self, packed: _Source, make_decoder: Callable[[], Decoder]) -> None:
@@ -146,8 +158,12 @@ class _TarSource:
         if size < 0 or self.header_bytes > _HEADER_BYTES:
             raise RefusedArchiveError(DAMAGED)
         self._last = self._exactly(size)
-        # tarfile searches long headers for digits in quadratic time, and no name in use has more of them on end than this.
-        if size > tarfile.BLOCKSIZE and max(map(len, re.findall(rb"[0-9]+", self._last)), default=0) > _LONGEST_NUMBER:
+        # tarfile searches long headers for digits in quadratic time, and no name in use has more of
+        # them on end than this.
+        if (
+            size > tarfile.BLOCKSIZE
+            and max(map(len, re.findall(rb"[0-9]+", self._last)), default=0) > _LONGEST_NUMBER
+        ):
             raise RefusedArchiveError(DAMAGED)
         return self._last
 
@@ -165,7 +181,8 @@ class _TarSource:
         """Check that tarfile stopped at the mark of the end, and that nothing but zeros follows.
 
         Raises:
-            RefusedArchiveError: it stopped at garbage, the archive was cut off between two members, or its checksum is wrong.
+            RefusedArchiveError: it stopped at garbage, the archive was cut off between two members,
+                or its checksum is wrong.
         """
         if self._last != bytes(tarfile.BLOCKSIZE):
             raise RefusedArchiveError(DAMAGED)

@@ -1,4 +1,6 @@
-"""The folder that an archive of whatever kind is unpacked into: names and limits are checked here."""
+"""The folder that an archive of whatever kind is unpacked into: names and limits are checked
+here.
+"""
 
 import re
 import unicodedata
@@ -87,7 +89,9 @@ class Tree:
                 (self._root / path).mkdir()
 
     def _claim(self, path: str, *, is_folder: bool) -> bool:
-        """Whether the path is new. Names count as the same where any file system in use would take them for one."""
+        """Whether the path is new. Names count as the same where any file system in use would take
+        them for one.
+        """
         known = self._is_folder.get(path)
         if known is None:
             key = unicodedata.normalize("NFD", unicodedata.normalize("NFD", path).casefold())
@@ -110,13 +114,19 @@ class Tree:
             if size > self.limits.member_bytes:
                 raise self._too_large()
             if self._written > self.limits.total_bytes:
-                raise RefusedArchiveError(f"it unpacks to more than {self.limits.total_bytes / 2**30:g} GiB")
+                raise RefusedArchiveError(
+                    f"it unpacks to more than {self.limits.total_bytes / 2**30:g} GiB"
+                )
             if self._written > max(RATIO_FROM, self.limits.ratio * self._packed):
-                raise RefusedArchiveError(f"it is packed more than {self.limits.ratio:g} times (a bomb?)")
+                raise RefusedArchiveError(
+                    f"it is packed more than {self.limits.ratio:g} times (a bomb?)"
+                )
             yield block
 
     def _too_large(self) -> RefusedArchiveError:
-        return RefusedArchiveError(f"a member is larger than {self.limits.member_bytes / 2**30:g} GiB")
+        return RefusedArchiveError(
+            f"a member is larger than {self.limits.member_bytes / 2**30:g} GiB"
+        )
 
 
 def _checked_parts(name: str, limits: ArchiveLimits) -> tuple[str, ...]:

@@ -19,21 +19,29 @@ def is_archive(path: Path) -> bool:
     return path.name.lower().endswith(ARCHIVE_SUFFIXES)
 
 
-def unpack(archive: Path, target: Path, limits: ArchiveLimits = DEFAULT_LIMITS, opener: Opener | None = None) -> None:
+def unpack(
+    archive: Path,
+    target: Path,
+    limits: ArchiveLimits = DEFAULT_LIMITS,
+    opener: Opener | None = None,
+) -> None:
     """Unpack all of an archive below ``target``, which appears whole or not at all.
 
-    Files get mode 0644 less the user's umask and the modification time 0, whatever the archive says.
+    Files get mode 0644 less the user's umask and the modification time 0, whatever the archive
+    says.
 
     Args:
-        archive: a zip or tar file. How a tar file is compressed is told by its first bytes: browsers and servers unpack .gz
-            without renaming.
+        archive: a zip or tar file. How a tar file is compressed is told by its first bytes:
+            browsers and servers unpack .gz without renaming.
         target: folder to make; must not exist.
         limits: what the archive may hold.
         opener: as of :func:`open`; what it raises is passed on.
 
     Raises:
-        RefusedArchiveError: one member or the archive as a whole is not acceptable; nothing is left behind.
-        InputError: the archive cannot be opened, the target exists, or the disk is full or not writable.
+        RefusedArchiveError: one member or the archive as a whole is not acceptable; nothing is left
+            behind.
+        InputError: the archive cannot be opened, the target exists, or the disk is full or not
+            writable.
     """
     with open_archive(archive, opener) as stream, new_folder(target) as folder:
         tree = Tree(folder, limits, os.fstat(stream.fileno()).st_size)

@@ -1,7 +1,8 @@
 """Members of a zip file.
 
-The list of members is read by zipfile. Their bytes are not: zipfile expands bz2 and lzma without a bound on memory, ignores what
-a member holds beyond its declared size, and knows nothing of members that overlap.
+The list of members is read by zipfile. Their bytes are not: zipfile expands bz2 and lzma without a
+bound on memory, ignores what a member holds beyond its declared size, and knows nothing of members
+that overlap.
 """
 
 import bz2
@@ -78,7 +79,8 @@ def zip_members(stream: ArchiveFile, limits: ArchiveLimits) -> list[ZipMember]:
         limits: of their number and declared sizes.
 
     Raises:
-        RefusedArchiveError: the list or a header is damaged, or a member is encrypted, a link, or packed by another method.
+        RefusedArchiveError: the list or a header is damaged, or a member is encrypted, a link, or
+            packed by another method.
     """
     with parsing(), zipfile.ZipFile(stream) as file:
         infos, end = file.infolist(), file.start_dir
@@ -89,7 +91,9 @@ def zip_members(stream: ArchiveFile, limits: ArchiveLimits) -> list[ZipMember]:
     infos.sort(key=lambda info: info.header_offset)
     ends = [info.header_offset for info in infos[1:]] + [end]
     with parsing():
-        return [_zip_member(stream, info, next_one) for info, next_one in zip(infos, ends, strict=False)]
+        return [
+            _zip_member(stream, info, next_one) for info, next_one in zip(infos, ends, strict=False)
+        ]
 
 
 def _zip_member(stream: ArchiveFile, info: zipfile.ZipInfo, end: int) -> ZipMember:
@@ -102,7 +106,12 @@ def _zip_member(stream: ArchiveFile, info: zipfile.ZipInfo, end: int) -> ZipMemb
     header = stream.read_at(info.header_offset, _LOCAL_HEADER.size + len(raw))
     magic, _, flags, method, _, _, _, _, _, n_name, n_extra = _LOCAL_HEADER.unpack_from(header)
     start = info.header_offset + _LOCAL_HEADER.size + n_name + n_extra
-    if magic != b"PK\3\4" or header[_LOCAL_HEADER.size :] != raw or n_name != len(raw) or method != info.compress_type:
+    if (
+        magic != b"PK\3\4"
+        or header[_LOCAL_HEADER.size :] != raw
+        or n_name != len(raw)
+        or method != info.compress_type
+    ):
         raise RefusedArchiveError(DAMAGED)
     if flags & 1:
         raise RefusedArchiveError(ENCRYPTED)
@@ -115,13 +124,20 @@ def _zip_member(stream: ArchiveFile, info: zipfile.ZipInfo, end: int) -> ZipMemb
     is_folder = name.endswith("/") or stat.S_ISDIR(info.external_attr >> 16)
     if is_folder and info.file_size:
         raise RefusedArchiveError(DAMAGED)
-    return ZipMember(name, is_folder, info.compress_type, start, info.compress_size, info.file_size, info.CRC)
+    return ZipMember(
+        name, is_folder, info.compress_type, start, info.compress_size, info.file_size, info.CRC
+    )
 
 
 def _check_zip_kind(info: zipfile.ZipInfo) -> None:
     if info.flag_bits & 0x2041:  # encrypted, strongly encrypted, encrypted list
         raise RefusedArchiveError(ENCRYPTED)
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+    if info.compress_type not in (
+        zipfile.ZIP_STORED,
+        zipfile.ZIP_DEFLATED,
+        zipfile.ZIP_BZIP2,
+        zipfile.ZIP_LZMA,
+    ):
         raise RefusedArchiveError(METHOD)
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK or info.external_attr & 0x400:  # 0x400: a Windows reparse point
@@ -142,7 +158,8 @@ def zip_blocks(stream: ArchiveFile, member: ZipMember) -> Iterator[bytes]:
         with parsing():
             block = next(blocks, b"")
         if member.method == zipfile.ZIP_LZMA:
-            block = block[: member.size - size]  # without an end mark the decoder makes up bytes from the padding
+            # without an end mark the decoder makes up bytes from the padding
+            block = block[: member.size - size]
         if not block:
             break
         size += len(block)
@@ -206,13 +223,17 @@ def _decoded(decoder: Decoder, packed: Iterable[bytes], *, has_end: bool) -> Ite
 
 
 def _unlzma(packed: Iterator[bytes]) -> Iterator[bytes]:
-    """LZMA in a zip file: version, length of the properties (always 5), properties, raw stream (APPNOTE.TXT, 5.8.8)."""
+    """LZMA in a zip file: version, length of the properties (always 5), properties, raw stream
+    (APPNOTE.TXT, 5.8.8).
+    """
     first = next(packed, b"")
     _, n_properties, packing, dictionary = struct.unpack_from("<HHBL", first)
     if n_properties != 5 or packing >= 9 * 5 * 5 or dictionary > MEMORY:
         raise RefusedArchiveError(DAMAGED)
     lp_pb, lc = divmod(packing, 9)
     pb, lp = divmod(lp_pb, 5)
-    filters = [{"id": lzma.FILTER_LZMA1, "dict_size": max(dictionary, 4096), "lc": lc, "lp": lp, "pb": pb}]
+    filters = [
+        {"id": lzma.FILTER_LZMA1, "dict_size": max(dictionary, 4096), "lc": lc, "lp": lp, "pb": pb}
+    ]
     decoder = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
     yield from _decoded(decoder, itertools.chain([first[9:]], packed), has_end=False)

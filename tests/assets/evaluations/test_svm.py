@@ -14,13 +14,17 @@ from assets.evaluations.svm import MEMORY_BYTES, SvmConfig, streamed_rows
 from methods.classifiers import linear_svm
 
 
-@pytest.mark.parametrize(("width", "rows"), [(512, 2048), (256 * 36, 2048), (131_072, 512), (10**9, 64)])
+@pytest.mark.parametrize(
+    ("width", "rows"), [(512, 2048), (256 * 36, 2048), (131_072, 512), (10**9, 64)]
+)
 def test_a_block_is_as_long_as_the_memory_allows(width: int, rows: int) -> None:
     assert streamed_rows(width) == rows
     assert rows == 64 or 16 * width * rows <= MEMORY_BYTES
 
 
-def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     rng = np.random.default_rng(0)
     labels = np.array(["a", "b", "c"])[np.arange(90) % 3]
     features = rng.normal(size=(90, 6)) + 2 * np.eye(6)[np.arange(90) % 3]
@@ -32,7 +36,9 @@ def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(monkeypatch: p
 
     reader: Any = SimpleNamespace(take=take, feature_set=SimpleNamespace(row_shape=(6,)))
     ids = [f"{i:02}" for i in range(90)]
-    rows = LabelledRows(ids, labels, train=np.arange(60), test=np.arange(60, 90), groups=ids, has_groups=False)
+    rows = LabelledRows(
+        ids, labels, train=np.arange(60), test=np.arange(60, 90), groups=ids, has_groups=False
+    )
     monkeypatch.setattr(linear_svm, "MAX_GRAM_ROWS", 10)
     monkeypatch.setattr(svm, "STREAMED_ROWS", (1, 2048))
 

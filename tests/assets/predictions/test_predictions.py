@@ -1,4 +1,5 @@
-"""Predictions for images without a label: the table, the CSV, the page for a person's eye, and for files of no dataset."""
+"""Predictions for images without a label: the table, the CSV, the page for a person's eye, and for
+files of no dataset."""
 
 from __future__ import annotations
 
@@ -47,7 +48,13 @@ def like(kind: int, number: int) -> np.ndarray:
 
 def unlike() -> np.ndarray:
     """No stripes: a few flat fields of strong colour."""
-    return np.random.default_rng(3).integers(0, 2, (2, 2, 3), dtype=np.uint8).repeat(32, 0).repeat(32, 1) * 255
+    return (
+        np.random.default_rng(3)
+        .integers(0, 2, (2, 2, 3), dtype=np.uint8)
+        .repeat(32, 0)
+        .repeat(32, 1)
+        * 255
+    )
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,8 @@ class Made:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
-    """A dataset with labelled images, unlabelled ones and a labelled drop that is held, with its predictions."""
+    """A dataset with labelled images, unlabelled ones and a labelled drop that is held, with its
+    predictions."""
     folder = tmp_path_factory.mktemp("predictions")
     with pytest.MonkeyPatch.context() as patch:
         use_home(patch, folder)
@@ -75,19 +83,29 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
             save(root / f"@new{kind}.png", like(2 * kind, 1))
         save(root / "odd.png", unlike())
         (home / "drops" / "tiny" / "monday" / "_READY").touch()
-        DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, unlabelled=True, show_names=True))
+        DatasetStore().save_spec(
+            DatasetSpec(name="tiny", root=root, unlabelled=True, show_names=True)
+        )
         assert run_job("predict", "tiny", TINY, "cpu").exit_code == DONE
         yield Made(folder, root)
 
 
 def table(dataset: str = "tiny") -> dict[str, dict[str, Any]]:
     """The stored predictions by the last part of the path."""
-    rows = DatasetStore().main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS).to_pylist()
+    rows = (
+        DatasetStore()
+        .main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS)
+        .to_pylist()
+    )
     return {row["path"].rpartition("/")[2]: row for row in rows}
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_every_image_that_neither_trains_nor_tests_is_predicted(made: Made) -> None:
@@ -95,7 +113,12 @@ def test_every_image_that_neither_trains_nor_tests_is_predicted(made: Made) -> N
     assert set(rows) == {"@new0.png", "@new1.png", "odd.png", "held0.png", "held1.png"}
     for kind, name in enumerate(CLASSES):
         new, held = rows[f"@new{kind}.png"], rows[f"held{kind}.png"]
-        assert (new["predicted"], new["split"], new["label"], new["frame"]) == (name, "unlabelled", None, None)
+        assert (new["predicted"], new["split"], new["label"], new["frame"]) == (
+            name,
+            "unlabelled",
+            None,
+            None,
+        )
         assert (held["predicted"], held["split"], held["label"]) == (name, "held", name)
     for row in rows.values():
         assert row["runner_up"] == next(name for name in CLASSES if name != row["predicted"])
@@ -111,12 +134,16 @@ def test_an_image_unlike_all_training_images_is_marked_and_comes_first(made: Mad
     assert [name for name, row in rows.items() if row["out_of_distribution"]] == ["odd.png"]
     assert next(iter(rows)) == "odd.png"
     others = list(rows.values())[1:]
-    assert [row["probability"] for row in others] == sorted(row["probability"] for row in others), "then the least sure"
+    assert [row["probability"] for row in others] == sorted(row["probability"] for row in others), (
+        "then the least sure"
+    )
     nearest = {name: row["neighbour_similarities"][0] for name, row in rows.items()}
     threshold = DatasetStore().need_record("tiny", "classifier").summary["unlike below cosine"]
     assert isinstance(threshold, float)
     assert nearest.pop("odd.png") < threshold <= min(nearest.values())
-    assert DatasetStore().need_record("tiny", "predictions").summary["unlike the training images"] == 1
+    assert (
+        DatasetStore().need_record("tiny", "predictions").summary["unlike the training images"] == 1
+    )
 
 
 def test_neighbours_are_training_images_and_never_test_images(made: Made) -> None:
@@ -174,7 +201,8 @@ class TestOfAPath:
 
     @pytest.fixture(scope="class")
     def said(self, made: Made) -> list[str]:
-        """What is printed for a folder with copies of the unlabelled images, under names of their own, and a broken one."""
+        """What is printed for a folder with copies of the unlabelled images, under names of their
+        own, and a broken one."""
         folder = made.folder / "elsewhere"
         for name in ("@new0.png", "@new1.png", "odd.png"):
             target = folder / "Ada Lovelace" / f"ward {name}"
@@ -185,15 +213,24 @@ class TestOfAPath:
         before = {name: files(home / name) for name in ("store", "datasets", "dagster", "drops")}
         pages = files(made.reports)
         lines = list(predict_path(DatasetStore(), "tiny", folder, "cpu", show_names=False))
-        assert {name: files(home / name) for name in before} == before, "nothing is added to the dataset"
+        assert {name: files(home / name) for name in before} == before, (
+            "nothing is added to the dataset"
+        )
         assert files(made.reports).items() >= pages.items(), "the dataset's own predictions stay"
         assert not (home / "unpacked").exists()
         return lines
 
-    def test_the_images_get_the_labels_that_they_get_in_the_dataset(self, made: Made, said: list[str]) -> None:
+    def test_the_images_get_the_labels_that_they_get_in_the_dataset(
+        self, made: Made, said: list[str]
+    ) -> None:
         written = Path(said[-2])
-        lines = {line["image_id"]: line for line in csv.DictReader(io.StringIO(written.read_bytes().decode()))}
-        expected = {row["image_id"]: row for name, row in table().items() if not name.startswith("held")}
+        lines = {
+            line["image_id"]: line
+            for line in csv.DictReader(io.StringIO(written.read_bytes().decode()))
+        }
+        expected = {
+            row["image_id"]: row for name, row in table().items() if not name.startswith("held")
+        }
         assert set(lines) == set(expected)
         for image_id, row in expected.items():
             line = lines[image_id]
@@ -202,7 +239,9 @@ class TestOfAPath:
             assert line["out_of_distribution"] == str(row["out_of_distribution"]).lower()
             assert line["nearest_label_1"].lstrip("'") == row["neighbour_labels"][0]
 
-    def test_the_terminal_shows_names_and_the_files_do_not(self, made: Made, said: list[str]) -> None:
+    def test_the_terminal_shows_names_and_the_files_do_not(
+        self, made: Made, said: list[str]
+    ) -> None:
         text = "\n".join(said)
         assert "Ada Lovelace/ward @new0.png" in text
         assert re.search(r"UNLIKE +elsewhere/Ada Lovelace/ward odd\.png", text)
@@ -211,14 +250,20 @@ class TestOfAPath:
         folder = Path(said[-1]).parent
         assert folder.parent == made.reports
         assert {Path(line).parent for line in said[-3:]} == {folder}
-        assert {path.name for path in folder.iterdir()} == {f"predictions.{suffix}" for suffix in ("html", "csv", "parquet")}
+        assert {path.name for path in folder.iterdir()} == {
+            f"predictions.{suffix}" for suffix in ("html", "csv", "parquet")
+        }
         stored = pq.read_table(folder / "predictions.parquet").to_pylist()
         assert len(stored) == 3
-        assert {row["label"] for row in stored} == {None}, "a folder that is no class may be called after a patient"
+        assert {row["label"] for row in stored} == {None}, (
+            "a folder that is no class may be called after a patient"
+        )
         assert not any("Lovelace" in str(row) or "ward" in str(row) for row in stored)
         assert not any(b"Lovelace" in path.read_bytes() for path in folder.iterdir())
 
-    def test_a_folder_that_is_a_class_says_what_was_expected(self, made: Made, said: list[str]) -> None:
+    def test_a_folder_that_is_a_class_says_what_was_expected(
+        self, made: Made, said: list[str]
+    ) -> None:
         folder = save(made.folder / "labelled" / "plain" / "a.png", like(2, 4)).parent.parent
         lines = list(predict_path(DatasetStore(), "tiny", folder, "cpu", show_names=False))
         (row,) = pq.read_table(lines[-1]).to_pylist()
@@ -226,13 +271,23 @@ class TestOfAPath:
 
     def test_a_single_file(self, made: Made, said: list[str]) -> None:
         before = files(DatasetStore().root / "store")
-        lines = list(predict_path(DatasetStore(), "tiny", save(made.folder / "one.png", like(2, 3)), "cpu", show_names=True))
+        lines = list(
+            predict_path(
+                DatasetStore(),
+                "tiny",
+                save(made.folder / "one.png", like(2, 3)),
+                "cpu",
+                show_names=True,
+            )
+        )
         assert files(DatasetStore().root / "store") == before
         assert "1 images, the least sure first" in lines
         assert any(line.startswith("plain") and line.endswith("one.png") for line in lines)
         assert "one.png" in Path(lines[-2]).read_text(), "names are shown where they may be"
 
-    @pytest.mark.parametrize(("name", "words"), [("gone", "does not exist"), ("empty", "no drop|is empty|no usable")])
+    @pytest.mark.parametrize(
+        ("name", "words"), [("gone", "does not exist"), ("empty", "no drop|is empty|no usable")]
+    )
     def test_a_path_with_nothing_to_predict(self, made: Made, name: str, words: str) -> None:
         (made.folder / "empty").mkdir(exist_ok=True)
         with pytest.raises(InputError, match=words):
@@ -251,7 +306,9 @@ def test_with_too_few_groups_it_says_that_probabilities_mean_nothing(made: Made)
     for kind in range(2):
         for number in range(4):
             path = save(root / f"{kind}{number}.png", draw(2 * kind, number))
-            rows.append(f"{path.name},class{kind},{'test' if number == 3 else 'train'},ward {kind}{number == 3}")
+            rows.append(
+                f"{path.name},class{kind},{'test' if number == 3 else 'train'},ward {kind}{number == 3}"
+            )
     save(root / "new.png", unlike())
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")
     DatasetStore().save_spec(DatasetSpec(name="few", root=root, unlabelled=True))

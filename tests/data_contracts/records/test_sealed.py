@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from data_contracts.records.sealed import DIGEST_BYTES, seal, sealed_json, unsealed_bytes, unsealed_json
+from data_contracts.records.sealed import (
+    DIGEST_BYTES,
+    seal,
+    sealed_json,
+    unsealed_bytes,
+    unsealed_json,
+)
 
 CONTENT = {"name": "a", "numbers": [1, 2.5, None], "more": {"ü": True}}
 
@@ -21,7 +27,8 @@ def test_every_changed_bit_of_json_is_seen_or_changes_nothing() -> None:
         changed = bytearray(sealed)
         changed[bit // 8] ^= 1 << bit % 8
         try:
-            assert unsealed_json(bytes(changed)) == CONTENT, bit  # a newline that became another white space
+            # a newline that became another white space
+            assert unsealed_json(bytes(changed)) == CONTENT, bit
         except ValueError:
             continue
 

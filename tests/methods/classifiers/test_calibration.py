@@ -1,4 +1,5 @@
-"""Calibration: numbers worked by hand, temperatures put in and found again, and folds that part no group."""
+"""Calibration: numbers worked by hand, temperatures put in and found again, and folds that part no
+group."""
 
 from __future__ import annotations
 
@@ -25,11 +26,15 @@ def _images(each: int, kinds: int = 3, seed: int = 0) -> tuple[Rows, NDArray[np.
     """Normalised rows of classes that overlap a little, and their labels."""
     rng = np.random.default_rng(seed)
     labels = np.array([f"c{kind}" for kind in range(kinds)] * each)
-    rows = rng.normal(0, 1, (kinds, 8))[np.arange(kinds * each) % kinds] + 0.7 * rng.normal(0, 1, (kinds * each, 8))
+    rows = rng.normal(0, 1, (kinds, 8))[np.arange(kinds * each) % kinds] + 0.7 * rng.normal(
+        0, 1, (kinds * each, 8)
+    )
     return l2_normalise(rows).astype(np.float64), labels
 
 
-def _out_of_fold(rows: Rows, labels: NDArray[np.str_], groups: list[str], seed: int = 0) -> OutOfFold | None:
+def _out_of_fold(
+    rows: Rows, labels: NDArray[np.str_], groups: list[str], seed: int = 0
+) -> OutOfFold | None:
     return out_of_fold(rows @ rows.T, labels, groups, 1.0, 1e-6, seed)
 
 
@@ -38,13 +43,18 @@ class TestTemperature:
     def test_the_one_that_labels_were_drawn_with_is_found_again(self, temperature: float) -> None:
         rng = np.random.default_rng(1)
         scores = rng.normal(0, 2 * temperature, (40_000, 4))
-        drawn = (probabilities(scores, temperature).cumsum(axis=1) > rng.random((40_000, 1))).argmax(axis=1)
+        drawn = (
+            probabilities(scores, temperature).cumsum(axis=1) > rng.random((40_000, 1))
+        ).argmax(axis=1)
         assert fit_temperature(scores, drawn) == pytest.approx(temperature, rel=0.03)
 
     def test_two_classes_by_hand(self) -> None:
-        # Three of four right, all with scores (1, 0): the likeliest stated probability is 3/4, so 1/T = log 3.
+        # Three of four right, all with scores (1, 0): the likeliest stated probability is 3/4, so
+        # 1/T = log 3.
         scores = np.array([[1.0, 0.0]] * 4)
-        assert fit_temperature(scores, np.array([0, 0, 0, 1])) == pytest.approx(1 / np.log(3), rel=1e-4)
+        assert fit_temperature(scores, np.array([0, 0, 0, 1])) == pytest.approx(
+            1 / np.log(3), rel=1e-4
+        )
 
     def test_against_the_root_of_the_derivative(self) -> None:
         rng = np.random.default_rng(2)
@@ -55,17 +65,22 @@ class TestTemperature:
             expected = (probabilities(scores, 1 / inverse) * scores).sum(axis=1)
             return float((scores[np.arange(200), codes] - expected).mean())
 
-        assert 1 / fit_temperature(scores, codes) == pytest.approx(brentq(slope, 1e-2, 1e3), rel=1e-3)
+        assert 1 / fit_temperature(scores, codes) == pytest.approx(
+            brentq(slope, 1e-2, 1e3), rel=1e-3
+        )
 
     def test_scores_scaled_scale_it(self) -> None:
         rng = np.random.default_rng(3)
         scores = rng.normal(0, 1, (500, 3))
         codes = np.where(rng.random(500) < 0.7, scores.argmax(axis=1), 0)
-        assert fit_temperature(5 * scores, codes) == pytest.approx(5 * fit_temperature(scores, codes), rel=1e-3)
+        assert fit_temperature(5 * scores, codes) == pytest.approx(
+            5 * fit_temperature(scores, codes), rel=1e-3
+        )
 
     def test_stays_in_bounds_where_the_images_set_none(self) -> None:
         scores = np.eye(3)
-        assert 1e-3 <= fit_temperature(scores, np.arange(3)) <= 0.1  # always right: as sure as can be
+        # always right: as sure as can be
+        assert 1e-3 <= fit_temperature(scores, np.arange(3)) <= 0.1
         assert 10 <= fit_temperature(scores, np.array([1, 2, 0])) <= 1e2  # always wrong: no opinion
         assert 1e-3 <= fit_temperature(np.zeros((4, 3)), np.zeros(4, np.int64)) <= 1e2
 
@@ -82,12 +97,16 @@ class TestProbabilities:
 
 class TestCalibrationError:
     def test_by_hand(self) -> None:
-        # Bins [0.5, 0.6): 0.55 stated, 1 of 2 right, gap 0.05, weight 2/5; [0.9, 1.0]: (0.9 + 0.95 + 1) / 3 = 0.95 stated,
-        # 2 of 3 right, gap 0.95 - 2/3, weight 3/5.
+        # Bins [0.5, 0.6): 0.55 stated, 1 of 2 right, gap 0.05, weight 2/5; [0.9, 1.0]: (0.9 + 0.95
+        # + 1) / 3 = 0.95 stated, 2 of 3 right, gap 0.95 - 2/3, weight 3/5.
         confidence = np.array([0.52, 0.58, 0.9, 0.95, 1.0])
         correct = np.array([True, False, True, True, False])
-        assert expected_calibration_error(confidence, correct) == pytest.approx(0.4 * 0.05 + 0.6 * (0.95 - 2 / 3), rel=1e-12)
-        assert expected_calibration_error(confidence, correct, bins=1) == pytest.approx(0.79 - 0.6, rel=1e-12)
+        assert expected_calibration_error(confidence, correct) == pytest.approx(
+            0.4 * 0.05 + 0.6 * (0.95 - 2 / 3), rel=1e-12
+        )
+        assert expected_calibration_error(confidence, correct, bins=1) == pytest.approx(
+            0.79 - 0.6, rel=1e-12
+        )
 
     def test_gaps_of_one_bin_cancel_and_of_two_do_not(self) -> None:
         correct = np.array([True, False])
@@ -101,7 +120,10 @@ class TestCalibrationError:
         sure = 6 * scores  # a classifier that is too sure of itself
         errors = [
             expected_calibration_error(stated.max(axis=1), stated.argmax(axis=1) == drawn)
-            for stated in (probabilities(sure, 1.0), probabilities(sure, fit_temperature(sure, drawn)))
+            for stated in (
+                probabilities(sure, 1.0),
+                probabilities(sure, fit_temperature(sure, drawn)),
+            )
         ]
         assert errors[0] > 0.2
         assert errors[1] < 0.02
@@ -112,9 +134,11 @@ class TestCalibrationError:
 
 class TestOutOfFold:
     def test_no_image_is_scored_or_compared_by_one_of_its_own_group(self) -> None:
-        """A row is part its class and, more, its group: within a group the cosine is at least 0.64."""
+        """A row is part its class and, more, its group: within a group the cosine is at least
+        0.64."""
         kinds = np.arange(40) % 4
-        groups = [f"g{number // 4}" for number in range(40)]  # ten groups with an image of every class
+        # ten groups with an image of every class
+        groups = [f"g{number // 4}" for number in range(40)]
         rows = np.zeros((40, 14))
         rows[np.arange(40), kinds] = 0.6
         rows[np.arange(40), 4 + np.arange(40) // 4] = 0.8
@@ -123,10 +147,15 @@ class TestOutOfFold:
         np.testing.assert_allclose(seen.nearest, 0.36)  # to one of the same class and another group
 
     @pytest.mark.parametrize("seed", range(5))
-    def test_an_images_own_label_does_not_change_what_is_said_about_its_group(self, seed: int) -> None:
-        """Against fits without the group: wherever the folds lie, every score is of a fit on other groups only."""
+    def test_an_images_own_label_does_not_change_what_is_said_about_its_group(
+        self, seed: int
+    ) -> None:
+        """Against fits without the group: wherever the folds lie, every score is of a fit on other
+        groups only."""
         rows, labels = _images(12, seed=seed)
-        groups = [f"g{number}" for number in np.random.default_rng(seed).integers(0, 5, len(labels))]
+        groups = [
+            f"g{number}" for number in np.random.default_rng(seed).integers(0, 5, len(labels))
+        ]
         gram = rows @ rows.T
         seen = _out_of_fold(rows, labels, groups, seed)
         assert seen is not None
@@ -134,8 +163,12 @@ class TestOutOfFold:
         for group in set(groups):
             inside = np.array([other == group for other in groups])
             fit = fit_gram(gram[np.ix_(~inside, ~inside)], labels[~inside], 1.0, 1e-6)
-            np.testing.assert_allclose(seen.scores[inside], fit.decision(gram[np.ix_(inside, ~inside)]), atol=1e-9)
-            np.testing.assert_allclose(seen.nearest[inside], gram[np.ix_(inside, ~inside)].max(axis=1))
+            np.testing.assert_allclose(
+                seen.scores[inside], fit.decision(gram[np.ix_(inside, ~inside)]), atol=1e-9
+            )
+            np.testing.assert_allclose(
+                seen.nearest[inside], gram[np.ix_(inside, ~inside)].max(axis=1)
+            )
         assert seen.usable.all()
         assert seen.classes.tolist() == ["c0", "c1", "c2"]
 

@@ -12,7 +12,9 @@ from methods.classifiers.gram_pca import gram_pca
 def _rows(n: int = 40, d: int = 300, offset: float = 0.5) -> np.ndarray:
     rng = np.random.default_rng(0)
     spectrum = np.linspace(1, 0.1, d)
-    return (rng.normal(0, 1, (n, d)) * spectrum / np.sqrt(d) + offset * rng.normal(0, 1, d) / np.sqrt(d)).astype(np.float32)
+    return (
+        rng.normal(0, 1, (n, d)) * spectrum / np.sqrt(d) + offset * rng.normal(0, 1, d) / np.sqrt(d)
+    ).astype(np.float32)
 
 
 TRAIN = np.array([7, 0, 31, 12, 25, 3, 38, 19, 20, 5, 11, 28])
@@ -33,7 +35,8 @@ def test_agrees_with_components_of_the_rows(n_components: int, whiten: bool) -> 
 
 
 def test_three_points_on_a_line_by_hand() -> None:
-    # Training rows 1, 2 and 6 with mean 3: scores -2, -1, 3, the largest positive; another row at 0 scores -3.
+    # Training rows 1, 2 and 6 with mean 3: scores -2, -1, 3, the largest positive; another row at 0
+    # scores -3.
     rows = np.array([[1], [0], [2], [6]], np.float32)
     fit = gram_pca(rows @ rows.T, np.array([0, 2, 3]), 1, whiten=False)
     np.testing.assert_allclose(fit.scores, [[-2], [-3], [-1], [3]], rtol=1e-6)
@@ -76,14 +79,20 @@ def test_whitened_training_scores_have_unit_variance() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
-@pytest.mark.parametrize("offset", [0.0, 300.0])  # far from the origin, rounding is more than 1e-5 of the first
+# far from the origin, rounding is more than 1e-5 of the first
+@pytest.mark.parametrize("offset", [0.0, 300.0])
 def test_more_components_than_the_training_rows_span(scale: float, offset: float) -> None:
     rng = np.random.default_rng(1)
-    rows = (scale * (rng.normal(0, 1, (30, 3)) @ rng.normal(0, 1, (3, 200)) + offset)).astype(np.float32)
-    rows[20:] = scale * rng.normal(0, 1, (10, 200))  # of the test side: they span more, and do not count
+    rows = (scale * (rng.normal(0, 1, (30, 3)) @ rng.normal(0, 1, (3, 200)) + offset)).astype(
+        np.float32
+    )
+    # of the test side: they span more, and do not count
+    rows[20:] = scale * rng.normal(0, 1, (10, 200))
     gram = rows @ rows.T
     assert np.isfinite(gram_pca(gram, np.arange(20), 3, whiten=True).scores).all()
-    with pytest.raises(ValueError, match="4 components asked for, but the training rows span only 3 dimensions"):
+    with pytest.raises(
+        ValueError, match="4 components asked for, but the training rows span only 3 dimensions"
+    ):
         gram_pca(gram, np.arange(20), 4, whiten=True)
 
 
@@ -95,7 +104,9 @@ def test_an_eigenvalue_just_under_the_tolerance_is_refused() -> None:
             with pytest.raises(ValueError, match="span only 1 dimensions"):
                 gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False)
         else:
-            np.testing.assert_allclose(np.abs(gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False).scores), np.abs(rows))
+            np.testing.assert_allclose(
+                np.abs(gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False).scores), np.abs(rows)
+            )
 
 
 @pytest.mark.parametrize(
@@ -107,7 +118,12 @@ def test_an_eigenvalue_just_under_the_tolerance_is_refused() -> None:
         (np.eye(3), [0, 3], 1, "from 0 to 2, each once"),
         (np.eye(3), [-1, 1], 1, "from 0 to 2, each once"),
         (np.eye(3), [0, 1], 0, "at least one component is needed, got 0"),
-        (np.eye(3), [0, 1], 2, "2 components asked for, but 2 training rows span at most 1 dimensions"),
+        (
+            np.eye(3),
+            [0, 1],
+            2,
+            "2 components asked for, but 2 training rows span at most 1 dimensions",
+        ),
         (np.eye(3), [], 1, "1 components asked for, but 0 training rows span at most 0 dimensions"),
         (np.ones((3, 3)), [0, 1, 2], 1, "span only 0 dimensions"),
         (np.zeros((3, 3)), [0, 1, 2], 1, "span only 0 dimensions"),

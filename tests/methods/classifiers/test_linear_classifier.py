@@ -8,7 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from methods.classifiers.linear_classifier import LinearClassifier, nearest_rows, predict, weights_of
+from methods.classifiers.linear_classifier import (
+    LinearClassifier,
+    nearest_rows,
+    predict,
+    weights_of,
+)
 from methods.classifiers.linear_svm import fit_gram, l2_normalise
 
 Float32 = NDArray[np.float32]
@@ -29,7 +34,9 @@ class TestWeights:
         fit = fit_gram(rows @ rows.T, [f"c{number % 3}" for number in range(50)])
         weights = weights_of(fit.coefficients, _blocks(rows, size))
         assert (weights.dtype, weights.shape) == (np.float32, (6, 3))
-        np.testing.assert_allclose(new @ weights + fit.intercept, fit.decision(new @ rows.T), atol=1e-5)
+        np.testing.assert_allclose(
+            new @ weights + fit.intercept, fit.decision(new @ rows.T), atol=1e-5
+        )
 
     def test_of_no_rows_is_an_error(self) -> None:
         with pytest.raises(ValueError, match="no training rows"):
@@ -44,7 +51,9 @@ class TestNearestRows:
         positions, cosines = nearest_rows(rows, _blocks(training, size), k)
         expected = np.argsort(-(rows @ training.T), axis=1, kind="stable")[:, :k]
         np.testing.assert_array_equal(positions, expected)
-        np.testing.assert_allclose(cosines, np.take_along_axis(rows @ training.T, expected, 1), atol=1e-6)
+        np.testing.assert_allclose(
+            cosines, np.take_along_axis(rows @ training.T, expected, 1), atol=1e-6
+        )
         assert (np.diff(cosines, axis=1) <= 0).all()
         assert (positions.dtype, positions.shape) == (np.int64, (12, min(k, 31)))
 
@@ -76,14 +85,18 @@ class TestPredict:
 
     def test_by_hand(self) -> None:
         training = np.float32([[1, 0], [0, 1], [0.8, 0.6]])
-        found = predict(self.classifier(), np.float32([[1, 0], [0.6, -0.8]]), _blocks(training, 2), 2)
+        found = predict(
+            self.classifier(), np.float32([[1, 0], [0.6, -0.8]]), _blocks(training, 2), 2
+        )
         # Scores (-2, 2, 0.5) and (-1.2, 1.2, -1.1), halved in the softmax.
         assert found.label.tolist() == ["right", "right"]
         assert found.runner_up.tolist() == ["up", "up"]
         np.testing.assert_allclose(found.margin, [1.5, 2.3], rtol=1e-6)
         total = np.exp([[-1, 1, 0.25], [-0.6, 0.6, -0.55]]).sum(axis=1)
         np.testing.assert_allclose(found.probability, np.exp([1, 0.6]) / total, rtol=1e-6)
-        np.testing.assert_allclose(found.runner_up_probability, np.exp([0.25, -0.55]) / total, rtol=1e-6)
+        np.testing.assert_allclose(
+            found.runner_up_probability, np.exp([0.25, -0.55]) / total, rtol=1e-6
+        )
         assert found.neighbours.tolist() == [[0, 2], [0, 2]]
         np.testing.assert_allclose(found.similarities, [[1, 0.8], [0.6, 0]], atol=1e-6)
         assert found.out_of_distribution.tolist() == [False, True]
@@ -91,29 +104,47 @@ class TestPredict:
     def test_an_image_as_near_as_the_threshold_is_not_unlike(self) -> None:
         training = np.float32([[0.5, 0]])
         for threshold, unlike in ((0.5, False), (0.5000001, True), (-1.0, False)):
-            found = predict(self.classifier(unlike_below=threshold), np.float32([[1, 0]]), _blocks(training, 1), 3)
+            found = predict(
+                self.classifier(unlike_below=threshold),
+                np.float32([[1, 0]]),
+                _blocks(training, 1),
+                3,
+            )
             assert found.out_of_distribution.tolist() == [unlike]
         assert found.neighbours.shape == (1, 1)
 
     def test_the_temperature_changes_probabilities_and_nothing_else(self) -> None:
         rows, training = _rows(20, 1, 2), _rows(5, 2, 2)
-        warm, cold = (predict(self.classifier(temperature=t), rows, _blocks(training, 5), 1) for t in (5.0, 0.2))
+        warm, cold = (
+            predict(self.classifier(temperature=t), rows, _blocks(training, 5), 1)
+            for t in (5.0, 0.2)
+        )
         assert warm.label.tolist() == cold.label.tolist()
         np.testing.assert_array_equal(warm.margin, cold.margin)
         assert (warm.probability < cold.probability).all()
         assert (warm.probability >= warm.runner_up_probability).all()
 
     def test_equal_scores_go_to_the_earlier_class(self) -> None:
-        even = self.classifier(weights=np.zeros((2, 3), np.float32), intercept=np.zeros(3, np.float32))
+        even = self.classifier(
+            weights=np.zeros((2, 3), np.float32), intercept=np.zeros(3, np.float32)
+        )
         found = predict(even, np.float32([[1, 0]]), _blocks(np.float32([[1, 0]]), 1), 1)
-        assert (found.label.tolist(), found.runner_up.tolist(), found.margin.tolist()) == (["left"], ["right"], [0])
+        assert (found.label.tolist(), found.runner_up.tolist(), found.margin.tolist()) == (
+            ["left"],
+            ["right"],
+            [0],
+        )
         assert found.probability == found.runner_up_probability == pytest.approx(1 / 3)
 
     def test_two_classes_share_the_whole_probability(self) -> None:
         rows, training = _rows(20, 1), _rows(30)
         fit = fit_gram(training @ training.T, ["no", "yes"] * 15)
         fitted = LinearClassifier(
-            fit.classes, weights_of(fit.coefficients, _blocks(training, 9)), fit.intercept.astype(np.float32), 0.7, 0.0
+            fit.classes,
+            weights_of(fit.coefficients, _blocks(training, 9)),
+            fit.intercept.astype(np.float32),
+            0.7,
+            0.0,
         )
         found = predict(fitted, rows, _blocks(training, 9), 1)
         np.testing.assert_allclose(found.probability + found.runner_up_probability, 1)

@@ -1,4 +1,5 @@
-"""The squared-hinge SVM: cases solved by hand, and three independent solvers of the same problem."""
+"""The squared-hinge SVM: cases solved by hand, and three independent solvers of the same
+problem."""
 
 from __future__ import annotations
 
@@ -9,10 +10,19 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.svm import LinearSVC
 
-from methods.classifiers.linear_svm import SvmFit, fit_gram, fit_primal, fit_targets, gram_matrix, l2_normalise
+from methods.classifiers.linear_svm import (
+    SvmFit,
+    fit_gram,
+    fit_primal,
+    fit_targets,
+    gram_matrix,
+    l2_normalise,
+)
 
 
-def _clouds(n: int, d: int, k: int = 3, seed: int = 0, spread: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+def _clouds(
+    n: int, d: int, k: int = 3, seed: int = 0, spread: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
     """n rows of unit length of k overlapping classes of unequal size."""
     rng = np.random.default_rng(seed)
     codes = np.minimum(rng.integers(0, k + 1, n), k - 1)
@@ -30,18 +40,23 @@ def _objective(w: np.ndarray, b: float, rows: np.ndarray, y: np.ndarray, c: floa
 
 
 def _plain(gram: np.ndarray, y: np.ndarray, c: float) -> tuple[np.ndarray, float, float]:
-    """Newton's method on the active set, one class, one Cholesky a step: scores, b and objective."""
+    """Newton's method on the active set, one class, one Cholesky a step: scores, b and
+    objective."""
     beta, bias, value = np.zeros(len(y)), 0.0, np.inf
     for _ in range(200):
         active = np.flatnonzero(y * (gram @ beta + bias) < 1)
         solved = np.linalg.solve(
-            gram[np.ix_(active, active)] + np.eye(len(active)) / (2 * c), np.stack([y[active], active >= 0]).T
+            gram[np.ix_(active, active)] + np.eye(len(active)) / (2 * c),
+            np.stack([y[active], active >= 0]).T,
         )
         target, goal = np.zeros(len(y)), solved[:, 0].sum() / solved[:, 1].sum()
         target[active] = solved[:, 0] - goal * solved[:, 1]
         for step in 0.5 ** np.arange(20):
             new, new_bias = beta + step * (target - beta), bias + step * (goal - bias)
-            trial = 0.5 * new @ gram @ new + c * (np.maximum(0, 1 - y * (gram @ new + new_bias)) ** 2).sum()
+            trial = (
+                0.5 * new @ gram @ new
+                + c * (np.maximum(0, 1 - y * (gram @ new + new_bias)) ** 2).sum()
+            )
             if trial < value:
                 break
         if trial >= value * (1 - 1e-15):
@@ -50,12 +65,16 @@ def _plain(gram: np.ndarray, y: np.ndarray, c: float) -> tuple[np.ndarray, float
     return gram @ beta + bias, bias, value
 
 
-# Up to 500 active rows every step is exact; the rows of 900 and 1,200 take conjugate gradients in their first steps.
+# Up to 500 active rows every step is exact; the rows of 900 and 1,200 take conjugate gradients in
+# their first steps.
 @pytest.mark.parametrize(
-    ("n", "d", "k", "repeats"), [(60, 8, 3, 1), (900, 40, 2, 1), (1200, 60, 4, 1), (300, 40, 3, 4), (900, 1500, 3, 1)]
+    ("n", "d", "k", "repeats"),
+    [(60, 8, 3, 1), (900, 40, 2, 1), (1200, 60, 4, 1), (300, 40, 3, 4), (900, 1500, 3, 1)],
 )
 @pytest.mark.parametrize("c", [1e-6, 0.01, 1.0, 20.0])
-def test_agrees_with_one_plain_solution_a_class(n: int, d: int, k: int, repeats: int, c: float) -> None:
+def test_agrees_with_one_plain_solution_a_class(
+    n: int, d: int, k: int, repeats: int, c: float
+) -> None:
     rows, labels = _clouds(n, d, k, spread=1.5)
     labels[k : n // 2] = "c0"  # unequal classes, and many images without what their label says
     rows, labels = np.repeat(rows, repeats, axis=0), np.repeat(labels, repeats)
@@ -109,16 +128,21 @@ def test_targets_that_overlap() -> None:
     assert fit.converged
     for k in range(3):
         alone = fit_gram(rows @ rows.T, np.where(targets[:, k] > 0, "with", "other"))
-        np.testing.assert_allclose(fit.decision(rows @ rows.T)[:, k], alone.decision(rows @ rows.T)[:, 1], atol=1e-9)
+        np.testing.assert_allclose(
+            fit.decision(rows @ rows.T)[:, k], alone.decision(rows @ rows.T)[:, 1], atol=1e-9
+        )
 
 
 @pytest.mark.parametrize("c", [0.1, 1.0, 50.0])
 def test_two_points_by_hand(c: float) -> None:
-    # x = +-1 with labels +-1: b = 0 by symmetry; minimise w^2/2 + 2 C (1 - w)^2: w = 4C / (1 + 4C), value 2C / (1 + 4C).
+    # x = +-1 with labels +-1: b = 0 by symmetry; minimise w^2/2 + 2 C (1 - w)^2: w = 4C / (1 + 4C),
+    # value 2C / (1 + 4C).
     x = np.array([[1.0], [-1.0]])
     fit = fit_gram(x @ x.T, ["yes", "no"], c=c)
     assert fit.classes.tolist() == ["no", "yes"]
-    assert _weights(fit, x)[0] == pytest.approx([-4 * c / (1 + 4 * c), 4 * c / (1 + 4 * c)], rel=1e-9)
+    assert _weights(fit, x)[0] == pytest.approx(
+        [-4 * c / (1 + 4 * c), 4 * c / (1 + 4 * c)], rel=1e-9
+    )
     np.testing.assert_allclose(fit.intercept, 0, atol=1e-12)
     assert fit.objective == pytest.approx([2 * c / (1 + 4 * c)] * 2, rel=1e-9)
     assert fit.converged
@@ -126,7 +150,8 @@ def test_two_points_by_hand(c: float) -> None:
 
 @pytest.mark.parametrize("shift", [0.0, 3.0, -20.0])
 def test_the_bias_is_free(shift: float) -> None:
-    # Moving both points moves b = -w * shift and costs nothing: a penalised bias would change the objective.
+    # Moving both points moves b = -w * shift and costs nothing: a penalised bias would change the
+    # objective.
     x = np.array([[1.0 + shift], [-1.0 + shift]])
     fit = fit_gram(x @ x.T, ["yes", "no"])
     assert _weights(fit, x)[0, 1] == pytest.approx(0.8, rel=1e-8)
@@ -135,19 +160,24 @@ def test_the_bias_is_free(shift: float) -> None:
 
 
 def test_unequal_classes_by_hand() -> None:
-    # No feature at all: only b, minimise 3 (1 - b)^2 + 1 (1 + b)^2: b = (3 - 1) / 4, value 3/4 + 9/4.
+    # No feature at all: only b, minimise 3 (1 - b)^2 + 1 (1 + b)^2: b = (3 - 1) / 4, value 3/4 +
+    # 9/4.
     fit = fit_gram(np.zeros((4, 4)), ["yes", "yes", "yes", "no"])
     assert fit.intercept == pytest.approx([-0.5, 0.5])
     assert fit.objective == pytest.approx([3.0, 3.0])
     assert fit.predict(np.zeros((1, 4))).tolist() == ["yes"]
 
 
-@pytest.mark.parametrize(("n", "d", "c"), [(60, 5, 1.0), (25, 80, 1.0), (80, 4, 0.05), (40, 10, 20.0)])
+@pytest.mark.parametrize(
+    ("n", "d", "c"), [(60, 5, 1.0), (25, 80, 1.0), (80, 4, 0.05), (40, 10, 20.0)]
+)
 def test_agrees_with_scikit_learn(n: int, d: int, c: float) -> None:
     rows, labels = _clouds(n, d)
     fit = fit_gram(rows @ rows.T, labels, c=c, tolerance=1e-9)
     # liblinear penalises (b / scaling)^2, next to nothing here.
-    other = LinearSVC(C=c, loss="squared_hinge", tol=1e-12, intercept_scaling=1000.0, max_iter=20_000, dual=False)
+    other = LinearSVC(
+        C=c, loss="squared_hinge", tol=1e-12, intercept_scaling=1000.0, max_iter=20_000, dual=False
+    )
     other.fit(rows, labels)
     np.testing.assert_allclose(_weights(fit, rows).T, other.coef_, atol=2e-4)
     np.testing.assert_allclose(fit.intercept, other.intercept_, atol=2e-4)
@@ -163,11 +193,18 @@ def test_agrees_with_a_general_minimiser() -> None:
     rows, labels = _clouds(12, 3, k=2)
     fit = fit_gram(rows @ rows.T, labels, c=0.7)
     y = np.where(labels == fit.classes[1], 1.0, -1.0)
-    best = minimize(lambda p: _objective(p[:3], p[3], rows, y, 0.7), np.zeros(4), method="BFGS", options={"gtol": 1e-6})
+    best = minimize(
+        lambda p: _objective(p[:3], p[3], rows, y, 0.7),
+        np.zeros(4),
+        method="BFGS",
+        options={"gtol": 1e-6},
+    )
     np.testing.assert_allclose(_weights(fit, rows)[:, 1], best.x[:3], atol=1e-4)
     assert fit.intercept[1] == pytest.approx(best.x[3], abs=1e-4)
     assert fit.objective[1] == pytest.approx(best.fun, rel=1e-8)
-    assert fit.objective[1] == pytest.approx(_objective(_weights(fit, rows)[:, 1], fit.intercept[1], rows, y, 0.7), rel=1e-12)
+    assert fit.objective[1] == pytest.approx(
+        _objective(_weights(fit, rows)[:, 1], fit.intercept[1], rows, y, 0.7), rel=1e-12
+    )
 
 
 @pytest.mark.parametrize(("n", "d", "k"), [(70, 6, 3), (20, 50, 3), (50, 6, 2)])
@@ -251,7 +288,10 @@ def test_the_same_image_in_both_classes() -> None:
 
 def test_two_classes_are_mirror_columns() -> None:
     rows, labels = _clouds(40, 5, k=2)
-    for fit, given in ((fit_gram(rows @ rows.T, labels), rows @ rows.T), (fit_primal(lambda: [rows], labels, 5), rows)):
+    for fit, given in (
+        (fit_gram(rows @ rows.T, labels), rows @ rows.T),
+        (fit_primal(lambda: [rows], labels, 5), rows),
+    ):
         decision = fit.decision(given)
         assert decision.shape == (40, 2)
         np.testing.assert_array_equal(decision[:, 0], -decision[:, 1])
@@ -313,4 +353,6 @@ def test_gram_by_blocks_equals_direct(rows_at_once: int) -> None:
 
 def test_unit_length_of_no_rows_and_of_a_row_of_zeros() -> None:
     assert l2_normalise(np.empty((0, 2, 3), np.float16)).shape == (0, 6)
-    np.testing.assert_array_equal(l2_normalise(np.array([[3, 4], [0, 0]])), np.array([[0.6, 0.8], [0, 0]], np.float32))
+    np.testing.assert_array_equal(
+        l2_normalise(np.array([[3, 4], [0, 0]])), np.array([[0.6, 0.8], [0, 0]], np.float32)
+    )

@@ -1,4 +1,5 @@
-"""Nested polynomial SVM: against scikit-learn's own pipeline and grid search, closed forms, and attempts to leak."""
+"""Nested polynomial SVM: against scikit-learn's own pipeline and grid search, closed forms, and
+attempts to leak."""
 
 from __future__ import annotations
 
@@ -21,7 +22,15 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 
 from methods.classifiers import polynomial_svm
-from methods.classifiers.polynomial_svm import INNER_FOLDS, Grid, NestedScores, Setting, _fit_sigmoid, nested_scores, outer_folds
+from methods.classifiers.polynomial_svm import (
+    INNER_FOLDS,
+    Grid,
+    NestedScores,
+    Setting,
+    _fit_sigmoid,
+    nested_scores,
+    outer_folds,
+)
 
 SMALL = Grid(a=(0.25, 1.0), c=(1.0,), d=(1, 2))
 ONE = Grid(a=(1.0,), c=(1.0,), d=(2,))
@@ -35,8 +44,15 @@ class Lesions:
     fold: NDArray[np.int64]
 
 
-def _lesions(n_groups: int = 36, columns: int = 30, effect: float = 1.0, seed: int = 0, group_class: bool = True) -> Lesions:
-    """One to four regions of interest a lesion that resemble one another, in three outer folds; the last columns hardly vary."""
+def _lesions(
+    n_groups: int = 36,
+    columns: int = 30,
+    effect: float = 1.0,
+    seed: int = 0,
+    group_class: bool = True,
+) -> Lesions:
+    """One to four regions of interest a lesion that resemble one another, in three outer folds; the
+    last columns hardly vary."""
     rng = np.random.default_rng(seed)
     codes = np.repeat(np.arange(n_groups), rng.integers(1, 5, n_groups))
     positive = (codes % 5 < 2) if group_class else rng.random(len(codes)) < 0.4
@@ -71,7 +87,9 @@ def _pipeline() -> Pipeline:
 
 
 class TestGrid:
-    def test_settings_go_from_simple_to_complex_and_skip_the_offset_of_a_linear_kernel(self) -> None:
+    def test_settings_go_from_simple_to_complex_and_skip_the_offset_of_a_linear_kernel(
+        self,
+    ) -> None:
         grid = Grid(a=(1.0, 0.5), c=(1.0, 0.0), d=(2, 1))
         assert grid.settings() == [
             Setting(0.5, 0.0, 1),
@@ -85,7 +103,8 @@ class TestGrid:
     def test_the_skipped_offset_changes_no_decision(self) -> None:
         data = _lesions()
         without, with_offset = (_scores(data, Grid((1.0,), (c,), (1,))) for c in (0.0, 3.0))
-        np.testing.assert_allclose(with_offset.decision, without.decision, atol=5e-3)  # the solver's tolerance is 1e-3
+        # the solver's tolerance is 1e-3
+        np.testing.assert_allclose(with_offset.decision, without.decision, atol=5e-3)
 
     def test_default_searches_twenty_kernels(self) -> None:
         assert len(Grid().settings()) == 4 + 4 * 2 + 4 * 2
@@ -102,7 +121,9 @@ class TestGrid:
             ({"d": (1.5,)}, "whole number"),
         ],
     )
-    def test_refuses_what_is_no_kernel(self, values: dict[str, tuple[float, ...]], message: str) -> None:
+    def test_refuses_what_is_no_kernel(
+        self, values: dict[str, tuple[float, ...]], message: str
+    ) -> None:
         with pytest.raises(ValueError, match=message):
             Grid(**values)  # type: ignore[arg-type]
 
@@ -131,11 +152,15 @@ class TestOuterFolds:
     def test_too_few_groups_with_a_class(self, flip: bool) -> None:
         # Three images, but two groups, of one class.
         positive = np.array([True, True, True, False, False, False]) ^ flip
-        with pytest.raises(ValueError, match=f"outer folds: 3 folds.*{'negative' if flip else 'positive'} image, there are 2"):
+        with pytest.raises(
+            ValueError,
+            match=f"outer folds: 3 folds.*{'negative' if flip else 'positive'} image, there are 2",
+        ):
             outer_folds(positive, ["a", "a", "b", "c", "d", "e"], 0, 3)
 
     def test_a_fold_without_a_class(self) -> None:
-        # "a" and "c" come first and part; "b", one of each class, joins "a", for the negatives are then spread best.
+        # "a" and "c" come first and part; "b", one of each class, joins "a", for the negatives are
+        # then spread best.
         positive = np.array([True, True, True, False, False])
         with pytest.raises(ValueError, match="outer folds: fold 1 of seed 0 has no positive image"):
             outer_folds(positive, ["a", "a", "b", "b", "c"], 0, 2)
@@ -147,29 +172,56 @@ class TestOuterFolds:
 
 class TestAgainstScikitLearn:
     @pytest.mark.parametrize(
-        ("data", "degree"), [(_lesions(), 2), (_lesions(columns=150, effect=0.5, seed=3, group_class=False), 3)]
+        ("data", "degree"),
+        [(_lesions(), 2), (_lesions(columns=150, effect=0.5, seed=3, group_class=False), 3)],
     )
     def test_choice_decision_and_probability_of_each_fold(
         self, data: Lesions, degree: int, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Dense scaled matrices, library grid search and library calibration give the same, fold for fold."""
+        """Dense scaled matrices, library grid search and library calibration give the same, fold
+        for fold."""
         monkeypatch.setattr(polynomial_svm, "COLUMNS_AT_ONCE", 7)
         grid = Grid(a=(0.25, 4.0), c=(0.0, 1.0), d=(1, degree))
-        settings = [{"svm__gamma": [s.a], "svm__coef0": [s.c], "svm__degree": [s.d]} for s in grid.settings()]
+        settings = [
+            {"svm__gamma": [s.a], "svm__coef0": [s.c], "svm__degree": [s.d]}
+            for s in grid.settings()
+        ]
         result = _scores(data, grid, seed=5)
         groups, chosen = np.array(data.groups), set()
         for number, choice in enumerate(result.choices):
             train, test = data.fold != number, data.fold == number
             rows, truth = data.rows.astype(np.float64), data.positive[train]
-            folds = list(StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=5).split(truth, truth, groups[train]))
-            search = GridSearchCV(_pipeline(), settings, scoring="roc_auc", cv=folds).fit(rows[train], truth)
+            folds = list(
+                StratifiedGroupKFold(INNER_FOLDS, shuffle=True, random_state=5).split(
+                    truth, truth, groups[train]
+                )
+            )
+            search = GridSearchCV(_pipeline(), settings, scoring="roc_auc", cv=folds).fit(
+                rows[train], truth
+            )
             best = search.best_params_
-            assert (choice.a, choice.c, choice.d) == (best["svm__gamma"], best["svm__coef0"], best["svm__degree"])
+            assert (choice.a, choice.c, choice.d) == (
+                best["svm__gamma"],
+                best["svm__coef0"],
+                best["svm__degree"],
+            )
             assert choice.inner_auc == pytest.approx(search.best_score_, abs=1e-12)
-            assert choice.columns == search.best_estimator_["constant"].get_support().sum() < data.rows.shape[1]
-            assert (choice.n_train, choice.n_test, choice.converged) == (train.sum(), test.sum(), True)
-            np.testing.assert_allclose(result.decision[test], search.decision_function(rows[test]), atol=1e-5)
-            calibrated = CalibratedClassifierCV(_pipeline().set_params(**best), method="sigmoid", cv=folds, ensemble=False)
+            assert (
+                choice.columns
+                == search.best_estimator_["constant"].get_support().sum()
+                < data.rows.shape[1]
+            )
+            assert (choice.n_train, choice.n_test, choice.converged) == (
+                train.sum(),
+                test.sum(),
+                True,
+            )
+            np.testing.assert_allclose(
+                result.decision[test], search.decision_function(rows[test]), atol=1e-5
+            )
+            calibrated = CalibratedClassifierCV(
+                _pipeline().set_params(**best), method="sigmoid", cv=folds, ensemble=False
+            )
             expected = calibrated.fit(rows[train], truth).predict_proba(rows[test])[:, 1]
             assert choice.slope > 0
             np.testing.assert_allclose(result.probability[test], expected, atol=1e-4)
@@ -186,17 +238,24 @@ class TestAgainstScikitLearn:
     def test_equal_settings_go_to_the_simplest(self) -> None:
         # One column that tells the classes apart at any setting: every AUC is 1.
         data = _lesions()
-        rows = np.where(data.positive, 1.0, -1.0)[:, None] + np.linspace(0, 0.1, len(data.positive))[:, None]
-        result = _scores(replace(data, rows=rows.astype(np.float32)), Grid((4.0, 1.0), (1.0, 0.5), (3, 1)))
-        assert {(choice.d, choice.a, choice.c, choice.inner_auc) for choice in result.choices} == {(1, 1.0, 0.5, 1.0)}
+        rows = (
+            np.where(data.positive, 1.0, -1.0)[:, None]
+            + np.linspace(0, 0.1, len(data.positive))[:, None]
+        )
+        result = _scores(
+            replace(data, rows=rows.astype(np.float32)), Grid((4.0, 1.0), (1.0, 0.5), (3, 1))
+        )
+        assert {(choice.d, choice.a, choice.c, choice.inner_auc) for choice in result.choices} == {
+            (1, 1.0, 0.5, 1.0)
+        }
 
 
 class TestNoLeak:
     def test_no_group_is_on_both_sides_of_any_fit(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Moving the rows of one group must change exactly the SVMs that were meant to see it.
 
-        With one setting an outer fold fits five SVMs of the search and the final one. A group is unknown to the six of its own
-        outer fold, and to one of the search in each of the others.
+        With one setting an outer fold fits five SVMs of the search and the final one. A group is
+        unknown to the six of its own outer fold, and to one of the search in each of the others.
         """
         data = _lesions(n_groups=16, columns=6, group_class=False)
         seen: list[bytes] = []
@@ -224,7 +283,8 @@ class TestNoLeak:
             assert not others[:, INNER_FOLDS].any()
 
     def test_test_rows_change_nothing_but_their_own_scores(self) -> None:
-        """A column that tells the truth of the rows of one fold alone changes neither their choice nor their sigmoid."""
+        """A column that tells the truth of the rows of one fold alone changes neither their choice
+        nor their sigmoid."""
         data = _lesions(effect=0.3)
         test = data.fold == 2
         rows = data.rows.copy()
@@ -252,18 +312,27 @@ class TestNoLeak:
         assert kept.choices[0] != moved.choices[0]
 
     def test_labels_drawn_at_random_give_half(self) -> None:
-        """Mean AUC over folds and draws; its standard error is about 0.02. Labels drawn by lesion, regions of a lesion alike."""
+        """Mean AUC over folds and draws; its standard error is about 0.02. Labels drawn by lesion,
+        regions of a lesion alike."""
         aucs = []
         for draw in range(20):
             data = _lesions(n_groups=30, columns=12, effect=0.0, seed=draw)
             scores = _scores(data, Grid(a=(1.0,), c=(0.0, 1.0), d=(2,)))
-            aucs += [roc_auc_score(data.positive[data.fold == k], scores.decision[data.fold == k]) for k in range(3)]
+            aucs += [
+                roc_auc_score(data.positive[data.fold == k], scores.decision[data.fold == k])
+                for k in range(3)
+            ]
         assert np.mean(aucs) == pytest.approx(0.5, abs=0.05)
         assert np.std(aucs) > 0.05
 
 
 class TestSigmoid:
-    def _loss(self, parameters: NDArray[np.float64], decision: NDArray[np.float64], positive: NDArray[np.bool_]) -> float:
+    def _loss(
+        self,
+        parameters: NDArray[np.float64],
+        decision: NDArray[np.float64],
+        positive: NDArray[np.bool_],
+    ) -> float:
         value = parameters[0] * decision + parameters[1]
         high, low = (positive.sum() + 1) / (positive.sum() + 2), 1 / ((~positive).sum() + 2)
         targets = np.where(positive, high, low)
@@ -274,13 +343,16 @@ class TestSigmoid:
         rng = np.random.default_rng(0)
         positive = rng.random(80) < 0.35
         decision = rng.normal(0, 1, 80) + gap * positive
-        best = minimize(self._loss, [0.0, 0.0], args=(decision, positive), method="Nelder-Mead", tol=1e-10)
+        best = minimize(
+            self._loss, [0.0, 0.0], args=(decision, positive), method="Nelder-Mead", tol=1e-10
+        )
         slope, intercept = _fit_sigmoid(decision, positive)
         np.testing.assert_allclose([slope, intercept], best.x, rtol=1e-4)
         assert self._loss(np.array([slope, intercept]), decision, positive) <= best.fun + 1e-9
 
     def test_two_values_by_hand(self) -> None:
-        # At -1: four negatives of target 1/7 and one positive of 7/8 -> mean 81/280; at +1: one of 1/7, five of 7/8 -> 253/336.
+        # At -1: four negatives of target 1/7 and one positive of 7/8 -> mean 81/280; at +1: one of
+        # 1/7, five of 7/8 -> 253/336.
         decision = np.array([-1.0] * 5 + [1.0] * 6)
         positive = np.array([False] * 4 + [True] + [False] + [True] * 5)
         slope, intercept = _fit_sigmoid(decision, positive)
@@ -298,8 +370,11 @@ class TestSigmoid:
             np.testing.assert_allclose(other, expit(slope * decision + intercept), atol=1e-6)
 
     @pytest.mark.parametrize("decision", [[3.0, 2.0, -1.0, -2.0, -3.0], [0.1] * 5])
-    def test_values_that_say_nothing_give_the_share_of_positives(self, decision: Sequence[float]) -> None:
-        # Two positives, three negatives, against their values or with the same one: (2 * 3/4 + 3 * 1/5) / 5 = 0.42.
+    def test_values_that_say_nothing_give_the_share_of_positives(
+        self, decision: Sequence[float]
+    ) -> None:
+        # Two positives, three negatives, against their values or with the same one: (2 * 3/4 + 3 *
+        # 1/5) / 5 = 0.42.
         positive = np.array([False, False, False, True, True])
         slope, intercept = _fit_sigmoid(np.array(decision), positive)
         assert slope == 0
@@ -313,7 +388,10 @@ class TestSigmoid:
             order = np.argsort(result.decision[of_fold])
             assert (np.diff(result.probability[of_fold][order]) > 0).all()
         assert 0 <= result.probability.min() < 0.3 < 0.7 < result.probability.max() <= 1
-        assert result.probability[data.positive].mean() > result.probability[~data.positive].mean() + 0.2
+        assert (
+            result.probability[data.positive].mean()
+            > result.probability[~data.positive].mean() + 0.2
+        )
 
 
 class TestNestedScores:
@@ -339,20 +417,31 @@ class TestNestedScores:
 
     def test_the_seed_is_that_of_the_inner_folds(self) -> None:
         data = _lesions(effect=0.3)
-        assert [c.inner_auc for c in _scores(data).choices] != [c.inner_auc for c in _scores(data, seed=1).choices]
+        assert [c.inner_auc for c in _scores(data).choices] != [
+            c.inner_auc for c in _scores(data, seed=1).choices
+        ]
 
     def test_the_order_of_the_rows_does_not_matter(self) -> None:
         data = _lesions(group_class=False)
         order = np.random.default_rng(1).permutation(len(data.groups))
-        shuffled = Lesions(data.rows[order], data.positive[order], [data.groups[i] for i in order], data.fold[order])
-        np.testing.assert_allclose(_scores(shuffled, ONE).decision, _scores(data, ONE).decision[order], atol=1e-2)
+        shuffled = Lesions(
+            data.rows[order],
+            data.positive[order],
+            [data.groups[i] for i in order],
+            data.fold[order],
+        )
+        np.testing.assert_allclose(
+            _scores(shuffled, ONE).decision, _scores(data, ONE).decision[order], atol=1e-2
+        )
 
     def test_rows_may_be_a_read_only_memory_map_in_either_layout(self) -> None:
         data = _lesions()
         columns_first = np.asfortranarray(data.rows)
         columns_first.flags.writeable = False
         np.testing.assert_allclose(
-            _scores(replace(data, rows=columns_first), ONE).decision, _scores(data, ONE).decision, atol=1e-9
+            _scores(replace(data, rows=columns_first), ONE).decision,
+            _scores(data, ONE).decision,
+            atol=1e-9,
         )
 
     def test_tells_of_each_fold(self) -> None:
@@ -365,7 +454,9 @@ class TestNestedScores:
         assert not any(choice.converged for choice in _scores(_lesions(columns=6), ONE).choices)
 
     @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_refuses_a_feature_that_is_not_finite(self, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_refuses_a_feature_that_is_not_finite(
+        self, value: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(polynomial_svm, "COLUMNS_AT_ONCE", 7)
         data = _lesions()
         data.rows[-1, -1] = value
@@ -418,6 +509,7 @@ class TestNestedScores:
         positive = np.isin(data.groups, [f"lesion {k}" for k in range(5)])
         fold = outer_folds(positive, data.groups, 0)
         with pytest.raises(
-            ValueError, match="inner folds of outer fold 0: 5 folds need 5 groups with a positive image, there are 4"
+            ValueError,
+            match="inner folds of outer fold 0: 5 folds need 5 groups with a positive image, there are 4",
         ):
             _scores(replace(data, positive=positive, fold=fold))

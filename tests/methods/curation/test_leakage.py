@@ -31,7 +31,12 @@ def row(path: str, split: str | None, **fields: Any) -> dict[str, Any]:
 )
 @pytest.mark.parametrize("status", ["ok", "duplicate"])
 def test_each_kind_is_found_once(same: dict[str, str], kind: str, status: str) -> None:
-    rows = [row("b", "test", **same), row("a", "train", **same, status=status), row("c", "train"), row("d", "test")]
+    rows = [
+        row("b", "test", **same),
+        row("a", "train", **same, status=status),
+        row("c", "train"),
+        row("d", "test"),
+    ]
     assert find_leaks(rows) == [Leak(kind, "a", "b")]
     assert find_leaks(rows, [kind]) == [Leak(kind, "a", "b")]
     assert find_leaks(rows, set(KINDS) - {kind}) == []
@@ -39,7 +44,9 @@ def test_each_kind_is_found_once(same: dict[str, str], kind: str, status: str) -
 
 @pytest.mark.parametrize("column", ["image_id", "pixel_sha256", "group_id"])
 def test_what_is_not_known_is_not_the_same(column: str) -> None:
-    assert find_leaks([row("a", "train", **{column: None}), row("b", "test", **{column: None})]) == []
+    assert (
+        find_leaks([row("a", "train", **{column: None}), row("b", "test", **{column: None})]) == []
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,21 +66,37 @@ def test_what_does_not_test_does_not_leak(other: dict[str, str | None]) -> None:
 
 
 def test_the_first_by_path_and_frame_stands_for_each_side() -> None:
-    frames = [("c", None, "train"), ("b", 10, "train"), ("b", 9, "train"), ("z", 0, "test"), ("a", 1, "test")]
-    rows = [row(path, split, frame=frame, image_id=f"{path}{frame}", group_id="p1") for path, frame, split in frames]
+    frames = [
+        ("c", None, "train"),
+        ("b", 10, "train"),
+        ("b", 9, "train"),
+        ("z", 0, "test"),
+        ("a", 1, "test"),
+    ]
+    rows = [
+        row(path, split, frame=frame, image_id=f"{path}{frame}", group_id="p1")
+        for path, frame, split in frames
+    ]
     assert find_leaks(rows) == [Leak("group", "b", "a")]
     assert find_leaks(rows[::-1]) == find_leaks(rows)
 
 
 def test_same_bytes_are_not_told_again_as_same_pixels_but_a_third_copy_is() -> None:
-    copies = [row("a", "train", image_id="x", pixel_sha256="p"), row("b", "test", image_id="x", pixel_sha256="p")]
+    copies = [
+        row("a", "train", image_id="x", pixel_sha256="p"),
+        row("b", "test", image_id="x", pixel_sha256="p"),
+    ]
     assert [leak.kind for leak in find_leaks(copies)] == ["bytes"]
     saved_again = row("0", "test", image_id="y", pixel_sha256="p")
     assert find_leaks([*copies, saved_again]) == [Leak("bytes", "a", "b"), Leak("pixels", "a", "0")]
 
 
 def test_in_the_order_of_kind_and_path() -> None:
-    rows = [row(f"{side}{i}", side, group_id=f"g{i}", image_id=f"i{i}") for i in (2, 0, 1) for side in ("train", "test")]
+    rows = [
+        row(f"{side}{i}", side, group_id=f"g{i}", image_id=f"i{i}")
+        for i in (2, 0, 1)
+        for side in ("train", "test")
+    ]
     assert [(leak.kind, leak.train) for leak in find_leaks(rows)] == [
         (kind, f"train{i}") for kind in ("bytes", "group") for i in range(3)
     ]
@@ -82,25 +105,46 @@ def test_in_the_order_of_kind_and_path() -> None:
 def test_the_message_names_the_first_and_counts_the_others() -> None:
     leaks = [Leak("bytes", "a", "b"), Leak("pixels", "c", "d"), Leak("group", "e", "f")]
     error = leak_error("scans", leaks)
-    assert error.what == "the split of scans leaks: a (train) and b (test) have the same bytes and 2 more"
+    assert (
+        error.what
+        == "the split of scans leaks: a (train) and b (test) have the same bytes and 2 more"
+    )
     assert error.remedy == (
         "Put all copies and all images of a group on one side, or register with --split stratified to draw a new split"
     )
-    assert leak_error("scans", leaks[1:2]).what.endswith("leaks: c (train) and d (test) have the same pixels")
+    assert leak_error("scans", leaks[1:2]).what.endswith(
+        "leaks: c (train) and d (test) have the same pixels"
+    )
     assert str(leaks[2]) == "e (train) and f (test) are of one group"
 
 
 def curated(rows: Sequence[ManifestRow], **settings: Any) -> list[dict[str, Any]]:
-    return [vars(row) for row in curate(rows, DatasetSpec(name="scans", root=Path("/scans"), **settings))]
+    return [
+        vars(row)
+        for row in curate(rows, DatasetSpec(name="scans", root=Path("/scans"), **settings))
+    ]
 
 
 def given(path: str, split: str, **fields: Any) -> ManifestRow:
     facts: dict[str, Any] = {"bytes": 1, "width": 1, "height": 1, "mode": "L", "format": "PNG"}
-    base = {"image_id": path, "path": path, "status": "ok", "reason": None, "label": path[-1], "split": split, "group_id": None}
+    base = {
+        "image_id": path,
+        "path": path,
+        "status": "ok",
+        "reason": None,
+        "label": path[-1],
+        "split": split,
+        "group_id": None,
+    }
     return ManifestRow(**{**base, **facts, **fields})
 
 
-SIDES = [given(f"{split}/{i}{label}", split) for split in ("train", "test") for label in "AB" for i in range(3)]
+SIDES = [
+    given(f"{split}/{i}{label}", split)
+    for split in ("train", "test")
+    for label in "AB"
+    for i in range(3)
+]
 
 
 @pytest.mark.parametrize(
@@ -112,7 +156,9 @@ SIDES = [given(f"{split}/{i}{label}", split) for split in ("train", "test") for 
         ({"group_id": None, "patient_id": "x"}, "patient"),
     ],
 )
-def test_a_given_split_that_leaks_is_found_in_its_manifest_and_a_drawn_one_does_not(same: dict[str, str], kind: str) -> None:
+def test_a_given_split_that_leaks_is_found_in_its_manifest_and_a_drawn_one_does_not(
+    same: dict[str, str], kind: str
+) -> None:
     rows = [*SIDES, given("train/xA", "train", **same), given("test/yA", "test", **same)]
     assert find_leaks(curated(rows)) == [Leak(kind, "train/xA", "test/yA")]
     for seed in range(10):
@@ -121,11 +167,26 @@ def test_a_given_split_that_leaks_is_found_in_its_manifest_and_a_drawn_one_does_
 
 @pytest.mark.parametrize("new_labels", ["hold", "train", "given"])
 def test_no_drop_makes_a_split_leak(new_labels: str) -> None:
-    rows = [*SIDES, given("train/pA", "train", group_id="p"), given("test/qA", "test", pixel_sha256="q", group_id="q")]
+    rows = [
+        *SIDES,
+        given("train/pA", "train", group_id="p"),
+        given("test/qA", "test", pixel_sha256="q", group_id="q"),
+    ]
     rows += [
         given(f"drops/{number}{split}A", split, drop="d", **same)
-        for number, same in enumerate([{"group_id": "p"}, {"group_id": "q"}, {"pixel_sha256": "q"}, {"image_id": "test/0A"}, {}])
+        for number, same in enumerate(
+            [
+                {"group_id": "p"},
+                {"group_id": "q"},
+                {"pixel_sha256": "q"},
+                {"image_id": "test/0A"},
+                {},
+            ]
+        )
         for split in ("train", "test")
     ]
-    rows += [given("drops/1A", "train", drop="d", group_id="new"), given("drops/2A", "test", drop="d", group_id="new")]
+    rows += [
+        given("drops/1A", "train", drop="d", group_id="new"),
+        given("drops/2A", "test", drop="d", group_id="new"),
+    ]
     assert find_leaks(curated(rows, new_labels=new_labels)) == []

@@ -1,4 +1,5 @@
-"""Perceptual hashes and their pairs: signs worked by hand, brute force, and phantoms copied in ways a file is copied."""
+"""Perceptual hashes and their pairs: signs worked by hand, brute force, and phantoms copied in ways
+a file is copied."""
 
 from __future__ import annotations
 
@@ -57,7 +58,9 @@ def _features(count: int, seed: int) -> NDArray[np.float32]:
 
 def _pairs(rows: list[tuple[int, int, int, int]]) -> Candidates:
     first, second, distance, turn = zip(*rows, strict=True)
-    return Candidates(np.array(first), np.array(second), np.array(distance, np.uint8), np.array(turn, np.uint8))
+    return Candidates(
+        np.array(first), np.array(second), np.array(distance, np.uint8), np.array(turn, np.uint8)
+    )
 
 
 def _never(positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -68,7 +71,8 @@ def _never(positions: NDArray[np.int64]) -> NDArray[np.float32]:
 
 
 def test_an_edge_by_hand() -> None:
-    # Left half 0, right half 255: row 0 alone, coefficient u has the sign of -sin(u pi / 2): -, 0, + for u = 1, 2, 3 and so on.
+    # Left half 0, right half 255: row 0 alone, coefficient u has the sign of -sin(u pi / 2): -, 0,
+    # + for u = 1, 2, 3 and so on.
     picture = np.zeros((64, 64), np.uint8)
     picture[:, 32:] = 255
     assert perceptual_hash(picture) == 0b0001_0001 << 56  # u = 3 and 7
@@ -83,7 +87,9 @@ def test_each_bit_is_the_sign_of_its_coefficient() -> None:
     coefficients[:8, :8] = np.where(signs, 30.0, -30.0)
     coefficients[0, 0] = 128 * 32
     bits = "".join(str(int(sign)) for sign in signs.ravel()[1:])
-    assert perceptual_hash(np.rint(idctn(coefficients, norm="ortho")).astype(np.uint8)) == int(bits, 2)
+    assert perceptual_hash(np.rint(idctn(coefficients, norm="ortho")).astype(np.uint8)) == int(
+        bits, 2
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -91,7 +97,9 @@ def test_the_mirrored_hash_is_that_of_the_mirrored_picture(kind: str) -> None:
     picture = phantom(kind, seed=5, size=256)[:201, :251]  # no multiple of 32
     assert mirrored_hash(perceptual_hash(picture)) == perceptual_hash(picture[:, ::-1])
     for turn in TURNS:
-        assert mirrored_hash(perceptual_hash(picture), turn) == perceptual_hash(picture[TURNED[turn]])
+        assert mirrored_hash(perceptual_hash(picture), turn) == perceptual_hash(
+            picture[TURNED[turn]]
+        )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -126,7 +134,11 @@ def test_grey_and_its_rgb_are_one() -> None:
 def test_views_and_repeats_change_nothing() -> None:
     picture = phantom("fundus", seed=1)
     before = picture.copy()
-    assert perceptual_hash(picture) == perceptual_hash(np.asfortranarray(picture)) == perceptual_hash(picture)
+    assert (
+        perceptual_hash(picture)
+        == perceptual_hash(np.asfortranarray(picture))
+        == perceptual_hash(picture)
+    )
     np.testing.assert_array_equal(picture, before)
 
 
@@ -148,9 +160,14 @@ def _jpeg(image: Image.Image) -> Image.Image:
         (lambda image: image.crop((3, 2, 254, 253)), MAX_HAMMING),
     ],
 )
-def test_copies_stay_close(kind: str, change: Callable[[Image.Image], Image.Image], bits: int) -> None:
+def test_copies_stay_close(
+    kind: str, change: Callable[[Image.Image], Image.Image], bits: int
+) -> None:
     image = Image.fromarray(phantom(kind, seed=2))
-    assert _bits(perceptual_hash(np.asarray(image)), perceptual_hash(np.asarray(change(image)))) <= bits
+    assert (
+        _bits(perceptual_hash(np.asarray(image)), perceptual_hash(np.asarray(change(image))))
+        <= bits
+    )
 
 
 def test_different_kinds_are_far_apart() -> None:
@@ -210,7 +227,12 @@ def test_memory_of_the_comparison_is_bounded() -> None:
 def test_cosines_of_pairs_in_any_order(rows_at_once: int) -> None:
     a, b = _features(9, seed=1), _features(11, seed=2)
     rng = np.random.default_rng(0)
-    pairs = Candidates(rng.integers(0, 9, 60), rng.integers(0, 11, 60), np.zeros(60, np.uint8), rng.integers(0, 4, 60))
+    pairs = Candidates(
+        rng.integers(0, 9, 60),
+        rng.integers(0, 11, 60),
+        np.zeros(60, np.uint8),
+        rng.integers(0, 4, 60),
+    )
 
     def reader(features: NDArray[np.float32]) -> near_duplicates.Take:
         def take(positions: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -227,7 +249,9 @@ def test_cosines_of_pairs_in_any_order(rows_at_once: int) -> None:
     cosines = cosine_confirms(pairs, reader(a), reader(b), rows_at_once)
     assert cosines.dtype == np.float32
     np.testing.assert_allclose(cosines, expected, atol=1e-5)
-    np.testing.assert_array_equal(cosines, cosine_confirms(pairs, reader(a), reader(b), rows_at_once))
+    np.testing.assert_array_equal(
+        cosines, cosine_confirms(pairs, reader(a), reader(b), rows_at_once)
+    )
 
 
 def test_a_mirrored_map_is_turned_round() -> None:
@@ -248,8 +272,16 @@ def test_features_of_zero_have_cosine_zero() -> None:
 def test_less_is_asked_where_the_hashes_agree() -> None:
     pairs = _pairs([(0, 0, distance, turn) for turn in TURNS for distance in (2, 3)])
     over = [MIN_COSINE_UPSIDE_DOWN, MIN_COSINE_MIRRORED]
-    assert required_cosine(pairs).tolist() == [MIN_COSINE_CLOSE, MIN_COSINE, MIN_COSINE_CLOSE, MIN_COSINE_MIRRORED, *over, *over]
-    assert required_cosine(pairs, 0.6, 0.4).tolist() == [0.6] * 2 + [0.4] * 6  # never more than of the others
+    assert required_cosine(pairs).tolist() == [
+        MIN_COSINE_CLOSE,
+        MIN_COSINE,
+        MIN_COSINE_CLOSE,
+        MIN_COSINE_MIRRORED,
+        *over,
+        *over,
+    ]
+    # never more than of the others
+    assert required_cosine(pairs, 0.6, 0.4).tolist() == [0.6] * 2 + [0.4] * 6
 
 
 # --- the whole search ---
@@ -260,7 +292,11 @@ def _at_cosine(features: NDArray[np.float32], cosine: float) -> NDArray[np.float
     flat = features.ravel() / np.linalg.norm(features)
     other = np.random.default_rng(9).normal(size=flat.shape)
     other -= (other @ flat) * flat
-    return (cosine * flat + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other)).reshape(features.shape).astype(np.float32)
+    return (
+        (cosine * flat + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other))
+        .reshape(features.shape)
+        .astype(np.float32)
+    )
 
 
 def test_planted_copies_are_found_in_order() -> None:
@@ -270,13 +306,20 @@ def test_planted_copies_are_found_in_order() -> None:
     a, b = _features(40, seed=1), _features(30, seed=2)
     test[3], b[3] = train[7], _at_cosine(a[7], 0.97)
     test[4], b[4] = train[8] ^ np.uint64(0b1_1111), _at_cosine(a[8], 0.95)
-    test[5], b[5] = train[9] ^ np.uint64(0b1_1111), _at_cosine(a[9], 0.90)  # too little for five bits
+    # too little for five bits
+    test[5], b[5] = train[9] ^ np.uint64(0b1_1111), _at_cosine(a[9], 0.90)
     test[6], b[6] = train[10] ^ np.uint64(0b11), _at_cosine(a[10], 0.90)
-    test[7], b[7] = train[11] ^ np.uint64(ODD) ^ np.uint64(0b111), _at_cosine(a[11][..., ::-1], 0.85)
+    test[7], b[7] = (
+        train[11] ^ np.uint64(ODD) ^ np.uint64(0b111),
+        _at_cosine(a[11][..., ::-1], 0.85),
+    )
     test[8], b[8] = train[12] ^ np.uint64((1 << 11) - 1), a[12]  # eleven bits
     train[13] = test[9] = FLAT_HASH
     b[9] = a[13]
-    test[10], b[10] = train[14] ^ np.uint64(ODD_ROWS) ^ np.uint64(0b111), _at_cosine(a[14][:, ::-1], 0.84)
+    test[10], b[10] = (
+        train[14] ^ np.uint64(ODD_ROWS) ^ np.uint64(0b111),
+        _at_cosine(a[14][:, ::-1], 0.84),
+    )
     found = find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
     assert [(p.first, p.second, p.distance, p.mirrored) for p in found] == [
         (7, 3, 0, False),
@@ -306,7 +349,9 @@ def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(near_duplicates, "cosine_confirms", counted)
     monkeypatch.setattr(near_duplicates, "candidates", partial(candidates, rows_at_once=7))
     monkeypatch.setattr(near_duplicates, "_CANDIDATES_AT_ONCE", 30)
-    assert [(p.first, p.second, p.mirrored) for p in whole] == [(p.first, p.second, p.mirrored) for p in found()]
+    assert [(p.first, p.second, p.mirrored) for p in whole] == [
+        (p.first, p.second, p.mirrored) for p in found()
+    ]
     assert {p.mirrored for p in whole} == {False, True}
     assert sum(sizes) == sum(map(len, candidates(train, test, 20)))  # none twice
     assert all(30 <= size < 30 + 49 for size in sizes[:-1])
@@ -324,7 +369,9 @@ def test_a_pair_that_counts_both_ways_is_listed_once(width: list[int], mirrored:
     a = np.array([[[[2, 1]]]], np.float32)  # cosine 1 one way, 0.8 the other
     b = np.array([[[width]]], np.float32)
     first, second = np.array([0], np.uint64), np.array([0b0101], np.uint64)  # 2 bits straight
-    found = find_near_duplicates(first, second, lambda i: a[i], lambda i: b[i], max_distance=63, min_cosine_mirrored=0.5)
+    found = find_near_duplicates(
+        first, second, lambda i: a[i], lambda i: b[i], max_distance=63, min_cosine_mirrored=0.5
+    )
     assert found == [Pair(0, 0, 30 if mirrored else 2, found[0].similarity, mirrored)]
     assert found[0].similarity == pytest.approx(1)
 
@@ -334,5 +381,7 @@ def test_nothing_is_read_where_nothing_is_close() -> None:
     far = np.array([0x7FFF_FFFF_0000_0000, 0x7FFF_FFFF_0000_0001], np.uint64)
     for train, test in ((empty, empty), (empty, some), (some, empty), (some, far)):
         assert find_near_duplicates(train, test, _never, _never) == []
-    none = Candidates(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_))
+    none = Candidates(
+        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_)
+    )
     assert len(cosine_confirms(none, _never, _never)) == 0

@@ -5,13 +5,22 @@ import warnings
 import numpy as np
 import pytest
 
-from methods.curation.splits import MAX_DRAWS, fairest, label_group_split, on_both_sides, stratified_group_split
+from methods.curation.splits import (
+    MAX_DRAWS,
+    fairest,
+    label_group_split,
+    on_both_sides,
+    stratified_group_split,
+)
 
 
 def sides(labels, is_test) -> dict[str, tuple[int, int]]:
     """(train, test) rows of each class."""
     labels = np.array(labels)
-    return {str(k): (int((~is_test[labels == k]).sum()), int(is_test[labels == k].sum())) for k in np.unique(labels)}
+    return {
+        str(k): (int((~is_test[labels == k]).sum()), int(is_test[labels == k].sum()))
+        for k in np.unique(labels)
+    }
 
 
 def test_one_fold_of_k_keeps_the_class_ratio():
@@ -21,10 +30,15 @@ def test_one_fold_of_k_keeps_the_class_ratio():
     assert sides(labels, is_test) == {"a": (60, 20), "b": (30, 10)}
 
 
-@pytest.mark.parametrize(("fraction", "n_test"), [(0.5, 60), (0.4, 60), (0.3, 40), (0.2, 24), (0.05, 6)])
+@pytest.mark.parametrize(
+    ("fraction", "n_test"), [(0.5, 60), (0.4, 60), (0.3, 40), (0.2, 24), (0.05, 6)]
+)
 def test_fraction_is_realised_to_the_nearest_fold(fraction, n_test):
     labels = ["a", "b"] * 60
-    assert stratified_group_split(labels, [str(i) for i in range(120)], fraction, seed=3).sum() == n_test
+    assert (
+        stratified_group_split(labels, [str(i) for i in range(120)], fraction, seed=3).sum()
+        == n_test
+    )
 
 
 def test_no_group_is_on_both_sides():
@@ -32,7 +46,9 @@ def test_no_group_is_on_both_sides():
     groups = [f"patient{i}" for i in rng.integers(0, 60, 300)]
     labels = [f"class{int(g[7:]) % 3}" for g in groups]
     is_test = stratified_group_split(labels, groups, 0.25, seed=0)
-    assert not {g for g, t in zip(groups, is_test, strict=True) if t} & {g for g, t in zip(groups, is_test, strict=True) if not t}
+    assert not {g for g, t in zip(groups, is_test, strict=True) if t} & {
+        g for g, t in zip(groups, is_test, strict=True) if not t
+    }
     assert 0.15 < is_test.mean() < 0.35
 
 
@@ -48,7 +64,9 @@ def test_order_of_the_rows_does_not_matter():
     groups = [str(g) for g in rng.integers(0, 40, 90)]
     is_test = stratified_group_split(labels, groups, 0.25, seed=5)
     order = rng.permutation(90)
-    shuffled = stratified_group_split([labels[i] for i in order], [groups[i] for i in order], 0.25, seed=5)
+    shuffled = stratified_group_split(
+        [labels[i] for i in order], [groups[i] for i in order], 0.25, seed=5
+    )
     np.testing.assert_array_equal(shuffled, is_test[order])
 
 
@@ -68,11 +86,16 @@ def test_smallest_classes_are_on_both_sides(seed):
 
 def test_fewer_images_than_folds():
     labels = ["a", "a", "b", "b"]
-    assert sides(labels, stratified_group_split(labels, list("1234"), 0.05, seed=0)) == {"a": (1, 1), "b": (1, 1)}
+    assert sides(labels, stratified_group_split(labels, list("1234"), 0.05, seed=0)) == {
+        "a": (1, 1),
+        "b": (1, 1),
+    }
 
 
 def test_class_with_one_image():
-    with pytest.raises(ValueError, match=r"class 'b' has 1 image in 1 group: two groups are needed"):
+    with pytest.raises(
+        ValueError, match=r"class 'b' has 1 image in 1 group: two groups are needed"
+    ):
         stratified_group_split(["a", "a", "b"], ["1", "2", "3"], 0.5, seed=0)
 
 
@@ -82,9 +105,13 @@ def test_class_in_one_group():
 
 
 def test_impossible_though_every_class_has_two_groups():
-    # Each pair of the three groups shares a class, so any two of them would have to be on different sides.
+    # Each pair of the three groups shares a class, so any two of them would have to be on different
+    # sides.
     labels, groups = ["ab", "ab", "ac", "ac", "bc", "bc"], ["A", "B", "A", "C", "B", "C"]
-    with pytest.raises(ValueError, match=f"class '(ab|ac|bc)' was not on both sides of the split in {MAX_DRAWS} draws"):
+    with pytest.raises(
+        ValueError,
+        match=f"class '(ab|ac|bc)' was not on both sides of the split in {MAX_DRAWS} draws",
+    ):
         stratified_group_split(labels, groups, 0.5, seed=0)
 
 
@@ -112,10 +139,13 @@ def draw(*rows: int) -> np.ndarray:
 
 def test_fairest_draw_by_hand():
     truth = np.zeros((6, 3), np.bool_)
-    truth[[0, 1], 0] = truth[[0, 1, 2], 1] = truth[5, 2] = True  # the last label is of one group: never on both sides
+    # the last label is of one group: never on both sides
+    truth[[0, 1], 0] = truth[[0, 1, 2], 1] = truth[5, 2] = True
     codes = np.arange(6)
     fair, unlearned, unfair = draw(0, 3), draw(0, 5), draw(3, 4)
-    np.testing.assert_array_equal(fairest(truth, codes, iter([unlearned, unfair, fair, draw(1, 3)])), fair)
+    np.testing.assert_array_equal(
+        fairest(truth, codes, iter([unlearned, unfair, fair, draw(1, 3)])), fair
+    )
     np.testing.assert_array_equal(fairest(truth, codes, iter([unlearned, unfair, draw(4)])), unfair)
     drawn = iter([fair, unfair])
     fairest(truth, codes, drawn)

@@ -15,7 +15,9 @@ from methods.features.frozen_network import WrongWeightsError
 
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (2, NETWORK_PIXELS, NETWORK_PIXELS, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(
+        0, 256, (2, NETWORK_PIXELS, NETWORK_PIXELS, 3), dtype=np.uint8
+    )
 
 
 @torch.inference_mode()
@@ -46,7 +48,12 @@ def test_each_layer_is_what_a_hook_on_torchvisions_forward_sees(images: np.ndarr
 
 
 @pytest.mark.parametrize(
-    ("missing", "last"), [("features.10.weight", "conv4"), ("classifier.1.bias", "pool5"), ("classifier.6.weight", "fc7")]
+    ("missing", "last"),
+    [
+        ("features.10.weight", "conv4"),
+        ("classifier.1.bias", "pool5"),
+        ("classifier.6.weight", "fc7"),
+    ],
 )
 def test_layers_from_the_first_missing_tensor_on_are_left_out(missing: str, last: str) -> None:
     layers = AlexNetLayers(fresh_alexnet(), frozenset({missing})).layers
@@ -63,4 +70,6 @@ def test_grey_stays_as_it_is_and_colour_becomes_luma() -> None:
     grey = np.repeat(values[..., None], 3, axis=3)
     np.testing.assert_array_equal(grey_copied(grey), grey)
     colour = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]], np.uint8)
-    np.testing.assert_array_equal(grey_copied(colour)[0, 0], np.repeat([[76], [150], [29]], 3, axis=1))
+    np.testing.assert_array_equal(
+        grey_copied(colour)[0, 0], np.repeat([[76], [150], [29]], 3, axis=1)
+    )

@@ -30,11 +30,17 @@ def _lloyd(rows: np.ndarray, start: np.ndarray) -> tuple[np.ndarray, int, float]
         cells = squared.argmin(axis=1)
         if before is not None and (cells == before).all():
             return centroids, iterations, float(squared.min(axis=1).mean())
-        centroids, before = np.stack([rows[cells == k].mean(axis=0) for k in range(len(start))]), cells
+        centroids, before = (
+            np.stack([rows[cells == k].mean(axis=0) for k in range(len(start))]),
+            cells,
+        )
 
 
 def _same(a: Codebook, b: Codebook) -> bool:
-    return a.centroids.tobytes() == b.centroids.tobytes() and (a.iterations, a.inertia) == (b.iterations, b.inertia)
+    return a.centroids.tobytes() == b.centroids.tobytes() and (a.iterations, a.inertia) == (
+        b.iterations,
+        b.inertia,
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,9 +87,15 @@ def test_threads_change_no_byte(threads: int) -> None:
 
 
 @pytest.mark.parametrize("tolerance", [1e-4, 0])
-def test_descriptors_left_out_would_not_have_moved(monkeypatch: pytest.MonkeyPatch, tolerance: float) -> None:
+def test_descriptors_left_out_would_not_have_moved(
+    monkeypatch: pytest.MonkeyPatch, tolerance: float
+) -> None:
     rows = _relu_clouds(9000, 12)
-    book, update, left_out = fit_codebook(rows, 20, 0, tolerance=tolerance), codebook._Cells.update, []
+    book, update, left_out = (
+        fit_codebook(rows, 20, 0, tolerance=tolerance),
+        codebook._Cells.update,
+        [],
+    )
 
     def update_all(self: codebook._Cells, centroids: np.ndarray, shifts: np.ndarray) -> np.ndarray:
         left_out.append((self.upper + shifts[self.nearest] < self.lower - shifts.max()).mean())
@@ -96,15 +108,17 @@ def test_descriptors_left_out_would_not_have_moved(monkeypatch: pytest.MonkeyPat
 
 
 def test_equal_descriptors_are_exactly_their_centroid() -> None:
-    # 0.1 has no exact float32, so a float32 sum of thousands of it is off, and so is one less the mean of all descriptors.
+    # 0.1 has no exact float32, so a float32 sum of thousands of it is off, and so is one less the
+    # mean of all descriptors.
     border = np.full((3001, 4), 0.1, np.float32)
     book = fit_codebook(np.concatenate([border, _relu_clouds(200, 4) + 50]), 3, 0)
     assert (book.centroids == border[0]).all(axis=1).sum() == 1
 
 
 def test_an_empty_cluster_moves_to_the_farthest_descriptor(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Two starts at 0: the first takes the crowd in 0..1 and the second nothing. The farthest descriptor is 16, 6 from 10.
-    # Halving the crowd, the largest cluster, would end with 10 and 16 together at 13.
+    # Two starts at 0: the first takes the crowd in 0..1 and the second nothing. The farthest
+    # descriptor is 16, 6 from 10. Halving the crowd, the largest cluster, would end with 10 and 16
+    # together at 13.
     drawn = np.array([0, 0, 21])
     monkeypatch.setattr("methods.features.codebook._start", lambda centred, n_clusters, seed: drawn)
     crowd = np.linspace(0, 1, 21)
@@ -119,7 +133,9 @@ def test_many_equal_descriptors_and_just_enough_different_ones() -> None:
     assert {tuple(c) for c in book.centroids} == {tuple(c) for c in different}
     assert book.converged
     assert book.inertia == pytest.approx(0, abs=1e-9)
-    with pytest.raises(ValueError, match="5 clusters need as many different descriptors, got 4 among 544"):
+    with pytest.raises(
+        ValueError, match="5 clusters need as many different descriptors, got 4 among 544"
+    ):
         fit_codebook(np.repeat(different, [500, 1, 40, 3], axis=0), 5, 1)
 
 

@@ -29,7 +29,9 @@ def test_the_average_is_over_the_places() -> None:
 
 def _maps(images: np.ndarray) -> np.ndarray:
     """Five images of 3 x 4 places: descriptor (image, place)."""
-    return np.stack([np.stack([np.full((3, 4), i), np.arange(12).reshape(3, 4)]) for i in images]).astype(np.float16)
+    return np.stack(
+        [np.stack([np.full((3, 4), i), np.arange(12).reshape(3, 4)]) for i in images]
+    ).astype(np.float16)
 
 
 def test_a_sample_is_spread_over_the_images_and_takes_no_place_twice() -> None:
@@ -42,7 +44,8 @@ def test_a_sample_is_spread_over_the_images_and_takes_no_place_twice() -> None:
 
 def test_all_of_them_where_there_are_no_more() -> None:
     np.testing.assert_array_equal(
-        sample_descriptors(_maps, 5, 12, 1000, 3, seed=0), as_descriptors(_maps(np.arange(5))).reshape(-1, 2)
+        sample_descriptors(_maps, 5, 12, 1000, 3, seed=0),
+        as_descriptors(_maps(np.arange(5))).reshape(-1, 2),
     )
 
 
@@ -54,7 +57,8 @@ def test_a_sample_is_a_function_of_its_seed_not_of_the_blocks() -> None:
 
 def test_every_place_comes_up_about_as_often() -> None:
     counts = sum(
-        np.bincount(sample_descriptors(_maps, 5, 12, 15, 5, seed)[:, 1].astype(int), minlength=12) for seed in range(400)
+        np.bincount(sample_descriptors(_maps, 5, 12, 15, 5, seed)[:, 1].astype(int), minlength=12)
+        for seed in range(400)
     )
     np.testing.assert_allclose(counts, 500, atol=100)  # standard deviation below 22
 
@@ -72,7 +76,9 @@ def test_images_that_give_none_are_not_read() -> None:
 
 def test_an_empty_sample_is_refused() -> None:
     for images, wanted in ((0, 5), (5, 0)):
-        with pytest.raises(ValueError, match=f"{wanted} descriptors cannot be drawn from {images} images"):
+        with pytest.raises(
+            ValueError, match=f"{wanted} descriptors cannot be drawn from {images} images"
+        ):
             sample_descriptors(_maps, images, 12, wanted, 5, seed=0)
 
 

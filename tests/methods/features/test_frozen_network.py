@@ -74,7 +74,9 @@ def test_batch_size_does_not_matter(weights: dict[str, Tensor], images: np.ndarr
     network = Conv5Extractor(weights)
     whole = extract(network, images, CPU, batch_size=5)
     for batch_size in (1, 2, 64):
-        np.testing.assert_allclose(extract(network, images, CPU, batch_size), whole, rtol=1e-4, atol=1e-4 * whole.max())
+        np.testing.assert_allclose(
+            extract(network, images, CPU, batch_size), whole, rtol=1e-4, atol=1e-4 * whole.max()
+        )
 
 
 def test_normalisation_does_not_travel_with_the_weights(weights: dict[str, Tensor]) -> None:
@@ -82,7 +84,11 @@ def test_normalisation_does_not_travel_with_the_weights(weights: dict[str, Tenso
 
 
 def test_other_tensors_of_the_network_are_left_out(weights: dict[str, Tensor]) -> None:
-    given = {**weights, "classifier.6.weight": torch.zeros(1000, 4096), "features.0.weight": weights["features.0.weight"].half()}
+    given = {
+        **weights,
+        "classifier.6.weight": torch.zeros(1000, 4096),
+        "features.0.weight": weights["features.0.weight"].half(),
+    }
     found = alexnet_convolutions(given)
     assert set(found) == set(weights)
     assert found["features.0.weight"].dtype == torch.float32
@@ -95,7 +101,10 @@ def test_missing_tensor_is_named(weights: dict[str, Tensor], name: str) -> None:
 
 
 def test_wrong_shape_is_named(weights: dict[str, Tensor]) -> None:
-    with pytest.raises(WrongWeightsError, match=r"features\.3\.weight has shape \(256, 48, 5, 5\).*\(192, 64, 5, 5\)"):
+    with pytest.raises(
+        WrongWeightsError,
+        match=r"features\.3\.weight has shape \(256, 48, 5, 5\).*\(192, 64, 5, 5\)",
+    ):
         alexnet_convolutions({**weights, "features.3.weight": torch.zeros(256, 48, 5, 5)})
 
 
@@ -103,8 +112,10 @@ def test_digest_of_equal_weights() -> None:
     a, b = torch.arange(6.0).reshape(2, 3), torch.tensor([1.0])
     digest = tensors_digest({"a": a, "b": b})
     assert digest == tensors_digest({"b": b, "a": a})
-    assert digest == tensors_digest({"a": a.double(), "b": b.half()})  # float32 bytes, whatever the file held
-    assert digest == tensors_digest({"a": a.T.contiguous().T, "b": b})  # memory layout is not identity
+    # float32 bytes, whatever the file held
+    assert digest == tensors_digest({"a": a.double(), "b": b.half()})
+    # memory layout is not identity
+    assert digest == tensors_digest({"a": a.T.contiguous().T, "b": b})
     assert digest != tensors_digest({"a": b, "b": a})
     assert digest != tensors_digest({"a": a.reshape(3, 2), "b": b})
     assert digest != tensors_digest({"a": a + 1e-6, "b": b})
@@ -133,7 +144,9 @@ def test_regression_values_of_the_imagenet_weights(imagenet: dict[str, Tensor]) 
 
 
 @pytest.mark.real_data
-def test_imagenet_features_equal_torchvision(imagenet: dict[str, Tensor], images: np.ndarray) -> None:
+def test_imagenet_features_equal_torchvision(
+    imagenet: dict[str, Tensor], images: np.ndarray
+) -> None:
     got = extract(Conv5Extractor(imagenet), images[:2], CPU, batch_size=2)
     np.testing.assert_allclose(got, _reference(imagenet, images[:2]), atol=1e-4)
 
@@ -141,7 +154,9 @@ def test_imagenet_features_equal_torchvision(imagenet: dict[str, Tensor], images
 def test_bfloat16_is_near_and_not_the_same() -> None:
     pictures = np.random.default_rng(0).integers(0, 256, (3, 227, 227, 3), np.uint8)
     network, cpu = Conv5Extractor(random_alexnet()), torch.device("cpu")
-    exact, rough = (extract(network, pictures, cpu, 2, precision) for precision in ("float32", "bfloat16"))
+    exact, rough = (
+        extract(network, pictures, cpu, 2, precision) for precision in ("float32", "bfloat16")
+    )
     assert rough.dtype == np.float32
     error = np.sqrt(np.square(rough - exact).mean()) / exact.std()
     assert 1e-4 < error < 0.03

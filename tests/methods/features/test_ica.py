@@ -1,4 +1,5 @@
-"""Independent component analysis: sources mixed by hand come back, as do the components of scikit-learn's own whitening."""
+"""Independent component analysis: sources mixed by hand come back, as do the components of
+scikit-learn's own whitening."""
 
 from __future__ import annotations
 
@@ -12,13 +13,20 @@ from sklearn.decomposition import FastICA
 from methods.features.ica import encode, fit_ica
 from methods.features.patches import fit_whitening
 
-MIXING = np.array([[1.0, 0.5, 0.2, 0.3], [0.3, 1.0, 0.4, -0.6], [-0.5, 0.2, 1.0, 0.1], [0.2, -0.3, 0.5, 1.0]])
+MIXING = np.array(
+    [[1.0, 0.5, 0.2, 0.3], [0.3, 1.0, 0.4, -0.6], [-0.5, 0.2, 1.0, 0.1], [0.2, -0.3, 0.5, 1.0]]
+)
 
 
 def _sources(n: int = 4000) -> np.ndarray:
     """Four independent sources of unit variance: two heavy-tailed, one flat, one of two values."""
     rng = np.random.default_rng(0)
-    columns = [rng.laplace(size=n), rng.standard_t(6, n), rng.uniform(-1, 1, n), rng.choice([-1.0, 1.0], n)]
+    columns = [
+        rng.laplace(size=n),
+        rng.standard_t(6, n),
+        rng.uniform(-1, 1, n),
+        rng.choice([-1.0, 1.0], n),
+    ]
     return np.stack([(c - c.mean()) / c.std() for c in columns], axis=1)
 
 
@@ -27,7 +35,8 @@ def _white(rows: np.ndarray) -> np.ndarray:
 
 
 def test_mixed_sources_are_recovered() -> None:
-    """Reference: the sources themselves, matched by the permutation of the largest absolute correlations."""
+    """Reference: the sources themselves, matched by the permutation of the largest absolute
+    correlations."""
     sources = _sources()
     white = _white(sources @ MIXING)
     fit = fit_ica(white, 4, seed=0)
@@ -42,11 +51,14 @@ def test_mixed_sources_are_recovered() -> None:
 
 
 def test_equals_sklearn_with_its_own_whitening() -> None:
-    """Reference: FastICA(whiten="unit-variance") on the rows before whitening, up to sign and order."""
+    """Reference: FastICA(whiten="unit-variance") on the rows before whitening, up to sign and
+    order."""
     rows = _sources() @ MIXING
     white = _white(rows)
     fit = fit_ica(white, 4, seed=1, tolerance=1e-6)
-    reference = FastICA(whiten="unit-variance", random_state=2, tol=1e-6, max_iter=500).fit_transform(rows)
+    reference = FastICA(
+        whiten="unit-variance", random_state=2, tol=1e-6, max_iter=500
+    ).fit_transform(rows)
     correlation = np.abs(np.corrcoef(reference.T, (white @ fit.unmixing.T).T)[:4, 4:])
     np.testing.assert_allclose(correlation[linear_sum_assignment(-correlation)], 1, atol=1e-4)
     assert len(set(correlation.argmax(axis=1))) == 4
@@ -86,14 +98,18 @@ def test_fit_is_a_function_of_its_arguments() -> None:
 
 
 def test_responses_by_hand() -> None:
-    responses = encode(np.array([[1.0, 2.0], [-3.0, 1.0]]), np.array([[1, -1], [0, 2], [3, 1]], np.float32))
+    responses = encode(
+        np.array([[1.0, 2.0], [-3.0, 1.0]]), np.array([[1, -1], [0, 2], [3, 1]], np.float32)
+    )
     assert responses.dtype == np.float32
     np.testing.assert_array_equal(responses, [[1, 4, 5], [4, 2, 8]])
 
 
 @pytest.mark.parametrize(("n", "k"), [(3, 10), (10, 3)])
 def test_too_many_components_are_refused(n: int, k: int) -> None:
-    with pytest.raises(ValueError, match=f"4 components need as many patches and coordinates, got {n} and {k}"):
+    with pytest.raises(
+        ValueError, match=f"4 components need as many patches and coordinates, got {n} and {k}"
+    ):
         fit_ica(np.zeros((n, k)), 4, seed=0)
 
 

@@ -39,10 +39,17 @@ def _star(spicules: int = 8) -> np.ndarray:
     return np.hypot(ROW - 128, COLUMN - 128) <= 30 + 30 * np.abs(np.cos(angle * spicules / 2)) ** 8
 
 
-def _picture(lesion: np.ndarray, noise: float = 2.0, contrast: float = 60, slope: float = 0.3, seed: int = 0) -> np.ndarray:
+def _picture(
+    lesion: np.ndarray, noise: float = 2.0, contrast: float = 60, slope: float = 0.3, seed: int = 0
+) -> np.ndarray:
     """A lesion with a soft edge on a slope, with the noise of a correlated texture."""
     texture = gaussian_filter(np.random.default_rng(seed).normal(size=lesion.shape), 1.5)
-    return 400 + contrast * gaussian_filter(lesion.astype(float), 0.7) + slope * ROW + noise * texture / texture.std()
+    return (
+        400
+        + contrast * gaussian_filter(lesion.astype(float), 0.7)
+        + slope * ROW
+        + noise * texture / texture.std()
+    )
 
 
 def _dice(mask: np.ndarray, truth: np.ndarray) -> float:
@@ -74,15 +81,21 @@ def _check_fault(found: Segmentation, fault: str) -> None:
 def test_background_is_the_least_squares_surface(degree: int) -> None:
     picture = np.random.default_rng(degree).normal(size=(20, 31)) + np.mgrid[0:20, 0:31][1] ** 2
     row, column = np.mgrid[0:20, 0:31]
-    terms = [row.ravel() ** i * column.ravel() ** j for i in range(degree + 1) for j in range(degree + 1 - i)]
+    terms = [
+        row.ravel() ** i * column.ravel() ** j
+        for i in range(degree + 1)
+        for j in range(degree + 1 - i)
+    ]
     design = np.stack(terms, axis=1).astype(float)
     expected = design @ np.linalg.lstsq(design, picture.ravel(), rcond=None)[0]
-    np.testing.assert_allclose(background_surface(picture, degree).ravel(), expected, atol=1e-8 * np.abs(picture).max())
+    np.testing.assert_allclose(
+        background_surface(picture, degree).ravel(), expected, atol=1e-8 * np.abs(picture).max()
+    )
 
 
 def test_circularity_by_hand() -> None:
-    # A line of 5: centroid at its middle, equal circle of radius sqrt(5 / pi) = 1.26 holds 3 of the 5. Its first 2 pixels:
-    # radius 0.80, both 0.5 away. Its first pixel is its own circle.
+    # A line of 5: centroid at its middle, equal circle of radius sqrt(5 / pi) = 1.26 holds 3 of the
+    # 5. Its first 2 pixels: radius 0.80, both 0.5 away. Its first pixel is its own circle.
     found = circularities(np.full(5, 7), np.arange(3, 8), np.array([1, 2, 5]))
     assert found.tolist() == [1.0, 1.0, 0.6]
 
@@ -90,19 +103,24 @@ def test_circularity_by_hand() -> None:
 def test_circularity_of_shapes() -> None:
     rows, columns = np.nonzero(_disc(100, 90, 40))
     assert circularities(rows, columns, np.array([len(rows)]))[0] > 0.99
-    # A square of side 1 and a circle of radius r = 1 / sqrt(pi): four caps of half-angle a = arccos(0.5 / r) stick out.
+    # A square of side 1 and a circle of radius r = 1 / sqrt(pi): four caps of half-angle a =
+    # arccos(0.5 / r) stick out.
     radius = 1 / np.sqrt(np.pi)
     a = np.arccos(0.5 / radius)
     square = 1 - 4 * radius**2 * (a - np.sin(a) * np.cos(a))
     rows, columns = np.nonzero((np.abs(ROW - 80) <= 60) & (np.abs(COLUMN - 130) <= 60))
-    assert circularities(rows, columns, np.array([len(rows)]))[0] == pytest.approx(square, abs=0.005)
+    assert circularities(rows, columns, np.array([len(rows)]))[0] == pytest.approx(
+        square, abs=0.005
+    )
 
 
 def test_regions_equal_plain_labelling() -> None:
     rng = np.random.default_rng(3)
     picture = gaussian_filter(rng.normal(size=(60, 50)), 0.8)
     picture[25:35, 20:30] += picture.std() * 3
-    settings = SegmentationSettings(smoothing_sigma=0, background_degree=0, seed_diameter=0, levels=20, window=2)
+    settings = SegmentationSettings(
+        smoothing_sigma=0, background_degree=0, seed_diameter=0, levels=20, window=2
+    )
     found = segment_lesion(picture, (30, 25), settings)
     grey = picture - picture.mean()
     assert found.thresholds.shape == found.areas.shape == found.circularities.shape == (21,)
@@ -110,7 +128,8 @@ def test_regions_equal_plain_labelling() -> None:
     assert found.thresholds[0] == pytest.approx(grey[30, 25])
     assert found.areas[0] >= 1
     holes, checked = 0, 0
-    for k in range(1, 20):  # the first and the last threshold are pixels' own levels, where rounding decides
+    # the first and the last threshold are pixels' own levels, where rounding decides
+    for k in range(1, 20):
         regions, _ = label(grey >= found.thresholds[k])
         region = regions == regions[30, 25]
         assert not region[[0, -1]].any()
@@ -140,7 +159,9 @@ def test_transitions_are_those_of_the_formulas() -> None:
     assert [t.area for t in found.transitions] == found.areas[expected].tolist()
     assert [t.jump for t in found.transitions] == pytest.approx([jumps[k] for k in expected])
     assert [t.circularity for t in found.transitions] == found.circularities[expected].tolist()
-    merit = [found.circularities[k] * d[k] if 0.05 * SIZE <= d[k] <= 0.7 * SIZE else 0 for k in expected]
+    merit = [
+        found.circularities[k] * d[k] if 0.05 * SIZE <= d[k] <= 0.7 * SIZE else 0 for k in expected
+    ]
     assert found.chosen == int(np.argmax(merit)) != int(np.argmax(found.circularities[expected]))
 
 
@@ -149,7 +170,8 @@ def test_disc_on_a_slope(radius: int) -> None:
     truth = _disc(*CENTRE, radius)
     found = segment_lesion(_picture(truth), CENTRE)
     _check_outline(found)
-    assert _dice(found.mask, truth) >= (0.85 if radius == 12 else 0.94)  # the outline lies at the foot of the soft edge
+    # the outline lies at the foot of the soft edge
+    assert _dice(found.mask, truth) >= (0.85 if radius == 12 else 0.94)
     assert found.transitions[found.chosen].circularity > 0.9
 
 
@@ -176,7 +198,9 @@ def test_leak_over_a_bridge_is_left_out() -> None:
     first = _disc(128, 75, 34)
     bridge = (np.abs(ROW - 128) <= 5) & (np.abs(COLUMN - 128) <= 30)
     second = _disc(128, 180, 34)
-    picture = _picture(first | second) - 20 * gaussian_filter((bridge & ~first & ~second).astype(float), 1.5)
+    picture = _picture(first | second) - 20 * gaussian_filter(
+        (bridge & ~first & ~second).astype(float), 1.5
+    )
     picture += 60 * gaussian_filter((bridge & ~first & ~second).astype(float), 1.5)
     found = segment_lesion(picture, (128, 75))
     _check_outline(found, (128, 75))
@@ -217,13 +241,18 @@ def test_speckle_is_smoothed() -> None:
     truth = _disc(*CENTRE, 40)
     picture = _picture(truth) + np.random.default_rng(3).normal(0, 40, truth.shape)
     assert _dice(segment_lesion(picture, CENTRE).mask, truth) >= 0.95
-    assert _dice(segment_lesion(picture, CENTRE, SegmentationSettings(smoothing_sigma=0)).mask, truth) < 0.93
+    assert (
+        _dice(segment_lesion(picture, CENTRE, SegmentationSettings(smoothing_sigma=0)).mask, truth)
+        < 0.93
+    )
 
 
 def test_every_region_holds_the_seed() -> None:
     picture = _picture(_disc(*CENTRE, 40))
     picture[128, 120:] -= 200  # a dark line from the centre outwards, no hole
-    found = segment_lesion(picture, CENTRE, SegmentationSettings(smoothing_sigma=0, seed_diameter=0.1))
+    found = segment_lesion(
+        picture, CENTRE, SegmentationSettings(smoothing_sigma=0, seed_diameter=0.1)
+    )
     _check_outline(found)
     assert found.mask[_disc(*CENTRE, 12.8)].all()
     assert not found.mask[128, 145:].any()
@@ -232,10 +261,16 @@ def test_every_region_holds_the_seed() -> None:
 def test_grey_scale_does_not_matter() -> None:
     picture = np.round(_picture(_star(), noise=6)).astype(np.uint16)
     expected = segment_lesion(picture, CENTRE)
-    for other in (picture.astype(np.float32), picture.astype(np.float64) * 64, picture.astype(np.float64) / 1024 - 3):
+    for other in (
+        picture.astype(np.float32),
+        picture.astype(np.float64) * 64,
+        picture.astype(np.float64) / 1024 - 3,
+    ):
         found = segment_lesion(other, CENTRE)
         assert _dice(found.mask, expected.mask) > 0.999
-    scale = (segment_lesion(picture.astype(np.float64) * 64, CENTRE).thresholds / expected.thresholds)[:-1]
+    scale = (
+        segment_lesion(picture.astype(np.float64) * 64, CENTRE).thresholds / expected.thresholds
+    )[:-1]
     np.testing.assert_allclose(scale, 64, rtol=1e-6)
     byte = np.clip((picture.astype(float) - 350) * 0.9, 0, 255).astype(np.uint8)
     assert _dice(segment_lesion(byte, CENTRE).mask, expected.mask) > 0.97
@@ -263,13 +298,16 @@ def test_not_square() -> None:
     found = segment_lesion(_picture(_disc(*CENTRE, 30))[60:], (68, 128))
     _check_outline(found, (68, 128))
     assert _dice(found.mask, truth) >= 0.93
-    # Fractions are of the shorter side: the diameter of 60 pixels is 0.31 of it, 0.23 of the longer one.
+    # Fractions are of the shorter side: the diameter of 60 pixels is 0.31 of it, 0.23 of the longer
+    # one.
     bound = SegmentationSettings(min_diameter=0.28)
     assert segment_lesion(_picture(_disc(*CENTRE, 30))[60:], (68, 128), bound).fault == ""
 
 
 def test_dark_centre() -> None:
-    _check_fault(found := segment_lesion(_picture(_disc(*CENTRE, 20), contrast=-60), CENTRE), DARK_CENTRE)
+    _check_fault(
+        found := segment_lesion(_picture(_disc(*CENTRE, 20), contrast=-60), CENTRE), DARK_CENTRE
+    )
     assert found.thresholds.shape == found.areas.shape == found.circularities.shape == (0,)
     assert found.areas.dtype == np.int64
     assert found.transitions == ()
@@ -299,10 +337,17 @@ def test_even_growth_has_no_transition() -> None:
 @pytest.mark.parametrize("bounds", [(0.4, 0.7), (0.01, 0.1)])
 def test_size_out_of_bounds(bounds: tuple[float, float]) -> None:
     picture = _picture(_disc(*CENTRE, 30))  # 0.23 of the side
-    found = segment_lesion(picture, CENTRE, SegmentationSettings(min_diameter=bounds[0], max_diameter=bounds[1]))
+    found = segment_lesion(
+        picture, CENTRE, SegmentationSettings(min_diameter=bounds[0], max_diameter=bounds[1])
+    )
     _check_fault(found, SIZE_OUT_OF_BOUNDS)
     assert len(found.transitions) >= 1
-    assert segment_lesion(picture, CENTRE, SegmentationSettings(min_diameter=0.2, max_diameter=0.3)).fault == ""
+    assert (
+        segment_lesion(
+            picture, CENTRE, SegmentationSettings(min_diameter=0.2, max_diameter=0.3)
+        ).fault
+        == ""
+    )
 
 
 def test_wrong_input_is_named() -> None:
@@ -346,7 +391,10 @@ def test_real_masses_agree_roughly_with_the_annotated_circles(real_data: Path) -
     overlaps, faults = [], []
     for lesion in table.itertuples():
         # A window of 256 pixels, shown at twice its size.
-        centre = (min(2.0 * (lesion.y - lesion.crop_y0), 511.0), min(2.0 * (lesion.x - lesion.crop_x0), 511.0))
+        centre = (
+            min(2.0 * (lesion.y - lesion.crop_y0), 511.0),
+            min(2.0 * (lesion.x - lesion.crop_x0), 511.0),
+        )
         found = segment_lesion(np.asarray(Image.open(manifest.parent / lesion.path)), centre)
         circle = np.hypot(row - centre[0], column - centre[1]) <= 2 * lesion.radius
         faults.append(found.fault)
@@ -354,4 +402,5 @@ def test_real_masses_agree_roughly_with_the_annotated_circles(real_data: Path) -
             overlaps.append(_dice(found.mask, circle))
     assert 0.05 < np.mean([fault != "" for fault in faults]) < 0.4
     assert np.median(overlaps) > 0.45
-    assert np.mean(np.array(overlaps) > 0.46) > 0.5  # an overlap (Jaccard) of 0.3 is what the field counts as found
+    # an overlap (Jaccard) of 0.3 is what the field counts as found
+    assert np.mean(np.array(overlaps) > 0.46) > 0.5

@@ -1,4 +1,5 @@
-"""Patches, whitening and pooling, on pictures small enough to work by hand and against scikit-learn's PCA."""
+"""Patches, whitening and pooling, on pictures small enough to work by hand and against
+scikit-learn's PCA."""
 
 from __future__ import annotations
 
@@ -7,26 +8,38 @@ import pytest
 from sklearn.decomposition import PCA
 
 from methods.features import patches as method
-from methods.features.patches import fit_whitening, grey, grid_patches, sample_patches, spatial_pyramid
+from methods.features.patches import (
+    fit_whitening,
+    grey,
+    grid_patches,
+    sample_patches,
+    spatial_pyramid,
+)
 
 PICTURE = np.arange(16, dtype=np.float32).reshape(1, 4, 4)
 
 
 def _correlated(n: int = 400, d: int = 6, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    return (rng.normal(size=(n, d)) * [3, 2, 1, 0.5, 0.2, 0.1] @ rng.normal(size=(d, d)) + 5).astype(np.float32)
+    return (
+        rng.normal(size=(n, d)) * [3, 2, 1, 0.5, 0.2, 0.1] @ rng.normal(size=(d, d)) + 5
+    ).astype(np.float32)
 
 
 def _numbered(positions: np.ndarray) -> np.ndarray:
     """Images of 5 x 6 pixels; every pixel of image i is grey level i."""
-    return np.broadcast_to(positions[:, None, None, None], (len(positions), 5, 6, 3)).astype(np.uint8)
+    return np.broadcast_to(positions[:, None, None, None], (len(positions), 5, 6, 3)).astype(
+        np.uint8
+    )
 
 
 # Grey
 
 
 def test_grey_by_hand() -> None:
-    image = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]]]], np.uint8)
+    image = np.array(
+        [[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]]]], np.uint8
+    )
     luma = grey(image)
     assert luma.dtype == np.float32
     # 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15
@@ -34,7 +47,10 @@ def test_grey_by_hand() -> None:
     assert luma[0, 0, 3] == 1
 
 
-@pytest.mark.parametrize("images", [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4, 3))])
+@pytest.mark.parametrize(
+    "images",
+    [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4, 3))],
+)
 def test_grey_refuses_other_arrays(images: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"\(n, H, W, 3\) uint8"):
         grey(images)
@@ -46,12 +62,17 @@ def test_grey_refuses_other_arrays(images: np.ndarray) -> None:
 def test_grid_patches_of_a_4x4_picture() -> None:
     grid = grid_patches(PICTURE, 2, 2)
     assert grid.dtype == np.float32
-    np.testing.assert_array_equal(grid, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 12, 13], [10, 11, 14, 15]]]])
-    np.testing.assert_array_equal(grid_patches(PICTURE, 3, 1)[0, 1, 0], [4, 5, 6, 8, 9, 10, 12, 13, 14])
+    np.testing.assert_array_equal(
+        grid, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 12, 13], [10, 11, 14, 15]]]]
+    )
+    np.testing.assert_array_equal(
+        grid_patches(PICTURE, 3, 1)[0, 1, 0], [4, 5, 6, 8, 9, 10, 12, 13, 14]
+    )
 
 
 def test_grid_of_a_picture_that_is_not_square() -> None:
-    # (7 - 2) // 3 + 1 = 2 rows, (5 - 2) // 3 + 1 = 2 columns; the last row of pixels is not covered.
+    # (7 - 2) // 3 + 1 = 2 rows, (5 - 2) // 3 + 1 = 2 columns; the last row of pixels is not
+    # covered.
     picture = np.arange(35, dtype=np.float32).reshape(1, 7, 5)
     grid = grid_patches(picture, 2, 3)
     assert grid.shape == (1, 2, 2, 4)
@@ -82,7 +103,9 @@ def test_sample_is_spread_evenly(n_images: int, n_patches: int) -> None:
 
 def test_sample_reaches_every_place_and_no_other() -> None:
     def read(positions: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(np.arange(20).reshape(4, 5, 1), (len(positions), 4, 5, 3)).astype(np.uint8)
+        return np.broadcast_to(np.arange(20).reshape(4, 5, 1), (len(positions), 4, 5, 3)).astype(
+            np.uint8
+        )
 
     sampled = np.round(sample_patches(read, 2, 600, 2, 1) * 255).astype(int)
     corners, counts = np.unique(sampled[:, 0], return_counts=True)
@@ -109,7 +132,9 @@ def test_sample_is_a_function_of_its_arguments(monkeypatch: pytest.MonkeyPatch) 
 
 def test_images_without_a_patch_are_not_read() -> None:
     read: list[int] = []
-    sample_patches(lambda positions: (read.extend(positions.tolist()), _numbered(positions))[1], 10, 4, 2, 0)
+    sample_patches(
+        lambda positions: (read.extend(positions.tolist()), _numbered(positions))[1], 10, 4, 2, 0
+    )
     assert read == [0, 2, 5, 7]
 
 
@@ -137,11 +162,14 @@ def test_whitening_is_sklearns_pca_up_to_sign() -> None:
 
 
 def test_epsilon_is_added_to_the_eigenvalues() -> None:
-    # Variances 4 and 1 along the axes: with epsilon 5 the standard deviations become 2 / 3 and 1 / sqrt(6).
+    # Variances 4 and 1 along the axes: with epsilon 5 the standard deviations become 2 / 3 and 1 /
+    # sqrt(6).
     rows = np.array([[2, 1], [-2, 1], [2, -1], [-2, -1]], np.float32) * np.sqrt(np.float32(0.75))
     whitening = fit_whitening(rows, epsilon=5)
     np.testing.assert_allclose(whitening.matrix, [[1 / 3, 0], [0, 1 / np.sqrt(6)]], atol=1e-6)
-    np.testing.assert_allclose(np.cov(whitening.apply(rows), rowvar=False), np.diag([4 / 9, 1 / 6]), atol=1e-6)
+    np.testing.assert_allclose(
+        np.cov(whitening.apply(rows), rowvar=False), np.diag([4 / 9, 1 / 6]), atol=1e-6
+    )
 
 
 def test_signs_are_fixed() -> None:
@@ -186,17 +214,22 @@ def test_whitening_of_nothing_is_refused(rows: np.ndarray, message: str) -> None
 @pytest.mark.parametrize("pool", ["max", "mean"])
 @pytest.mark.parametrize(("height", "width"), [(8, 8), (7, 5), (4, 9)])
 def test_pyramid_equals_a_loop(pool: str, height: int, width: int) -> None:
-    """Reference: every position is put into its cell, the last one whose lower bound is not above it."""
+    """Reference: every position is put into its cell, the last one whose lower bound is not above
+    it."""
     responses = np.random.default_rng(0).random((2, height, width, 3)).astype(np.float32)
     expected = []
     for level in (1, 2, 4):
-        cells: dict[tuple[int, int], list[np.ndarray]] = {(i, j): [] for i in range(level) for j in range(level)}
+        cells: dict[tuple[int, int], list[np.ndarray]] = {
+            (i, j): [] for i in range(level) for j in range(level)
+        }
         for y in range(height):
             for x in range(width):
                 i = max(k for k in range(level) if k * height // level <= y)
                 j = max(k for k in range(level) if k * width // level <= x)
                 cells[i, j].append(responses[:, y, x])
-        expected += [np.max(c, axis=0) if pool == "max" else np.mean(c, axis=0) for c in cells.values()]
+        expected += [
+            np.max(c, axis=0) if pool == "max" else np.mean(c, axis=0) for c in cells.values()
+        ]
     pooled = spatial_pyramid(responses, pool=pool)
     assert (pooled.shape, pooled.dtype) == ((2, 21, 3), np.float32)
     np.testing.assert_allclose(pooled, np.stack(expected, axis=1), rtol=1e-6)
@@ -205,7 +238,9 @@ def test_pyramid_equals_a_loop(pool: str, height: int, width: int) -> None:
 def test_pyramid_by_hand() -> None:
     pooled = spatial_pyramid(PICTURE[..., None], levels=(1, 2))
     np.testing.assert_array_equal(pooled[0, :, 0], [15, 5, 7, 13, 15])
-    np.testing.assert_array_equal(spatial_pyramid(PICTURE[..., None], (2,), "mean")[0, :, 0], [2.5, 4.5, 10.5, 12.5])
+    np.testing.assert_array_equal(
+        spatial_pyramid(PICTURE[..., None], (2,), "mean")[0, :, 0], [2.5, 4.5, 10.5, 12.5]
+    )
 
 
 def test_pyramid_of_too_few_positions_is_refused() -> None:

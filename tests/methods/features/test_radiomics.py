@@ -1,4 +1,5 @@
-"""Analytic features: PyRadiomics' own numbers, small lesions worked by hand, and the invariances the formulas promise."""
+"""Analytic features: PyRadiomics' own numbers, small lesions worked by hand, and the invariances
+the formulas promise."""
 
 from __future__ import annotations
 
@@ -35,7 +36,11 @@ def _tilted() -> tuple[np.ndarray, np.ndarray, float]:
     """A tilted lozenge, uint16."""
     y, x = np.mgrid[:40, :48]
     mask = np.abs((y - 20) + (x - 24)) / 14 + np.abs((y - 20) - (x - 24)) / 7 < 1.5
-    return (40 * (y - 20) ** 2 + 25 * (x - 20) ** 2 + 600 * ((3 * y + 5 * x) % 7)).astype(np.uint16), mask, 0.1
+    return (
+        (40 * (y - 20) ** 2 + 25 * (x - 20) ** 2 + 600 * ((3 * y + 5 * x) % 7)).astype(np.uint16),
+        mask,
+        0.1,
+    )
 
 
 def _parts() -> tuple[np.ndarray, np.ndarray, float]:
@@ -82,7 +87,13 @@ PYRADIOMICS = {
 
 def test_every_feature_is_documented_once() -> None:
     assert len(set(NAMES)) == len(NAMES) == 45
-    assert {feature.family for feature in FEATURES} == {"size", "shape", "intensity", "texture", "margin"}
+    assert {feature.family for feature in FEATURES} == {
+        "size",
+        "shape",
+        "intensity",
+        "texture",
+        "margin",
+    }
     for feature in FEATURES:
         assert feature.formula
         assert feature.unit
@@ -91,18 +102,28 @@ def test_every_feature_is_documented_once() -> None:
     assert set(pyradiomics) == set(PYRADIOMICS) - {"original_shape2D_Sphericity"}
 
 
-@pytest.mark.parametrize("feature", [f for f in FEATURES if f.pyradiomics], ids=lambda feature: feature.name)
+@pytest.mark.parametrize(
+    "feature", [f for f in FEATURES if f.pyradiomics], ids=lambda feature: feature.name
+)
 def test_a_feature_of_pyradiomics_has_its_name_in_snake_case(feature: AnalyticFeature) -> None:
     assert feature.pyradiomics.split("_")[-1].lower() == feature.name.replace("_", "")
 
 
-@pytest.mark.parametrize(("column", "lesion"), enumerate([_lobed(), _tilted(), _parts()]), ids=["lobed", "tilted", "parts"])
+@pytest.mark.parametrize(
+    ("column", "lesion"),
+    enumerate([_lobed(), _tilted(), _parts()]),
+    ids=["lobed", "tilted", "parts"],
+)
 def test_agrees_with_pyradiomics(column: int, lesion: tuple[np.ndarray, np.ndarray, float]) -> None:
     ours = _features(*lesion)
     for feature in FEATURES:
         if feature.pyradiomics:
-            assert ours[feature.name] == pytest.approx(PYRADIOMICS[feature.pyradiomics][column], rel=1e-9), feature.name
-    assert ours["irregularity"] == pytest.approx(1 - PYRADIOMICS["original_shape2D_Sphericity"][column], rel=1e-9)
+            assert ours[feature.name] == pytest.approx(
+                PYRADIOMICS[feature.pyradiomics][column], rel=1e-9
+            ), feature.name
+    assert ours["irregularity"] == pytest.approx(
+        1 - PYRADIOMICS["original_shape2D_Sphericity"][column], rel=1e-9
+    )
 
 
 def test_shape_of_a_square_by_hand() -> None:
@@ -111,7 +132,8 @@ def test_shape_of_a_square_by_hand() -> None:
     ours = _features(np.arange(400).reshape(20, 20).astype(np.uint16), mask, pixel_mm=0.5)
     # The outline cuts the corners: 12 pixel sides and 4 diagonals of sqrt(1/2), area 16 - 4/8.
     perimeter, area = 12 + 2 * np.sqrt(2), 15.5
-    near, far = np.sqrt(4.25), 2.5  # distances of the outline's points (2, 1/2) and (2, 3/2) from the centre, 8 of each
+    # distances of the outline's points (2, 1/2) and (2, 3/2) from the centre, 8 of each
+    near, far = np.sqrt(4.25), 2.5
     expected = {
         "pixel_surface": 16 * 0.25,
         "effective_diameter": 2 * np.sqrt(16 / np.pi) * 0.5,
@@ -141,27 +163,30 @@ def test_shape_of_a_line_by_hand() -> None:
     assert ours["maximum_diameter"] == pytest.approx(16)
     # 16 / pi = 2.26^2 holds the pixels 1/2 and 3/2 to either side of the middle.
     assert ours["circularity"] == pytest.approx(4 / 16)
-    # Texture has one direction only: 15 steps of 1/15 of the range over 32 bins, 14 of two levels and one of three.
+    # Texture has one direction only: 15 steps of 1/15 of the range over 32 bins, 14 of two levels
+    # and one of three.
     assert ours["contrast"] == pytest.approx((14 * 2**2 + 3**2) / 15)
 
 
 def test_concave_shape_by_hand() -> None:
-    # A U of 5 x 5 with a gap of 3 x 3 at the top: 16 pixels, of which the outline cuts 1/8 at each of 6 corners and to which it
-    # adds 1/8 in each of the gap's 2 corners. The hull is the square without 4/8.
+    # A U of 5 x 5 with a gap of 3 x 3 at the top: 16 pixels, of which the outline cuts 1/8 at each
+    # of 6 corners and to which it adds 1/8 in each of the gap's 2 corners. The hull is the square
+    # without 4/8.
     mask = np.zeros((15, 15), bool)
     mask[5:10, 5:10] = True
     mask[5:8, 6:9] = False
     ours = _features(np.arange(225).reshape(15, 15).astype(np.uint8), mask)
     assert ours["solidity"] == pytest.approx(15.5 / 24.5)
-    # Straight pieces of the outline: 4 left, right and below, 2 on each side of the gap; 8 corners of sqrt(1/2).
+    # Straight pieces of the outline: 4 left, right and below, 2 on each side of the gap; 8 corners
+    # of sqrt(1/2).
     perimeter = 18 + 4 * np.sqrt(2)
     assert ours["perimeter"] == pytest.approx(perimeter)
     assert ours["convexity"] == pytest.approx((16 + 2 * np.sqrt(2)) / perimeter)
 
 
 def test_texture_of_stripes_by_hand() -> None:
-    # Columns 10, 20, 10, 20: levels 1 and 32. Across and diagonally every pair differs, p(1, 32) = p(32, 1) = 1/2; along the
-    # columns every pair is alike, p(1, 1) = p(32, 32) = 1/2.
+    # Columns 10, 20, 10, 20: levels 1 and 32. Across and diagonally every pair differs, p(1, 32) =
+    # p(32, 1) = 1/2; along the columns every pair is alike, p(1, 1) = p(32, 32) = 1/2.
     image = np.full((12, 12), 77, np.uint8)
     mask = np.zeros((12, 12), bool)
     mask[4:8, 4:8] = True
@@ -192,7 +217,16 @@ def test_texture_and_moments_see_nothing_outside_the_mask() -> None:
     image, mask, _ = _lobed()
     other = np.where(mask, image, 255 - image // 2).astype(np.uint8)
     before, after = _features(image, mask), _features(other, mask)
-    moments = ["mean", "standard_deviation", "skewness", "kurtosis", "entropy", "10_percentile", "median", "90_percentile"]
+    moments = [
+        "mean",
+        "standard_deviation",
+        "skewness",
+        "kurtosis",
+        "entropy",
+        "10_percentile",
+        "median",
+        "90_percentile",
+    ]
     for name in [*moments, "interquartile_range", *_family("size", "shape", "texture")]:
         assert before[name] == after[name], name
     assert before["surround_contrast"] != after["surround_contrast"]
@@ -214,14 +248,15 @@ def test_contrast_to_a_ring_of_half_a_radius() -> None:
 
 
 def test_margin_of_a_straight_step_by_hand() -> None:
-    # The lesion is the left half; the image's edge is no margin. Four columns are within 2 pixels of the outline, and the Sobel
-    # gradient is half the step in the inner two, 0 in the others.
+    # The lesion is the left half; the image's edge is no margin. Four columns are within 2 pixels
+    # of the outline, and the Sobel gradient is half the step in the inner two, 0 in the others.
     mask = np.zeros((40, 40), bool)
     mask[:, :20] = True
     ours = _features(np.where(mask, 200, 120).astype(np.uint8), mask, pixel_mm=0.1)
     assert ours["margin_gradient"] == pytest.approx(20 / 0.1)
     assert ours["margin_gradient_variation"] == pytest.approx(1)
-    # Half an effective radius is 7.98 pixels: distances 1/2 .. 15/2 to either side, whose sum is 32 and sum of squares 170.
+    # Half an effective radius is 7.98 pixels: distances 1/2 .. 15/2 to either side, whose sum is 32
+    # and sum of squares 170.
     assert ours["profile_slope"] == pytest.approx(2 * 40 * 32 / (2 * 170) / 0.1)
 
 
@@ -249,7 +284,8 @@ def test_the_whole_lesion_ends_at_its_outline() -> None:
 
 
 def test_two_peaks_count_from_the_first_to_the_last_crossing() -> None:
-    # Spokes of a windmill: over the whole lesion the gradients are at +45 and -45 degrees from the radius in equal parts.
+    # Spokes of a windmill: over the whole lesion the gradients are at +45 and -45 degrees from the
+    # radius in equal parts.
     y, x = np.mgrid[:161, :161] - 80.0
     turn = np.degrees(np.arctan2(y, x)) % 90
     angle, radius = np.radians(np.where(turn < 45, turn, 90 - turn)), np.hypot(x, y)
@@ -296,7 +332,9 @@ def test_a_star_is_told_from_a_disc() -> None:
 
 def test_sharper_edges_are_sharper() -> None:
     distance = _distance(121, 60, 60)
-    sharp, soft = (_features(np.clip((30 - distance) * slope, -50, 50), distance < 30) for slope in (10, 4))
+    sharp, soft = (
+        _features(np.clip((30 - distance) * slope, -50, 50), distance < 30) for slope in (10, 4)
+    )
     assert sharp["margin_gradient"] == pytest.approx(10, rel=0.02)
     assert soft["margin_gradient"] == pytest.approx(4, rel=0.02)
     assert sharp["profile_slope"] > soft["profile_slope"] > 0
@@ -308,7 +346,9 @@ def _scene() -> tuple[np.ndarray, np.ndarray]:
     angle = np.arctan2(y - 45, x - 50)
     mask = np.hypot((y - 45) * 1.2, x - 50) < 16 + 3 * np.sin(angle) + 2 * np.cos(3 * angle)
     ground = 70 + 20 * np.sin(x / 5 + y / 9) + (7 * x * y + 3 * x) % 23
-    return (ground + 60 * mask * np.exp(-((y - 43) ** 2 + (x - 47) ** 2) / 700)).astype(np.uint8), mask
+    return (ground + 60 * mask * np.exp(-((y - 43) ** 2 + (x - 47) ** 2) / 700)).astype(
+        np.uint8
+    ), mask
 
 
 @pytest.mark.parametrize("quarters", [1, 2, 3])
@@ -347,16 +387,26 @@ def test_gain_and_offset_of_the_grey_values() -> None:
     for feature in FEATURES:
         if feature.name == "relative_surround_contrast":
             continue
-        gain, offset = (4.0 if feature.unit.startswith("grey") else 1.0), (1000.0 if feature.name in moved else 0.0)
-        assert after[feature.name] == pytest.approx(before[feature.name] * gain + offset, rel=1e-9, abs=1e-9), feature.name
+        gain, offset = (
+            (4.0 if feature.unit.startswith("grey") else 1.0),
+            (1000.0 if feature.name in moved else 0.0),
+        )
+        assert after[feature.name] == pytest.approx(
+            before[feature.name] * gain + offset, rel=1e-9, abs=1e-9
+        ), feature.name
     gained = _features(image * 4.0, mask)
-    assert gained["relative_surround_contrast"] == pytest.approx(before["relative_surround_contrast"], rel=1e-12)
+    assert gained["relative_surround_contrast"] == pytest.approx(
+        before["relative_surround_contrast"], rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32, np.float64])
 def test_integers_do_not_overflow(dtype: type) -> None:
     image, mask = _scene()
-    assert analytic_features(image, mask).tobytes() == analytic_features(image.astype(dtype), mask).tobytes()
+    assert (
+        analytic_features(image, mask).tobytes()
+        == analytic_features(image.astype(dtype), mask).tobytes()
+    )
 
 
 def test_same_bytes_again_and_the_inputs_stay() -> None:
@@ -365,7 +415,10 @@ def test_same_bytes_again_and_the_inputs_stay() -> None:
     first = analytic_features(image, mask)
     assert first.dtype == np.float64
     assert first.shape == (len(FEATURES),)
-    assert first.tobytes() == analytic_features(np.asfortranarray(image), np.asfortranarray(mask)).tobytes()
+    assert (
+        first.tobytes()
+        == analytic_features(np.asfortranarray(image), np.asfortranarray(mask)).tobytes()
+    )
     np.testing.assert_array_equal(image, image_before)
     np.testing.assert_array_equal(mask, mask_before)
 
@@ -425,7 +478,9 @@ def test_extreme_grey_values_stay_finite(scale: float) -> None:
     before, after = _features(image, mask), _features(image * scale, mask)
     for feature in FEATURES:
         gain = scale if feature.unit.startswith("grey") else 1.0
-        assert after[feature.name] == pytest.approx(before[feature.name] * gain, rel=1e-9, abs=0), feature.name
+        assert after[feature.name] == pytest.approx(before[feature.name] * gain, rel=1e-9, abs=0), (
+            feature.name
+        )
 
 
 def _masked(*pixels: tuple[slice, slice]) -> np.ndarray:
@@ -441,7 +496,11 @@ def _masked(*pixels: tuple[slice, slice]) -> np.ndarray:
         (_masked(), 1.0, "the mask is empty"),
         (_masked((slice(3, 6), slice(3, 8))), 1.0, f"15 pixels, at least {MIN_PIXELS}"),
         (np.ones((30, 30), bool), 1.0, "no surround is left"),
-        (_masked((slice(0, 8, 2), slice(0, 8, 2))), 1.0, "no two pixels of the mask are neighbours"),
+        (
+            _masked((slice(0, 8, 2), slice(0, 8, 2))),
+            1.0,
+            "no two pixels of the mask are neighbours",
+        ),
         (np.ones((30, 31), bool), 1.0, "of one shape"),
         (np.ones((30, 30), np.uint8), 1.0, "must be bool"),
         (_masked((slice(3, 9), slice(3, 9))), 0.0, "pixel_mm must be positive"),
@@ -449,7 +508,9 @@ def _masked(*pixels: tuple[slice, slice]) -> np.ndarray:
         (_masked((slice(3, 9), slice(3, 9))), np.nan, "pixel_mm must be positive"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(mask: np.ndarray, pixel_mm: float, message: str) -> None:
+def test_what_cannot_be_measured_is_refused(
+    mask: np.ndarray, pixel_mm: float, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         analytic_features(np.zeros((30, 30)), mask, pixel_mm)
 
@@ -470,4 +531,6 @@ def test_colour_is_refused() -> None:
 
 def test_the_smallest_lesion_is_measured() -> None:
     image = np.arange(900).reshape(30, 30)
-    assert np.isfinite(analytic_features(image.astype(np.uint16), _masked((slice(0, 4), slice(0, 4))))).all()
+    assert np.isfinite(
+        analytic_features(image.astype(np.uint16), _masked((slice(0, 4), slice(0, 4))))
+    ).all()

@@ -1,4 +1,5 @@
-"""Sparse coding against soft thresholding, the optimality conditions of the lasso and scikit-learn's SparseCoder."""
+"""Sparse coding against soft thresholding, the optimality conditions of the lasso and
+scikit-learn's SparseCoder."""
 
 from __future__ import annotations
 
@@ -27,7 +28,9 @@ def _sparse_patches(n: int, atoms: int = 10, k: int = 16) -> tuple[np.ndarray, n
     dictionary = np.linalg.qr(rng.normal(size=(k, atoms)))[0].T
     codes = np.zeros((n, atoms))
     for _ in range(2):
-        codes[np.arange(n), rng.integers(0, atoms, n)] += rng.choice([-1, 1], n) * rng.uniform(2, 4, n)
+        codes[np.arange(n), rng.integers(0, atoms, n)] += rng.choice([-1, 1], n) * rng.uniform(
+            2, 4, n
+        )
     return (codes @ dictionary + rng.normal(0, 0.01, (n, k))).astype(np.float32), dictionary
 
 
@@ -42,16 +45,21 @@ def test_orthonormal_dictionary_is_soft_thresholding() -> None:
     codes = encode(patches, dictionary, 0.7)
     assert codes.magnitudes.dtype == np.float32
     assert codes.unconverged == 0
-    np.testing.assert_allclose(codes.magnitudes, np.maximum(np.abs(patches @ dictionary.T) - 0.7, 0), atol=1e-4)
+    np.testing.assert_allclose(
+        codes.magnitudes, np.maximum(np.abs(patches @ dictionary.T) - 0.7, 0), atol=1e-4
+    )
     # By hand, on the axes: x = (3, -0.5, -2), alpha 1 -> (2, 0, 1).
-    np.testing.assert_allclose(encode(np.array([[3, -0.5, -2]]), np.eye(3), 1.0).magnitudes, [[2, 0, 1]], atol=1e-6)
+    np.testing.assert_allclose(
+        encode(np.array([[3, -0.5, -2]]), np.eye(3), 1.0).magnitudes, [[2, 0, 1]], atol=1e-6
+    )
 
 
 def test_codes_meet_the_optimality_conditions_of_the_lasso() -> None:
-    """Reference: V (x - u V) = alpha sign(u) where u is not zero, and at most alpha in magnitude elsewhere.
+    """Reference: V (x - u V) = alpha sign(u) where u is not zero, and at most alpha in magnitude
+    elsewhere.
 
-    The signs, which the magnitudes have lost, are those of the correlations of the residual of the best of all sign patterns;
-    with two atoms there are four patterns to try.
+    The signs, which the magnitudes have lost, are those of the correlations of the residual of the
+    best of all sign patterns; with two atoms there are four patterns to try.
     """
     alpha = 0.5
     dictionary = _unit(np.array([[1.0, 0.2], [0.3, 1.0]]))
@@ -64,7 +72,11 @@ def test_codes_meet_the_optimality_conditions_of_the_lasso() -> None:
         for sign in signs * u:
             correlation = dictionary @ (x - sign @ dictionary)
             excess.append(
-                np.where(sign == 0, np.maximum(np.abs(correlation) - alpha, 0), np.abs(correlation - alpha * np.sign(sign)))
+                np.where(
+                    sign == 0,
+                    np.maximum(np.abs(correlation) - alpha, 0),
+                    np.abs(correlation - alpha * np.sign(sign)),
+                )
             )
         assert min(e.max() for e in excess) < 2e-4
 
@@ -72,9 +84,13 @@ def test_codes_meet_the_optimality_conditions_of_the_lasso() -> None:
 @pytest.mark.parametrize("alpha", [0.5, 1.5])
 def test_codes_are_those_of_sklearns_sparse_coder(alpha: float) -> None:
     patches, dictionary = _problem(k=16)
-    reference = SparseCoder(dictionary, transform_algorithm="lasso_cd", transform_alpha=alpha).transform(patches)
+    reference = SparseCoder(
+        dictionary, transform_algorithm="lasso_cd", transform_alpha=alpha
+    ).transform(patches)
     assert (reference < 0).any()
-    np.testing.assert_allclose(encode(patches, dictionary, alpha).magnitudes, np.abs(reference), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        encode(patches, dictionary, alpha).magnitudes, np.abs(reference), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_codes_depend_neither_on_threads_nor_on_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +102,8 @@ def test_codes_depend_neither_on_threads_nor_on_neighbours(monkeypatch: pytest.M
 
 
 def test_codes_that_do_not_converge_are_counted() -> None:
-    # Atoms that are nearly the same direction, hardly a penalty: coordinate descent needs far more than its 1,000 rounds.
+    # Atoms that are nearly the same direction, hardly a penalty: coordinate descent needs far more
+    # than its 1,000 rounds.
     rng = np.random.default_rng(0)
     dictionary = _unit(1 + 1e-3 * rng.normal(size=(30, 30)))
     patches = rng.normal(size=(4, 30))
@@ -122,7 +139,9 @@ def test_passes_lower_the_cost() -> None:
 
     def cost(passes: int) -> float:
         dictionary = fit_dictionary(patches, 10, 0.3, passes, 0).dictionary.astype(np.float64)
-        codes = SparseCoder(dictionary, transform_algorithm="lasso_cd", transform_alpha=0.3).transform(patches.astype(np.float64))
+        codes = SparseCoder(
+            dictionary, transform_algorithm="lasso_cd", transform_alpha=0.3
+        ).transform(patches.astype(np.float64))
         return float(0.5 * ((patches - codes @ dictionary) ** 2).sum() + 0.3 * np.abs(codes).sum())
 
     assert cost(6) < 0.97 * cost(1)
@@ -133,8 +152,12 @@ def test_dictionary_is_a_function_of_its_arguments() -> None:
     first = fit_dictionary(patches, 10, 0.3, 2, 5)
     codes = encode(patches, first.dictionary, 0.3)
     np.random.seed(1)  # noqa: NPY002
-    np.testing.assert_array_equal(fit_dictionary(patches, 10, 0.3, 2, 5).dictionary, first.dictionary)
-    np.testing.assert_array_equal(encode(patches, first.dictionary, 0.3).magnitudes, codes.magnitudes)
+    np.testing.assert_array_equal(
+        fit_dictionary(patches, 10, 0.3, 2, 5).dictionary, first.dictionary
+    )
+    np.testing.assert_array_equal(
+        encode(patches, first.dictionary, 0.3).magnitudes, codes.magnitudes
+    )
     assert (fit_dictionary(patches, 10, 0.3, 2, 6).dictionary != first.dictionary).any()
 
 
@@ -148,7 +171,8 @@ def test_first_atoms_may_repeat() -> None:
 
 
 def test_unused_atoms_have_unit_length_too() -> None:
-    # The penalty is above every correlation, so no code uses an atom and each becomes a patch, of a length below one.
+    # The penalty is above every correlation, so no code uses an atom and each becomes a patch, of a
+    # length below one.
     patches, _ = _sparse_patches(300)
     dictionary = fit_dictionary(patches / 10, 10, 5.0, 1, 0).dictionary
     np.testing.assert_allclose(np.linalg.norm(dictionary, axis=1), 1, atol=1e-6)
@@ -166,7 +190,9 @@ def test_codes_of_the_fit_that_do_not_converge_are_counted() -> None:
 def test_wrong_arguments_are_named() -> None:
     patches, dictionary = _problem()
     patches[:20] = 0
-    with pytest.raises(ValueError, match="24 atoms needs as many patches that are not zero, got 20"):
+    with pytest.raises(
+        ValueError, match="24 atoms needs as many patches that are not zero, got 20"
+    ):
         fit_dictionary(patches, 24, 1.0, 1, 0)
     for alpha in (0.0, -1.0):
         with pytest.raises(ValueError, match="alpha"):

@@ -1,4 +1,5 @@
-"""VLAD: a case worked by hand with every switch, a plain double loop, and scikit-learn's own checks of an estimator."""
+"""VLAD: a case worked by hand with every switch, a plain double loop, and scikit-learn's own checks
+of an estimator."""
 
 from __future__ import annotations
 
@@ -17,11 +18,16 @@ from methods.features.vlad import DESCRIPTORS_AT_ONCE, VLAD, assign, encode
 
 pytestmark = pytest.mark.usefixtures("either_library")
 
-# Centroids (0, 0) and (10, 0). The first image gives cell 0 the residuals (1, 2) + (2, 2) and cell 1 (0, -12) + (0, 0); the
-# second leaves cell 1 empty; the third lies on its centroid.
+# Centroids (0, 0) and (10, 0). The first image gives cell 0 the residuals (1, 2) + (2, 2) and cell
+# 1 (0, -12) + (0, 0); the second leaves cell 1 empty; the third lies on its centroid.
 CENTROIDS = np.array([[0, 0], [10, 0]], np.float32)
 IMAGES = np.array(
-    [[[1, 2], [10, -12], [2, 2], [10, 0]], [[0, -2], [0, 1], [0, -1], [0, -2]], [[10, 0], [10, 0], [10, 0], [10, 0]]], np.float32
+    [
+        [[1, 2], [10, -12], [2, 2], [10, 0]],
+        [[0, -2], [0, 1], [0, -1], [0, -2]],
+        [[10, 0], [10, 0], [10, 0], [10, 0]],
+    ],
+    np.float32,
 )
 
 
@@ -42,7 +48,9 @@ def _loop(images: np.ndarray, centroids: np.ndarray, intra: bool, root: bool) ->
 
 def _random_images(n: int, per_image: int, d: int = 5, k: int = 4) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return np.maximum(rng.normal(0.3, 1, (n, per_image, d)), 0).astype(np.float32), rng.normal(0.5, 1, (k, d)).astype(np.float32)
+    return np.maximum(rng.normal(0.3, 1, (n, per_image, d)), 0).astype(np.float32), rng.normal(
+        0.5, 1, (k, d)
+    ).astype(np.float32)
 
 
 @pytest.mark.parametrize(
@@ -51,11 +59,14 @@ def _random_images(n: int, per_image: int, d: int = 5, k: int = 4) -> tuple[np.n
         (False, False, np.array([3, 4, 0, -12]) / 13, [0, -1, 0, 0]),
         (False, True, np.array([3**0.5, 2, 0, -(12**0.5)]) / 19**0.5, [0, -1, 0, 0]),
         (True, False, np.array([0.6, 0.8, 0, -1]) / 2**0.5, [0, -1, 0, 0]),
-        # The root before the cells: (sqrt 3, 2) / sqrt 7. After them it would be (sqrt 0.6, sqrt 0.8).
+        # The root before the cells: (sqrt 3, 2) / sqrt 7. After them it would be (sqrt 0.6, sqrt
+        # 0.8).
         (True, True, np.array([(3 / 7) ** 0.5, (4 / 7) ** 0.5, 0, -1]) / 2**0.5, [0, -1, 0, 0]),
     ],
 )
-def test_two_centroids_by_hand(intra: bool, root: bool, first: np.ndarray, second: list[float]) -> None:
+def test_two_centroids_by_hand(
+    intra: bool, root: bool, first: np.ndarray, second: list[float]
+) -> None:
     rows = encode(IMAGES, CENTROIDS, intra_normalisation=intra, signed_sqrt=root)
     np.testing.assert_allclose(rows, [first, second, [0, 0, 0, 0]], atol=1e-7)
     assert rows.dtype == np.float32
@@ -77,7 +88,8 @@ def test_an_image_does_not_depend_on_its_company() -> None:
 
 
 def test_descriptors_on_their_centroid_leave_a_zero_cell() -> None:
-    # 729 times 0.1 summed in float32 is not 729 * 0.1, and intra-normalisation would make a full cell of the difference.
+    # 729 times 0.1 summed in float32 is not 729 * 0.1, and intra-normalisation would make a full
+    # cell of the difference.
     centroids = np.array([[0.1, 0.1, 0.1], [9, 9, 9]], np.float32)
     image = np.concatenate([np.repeat(centroids[:1], 729, axis=0), [[9, 9, 10]]]).astype(np.float32)
     assert encode(image[None], centroids, intra_normalisation=True).tolist() == [[0, 0, 0, 0, 0, 1]]
@@ -130,12 +142,16 @@ def test_the_estimator_is_codebook_and_encoding() -> None:
     book = fit_codebook(images.reshape(-1, 5), 6, 4)
     assert vlad.centroids_.tobytes() == book.centroids.tobytes()
     assert (vlad.n_iter_, vlad.n_features_in_) == (book.iterations, 5)
-    assert rows.tobytes() == encode(images, book.centroids, intra_normalisation=True, signed_sqrt=True).tobytes()
+    assert (
+        rows.tobytes()
+        == encode(images, book.centroids, intra_normalisation=True, signed_sqrt=True).tobytes()
+    )
     assert vlad.get_feature_names_out().tolist() == [f"vlad{i}" for i in range(30)]
     # Another number of descriptors an image, another precision.
     other = images[:, :7].astype(np.float16)
     np.testing.assert_array_equal(
-        vlad.transform(other), encode(other, book.centroids, intra_normalisation=True, signed_sqrt=True)
+        vlad.transform(other),
+        encode(other, book.centroids, intra_normalisation=True, signed_sqrt=True),
     )
 
 
@@ -149,7 +165,9 @@ def test_a_matrix_is_one_descriptor_an_image() -> None:
 @pytest.mark.parametrize("state", [lambda: 7, lambda: np.random.RandomState(7)])
 def test_random_state(state: Callable[[], int | np.random.RandomState]) -> None:
     images, _ = _random_images(40, 10)
-    first, again = (VLAD(n_clusters=6, random_state=state()).fit(images).centroids_ for _ in range(2))
+    first, again = (
+        VLAD(n_clusters=6, random_state=state()).fit(images).centroids_ for _ in range(2)
+    )
     assert first.tobytes() == again.tobytes()
     assert first.tobytes() != VLAD(n_clusters=6, random_state=8).fit(images).centroids_.tobytes()
 
@@ -181,7 +199,12 @@ def test_the_estimator_refuses() -> None:
 
 
 @parametrize_with_checks(
-    [VLAD(n_clusters=3, random_state=0), VLAD(n_clusters=2, intra_normalisation=True, signed_sqrt=True, random_state=0)]
+    [
+        VLAD(n_clusters=3, random_state=0),
+        VLAD(n_clusters=2, intra_normalisation=True, signed_sqrt=True, random_state=0),
+    ]
 )
-def test_scikit_learn_takes_it_for_an_estimator(estimator: VLAD, check: Callable[[VLAD], None]) -> None:
+def test_scikit_learn_takes_it_for_an_estimator(
+    estimator: VLAD, check: Callable[[VLAD], None]
+) -> None:
     check(estimator)

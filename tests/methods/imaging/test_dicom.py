@@ -1,4 +1,5 @@
-"""DICOM files made here with numbers worked by hand, pydicom's own small files, and hostile bytes."""
+"""DICOM files made here with numbers worked by hand, pydicom's own small files, and hostile
+bytes."""
 
 from __future__ import annotations
 
@@ -25,7 +26,13 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from methods.imaging.dicom import DicomFrames, UndecodableDicomError, decode_frame, is_dicom, read_dicom_header
+from methods.imaging.dicom import (
+    DicomFrames,
+    UndecodableDicomError,
+    decode_frame,
+    is_dicom,
+    read_dicom_header,
+)
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -48,7 +55,12 @@ def grey(values: Any, bits: int = 16, signed: bool = False, **tags: Any) -> Data
     if pixels.ndim == 3:
         ds.NumberOfFrames = len(pixels)
     allocated = 1 if bits == 1 else 8 if bits <= 8 else 16 if bits <= 16 else 32
-    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = allocated, bits, bits - 1, int(signed)
+    ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = (
+        allocated,
+        bits,
+        bits - 1,
+        int(signed),
+    )
     if bits == 1:
         raw = np.packbits(pixels.astype(np.uint8).ravel(), bitorder="little").tobytes()
     else:
@@ -60,12 +72,22 @@ def grey(values: Any, bits: int = 16, signed: bool = False, **tags: Any) -> Data
     return ds
 
 
-def colour(pixels: Any, photometric: str = "RGB", bits: int = 8, planar: int = 0, **tags: Any) -> Dataset:
+def colour(
+    pixels: Any, photometric: str = "RGB", bits: int = 8, planar: int = 0, **tags: Any
+) -> Dataset:
     """An image of (h, w, 3) samples."""
     values = np.asarray(pixels)
     ds = grey(values[..., 0], bits)
-    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = 3, photometric, planar
-    raw = (values.transpose(2, 0, 1) if planar else values).astype("<u1" if bits <= 8 else "<u2").tobytes()
+    ds.SamplesPerPixel, ds.PhotometricInterpretation, ds.PlanarConfiguration = (
+        3,
+        photometric,
+        planar,
+    )
+    raw = (
+        (values.transpose(2, 0, 1) if planar else values)
+        .astype("<u1" if bits <= 8 else "<u2")
+        .tobytes()
+    )
     ds.PixelData = raw + b"\0" * (len(raw) % 2)
     for keyword, value in tags.items():
         setattr(ds, keyword, value)
@@ -113,7 +135,9 @@ def shown(ds: Dataset, frame: int = 0, window: Any = "file", syntax: str = EXPLI
     return rgb[..., 0].tolist()
 
 
-def compressed(pixels: np.ndarray, quality: int = 95, photometric: str = "YBR_FULL_422", **save_options: Any) -> Dataset:
+def compressed(
+    pixels: np.ndarray, quality: int = 95, photometric: str = "YBR_FULL_422", **save_options: Any
+) -> Dataset:
     """A JPEG baseline image."""
     stream = BytesIO()
     Image.fromarray(pixels).save(stream, "JPEG", quality=quality, **save_options)
@@ -136,7 +160,8 @@ def bundled(name: str) -> bytes:
     return Path(str(path)).read_bytes()
 
 
-# --- grey -------------------------------------------------------------------------------------------------------------------
+# --- grey
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def test_without_a_window_the_frame_is_stretched_half_to_even() -> None:
@@ -147,8 +172,15 @@ def test_without_a_window_the_frame_is_stretched_half_to_even() -> None:
 
 
 def test_rescale_comes_before_the_window() -> None:
-    # 2v - 10: -10, 0, 10, 30; LINEAR centre 10.5, width 21: (x - 10)/20 + 0.5 of 255: 0, 0, 127.5 -> 128, 255
-    ds = grey([[0, 5], [10, 20]], RescaleSlope="2", RescaleIntercept="-10", WindowCenter="10.5", WindowWidth="21")
+    # 2v - 10: -10, 0, 10, 30; LINEAR centre 10.5, width 21: (x - 10)/20 + 0.5 of 255: 0, 0, 127.5
+    # -> 128, 255
+    ds = grey(
+        [[0, 5], [10, 20]],
+        RescaleSlope="2",
+        RescaleIntercept="-10",
+        WindowCenter="10.5",
+        WindowWidth="21",
+    )
     assert shown(ds) == [[0, 0], [128, 255]]
 
 
@@ -161,9 +193,11 @@ def test_a_negative_slope_turns_the_picture_round() -> None:
     [
         # centre 50, width 11. LINEAR: ((x - 49.5)/10 + 0.5) * 255
         ("LINEAR", [0, 13, 140, 242, 255]),
-        # LINEAR_EXACT: ((x - 50)/11 + 0.5) * 255: 44 -> 0; 45 -> 11.59; 50 -> 127.5; 54 -> 220.2; 56 -> 255
+        # LINEAR_EXACT: ((x - 50)/11 + 0.5) * 255: 44 -> 0; 45 -> 11.59; 50 -> 127.5; 54 -> 220.2;
+        # 56 -> 255
         ("LINEAR_EXACT", [0, 12, 128, 220, 255]),
-        # SIGMOID: 255 / (1 + exp(-4 (x - 50)/11)): 44: 25.83...; 45: 35.63; 50: 127.5; 54: 206.6; 56: 229.2
+        # SIGMOID: 255 / (1 + exp(-4 (x - 50)/11)): 44: 25.83...; 45: 35.63; 50: 127.5; 54: 206.6;
+        # 56: 229.2
         ("SIGMOID", [26, 36, 128, 207, 229]),
     ],
 )
@@ -192,13 +226,21 @@ def test_unknown_window_function_is_refused() -> None:
 
 
 def test_full_window_ignores_the_file_window_but_not_the_rescale() -> None:
-    ds = grey([[0, 50, 100]], RescaleSlope="-1", RescaleIntercept="0", WindowCenter="-20", WindowWidth="2")
+    ds = grey(
+        [[0, 50, 100]], RescaleSlope="-1", RescaleIntercept="0", WindowCenter="-20", WindowWidth="2"
+    )
     assert shown(ds, window="full") == [[255, 128, 0]]
 
 
 def test_voi_table_is_scaled_by_its_bits() -> None:
-    # first value 10, 3 entries of 10 bits: below 10 -> 0; 11 -> 511 * 255/1023 = 127.4; above 12 -> 1023
-    ds = grey([[0, 10, 11, 12, 99]], VOILUTSequence=Sequence([table(10, [0, 511, 1023], 10)]), WindowCenter="1", WindowWidth="2")
+    # first value 10, 3 entries of 10 bits: below 10 -> 0; 11 -> 511 * 255/1023 = 127.4; above 12 ->
+    # 1023
+    ds = grey(
+        [[0, 10, 11, 12, 99]],
+        VOILUTSequence=Sequence([table(10, [0, 511, 1023], 10)]),
+        WindowCenter="1",
+        WindowWidth="2",
+    )
     assert shown(ds) == [[0, 0, 127, 255, 255]]
 
 
@@ -260,7 +302,14 @@ def test_bits_above_the_stored_ones_are_not_looked_at() -> None:
 
 
 def test_signed_values_of_fewer_bits_than_allocated() -> None:
-    ds = grey([[0x0800, 0x07FF]], bits=12, RescaleSlope="1", RescaleIntercept="0", WindowCenter="0.5", WindowWidth="4096")
+    ds = grey(
+        [[0x0800, 0x07FF]],
+        bits=12,
+        RescaleSlope="1",
+        RescaleIntercept="0",
+        WindowCenter="0.5",
+        WindowWidth="4096",
+    )
     ds.PixelRepresentation = 1  # 0x800 of 12 bits is -2048
     assert shown(ds) == [[0, 255]]
 
@@ -300,13 +349,22 @@ def test_grey_values_that_overflow_are_refused() -> None:
 
 def test_functional_groups_per_frame_shared_and_none() -> None:
     ds = grey([[[0, 10]], [[0, 10]]])
-    # slope 2 for both; windows 0..20 for the first (10.5, 21) and -20..20 for the second (LINEAR_EXACT 0, 40)
+    # slope 2 for both; windows 0..20 for the first (10.5, 21) and -20..20 for the second
+    # (LINEAR_EXACT 0, 40)
     ds.SharedFunctionalGroupsSequence = Sequence(
-        [item(PixelValueTransformationSequence=Sequence([item(RescaleSlope="2", RescaleIntercept="0", RescaleType="US")]))]
+        [
+            item(
+                PixelValueTransformationSequence=Sequence(
+                    [item(RescaleSlope="2", RescaleIntercept="0", RescaleType="US")]
+                )
+            )
+        ]
     )
     first = item(WindowCenter="10.5", WindowWidth="21")
     second = item(WindowCenter="0", WindowWidth="40", VOILUTFunction="LINEAR_EXACT")
-    ds.PerFrameFunctionalGroupsSequence = Sequence([item(FrameVOILUTSequence=Sequence([one])) for one in (first, second)])
+    ds.PerFrameFunctionalGroupsSequence = Sequence(
+        [item(FrameVOILUTSequence=Sequence([one])) for one in (first, second)]
+    )
     assert shown(ds, 0) == [[0, 255]]
     assert shown(ds, 1) == [[128, 255]]
     # the frame's own transformation goes before the shared one: -1 * (0, 10) in -20..20
@@ -318,7 +376,14 @@ def test_functional_groups_per_frame_shared_and_none() -> None:
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
 def test_against_pydicom_as_a_peer(syntax: str) -> None:
     values = np.random.default_rng(0).integers(-1000, 3000, (20, 30))
-    ds = grey(values, signed=True, RescaleSlope="1.5", RescaleIntercept="-20", WindowCenter="400", WindowWidth="1500")
+    ds = grey(
+        values,
+        signed=True,
+        RescaleSlope="1.5",
+        RescaleIntercept="-20",
+        WindowCenter="400",
+        WindowWidth="1500",
+    )
     data = save(ds, syntax)
     peer = dcmread(BytesIO(data))
     hounsfield = apply_modality_lut(peer.pixel_array, peer)
@@ -329,7 +394,8 @@ def test_against_pydicom_as_a_peer(syntax: str) -> None:
     assert np.abs(decode_frame(data, 0)[..., 0] - peer_shown).max() <= 0.5 + 1e-6
 
 
-# --- colour -----------------------------------------------------------------------------------------------------------------
+# --- colour
+# -----------------------------------------------------------------------------------------------------------------
 
 
 def test_rgb_by_pixel_and_by_plane() -> None:
@@ -339,13 +405,20 @@ def test_rgb_by_pixel_and_by_plane() -> None:
 
 
 def test_colour_of_16_and_12_bits() -> None:
-    assert decode_frame(save(colour([[[0, 32768, 65535]]], bits=16)), 0).tolist() == [[[0, 128, 255]]]  # 127.5019
-    assert decode_frame(save(colour([[[0, 2048, 4095]]], bits=12)), 0).tolist() == [[[0, 128, 255]]]  # 127.53
+    # 127.5019
+    assert decode_frame(save(colour([[[0, 32768, 65535]]], bits=16)), 0).tolist() == [
+        [[0, 128, 255]]
+    ]
+    # 127.53
+    assert decode_frame(save(colour([[[0, 2048, 4095]]], bits=12)), 0).tolist() == [[[0, 128, 255]]]
 
 
 def test_ybr_full() -> None:
-    # PS3.3 C.7.6.3.1.2: red is Y 76, Cb 85, Cr 255: R = 76 + 1.402 * 127 = 254.05; G = 76 + 14.80 - 90.70 = 0.10; B = -0.2
-    assert decode_frame(save(colour([[[76, 85, 255], [100, 128, 128]]], "YBR_FULL")), 0).tolist() == [[[254, 0, 0], [100] * 3]]
+    # PS3.3 C.7.6.3.1.2: red is Y 76, Cb 85, Cr 255: R = 76 + 1.402 * 127 = 254.05; G = 76 + 14.80 -
+    # 90.70 = 0.10; B = -0.2
+    assert decode_frame(
+        save(colour([[[76, 85, 255], [100, 128, 128]]], "YBR_FULL")), 0
+    ).tolist() == [[[254, 0, 0], [100] * 3]]
 
 
 def test_ybr_full_422_shares_the_chroma_of_two_pixels() -> None:
@@ -367,13 +440,17 @@ def palette_image(bits: int, columns: list[list[int]], first: int = 2) -> Datase
 @pytest.mark.parametrize("bits", [8, 16])
 def test_palette_of_8_and_16_bits(bits: int) -> None:
     unit = 1 if bits == 8 else 257
-    ds = palette_image(bits, [[1 * unit, 2 * unit, 3 * unit], [0, 200 * unit, 0], [9 * unit, 0, 255 * unit]])
+    ds = palette_image(
+        bits, [[1 * unit, 2 * unit, 3 * unit], [0, 200 * unit, 0], [9 * unit, 0, 255 * unit]]
+    )
     assert decode_frame(save(ds), 0).tolist() == [[[1, 0, 9], [1, 0, 9], [2, 200, 0], [3, 0, 255]]]
 
 
 def test_palette_that_announces_16_bits_and_stores_8() -> None:
     ds = palette_image(16, [[10, 20], [30, 40], [50, 255]])
-    assert decode_frame(save(ds), 0).tolist() == [[[10, 30, 50], [10, 30, 50], [20, 40, 255], [20, 40, 255]]]
+    assert decode_frame(save(ds), 0).tolist() == [
+        [[10, 30, 50], [10, 30, 50], [20, 40, 255], [20, 40, 255]]
+    ]
 
 
 def test_segmented_palette() -> None:
@@ -381,7 +458,11 @@ def test_segmented_palette() -> None:
     for name in ("Red", "Green", "Blue"):
         ds.add_new(f"{name}PaletteColorLookupTableDescriptor", "US", [4, 0, 16])
         # one discrete entry 0, then three entries linearly to 65535
-        ds.add_new(f"Segmented{name}PaletteColorLookupTableData", "OW", struct.pack("<6H", 0, 1, 0, 1, 3, 65535))
+        ds.add_new(
+            f"Segmented{name}PaletteColorLookupTableData",
+            "OW",
+            struct.pack("<6H", 0, 1, 0, 1, 3, 65535),
+        )
     assert shown(ds) == [[0, 85, 170, 255]]
     ds["SegmentedRedPaletteColorLookupTableData"].value = struct.pack("<6H", 2, 1, 0, 0, 0, 0)
     with pytest.raises(UndecodableDicomError, match="palette is broken"):
@@ -392,10 +473,17 @@ def test_palette_against_pydicom_as_a_peer() -> None:
     data = bundled("examples_palette.dcm")
     peer = dcmread(BytesIO(data))
     colours = apply_color_lut(peer.pixel_array, peer)
-    assert np.abs(decode_frame(data, 0).astype(float) - colours / (257 if colours.dtype == np.uint16 else 1)).max() <= 0.5
+    assert (
+        np.abs(
+            decode_frame(data, 0).astype(float)
+            - colours / (257 if colours.dtype == np.uint16 else 1)
+        ).max()
+        <= 0.5
+    )
 
 
-# --- transfer syntaxes ------------------------------------------------------------------------------------------------------
+# --- transfer syntaxes
+# ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -411,7 +499,9 @@ def test_palette_against_pydicom_as_a_peer() -> None:
 )
 @pytest.mark.parametrize("window", ["file", "full"])
 def test_lossless_codecs_agree(name: str, window: Any) -> None:
-    assert (decode_frame(bundled(name), 0, window) == decode_frame(bundled("MR_small.dcm"), 0, window)).all()
+    assert (
+        decode_frame(bundled(name), 0, window) == decode_frame(bundled("MR_small.dcm"), 0, window)
+    ).all()
 
 
 @pytest.mark.parametrize(
@@ -431,19 +521,30 @@ def test_lossless_codecs_agree(name: str, window: Any) -> None:
     ],
 )
 def test_colour_becomes_rgb_once(name: str) -> None:
-    rgb = decode_frame(bundled(name), 0).astype(int)  # a test chart of bars, ten rows each, 1 of them black and 1 white
-    for row, expected in ((5, (255, 0, 0)), (25, (0, 255, 0)), (45, (0, 0, 255)), (65, (0, 0, 0)), (95, (255, 255, 255))):
-        assert np.abs(rgb[row, 50] - expected).max() <= 5  # that is as far as the rounding of YBR_FULL goes
+    # a test chart of bars, ten rows each, 1 of them black and 1 white
+    rgb = decode_frame(bundled(name), 0).astype(int)
+    for row, expected in (
+        (5, (255, 0, 0)),
+        (25, (0, 255, 0)),
+        (45, (0, 0, 255)),
+        (65, (0, 0, 0)),
+        (95, (255, 255, 255)),
+    ):
+        # that is as far as the rounding of YBR_FULL goes
+        assert np.abs(rgb[row, 50] - expected).max() <= 5
 
 
 @pytest.mark.parametrize("name", ["SC_rgb_jpeg.dcm", "SC_jpeg_no_color_transform.dcm"])
 def test_jpeg_that_is_rgb_inside_is_not_converted(name: str) -> None:
-    assert (decode_frame(bundled(name), 0) == decode_frame(bundled("SC_rgb_jpeg_dcmd.dcm"), 0)).all()
+    assert (
+        decode_frame(bundled(name), 0) == decode_frame(bundled("SC_rgb_jpeg_dcmd.dcm"), 0)
+    ).all()
 
 
 def test_jpeg_of_12_bits() -> None:
     rgb = decode_frame(bundled("JPGExtended.dcm"), 0)
-    # reference values of pydicom's tests: 244 at (420, 140) and 95 at (230, 120); the frame spans 0..264
+    # reference values of pydicom's tests: 244 at (420, 140) and 95 at (230, 120); the frame spans
+    # 0..264
     assert rgb.shape == (1024, 256, 3)
     assert rgb[420, 140, 0] == round(244 * 255 / 264)
     assert rgb[230, 120, 0] == round(95 * 255 / 264)
@@ -464,7 +565,8 @@ def test_baseline_jpeg_colour_and_grey() -> None:
     found = decode_frame(save(compressed(rgb), BASELINE), 0)
     assert np.abs(found.astype(int) - rgb).mean() < 4
     ds = compressed(rgb[..., 0])
-    ds.WindowCenter, ds.WindowWidth = "128", "256"  # changes nothing: ((x - 127.5)/255 + 0.5) * 255 = x
+    # changes nothing: ((x - 127.5)/255 + 0.5) * 255 = x
+    ds.WindowCenter, ds.WindowWidth = "128", "256"
     assert np.abs(decode_frame(save(ds, BASELINE), 0)[..., 0].astype(int) - rgb[..., 0]).max() < 8
 
 
@@ -489,20 +591,34 @@ def test_multi_frame_in_fragments_with_and_without_an_offset_table() -> None:
 def test_one_parse_serves_all_frames() -> None:
     values = np.arange(5)[:, None, None] + np.array([[0, 10]])
     frames = DicomFrames(save(grey(values, WindowCenter="8", WindowWidth="16")))
-    assert [frames.decode(index)[0, 0, 0] for index in range(5)] == [0, 17, 34, 51, 68]  # ((i - 7.5)/15 + 0.5) * 255
+    # ((i - 7.5)/15 + 0.5) * 255
+    assert [frames.decode(index)[0, 0, 0] for index in range(5)] == [0, 17, 34, 51, 68]
     with pytest.raises(UndecodableDicomError, match="no such frame"):
         frames.decode(5)
     with pytest.raises(UndecodableDicomError, match="no such frame"):
         frames.decode(-1)
 
 
-# --- the header -------------------------------------------------------------------------------------------------------------
+# --- the header
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_facts() -> None:
-    ds = grey(np.zeros((2, 3, 4), int), bits=12, BurnedInAnnotation="YES", PatientID=" 0815 ", PatientName="Doe^Jane")
+    ds = grey(
+        np.zeros((2, 3, 4), int),
+        bits=12,
+        BurnedInAnnotation="YES",
+        PatientID=" 0815 ",
+        PatientName="Doe^Jane",
+    )
     facts = read_dicom_header(save(ds))
-    assert (facts.width, facts.height, facts.frames, facts.photometric, facts.bits) == (4, 3, 2, "MONOCHROME2", 12)
+    assert (facts.width, facts.height, facts.frames, facts.photometric, facts.bits) == (
+        4,
+        3,
+        2,
+        "MONOCHROME2",
+        12,
+    )
     assert facts.burned_in
     assert facts.patient == "0815"
     assert "0815" not in repr(facts)
@@ -510,7 +626,10 @@ def test_facts() -> None:
 
 
 def test_patient_falls_back_to_the_name_and_to_none() -> None:
-    assert read_dicom_header(save(grey([[0, 1]], PatientID="  ", PatientName="Doe^Jane "))).patient == "Doe^Jane"
+    assert (
+        read_dicom_header(save(grey([[0, 1]], PatientID="  ", PatientName="Doe^Jane "))).patient
+        == "Doe^Jane"
+    )
     facts = read_dicom_header(save(grey([[0, 1]], PatientID="", PatientName="")))
     assert facts.patient is None
     assert not facts.burned_in
@@ -564,9 +683,20 @@ def test_each_kind_of_identifier_is_one(keyword: str) -> None:
 
 
 def test_what_a_class_may_be_called_is_no_identifier() -> None:
-    """The SOP class, transfer syntax and coded values of the standard, and free text, which repeats the kind of examination."""
-    words = ("StudyDescription", "SeriesDescription", "ProtocolName", "BodyPartExamined", "ImageComments", "StationName")
-    ds = grey([[0, 1]], **dict.fromkeys((*words, "InstitutionalDepartmentName", "RequestedProcedureID"), "CHEST"))
+    """The SOP class, transfer syntax and coded values of the standard, and free text, which repeats
+    the kind of examination."""
+    words = (
+        "StudyDescription",
+        "SeriesDescription",
+        "ProtocolName",
+        "BodyPartExamined",
+        "ImageComments",
+        "StationName",
+    )
+    ds = grey(
+        [[0, 1]],
+        **dict.fromkeys((*words, "InstitutionalDepartmentName", "RequestedProcedureID"), "CHEST"),
+    )
     ds.private_block(0x0029, "MAKER X", create=True).add_new(1, "LO", "CHEST")
     assert read_dicom_header(save(ds)).identifiers == {"1.2.3.4"}
 
@@ -575,10 +705,25 @@ def test_what_a_class_may_be_called_is_no_identifier() -> None:
 def test_identifiers_come_from_every_depth_and_in_parts(syntax: str) -> None:
     ds = grey([[0, 1]], PatientName="Doe^Janet^X=山田^太郎丸", PatientID="7")
     ds.SpecificCharacterSet = "ISO_IR 192"
-    ds.OtherPatientIDsSequence = Sequence([item(PatientID=" NESTED9 ", OtherPatientNames=["Alias^Anna", "Alias^Berta"])])
-    ds.RequestAttributesSequence = Sequence([item(ScheduledProcedureStepID="1", RequestingPhysician="Deep^Down")])
+    ds.OtherPatientIDsSequence = Sequence(
+        [item(PatientID=" NESTED9 ", OtherPatientNames=["Alias^Anna", "Alias^Berta"])]
+    )
+    ds.RequestAttributesSequence = Sequence(
+        [item(ScheduledProcedureStepID="1", RequestingPhysician="Deep^Down")]
+    )
     found = read_dicom_header(save(ds, syntax)).identifiers
-    names = {"doe", "janet", "doe^janet^x", "太郎丸", "alias", "anna", "alias^anna", "berta", "deep", "down"}
+    names = {
+        "doe",
+        "janet",
+        "doe^janet^x",
+        "太郎丸",
+        "alias",
+        "anna",
+        "alias^anna",
+        "berta",
+        "deep",
+        "down",
+    }
     assert names | {"nested9", "1.2.3.4"} <= found
     assert not found & {"x", "7", "山田"}  # shorter than 3
     assert all(text == text.casefold().strip() for text in found)
@@ -590,15 +735,24 @@ def test_a_private_element_counts_where_its_vr_tells() -> None:
     block.add_new(1, "PN", "Hidden^Name")
     block.add_new(2, "LO", "Some Words")
     block.add_new(3, "SQ", Sequence([item(PatientID="PAT-77", PatientComments="More Words")]))
-    assert read_dicom_header(save(ds)).identifiers == {"1.2.3.4", "hidden", "name", "hidden^name", "pat-77"}
+    assert read_dicom_header(save(ds)).identifiers == {
+        "1.2.3.4",
+        "hidden",
+        "name",
+        "hidden^name",
+        "pat-77",
+    }
 
 
 def test_a_value_that_breaks_its_vr_is_still_an_identifier() -> None:
-    data = save(grey([[0, 1]], PatientID="PAT-77")).replace(b"LO\x06\x00PAT-77", b"DS\x06\x00PAT-77")
+    data = save(grey([[0, 1]], PatientID="PAT-77")).replace(
+        b"LO\x06\x00PAT-77", b"DS\x06\x00PAT-77"
+    )
     assert "pat-77" in read_dicom_header(data).identifiers
 
 
-# --- what is no DICOM image -------------------------------------------------------------------------------------------------
+# --- what is no DICOM image
+# -------------------------------------------------------------------------------------------------
 
 
 def test_is_dicom_tells_by_content() -> None:
@@ -615,7 +769,15 @@ def test_is_dicom_is_false_for_other_files() -> None:
         stream = BytesIO()
         Image.fromarray(smooth()).save(stream, kind)
         assert not is_dicom(stream.getvalue())
-    for data in (b"", b"\x08\x00", b"hello world " * 40, b"\x08\x00" * 100, b"\x02\x00" * 100, bytes(500), b"\xff" * 500):
+    for data in (
+        b"",
+        b"\x08\x00",
+        b"hello world " * 40,
+        b"\x08\x00" * 100,
+        b"\x02\x00" * 100,
+        bytes(500),
+        b"\xff" * 500,
+    ):
         assert not is_dicom(data)
         with pytest.raises(UndecodableDicomError, match="not a DICOM file"):
             read_dicom_header(data)
@@ -625,7 +787,9 @@ def test_is_dicom_is_false_for_other_files() -> None:
 
 def with_syntax(uid: str) -> bytes:
     data = save(grey([[0, 1]]))
-    return data.replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI" + struct.pack("<H", len(uid)) + uid.encode())
+    return data.replace(
+        b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI" + struct.pack("<H", len(uid)) + uid.encode()
+    )
 
 
 def test_deflated_file_is_refused_before_it_is_inflated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -647,7 +811,9 @@ def test_directory_is_refused() -> None:
     ds.DirectoryRecordSequence = Sequence([])
     with pytest.raises(UndecodableDicomError, match="a DICOMDIR"):
         read_dicom_header(save(ds))
-    data = save(grey([[0, 1]])).replace(SECONDARY_CAPTURE.encode() + b"\0", b"1.2.840.10008.1.3.10".ljust(26, b"\0"), 1)
+    data = save(grey([[0, 1]])).replace(
+        SECONDARY_CAPTURE.encode() + b"\0", b"1.2.840.10008.1.3.10".ljust(26, b"\0"), 1
+    )
     with pytest.raises(UndecodableDicomError, match="a DICOMDIR"):
         read_dicom_header(data)
 
@@ -730,7 +896,8 @@ def _with_stream(ds: Dataset, stream: bytes) -> bytes:
     return out.getvalue()
 
 
-# --- hostile bytes ----------------------------------------------------------------------------------------------------------
+# --- hostile bytes
+# ----------------------------------------------------------------------------------------------------------
 
 
 def _decoded_or_refused(data: bytes) -> tuple[DicomFrames, np.ndarray] | UndecodableDicomError:
@@ -742,7 +909,8 @@ def _decoded_or_refused(data: bytes) -> tuple[DicomFrames, np.ndarray] | Undecod
 
 
 def _valid_or_refused(data: bytes) -> bool:
-    """Whether the file was decoded; anything but an array of its facts' size or the one error fails the test."""
+    """Whether the file was decoded; anything but an array of its facts' size or the one error fails
+    the test."""
     found = _decoded_or_refused(data)
     if isinstance(found, UndecodableDicomError):
         assert found.__context__ is None  # a traceback prints it
@@ -755,7 +923,12 @@ def _valid_or_refused(data: bytes) -> bool:
 
 
 def _samples() -> dict[str, Callable[[], bytes]]:
-    names = ("MR_small_RLE.dcm", "MR_small_jp2klossless.dcm", "MR_small_implicit.dcm", "SC_rgb_small_odd_jpeg.dcm")
+    names = (
+        "MR_small_RLE.dcm",
+        "MR_small_jp2klossless.dcm",
+        "MR_small_implicit.dcm",
+        "SC_rgb_small_odd_jpeg.dcm",
+    )
     made: dict[str, Callable[[], bytes]] = {name: lambda name=name: bundled(name) for name in names}  # type: ignore[misc]
     made["explicit"] = lambda: save(_canary_image())
     made["jpeg"] = lambda: save(compressed(smooth()), BASELINE)
@@ -776,7 +949,8 @@ def test_random_flips_are_refused_or_decoded(sample: str) -> None:
     decoded = 0
     for _ in range(150):
         broken = bytearray(data)
-        reach = len(data) if rng.random() < 0.5 else min(len(data), 1500)  # the header is where the damage is
+        # the header is where the damage is
+        reach = len(data) if rng.random() < 0.5 else min(len(data), 1500)
         for at in rng.integers(128, reach, int(rng.integers(1, 6))):
             broken[at] = int(rng.integers(256))
         decoded += _valid_or_refused(bytes(broken))
@@ -784,7 +958,13 @@ def test_random_flips_are_refused_or_decoded(sample: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["JPGExtended.dcm", "SC_rgb_jpeg_gdcm.dcm", "MR_small_jpeg_ls_lossless.dcm", "SC_rgb_jls_lossy_line.dcm"]
+    "name",
+    [
+        "JPGExtended.dcm",
+        "SC_rgb_jpeg_gdcm.dcm",
+        "MR_small_jpeg_ls_lossless.dcm",
+        "SC_rgb_jls_lossy_line.dcm",
+    ],
 )
 def test_flips_do_not_crash_gdcm(name: str) -> None:
     """In a process of its own, for a crash in C would end this one."""
@@ -806,7 +986,9 @@ for _ in range(150):
     except UndecodableDicomError:
         pass
 """
-    done = subprocess.run([sys.executable, "-c", code, name], capture_output=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code, name], capture_output=True, timeout=120, check=False
+    )
     assert done.returncode == 0
     assert done.stderr == b""
 
@@ -819,9 +1001,18 @@ def test_deep_nesting_is_refused_or_read() -> None:
 
 
 def _canary_image() -> Dataset:
-    """An image with the canary in an element of every text VR, in a sequence, in a private block and where numbers belong."""
-    ds = grey(np.arange(24).reshape(4, 6), PatientID=f"{CANARY}1", PatientName=f"{CANARY}^A", InstitutionName=CANARY)
-    ds.ImageComments, ds.RequestAttributesSequence = CANARY, Sequence([item(ScheduledProcedureStepDescription=CANARY)])
+    """An image with the canary in an element of every text VR, in a sequence, in a private block
+    and where numbers belong."""
+    ds = grey(
+        np.arange(24).reshape(4, 6),
+        PatientID=f"{CANARY}1",
+        PatientName=f"{CANARY}^A",
+        InstitutionName=CANARY,
+    )
+    ds.ImageComments, ds.RequestAttributesSequence = (
+        CANARY,
+        Sequence([item(ScheduledProcedureStepDescription=CANARY)]),
+    )
     block = ds.private_block(0x0029, CANARY, create=True)
     for number, vr in enumerate(TEXT_VRS):
         block.add_new(number, vr, CANARY)
@@ -829,13 +1020,20 @@ def _canary_image() -> Dataset:
     return ds
 
 
-@pytest.mark.parametrize("breakage", ["DS", "IS", "DA", "UI", "US", "charset", "frames", "rescale", "window", "flips"])
-def test_nothing_of_the_file_is_said(breakage: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "breakage", ["DS", "IS", "DA", "UI", "US", "charset", "frames", "rescale", "window", "flips"]
+)
+def test_nothing_of_the_file_is_said(
+    breakage: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
     caplog.set_level(logging.DEBUG)
     data = save(_canary_image())
     variants = [data]
     if breakage in ("DS", "IS", "DA", "UI", "US"):
-        variants = [data.replace(f"{vr}\x08\x00{CANARY}".encode(), f"{breakage}\x08\x00{CANARY}".encode()) for vr in TEXT_VRS]
+        variants = [
+            data.replace(f"{vr}\x08\x00{CANARY}".encode(), f"{breakage}\x08\x00{CANARY}".encode())
+            for vr in TEXT_VRS
+        ]
     elif breakage == "flips":
         rng = np.random.default_rng(5)
         variants = []
@@ -844,10 +1042,17 @@ def test_nothing_of_the_file_is_said(breakage: str, caplog: pytest.LogCaptureFix
             broken[int(rng.integers(132, len(data)))] = int(rng.integers(256))
             variants.append(bytes(broken))
     else:
-        tag, vr = {"charset": (0x00080005, "CS"), "frames": (0x00280008, "IS"), "rescale": (0x00281053, "DS")}.get(
-            breakage, (0x00281050, "DS")
+        tag, vr = {
+            "charset": (0x00080005, "CS"),
+            "frames": (0x00280008, "IS"),
+            "rescale": (0x00281053, "DS"),
+        }.get(breakage, (0x00281050, "DS"))
+        element = (
+            struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+            + vr.encode()
+            + struct.pack("<H", 8)
+            + CANARY.encode()
         )
-        element = struct.pack("<HH", tag >> 16, tag & 0xFFFF) + vr.encode() + struct.pack("<H", 8) + CANARY.encode()
         start = struct.pack("<HH", tag >> 16, 0)
         at = data.index(start[:2] + (b"\x16\0UI" if breakage == "charset" else b"\x02\0US"))
         variants = [data[:at] + element + data[at:]]
@@ -876,7 +1081,11 @@ for size in range(0, len(data), 13):
         pass
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], input=save(_canary_image()), capture_output=True, timeout=120, check=False
+        [sys.executable, "-c", code],
+        input=save(_canary_image()),
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0
     assert done.stderr + done.stdout == b""
@@ -915,7 +1124,8 @@ def test_warning_filters_are_put_back() -> None:
     assert list(warnings.filters) == before
 
 
-# --- real files -------------------------------------------------------------------------------------------------------------
+# --- real files
+# -------------------------------------------------------------------------------------------------------------
 
 
 ACCEPTED = [
@@ -963,7 +1173,10 @@ def test_odd_files_that_are_none(name: str, reason: str, real_data: Path) -> Non
 @pytest.mark.real_data
 def test_monochrome1_is_the_inverse_of_its_twin(real_data: Path) -> None:
     folder = real_data / "datasets" / "hostile"
-    dark, light = (decode_frame((folder / f"dicom_CT_{name}").read_bytes(), 0) for name in ("no_suffix", "MONOCHROME1.dcm"))
+    dark, light = (
+        decode_frame((folder / f"dicom_CT_{name}").read_bytes(), 0)
+        for name in ("no_suffix", "MONOCHROME1.dcm")
+    )
     padding = (dark == 0) & (light == 0)
     assert (light[~padding] == 255 - dark[~padding]).all()
     assert not padding.all()
@@ -971,6 +1184,10 @@ def test_monochrome1_is_the_inverse_of_its_twin(real_data: Path) -> None:
 
 @pytest.mark.real_data
 def test_other_files_are_no_dicom(real_data: Path) -> None:
-    others = [path for path in (real_data / "datasets" / "hostile").iterdir() if path.is_file() and "dicom" not in path.name]
+    others = [
+        path
+        for path in (real_data / "datasets" / "hostile").iterdir()
+        if path.is_file() and "dicom" not in path.name
+    ]
     assert others
     assert not any(is_dicom(path.read_bytes()) for path in others)

@@ -59,27 +59,41 @@ class TestOrdinaryImage:
     def test_is_one_frame_with_facts_and_hashes(self) -> None:
         pixels = picture()
         found = inspect_file(saved(pixels))
-        digest = hashlib.sha256(b"(40, 30, 3)" + pixels.tobytes()).hexdigest()  # stored: may never change
-        assert found.frames == (Frame(ImageFacts(30, 40, "RGB", "PNG"), digest, perceptual_hash(pixels)),)
+        # stored: may never change
+        digest = hashlib.sha256(b"(40, 30, 3)" + pixels.tobytes()).hexdigest()
+        assert found.frames == (
+            Frame(ImageFacts(30, 40, "RGB", "PNG"), digest, perceptual_hash(pixels)),
+        )
         assert (found.patient, found.identifiers, found.burned_in) == (None, frozenset(), False)
 
     def test_without_decoding_there_are_facts_alone_and_truncation_is_not_seen(self) -> None:
         whole = saved(picture())
         for data in (whole, whole[:-500]):
-            assert inspect_file(data, decode=False).frames == (Frame(ImageFacts(30, 40, "RGB", "PNG")),)
+            assert inspect_file(data, decode=False).frames == (
+                Frame(ImageFacts(30, 40, "RGB", "PNG")),
+            )
         with pytest.raises(UndecodableImageError, match="truncated"):
             inspect_file(whole[:-500])
 
     def test_equal_pixels_have_the_same_hashes_in_whatever_format(self) -> None:
-        files = [saved(picture(), form) for form in ("PNG", "BMP", "TIFF")] + [saved(picture(), "PNG", compress_level=0)]
+        files = [saved(picture(), form) for form in ("PNG", "BMP", "TIFF")] + [
+            saved(picture(), "PNG", compress_level=0)
+        ]
         frames = [inspect_file(data).frames[0] for data in (*files, dicom(picture()[np.newaxis]))]
         assert len(set(files)) == 4
-        assert len({frame.pixel_sha256 for frame in frames}) == len({frame.perceptual_hash for frame in frames}) == 1
+        assert (
+            len({frame.pixel_sha256 for frame in frames})
+            == len({frame.perceptual_hash for frame in frames})
+            == 1
+        )
         assert [frame.facts.format for frame in frames] == ["PNG", "BMP", "TIFF", "PNG", "DICOM"]
 
     def test_grey_pixels_are_those_of_the_same_grey_in_rgb(self) -> None:
         grey = picture()[..., 0]
-        found = [inspect_file(saved(pixels)).frames[0] for pixels in (grey, np.repeat(grey[..., None], 3, axis=2))]
+        found = [
+            inspect_file(saved(pixels)).frames[0]
+            for pixels in (grey, np.repeat(grey[..., None], 3, axis=2))
+        ]
         assert found[0].pixel_sha256 == found[1].pixel_sha256
         assert [frame.facts.mode for frame in found] == ["L", "RGB"]
 
@@ -88,7 +102,12 @@ class TestOrdinaryImage:
         changed = pixels.copy()
         changed[0, 0, 0] ^= 1
         reshaped = pixels.reshape(30, 40, 3)
-        assert len({inspect_file(saved(p)).frames[0].pixel_sha256 for p in (pixels, changed, reshaped)}) == 3
+        assert (
+            len(
+                {inspect_file(saved(p)).frames[0].pixel_sha256 for p in (pixels, changed, reshaped)}
+            )
+            == 3
+        )
 
 
 class TestDicom:
@@ -96,15 +115,23 @@ class TestDicom:
         frames = inspect_file(dicom(film())).frames
         alone = [inspect_file(saved(pixels)).frames[0] for pixels in film()]
         assert [frame.pixel_sha256 for frame in frames] == [frame.pixel_sha256 for frame in alone]
-        assert [frame.perceptual_hash for frame in frames] == [frame.perceptual_hash for frame in alone]
+        assert [frame.perceptual_hash for frame in frames] == [
+            frame.perceptual_hash for frame in alone
+        ]
         assert {frame.facts for frame in frames} == {ImageFacts(30, 40, "RGB", "DICOM")}
 
     def test_without_decoding_frames_are_counted(self) -> None:
-        assert inspect_file(dicom(film(5)), decode=False).frames == (Frame(ImageFacts(30, 40, "RGB", "DICOM")),) * 5
+        assert (
+            inspect_file(dicom(film(5)), decode=False).frames
+            == (Frame(ImageFacts(30, 40, "RGB", "DICOM")),) * 5
+        )
 
     @pytest.mark.parametrize("decode", [False, True])
     def test_whom_it_is_of_is_told_and_never_shown(self, decode: bool) -> None:
-        found = inspect_file(dicom(film(1), PatientID="Z-4711", PatientName="Doe^John", BurnedInAnnotation="YES"), decode)
+        found = inspect_file(
+            dicom(film(1), PatientID="Z-4711", PatientName="Doe^John", BurnedInAnnotation="YES"),
+            decode,
+        )
         assert found.patient == "Z-4711"
         assert {"z-4711", "john"} <= found.identifiers
         assert found.burned_in
@@ -115,7 +142,9 @@ class TestDicom:
 class TestUndecodable:
     @pytest.mark.parametrize("decode", [False, True])
     @pytest.mark.parametrize("data", [b"", b"<html>", b"\0" * 128 + b"DICM", dicom(film(2))[:-10]])
-    def test_whatever_it_is_the_error_is_the_same_and_quotes_nothing(self, data: bytes, decode: bool) -> None:
+    def test_whatever_it_is_the_error_is_the_same_and_quotes_nothing(
+        self, data: bytes, decode: bool
+    ) -> None:
         with pytest.raises(UndecodableImageError) as error:
             inspect_file(data, decode)
         assert type(error.value) is UndecodableImageError
@@ -150,10 +179,17 @@ class TestPrepareFrames:
 
     def test_the_grey_window_is_that_of_the_settings(self) -> None:
         grey = np.arange(40 * 30, dtype=np.uint8).reshape(1, 40, 30) % 100
-        tags = {"SamplesPerPixel": 1, "PhotometricInterpretation": "MONOCHROME2", "WindowCenter": 25, "WindowWidth": 50}
+        tags = {
+            "SamplesPerPixel": 1,
+            "PhotometricInterpretation": "MONOCHROME2",
+            "WindowCenter": 25,
+            "WindowWidth": 50,
+        }
         data = dicom(np.repeat(grey[..., None], 3, axis=3), **tags, PixelData=grey.tobytes())
         shown = {
-            voi: next(prepare_frames(data, [0], PreprocessingSettings(size=40, resize="pad", voi=voi)))[:, 5:35, 0]
+            voi: next(
+                prepare_frames(data, [0], PreprocessingSettings(size=40, resize="pad", voi=voi))
+            )[:, 5:35, 0]
             for voi in ("file", "full")
         }
         np.testing.assert_array_equal(shown["full"], np.rint(grey[0] * (255 / 99)))

@@ -25,7 +25,9 @@ def test_at_least_six_kinds_and_an_unknown_one() -> None:
 
 def test_the_kinds_can_be_told_apart_but_not_by_brightness() -> None:
     def grey(kind: str, seed: int) -> np.ndarray:
-        return np.asarray(Image.fromarray(phantom(kind, seed, 64)).convert("L").resize((16, 16)), np.float64)
+        return np.asarray(
+            Image.fromarray(phantom(kind, seed, 64)).convert("L").resize((16, 16)), np.float64
+        )
 
     train = np.array([np.mean([grey(k, s) for s in range(6)], axis=0) for k in KINDS])
     test = [(i, grey(k, s)) for i, k in enumerate(KINDS) for s in range(10, 16)]

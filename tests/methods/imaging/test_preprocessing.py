@@ -58,7 +58,10 @@ def grey(data: bytes, settings: PreprocessingSettings = TWO) -> list[list[int]]:
 def gradient(side: int = 64) -> Image.Image:
     ramp = np.linspace(0, 255, side)
     return Image.fromarray(
-        np.stack([np.add.outer(ramp, ramp) / 2, np.tile(ramp, (side, 1)), np.full((side, side), 90.0)], -1).astype(np.uint8)
+        np.stack(
+            [np.add.outer(ramp, ramp) / 2, np.tile(ramp, (side, 1)), np.full((side, side), 90.0)],
+            -1,
+        ).astype(np.uint8)
     )
 
 
@@ -92,7 +95,10 @@ class TestPixelModes:
         image = image_of([[0, 1], [2, 0]])
         image.putpalette([10, 20, 30, 200, 100, 0, 1, 2, 3])
         assert image.mode == "P"
-        assert prepare_image(encoded(image), TWO).tolist() == [[[10, 20, 30], [200, 100, 0]], [[1, 2, 3], [10, 20, 30]]]
+        assert prepare_image(encoded(image), TWO).tolist() == [
+            [[10, 20, 30], [200, 100, 0]],
+            [[1, 2, 3], [10, 20, 30]],
+        ]
 
     @pytest.mark.parametrize("transparency", [1, bytes([255, 0, 255])])
     def test_transparent_palette_entry_is_white(self, transparency):
@@ -102,13 +108,21 @@ class TestPixelModes:
         assert pixels.tolist() == [[[10, 20, 30], [255, 255, 255]], [[1, 2, 3], [10, 20, 30]]]
 
     def test_transparent_colour_of_an_rgb_image_is_white(self):
-        data = encoded(image_of([[[1, 2, 3], [9, 9, 9]], [[9, 9, 9], [1, 2, 3]]]), transparency=(1, 2, 3))
+        data = encoded(
+            image_of([[[1, 2, 3], [9, 9, 9]], [[9, 9, 9], [1, 2, 3]]]), transparency=(1, 2, 3)
+        )
         assert grey(data) == [[255, 9], [9, 255]]
 
     def test_rgba_lies_over_white(self):
-        # 128/255 of the colour and 127/255 of white: (100 * 128 + 255 * 127) / 255 = 177.2, (0 ...) = 127, (200 ...) = 227.4
-        data = encoded(image_of([[[100, 0, 200, 128], [1, 2, 3, 0]], [[1, 2, 3, 255], [0, 0, 0, 0]]]))
-        assert prepare_image(data, TWO).tolist() == [[[177, 127, 227], [255, 255, 255]], [[1, 2, 3], [255, 255, 255]]]
+        # 128/255 of the colour and 127/255 of white: (100 * 128 + 255 * 127) / 255 = 177.2, (0 ...)
+        # = 127, (200 ...) = 227.4
+        data = encoded(
+            image_of([[[100, 0, 200, 128], [1, 2, 3, 0]], [[1, 2, 3, 255], [0, 0, 0, 0]]])
+        )
+        assert prepare_image(data, TWO).tolist() == [
+            [[177, 127, 227], [255, 255, 255]],
+            [[1, 2, 3], [255, 255, 255]],
+        ]
 
     def test_grey_with_alpha_lies_over_white(self):
         image = Image.merge("LA", [image_of([[0, 80], [7, 9]]), image_of([[0, 255], [255, 0]])])
@@ -116,10 +130,18 @@ class TestPixelModes:
 
     def test_cmyk(self):
         data = encoded(
-            Image.fromarray(np.array([[[0, 0, 0, 0], [255, 0, 0, 0]], [[0, 0, 0, 255], [0, 255, 0, 0]]], np.uint8), "CMYK"),
+            Image.fromarray(
+                np.array(
+                    [[[0, 0, 0, 0], [255, 0, 0, 0]], [[0, 0, 0, 255], [0, 255, 0, 0]]], np.uint8
+                ),
+                "CMYK",
+            ),
             "TIFF",
         )
-        assert prepare_image(data, TWO).tolist() == [[[255, 255, 255], [0, 255, 255]], [[0, 0, 0], [255, 0, 255]]]
+        assert prepare_image(data, TWO).tolist() == [
+            [[255, 255, 255], [0, 255, 255]],
+            [[0, 0, 0], [255, 0, 255]],
+        ]
 
     def test_adobe_cmyk_jpeg_is_not_inverted(self):
         data = encoded(Image.new("CMYK", (16, 16), (200, 20, 20, 0)), "JPEG", quality=95)
@@ -134,7 +156,9 @@ class TestPixelModes:
         assert grey(data) == [[0, 64], [128, 255]]
 
     def test_16_bit_big_endian(self):
-        image = Image.frombytes("I;16B", (2, 2), np.array([[1000, 3000], [5000, 9000]], ">u2").tobytes())
+        image = Image.frombytes(
+            "I;16B", (2, 2), np.array([[1000, 3000], [5000, 9000]], ">u2").tobytes()
+        )
         data = encoded(image, "TIFF")
         assert inspect_image(data).mode == "I;16B"
         assert grey(data) == [[0, 64], [128, 255]]
@@ -146,7 +170,10 @@ class TestPixelModes:
         assert grey(data) == [[255, 191], [128, 0]]
 
     def test_32_bit_signed(self):
-        assert grey(encoded(image_of([[-100, 0], [50, 100]], np.int32), "TIFF")) == [[0, 128], [191, 255]]
+        assert grey(encoded(image_of([[-100, 0], [50, 100]], np.int32), "TIFF")) == [
+            [0, 128],
+            [191, 255],
+        ]
 
     def test_float(self):
         # (v + 1) / 4 * 255 = 0, 63.75, 127.5 -> 128, 255
@@ -156,13 +183,20 @@ class TestPixelModes:
 
     def test_float_of_the_widest_range(self):
         top = np.finfo(np.float32).max
-        assert grey(encoded(image_of([[-top, 0], [0, top]], np.float32), "TIFF")) == [[0, 128], [128, 255]]
+        assert grey(encoded(image_of([[-top, 0], [0, top]], np.float32), "TIFF")) == [
+            [0, 128],
+            [128, 255],
+        ]
 
     def test_nan_is_black_and_outside_the_range(self):
-        assert grey(encoded(image_of([[np.nan, 2], [3, 4]], np.float32), "TIFF")) == [[0, 0], [128, 255]]
+        assert grey(encoded(image_of([[np.nan, 2], [3, 4]], np.float32), "TIFF")) == [
+            [0, 0],
+            [128, 255],
+        ]
 
     @pytest.mark.parametrize(
-        ("value", "reason"), [(np.inf, "infinite"), (-np.inf, "infinite"), (np.nan, "no pixel value is a number")]
+        ("value", "reason"),
+        [(np.inf, "infinite"), (-np.inf, "infinite"), (np.nan, "no pixel value is a number")],
     )
     def test_floats_that_have_no_range(self, value, reason):
         values = [[value, 1], [1, 1]] if np.isinf(value) else [[value, value], [value, value]]
@@ -172,7 +206,8 @@ class TestPixelModes:
                 function(data)
 
     @pytest.mark.parametrize(
-        ("value", "dtype", "expected"), [(40, np.uint8, 40), (40_000, np.uint16, 0), (-7, np.int32, 0), (0.5, np.float32, 0)]
+        ("value", "dtype", "expected"),
+        [(40, np.uint8, 40), (40_000, np.uint16, 0), (-7, np.int32, 0), (0.5, np.float32, 0)],
     )
     def test_constant_image_divides_by_nothing(self, value, dtype, expected):
         assert grey(encoded(image_of([[value, value], [value, value]], dtype), "TIFF")) == [
@@ -182,8 +217,8 @@ class TestPixelModes:
 
 
 class TestOrientation:
-    # a b        1 as is, 2 mirrored, 3 half a turn, 4 flipped, 5 transposed, 6 a quarter clockwise, 7 transverse, 8 anticlockwise
-    # c d
+    # a b        1 as is, 2 mirrored, 3 half a turn, 4 flipped, 5 transposed, 6 a quarter clockwise,
+    # 7 transverse, 8 anticlockwise c d
     UPRIGHT: ClassVar = {
         1: [[10, 20], [30, 40]],
         2: [[20, 10], [40, 30]],
@@ -209,7 +244,8 @@ class TestOrientation:
 
     def test_padding_follows_the_upright_image(self):
         pixels = prepare_image(
-            jpeg_with_orientation(Image.new("RGB", (4, 2), "white"), 6, "PNG"), PreprocessingSettings("pad", 4)
+            jpeg_with_orientation(Image.new("RGB", (4, 2), "white"), 6, "PNG"),
+            PreprocessingSettings("pad", 4),
         )
         assert pixels[..., 0].tolist() == [[0, 255, 255, 0]] * 4
 
@@ -220,27 +256,44 @@ class TestOrientation:
 
 class TestResize:
     def test_direct_is_antialiased_and_ignores_the_aspect_ratio(self):
-        # Triangle of half-width 2 around 1.0: pixel centres 0.5, 1.5, 2.5 weigh 3 : 3 : 1, so (3*0 + 3*0 + 1*140) / 7 = 20.
+        # Triangle of half-width 2 around 1.0: pixel centres 0.5, 1.5, 2.5 weigh 3 : 3 : 1, so (3*0
+        # + 3*0 + 1*140) / 7 = 20.
         data = encoded(image_of([[0, 0, 140, 140]] * 2))
         assert grey(data) == [[20, 120], [20, 120]]
 
     def test_pad_centres_a_wide_image_on_black(self):
-        pixels = prepare_image(encoded(Image.new("L", (8, 4), 200)), PreprocessingSettings("pad", 4))
+        pixels = prepare_image(
+            encoded(Image.new("L", (8, 4), 200)), PreprocessingSettings("pad", 4)
+        )
         assert pixels[..., 1].tolist() == [[0] * 4, [200] * 4, [200] * 4, [0] * 4]
 
     def test_pad_enlarges_a_small_tall_image(self):
-        pixels = prepare_image(encoded(Image.new("L", (1, 3), 200)), PreprocessingSettings("pad", 9))
+        pixels = prepare_image(
+            encoded(Image.new("L", (1, 3), 200)), PreprocessingSettings("pad", 9)
+        )
         assert pixels[..., 2].tolist() == [[0] * 3 + [200] * 3 + [0] * 3] * 9
 
     def test_pad_keeps_one_line_of_an_extreme_shape(self):
-        pixels = prepare_image(encoded(Image.new("L", (1000, 1), 200)), PreprocessingSettings("pad", 5))
+        pixels = prepare_image(
+            encoded(Image.new("L", (1000, 1), 200)), PreprocessingSettings("pad", 5)
+        )
         assert pixels[..., 0].tolist() == [[0] * 5] * 2 + [[200] * 5] + [[0] * 5] * 2
 
     def test_stretch_before_resize_moves_a_pixel_by_one_level_at_most(self):
-        values = (np.random.default_rng(0).normal(3000, 500, (90, 70)).clip(0, 65535)).astype(np.uint16)
-        direct = Image.fromarray(values.astype(np.float32)).resize((32, 32), Image.Resampling.BILINEAR)
-        exact = (np.asarray(direct, np.float64) - values.min()) * 255 / (int(values.max()) - int(values.min()))
-        ours = prepare_image(encoded(image_of(values, np.uint16)), PreprocessingSettings(size=32))[..., 0]
+        values = (np.random.default_rng(0).normal(3000, 500, (90, 70)).clip(0, 65535)).astype(
+            np.uint16
+        )
+        direct = Image.fromarray(values.astype(np.float32)).resize(
+            (32, 32), Image.Resampling.BILINEAR
+        )
+        exact = (
+            (np.asarray(direct, np.float64) - values.min())
+            * 255
+            / (int(values.max()) - int(values.min()))
+        )
+        ours = prepare_image(encoded(image_of(values, np.uint16)), PreprocessingSettings(size=32))[
+            ..., 0
+        ]
         assert np.abs(ours - exact).max() <= 1.0
 
 
@@ -251,17 +304,27 @@ class TestFormats:
 
     @pytest.mark.parametrize("format_", ["GIF", "PPM", "TGA", "ICO", "JPEG2000"])
     def test_others_are_refused(self, format_):
-        with pytest.raises(UndecodableImageError, match="not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"):
+        with pytest.raises(
+            UndecodableImageError, match="not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
+        ):
             inspect_image(encoded(gradient(), format_))
 
     @pytest.mark.parametrize("format_", ["TIFF", "WEBP", "PNG"])
     def test_first_page_or_frame(self, format_):
         pages = {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "white")]}
         options = {"lossless": True} if format_ == "WEBP" else {}
-        assert grey(encoded(Image.new("RGB", (8, 8), (7, 7, 7)), format_, **pages, **options)) == [[7, 7], [7, 7]]
+        assert grey(encoded(Image.new("RGB", (8, 8), (7, 7, 7)), format_, **pages, **options)) == [
+            [7, 7],
+            [7, 7],
+        ]
 
     def test_camera_multi_picture_file_is_a_jpeg(self):
-        data = encoded(Image.new("RGB", (8, 8), (90, 90, 90)), "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))])
+        data = encoded(
+            Image.new("RGB", (8, 8), (90, 90, 90)),
+            "MPO",
+            save_all=True,
+            append_images=[Image.new("RGB", (8, 8))],
+        )
         assert inspect_image(data) == ImageFacts(8, 8, "RGB", "JPEG")
         assert grey(data) == [[90, 90], [90, 90]]
 
@@ -269,7 +332,13 @@ class TestFormats:
 def png_that_claims(width: int, height: int) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     chunk = b"IHDR" + header
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + b"\0\0\xff\xffIDAT"
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + chunk
+        + struct.pack(">I", zlib.crc32(chunk))
+        + b"\0\0\xff\xffIDAT"
+    )
 
 
 def refused_by_all(data: bytes) -> str:
@@ -287,11 +356,16 @@ class TestHostileBytes:
     def test_empty(self):
         assert refused_by_all(b"") == "the file is empty"
 
-    @pytest.mark.parametrize("data", [b"\0", b"<html>not found</html>", bytes(range(256)) * 16, b"\x89PNG\r\n\x1a\n", b"II*\0"])
+    @pytest.mark.parametrize(
+        "data",
+        [b"\0", b"<html>not found</html>", bytes(range(256)) * 16, b"\x89PNG\r\n\x1a\n", b"II*\0"],
+    )
     def test_not_an_image(self, data):
         assert refused_by_all(data) == "not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
 
-    @pytest.mark.parametrize("size", [(10_001, 10_000), (20_000, 6_000), (60_000, 60_000), (100_000_001, 1)])
+    @pytest.mark.parametrize(
+        "size", [(10_001, 10_000), (20_000, 6_000), (60_000, 60_000), (100_000_001, 1)]
+    )
     def test_too_many_pixels_are_refused_before_the_decoder_runs(self, size, monkeypatch):
         monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("decoded"))
         data = png_that_claims(*size)
@@ -352,7 +426,11 @@ class TestHostileBytes:
     def test_mutants_are_accepted_by_both_or_by_none(self):
         rng = np.random.default_rng(0)
         sources = [encoded(gradient(32), f) for f in ACCEPTED_FORMATS]
-        sources += [encoded(image_of(rng.integers(0, 9000, (32, 32)), np.uint16), "TIFF", compression="tiff_lzw")]
+        sources += [
+            encoded(
+                image_of(rng.integers(0, 9000, (32, 32)), np.uint16), "TIFF", compression="tiff_lzw"
+            )
+        ]
         accepted = 0
         for _ in range(300):
             data = bytearray(sources[rng.integers(len(sources))])
@@ -387,7 +465,11 @@ class TestQuiet:
 
     def test_libtiff_prints_nothing(self, capfd):
         data = bytearray(
-            encoded(image_of(np.random.default_rng(0).integers(0, 2, (64, 64)) * 255).convert("1"), "TIFF", compression="group4")
+            encoded(
+                image_of(np.random.default_rng(0).integers(0, 2, (64, 64)) * 255).convert("1"),
+                "TIFF",
+                compression="group4",
+            )
         )
         data[40:200] = b"\xff" * 160
         with contextlib.suppress(UndecodableImageError):
@@ -417,7 +499,10 @@ def test_hostile_set_is_judged_as_its_manifest_expects(hostile_folder):
         else:
             assert prepare_image(data, TWO).shape == (2, 2, 3)
             assert facts == read_header(data)
-        refuse, accept = ("reject" in row["expected"] or "ignore" in row["expected"]), "accept" in row["expected"]
+        refuse, accept = (
+            ("reject" in row["expected"] or "ignore" in row["expected"]),
+            "accept" in row["expected"],
+        )
         if row["path"].startswith("dicom_") or (refuse and not accept):
             assert facts is None, row["path"]
         elif accept and not refuse:
@@ -429,7 +514,9 @@ def photograph(width: int, height: int) -> Image.Image:
     rng = np.random.default_rng(0)
     coarse = Image.fromarray(rng.integers(0, 256, (height // 60 + 2, width // 60 + 2, 3), np.uint8))
     smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC)).astype(np.int64)
-    return Image.fromarray(np.clip(smooth + rng.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8))
+    return Image.fromarray(
+        np.clip(smooth + rng.integers(-9, 10, smooth.shape), 0, 255).astype(np.uint8)
+    )
 
 
 @pytest.mark.parametrize("resize", ["direct", "pad"])
@@ -442,7 +529,11 @@ def test_scaled_decoding_of_a_large_jpeg_is_nearly_exact(resize: str, orientatio
     scaled = prepare_image(data, PreprocessingSettings(resize, 64, decode="scaled"))
     assert 0 < np.abs(scaled - exact).mean() < 1
     assert scaled.shape == exact.shape
-    assert decode_image(data, PreprocessingSettings(resize, 64, decode="scaled"))[1] == decode_image(data)[1]  # of the file
+    # of the file
+    assert (
+        decode_image(data, PreprocessingSettings(resize, 64, decode="scaled"))[1]
+        == decode_image(data)[1]
+    )
 
 
 def test_scaled_decoding_leaves_small_jpegs_and_other_formats_alone() -> None:
@@ -450,7 +541,10 @@ def test_scaled_decoding_leaves_small_jpegs_and_other_formats_alone() -> None:
     exif[ORIENTATION] = 6
     for picture, format_ in ((photograph(255, 200), "JPEG"), (photograph(1000, 701), "PNG")):
         data = encoded(picture, format_, exif=exif)
-        exact, scaled = (prepare_image(data, PreprocessingSettings("pad", 64, decode=how)) for how in ("exact", "scaled"))
+        exact, scaled = (
+            prepare_image(data, PreprocessingSettings("pad", 64, decode=how))
+            for how in ("exact", "scaled")
+        )
         np.testing.assert_array_equal(scaled, exact)
 
 

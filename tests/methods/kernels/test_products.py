@@ -1,4 +1,5 @@
-"""Products by either library: the same numbers, whatever the strides, and gradients where they are asked for."""
+"""Products by either library: the same numbers, whatever the strides, and gradients where they are
+asked for."""
 
 from __future__ import annotations
 
@@ -32,8 +33,11 @@ def test_matrices_of_any_strides(batch: tuple[int, ...], turned: bool) -> None:
     if turned:
         a, b = a.mT.contiguous().mT, b.mT.contiguous().mT
     _expect(matmul(a, b), a.double() @ b.double())
-    wide, tall = _matrices(*batch, 9, 66), _matrices(*batch, 33, 42, seed=1)  # rows with gaps between them
-    _expect(matmul(wide[..., ::2], tall[..., :21]), wide[..., ::2].double() @ tall[..., :21].double())
+    # rows with gaps between them
+    wide, tall = _matrices(*batch, 9, 66), _matrices(*batch, 33, 42, seed=1)
+    _expect(
+        matmul(wide[..., ::2], tall[..., :21]), wide[..., ::2].double() @ tall[..., :21].double()
+    )
 
 
 @torch.no_grad()
@@ -61,7 +65,11 @@ def test_gradients_flow() -> None:
     ],
 )
 def test_the_library_is_chosen_by_the_processor(
-    capability: str, maker: str | None, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capability: str,
+    maker: str | None,
+    expected: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
     monkeypatch.setattr(products, "PROCESSORS", tmp_path / "cpuinfo")
@@ -76,4 +84,7 @@ def test_arrays(turned: bool) -> None:
     if turned:
         a, b = a.T.copy().T, b.T.copy().T
     a.flags.writeable = False
-    _expect(torch.from_numpy(numpy_matmul(a, b)), torch.from_numpy(a.astype(np.float64) @ b.astype(np.float64)))
+    _expect(
+        torch.from_numpy(numpy_matmul(a, b)),
+        torch.from_numpy(a.astype(np.float64) @ b.astype(np.float64)),
+    )

@@ -77,7 +77,9 @@ def test_a_thread_that_had_another_number_of_torchs_threads_takes_the_right_one(
     futures = [submit(3, 1, lambda _: torch.set_num_threads(2), 0) for _ in range(3)]
     finished(futures)
     torch.set_num_threads(1)
-    assert finished([submit(3, 1, lambda _: torch.get_num_threads(), 0) for _ in range(6)]) == [1] * 6
+    assert (
+        finished([submit(3, 1, lambda _: torch.get_num_threads(), 0) for _ in range(6)]) == [1] * 6
+    )
 
 
 def test_threads_started_in_the_context_have_torch_to_themselves() -> None:

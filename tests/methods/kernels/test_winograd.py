@@ -1,4 +1,5 @@
-"""Convolution of 6x6 maps as matrix products: the identity it rests on, and the auto-encoder's step against autograd."""
+"""Convolution of 6x6 maps as matrix products: the identity it rests on, and the auto-encoder's step
+against autograd."""
 
 from __future__ import annotations
 
@@ -19,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("either_library")
 
 def _maps(n: int, channels: int, seed: int = 0) -> Tensor:
     rng = np.random.default_rng(seed)
-    return torch.from_numpy(np.maximum(rng.normal(-0.3, 1, (n, channels, 6, 6)), 0).astype(np.float32))
+    return torch.from_numpy(
+        np.maximum(rng.normal(-0.3, 1, (n, channels, 6, 6)), 0).astype(np.float32)
+    )
 
 
 def _cae(channels: int, settings: CaeSettings, seed: int = 1) -> ConvAutoEncoder:
@@ -47,13 +50,25 @@ def test_the_identity_of_the_three_matrices() -> None:
 
 def test_convolution_and_its_transpose_against_torch() -> None:
     x, w = _maps(5, 7), torch.randn(11, 7, 3, 3, generator=torch.Generator().manual_seed(0))
-    lifted, kernels = winograd.lift_maps(winograd.places_first(x)), winograd.lift_kernels(winograd.taps_first(w))
+    lifted, kernels = (
+        winograd.lift_maps(winograd.places_first(x)),
+        winograd.lift_kernels(winograd.taps_first(w)),
+    )
     responses = winograd.lower_responses(kernels @ lifted)
     expected = functional.conv2d(x.double(), w.double(), padding=1)
-    torch.testing.assert_close(winograd.places_last(responses).double(), expected, rtol=0, atol=3e-5 * float(expected.std()))
-    back = winograd.lower_maps(kernels.mT @ winograd.lift_responses(winograd.places_first(expected.float())))
+    torch.testing.assert_close(
+        winograd.places_last(responses).double(),
+        expected,
+        rtol=0,
+        atol=3e-5 * float(expected.std()),
+    )
+    back = winograd.lower_maps(
+        kernels.mT @ winograd.lift_responses(winograd.places_first(expected.float()))
+    )
     turned = functional.conv_transpose2d(expected, w.double(), padding=1)
-    torch.testing.assert_close(winograd.places_last(back).double(), turned, rtol=0, atol=3e-5 * float(turned.std()))
+    torch.testing.assert_close(
+        winograd.places_last(back).double(), turned, rtol=0, atol=3e-5 * float(turned.std())
+    )
 
 
 def test_places_last_undoes_places_first() -> None:
@@ -70,20 +85,28 @@ def test_loss_and_gradients_are_those_of_autograd(
     monkeypatch.setattr(cae_tiles, "FILTERS_AT_ONCE", 8)
     monkeypatch.setattr(cae_tiles, "IMAGES_AT_ONCE", 4)
     monkeypatch.setattr(cae_tiles, "LEAST_IMAGES", 1)
-    settings = CaeSettings(filters=21, decoder_activation=activation, tied=tied, zero_bias=zero_bias)
+    settings = CaeSettings(
+        filters=21, decoder_activation=activation, tied=tied, zero_bias=zero_bias
+    )
     x = _maps(10, 5)
     cae, reference = _cae(5, settings), _cae(5, settings)
     reference.double()
     (0.5 * (reference(x.double()) - x).square().sum() / len(x)).backward()
     loss = cae.backward_of_loss(x)
-    assert loss == pytest.approx(0.5 * float((reference(x.double()) - x).square().sum().detach()), rel=1e-6)
+    assert loss == pytest.approx(
+        0.5 * float((reference(x.double()) - x).square().sum().detach()), rel=1e-6
+    )
     for (name, ours), theirs in zip(cae.named_parameters(), reference.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None), name
         if theirs.grad is not None:
             scale = float(theirs.grad.square().mean().sqrt())
-            torch.testing.assert_close(ours.grad.double(), theirs.grad, rtol=0, atol=1e-4 * scale, msg=name)
+            torch.testing.assert_close(
+                ours.grad.double(), theirs.grad, rtol=0, atol=1e-4 * scale, msg=name
+            )
     with torch.inference_mode():
-        torch.testing.assert_close(cae(x), _plain_reconstruction(reference.float(), x), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            cae(x), _plain_reconstruction(reference.float(), x), rtol=0, atol=1e-4
+        )
 
 
 def test_maps_of_another_size_or_dtype_go_through_torch() -> None:
@@ -104,7 +127,9 @@ def test_code_is_that_of_conv2d(pool: str, zero_bias: str, monkeypatch: pytest.M
     x = _maps(10, 5)
     with torch.enable_grad():
         expected = cae.encode(x, pool).detach()
-    torch.testing.assert_close(torch.from_numpy(encode(cae, x.numpy(), CPU, pool)), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        torch.from_numpy(encode(cae, x.numpy(), CPU, pool)), expected, rtol=0, atol=1e-5
+    )
 
 
 def test_an_image_has_the_same_code_in_any_company() -> None:

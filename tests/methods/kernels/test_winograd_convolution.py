@@ -1,4 +1,5 @@
-"""The convolution on tiles: the numbers of ``nn.Conv2d``, whatever the size, the padding and the company."""
+"""The convolution on tiles: the numbers of ``nn.Conv2d``, whatever the size, the padding and the
+company."""
 
 from __future__ import annotations
 
@@ -32,7 +33,9 @@ def test_numbers_of_conv2d(kernel: int, padding: int, height: int, width: int) -
     layer, x = _layer(kernel, padding), _images(11, height, width)
     with torch.inference_mode():
         ours = layer(x)
-        expected = functional.conv2d(x.double(), layer.weight.double(), layer.bias.double(), padding=padding)
+        expected = functional.conv2d(
+            x.double(), layer.weight.double(), layer.bias.double(), padding=padding
+        )
     assert ours.shape == expected.shape
     assert ours.is_contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(ours.double(), expected, rtol=0, atol=5e-5 * float(expected.std()))
@@ -41,7 +44,9 @@ def test_numbers_of_conv2d(kernel: int, padding: int, height: int, width: int) -
 def test_without_padding() -> None:
     layer, x = _layer(3, 0), _images(2, 9, 8)
     with torch.inference_mode():
-        torch.testing.assert_close(layer(x), functional.conv2d(x, layer.weight, layer.bias), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            layer(x), functional.conv2d(x, layer.weight, layer.bias), rtol=0, atol=1e-4
+        )
 
 
 def test_learns_like_conv2d_and_then_uses_what_it_learned() -> None:
@@ -56,7 +61,9 @@ def test_learns_like_conv2d_and_then_uses_what_it_learned() -> None:
         layer.weight.sub_(0.1 * layer.weight.grad.sign())
         after = layer(x)
         assert not torch.allclose(after, before, atol=1e-2)
-        torch.testing.assert_close(after, functional.conv2d(x, layer.weight, layer.bias, padding=1), rtol=0, atol=1e-4)
+        torch.testing.assert_close(
+            after, functional.conv2d(x, layer.weight, layer.bias, padding=1), rtol=0, atol=1e-4
+        )
 
 
 def test_an_image_has_the_same_numbers_in_any_company() -> None:

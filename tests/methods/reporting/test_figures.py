@@ -19,7 +19,9 @@ STATISTICS = FilterStatistics(RNG.random(64), RNG.random(64), 3, 0.4, -0.01)
 ODD = ["<script>", "a_b^c", "$x$ $", "naïve", "x" * 90]
 TABLE_3 = [(512, 0.77), (1024, 0.7948), (2048, 0.8015), (4096, 0.8133)]
 
-SLOPES = (np.add.outer(np.arange(64), np.arange(64)) + 5 * np.arange(24)[:, None, None]).astype(np.uint8)
+SLOPES = (np.add.outer(np.arange(64), np.arange(64)) + 5 * np.arange(24)[:, None, None]).astype(
+    np.uint8
+)
 DISCS = (np.hypot(*np.mgrid[-32:32, -32:32]) < 20)[None].repeat(24, axis=0).astype(np.uint8)
 CORNERS = (np.array([0.0, 0, 1]), np.array([0.0, 1, 1]))
 
@@ -31,35 +33,61 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "one sample": lambda: figures.sample_grid(PHOTOS[:1], ODD),
     "feature_maps": lambda: figures.feature_maps(PHOTOS[0], MAPS[0], "$conv_5"),
     "activation_summary": lambda: figures.activation_summary(MAPS),
-    "learning_curve": lambda: figures.learning_curve([EpochRecord(i, 1 / i, 1.1 / i, 1e-5 / (1 + i // 5)) for i in range(1, 12)]),
+    "learning_curve": lambda: figures.learning_curve(
+        [EpochRecord(i, 1 / i, 1.1 / i, 1e-5 / (1 + i // 5)) for i in range(1, 12)]
+    ),
     "one epoch": lambda: figures.learning_curve([EpochRecord(1, 0.5, 0.6, 1e-5)]),
     "reconstructions": lambda: figures.reconstructions(MAPS, MAPS * 0.9),
     "one reconstruction": lambda: figures.reconstructions(MAPS[:1], MAPS[:1]),
-    "filter_overview": lambda: figures.filter_overview(STATISTICS, RNG.random((64, 8, 3, 3)) * 0 + 1),
+    "filter_overview": lambda: figures.filter_overview(
+        STATISTICS, RNG.random((64, 8, 3, 3)) * 0 + 1
+    ),
     "code_examples": lambda: figures.code_examples(MAPS[:5, :, :3, :3], ODD),
     "confusion_matrix": lambda: figures.confusion_matrix(ODD, np.arange(25).reshape(5, 5)),
-    "thirty classes": lambda: figures.confusion_matrix([f"class {i}" for i in range(30)], np.eye(30, dtype=np.int64) * 9),
-    "label_budget_curve": lambda: figures.label_budget_curve({n: [(1, 0.5, 0.4, 0.6), (5, 0.8, 0.7, 0.9)] for n in ODD}, "few"),
-    "method_bars": lambda: figures.method_bars([(n, 0.5, 0.4, 0.6) for n in ODD[:-1]] + [(ODD[-1], 0.9, None, None)]),
+    "thirty classes": lambda: figures.confusion_matrix(
+        [f"class {i}" for i in range(30)], np.eye(30, dtype=np.int64) * 9
+    ),
+    "label_budget_curve": lambda: figures.label_budget_curve(
+        {n: [(1, 0.5, 0.4, 0.6), (5, 0.8, 0.7, 0.9)] for n in ODD}, "few"
+    ),
+    "method_bars": lambda: figures.method_bars(
+        [(n, 0.5, 0.4, 0.6) for n in ODD[:-1]] + [(ODD[-1], 0.9, None, None)]
+    ),
     "label_efficiency_curve": lambda: figures.label_efficiency_curve(
-        {n: [(60 + i, 0.5, 0.4, 0.6), (600, 0.7, 0.6, 0.8), (6000, 0.8, 0.7, 0.9)][i % 2 :] for i, n in enumerate(ODD)}, "$x"
+        {
+            n: [(60 + i, 0.5, 0.4, 0.6), (600, 0.7, 0.6, 0.8), (6000, 0.8, 0.7, 0.9)][i % 2 :]
+            for i, n in enumerate(ODD)
+        },
+        "$x",
     ),
     "one budget": lambda: figures.label_efficiency_curve({"a": [(60, 0.5, 0.5, 0.5)]}, "one"),
     "codebook_regions": lambda: figures.codebook_regions(
         [(caption, [PHOTOS[0][:9, :30], PHOTOS[0][5:40]] * i) for i, caption in enumerate(ODD)]
     ),
     "contours": lambda: figures.contours(SLOPES, DISCS, [(3.0, 60.5)] * 24, ODD * 5),
-    "no contour": lambda: figures.contours(np.zeros((1, 64, 64), np.uint8), DISCS[:1] * 0, [(31.5, 31.5)], ODD),
+    "no contour": lambda: figures.contours(
+        np.zeros((1, 64, 64), np.uint8), DISCS[:1] * 0, [(31.5, 31.5)], ODD
+    ),
     "features_by_class": lambda: figures.features_by_class(
         MAPS.reshape(7, -1)[:, :45].repeat(5, 0)[:30], ODD * 6, [f"feature_{i}" for i in range(45)]
     ),
-    "a constant feature": lambda: figures.features_by_class(np.ones((4, 1)), ["a", "a", "b", "b"], ["x"]),
+    "a constant feature": lambda: figures.features_by_class(
+        np.ones((4, 1)), ["a", "a", "b", "b"], ["x"]
+    ),
     "roc_curves": lambda: figures.roc_curves([(name, *CORNERS, None) for name in ODD]),
-    "fitted roc_curves": lambda: figures.roc_curves([("a", *CORNERS, np.linspace(0, 1, 201) ** 0.5)]),
-    "auc_by_layer": lambda: figures.auc_by_layer(["conv1", "fc6"], [(0.7, 0.05), None], {"fc6": 0.81}),
+    "fitted roc_curves": lambda: figures.roc_curves(
+        [("a", *CORNERS, np.linspace(0, 1, 201) ** 0.5)]
+    ),
+    "auc_by_layer": lambda: figures.auc_by_layer(
+        ["conv1", "fc6"], [(0.7, 0.05), None], {"fc6": 0.81}
+    ),
     "label_curves": lambda: figures.label_curves(ODD, MAPS[0, :9, 0, :5].astype(float), None),
-    "label_curves with a slice": lambda: figures.label_curves(ODD, *MAPS[:2, :9, 0, :5].astype(float)),
-    "filter_size_curve": lambda: figures.filter_size_curve([(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3),
+    "label_curves with a slice": lambda: figures.label_curves(
+        ODD, *MAPS[:2, :9, 0, :5].astype(float)
+    ),
+    "filter_size_curve": lambda: figures.filter_size_curve(
+        [(512, [0.7, 0.72]), (1024, [0.73, 0.74])], TABLE_3
+    ),
     "one seed of one size": lambda: figures.filter_size_curve([(8, [0.7])], TABLE_3),
     "nothing but zeros": lambda: figures.reconstructions(MAPS[:2] * 0, MAPS[:2] * 0),
     "zero features": lambda: figures.feature_maps(PHOTOS[0], MAPS[0] * 0, "zeros"),
@@ -79,10 +107,12 @@ def test_a_picture_is_small_whole_and_the_same_every_time(name: str) -> None:
 
 
 def test_other_numbers_another_picture() -> None:
-    assert figures.confusion_matrix(["a", "b"], np.array([[3, 1], [0, 2]])) != figures.confusion_matrix(
-        ["a", "b"], np.array([[3, 0], [1, 2]])
+    assert figures.confusion_matrix(
+        ["a", "b"], np.array([[3, 1], [0, 2]])
+    ) != figures.confusion_matrix(["a", "b"], np.array([[3, 0], [1, 2]]))
+    assert figures.method_bars([("a", 0.5, 0.4, 0.6)]) != figures.method_bars(
+        [("a", 0.5, 0.4, 0.7)]
     )
-    assert figures.method_bars([("a", 0.5, 0.4, 0.6)]) != figures.method_bars([("a", 0.5, 0.4, 0.7)])
     assert figures.class_balance({"a": {"train": 3}}) != figures.class_balance({"a": {"test": 3}})
 
 
@@ -102,7 +132,9 @@ def _tick_texts(figure: Figure) -> list[str]:
 def _check_layout(figure: Figure) -> None:
     """No two ticks touch, and the legend lies outside the axes."""
     axis = figure.axes[0]
-    boxes = sorted((tick.get_window_extent() for tick in axis.get_xticklabels()), key=lambda box: box.x0)
+    boxes = sorted(
+        (tick.get_window_extent() for tick in axis.get_xticklabels()), key=lambda box: box.x0
+    )
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
     assert figure.legends[0].get_window_extent().y1 < axis.get_window_extent().y0
 
@@ -120,7 +152,12 @@ def test_label_efficiency_shows_labels_and_their_share(monkeypatch: pytest.Monke
     np.testing.assert_allclose(axis.lines[0].get_xydata(), [(68, 50), (678, 60), (6776, 80)])
     np.testing.assert_allclose(axis.lines[1].get_xydata(), [(678, 30), (6776, 70)])
     band = axis.collections[1].get_paths()[0].vertices
-    assert {tuple(corner) for corner in band.round(6)} == {(678, 20), (678, 40), (6776, 60), (6776, 90)}
+    assert {tuple(corner) for corner in band.round(6)} == {
+        (678, 20),
+        (678, 40),
+        (6776, 60),
+        (6776, 90),
+    }
     _check_layout(figure)
 
 
@@ -133,23 +170,39 @@ def test_crowded_budgets_keep_the_ticks_that_have_room(monkeypatch: pytest.Monke
 
 
 def test_filter_sizes_beside_the_paper(monkeypatch: pytest.MonkeyPatch) -> None:
-    figure = _figure_of(lambda: figures.filter_size_curve([(512, [0.7, 0.72, 0.74]), (1024, [0.75])], TABLE_3), monkeypatch)
+    figure = _figure_of(
+        lambda: figures.filter_size_curve([(512, [0.7, 0.72, 0.74]), (1024, [0.75])], TABLE_3),
+        monkeypatch,
+    )
     axis = figure.axes[0]
     by_label = {line.get_label(): np.asarray(line.get_xydata()) for line in axis.lines}
-    np.testing.assert_allclose(by_label["paper (its own data)"], [(512, 77), (1024, 79.48), (2048, 80.15), (4096, 81.33)])
+    np.testing.assert_allclose(
+        by_label["paper (its own data)"], [(512, 77), (1024, 79.48), (2048, 80.15), (4096, 81.33)]
+    )
     np.testing.assert_allclose(by_label["here: one seed"][:, 1], [70, 72, 74, 75])
     mean, caps, bars = axis.containers[0].lines
     np.testing.assert_allclose(mean.get_xydata(), [(512, 72), (1024, 75)])
     # Standard deviation of 70, 72, 74: 2. A single seed has none.
-    np.testing.assert_allclose([cap.get_ydata().astype(float) for cap in caps], [[70, 75], [74, 75]])
-    np.testing.assert_allclose(bars[0].get_segments(), [[(512, 70), (512, 74)], [(1024, 75), (1024, 75)]])
+    np.testing.assert_allclose(
+        [cap.get_ydata().astype(float) for cap in caps], [[70, 75], [74, 75]]
+    )
+    np.testing.assert_allclose(
+        bars[0].get_segments(), [[(512, 70), (512, 74)], [(1024, 75), (1024, 75)]]
+    )
     assert _tick_texts(figure) == ["512", "1,024", "2,048", "4,096"]
     _check_layout(figure)
 
 
 def test_the_outline_of_a_lesion_and_its_centre_keep_their_colours() -> None:
-    """Greys of 24 tiles fill a palette of 256 colours; orange and blue must still be told apart from them."""
-    shown = np.asarray(Image.open(io.BytesIO(figures.contours(SLOPES, DISCS, [(31.5, 31.5)] * 24, ["x"] * 24))).convert("RGB"))
+    """Greys of 24 tiles fill a palette of 256 colours; orange and blue must still be told apart
+    from them."""
+    shown = np.asarray(
+        Image.open(
+            io.BytesIO(figures.contours(SLOPES, DISCS, [(31.5, 31.5)] * 24, ["x"] * 24))
+        ).convert("RGB")
+    )
     red, green, blue = shown.astype(int).reshape(-1, 3).T
-    assert ((red > green + 60) & (green > blue + 60)).sum() > 24 * 40, "an outline of 60 pixels a tile or more"
+    assert ((red > green + 60) & (green > blue + 60)).sum() > 24 * 40, (
+        "an outline of 60 pixels a tile or more"
+    )
     assert ((blue > red + 100) & (green > red + 60)).sum() > 24 * 5, "a cross"

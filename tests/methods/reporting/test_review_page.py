@@ -1,4 +1,5 @@
-"""The review page: what is hostile is shown, not run; the doubtful come first; a number stays one."""
+"""The review page: what is hostile is shown, not run; the doubtful come first; a number stays
+one."""
 
 from __future__ import annotations
 
@@ -20,13 +21,21 @@ from methods.reporting import review_page as page
 from methods.reporting.review_page import Card, Neighbour, Review
 from tests.page_rules import EVIL, dangers_of
 
-HOSTILE = ["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "' onload='alert(1)", "=cmd|' /C calc'!A0", "{{ 7*7 }}"]
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "' onload='alert(1)",
+    "=cmd|' /C calc'!A0",
+    "{{ 7*7 }}",
+]
 
 
 def pixels(seed: int = 0, shape: tuple[int, ...] = (224, 224, 3)) -> NDArray[np.uint8]:
     """A smooth picture with some noise: about as many bytes as a real one."""
     rng = np.random.default_rng(seed)
-    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize((shape[1], shape[0]))
+    coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).resize(
+        (shape[1], shape[0])
+    )
     return np.clip(np.asarray(coarse) + rng.normal(0, 6, shape), 0, 255).astype(np.uint8)
 
 
@@ -34,8 +43,23 @@ THUMBNAIL = page.thumbnail(pixels())
 
 
 def card(image_id: str = "a" * 64, **changes: Any) -> Card:
-    neighbours = tuple(Neighbour(THUMBNAIL, label, s) for label, s in (("benign", 0.91), ("benign", 0.88), ("malignant", 0.8)))
-    plain = Card(image_id, "scan.png", "benign", 0.625, 0.25, False, 0.91, "malignant", 0.375, THUMBNAIL, neighbours)
+    neighbours = tuple(
+        Neighbour(THUMBNAIL, label, s)
+        for label, s in (("benign", 0.91), ("benign", 0.88), ("malignant", 0.8))
+    )
+    plain = Card(
+        image_id,
+        "scan.png",
+        "benign",
+        0.625,
+        0.25,
+        False,
+        0.91,
+        "malignant",
+        0.375,
+        THUMBNAIL,
+        neighbours,
+    )
     return replace(plain, **changes)
 
 
@@ -52,22 +76,46 @@ def review(*cards: Card, **changes: Any) -> Review:
 
 
 def test_a_card_shows_all_that_a_person_needs() -> None:
-    html = page.review_html(review(card("0123456789abcdef", out_of_distribution=True, margin=-0.25)))
-    for text in ("RANDOM WEIGHTS", "Check these.", "scan.png", "62.5 %", "37.5 %", "Runner-up: malignant", "\u22120.250"):
+    html = page.review_html(
+        review(card("0123456789abcdef", out_of_distribution=True, margin=-0.25))
+    )
+    for text in (
+        "RANDOM WEIGHTS",
+        "Check these.",
+        "scan.png",
+        "62.5 %",
+        "37.5 %",
+        "Runner-up: malignant",
+        "\u22120.250",
+    ):
         assert text in html
     assert ">UNLIKE THE TRAINING IMAGES<" in html
     assert "width: 62.5%" in html
     assert ">0123456789ab<" in html
     assert [float(s) for s in re.findall(r"similarity (0\.\d+)", html)] == [0.91, 0.88, 0.8]
     assert html.count('alt="Training image labelled') == 3
-    assert '<th scope="row">benign</th><td class="count">7</td><td class="count">70.0 %</td>' in html
-    assert "The 1 least sure of 10; all are in predictions.csv. 1 is unlike the training images" in html
+    assert (
+        '<th scope="row">benign</th><td class="count">7</td><td class="count">70.0 %</td>' in html
+    )
+    assert (
+        "The 1 least sure of 10; all are in predictions.csv. 1 is unlike the training images"
+        in html
+    )
     assert "&lt;div" not in html, "a macro's output is markup, not text"
     assert "&amp;" not in html
 
 
 def test_a_plain_card_has_no_badge_and_no_runner_up() -> None:
-    html = page.review_html(review(card(runner_up=None, runner_up_probability=None, nearest_similarity=math.nan, neighbours=())))
+    html = page.review_html(
+        review(
+            card(
+                runner_up=None,
+                runner_up_probability=None,
+                nearest_similarity=math.nan,
+                neighbours=(),
+            )
+        )
+    )
     assert ">UNLIKE" not in html
     assert "Runner-up" not in html
     assert "<dd>–</dd>" in html
@@ -82,15 +130,28 @@ def test_a_runner_up_of_unknown_probability_has_no_bar() -> None:
 
 @pytest.mark.parametrize("evil", HOSTILE)
 def test_hostile_text_is_shown(evil: str) -> None:
-    cards = (card(evil, name=evil, predicted=evil, runner_up=evil, neighbours=(Neighbour(THUMBNAIL, evil, 0.5),)),)
-    plain = page.review_html(review(card(neighbours=(Neighbour(THUMBNAIL, "x", 0.5),)), counts={"x": 10}))
+    cards = (
+        card(
+            evil,
+            name=evil,
+            predicted=evil,
+            runner_up=evil,
+            neighbours=(Neighbour(THUMBNAIL, evil, 0.5),),
+        ),
+    )
+    plain = page.review_html(
+        review(card(neighbours=(Neighbour(THUMBNAIL, "x", 0.5),)), counts={"x": 10})
+    )
     html = page.review_html(Review(evil, (evil,), (evil,), {evil: 10}, cards, 10, evil))
     assert evil not in html or evil == "{{ 7*7 }}"
     assert ">49<" not in html
     assert "&amp;lt;" not in html, "escaped once"
     tags = re.compile(r"<[a-z/!][^<>]*>")
     names = re.compile(r"\s([a-z-]+)=")
-    shapes = [[(t.split()[0], names.findall(re.sub(r'"[^"]*"', '""', t))) for t in tags.findall(h)] for h in (html, plain)]
+    shapes = [
+        [(t.split()[0], names.findall(re.sub(r'"[^"]*"', '""', t))) for t in tags.findall(h)]
+        for h in (html, plain)
+    ]
     assert shapes[0] == shapes[1], "the same elements with the same attributes as a harmless page"
 
 
@@ -102,7 +163,16 @@ def test_the_page_runs_nothing_and_loads_nothing() -> None:
     assert dangers_of(page.review_html(review(card()))) == []
     for evil in EVIL:
         near = (Neighbour(THUMBNAIL, evil, 0.5),)
-        cards = (card(evil, name=evil, predicted=evil, runner_up=evil, neighbours=near, out_of_distribution=True),)
+        cards = (
+            card(
+                evil,
+                name=evil,
+                predicted=evil,
+                runner_up=evil,
+                neighbours=near,
+                out_of_distribution=True,
+            ),
+        )
         html = page.review_html(Review(evil, (evil,), (evil,), {evil: 10}, cards, 10, evil))
         assert dangers_of(html) == [], evil
 
@@ -119,7 +189,10 @@ def test_every_picture_has_a_text_and_headings_descend() -> None:
 
 def test_the_doubtful_come_first() -> None:
     cards = [card("sure", probability=0.99), card("b", probability=0.5), card("a", probability=0.5)]
-    cards += [card("odd", probability=0.98, out_of_distribution=True), card("odder", probability=0.6, out_of_distribution=True)]
+    cards += [
+        card("odd", probability=0.98, out_of_distribution=True),
+        card("odder", probability=0.6, out_of_distribution=True),
+    ]
     expected = ["odder", "odd", "a", "b", "sure"]
     assert [c.image_id for c in page.by_doubt(cards)] == expected
     assert [c.image_id for c in page.by_doubt(reversed(cards))] == expected
@@ -142,7 +215,9 @@ def test_an_empty_review_says_so() -> None:
 
 
 def test_a_complete_review_says_so() -> None:
-    assert "All 2 predictions, the least sure first" in page.review_html(review(card(), card("b"), total=2))
+    assert "All 2 predictions, the least sure first" in page.review_html(
+        review(card(), card("b"), total=2)
+    )
     assert "least sure of" not in page.review_html(review(card(), total=1))
 
 
@@ -158,22 +233,33 @@ def test_what_cannot_be_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("probability", "shown"),
-    [(0.0, "0.0 %"), (0.0001, "&lt; 0.1 %"), (0.5, "50.0 %"), (0.99999, "&gt; 99.9 %"), (1.0, "100.0 %")],
+    [
+        (0.0, "0.0 %"),
+        (0.0001, "&lt; 0.1 %"),
+        (0.5, "50.0 %"),
+        (0.99999, "&gt; 99.9 %"),
+        (1.0, "100.0 %"),
+    ],
 )
 def test_what_is_not_certain_does_not_read_100_percent(probability: float, shown: str) -> None:
-    assert f'<span class="percent">{shown}</span>' in page.review_html(review(card(probability=probability)))
+    assert f'<span class="percent">{shown}</span>' in page.review_html(
+        review(card(probability=probability))
+    )
 
 
 def test_500_cards_are_a_page_of_reasonable_size() -> None:
     small = [page.thumbnail(pixels(seed), 64) for seed in range(3)]
     near = tuple(Neighbour(t, "benign", 0.5) for t in small)
-    html = page.review_html(review(*(card(f"{i:064x}", neighbours=near) for i in range(500)), total=500))
+    html = page.review_html(
+        review(*(card(f"{i:064x}", neighbours=near) for i in range(500)), total=500)
+    )
     assert html.count("<article") == 500
     assert len(html) < 12_000_000
     assert len(re.sub(r'src="data:[^"]*"', "", html)) < 1_500_000, "of which text and markup"
 
 
-# Thumbnails ---------------------------------------------------------------------------------------------------------------
+# Thumbnails
+# ---------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -186,7 +272,9 @@ def test_500_cards_are_a_page_of_reasonable_size() -> None:
         ((1, 1, 3), 1, (1, 1)),
     ],
 )
-def test_thumbnails_are_small_jpegs_in_proportion(shape: tuple[int, ...], side: int, size: tuple[int, int]) -> None:
+def test_thumbnails_are_small_jpegs_in_proportion(
+    shape: tuple[int, ...], side: int, size: tuple[int, int]
+) -> None:
     source = pixels(1, shape)
     data = page.thumbnail(source, side)
     with Image.open(io.BytesIO(data)) as image:
@@ -196,7 +284,9 @@ def test_thumbnails_are_small_jpegs_in_proportion(shape: tuple[int, ...], side: 
         assert "comment" not in image.info
         assert "icc_profile" not in image.info
     assert len(data) < 8_000
-    assert data == page.thumbnail(np.asfortranarray(source), side), "the same pixels, the same bytes"
+    assert data == page.thumbnail(np.asfortranarray(source), side), (
+        "the same pixels, the same bytes"
+    )
 
 
 def test_a_thumbnail_keeps_the_colours() -> None:
@@ -207,7 +297,13 @@ def test_a_thumbnail_keeps_the_colours() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)]
+    "wrong",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3)),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
 )
 def test_a_thumbnail_of_something_else_is_refused(wrong: Any) -> None:
     with pytest.raises(ValueError, match="uint8"):
@@ -219,7 +315,8 @@ def test_a_thumbnail_without_a_side_is_refused() -> None:
         page.thumbnail(pixels(), 0)
 
 
-# CSV ----------------------------------------------------------------------------------------------------------------------
+# CSV
+# ----------------------------------------------------------------------------------------------------------------------
 
 
 COLUMNS = ["image_id", "name", "probability", "margin", "count", "unlike"]
@@ -239,7 +336,12 @@ def test_csv_is_rfc_4180() -> None:
         "c3,良性,,0,0,false",
         "",
     ]
-    assert [len(row) for row in csv.reader(io.StringIO(text, newline=""), strict=True)] == [6, 6, 6, 6]
+    assert [len(row) for row in csv.reader(io.StringIO(text, newline=""), strict=True)] == [
+        6,
+        6,
+        6,
+        6,
+    ]
 
 
 def test_pandas_reads_the_csv_back() -> None:

@@ -13,7 +13,12 @@ CONFUSION = np.array([[3, 1, 0], [2, 4, 0], [0, 1, 0]])
 
 
 def _from_confusion(confusion: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    pairs = [(t, p) for i, t in enumerate(CLASSES) for j, p in enumerate(CLASSES) for _ in range(confusion[i, j])]
+    pairs = [
+        (t, p)
+        for i, t in enumerate(CLASSES)
+        for j, p in enumerate(CLASSES)
+        for _ in range(confusion[i, j])
+    ]
     labels, predicted = zip(*pairs, strict=True)
     return np.array(labels), np.array(predicted)
 
@@ -47,7 +52,9 @@ def test_a_class_only_predicted_counts() -> None:
 LABELS = np.array(["b", "a", "c", "a", "b", "a", "b", "a", "b", "a", "c", "b"])  # a 5, b 5, c 2
 
 
-@pytest.mark.parametrize(("per_class", "counts"), [(1, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 3, 2]), (9, [5, 5, 2])])
+@pytest.mark.parametrize(
+    ("per_class", "counts"), [(1, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 3, 2]), (9, [5, 5, 2])]
+)
 def test_budget_counts(per_class: int, counts: list[int]) -> None:
     drawn = label_budget_draw(LABELS, per_class, seed=0, repeat=0)
     assert drawn.dtype == np.int64

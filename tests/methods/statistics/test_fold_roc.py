@@ -47,7 +47,10 @@ def test_comparison_of_two() -> None:
     assert found.difference == pytest.approx(0.25)
     assert found.p_t == paired_t(np.array([0.75, 1.0]), np.array([0.25, 1.0]))
     back = compare_roc(other, PROBABILITY, POSITIVE, FOLD, LESIONS)
-    assert (back.difference, back.pooled_difference) == (-found.difference, -found.pooled_difference)
+    assert (back.difference, back.pooled_difference) == (
+        -found.difference,
+        -found.pooled_difference,
+    )
     assert back.p_delong == pytest.approx(found.p_delong)
 
 

@@ -1,4 +1,5 @@
-"""Draws of few labels counted by hand, labels needed read off by hand, and the sentence that reports them."""
+"""Draws of few labels counted by hand, labels needed read off by hand, and the sentence that
+reports them."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ from methods.statistics.label_efficiency import (
 )
 from methods.statistics.significance import accuracy_interval, mean_interval
 
-# a: 40 rows of 10 patients; b: 10 rows of one patient and 10 patients of one row; c: 1 row of a patient who has a, too.
+# a: 40 rows of 10 patients; b: 10 rows of one patient and 10 patients of one row; c: 1 row of a
+# patient who has a, too.
 LABELS = np.array(["a"] * 40 + ["b"] * 20 + ["c"])
 GROUPS = [f"a{i // 4}" for i in range(40)] + ["many"] * 10 + [f"one{i}" for i in range(10)] + ["a3"]
 
@@ -33,7 +35,14 @@ def _counts(drawn: np.ndarray) -> list[int]:
 
 @pytest.mark.parametrize(
     ("fraction", "counts"),
-    [(0.001, [1, 1, 1]), (0.11, [4, 2, 1]), (0.14, [6, 3, 1]), (0.24, [10, 5, 1]), (0.5, [20, 10, 1]), (1, [40, 20, 1])],
+    [
+        (0.001, [1, 1, 1]),
+        (0.11, [4, 2, 1]),
+        (0.14, [6, 3, 1]),
+        (0.24, [10, 5, 1]),
+        (0.5, [20, 10, 1]),
+        (1, [40, 20, 1]),
+    ],
 )
 def test_each_class_gives_its_share(fraction: float, counts: list[int]) -> None:
     drawn = fraction_draw(LABELS, GROUPS, fraction, seed=3)
@@ -48,7 +57,10 @@ def test_all_labels_are_all_rows() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_smaller_share_is_a_subset(seed: int) -> None:
-    draws = [set(fraction_draw(LABELS, GROUPS, f, seed).tolist()) for f in (0.05, 0.1, 0.13, 0.4, 0.77, 1)]
+    draws = [
+        set(fraction_draw(LABELS, GROUPS, f, seed).tolist())
+        for f in (0.05, 0.1, 0.13, 0.4, 0.77, 1)
+    ]
     assert all(few < more for few, more in pairwise(draws))
 
 
@@ -61,12 +73,17 @@ def test_few_labels_are_few_patients(seed: int) -> None:
 
 
 def test_the_large_patient_comes_as_one() -> None:
-    # Of b, 10 of 20 rows. "many" fills all that is left once its turn comes: at place p of 11 after p - 1 patients of one row it
-    # gives 11 - p rows, each number as likely as any other. Rows drawn one by one would give about five each time.
+    # Of b, 10 of 20 rows. "many" fills all that is left once its turn comes: at place p of 11 after
+    # p - 1 patients of one row it gives 11 - p rows, each number as likely as any other. Rows drawn
+    # one by one would give about five each time.
     rows_of_many = [
-        [GROUPS[40 + i] for i in fraction_draw(LABELS[40:60], GROUPS[40:60], 0.5, seed)].count("many") for seed in range(1100)
+        [GROUPS[40 + i] for i in fraction_draw(LABELS[40:60], GROUPS[40:60], 0.5, seed)].count(
+            "many"
+        )
+        for seed in range(1100)
     ]
-    np.testing.assert_allclose(np.bincount(rows_of_many, minlength=11), [100] * 11, atol=40)  # standard deviation 9.5
+    # standard deviation 9.5
+    np.testing.assert_allclose(np.bincount(rows_of_many, minlength=11), [100] * 11, atol=40)
 
 
 def test_every_patient_and_every_row_comes_up_about_as_often() -> None:
@@ -81,7 +98,9 @@ def test_a_draw_is_a_function_of_seed_and_class() -> None:
     first = fraction_draw(LABELS, GROUPS, 0.2, seed=5)
     np.random.default_rng(0).random(10)
     np.testing.assert_array_equal(fraction_draw(LABELS, GROUPS, 0.2, seed=5), first)
-    assert any(not np.array_equal(fraction_draw(LABELS, GROUPS, 0.2, seed=s), first) for s in (6, 7))
+    assert any(
+        not np.array_equal(fraction_draw(LABELS, GROUPS, 0.2, seed=s), first) for s in (6, 7)
+    )
     # Without the other classes, the rows of b are the same ones.
     only_b = fraction_draw(LABELS[40:60], GROUPS[40:60], 0.2, seed=5) + 40
     np.testing.assert_array_equal(only_b, first[LABELS[first] == "b"])
@@ -96,8 +115,11 @@ def test_the_order_of_rows_decides_only_within_the_group_that_is_cut() -> None:
     for seed in range(5):
         there = fraction_draw(LABELS, GROUPS, 0.25, seed)
         moved = mixed[fraction_draw(LABELS[mixed], [GROUPS[i] for i in mixed], 0.25, seed)]
-        assert Counter((LABELS[i], GROUPS[i]) for i in there) == Counter((LABELS[i], GROUPS[i]) for i in moved)
-        # Of class a, 40 rows in groups of 4, a share of a fifth takes two whole patients: the very same rows.
+        assert Counter((LABELS[i], GROUPS[i]) for i in there) == Counter(
+            (LABELS[i], GROUPS[i]) for i in moved
+        )
+        # Of class a, 40 rows in groups of 4, a share of a fifth takes two whole patients: the very
+        # same rows.
         whole = [i for i in fraction_draw(LABELS, GROUPS, 0.2, seed) if LABELS[i] == "a"]
         moved_whole = mixed[fraction_draw(LABELS[mixed], [GROUPS[i] for i in mixed], 0.2, seed)]
         assert set(whole) == {i for i in moved_whole if LABELS[i] == "a"}
@@ -147,12 +169,15 @@ def test_the_interval_of_a_point_is_students_where_only_the_seeds_vary() -> None
     point = curve_point(0.1, 40, _correct(*accuracies), ONE_GROUP, seed=0)
     student = mean_interval(accuracies)
     assert point.mean == pytest.approx(0.5)
-    assert (point.low, point.high) == pytest.approx((student.low, student.high), abs=0.03 * (student.high - student.low))
+    assert (point.low, point.high) == pytest.approx(
+        (student.low, student.high), abs=0.03 * (student.high - student.low)
+    )
 
 
 @pytest.mark.parametrize("groups", [None, [f"p{i // 4}" for i in range(400)]])
 def test_the_interval_of_one_seed_is_that_of_the_accuracy(groups: list[str] | None) -> None:
-    correct = np.repeat(np.random.default_rng(1).random(100) < 0.8, 4)  # alike within a group of four
+    # alike within a group of four
+    correct = np.repeat(np.random.default_rng(1).random(100) < 0.8, 4)
     point = curve_point(0.1, 40, correct[None], groups, seed=0)
     known = accuracy_interval(correct, groups)
     assert (point.low, point.high) == pytest.approx((known.low, known.high), abs=0.006)
@@ -171,7 +196,9 @@ def test_the_interval_of_equal_seeds_still_has_the_spread_of_the_test_images() -
 def test_the_interval_of_a_point_without_any_spread_is_exact(right: bool) -> None:
     point = curve_point(0.1, 40, np.full((5, 100), right), None, seed=0)
     rule_of_three = 1 - 0.025 ** (1 / 100)  # of Clopper and Pearson
-    assert (point.low, point.high) == pytest.approx((1 - rule_of_three, 1) if right else (0, rule_of_three))
+    assert (point.low, point.high) == pytest.approx(
+        (1 - rule_of_three, 1) if right else (0, rule_of_three)
+    )
 
 
 def test_a_point_refuses_nothing() -> None:
@@ -197,14 +224,17 @@ def _curve(labels: list[int], *seeds: list[float]) -> list[CurvePoint]:
         (0.6 + 5e-10, 100.0),  # the same, but for the last bits
         (0.55, math.sqrt(10 * 100)),  # half way in accuracy is half way in the logarithm
         (0.525, 10 * 10**0.25),
-        (0.65, 300 * 10**0.25),  # the dip at 300 is passed over: 0.6 holds up to there, then 0.6 to 0.8
+        # the dip at 300 is passed over: 0.6 holds up to there, then 0.6 to 0.8
+        (0.65, 300 * 10**0.25),
         (0.8, 3000.0),
         (0.1, 10.0),
         (0.801, math.inf),
     ],
 )
 def test_labels_needed_by_hand(target: float, labels: float) -> None:
-    needed, at_most = labels_needed(np.array([10.0, 100, 300, 3000]), np.array([0.5, 0.6, 0.55, 0.8]), target)
+    needed, at_most = labels_needed(
+        np.array([10.0, 100, 300, 3000]), np.array([0.5, 0.6, 0.55, 0.8]), target
+    )
     assert needed == pytest.approx(labels, rel=1e-12)
     assert at_most == (labels == 10)
 
@@ -229,7 +259,8 @@ def test_saving_by_hand() -> None:
     assert (saving.ratio, saving.seeds) == (pytest.approx(10), 5)
     assert not saving.at_most_a
     assert not saving.at_most_b
-    # Were every drawn seed that of 0.68 at 100 labels, 0.7 would be 0.02 of 0.22 further on; with 0.72, 0.02 of 0.2 before.
+    # Were every drawn seed that of 0.68 at 100 labels, 0.7 would be 0.02 of 0.22 further on; with
+    # 0.72, 0.02 of 0.2 before.
     assert 10 ** (1 - 0.02 / 0.22) <= saving.low < 9
     assert 11 < saving.high <= 10 ** (1 + 0.02 / 0.2)
 
@@ -238,11 +269,14 @@ def test_the_other_way_round_is_the_inverse() -> None:
     there = label_saving(_curve(BUDGETS, *STRONG), _curve(BUDGETS, *WEAK), seed=4)
     back = label_saving(_curve(BUDGETS, *WEAK), _curve(BUDGETS, *STRONG), seed=4)
     assert (back.labels_a, back.labels_b) == (there.labels_b, there.labels_a)
-    assert (1 / back.ratio, 1 / back.high, 1 / back.low) == pytest.approx((there.ratio, there.low, there.high))
+    assert (1 / back.ratio, 1 / back.high, 1 / back.low) == pytest.approx(
+        (there.ratio, there.low, there.high)
+    )
 
 
 def test_seeds_are_drawn_together() -> None:
-    # Each seed alone says 10 times, though the seeds differ widely: drawn apart, the ratio would spread.
+    # Each seed alone says 10 times, though the seeds differ widely: drawn apart, the ratio would
+    # spread.
     strong = [[0.1 + s, 0.3 + s, 0.5 + s] for s in (0.0, 0.1, 0.2, 0.3, 0.4)]
     weak = [[0.0 + s, 0.1 + s, 0.3 + s] for s in (0.0, 0.1, 0.2, 0.3, 0.4)]
     saving = label_saving(_curve(BUDGETS, *strong), _curve(BUDGETS, *weak), seed=0, n_resamples=300)
@@ -250,8 +284,9 @@ def test_seeds_are_drawn_together() -> None:
 
 
 def test_the_interval_is_as_wide_as_students() -> None:
-    # A is at 0.3 with 10 ** (1.5 - s / 0.4) labels, B with 1000: the logarithm of the ratio is 1.5 + mean(s) / 0.4, so its
-    # interval is that of a mean. With 10 seeds the plain percentile interval would be 0.82 times as wide.
+    # A is at 0.3 with 10 ** (1.5 - s / 0.4) labels, B with 1000: the logarithm of the ratio is 1.5
+    # + mean(s) / 0.4, so its interval is that of a mean. With 10 seeds the plain percentile
+    # interval would be 0.82 times as wide.
     shifts = 0.02 * stats.norm.ppf((np.arange(10) + 0.5) / 10)
     a = _curve(BUDGETS, *[[0.1 + s, 0.5 + s, 0.9] for s in shifts])
     b = _curve(BUDGETS, *([[0.0, 0.1, 0.3]] * 10))
@@ -263,8 +298,9 @@ def test_the_interval_is_as_wide_as_students() -> None:
 
 
 def test_test_images_are_drawn_too() -> None:
-    # Every seed says the same, so only the test images can vary: A has one image more than B with 100 of 1000 labels, as B
-    # with all of them. Without that image (a third of the resamples) B is there with 100 as well.
+    # Every seed says the same, so only the test images can vary: A has one image more than B with
+    # 100 of 1000 labels, as B with all of them. Without that image (a third of the resamples) B is
+    # there with 100 as well.
     few, some, more = np.arange(200) < 100, np.arange(200) < 160, np.arange(200) < 161
 
     def curve(*correct: np.ndarray) -> list[CurvePoint]:
@@ -274,13 +310,18 @@ def test_test_images_are_drawn_too() -> None:
         ]
 
     saving = label_saving(curve(few, more, more), curve(few, some, more), seed=0)
-    assert (saving.labels_a, saving.labels_b, saving.ratio) == (pytest.approx(100), pytest.approx(1000), pytest.approx(10))
+    assert (saving.labels_a, saving.labels_b, saving.ratio) == (
+        pytest.approx(100),
+        pytest.approx(1000),
+        pytest.approx(10),
+    )
     assert saving.low == 1
     assert "not measurable" in saving_sentence(saving, "A", "B")
 
 
 def test_test_images_of_a_group_are_drawn_together() -> None:
-    # 50 images of one patient decide: by the image they would be there in every resample, by the patient in two thirds.
+    # 50 images of one patient decide: by the image they would be there in every resample, by the
+    # patient in two thirds.
     few, some, more = np.arange(200) < 50, np.arange(200) < 100, np.arange(200) < 150
     groups = [f"p{i}" for i in range(100)] + ["deciding"] * 50 + [f"p{i}" for i in range(150, 200)]
 
@@ -291,23 +332,39 @@ def test_test_images_of_a_group_are_drawn_together() -> None:
         ]
 
     by_image = label_saving(curve(None, few, more, more), curve(None, few, some, more), seed=0)
-    by_patient = label_saving(curve(groups, few, more, more), curve(groups, few, some, more), seed=0)
+    by_patient = label_saving(
+        curve(groups, few, more, more), curve(groups, few, some, more), seed=0
+    )
     assert (by_image.low, by_patient.low) == (pytest.approx(10), 1)
 
 
 def test_a_target_already_reached_has_an_open_interval() -> None:
     low, high = [[0.8, 0.85, 0.9]] * 5, [[0.4, 0.6, 0.8]] * 5
     saving = label_saving(_curve(BUDGETS, *low), _curve(BUDGETS, *high), seed=0, n_resamples=50)
-    assert (saving.labels_a, saving.labels_b, saving.at_most_a, saving.at_most_b) == (10, 1000, True, False)
+    assert (saving.labels_a, saving.labels_b, saving.at_most_a, saving.at_most_b) == (
+        10,
+        1000,
+        True,
+        False,
+    )
     assert (saving.ratio, saving.low, saving.high) == (100, 100, math.inf)
     back = label_saving(_curve(BUDGETS, *high), _curve(BUDGETS, *low), seed=0, n_resamples=50)
-    assert (back.at_most_a, back.at_most_b, back.ratio, back.low, back.high) == (False, True, 0.01, 0, 0.01)
+    assert (back.at_most_a, back.at_most_b, back.ratio, back.low, back.high) == (
+        False,
+        True,
+        0.01,
+        0,
+        0.01,
+    )
 
 
 def test_resamples_already_there_open_the_interval() -> None:
-    # On the mean A is at 0.7 shortly after 10 labels; without its weak seed it would be there at once.
+    # On the mean A is at 0.7 shortly after 10 labels; without its weak seed it would be there at
+    # once.
     strong = [[0.72, 0.8, 0.9]] * 4 + [[0.6, 0.8, 0.9]]
-    saving = label_saving(_curve(BUDGETS, *strong), _curve(BUDGETS, *([[0.4, 0.5, 0.7]] * 5)), seed=0)
+    saving = label_saving(
+        _curve(BUDGETS, *strong), _curve(BUDGETS, *([[0.4, 0.5, 0.7]] * 5)), seed=0
+    )
     assert not saving.at_most_a
     assert saving.labels_a == pytest.approx(10 * 10 ** (0.004 / 0.104))
     assert math.isinf(saving.high)
@@ -318,10 +375,13 @@ def test_resamples_already_there_open_the_interval() -> None:
 
 
 def test_equal_methods_have_a_ratio_of_one_in_any_order_of_summing() -> None:
-    # A mean that is added up in another order may differ in the last bit: the plateau is reached at 100 labels by either.
+    # A mean that is added up in another order may differ in the last bit: the plateau is reached at
+    # 100 labels by either.
     up, down = [0.1, 0.2, 0.3, 0.0, 0.0], [0.3, 0.2, 0.1, 0.0, 0.0]
     rising = [[0.0, u, d] for u, d in zip(down, up, strict=True)]
-    saving = label_saving(_curve(BUDGETS, *rising), _curve(BUDGETS, *rising), seed=0, n_resamples=20)
+    saving = label_saving(
+        _curve(BUDGETS, *rising), _curve(BUDGETS, *rising), seed=0, n_resamples=20
+    )
     assert (saving.labels_a, saving.ratio, saving.low, saving.high) == (pytest.approx(100), 1, 1, 1)
 
 
@@ -351,7 +411,11 @@ def test_saving_refuses_curves_that_do_not_compare() -> None:
     with pytest.raises(ValueError, match=r"same seeds, got \[5, 5, 5, 4, 5, 5\] of them"):
         label_saving(a, [replace(b[0], right=b[0].right[:4]), *b[1:]], seed=0)
     with pytest.raises(ValueError, match="same test images in the same groups"):
-        label_saving(a, [*b[:2], curve_point(1, 1000, _correct(*[0.7] * 5), None, seed=0, n_resamples=1)], seed=0)
+        label_saving(
+            a,
+            [*b[:2], curve_point(1, 1000, _correct(*[0.7] * 5), None, seed=0, n_resamples=1)],
+            seed=0,
+        )
     with pytest.raises(ValueError, match="at least 1 resample, got 0"):
         label_saving(a, b, seed=0, n_resamples=0)
 

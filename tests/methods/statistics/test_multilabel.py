@@ -1,4 +1,5 @@
-"""Multi-label measures by hand and against scikit-learn, thresholds against every cut, folds that part no group."""
+"""Multi-label measures by hand and against scikit-learn, thresholds against every cut, folds that
+part no group."""
 
 from __future__ import annotations
 
@@ -8,7 +9,14 @@ from itertools import pairwise, product
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, hamming_loss, precision_score, recall_score, roc_auc_score
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    hamming_loss,
+    precision_score,
+    recall_score,
+    roc_auc_score,
+)
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
@@ -30,7 +38,8 @@ Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
 
 NAMES = ("hand", "foot", "head")
-# hand and foot, of which hand is found; nothing, and nothing said; head, and nothing said; nothing, and foot said.
+# hand and foot, of which hand is found; nothing, and nothing said; head, and nothing said; nothing,
+# and foot said.
 TRUTH = np.array([[1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 0]], np.bool_)
 PREDICTED = np.array([[1, 0, 0], [0, 0, 0], [0, 0, 0], [0, 1, 0]], np.bool_)
 
@@ -42,7 +51,11 @@ def _labels(n: int, n_labels: int, seed: int, share: float = 0.3) -> Bool:
 def _rows(truth: Bool, seed: int, noise: float = 0.6) -> Float64:
     """Normalised rows that are the sum of a direction for each of their labels, and noise."""
     rng = np.random.default_rng(seed)
-    rows = truth @ rng.normal(0, 1, (truth.shape[1], 8)) + noise * rng.normal(0, 1, (len(truth), 8)) + 0.2
+    rows = (
+        truth @ rng.normal(0, 1, (truth.shape[1], 8))
+        + noise * rng.normal(0, 1, (len(truth), 8))
+        + 0.2
+    )
     return l2_normalise(rows).astype(np.float64)
 
 
@@ -50,14 +63,23 @@ class TestMatches:
     def test_four_images_by_hand(self) -> None:
         assert exact_match(TRUTH, PREDICTED).tolist() == [False, True, False, False]
         assert any_match(TRUTH, PREDICTED).tolist() == [True, True, False, False]
-        np.testing.assert_allclose(hamming_similarity(TRUTH, PREDICTED), [2 / 3, 1, 2 / 3, 2 / 3], rtol=1e-15)
-        assert null_counts(TRUTH, PREDICTED) == NullCounts(true_empty=2, predicted_empty=2, both_empty=1)
+        np.testing.assert_allclose(
+            hamming_similarity(TRUTH, PREDICTED), [2 / 3, 1, 2 / 3, 2 / 3], rtol=1e-15
+        )
+        assert null_counts(TRUTH, PREDICTED) == NullCounts(
+            true_empty=2, predicted_empty=2, both_empty=1
+        )
 
     def test_truth_and_prediction_are_not_exchanged(self) -> None:
-        assert null_counts(TRUTH[:3], PREDICTED[:3]) == NullCounts(true_empty=1, predicted_empty=2, both_empty=1)
+        assert null_counts(TRUTH[:3], PREDICTED[:3]) == NullCounts(
+            true_empty=1, predicted_empty=2, both_empty=1
+        )
 
     def test_one_label(self) -> None:
-        truth, predicted = np.array([[True], [True], [False], [False]]), np.array([[True], [False], [True], [False]])
+        truth, predicted = (
+            np.array([[True], [True], [False], [False]]),
+            np.array([[True], [False], [True], [False]]),
+        )
         for measure in (exact_match, any_match, hamming_similarity):
             assert measure(truth, predicted).tolist() == [1, 0, 0, 1]
 
@@ -70,13 +92,24 @@ class TestMatches:
     @pytest.mark.parametrize("seed", range(3))
     def test_means_agree_with_scikit_learn(self, seed: int) -> None:
         truth, predicted = _labels(60, 4, seed), _labels(60, 4, seed + 10)
-        assert exact_match(truth, predicted).mean() == pytest.approx(accuracy_score(truth, predicted))
-        assert hamming_similarity(truth, predicted).mean() == pytest.approx(1 - hamming_loss(truth, predicted))
-        sets = [({*np.flatnonzero(t)}, {*np.flatnonzero(p)}) for t, p in zip(truth, predicted, strict=True)]
-        assert any_match(truth, predicted).tolist() == [bool(t & p) or t == p == set() for t, p in sets]
+        assert exact_match(truth, predicted).mean() == pytest.approx(
+            accuracy_score(truth, predicted)
+        )
+        assert hamming_similarity(truth, predicted).mean() == pytest.approx(
+            1 - hamming_loss(truth, predicted)
+        )
+        sets = [
+            ({*np.flatnonzero(t)}, {*np.flatnonzero(p)})
+            for t, p in zip(truth, predicted, strict=True)
+        ]
+        assert any_match(truth, predicted).tolist() == [
+            bool(t & p) or t == p == set() for t, p in sets
+        ]
 
     @pytest.mark.parametrize("measure", [exact_match, any_match, hamming_similarity, null_counts])
-    def test_what_is_no_label_matrix_is_refused(self, measure: Callable[[Bool, Bool], object]) -> None:
+    def test_what_is_no_label_matrix_is_refused(
+        self, measure: Callable[[Bool, Bool], object]
+    ) -> None:
         with pytest.raises(ValueError, match="predicted is a boolean"):
             measure(TRUTH, PREDICTED.astype(np.int64))  # ~ of integers would be a quiet mistake
         with pytest.raises(ValueError, match="truth is a boolean"):
@@ -118,9 +151,15 @@ class TestLabelFigures:
         scores = np.random.default_rng(3).normal(0, 1, truth.shape).round(1)  # with ties
         figures = label_figures(truth, predicted, scores, [str(k) for k in range(n_labels)])
         for k in range(n_labels):
-            assert figures.precision[k] == pytest.approx(precision_score(truth[:, k], predicted[:, k], zero_division=0))
-            assert figures.recall[k] == pytest.approx(recall_score(truth[:, k], predicted[:, k], zero_division=0))
-            assert figures.f1[k] == pytest.approx(f1_score(truth[:, k], predicted[:, k], zero_division=0))
+            assert figures.precision[k] == pytest.approx(
+                precision_score(truth[:, k], predicted[:, k], zero_division=0)
+            )
+            assert figures.recall[k] == pytest.approx(
+                recall_score(truth[:, k], predicted[:, k], zero_division=0)
+            )
+            assert figures.f1[k] == pytest.approx(
+                f1_score(truth[:, k], predicted[:, k], zero_division=0)
+            )
             assert figures.auc[k] == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
         assert figures.support.tolist() == truth.sum(axis=0).tolist()
 
@@ -167,7 +206,8 @@ class TestLabelSetNames:
 class TestFitOneVsAll:
     @pytest.mark.parametrize("c", [0.1, 1.0, 50.0])
     def test_two_points_by_hand(self, c: float) -> None:
-        # x = +-1: w = 4C / (1 + 4C) and b = 0; the second label is of the second point, the third of both, the fourth of none.
+        # x = +-1: w = 4C / (1 + 4C) and b = 0; the second label is of the second point, the third
+        # of both, the fourth of none.
         gram = np.array([[1.0, -1.0], [-1.0, 1.0]])
         fit = fit_one_vs_all(gram, np.array([[1, 0, 1, 0], [0, 1, 1, 0]], np.bool_), c, 1e-9)
         w = 4 * c / (1 + 4 * c)
@@ -181,8 +221,20 @@ class TestFitOneVsAll:
         rows = _rows(truth, 5)
         new = _rows(_labels(20, n_labels, 6), 7)
         fit = fit_one_vs_all(rows @ rows.T, truth, 1.0, 1e-9)
-        svm = LinearSVC(C=1.0, loss="squared_hinge", tol=1e-12, intercept_scaling=1000.0, max_iter=20_000, dual=False)
-        theirs = OneVsRestClassifier(svm).fit(rows, truth.astype(int)).decision_function(new).reshape(20, n_labels)
+        svm = LinearSVC(
+            C=1.0,
+            loss="squared_hinge",
+            tol=1e-12,
+            intercept_scaling=1000.0,
+            max_iter=20_000,
+            dual=False,
+        )
+        theirs = (
+            OneVsRestClassifier(svm)
+            .fit(rows, truth.astype(int))
+            .decision_function(new)
+            .reshape(20, n_labels)
+        )
         np.testing.assert_allclose(fit.decision(new @ rows.T), theirs, atol=5e-4)
         assert fit.learned.all()
         assert fit.converged.all()
@@ -215,13 +267,16 @@ class TestOutOfFoldScores:
         truth = _labels(50, 3, seed, 0.4)
         rows = _rows(truth, seed)
         codes = np.random.default_rng(seed).integers(0, 5, 50)
-        scores = out_of_fold_scores(rows @ rows.T, truth, [f"g{code}" for code in codes], 1.0, 1e-6, seed)
+        scores = out_of_fold_scores(
+            rows @ rows.T, truth, [f"g{code}" for code in codes], 1.0, 1e-6, seed
+        )
         assert scores.dtype == np.float64
         np.testing.assert_allclose(scores, _scores_of_parts(rows @ rows.T, truth, codes), atol=1e-9)
 
     @pytest.mark.parametrize("seed", range(4))
     def test_folds_keep_groups_whole_and_share_out_label_sets(self, seed: int) -> None:
-        # Four label sets in two groups each, of two images: two folds with one group of every set, in one of 2^3 ways.
+        # Four label sets in two groups each, of two images: two folds with one group of every set,
+        # in one of 2^3 ways.
         sets = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.bool_)
         truth = np.repeat(sets, 4, axis=0)
         rows = _rows(truth, seed)
@@ -230,13 +285,18 @@ class TestOutOfFoldScores:
         balanced = []
         for first in product([0, 1], repeat=3):
             parts = np.concatenate([[part, part, 1 - part, 1 - part] for part in (0, *first)])
-            balanced.append(np.allclose(scores, _scores_of_parts(rows @ rows.T, truth, parts), atol=1e-9))
+            balanced.append(
+                np.allclose(scores, _scores_of_parts(rows @ rows.T, truth, parts), atol=1e-9)
+            )
         assert balanced.count(True) == 1
 
     def test_label_sets_of_one_image_share_a_stratum(self) -> None:
-        truth = np.array(list(product([False, True], repeat=4)))  # 16 images, no two with the same set
+        # 16 images, no two with the same set
+        truth = np.array(list(product([False, True], repeat=4)))
         rows = _rows(truth, 0)
-        scores = out_of_fold_scores(rows @ rows.T, truth, [str(number) for number in range(16)], 1.0, 1e-6, 0)
+        scores = out_of_fold_scores(
+            rows @ rows.T, truth, [str(number) for number in range(16)], 1.0, 1e-6, 0
+        )
         assert np.isfinite(scores).all()
 
     def test_order_of_rows_does_not_matter(self) -> None:
@@ -244,7 +304,9 @@ class TestOutOfFoldScores:
         rows, groups = _rows(truth, 2), np.array([f"g{number % 13}" for number in range(60)])
         order = np.random.default_rng(3).permutation(60)
         straight = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
-        mixed = out_of_fold_scores(rows[order] @ rows[order].T, truth[order], groups[order], 1.0, 1e-6, 0)
+        mixed = out_of_fold_scores(
+            rows[order] @ rows[order].T, truth[order], groups[order], 1.0, 1e-6, 0
+        )
         np.testing.assert_allclose(mixed, straight[order], atol=1e-9)
 
     def test_is_the_same_for_a_seed_and_another_for_another(self) -> None:
@@ -253,12 +315,17 @@ class TestOutOfFoldScores:
         np.random.seed(0)  # noqa: NPY002 - the global state must have no say
         first = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
         np.random.seed(1)  # noqa: NPY002
-        np.testing.assert_array_equal(first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0))
-        assert not np.array_equal(first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 1))
+        np.testing.assert_array_equal(
+            first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+        )
+        assert not np.array_equal(
+            first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 1)
+        )
 
     @pytest.mark.parametrize("common", [False, True])
     def test_a_label_whose_images_are_one_group(self, common: bool) -> None:
-        """Column 1 is of one group only, or of all but one: this group's scores are -inf (inf), and so is what follows."""
+        """Column 1 is of one group only, or of all but one: this group's scores are -inf (inf), and
+        so is what follows."""
         groups = np.array([f"g{number // 3}" for number in range(30)])
         truth = np.concatenate([_labels(30, 1, 1, 0.5), (groups == "g4")[:, None] ^ common], axis=1)
         rows = _rows(truth, 2)
@@ -273,7 +340,9 @@ class TestOutOfFoldScores:
     def test_thresholds_from_them_find_a_rare_label_in_new_images(self) -> None:
         truth, new = np.split(_labels(800, 2, 1, 0.12), [300])
         rows, new_rows = np.split(_rows(np.concatenate([truth, new]), 51, noise=2.0), [300])
-        scores = out_of_fold_scores(rows @ rows.T, truth, [str(number) for number in range(300)], 1.0, 1e-6, 0)
+        scores = out_of_fold_scores(
+            rows @ rows.T, truth, [str(number) for number in range(300)], 1.0, 1e-6, 0
+        )
         said = fit_one_vs_all(rows @ rows.T, truth, 1.0, 1e-6).decision(new_rows @ rows.T)
         assert f1_score(new, said >= 0, average="macro", zero_division=0) < 0.1  # next to never
         assert f1_score(new, said >= fit_thresholds(scores, truth), average="macro") > 0.25
@@ -295,18 +364,29 @@ class TestThresholds:
         scores = np.array([[4.0], [3.0], [2.0], [1.0]])
         truth = np.array([[True], [False], [True], [False]])
         assert fit_thresholds(scores, truth).tolist() == [1.5]
-        assert fit_thresholds(scores, np.array([[True], [False], [False], [False]])).tolist() == [3.5]
-        assert fit_thresholds(scores, np.array([[False], [False], [False], [True]])).tolist() == [1.0]
+        assert fit_thresholds(scores, np.array([[True], [False], [False], [False]])).tolist() == [
+            3.5
+        ]
+        assert fit_thresholds(scores, np.array([[False], [False], [False], [True]])).tolist() == [
+            1.0
+        ]
 
     def test_of_equally_good_cuts_the_highest(self) -> None:
         # F1 is 2 * 1 / (1 + 2) at 8, and as much at the lowest score: 2 * 2 / (4 + 2).
-        scores, truth = np.array([[9.0], [7.0], [5.0], [3.0]]), np.array([[True], [False], [False], [True]])
+        scores, truth = (
+            np.array([[9.0], [7.0], [5.0], [3.0]]),
+            np.array([[True], [False], [False], [True]]),
+        )
         assert fit_thresholds(scores, truth).tolist() == [8.0]
 
     @pytest.mark.parametrize("seed", range(20))
     def test_against_every_cut(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        scores = rng.integers(-6, 6, (25, 2)).astype(np.float64) if seed % 2 else rng.normal(0, 1, (25, 2))
+        scores = (
+            rng.integers(-6, 6, (25, 2)).astype(np.float64)
+            if seed % 2
+            else rng.normal(0, 1, (25, 2))
+        )
         truth = rng.random((25, 2)) < rng.uniform(0.1, 0.9)
         truth[:2] = [[True, True], [False, False]]
         thresholds = fit_thresholds(scores, truth)
@@ -326,7 +406,9 @@ class TestThresholds:
         assert (np.array([[-1e9, 1e9]]) >= thresholds).tolist() == [[True, False]]
 
     def test_scores_all_the_same(self) -> None:
-        assert fit_thresholds(np.full((3, 1), 0.7), np.array([[True], [False], [False]])).tolist() == [0.7]
+        assert fit_thresholds(
+            np.full((3, 1), 0.7), np.array([[True], [False], [False]])
+        ).tolist() == [0.7]
 
     @pytest.mark.parametrize("low", [1.0, -1.0, 0.0, 5e-324, -1e308, 1e308])
     def test_neighbouring_floats_and_far_ones_are_parted(self, low: float) -> None:
@@ -338,9 +420,13 @@ class TestThresholds:
 
     def test_infinite_scores_are_never_or_always_predicted(self) -> None:
         truth = np.array([[True], [True], [False], [False]])
-        assert fit_thresholds(np.array([[-np.inf], [-np.inf], [3.0], [-np.inf]]), truth).tolist() == [np.inf]
+        assert fit_thresholds(
+            np.array([[-np.inf], [-np.inf], [3.0], [-np.inf]]), truth
+        ).tolist() == [np.inf]
         # The lowest finite score, not a midpoint with -inf: 2 * 1 / (1 + 2) there.
-        assert fit_thresholds(np.array([[-np.inf], [3.0], [-np.inf], [-np.inf]]), truth).tolist() == [3.0]
+        assert fit_thresholds(
+            np.array([[-np.inf], [3.0], [-np.inf], [-np.inf]]), truth
+        ).tolist() == [3.0]
         assert fit_thresholds(np.array([[2.0], [3.0], [np.inf], [np.inf]]), truth).tolist() == [2.0]
 
     def test_what_is_no_score_is_refused(self) -> None:

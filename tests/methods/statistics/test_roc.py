@@ -1,4 +1,5 @@
-"""ROC analysis: cases by hand, plain double loops of the papers' formulas, published fits and simulations with a known answer."""
+"""ROC analysis: cases by hand, plain double loops of the papers' formulas, published fits and
+simulations with a known answer."""
 
 from __future__ import annotations
 
@@ -8,7 +9,16 @@ from scipy import stats
 from scipy.optimize import minimize
 from sklearn.metrics import roc_auc_score
 
-from methods.statistics.roc import Binormal, Delong, auc, auc_difference_p, auc_interval, delong, empirical_roc, fit_binormal
+from methods.statistics.roc import (
+    Binormal,
+    Delong,
+    auc,
+    auc_difference_p,
+    auc_interval,
+    delong,
+    empirical_roc,
+    fit_binormal,
+)
 
 # Ratings 1 to 5 of 58 normal and 51 abnormal CT images (Hanley and McNeil 1982, table I).
 HANLEY = ([33, 6, 6, 11, 2], [3, 2, 2, 11, 33])
@@ -25,7 +35,9 @@ def _binormal_scores(n: int, a: float, b: float, seed: int) -> tuple[np.ndarray,
     """n scores, half of them positive ones from N(a / b, 1 / b)."""
     rng = np.random.default_rng(seed)
     positive = np.arange(n) % 2 == 0
-    return np.where(positive, a / b, 0) + np.where(positive, 1 / b, 1) * rng.normal(size=n), positive
+    return np.where(positive, a / b, 0) + np.where(positive, 1 / b, 1) * rng.normal(
+        size=n
+    ), positive
 
 
 def _tied_markers(n: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -40,14 +52,18 @@ def _pair(x: float, y: float) -> float:
     return 1.0 if x > y else 0.5 if x == y else 0.0
 
 
-def _by_double_loops(scores: np.ndarray, positive: np.ndarray, groups: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _by_double_loops(
+    scores: np.ndarray, positive: np.ndarray, groups: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """Areas and covariance term by term from Obuchowski 1997."""
     names = sorted(set(groups))
     m_rows, n_rows = int(positive.sum()), int((~positive).sum())
     areas, x, y = [], [], []
     for row in scores:
         of = list(zip(row, positive, groups, strict=True))
-        area = sum(_pair(s, t) for s, p, _ in of if p for t, q, _ in of if not q) / (m_rows * n_rows)
+        area = sum(_pair(s, t) for s, p, _ in of if p for t, q, _ in of if not q) / (
+            m_rows * n_rows
+        )
         v10 = [(g, sum(_pair(s, t) for t, q, _ in of if not q) / n_rows) for s, p, g in of if p]
         v01 = [(g, sum(_pair(s, t) for s, p, _ in of if p) / m_rows) for t, q, g in of if not q]
         areas.append(area)
@@ -60,7 +76,9 @@ def _by_double_loops(scores: np.ndarray, positive: np.ndarray, groups: list[str]
         for s in range(len(scores)):
             s10 = i10 / ((i10 - 1) * m_rows) * sum(p * q for p, q in zip(x[r], x[s], strict=True))
             s01 = i01 / ((i01 - 1) * n_rows) * sum(p * q for p, q in zip(y[r], y[s], strict=True))
-            cross = sum(p * q for p, q in zip(x[r], y[s], strict=True)) + sum(p * q for p, q in zip(x[s], y[r], strict=True))
+            cross = sum(p * q for p, q in zip(x[r], y[s], strict=True)) + sum(
+                p * q for p, q in zip(x[s], y[r], strict=True)
+            )
             s11 = len(names) / (len(names) - 1) * cross
             covariance[r, s] = s10 / m_rows + s01 / n_rows + s11 / (m_rows * n_rows)
     return np.array(areas), covariance
@@ -90,7 +108,9 @@ def test_auc_by_hand() -> None:
 def test_auc_agrees_with_scikit_learn() -> None:
     scores, positive = _tied_markers()
     for row in scores:
-        assert auc(row.astype(np.float32), positive) == pytest.approx(roc_auc_score(positive, row), rel=1e-12)
+        assert auc(row.astype(np.float32), positive) == pytest.approx(
+            roc_auc_score(positive, row), rel=1e-12
+        )
 
 
 def test_empirical_roc_by_hand() -> None:
@@ -117,7 +137,9 @@ def test_the_area_under_the_empirical_roc_is_the_auc() -> None:
         ([1.0, np.inf], [True, False], "not finite"),
     ],
 )
-def test_what_cannot_be_ranked_is_refused(scores: list[float], positive: list[bool], message: str) -> None:
+def test_what_cannot_be_ranked_is_refused(
+    scores: list[float], positive: list[bool], message: str
+) -> None:
     for function in (auc, empirical_roc, fit_binormal, lambda s, p: delong(s[np.newaxis], p)):
         with pytest.raises(ValueError, match=message):
             function(np.array(scores), np.array(positive, bool))
@@ -132,7 +154,8 @@ def test_classes_that_are_not_bool_are_refused() -> None:
 
 
 def test_delong_by_hand() -> None:
-    # Kernel rows (1, 1) and (1, 1/2): V10 = 1, 3/4 and V01 = 1, 3/4, variances 1/32 each: 1/64 + 1/64.
+    # Kernel rows (1, 1) and (1, 1/2): V10 = 1, 3/4 and V01 = 1, 3/4, variances 1/32 each: 1/64 +
+    # 1/64.
     result = delong(np.array([[3.0, 2.0, 1.0, 2.0]]), np.array([True, True, False, False]))
     assert result.auc.tolist() == [0.875]
     assert result.covariance.tolist() == [[1 / 32]]
@@ -140,13 +163,17 @@ def test_delong_by_hand() -> None:
 
 
 def test_delong_of_published_ratings() -> None:
-    # Stata's roctab on the same ratings: area 0.8932, standard error 0.0307, interval 0.83295 to 0.95339.
+    # Stata's roctab on the same ratings: area 0.8932, standard error 0.0307, interval 0.83295 to
+    # 0.95339.
     scores, positive = _ratings(*HANLEY)
     result = delong(scores[np.newaxis], positive)
     assert result.auc[0] == pytest.approx(0.8932, abs=5e-5)
     assert np.sqrt(result.covariance[0, 0]) == pytest.approx(0.0307, abs=5e-5)
     interval = auc_interval(result, 0)
-    assert (interval.low, interval.high) == (pytest.approx(0.83295, abs=1e-5), pytest.approx(0.95339, abs=1e-5))
+    assert (interval.low, interval.high) == (
+        pytest.approx(0.83295, abs=1e-5),
+        pytest.approx(0.95339, abs=1e-5),
+    )
     assert interval.method == "DeLong"
 
 
@@ -154,7 +181,9 @@ def test_delong_of_published_ratings() -> None:
 def test_delong_agrees_with_its_definition(seed: int) -> None:
     scores, positive = _tied_markers(seed=seed)
     result = delong(scores, positive)
-    np.testing.assert_allclose(result.covariance, _delong_by_definition(scores, positive), rtol=1e-11)
+    np.testing.assert_allclose(
+        result.covariance, _delong_by_definition(scores, positive), rtol=1e-11
+    )
     np.testing.assert_allclose(result.auc, [auc(row, positive) for row in scores], rtol=1e-14)
 
 
@@ -163,7 +192,9 @@ def test_clustered_agrees_with_the_formulas_term_by_term(seed: int) -> None:
     scores, positive = _tied_markers(seed=seed)
     drawn = np.random.default_rng(seed).integers(0, 13, len(positive))
     groups = [f"patient {g}" for g in drawn]
-    mixed = {g for g, p in zip(groups, positive, strict=True) if p} & {g for g, p in zip(groups, positive, strict=True) if not p}
+    mixed = {g for g, p in zip(groups, positive, strict=True) if p} & {
+        g for g, p in zip(groups, positive, strict=True) if not p
+    }
     assert mixed
     assert mixed < set(groups)  # so the three factors differ
     areas, covariance = _by_double_loops(scores, positive, groups)
@@ -191,7 +222,10 @@ def test_images_twice_leave_the_clustered_covariance_and_halve_the_plain_one() -
     doubled = delong(twice, classes, [g for g in groups for _ in range(2)])
     np.testing.assert_allclose(doubled.covariance, once.covariance, rtol=1e-12)
     before, after = auc_interval(once, 0), auc_interval(doubled, 0)
-    assert (after.low, after.high) == (pytest.approx(before.low, rel=1e-12), pytest.approx(before.high, rel=1e-12))
+    assert (after.low, after.high) == (
+        pytest.approx(before.low, rel=1e-12),
+        pytest.approx(before.high, rel=1e-12),
+    )
     shrunk = delong(twice, classes).covariance / delong(scores, positive).covariance
     np.testing.assert_allclose(shrunk, 0.5, atol=0.05)
 
@@ -201,18 +235,26 @@ def test_the_order_of_images_does_not_matter() -> None:
     groups = np.array([f"g{i % 11}" for i in range(len(positive))])
     order = np.random.default_rng(5).permutation(len(positive))
     mixed = delong(scores[:, order], positive[order], list(groups[order]))
-    np.testing.assert_array_equal(mixed.covariance, delong(scores, positive, list(groups)).covariance)
+    np.testing.assert_array_equal(
+        mixed.covariance, delong(scores, positive, list(groups)).covariance
+    )
 
 
 def test_coverage_of_lesions_with_several_images() -> None:
-    # 50 lesions of one class each, 4 images: scores of a lesion correlate at 0.7. True area Phi(1 / sqrt(2)) = 0.760.
+    # 50 lesions of one class each, 4 images: scores of a lesion correlate at 0.7. True area Phi(1 /
+    # sqrt(2)) = 0.760.
     rng = np.random.default_rng(11)
     truth = stats.norm.cdf(1 / np.sqrt(2))
     lesion_positive = np.arange(50) % 2 == 0
-    positive, groups = np.repeat(lesion_positive, 4), [f"lesion {i}" for i in range(50) for _ in range(4)]
+    positive, groups = (
+        np.repeat(lesion_positive, 4),
+        [f"lesion {i}" for i in range(50) for _ in range(4)],
+    )
     hits = np.zeros(2)
     for _ in range(250):
-        effects = np.sqrt(0.7) * np.repeat(rng.normal(size=50), 4) + np.sqrt(0.3) * rng.normal(size=200)
+        effects = np.sqrt(0.7) * np.repeat(rng.normal(size=50), 4) + np.sqrt(0.3) * rng.normal(
+            size=200
+        )
         scores = (positive + effects)[np.newaxis]
         for k, given in enumerate((groups, None)):
             interval = auc_interval(delong(scores, positive, given), 0)
@@ -226,11 +268,17 @@ def test_coverage_of_lesions_with_several_images() -> None:
     [
         ([True, False, False], None, "two images of each class, got 1 positive and 2"),
         ([True, True, False], None, "two images of each class, got 2 positive and 1"),
-        ([True, True, False, False], ["a", "a", "b", "c"], "two groups with images of each class, got 1 positive and 2"),
+        (
+            [True, True, False, False],
+            ["a", "a", "b", "c"],
+            "two groups with images of each class, got 1 positive and 2",
+        ),
         ([True, True, False, False], ["a", "b", "c"], "3 groups and 4 images"),
     ],
 )
-def test_a_covariance_that_cannot_be_had_is_refused(positive: list[bool], groups: list[str] | None, message: str) -> None:
+def test_a_covariance_that_cannot_be_had_is_refused(
+    positive: list[bool], groups: list[str] | None, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         delong(np.arange(len(positive), dtype=np.float64)[np.newaxis], np.array(positive), groups)
 
@@ -246,7 +294,10 @@ def test_scores_of_one_classifier_need_a_row() -> None:
 def test_interval_is_the_normal_one_clipped() -> None:
     result = Delong(np.array([0.8, 0.97]), np.diag([0.04**2, 0.04**2]), clustered=True, n_pairs=9)
     interval = auc_interval(result, 0, confidence=0.9)
-    assert (interval.low, interval.high) == (pytest.approx(0.8 - 1.644854 * 0.04), pytest.approx(0.8 + 1.644854 * 0.04))
+    assert (interval.low, interval.high) == (
+        pytest.approx(0.8 - 1.644854 * 0.04),
+        pytest.approx(0.8 + 1.644854 * 0.04),
+    )
     assert interval.method == "Obuchowski"
     assert auc_interval(result, 1).high == 1.0
     assert auc_interval(result, 1).low == pytest.approx(0.97 - 1.959964 * 0.04)
@@ -257,7 +308,8 @@ def test_perfect_separation_gets_an_exact_bound() -> None:
     result = delong(np.concatenate([scores, -scores]), positive)
     assert not result.covariance.any()
     best, worst = auc_interval(result, 0), auc_interval(result, 1)
-    exact = stats.binomtest(6, 6).proportion_ci(0.95, method="exact")  # 6 positives in 6 disjoint pairs
+    # 6 positives in 6 disjoint pairs
+    exact = stats.binomtest(6, 6).proportion_ci(0.95, method="exact")
     assert (best.low, best.high, best.method) == (pytest.approx(exact.low), 1.0, "Clopper-Pearson")
     assert (worst.low, worst.high) == (0.0, pytest.approx(1 - exact.low))
 
@@ -268,7 +320,8 @@ def test_perfect_separation_gets_an_exact_bound() -> None:
         ("1100", "abcd", 2),
         ("110000", "abcdef", 2),
         ("11110000", "aabbccdd", 2),  # images of a group are no independent pairs
-        ("10101", "aabbc", 1),  # three groups with a positive, two with a negative, but a pair takes two of the three
+        # three groups with a positive, two with a negative, but a pair takes two of the three
+        ("10101", "aabbc", 1),
         ("10101010", "aabbccdd", 2),
     ],
 )
@@ -286,7 +339,8 @@ def test_no_spread_short_of_perfection_gets_hoeffdings_bound() -> None:
 
 
 def test_deviations_that_cancel_within_groups_leave_no_spread() -> None:
-    # Image pairs (1, 0), (3, 2), ... of a group: V10 = 1/7, 2/7, ... and V01 = 1, 6/7, ... around 4/7 add to zero in each.
+    # Image pairs (1, 0), (3, 2), ... of a group: V10 = 1/7, 2/7, ... and V01 = 1, 6/7, ... around
+    # 4/7 add to zero in each.
     scores, positive = np.arange(14.0)[np.newaxis], np.arange(14) % 2 == 1
     result = delong(scores, positive, list("aabbccddeeffgg"))
     assert (result.auc[0], result.covariance[0, 0]) == (pytest.approx(4 / 7), 0.0)
@@ -294,7 +348,12 @@ def test_deviations_that_cancel_within_groups_leave_no_spread() -> None:
 
 
 def test_difference_of_two_areas_by_hand() -> None:
-    result = Delong(np.array([0.9, 0.8]), np.array([[0.0025, 0.0005], [0.0005, 0.0016]]), clustered=False, n_pairs=30)
+    result = Delong(
+        np.array([0.9, 0.8]),
+        np.array([[0.0025, 0.0005], [0.0005, 0.0016]]),
+        clustered=False,
+        n_pairs=30,
+    )
     z = 0.1 / np.sqrt(0.0025 + 0.0016 - 0.001)
     assert auc_difference_p(result, 0, 1) == pytest.approx(2 * stats.norm.sf(z), rel=1e-12)
     assert auc_difference_p(result, 1, 0) == auc_difference_p(result, 0, 1)
@@ -326,7 +385,8 @@ def test_p_values_are_uniform_where_the_areas_are_equal() -> None:
 
 
 def test_binormal_of_published_ratings() -> None:
-    # Stata's rocfit on the same ratings: intercept 1.656782, slope 0.713002, area 0.9113, log likelihood -123.64855.
+    # Stata's rocfit on the same ratings: intercept 1.656782, slope 0.713002, area 0.9113, log
+    # likelihood -123.64855.
     fit = fit_binormal(*_ratings(*HANLEY))
     assert fit is not None
     assert (fit.a, fit.b) == (pytest.approx(1.656782, abs=1e-6), pytest.approx(0.713002, abs=1e-6))
@@ -336,7 +396,8 @@ def test_binormal_of_published_ratings() -> None:
 
 
 def test_binormal_that_meets_every_count_exactly() -> None:
-    # Two cutoffs and a, b: as many parameters as proportions. At 1/4, 3/4 (z = -+0.6745) and 1/8, 1/2 (-1.1503, 0).
+    # Two cutoffs and a, b: as many parameters as proportions. At 1/4, 3/4 (z = -+0.6745) and 1/8,
+    # 1/2 (-1.1503, 0).
     fit = fit_binormal(*_ratings([2, 4, 2], [1, 3, 4]))
     z, u = stats.norm.ppf(0.75), stats.norm.ppf(0.125)
     assert fit is not None
@@ -352,7 +413,11 @@ def _log_likelihood(parameters: np.ndarray, negatives: np.ndarray, positives: np
     t = np.cumsum(np.concatenate([parameters[2:3], np.exp(parameters[3:])]))
     total = 0.0
     for counts, cutoffs in ((negatives, t), (positives, b * t - a)):
-        total += float(stats.multinomial.logpmf(counts, counts.sum(), np.diff(stats.norm.cdf([-np.inf, *cutoffs, np.inf]))))
+        total += float(
+            stats.multinomial.logpmf(
+                counts, counts.sum(), np.diff(stats.norm.cdf([-np.inf, *cutoffs, np.inf]))
+            )
+        )
         total -= float(stats.multinomial.logpmf(counts, counts.sum(), counts / counts.sum()))
         total += sum(c * np.log(c / counts.sum()) for c in counts if c)
     return total
@@ -365,8 +430,12 @@ def test_no_other_curve_is_likelier() -> None:
     start = np.array([0.0, 0.0, -1.0, -1.0, -1.0, -1.0])
     best = minimize(lambda p: -_log_likelihood(p, negatives, positives), start, method="BFGS")
     assert fit.log_likelihood == pytest.approx(-best.fun, abs=1e-6)
-    assert (fit.a, np.log(fit.b)) == (pytest.approx(best.x[0], abs=1e-4), pytest.approx(best.x[1], abs=1e-4))
-    for da, db in ((0.02, 0), (-0.02, 0), (0, 0.02), (0, -0.02)):  # every other curve, at its own best cutoffs
+    assert (fit.a, np.log(fit.b)) == (
+        pytest.approx(best.x[0], abs=1e-4),
+        pytest.approx(best.x[1], abs=1e-4),
+    )
+    # every other curve, at its own best cutoffs
+    for da, db in ((0.02, 0), (-0.02, 0), (0, 0.02), (0, -0.02)):
 
         def beside(cutoffs: np.ndarray, da: float = da, db: float = db) -> float:
             curve = [fit.a + da, np.log(fit.b) + db]
@@ -398,7 +467,8 @@ def test_few_continuous_scores(seed: int) -> None:
 
 
 def test_the_likelihood_of_runs_is_that_of_single_scores() -> None:
-    # Every score a category of its own: the best split of a run of c images takes the c-th part each, a loss of c log c.
+    # Every score a category of its own: the best split of a run of c images takes the c-th part
+    # each, a loss of c log c.
     positive = np.array([False, False, True, False, True, True, True, False, True])
     runs = [(2, 0), (0, 1), (1, 0), (0, 3), (1, 0), (0, 1)]
     fit = fit_binormal(np.arange(9.0), positive)
@@ -406,8 +476,16 @@ def test_the_likelihood_of_runs_is_that_of_single_scores() -> None:
     single = [(0, 1) if p else (1, 0) for p in positive]
     start = np.concatenate([[0.0, 0.0, -1.5], np.full(7, -1.0)])
     negatives, positives = np.array(single).T
-    best = minimize(lambda p: -_log_likelihood(p, negatives, positives), start, method="BFGS", options={"gtol": 1e-7})
-    assert (fit.a, fit.b) == (pytest.approx(best.x[0], abs=1e-4), pytest.approx(np.exp(best.x[1]), abs=1e-4))
+    best = minimize(
+        lambda p: -_log_likelihood(p, negatives, positives),
+        start,
+        method="BFGS",
+        options={"gtol": 1e-7},
+    )
+    assert (fit.a, fit.b) == (
+        pytest.approx(best.x[0], abs=1e-4),
+        pytest.approx(np.exp(best.x[1]), abs=1e-4),
+    )
     assert fit.n_categories == len(runs)
     assert fit.log_likelihood - 2 * np.log(2) - 3 * np.log(3) == pytest.approx(-best.fun, abs=1e-6)
 
@@ -428,7 +506,10 @@ def test_swapped_classes_give_the_mirrored_curve() -> None:
     fit, mirrored = fit_binormal(scores, positive), fit_binormal(-scores, ~positive)
     assert fit is not None
     assert mirrored is not None
-    assert (mirrored.a, mirrored.b) == (pytest.approx(fit.a / fit.b, rel=1e-7), pytest.approx(1 / fit.b, rel=1e-7))
+    assert (mirrored.a, mirrored.b) == (
+        pytest.approx(fit.a / fit.b, rel=1e-7),
+        pytest.approx(1 / fit.b, rel=1e-7),
+    )
     assert mirrored.auc == pytest.approx(fit.auc, rel=1e-8)
     assert mirrored.log_likelihood == pytest.approx(fit.log_likelihood, rel=1e-12)
     grid = np.linspace(0.05, 0.95, 10)
@@ -461,7 +542,8 @@ def test_degenerate_data_have_no_fit(negatives: list[int], positives: list[int])
         ([5, 1, 1, 0], [0, 1, 1, 5]),
         ([1, 0, 1, 3, 0], [0, 2, 0, 1, 1]),
         ([9, 2, 0, 3, 0], [1, 0, 2, 0, 9]),
-        ([188, 4305, 2, 0, 0, 3989], [1, 4, 447, 1363, 1336, 1722]),  # the way up passes probabilities of 1e-100
+        # the way up passes probabilities of 1e-100
+        ([188, 4305, 2, 0, 0, 3989], [1, 4, 447, 1363, 1336, 1722]),
     ],
 )
 def test_awkward_data_that_have_a_fit(negatives: list[int], positives: list[int]) -> None:
@@ -480,7 +562,9 @@ def test_a_flat_likelihood_is_flagged() -> None:
 def test_tpr_of_a_curve_by_hand() -> None:
     curve = Binormal(a=1.0, b=0.5, auc=0.81, converged=True, log_likelihood=-1.0, n_categories=5)
     fpr = np.array([0.0, 0.5, stats.norm.cdf(2), 1.0])
-    np.testing.assert_allclose(curve.tpr(fpr), [0.0, stats.norm.cdf(1), stats.norm.cdf(2), 1.0], rtol=1e-12)
+    np.testing.assert_allclose(
+        curve.tpr(fpr), [0.0, stats.norm.cdf(1), stats.norm.cdf(2), 1.0], rtol=1e-12
+    )
     with pytest.raises(ValueError, match="between 0 and 1"):
         curve.tpr(np.array([0.5, 1.1]))
     with pytest.raises(ValueError, match="between 0 and 1"):

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.statistics.significance import accuracy_interval, bonferroni, holm, mcnemar, mean_interval, paired_t
+from methods.statistics.significance import (
+    accuracy_interval,
+    bonferroni,
+    holm,
+    mcnemar,
+    mean_interval,
+    paired_t,
+)
 
 
 def test_mcnemar_one_against_six() -> None:
@@ -30,7 +37,8 @@ def test_mcnemar_refuses_other_images(n_a: int, n_b: int) -> None:
 
 
 def test_holm_textbook() -> None:
-    # Four tests: 0.005*4 = 0.02, 0.01*3 = 0.03, 0.03*2 = 0.06, 0.04*1 = 0.04 -> held up to 0.06 by the one before.
+    # Four tests: 0.005*4 = 0.02, 0.01*3 = 0.03, 0.03*2 = 0.06, 0.04*1 = 0.04 -> held up to 0.06 by
+    # the one before.
     adjusted = holm(np.array([0.01, 0.04, 0.03, 0.005]))
     np.testing.assert_allclose(adjusted, [0.03, 0.06, 0.06, 0.02], rtol=1e-12)
 
@@ -91,7 +99,9 @@ def test_groups_need_not_be_neighbours() -> None:
     correct = np.repeat(np.arange(12) % 3 != 0, 4)
     groups = np.repeat([f"g{i:02}" for i in range(12)], 4)
     order = np.random.default_rng(1).permutation(len(correct))
-    assert accuracy_interval(correct, list(groups), 500) == accuracy_interval(correct[order], list(groups[order]), 500)
+    assert accuracy_interval(correct, list(groups), 500) == accuracy_interval(
+        correct[order], list(groups[order]), 500
+    )
 
 
 def test_interval_is_a_function_of_the_seed() -> None:
@@ -110,7 +120,10 @@ def test_mean_interval_by_hand() -> None:
     # Mean 0.5, standard deviation 0.1, t(0.975, 2) = 4.302653: half width 0.2484.
     interval = mean_interval(np.array([0.4, 0.5, 0.6]))
     half = 4.302653 * 0.1 / np.sqrt(3)
-    assert (interval.low, interval.high) == (pytest.approx(0.5 - half, abs=1e-6), pytest.approx(0.5 + half, abs=1e-6))
+    assert (interval.low, interval.high) == (
+        pytest.approx(0.5 - half, abs=1e-6),
+        pytest.approx(0.5 + half, abs=1e-6),
+    )
     assert interval.method == "t"
 
 
@@ -124,7 +137,8 @@ def test_mean_interval_edges() -> None:
 
 
 def test_paired_t_by_hand() -> None:
-    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t = 2 sqrt(3); two degrees of freedom: p = 1 - t / sqrt(t^2 + 2).
+    # Differences 1, 2, 3: mean 2, standard error 1 / sqrt(3), t = 2 sqrt(3); two degrees of
+    # freedom: p = 1 - t / sqrt(t^2 + 2).
     a, b = np.array([0.3, 0.5, 0.4]), np.array([0.2, 0.3, 0.1])
     assert paired_t(a, b) == pytest.approx(1 - np.sqrt(12 / 14), rel=1e-9)
     assert paired_t(b, a) == pytest.approx(paired_t(a, b), rel=1e-12)
@@ -137,7 +151,8 @@ def test_paired_t_of_equal_folds_is_one() -> None:
 
 
 def test_paired_t_of_a_constant_difference_is_the_sign_flip_test() -> None:
-    # All 2^5 sign flips are equally likely; two of them (all plus, all minus) are as extreme as what is seen.
+    # All 2^5 sign flips are equally likely; two of them (all plus, all minus) are as extreme as
+    # what is seen.
     values = np.array([0.1, 0.7, 0.3, 0.61, 0.8])
     assert len(set(values + 0.1 - values)) > 1  # equal but for rounding
     assert paired_t(values + 0.1, values) == 2 / 32
@@ -145,7 +160,11 @@ def test_paired_t_of_a_constant_difference_is_the_sign_flip_test() -> None:
 
 @pytest.mark.parametrize(
     ("a", "b", "message"),
-    [([0.5], [0.6], "two or more folds"), ([0.5, 0.6], [0.6], "two or more folds"), ([0.5, np.nan], [0.6, 0.7], "not finite")],
+    [
+        ([0.5], [0.6], "two or more folds"),
+        ([0.5, 0.6], [0.6], "two or more folds"),
+        ([0.5, np.nan], [0.6, 0.7], "not finite"),
+    ],
 )
 def test_paired_t_refuses(a: list[float], b: list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -153,7 +172,9 @@ def test_paired_t_refuses(a: list[float], b: list[float], message: str) -> None:
 
 
 def test_bonferroni_multiplies_and_caps() -> None:
-    np.testing.assert_allclose(bonferroni(np.array([0.01, 0.5, 0.022])), [0.03, 1.0, 0.066], rtol=1e-12)
+    np.testing.assert_allclose(
+        bonferroni(np.array([0.01, 0.5, 0.022])), [0.03, 1.0, 0.066], rtol=1e-12
+    )
     assert bonferroni(np.array([])).shape == (0,)
 
 

@@ -9,7 +9,9 @@ from methods.training import batching
 from methods.training.batching import READ_BLOCK, SHUFFLE_BUFFER, epoch_batches
 
 
-@pytest.mark.parametrize("n_rows", [1, 2, READ_BLOCK - 1, READ_BLOCK, READ_BLOCK + 1, 1000, SHUFFLE_BUFFER + 17])
+@pytest.mark.parametrize(
+    "n_rows", [1, 2, READ_BLOCK - 1, READ_BLOCK, READ_BLOCK + 1, 1000, SHUFFLE_BUFFER + 17]
+)
 @pytest.mark.parametrize("batch_size", [1, 7, 512])
 def test_each_row_once_and_ragged_end(n_rows: int, batch_size: int) -> None:
     batches = list(epoch_batches(n_rows, batch_size, seed=0, epoch=0))
@@ -43,7 +45,8 @@ def test_an_abandoned_epoch_does_not_change_the_next() -> None:
 
 
 def test_rows_of_a_buffer_are_whole_blocks_of_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
-    # With a buffer of 64 rows, 64 consecutive visits touch exactly 4 blocks of 16: disk reads stay nearly sequential.
+    # With a buffer of 64 rows, 64 consecutive visits touch exactly 4 blocks of 16: disk reads stay
+    # nearly sequential.
     monkeypatch.setattr(batching, "SHUFFLE_BUFFER", 64)
     order = _order(0, 0, n_rows=640)
     for start in range(0, 640, 64):

@@ -1,4 +1,5 @@
-"""The convolutional auto-encoder: equations worked by hand, and training that goes on as if never stopped."""
+"""The convolutional auto-encoder: equations worked by hand, and training that goes on as if never
+stopped."""
 
 from __future__ import annotations
 
@@ -34,10 +35,15 @@ SMALL = CaeSettings(filters=6, epochs=6, batch_size=16, learning_rate=1e-4, held
 
 
 def _rows(n: int = 50, channels: int = 4, size: int = 6, seed: int = 0) -> np.ndarray:
-    """Rows with structure, not negative like features after a ReLU: sums of three fixed patterns, a little noise."""
+    """Rows with structure, not negative like features after a ReLU: sums of three fixed patterns, a
+    little noise."""
     rng = np.random.default_rng(seed)
-    patterns = np.maximum(rng.normal(0, 1, (3, channels, 1, 1)), 0) * np.maximum(rng.normal(0.5, 1, (3, 1, size, size)), 0)
-    rows = np.tensordot(rng.exponential(1, (n, 3)), patterns, axes=1) + 0.05 * rng.random((n, channels, size, size))
+    patterns = np.maximum(rng.normal(0, 1, (3, channels, 1, 1)), 0) * np.maximum(
+        rng.normal(0.5, 1, (3, 1, size, size)), 0
+    )
+    rows = np.tensordot(rng.exponential(1, (n, 3)), patterns, axes=1) + 0.05 * rng.random(
+        (n, channels, size, size)
+    )
     return rows.astype(np.float32)
 
 
@@ -45,7 +51,9 @@ def _train(
     rows: np.ndarray, settings: CaeSettings, resume: CaeCheckpoint | None = None
 ) -> tuple[list[EpochRecord], list[CaeCheckpoint]]:
     records, checkpoints = [], []
-    for record, take in train_cae(lambda positions: rows[positions], len(rows), settings, CPU, resume):
+    for record, take in train_cae(
+        lambda positions: rows[positions], len(rows), settings, CPU, resume
+    ):
         records.append(record)
         checkpoints.append(take())
     return records, checkpoints
@@ -65,7 +73,11 @@ def _with(cae: ConvAutoEncoder, **values: np.ndarray) -> ConvAutoEncoder:
 def _random_biases(settings: CaeSettings, channels: int = 3) -> ConvAutoEncoder:
     rng = np.random.default_rng(7)
     cae = ConvAutoEncoder(channels, settings)
-    return _with(cae, encoder_bias=rng.normal(0, 1, settings.filters), decoder_bias=rng.normal(0, 0.1, channels))
+    return _with(
+        cae,
+        encoder_bias=rng.normal(0, 1, settings.filters),
+        decoder_bias=rng.normal(0, 0.1, channels),
+    )
 
 
 # Equations
@@ -97,13 +109,23 @@ def test_reconstruction_is_equations_1_and_2(activation: str, tied: bool) -> Non
     if not tied:
         _with(cae, decoder_weight=np.random.default_rng(3).normal(0, 0.3, (6, 3, 3, 3)))
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 5, 4)).astype(np.float32)
-    w, b, c = (t.detach().numpy().astype(np.float64) for t in (cae.encoder_weight, cae.encoder_bias, cae.decoder_bias))
-    turned = (w if tied else cae.decoder_weight.detach().numpy().astype(np.float64))[:, :, ::-1, ::-1]
+    w, b, c = (
+        t.detach().numpy().astype(np.float64)
+        for t in (cae.encoder_weight, cae.encoder_bias, cae.decoder_bias)
+    )
+    turned = (w if tied else cae.decoder_weight.detach().numpy().astype(np.float64))[
+        :, :, ::-1, ::-1
+    ]
     expected = np.empty_like(x, np.float64)
     for image in range(2):
-        z = [np.maximum(sum(correlate2d(x[image, j], w[k, j], "same") for j in range(3)) + b[k], 0) for k in range(6)]
+        z = [
+            np.maximum(sum(correlate2d(x[image, j], w[k, j], "same") for j in range(3)) + b[k], 0)
+            for k in range(6)
+        ]
         for j in range(3):
-            expected[image, j] = sum(correlate2d(z[k], turned[k, j], "same") for k in range(6)) + c[j]
+            expected[image, j] = (
+                sum(correlate2d(z[k], turned[k, j], "same") for k in range(6)) + c[j]
+            )
     assert (expected < 0).any()
     if activation == "relu":
         expected = np.maximum(expected, 0)
@@ -111,12 +133,15 @@ def test_reconstruction_is_equations_1_and_2(activation: str, tied: bool) -> Non
 
 
 def test_loss_of_equation_3_through_one_step() -> None:
-    # One batch, plain SGD: the decoder's bias moves by -rate * d/dc of (1/m) sum over images of 1/2 ||x - y||^2.
+    # One batch, plain SGD: the decoder's bias moves by -rate * d/dc of (1/m) sum over images of 1/2
+    # ||x - y||^2.
     rows = _rows(20)
     settings = replace(SMALL, epochs=1, batch_size=64, momentum=0.0, learning_rate=1e-3)
     positions, held = split_held_out(20, settings)
     x = rows[positions].astype(np.float64)
-    y = reconstruct(new_cae(4, settings, rows[positions], CPU), rows[positions], CPU).astype(np.float64)
+    y = reconstruct(new_cae(4, settings, rows[positions], CPU), rows[positions], CPU).astype(
+        np.float64
+    )
     (record,), (checkpoint,) = _train(rows, settings)
     expected = -1e-3 * ((y - x) * (y > 0)).sum(axis=(0, 2, 3)) / len(x)
     np.testing.assert_allclose(checkpoint.tensors["decoder_bias"], expected, rtol=1e-4)
@@ -133,11 +158,14 @@ def test_loss_of_equation_3_through_one_step() -> None:
 
 def test_zero_bias_modes() -> None:
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 6, 6)).astype(np.float32)
-    encoding, never = (_random_biases(replace(SMALL, zero_bias=mode)) for mode in ("encoding", "never"))
+    encoding, never = (
+        _random_biases(replace(SMALL, zero_bias=mode)) for mode in ("encoding", "never")
+    )
     without = _with(_random_biases(replace(SMALL, zero_bias="never")), encoder_bias=np.zeros(6))
     np.testing.assert_array_equal(encode(encoding, x, CPU), encode(without, x, CPU))
     assert not np.allclose(encode(never, x, CPU), encode(without, x, CPU))
-    np.testing.assert_array_equal(reconstruct(encoding, x, CPU), reconstruct(never, x, CPU))  # forward uses them
+    # forward uses them
+    np.testing.assert_array_equal(reconstruct(encoding, x, CPU), reconstruct(never, x, CPU))
     assert not np.allclose(reconstruct(encoding, x, CPU), reconstruct(without, x, CPU))
 
 
@@ -156,13 +184,17 @@ def test_tied_shares_the_kernels_and_untied_does_not() -> None:
     assert untied.decoder_weight.data_ptr() != untied.encoder_weight.data_ptr()
     assert torch.equal(untied.decoder_weight, untied.encoder_weight)
     _, checkpoints = _train(_rows(), replace(SMALL, tied=False, epochs=1))
-    assert not torch.equal(checkpoints[0].tensors["decoder_weight"], checkpoints[0].tensors["encoder_weight"])
+    assert not torch.equal(
+        checkpoints[0].tensors["decoder_weight"], checkpoints[0].tensors["encoder_weight"]
+    )
     assert "decoder_weight" not in _train(_rows(), replace(SMALL, epochs=1))[1][0].tensors
 
 
 def test_fresh_kernels_depend_on_the_seed_alone() -> None:
     before = torch.random.get_rng_state()
-    first, again, other = (ConvAutoEncoder(4, replace(SMALL, seed=s)).encoder_weight for s in (0, 0, 1))
+    first, again, other = (
+        ConvAutoEncoder(4, replace(SMALL, seed=s)).encoder_weight for s in (0, 0, 1)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -177,10 +209,16 @@ def test_least_squares_scale_is_the_best(tied: bool, activation: str) -> None:
     cae = ConvAutoEncoder(4, settings)
     factor = cae.scale_by_least_squares(x)
     fresh = ConvAutoEncoder(4, settings)
-    np.testing.assert_allclose(cae.encoder_weight.detach(), factor * fresh.encoder_weight.detach(), rtol=1e-6)
+    np.testing.assert_allclose(
+        cae.encoder_weight.detach(), factor * fresh.encoder_weight.detach(), rtol=1e-6
+    )
 
     def error(other: float) -> float:
-        scaled = load_cae({k: v * other if "weight" in k else v for k, v in cae.state_dict().items()}, settings, CPU)
+        scaled = load_cae(
+            {k: v * other if "weight" in k else v for k, v in cae.state_dict().items()},
+            settings,
+            CPU,
+        )
         with torch.inference_mode():
             return float((scaled(x) - x).square().sum(dtype=torch.float64))
 
@@ -193,7 +231,10 @@ def test_scale_is_left_alone_where_nothing_comes_back() -> None:
     fresh = ConvAutoEncoder(4, SMALL)
     cae = new_cae(4, SMALL, np.zeros((3, 4, 6, 6), np.float32), CPU)
     assert torch.equal(cae.encoder_weight, fresh.encoder_weight)
-    assert torch.equal(new_cae(4, replace(SMALL, init_scale="kaiming"), _rows(), CPU).encoder_weight, fresh.encoder_weight)
+    assert torch.equal(
+        new_cae(4, replace(SMALL, init_scale="kaiming"), _rows(), CPU).encoder_weight,
+        fresh.encoder_weight,
+    )
 
 
 def test_stored_weights_are_checked() -> None:
@@ -231,10 +272,13 @@ def test_predicting_the_channel_means_is_an_error_of_one() -> None:
 
 
 def test_plateau_lowers_the_rate() -> None:
-    # Patience 1 at a rate too small to gain a thousandth: epoch 1 is the best so far, 2 and 3 are stale, and so on.
+    # Patience 1 at a rate too small to gain a thousandth: epoch 1 is the best so far, 2 and 3 are
+    # stale, and so on.
     settings = replace(SMALL, learning_rate=1e-9, momentum=0.0, plateau_patience=1, batch_size=64)
     records, checkpoints = _train(_rows(), settings)
-    np.testing.assert_allclose([r.learning_rate for r in records], [1e-9, 1e-9, 1e-9, 1e-10, 1e-10, 1e-11])
+    np.testing.assert_allclose(
+        [r.learning_rate for r in records], [1e-9, 1e-9, 1e-9, 1e-10, 1e-10, 1e-11]
+    )
     bias = [c.tensors["decoder_bias"].double().numpy() for c in checkpoints]
     moved = [np.linalg.norm(b - a) for a, b in pairwise(bias)]  # the step itself is smaller too
     assert moved[2] / moved[1] == pytest.approx(0.1, rel=1e-2)
@@ -248,23 +292,32 @@ def test_an_improving_run_keeps_its_rate() -> None:
 
 @pytest.mark.parametrize("batch_size", [4, 512])
 def test_absurd_rate_is_reported(batch_size: int) -> None:
-    # With one batch an epoch the loss of epoch 1 is that of the fresh kernels: only the held-out rows tell.
-    settings = replace(SMALL, learning_rate=1e18, batch_size=batch_size, decoder_activation="linear")
+    # With one batch an epoch the loss of epoch 1 is that of the fresh kernels: only the held-out
+    # rows tell.
+    settings = replace(
+        SMALL, learning_rate=1e18, batch_size=batch_size, decoder_activation="linear"
+    )
     with pytest.raises(DivergedError, match=r"epoch 1 at learning rate 1e\+18"):
         _train(_rows(), settings)
 
 
 def test_a_run_whose_filters_all_died_is_reported() -> None:
-    with pytest.raises(DivergedError, match="every filter is dead after epoch 1 at learning rate 1"):
+    with pytest.raises(
+        DivergedError, match="every filter is dead after epoch 1 at learning rate 1"
+    ):
         _train(_rows(), replace(SMALL, learning_rate=1.0))
 
 
 @pytest.mark.parametrize(("optimizer", "rate"), [("sgd", 1e-8), ("adam", 1e-6)])
 @pytest.mark.parametrize("zero_bias", ["encoding", "always"])
-def test_resumed_run_has_the_bytes_of_an_unbroken_one(optimizer: str, rate: float, zero_bias: str) -> None:
+def test_resumed_run_has_the_bytes_of_an_unbroken_one(
+    optimizer: str, rate: float, zero_bias: str
+) -> None:
     rows = _rows()
     # A rate that plateaus on the way, so that the counter and the lowered rate have to survive.
-    settings = replace(SMALL, optimizer=optimizer, zero_bias=zero_bias, learning_rate=rate, plateau_patience=1)
+    settings = replace(
+        SMALL, optimizer=optimizer, zero_bias=zero_bias, learning_rate=rate, plateau_patience=1
+    )
     straight_records, straight = _train(rows, settings)
     assert straight_records[-1].learning_rate < rate
     first_records, first = _train(rows, replace(settings, epochs=3))
@@ -304,7 +357,9 @@ def test_two_runs_are_bit_equal_and_another_seed_is_not() -> None:
     assert first[0] == again[0] != other[0]
     for name, tensor in first[1][-1].tensors.items():
         assert torch.equal(again[1][-1].tensors[name], tensor)
-    assert not torch.equal(other[1][-1].tensors["encoder_weight"], first[1][-1].tensors["encoder_weight"])
+    assert not torch.equal(
+        other[1][-1].tensors["encoder_weight"], first[1][-1].tensors["encoder_weight"]
+    )
 
 
 @pytest.mark.parametrize(("n_rows", "n_held"), [(2, 1), (3, 1), (10, 2), (50, 10), (51, 10)])
@@ -318,7 +373,9 @@ def test_held_out_rows_are_apart(n_rows: int, n_held: int) -> None:
 
 def test_held_out_slice_depends_on_the_seed() -> None:
     np.testing.assert_array_equal(split_held_out(50, SMALL)[1], split_held_out(50, SMALL)[1])
-    assert not np.array_equal(split_held_out(50, SMALL)[1], split_held_out(50, replace(SMALL, seed=1))[1])
+    assert not np.array_equal(
+        split_held_out(50, SMALL)[1], split_held_out(50, replace(SMALL, seed=1))[1]
+    )
 
 
 def test_held_out_rows_leave_no_trace_in_the_weights() -> None:
@@ -335,10 +392,13 @@ def test_held_out_rows_leave_no_trace_in_the_weights() -> None:
 
 
 def test_filter_statistics_of_a_crafted_dead_filter() -> None:
-    # Three identity kernels on two channels: of channel 0, of minus channel 0 (dead: the input is not negative), of 1.
+    # Three identity kernels on two channels: of channel 0, of minus channel 0 (dead: the input is
+    # not negative), of 1.
     kernel = np.zeros((3, 2, 3, 3))
     kernel[0, 0, 1, 1], kernel[1, 0, 1, 1], kernel[2, 1, 1, 1] = 1, -1, 2
-    cae = _with(ConvAutoEncoder(2, CaeSettings(filters=3)), encoder_weight=kernel, encoder_bias=[-1, 5, -7])
+    cae = _with(
+        ConvAutoEncoder(2, CaeSettings(filters=3)), encoder_weight=kernel, encoder_bias=[-1, 5, -7]
+    )
     x = np.zeros((2, 2, 2, 2), np.float32)
     x[:, 0] = [[[1, 2], [3, 4]], [[0, 0], [0, 6]]]  # 5 of 8 active, mean 2
     x[0, 1, 0, 0] = 4  # 1 of 8 active, mean 2 * 4 / 8
@@ -347,12 +407,19 @@ def test_filter_statistics_of_a_crafted_dead_filter() -> None:
     np.testing.assert_allclose(result.mean_response, [2, 0, 1])
     assert result.dead == 1
     assert result.sparsity == pytest.approx(1 - 6 / 24)
-    assert result.mean_bias == pytest.approx(-1)  # the learned one, though the responses are taken without
-    biased = _with(ConvAutoEncoder(2, CaeSettings(filters=3, zero_bias="never")), encoder_weight=kernel, encoder_bias=[-1, 5, -7])
+    # the learned one, though the responses are taken without
+    assert result.mean_bias == pytest.approx(-1)
+    biased = _with(
+        ConvAutoEncoder(2, CaeSettings(filters=3, zero_bias="never")),
+        encoder_weight=kernel,
+        encoder_bias=[-1, 5, -7],
+    )
     assert filter_statistics(biased, x, CPU).active_fraction.tolist() == [4 / 8, 7 / 8, 1 / 8]
 
 
-def test_fresh_kernels_are_scaled_on_the_first_training_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fresh_kernels_are_scaled_on_the_first_training_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(method, "INIT_BATCH", 8)
     rows = _rows()
     settings = replace(SMALL, epochs=1, learning_rate=0.0)
@@ -364,7 +431,10 @@ def test_fresh_kernels_are_scaled_on_the_first_training_rows(monkeypatch: pytest
 
 def test_rows_that_lie_on_the_device_are_the_rows() -> None:
     rows, wanted = _rows(1100), np.array([1099, 0, 513, 512, 511, 0])
-    there, each_time = (method._tensors(lambda some: rows[some], len(rows), CPU, resident) for resident in (True, False))
+    there, each_time = (
+        method._tensors(lambda some: rows[some], len(rows), CPU, resident)
+        for resident in (True, False)
+    )
     torch.testing.assert_close(there(wanted), torch.from_numpy(rows[wanted]), rtol=0, atol=0)
     torch.testing.assert_close(each_time(wanted), there(wanted), rtol=0, atol=0)
     assert there(wanted).is_contiguous(memory_format=torch.channels_last)

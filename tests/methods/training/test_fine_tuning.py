@@ -1,4 +1,5 @@
-"""Fine-tuning: steps worked by hand, scikit-learn's optimum, and training that goes on as if never stopped."""
+"""Fine-tuning: steps worked by hand, scikit-learn's optimum, and training that goes on as if never
+stopped."""
 
 from __future__ import annotations
 
@@ -39,7 +40,13 @@ from methods.training.fine_tuning import (
 CPU = torch.device("cpu")
 NONE = np.empty(0, np.int64)
 PLAIN = FineTuneSettings(
-    epochs=1, batch_size=64, learning_rate=0.01, momentum=0.0, weight_decay=0.0, head_factor=10.0, augment=False
+    epochs=1,
+    batch_size=64,
+    learning_rate=0.01,
+    momentum=0.0,
+    weight_decay=0.0,
+    head_factor=10.0,
+    augment=False,
 )
 
 
@@ -68,7 +75,11 @@ class ConvolutionalBody(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(3, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.Dropout(0.2), nn.AdaptiveAvgPool2d((2, 1))
+            nn.Conv2d(3, 6, 3, padding=1),
+            nn.BatchNorm2d(6),
+            nn.ReLU(),
+            nn.Dropout(0.2),
+            nn.AdaptiveAvgPool2d((2, 1)),
         )
 
     def forward(self, images: Tensor) -> Tensor:
@@ -91,7 +102,9 @@ def _data(n: int = 40, size: int = 6, seed: int = 0) -> tuple[NDArray[np.uint8],
     rng = np.random.default_rng(seed)
     codes = np.arange(n) % 3
     colour = np.array([[110, 128, 128], [128, 110, 128], [128, 128, 110]])[codes][:, None, None]
-    return np.clip(colour + rng.normal(0, 60, (n, size, size, 3)), 0, 255).astype(np.uint8), codes.astype(np.int64)
+    return np.clip(colour + rng.normal(0, 60, (n, size, size, 3)), 0, 255).astype(
+        np.uint8
+    ), codes.astype(np.int64)
 
 
 def _train(
@@ -104,7 +117,9 @@ def _train(
 ) -> tuple[list[EpochRecord], list[FineTuneCheckpoint]]:
     train = np.setdiff1d(np.arange(len(codes)), validation)
     records, checkpoints = [], []
-    for record, take in fine_tune(network, lambda rows: images[rows], codes, train, validation, settings, CPU, resume):
+    for record, take in fine_tune(
+        network, lambda rows: images[rows], codes, train, validation, settings, CPU, resume
+    ):
         records.append(record)
         checkpoints.append(take())
     return records, checkpoints
@@ -129,8 +144,12 @@ def test_features_and_logits_by_hand() -> None:
         network.head.weight.copy_(torch.tensor([[1.0, 2, 3, 4, 5, 6], [0, 0, 0, 0, 0, -1]]))
         network.head.bias.copy_(torch.tensor([0.5, 0.25]))
     images = np.array([[[[255, 0, 51]], [[0, 255, 255]]]], np.uint8)  # 1, 0, 0.2, 0, 1, 1
-    np.testing.assert_allclose(network.penultimate(torch.from_numpy(images)).detach(), [[1, 0, 0.2, 0, 1, 1]])
-    np.testing.assert_allclose(network(torch.from_numpy(images)).detach(), [[1 + 0.6 + 5 + 6 + 0.5, -1 + 0.25]], rtol=1e-6)
+    np.testing.assert_allclose(
+        network.penultimate(torch.from_numpy(images)).detach(), [[1, 0, 0.2, 0, 1, 1]]
+    )
+    np.testing.assert_allclose(
+        network(torch.from_numpy(images)).detach(), [[1 + 0.6 + 5 + 6 + 0.5, -1 + 0.25]], rtol=1e-6
+    )
 
 
 def test_dropout_lies_between_features_and_head() -> None:
@@ -158,14 +177,17 @@ def test_head_depends_on_its_seed_alone() -> None:
 
 def test_a_head_for_another_body_is_refused() -> None:
     with pytest.raises(ValueError, match="the body gives 12 features an image, the head takes 6"):
-        HeadedNetwork(Pixels(), 6, 2, 0.0, 0).penultimate(torch.zeros(1, 2, 2, 3, dtype=torch.uint8))
+        HeadedNetwork(Pixels(), 6, 2, 0.0, 0).penultimate(
+            torch.zeros(1, 2, 2, 3, dtype=torch.uint8)
+        )
 
 
 # One step
 
 
 def test_one_step_is_the_gradient_of_softmax_regression() -> None:
-    # dL/dW_head = (p - y)' f / n, dL/db = sum (p - y) / n, dL/dW_body = ((p - y) W_head)' x / n; the head learns faster.
+    # dL/dW_head = (p - y)' f / n, dL/db = sum (p - y) / n, dL/dW_body = ((p - y) W_head)' x / n;
+    # the head learns faster.
     images, codes = _data(n=10, size=2)
     network = HeadedNetwork(_seeded(LinearBody, 12, 4), 4, 3, 0.0, seed=0)
     body = network.body.layer.weight.detach().double().numpy().copy()
@@ -177,10 +199,16 @@ def test_one_step_is_the_gradient_of_softmax_regression() -> None:
     wrong = (scipy_softmax(logits, axis=1) - np.eye(3)[codes]) / 10
     new_weight, new_bias = _head(best_weights(checkpoint))
     new_body = best_weights(checkpoint)["body.layer.weight"].double().numpy()
-    np.testing.assert_allclose(new_weight - weight, -0.1 * (wrong.T @ (x @ body.T) + decay * weight), rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        new_weight - weight, -0.1 * (wrong.T @ (x @ body.T) + decay * weight), rtol=1e-4, atol=1e-7
+    )
     np.testing.assert_allclose(new_bias, -0.1 * wrong.sum(axis=0), rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(new_body - body, -0.01 * ((wrong @ weight).T @ x + decay * body), rtol=1e-3, atol=1e-7)
-    assert record.train_loss == pytest.approx(-log_softmax(logits, axis=1)[np.arange(10), codes].mean(), rel=1e-5)
+    np.testing.assert_allclose(
+        new_body - body, -0.01 * ((wrong @ weight).T @ x + decay * body), rtol=1e-3, atol=1e-7
+    )
+    assert record.train_loss == pytest.approx(
+        -log_softmax(logits, axis=1)[np.arange(10), codes].mean(), rel=1e-5
+    )
 
 
 def test_momentum_by_hand() -> None:
@@ -189,20 +217,31 @@ def test_momentum_by_hand() -> None:
     held = np.arange(10, 13)
     x, y = images[:10].reshape(10, -1) / 255.0, np.eye(3)[codes[:10]]
     _, checkpoints = _train(
-        HeadedNetwork(Pixels(), 12, 3, 0.0, seed=0), images, codes, replace(PLAIN, epochs=2, momentum=0.5), held
+        HeadedNetwork(Pixels(), 12, 3, 0.0, seed=0),
+        images,
+        codes,
+        replace(PLAIN, epochs=2, momentum=0.5),
+        held,
     )
     biases = [np.zeros(3)]
     gradients = []
     start = HeadedNetwork(Pixels(), 12, 3, 0.0, seed=0).state_dict()
     for weights in (start, checkpoints[0].tensors):
-        weight, bias = _head({name.removeprefix("network."): tensor for name, tensor in weights.items()})
+        weight, bias = _head(
+            {name.removeprefix("network."): tensor for name, tensor in weights.items()}
+        )
         gradients.append((scipy_softmax(x @ weight.T + bias, axis=1) - y).mean(axis=0))
-    biases = [checkpoint.tensors["network.head.bias"].double().numpy() for checkpoint in checkpoints]
-    np.testing.assert_allclose(biases[1] - biases[0], -0.05 * (0.5 * gradients[0] + gradients[1]), rtol=1e-4, atol=1e-7)
+    biases = [
+        checkpoint.tensors["network.head.bias"].double().numpy() for checkpoint in checkpoints
+    ]
+    np.testing.assert_allclose(
+        biases[1] - biases[0], -0.05 * (0.5 * gradients[0] + gradients[1]), rtol=1e-4, atol=1e-7
+    )
 
 
 def test_mean_loss_weighs_batches_by_their_images() -> None:
-    # Rate zero: the weights stay, so the mean over batches of 4, 4 and 2 must be the mean over the ten images.
+    # Rate zero: the weights stay, so the mean over batches of 4, 4 and 2 must be the mean over the
+    # ten images.
     images, codes = _data(n=10, size=2)
     network = HeadedNetwork(Pixels(), 12, 3, 0.0, seed=0)
     weight, bias = (values.copy() for values in _head(network.state_dict()))
@@ -210,18 +249,23 @@ def test_mean_loss_weighs_batches_by_their_images() -> None:
     with torch.no_grad():
         network.head.weight.mul_(100)
     (record,), _ = _train(network, images, codes, replace(PLAIN, learning_rate=0.0, batch_size=4))
-    losses = -log_softmax(images.reshape(10, -1) / 255.0 @ weight.T + bias, axis=1)[np.arange(10), codes]
+    losses = -log_softmax(images.reshape(10, -1) / 255.0 @ weight.T + bias, axis=1)[
+        np.arange(10), codes
+    ]
     assert record.train_loss == pytest.approx(losses.mean(), rel=1e-5)
 
 
 def test_converged_head_is_scikit_learns_logistic_regression() -> None:
-    # The bias decays too, so the peer gets it as a column of ones; mean loss + w/2 ||W||^2 is C = 1 / (n w).
+    # The bias decays too, so the peer gets it as a column of ones; mean loss + w/2 ||W||^2 is C = 1
+    # / (n w).
     images, codes = _data(n=30, size=1)
     decay = 0.01
     settings = replace(PLAIN, epochs=400, learning_rate=0.2, momentum=0.9, weight_decay=decay)
     _, checkpoints = _train(HeadedNetwork(Pixels(), 3, 3, 0.0, seed=0), images, codes, settings)
     x = np.column_stack([images.reshape(30, -1) / 255.0, np.ones(30)])
-    peer = LogisticRegression(C=1 / (30 * decay), fit_intercept=False, tol=1e-10, max_iter=10_000).fit(x, codes)
+    peer = LogisticRegression(
+        C=1 / (30 * decay), fit_intercept=False, tol=1e-10, max_iter=10_000
+    ).fit(x, codes)
 
     def objective(weight: NDArray[np.float64]) -> float:
         losses = -log_softmax(x @ weight.T, axis=1)[np.arange(30), codes]
@@ -236,10 +280,17 @@ def test_converged_head_is_scikit_learns_logistic_regression() -> None:
 
 def test_a_frozen_body_is_trained_too() -> None:
     images, codes = _data()
-    network = HeadedNetwork(_seeded(ConvolutionalBody).requires_grad_(False).eval(), 12, 3, 0.0, seed=0)
+    network = HeadedNetwork(
+        _seeded(ConvolutionalBody).requires_grad_(False).eval(), 12, 3, 0.0, seed=0
+    )
     before = copy.deepcopy(network.state_dict())
     _train(network, images, codes, PLAIN)
-    for name in ("body.layers.0.weight", "body.layers.1.weight", "body.layers.1.running_mean", "head.weight"):
+    for name in (
+        "body.layers.0.weight",
+        "body.layers.1.weight",
+        "body.layers.1.running_mean",
+        "head.weight",
+    ):
         assert not torch.equal(network.state_dict()[name], before[name]), name
 
 
@@ -252,15 +303,25 @@ def test_cosine_without_a_validation_slice() -> None:
     half = math.sqrt(0.5)
     expected = [0.01, 0.01 * (1 + half) / 2, 0.005, 0.01 * (1 - half) / 2]
     np.testing.assert_allclose([record.learning_rate for record in records], expected)
-    assert {(record.validation_loss, record.validation_accuracy) for record in records} == {(None, None)}
+    assert {(record.validation_loss, record.validation_accuracy) for record in records} == {
+        (None, None)
+    }
     for checkpoint in checkpoints:  # the last epoch is the best, and is stored once
         assert not any(name.startswith("best.") for name in checkpoint.tensors)
-        network = {name: tensor for name, tensor in checkpoint.tensors.items() if name.startswith("network.")}
-        _assert_equal(best_weights(checkpoint), {name.removeprefix("network."): tensor for name, tensor in network.items()})
+        network = {
+            name: tensor
+            for name, tensor in checkpoint.tensors.items()
+            if name.startswith("network.")
+        }
+        _assert_equal(
+            best_weights(checkpoint),
+            {name.removeprefix("network."): tensor for name, tensor in network.items()},
+        )
 
 
 def test_rate_falls_from_step_to_step() -> None:
-    """Softmax regression by stochastic gradient descent in plain NumPy, with the cosine's rate at each of the six steps."""
+    """Softmax regression by stochastic gradient descent in plain NumPy, with the cosine's rate at
+    each of the six steps."""
     images, codes = _data(n=12)
     settings = replace(PLAIN, epochs=2, batch_size=4)
     network = HeadedNetwork(Pixels(), 108, 3, 0.0, seed=0)
@@ -272,18 +333,28 @@ def test_rate_falls_from_step_to_step() -> None:
         for rows in epoch_batches(12, 4, settings.seed, epoch):
             logits = features[rows] @ weight.T + bias
             residual = (np.exp(log_softmax(logits, axis=1)) - np.eye(3)[codes[rows]]) / len(rows)
-            rate = settings.head_factor * settings.learning_rate * (1 + math.cos(math.pi * step / 6)) / 2
+            rate = (
+                settings.head_factor
+                * settings.learning_rate
+                * (1 + math.cos(math.pi * step / 6))
+                / 2
+            )
             weight -= rate * residual.T @ features[rows]
             bias -= rate * residual.sum(axis=0)
             step += 1
     _, checkpoints = _train(network, images, codes, settings)
-    np.testing.assert_allclose(best_weights(checkpoints[-1])["head.weight"].numpy(), weight, rtol=1e-4, atol=1e-7)
-    np.testing.assert_allclose(best_weights(checkpoints[-1])["head.bias"].numpy(), bias, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(
+        best_weights(checkpoints[-1])["head.weight"].numpy(), weight, rtol=1e-4, atol=1e-7
+    )
+    np.testing.assert_allclose(
+        best_weights(checkpoints[-1])["head.bias"].numpy(), bias, rtol=1e-4, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("patience", [1, 3, 4])
 def test_run_stops_where_nothing_improves(patience: int) -> None:
-    # Validation images are training images under a wrong class: the better the fit, the worse their loss.
+    # Validation images are training images under a wrong class: the better the fit, the worse their
+    # loss.
     images, codes = _data(n=12)
     images, codes = np.concatenate([images, images]), np.concatenate([codes, (codes + 1) % 3])
     settings = replace(PLAIN, epochs=20, patience=patience)
@@ -295,13 +366,20 @@ def test_run_stops_where_nothing_improves(patience: int) -> None:
     assert checkpoints[-1].state["best_epoch"] == 1
     _assert_equal(best_weights(checkpoints[-1]), best_weights(checkpoints[0]))
     # The finished run does not start again.
-    assert _train(network, images, codes, settings, np.arange(12, 24), resume=checkpoints[-1]) == ([], [])
+    assert _train(network, images, codes, settings, np.arange(12, 24), resume=checkpoints[-1]) == (
+        [],
+        [],
+    )
 
 
 def test_best_epoch_is_kept_and_not_the_last() -> None:
-    # Validation images are training images, a third of them under a wrong class: the loss falls until the fit is too sure.
+    # Validation images are training images, a third of them under a wrong class: the loss falls
+    # until the fit is too sure.
     images, codes = _data(n=24)
-    images, codes = np.concatenate([images, images]), np.concatenate([codes, np.where(np.arange(24) < 8, (codes + 1) % 3, codes)])
+    images, codes = (
+        np.concatenate([images, images]),
+        np.concatenate([codes, np.where(np.arange(24) < 8, (codes + 1) % 3, codes)]),
+    )
     held = np.arange(24, 48)
     records, checkpoints = _train(
         HeadedNetwork(Pixels(), 108, 3, 0.0, seed=0),
@@ -319,8 +397,12 @@ def test_best_epoch_is_kept_and_not_the_last() -> None:
     kept.load_state_dict(best_weights(checkpoints[-1]))
     with torch.inference_mode():
         logits = kept.eval()(torch.from_numpy(images[held])).double().numpy()
-    assert -log_softmax(logits, axis=1)[np.arange(24), codes[held]].mean() == pytest.approx(losses[best], rel=1e-5)
-    assert (logits.argmax(axis=1) == codes[held]).mean() == pytest.approx(records[best].validation_accuracy)
+    assert -log_softmax(logits, axis=1)[np.arange(24), codes[held]].mean() == pytest.approx(
+        losses[best], rel=1e-5
+    )
+    assert (logits.argmax(axis=1) == codes[held]).mean() == pytest.approx(
+        records[best].validation_accuracy
+    )
 
 
 def test_validation_images_leave_no_trace_in_the_weights() -> None:
@@ -329,7 +411,9 @@ def test_validation_images_leave_no_trace_in_the_weights() -> None:
     changed = images.copy()
     changed[held] = 255 - changed[held]
     settings = replace(PLAIN, epochs=2, augment=True)
-    first, other = (_train(_convolutional(), given, codes, settings, held) for given in (images, changed))
+    first, other = (
+        _train(_convolutional(), given, codes, settings, held) for given in (images, changed)
+    )
     assert [record.train_loss for record in first[0]] == [record.train_loss for record in other[0]]
     assert first[0][0].validation_loss != other[0][0].validation_loss
     for name in first[1][-1].tensors:
@@ -340,7 +424,9 @@ def test_validation_images_leave_no_trace_in_the_weights() -> None:
 # Batches
 
 
-@pytest.mark.parametrize(("n", "sizes"), [(1, [2]), (2, [2]), (3, [3]), (8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2])])
+@pytest.mark.parametrize(
+    ("n", "sizes"), [(1, [2]), (2, [2]), (3, [3]), (8, [4, 4]), (9, [4, 5]), (10, [4, 4, 2])]
+)
 def test_no_batch_of_a_single_image(n: int, sizes: list[int]) -> None:
     images, codes = _data(n=n)
     seen: list[NDArray[np.int64]] = []
@@ -349,7 +435,9 @@ def test_no_batch_of_a_single_image(n: int, sizes: list[int]) -> None:
         seen.append(rows)
         return images[rows]
 
-    steps = fine_tune(_convolutional(), read, codes, np.arange(n), NONE, replace(PLAIN, batch_size=4), CPU)
+    steps = fine_tune(
+        _convolutional(), read, codes, np.arange(n), NONE, replace(PLAIN, batch_size=4), CPU
+    )
     record, take = next(steps)
     assert [len(rows) for rows in seen] == sizes
     assert set(np.concatenate(seen).tolist()) == set(range(n))
@@ -360,7 +448,9 @@ def test_no_batch_of_a_single_image(n: int, sizes: list[int]) -> None:
 def test_one_image_and_batch_normalisation_of_vectors() -> None:
     body = nn.Sequential(Pixels(), nn.Flatten(), nn.BatchNorm1d(108))
     images, codes = _data(n=1)
-    records, _ = _train(HeadedNetwork(body, 108, 3, 0.5, 0), images, codes, replace(PLAIN, epochs=3, augment=True))
+    records, _ = _train(
+        HeadedNetwork(body, 108, 3, 0.5, 0), images, codes, replace(PLAIN, epochs=3, augment=True)
+    )
     assert len(records) == 3
 
 
@@ -373,7 +463,17 @@ def test_positions_are_those_of_the_codes() -> None:
         seen.update(rows.tolist())
         return images[rows]
 
-    list(fine_tune(_convolutional(), read, codes, np.arange(5, 10), np.arange(2), replace(PLAIN, batch_size=2), CPU))
+    list(
+        fine_tune(
+            _convolutional(),
+            read,
+            codes,
+            np.arange(5, 10),
+            np.arange(2),
+            replace(PLAIN, batch_size=2),
+            CPU,
+        )
+    )
     assert seen == {0, 1, 5, 6, 7, 8, 9}
 
 
@@ -385,7 +485,9 @@ def test_training_sees_augmented_views_and_evaluation_does_not() -> None:
     held = np.arange(15, 20)
     given: list[tuple[bool, bytes]] = []
     network = HeadedNetwork(Pixels(), 108, 3, 0.0, 0)
-    network.register_forward_pre_hook(lambda module, args: given.append((module.training, args[0].numpy().tobytes())))
+    network.register_forward_pre_hook(
+        lambda module, args: given.append((module.training, args[0].numpy().tobytes()))
+    )
     _train(network, images, codes, replace(PLAIN, epochs=2, augment=True), held)
     views = [data for training, data in given if training]
     whole = [data for training, data in given if not training]
@@ -422,9 +524,15 @@ def test_seed_and_epoch_decide(what: str) -> None:
     with torch.no_grad():
         network.head.weight.mul_(100)
     batch_size = 8 if what == "order" else 64  # batch normalisation tells one order from another
-    settings = replace(PLAIN, epochs=2, learning_rate=0.0, augment=what == "views", batch_size=batch_size)
+    settings = replace(
+        PLAIN, epochs=2, learning_rate=0.0, augment=what == "views", batch_size=batch_size
+    )
     losses = [
-        [record.train_loss for record in _train(network, images, codes, replace(settings, seed=seed))[0]] for seed in (0, 1, 0)
+        [
+            record.train_loss
+            for record in _train(network, images, codes, replace(settings, seed=seed))[0]
+        ]
+        for seed in (0, 1, 0)
     ]
     assert losses[0] == losses[2]
     assert len({f"{loss:.4f}" for run in losses[:2] for loss in run}) == 4
@@ -446,8 +554,11 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(n_held: int) -> None:
     for done, checkpoint in enumerate(straight, start=1):
         stored = save(checkpoint.tensors), json.dumps(checkpoint.state, allow_nan=False)
         back = FineTuneCheckpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
-        for seed in (0, 8):  # a checkpoint in memory is not written into; what the network held before does not matter
-            rest_records, rest = _train(_convolutional(seed), images, codes, settings, held, resume=back)
+        # a checkpoint in memory is not written into; what the network held before does not matter
+        for seed in (0, 8):
+            rest_records, rest = _train(
+                _convolutional(seed), images, codes, settings, held, resume=back
+            )
             assert straight_records[:done] + rest_records == straight_records
             last = rest[-1] if rest else back
             assert last.state == straight[-1].state
@@ -460,7 +571,9 @@ def test_a_checkpoint_is_a_copy() -> None:
     images, codes = _data()
     held = np.arange(30, 40)
     settings = replace(PLAIN, epochs=4, momentum=0.9)
-    steps = fine_tune(_convolutional(), lambda rows: images[rows], codes, np.arange(30), held, settings, CPU)
+    steps = fine_tune(
+        _convolutional(), lambda rows: images[rows], codes, np.arange(30), held, settings, CPU
+    )
     _, take = next(steps)
     checkpoint = take()
     kept, state = copy.deepcopy(checkpoint.tensors), copy.deepcopy(checkpoint.state)
@@ -476,17 +589,21 @@ def test_a_checkpoint_is_a_copy() -> None:
 @pytest.mark.parametrize("n_held", [0, 4])
 @pytest.mark.parametrize("batch_size", [4, 64])
 def test_absurd_rate_is_reported(n_held: int, batch_size: int) -> None:
-    # One step an epoch: the loss is that of the fresh head, and without a slice only the weights tell.
+    # One step an epoch: the loss is that of the fresh head, and without a slice only the weights
+    # tell.
     images, codes = _data(n=20)
     network = HeadedNetwork(_seeded(LinearBody, 108, 4), 4, 3, 0.0, 0)
-    settings = replace(PLAIN, epochs=5, learning_rate=1e30, batch_size=batch_size, weight_decay=1e10)
+    settings = replace(
+        PLAIN, epochs=5, learning_rate=1e30, batch_size=batch_size, weight_decay=1e10
+    )
     with pytest.raises(DivergedError, match=r"not finite after epoch 1 at learning rate 1e\+30"):
         _train(network, images, codes, settings, np.arange(20 - n_held, 20))
 
 
 @pytest.mark.parametrize(("bad", "channels"), [(2, 1), (4, 2)])
 def test_an_infinite_loss_of_finite_weights_is_reported(bad: int, channels: int) -> None:
-    # A red training image whose logits are 6e38 apart, or a yellow validation image with one of 6e38: too much for float32.
+    # A red training image whose logits are 6e38 apart, or a yellow validation image with one of
+    # 6e38: too much for float32.
     images = np.zeros((5, 1, 1, 3), np.uint8)
     images[bad, :, :, :channels] = 255
     network = HeadedNetwork(Pixels(), 3, 3, 0.0, seed=0)
@@ -509,12 +626,23 @@ def test_an_infinite_loss_of_finite_weights_is_reported(bad: int, channels: int)
         ({"patience": 0}, [0, 1], [], "patience must be at least 1"),
     ],
 )
-def test_wrong_inputs_are_named(change: dict[str, int], train: list[int], validation: list[int], message: str) -> None:
+def test_wrong_inputs_are_named(
+    change: dict[str, int], train: list[int], validation: list[int], message: str
+) -> None:
     images, codes = _data(n=10)
     codes[8:] = [-1, 3]
     sides = np.array(train, np.int64), np.array(validation, np.int64)
     with pytest.raises(ValueError, match=message):
-        next(fine_tune(_convolutional(), lambda rows: images[rows], codes, *sides, replace(PLAIN, **change), CPU))
+        next(
+            fine_tune(
+                _convolutional(),
+                lambda rows: images[rows],
+                codes,
+                *sides,
+                replace(PLAIN, **change),
+                CPU,
+            )
+        )
 
 
 # Validation slice
@@ -529,8 +657,12 @@ def test_slice_is_stratified() -> None:
     chosen = validation_slice(labels, [f"g{i}" for i in range(60)], 0.1, seed=0)
     assert chosen.dtype == np.bool_
     assert Counter(np.array(labels)[chosen].tolist()) == {"a": 4, "b": 2}
-    np.testing.assert_array_equal(chosen, validation_slice(np.array(labels), [f"g{i}" for i in range(60)], 0.1, seed=0))
-    assert not np.array_equal(chosen, validation_slice(labels, [f"g{i}" for i in range(60)], 0.1, seed=1))
+    np.testing.assert_array_equal(
+        chosen, validation_slice(np.array(labels), [f"g{i}" for i in range(60)], 0.1, seed=0)
+    )
+    assert not np.array_equal(
+        chosen, validation_slice(labels, [f"g{i}" for i in range(60)], 0.1, seed=1)
+    )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -545,7 +677,8 @@ def test_slice_never_shares_a_group(seed: int) -> None:
 
 
 def test_a_class_of_one_group_is_trained_on_entirely() -> None:
-    # The one d shares group g0 with an a, which has to stay as well; e has three images of one patient.
+    # The one d shares group g0 with an a, which has to stay as well; e has three images of one
+    # patient.
     labels = [*_classes(a=40, b=20), "d", "e", "e", "e"]
     groups = [*(f"g{i}" for i in range(60)), "g0", "p", "p", "p"]
     for seed in range(20):
@@ -568,7 +701,8 @@ def test_what_a_group_drags_along_is_not_drawn_either() -> None:
     ("labels", "groups"),
     [
         (_classes(a=1, b=1), ["g0", "g1"]),  # one image a class
-        (_classes(a=4, b=4), [f"g{i}" for i in range(8)]),  # a quarter of them would be the smallest slice
+        # a quarter of them would be the smallest slice
+        (_classes(a=4, b=4), [f"g{i}" for i in range(8)]),
         (_classes(a=30, b=30), ["p", *["q"] * 29] * 2),  # two groups of all but everything
         ([], []),
     ],
@@ -580,7 +714,8 @@ def test_slice_is_empty_where_too_few_could_be_spared(labels: list[str], groups:
 
 
 def test_slice_is_empty_where_no_draw_has_every_class() -> None:
-    # Both groups of a also hold all of b or all of c: no fold of whole groups has b and c on both sides.
+    # Both groups of a also hold all of b or all of c: no fold of whole groups has b and c on both
+    # sides.
     labels = [*_classes(a=8, b=2, c=2)]
     groups = [*["p"] * 4, *["q"] * 4, "p", "r", "q", "r"]
     assert not validation_slice(labels, groups, 0.45, seed=0).any()
@@ -613,9 +748,12 @@ def test_features_are_those_of_the_network_at_rest() -> None:
         expected = network.eval().body(torch.from_numpy(images)).numpy().reshape(11, 12)
     np.testing.assert_allclose(features, expected, rtol=1e-5, atol=1e-6)
     assert penultimate_features(network, images[:0], CPU, batch_size=4).shape == (0, 12)
-    with torch.inference_mode():  # head and features stored apart give the network's own probabilities
+    # head and features stored apart give the network's own probabilities
+    with torch.inference_mode():
         logits = network(torch.from_numpy(images)).double()
-    probabilities = class_probabilities(features, network.head.weight.detach().numpy(), network.head.bias.detach().numpy())
+    probabilities = class_probabilities(
+        features, network.head.weight.detach().numpy(), network.head.bias.detach().numpy()
+    )
     np.testing.assert_allclose(probabilities, logits.softmax(dim=1), rtol=1e-5)
 
 
@@ -634,14 +772,23 @@ def test_probabilities_by_hand() -> None:
     got = class_probabilities(features, weight, np.zeros(3))
     assert got.dtype == np.float64
     np.testing.assert_allclose(got, [[1 / 8, 2 / 8, 5 / 8], [1 / 3, 1 / 3, 1 / 3]])
-    np.testing.assert_allclose(class_probabilities(features[1:], weight, np.log([1.0, 1.0, 2.0])), [[0.25, 0.25, 0.5]])
+    np.testing.assert_allclose(
+        class_probabilities(features[1:], weight, np.log([1.0, 1.0, 2.0])), [[0.25, 0.25, 0.5]]
+    )
 
 
 @pytest.mark.parametrize(
     ("features", "weight", "bias"),
-    [((2, 3), (4, 5), (4,)), ((2, 3), (4, 3), (5,)), ((2, 3, 1), (4, 3), (4,)), ((2, 3), (3, 4), (4,))],
+    [
+        ((2, 3), (4, 5), (4,)),
+        ((2, 3), (4, 3), (5,)),
+        ((2, 3, 1), (4, 3), (4,)),
+        ((2, 3), (3, 4), (4,)),
+    ],
 )
-def test_head_that_does_not_fit_is_refused(features: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...]) -> None:
+def test_head_that_does_not_fit_is_refused(
+    features: tuple[int, ...], weight: tuple[int, ...], bias: tuple[int, ...]
+) -> None:
     with pytest.raises(ValueError, match="do not fit a head"):
         class_probabilities(np.zeros(features, np.float32), np.zeros(weight), np.zeros(bias))
 
@@ -654,7 +801,9 @@ def test_logits_that_are_not_finite_are_refused() -> None:
 def test_ensemble_is_scikit_learns_soft_vote() -> None:
     images, codes = _data(n=30, size=1)
     x = images.reshape(30, -1).astype(float)
-    vote = VotingClassifier([("logistic", LogisticRegression(max_iter=5000)), ("bayes", GaussianNB())], voting="soft")
+    vote = VotingClassifier(
+        [("logistic", LogisticRegression(max_iter=5000)), ("bayes", GaussianNB())], voting="soft"
+    )
     vote.fit(x, codes)
     members = [member.predict_proba(x) for member in vote.estimators_]
     mean = mean_probabilities(members)

@@ -1,4 +1,5 @@
-"""One-vs-all networks: layers and steps against plain torch, and training that goes on as if never stopped."""
+"""One-vs-all networks: layers and steps against plain torch, and training that goes on as if never
+stopped."""
 
 from __future__ import annotations
 
@@ -37,8 +38,11 @@ SMALL = LenetSettings(epochs=2, batch_size=4, learning_rate=0.05)
 MODERN = replace(SMALL, modern=True, learning_rate=0.01, patience=50)
 
 
-def _data(n: int = 8, n_labels: int = 2, seed: int = 0) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Noise, with a bright block on the left half at another height for each label an image has; half of them have it."""
+def _data(
+    n: int = 8, n_labels: int = 2, seed: int = 0
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Noise, with a bright block on the left half at another height for each label an image has;
+    half of them have it."""
     rng = np.random.default_rng(seed)
     targets = np.stack([rng.permutation(n) < n // 2 for _ in range(n_labels)], axis=1)
     images = rng.integers(0, 100, (n, SIDE, SIDE))
@@ -52,18 +56,29 @@ def _groups(n: int) -> list[str]:
 
 
 def _train(
-    images: NDArray[np.uint8], targets: NDArray[np.bool_], settings: LenetSettings, resume: LenetCheckpoint | None = None
+    images: NDArray[np.uint8],
+    targets: NDArray[np.bool_],
+    settings: LenetSettings,
+    resume: LenetCheckpoint | None = None,
 ) -> tuple[list[EpochRecord], list[LenetCheckpoint]]:
     records, checkpoints = [], []
-    for record, take in train(lambda rows: images[rows], targets, _groups(len(targets)), settings, CPU, resume):
+    for record, take in train(
+        lambda rows: images[rows], targets, _groups(len(targets)), settings, CPU, resume
+    ):
         records.append(record)
         taken = take()
-        checkpoints.append(replace(taken, tensors={name: tensor.clone() for name, tensor in taken.tensors.items()}))
+        checkpoints.append(
+            replace(taken, tensors={name: tensor.clone() for name, tensor in taken.tensors.items()})
+        )
     return records, checkpoints
 
 
 def _network(checkpoint: LenetCheckpoint) -> dict[str, Tensor]:
-    return {k.removeprefix("network."): v for k, v in checkpoint.tensors.items() if k.startswith("network.")}
+    return {
+        k.removeprefix("network."): v
+        for k, v in checkpoint.tensors.items()
+        if k.startswith("network.")
+    }
 
 
 def _plain(network: LenetOneVsAll, label: int) -> nn.Sequential:
@@ -71,7 +86,14 @@ def _plain(network: LenetOneVsAll, label: int) -> nn.Sequential:
     places = network.hidden_weight.shape[2]
     with torch.random.fork_rng(devices=[]):
         plain = nn.Sequential(
-            *(nn.Conv2d(1, 20, 15), nn.Tanh(), nn.MaxPool2d(2), nn.Conv2d(20, 50, 15), nn.Tanh(), nn.MaxPool2d(2)),
+            *(
+                nn.Conv2d(1, 20, 15),
+                nn.Tanh(),
+                nn.MaxPool2d(2),
+                nn.Conv2d(20, 50, 15),
+                nn.Tanh(),
+                nn.MaxPool2d(2),
+            ),
             *(nn.Flatten(), nn.Linear(places, 500), nn.Tanh(), nn.Linear(500, 2)),
         )
     values = [tensor[label].clone() for tensor in network.state_dict().values()]
@@ -89,13 +111,18 @@ def test_correlation_is_conv2d(height: int, width: int) -> None:
     kernels = torch.randn(5, 4, 15, 15, generator=generator)
     upstream = torch.randn(3, 5, height - 14, width - 14, generator=generator)
     results = []
-    for correlate, dtype in ((Correlation.apply, torch.float32), (functional.conv2d, torch.float64)):
+    for correlate, dtype in (
+        (Correlation.apply, torch.float32),
+        (functional.conv2d, torch.float64),
+    ):
         x, w = (tensor.to(dtype, copy=True).requires_grad_() for tensor in (images, kernels))
         y = correlate(x, w)
         results.append((y.detach(), *torch.autograd.grad(y, (x, w), upstream.to(dtype))))
     for ours, reference in zip(*results, strict=True):
         assert ours.shape == reference.shape
-        torch.testing.assert_close(ours.double(), reference, rtol=0, atol=2e-6 * float(reference.abs().max()))
+        torch.testing.assert_close(
+            ours.double(), reference, rtol=0, atol=2e-6 * float(reference.abs().max())
+        )
 
 
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (21, 37), (33, 18)])
@@ -114,11 +141,14 @@ def test_pooled_convolution_is_conv2d_and_max_pool2d(height: int, width: int) ->
         results.append((y.detach(), *torch.autograd.grad(y, w, upstream.to(dtype))))
     for ours, reference in zip(*results, strict=True):
         assert ours.shape == reference.shape
-        torch.testing.assert_close(ours.double(), reference, rtol=0, atol=2e-6 * float(reference.abs().max()))
+        torch.testing.assert_close(
+            ours.double(), reference, rtol=0, atol=2e-6 * float(reference.abs().max())
+        )
 
 
 def test_network_of_the_paper_by_hand() -> None:
-    # 256 - 14 = 242, pooled 121, - 14 = 107, pooled 53: 50 * 53 * 53 = 140,450 inputs of the dense layer.
+    # 256 - 14 = 242, pooled 121, - 14 = 107, pooled 53: 50 * 53 * 53 = 140,450 inputs of the dense
+    # layer.
     network = LenetOneVsAll(1, 256, LenetSettings())
     assert network.hidden_weight.shape == (1, 500, 140_450)
     expected = 20 * 225 + 20 + 50 * 20 * 225 + 50 + 140_450 * 500 + 500 + 500 * 2 + 2
@@ -131,15 +161,23 @@ def test_network_of_the_paper_by_hand() -> None:
     for name, parameter in network.named_parameters():
         if name in bounds:
             values = parameter.detach()
-            assert 0.998 * bounds[name] < float(values.abs().max()) <= bounds[name] * (1 + 1e-6), name
-            assert float(values.square().mean()) == pytest.approx(bounds[name] ** 2 / 3, rel=0.05), name
+            assert 0.998 * bounds[name] < float(values.abs().max()) <= bounds[name] * (1 + 1e-6), (
+                name
+            )
+            assert float(values.square().mean()) == pytest.approx(
+                bounds[name] ** 2 / 3, rel=0.05
+            ), name
         else:
             assert not bool(parameter.any()), name
 
 
 def test_modern_weights_are_he_initialised() -> None:
     network = LenetOneVsAll(1, SIDE, MODERN)
-    for weight, fan_in in ((network.conv1_weight, 225), (network.conv2_weight, 20 * 225), (network.hidden_weight, 50)):
+    for weight, fan_in in (
+        (network.conv1_weight, 225),
+        (network.conv2_weight, 20 * 225),
+        (network.hidden_weight, 50),
+    ):
         assert float(weight.detach().square().mean()) == pytest.approx(2 / fan_in, rel=0.05)
 
 
@@ -155,7 +193,9 @@ def test_initial_weights_of_a_label_depend_on_seed_and_label_alone() -> None:
 
 
 def test_images_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ValueError, match="at least 46 pixels a side for two layers of 15x15 filters, got 45"):
+    with pytest.raises(
+        ValueError, match="at least 46 pixels a side for two layers of 15x15 filters, got 45"
+    ):
         LenetOneVsAll(1, 45, SMALL)
     with pytest.raises(ValueError, match="at least one label, got 0"):
         LenetOneVsAll(0, SIDE, SMALL)
@@ -194,23 +234,34 @@ def test_training_is_that_of_plain_networks_one_by_one() -> None:
         for old, new, stacked in zip(before, plain.parameters(), ours.parameters(), strict=True):
             moved = float((new.detach() - old).abs().max())
             assert moved > 1e-4
-            torch.testing.assert_close(stacked[label].detach(), new.detach(), rtol=0, atol=1e-3 * moved)
-        np.testing.assert_allclose(given[:, label], plain(x).softmax(dim=1)[:, 1].detach().double(), atol=1e-5)
+            torch.testing.assert_close(
+                stacked[label].detach(), new.detach(), rtol=0, atol=1e-3 * moved
+            )
+        np.testing.assert_allclose(
+            given[:, label], plain(x).softmax(dim=1)[:, 1].detach().double(), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("settings", [SMALL, MODERN])
 def test_a_label_beside_others_is_trained_as_if_alone(settings: LenetSettings) -> None:
     images, targets = _data(n=10, n_labels=1)
     targets = np.hstack([targets, ~targets, targets])  # all three accept the same slice
-    chosen = [validation_slice(t, _groups(10), settings.validation_fraction, settings.seed) for t in (targets, targets[:, :1])]
+    chosen = [
+        validation_slice(t, _groups(10), settings.validation_fraction, settings.seed)
+        for t in (targets, targets[:, :1])
+    ]
     np.testing.assert_array_equal(*chosen)
     together, alone = (_train(images, t, settings) for t in (targets, targets[:, :1]))
     start = LenetOneVsAll(1, SIDE, settings).state_dict()
     for name, tensor in _network(alone[1][-1]).items():
         moved = float((tensor - start[name]).abs().max())
         assert moved > 1e-4
-        torch.testing.assert_close(_network(together[1][-1])[name][:1], tensor, rtol=0, atol=1e-3 * moved)
-    assert [r.train_loss[0] for r in together[0]] == pytest.approx([r.train_loss[0] for r in alone[0]], abs=1e-5)
+        torch.testing.assert_close(
+            _network(together[1][-1])[name][:1], tensor, rtol=0, atol=1e-3 * moved
+        )
+    assert [r.train_loss[0] for r in together[0]] == pytest.approx(
+        [r.train_loss[0] for r in alone[0]], abs=1e-5
+    )
 
 
 def test_eight_images_are_learned_by_heart() -> None:
@@ -225,7 +276,10 @@ def test_eight_images_are_learned_by_heart() -> None:
 @pytest.mark.parametrize(("rate", "settings"), [(1e38, SMALL), (1e6, MODERN)])
 def test_absurd_rate_is_reported(rate: float, settings: LenetSettings) -> None:
     with pytest.raises(
-        DivergedError, match=rf"label \[0, 1\] is not finite after epoch 1 at learning rate {rate:g}".replace("+", r"\+")
+        DivergedError,
+        match=rf"label \[0, 1\] is not finite after epoch 1 at learning rate {rate:g}".replace(
+            "+", r"\+"
+        ),
     ):
         _train(*_data(), replace(settings, learning_rate=rate))
 
@@ -241,7 +295,8 @@ def test_momentum_is_of_the_modern_variant_alone() -> None:
 
 
 def test_dropout_in_training_alone_by_hand() -> None:
-    # Dense units of one, a weight of one for "has the label": the logit counts the units, and what is kept counts double.
+    # Dense units of one, a weight of one for "has the label": the logit counts the units, and what
+    # is kept counts double.
     network = LenetOneVsAll(2, SIDE, MODERN)
     with torch.no_grad():
         network.hidden_weight.zero_()
@@ -280,10 +335,14 @@ def test_views_are_of_training_images_and_never_mirrored(monkeypatch: pytest.Mon
     assert len(seen[True]) == 2 * 16
     assert all((view[:, :15] == 200).all() and (view[:, 32:] < 20).all() for view in seen[True])
     assert {int(view[0, -1]) for view in seen[True]} == set(np.flatnonzero(~held).tolist())
-    assert len({view.tobytes() for view in seen[True]} | {image.tobytes() for image in images}) == 32 + 20
+    assert (
+        len({view.tobytes() for view in seen[True]} | {image.tobytes() for image in images})
+        == 32 + 20
+    )
     np.testing.assert_array_equal(np.stack(seen[False]), np.concatenate([images[held]] * 2))
     seen[True].clear()
-    _train(images, targets, replace(SMALL, epochs=1))  # the paper's variant sees the images themselves, and all of them
+    # the paper's variant sees the images themselves, and all of them
+    _train(images, targets, replace(SMALL, epochs=1))
     assert {view.tobytes() for view in seen[True]} == {image.tobytes() for image in images}
 
 
@@ -300,12 +359,15 @@ def test_validation_images_leave_no_trace_in_the_weights() -> None:
 
 
 def test_each_label_keeps_its_own_best_epoch() -> None:
-    # The slice's second label is wrong on purpose: the better that network fits, the worse its validation loss.
+    # The slice's second label is wrong on purpose: the better that network fits, the worse its
+    # validation loss.
     images, targets = _data(n=12)
     settings = replace(MODERN, epochs=6, patience=4, learning_rate=0.005, seed=2)
     held = validation_slice(targets, _groups(12), settings.validation_fraction, settings.seed)
     targets[held, 1] ^= True
-    np.testing.assert_array_equal(validation_slice(targets, _groups(12), settings.validation_fraction, settings.seed), held)
+    np.testing.assert_array_equal(
+        validation_slice(targets, _groups(12), settings.validation_fraction, settings.seed), held
+    )
     records, checkpoints = _train(images, targets, settings)
     state = checkpoints[-1].state
     losses = np.array([record.validation_loss for record in records])
@@ -320,15 +382,23 @@ def test_each_label_keeps_its_own_best_epoch() -> None:
             assert torch.equal(tensor[label], _network(checkpoints[best[label]])[name][label]), name
     kept = load_networks(best_weights(checkpoints[-1]), SIDE, settings, CPU)
     p = probabilities(kept, images[held], CPU, 4)
-    np.testing.assert_allclose(-np.log(np.where(targets[held], p, 1 - p)).mean(axis=0), losses.min(axis=0), rtol=1e-4)
+    np.testing.assert_allclose(
+        -np.log(np.where(targets[held], p, 1 - p)).mean(axis=0), losses.min(axis=0), rtol=1e-4
+    )
 
 
 def test_a_label_that_stopped_stays_where_it_was() -> None:
-    # Any loss would be better than the hundred nats noted here, but the first label's patience is over.
+    # Any loss would be better than the hundred nats noted here, but the first label's patience is
+    # over.
     images, targets = _data(n=12)
     _, checkpoints = _train(images, targets, replace(MODERN, epochs=1, patience=3))
     state = checkpoints[0].state | {"best_loss": [100.0, 100.0], "stale_epochs": [3, 2]}
-    _, later = _train(images, targets, replace(MODERN, epochs=2, patience=3), LenetCheckpoint(checkpoints[0].tensors, state))
+    _, later = _train(
+        images,
+        targets,
+        replace(MODERN, epochs=2, patience=3),
+        LenetCheckpoint(checkpoints[0].tensors, state),
+    )
     assert later[-1].state["best_epoch"] == [1, 2]
     assert later[-1].state["stale_epochs"][1] == 0
     for name, tensor in best_weights(later[-1]).items():
@@ -359,13 +429,20 @@ def test_a_label_that_stopped_is_frozen_and_the_others_do_not_notice(overflows: 
     for record, other in zip(stopped, learning, strict=True):
         assert record.validation_loss is not None
         assert other.validation_loss is not None
-        assert (record.train_loss[1], record.validation_loss[1]) == (other.train_loss[1], other.validation_loss[1])
-        assert (record.train_loss[0], record.validation_loss[0]) == (first.train_loss[0], (first.validation_loss or ())[0])
+        assert (record.train_loss[1], record.validation_loss[1]) == (
+            other.train_loss[1],
+            other.validation_loss[1],
+        )
+        assert (record.train_loss[0], record.validation_loss[0]) == (
+            first.train_loss[0],
+            (first.validation_loss or ())[0],
+        )
 
 
 def test_run_ends_where_every_label_has_stopped() -> None:
     images, targets = _data(n=12)
-    settings = replace(MODERN, epochs=5, patience=1, learning_rate=0.0)  # nothing moves: no epoch is better than the first
+    # nothing moves: no epoch is better than the first
+    settings = replace(MODERN, epochs=5, patience=1, learning_rate=0.0)
     records, checkpoints = _train(images, targets, settings)
     assert len(records) == 2
     assert checkpoints[-1].state["best_epoch"] == [1, 1]
@@ -390,7 +467,8 @@ def test_slice_takes_whole_groups_with_both_answers() -> None:
 
 
 def test_slice_is_the_one_that_is_possible() -> None:
-    # Only groups a and b have the label, and only with one of them beside c is it on both sides of a half.
+    # Only groups a and b have the label, and only with one of them beside c is it on both sides of
+    # a half.
     targets = np.array([[True], [True], [False], [False]])
     for seed in range(5):
         chosen = validation_slice(targets, ["a", "b", "c", "d"], 0.5, seed)
@@ -410,7 +488,9 @@ def test_a_rare_label_is_learned_from_and_takes_the_slice_from_no_other() -> Non
         assert set(targets[chosen, 0]) == {True, False}
         assert not chosen[[7, 13, 14]].any()
     common = validation_slice(targets[:, :1], groups, 0.3, 0)
-    np.testing.assert_array_equal(validation_slice(targets, groups, 0.3, 0), common & ~np.isin(groups, ["g7", "g13"]))
+    np.testing.assert_array_equal(
+        validation_slice(targets, groups, 0.3, 0), common & ~np.isin(groups, ["g7", "g13"])
+    )
 
 
 def test_a_label_that_cannot_be_validated_is_trained_to_the_end() -> None:
@@ -422,7 +502,8 @@ def test_a_label_that_cannot_be_validated_is_trained_to_the_end() -> None:
     assert best[1] == 4
     for name, tensor in _network(checkpoints[-1]).items():
         assert torch.equal(final[name][1], tensor[1]), name
-    still = _train(images, targets, replace(settings, learning_rate=0.0))[1][-1].state  # nothing moves: one stops after two
+    # nothing moves: one stops after two
+    still = _train(images, targets, replace(settings, learning_rate=0.0))[1][-1].state
     assert (still["epochs"], still["best_epoch"]) == (4, [1, 4])
 
 
@@ -432,7 +513,10 @@ def test_slice_leaves_a_group_to_train_on() -> None:
     assert validation_slice(targets, list("aabbcc"), 0.05, 0).sum() == 2
 
 
-@pytest.mark.parametrize(("targets", "groups"), [([[True], [False]], "gg"), ([[True], [False], [False]], "abc"), ([[True]], "a")])
+@pytest.mark.parametrize(
+    ("targets", "groups"),
+    [([[True], [False]], "gg"), ([[True], [False], [False]], "abc"), ([[True]], "a")],
+)
 def test_slice_is_empty_where_no_draw_will_do(targets: list[list[bool]], groups: str) -> None:
     assert not validation_slice(np.array(targets), list(groups), 0.3, 0).any()
 
@@ -455,12 +539,18 @@ def test_slice_refuses_a_fraction_out_of_range(fraction: float) -> None:
 # Bytes
 
 
-@pytest.mark.parametrize("settings", [replace(SMALL, epochs=3), replace(MODERN, epochs=4, patience=2, learning_rate=0.05)])
+@pytest.mark.parametrize(
+    "settings",
+    [replace(SMALL, epochs=3), replace(MODERN, epochs=4, patience=2, learning_rate=0.05)],
+)
 def test_resumed_run_has_the_bytes_of_an_unbroken_one(settings: LenetSettings) -> None:
     images, targets = _data(n=12)
     straight_records, straight = _train(images, targets, settings)
     for done in (1, len(straight) - 1):
-        stored = save(straight[done - 1].tensors), json.dumps(straight[done - 1].state, allow_nan=False)
+        stored = (
+            save(straight[done - 1].tensors),
+            json.dumps(straight[done - 1].state, allow_nan=False),
+        )
         back = LenetCheckpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
         for _ in range(2):  # a checkpoint in memory is not written into, so it serves again
             rest_records, rest = _train(images, targets, settings, resume=back)
@@ -494,7 +584,9 @@ def test_memory_is_that_of_one_training() -> None:
     _, take = next(epochs)
     assert held() is None, "what was restored is let go of"
     first, second = take().tensors, take().tensors
-    assert all(second[name].data_ptr() == tensor.data_ptr() for name, tensor in first.items()), "nothing is copied"
+    assert all(second[name].data_ptr() == tensor.data_ptr() for name, tensor in first.items()), (
+        "nothing is copied"
+    )
 
 
 # Errors

@@ -1,4 +1,5 @@
-"""The stacked sparse auto-encoder: cost and gradient worked in numpy, and a training that keeps the sparsity asked for."""
+"""The stacked sparse auto-encoder: cost and gradient worked in numpy, and a training that keeps the
+sparsity asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +10,13 @@ import pytest
 import torch
 
 from methods.training.cae import DivergedError
-from methods.training.ssae import SparseAutoEncoder, SsaeEpochRecord, SsaeSettings, encode, train_ssae
+from methods.training.ssae import (
+    SparseAutoEncoder,
+    SsaeEpochRecord,
+    SsaeSettings,
+    encode,
+    train_ssae,
+)
 
 CPU = torch.device("cpu")
 SMALL = SsaeSettings(hidden=(16, 8), sparsity=0.1, epochs=8, batch_size=64, learning_rate=1e-2)
@@ -28,7 +35,9 @@ def _patches(n: int = 1024, k: int = 10, seed: int = 0) -> np.ndarray:
 
 
 def _autoencoder(linear_decoder: bool) -> tuple[SparseAutoEncoder, list[np.ndarray]]:
-    autoencoder = SparseAutoEncoder(4, 3, linear_decoder, 0.1, torch.Generator().manual_seed(0)).double()
+    autoencoder = SparseAutoEncoder(
+        4, 3, linear_decoder, 0.1, torch.Generator().manual_seed(0)
+    ).double()
     rng = np.random.default_rng(1)
     with torch.no_grad():
         for name in NAMES:
@@ -37,7 +46,9 @@ def _autoencoder(linear_decoder: bool) -> tuple[SparseAutoEncoder, list[np.ndarr
     return autoencoder, [getattr(autoencoder, name).detach().numpy().copy() for name in NAMES]
 
 
-def _cost(parameters: list[np.ndarray], x: np.ndarray, linear: bool, settings: SsaeSettings) -> float:
+def _cost(
+    parameters: list[np.ndarray], x: np.ndarray, linear: bool, settings: SsaeSettings
+) -> float:
     """The module's J, term by term."""
     w, b, v, c = parameters
     h = _sigmoid(x @ w.T + b)
@@ -50,8 +61,11 @@ def _cost(parameters: list[np.ndarray], x: np.ndarray, linear: bool, settings: S
     return float(reconstruction + decay + settings.sparsity_weight * divergence)
 
 
-def _gradient(parameters: list[np.ndarray], x: np.ndarray, linear: bool, settings: SsaeSettings) -> list[np.ndarray]:
-    """Backpropagation of the lecture notes: the sparsity term joins the error of the hidden layer."""
+def _gradient(
+    parameters: list[np.ndarray], x: np.ndarray, linear: bool, settings: SsaeSettings
+) -> list[np.ndarray]:
+    """Backpropagation of the lecture notes: the sparsity term joins the error of the hidden
+    layer."""
     w, b, v, c = parameters
     h = _sigmoid(x @ w.T + b)
     y = h @ v.T + c
@@ -69,26 +83,34 @@ def _gradient(parameters: list[np.ndarray], x: np.ndarray, linear: bool, setting
 
 @pytest.mark.parametrize("linear", [True, False])
 def test_cost_and_gradient_are_the_closed_form(linear: bool) -> None:
-    """Reference: the cost and its gradient by hand in numpy, and central differences of that cost."""
+    """Reference: the cost and its gradient by hand in numpy, and central differences of that
+    cost."""
     settings = SsaeSettings(sparsity=0.1, sparsity_weight=2.5, weight_decay=0.3)
     autoencoder, parameters = _autoencoder(linear)
     x = np.random.default_rng(2).random((7, 4))
     cost = autoencoder.cost(torch.from_numpy(x), settings)
-    assert float(cost.total.detach()) == pytest.approx(_cost(parameters, x, linear, settings), rel=1e-12)
+    assert float(cost.total.detach()) == pytest.approx(
+        _cost(parameters, x, linear, settings), rel=1e-12
+    )
     torch.autograd.backward(cost.total)
     expected = _gradient(parameters, x, linear, settings)
     for index, name in enumerate(NAMES):
-        np.testing.assert_allclose(getattr(autoencoder, name).grad.numpy(), expected[index], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(
+            getattr(autoencoder, name).grad.numpy(), expected[index], rtol=1e-9, atol=1e-12
+        )
         for place in np.ndindex(parameters[index].shape):
             step = [p.copy() for p in parameters]
             step[index][place] += 1e-6
             above = _cost(step, x, linear, settings)
             step[index][place] -= 2e-6
-            assert expected[index][place] == pytest.approx((above - _cost(step, x, linear, settings)) / 2e-6, abs=1e-7)
+            assert expected[index][place] == pytest.approx(
+                (above - _cost(step, x, linear, settings)) / 2e-6, abs=1e-7
+            )
 
 
 def test_divergence_is_zero_at_rho() -> None:
-    # Weights zero, biases at logit(rho): every unit is rho, the reconstruction of the zero rows is zero, no decay is left.
+    # Weights zero, biases at logit(rho): every unit is rho, the reconstruction of the zero rows is
+    # zero, no decay is left.
     settings = SsaeSettings(sparsity=0.2, weight_decay=1.0)
     autoencoder = SparseAutoEncoder(4, 3, True, 0.2, torch.Generator()).double()
     with torch.no_grad():
@@ -114,26 +136,35 @@ def test_first_weights_are_in_the_notes_range() -> None:
 
 def test_training_reaches_the_sparsity_and_lowers_the_error() -> None:
     fit = train_ssae(_patches(), replace(SMALL, epochs=15, batch_size=32, learning_rate=2e-2), CPU)
-    assert [(r.layer, r.epoch) for r in fit.curve] == [(layer, epoch) for layer in (1, 2) for epoch in range(1, 16)]
+    assert [(r.layer, r.epoch) for r in fit.curve] == [
+        (layer, epoch) for layer in (1, 2) for epoch in range(1, 16)
+    ]
     lower, upper = (fit.curve[14 + 15 * layer] for layer in (0, 1))
     assert lower.error < 0.1
     assert upper.error < 0.8 * fit.curve[15].error
     for record in (lower, upper):
         assert record.mean_activation == pytest.approx(0.1, abs=0.02)
-    hidden = encode({name: t for name, t in fit.tensors.items() if name.startswith("1")}, _patches(), CPU)
+    hidden = encode(
+        {name: t for name, t in fit.tensors.items() if name.startswith("1")}, _patches(), CPU
+    )
     np.testing.assert_allclose(hidden.mean(axis=0), 0.1, atol=0.03)
 
 
 def test_penalty_holds_the_activation() -> None:
-    # The biases start at rho, so it is the penalty that holds the units there: without it they leave.
+    # The biases start at rho, so it is the penalty that holds the units there: without it they
+    # leave.
     settings = replace(SMALL, hidden=(16,), sparsity=0.05, batch_size=32)
-    held, free = (train_ssae(_patches(), replace(settings, sparsity_weight=beta), CPU).curve[-1] for beta in (3.0, 0.0))
+    held, free = (
+        train_ssae(_patches(), replace(settings, sparsity_weight=beta), CPU).curve[-1]
+        for beta in (3.0, 0.0)
+    )
     assert held.mean_activation == pytest.approx(0.05, abs=0.03)
     assert free.mean_activation > 0.12
 
 
 def test_first_step_is_adam_on_the_cost() -> None:
-    # One batch, first step of Adam: every parameter moves by the rate against the sign of its gradient.
+    # One batch, first step of Adam: every parameter moves by the rate against the sign of its
+    # gradient.
     settings = replace(SMALL, hidden=(16,), epochs=1, batch_size=2000)
     patches = _patches(200)
     fit = train_ssae(patches, settings, CPU)
@@ -145,7 +176,9 @@ def test_first_step_is_adam_on_the_cost() -> None:
         moved = parameters[index] - settings.learning_rate * np.sign(gradient[index])
         np.testing.assert_allclose(fit.tensors[f"1.{name}"], moved, atol=2e-5)
     (record,) = fit.curve
-    assert record.cost == pytest.approx(_cost(parameters, patches.astype(np.float64), True, settings), rel=1e-5)
+    assert record.cost == pytest.approx(
+        _cost(parameters, patches.astype(np.float64), True, settings), rel=1e-5
+    )
     w, b, v, c = parameters
     h = _sigmoid(patches @ w.T + b)
     assert record.mean_activation == pytest.approx(h.mean(), rel=1e-5)
@@ -165,7 +198,8 @@ def test_second_layer_is_trained_on_the_code_of_the_first() -> None:
     parameters = [getattr(start, name).detach().numpy().astype(np.float64) for name in NAMES]
     assert fit.curve[1].cost == pytest.approx(_cost(parameters, code, False, settings), rel=1e-4)
     np.testing.assert_array_equal(
-        first["1.weight"], train_ssae(patches, replace(settings, hidden=(16,)), CPU).tensors["1.weight"]
+        first["1.weight"],
+        train_ssae(patches, replace(settings, hidden=(16,)), CPU).tensors["1.weight"],
     )
 
 
@@ -202,7 +236,9 @@ def test_fit_is_a_function_of_its_arguments() -> None:
 
 
 def test_a_cost_that_is_not_finite_is_named() -> None:
-    with pytest.raises(DivergedError, match=r"cost of layer 1 is not finite after epoch \d at learning rate 1e\+06"):
+    with pytest.raises(
+        DivergedError, match=r"cost of layer 1 is not finite after epoch \d at learning rate 1e\+06"
+    ):
         train_ssae(_patches(200), replace(SMALL, learning_rate=1e6), CPU)
 
 
@@ -216,6 +252,8 @@ def test_a_cost_that_is_not_finite_is_named() -> None:
         (np.zeros((3, 4)), replace(SMALL, sparsity=0.0), "inside 0..1, got 0"),
     ],
 )
-def test_wrong_arguments_are_named(patches: np.ndarray, settings: SsaeSettings, message: str) -> None:
+def test_wrong_arguments_are_named(
+    patches: np.ndarray, settings: SsaeSettings, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         train_ssae(patches, settings, CPU)

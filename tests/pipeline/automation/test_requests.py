@@ -1,4 +1,5 @@
-"""What starts runs by itself: the sensor of drops, the nightly schedule, and which datasets a backfill chooses.
+"""What starts runs by itself: the sensor of drops, the nightly schedule, and which datasets a
+backfill chooses.
 
 One dataset is run once; every test works on a copy of its home. The clock of the drops is ours.
 """
@@ -60,7 +61,9 @@ class Site:
     def tick(self, after: float = 30) -> dg.SensorResult:
         """Let time pass, and let the sensor look."""
         self.now += after
-        with dg.build_sensor_context(instance=self.instance, resources={"store": self.store}) as context:
+        with dg.build_sensor_context(
+            instance=self.instance, resources={"store": self.store}
+        ) as context:
             result = drops(context)
         assert isinstance(result, dg.SensorResult)
         return result
@@ -69,11 +72,15 @@ class Site:
         """Datasets that the sensor wants runs of."""
         return [str(request.partition_key) for request in self.tick(after).run_requests or []]
 
-    def night(self, at: datetime = NIGHT, by: dg.ScheduleDefinition = nightly) -> list[dg.RunRequest]:
+    def night(
+        self, at: datetime = NIGHT, by: dg.ScheduleDefinition = nightly
+    ) -> list[dg.RunRequest]:
         """What the schedule asks for."""
         self.now += 30
         resources = {"store": self.store}
-        with dg.build_schedule_context(self.instance, scheduled_execution_time=at, resources=resources) as context:
+        with dg.build_schedule_context(
+            self.instance, scheduled_execution_time=at, resources=resources
+        ) as context:
             said: Any = list(by(context))  # type: ignore[call-overload]
         requests = [one for one in said if isinstance(one, dg.RunRequest)]
         assert len(said) == max(len(requests), 1), "requests, or one reason for none"
@@ -81,12 +88,16 @@ class Site:
 
     def start_run(self, dataset: str) -> dg.DagsterRun:
         tags = {"dagster/partition": dataset}
-        return self.instance.add_run(dg.DagsterRun(job_name=AHN2019.name, status=dg.DagsterRunStatus.STARTED, tags=tags))
+        return self.instance.add_run(
+            dg.DagsterRun(job_name=AHN2019.name, status=dg.DagsterRunStatus.STARTED, tags=tags)
+        )
 
     def edit_record(self, asset: str, **changes: Any) -> None:
         """Change the record of DONE's current output."""
         record = self.store.need_record(DONE, asset).model_copy(update=changes)
-        (self.store.folder(DONE, asset) / "current.json").write_bytes(sealed_json(record.model_dump(mode="json")))
+        (self.store.folder(DONE, asset) / "current.json").write_bytes(
+            sealed_json(record.model_dump(mode="json"))
+        )
 
     def sync(self) -> None:
         """What Dagster does with a sensor's request for a partition."""
@@ -127,7 +138,9 @@ def ran(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
     use_home(monkeypatch, made, home)
     with dg.DagsterInstance.get() as instance:
         site = Site(home, instance)
-        site.store.save_spec(site.store.spec(DONE).model_copy(update={"root": home / "drops" / DONE}))
+        site.store.save_spec(
+            site.store.spec(DONE).model_copy(update={"root": home / "drops" / DONE})
+        )
         clock(monkeypatch, site)
         site.now = START + 1000
         yield site
@@ -144,14 +157,20 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 
 class TestSensor:
-    def test_a_new_folder_is_registered_and_asked_for_once_it_has_settled(self, fresh: Site) -> None:
+    def test_a_new_folder_is_registered_and_asked_for_once_it_has_settled(
+        self, fresh: Site
+    ) -> None:
         assert fresh.asked() == [], "there is no drop folder yet"
         put(fresh.drops / "scans" / "monday", 0, 1)
         assert fresh.asked() == []
         put(fresh.drops / "scans" / "monday", 1, 2)
         assert fresh.asked(29) == [], "it has changed"
         waiting = fresh.tick(29)
-        assert (waiting.run_requests, waiting.dynamic_partitions_requests, fresh.store.datasets()) == ([], [], [])
+        assert (
+            waiting.run_requests,
+            waiting.dynamic_partitions_requests,
+            fresh.store.datasets(),
+        ) == ([], [], [])
 
         settled = fresh.tick(1)
         (request,) = settled.run_requests or []
@@ -160,11 +179,18 @@ class TestSensor:
         (added,) = settled.dynamic_partitions_requests or []
         assert (added.partitions_def_name, added.partition_keys) == ("dataset", ["scans"])
         spec = fresh.store.spec("scans")
-        assert (spec.root, spec.unlabelled, spec.new_labels, spec.show_names) == (fresh.drops / "scans", True, "hold", False)
+        assert (spec.root, spec.unlabelled, spec.new_labels, spec.show_names) == (
+            fresh.drops / "scans",
+            True,
+            "hold",
+            False,
+        )
 
         fresh.sync()
         again = fresh.tick()
-        assert [one.run_key for one in again.run_requests or []] == [request.run_key], "Dagster starts no second run of one key"
+        assert [one.run_key for one in again.run_requests or []] == [request.run_key], (
+            "Dagster starts no second run of one key"
+        )
         assert not again.dynamic_partitions_requests
 
     @pytest.mark.parametrize("name", ["Ada Lovelace", "scans\n", "x" * 64, "_all", "été"])
@@ -176,13 +202,19 @@ class TestSensor:
         (fresh.drops / "a file").touch()
         fresh.tick()
         result = fresh.tick()
-        assert (result.run_requests, result.dynamic_partitions_requests, fresh.store.datasets()) == ([], [], [])
+        assert (
+            result.run_requests,
+            result.dynamic_partitions_requests,
+            fresh.store.datasets(),
+        ) == ([], [], [])
         said = repr(result) + "".join(capfd.readouterr())
         assert "a name that no dataset can have" in said
         assert name not in said
         assert name not in {path.name for path in (fresh.store.root / "store").rglob("*")}
 
-    def test_what_a_run_has_seen_is_not_asked_for_again_and_what_came_since_is(self, ran: Site) -> None:
+    def test_what_a_run_has_seen_is_not_asked_for_again_and_what_came_since_is(
+        self, ran: Site
+    ) -> None:
         result = ran.tick()
         assert result.run_requests == []
         assert "nothing new has settled" in str(result.skip_reason)
@@ -201,7 +233,9 @@ class TestSensor:
         assert ran.asked(0) == []
         assert ran.asked() == [DONE]
 
-    def test_a_busy_dataset_is_asked_for_when_it_is_free_and_settles_meanwhile(self, ran: Site) -> None:
+    def test_a_busy_dataset_is_asked_for_when_it_is_free_and_settles_meanwhile(
+        self, ran: Site
+    ) -> None:
         put(ran.drops / DONE / "second", 0, 50)
         run = ran.start_run(DONE)
         assert ran.asked() == []
@@ -224,12 +258,17 @@ class TestSensor:
         ledger.write_text("{")
         assert ran.asked() == ["z"]
         ran.start_run("z")
-        assert "not a valid ledger" in str(ran.tick().skip_reason), "where nothing is asked for, the trouble is said"
+        assert "not a valid ledger" in str(ran.tick().skip_reason), (
+            "where nothing is asked for, the trouble is said"
+        )
         ledger.write_text(good)
         assert ran.asked() == ["a"]
 
     def test_the_run_has_the_settings_of_the_last_one(self, ran: Site) -> None:
-        ran.edit_record("cae_model", settings={**ran.store.need_record(DONE, "cae_model").settings, "of_older_code": 1})
+        ran.edit_record(
+            "cae_model",
+            settings={**ran.store.need_record(DONE, "cae_model").settings, "of_older_code": 1},
+        )
         put(ran.drops / DONE / "second", 0, 50)
         ran.tick()
         (request,) = ran.tick().run_requests or []
@@ -293,22 +332,33 @@ class TestNightly:
             (newer_code, "prepared_images was made by another version of its code"),
         ],
     )
-    def test_what_is_stale_is_asked_for_with_the_reason(self, ran: Site, happened: Callable[[Site], None], why: str) -> None:
+    def test_what_is_stale_is_asked_for_with_the_reason(
+        self, ran: Site, happened: Callable[[Site], None], why: str
+    ) -> None:
         happened(ran)
         (request,) = ran.night()
         assert request.partition_key == DONE
         assert why in request.tags["medfeat/why"]
         assert request.run_config["ops"]["cae_model"]["config"]["filters"] == TINY_STUDY["filters"]
 
-    def test_a_run_that_failed_is_asked_for_again_each_night_though_nothing_arrived(self, ran: Site) -> None:
+    def test_a_run_that_failed_is_asked_for_again_each_night_though_nothing_arrived(
+        self, ran: Site
+    ) -> None:
         failed_run(ran)
         assert ran.asked() == [], "the sensor leaves it to the night"
-        keys = [ran.night(at)[0].run_key for at in (NIGHT, NIGHT, NIGHT.replace(day=22), NIGHT.replace(hour=4))]
+        keys = [
+            ran.night(at)[0].run_key
+            for at in (NIGHT, NIGHT, NIGHT.replace(day=22), NIGHT.replace(hour=4))
+        ]
         assert keys[0] == keys[1], "a tick that is repeated starts no second run"
         assert len(set(keys)) == 3
 
-    def test_a_dataset_that_was_never_run_is_asked_for_only_where_it_has_drops(self, ran: Site) -> None:
-        spec = ran.store.spec(DONE).model_copy(update={"name": "added", "root": ran.drops / DONE / "first"})
+    def test_a_dataset_that_was_never_run_is_asked_for_only_where_it_has_drops(
+        self, ran: Site
+    ) -> None:
+        spec = ran.store.spec(DONE).model_copy(
+            update={"name": "added", "root": ran.drops / DONE / "first"}
+        )
         ran.store.save_spec(spec)
         ran.sync()
         assert ran.night() == [], "it waits for its first run by hand"
@@ -321,14 +371,20 @@ class TestNightly:
         """Another study has made the manifest, as all do."""
         root = put(ran.store.root / "elsewhere", 0, 1).parent.parent
         ran.store.save_spec(ran.store.spec(DONE).model_copy(update={"name": "other", "root": root}))
-        shutil.copytree(ran.store.folder(DONE, "image_manifest"), ran.store.folder("other", "image_manifest"))
+        shutil.copytree(
+            ran.store.folder(DONE, "image_manifest"), ran.store.folder("other", "image_manifest")
+        )
         ran.sync()
         assert stale_reason(ran.store, "other", code_versions(AHN2019.name)) is not None
         assert ran.night() == []
         ran.instance.report_run_canceled(ran.start_run("other"))
-        assert [request.partition_key for request in ran.night()] == ["other"], "the run that was asked for did not end well"
+        assert [request.partition_key for request in ran.night()] == ["other"], (
+            "the run that was asked for did not end well"
+        )
 
-    def test_busy_datasets_and_those_that_dagster_does_not_know_are_left_alone(self, ran: Site) -> None:
+    def test_busy_datasets_and_those_that_dagster_does_not_know_are_left_alone(
+        self, ran: Site
+    ) -> None:
         failed_run(ran)
         ran.store.save_spec(ran.store.spec(DONE).model_copy(update={"name": "unknown"}))
         (ran.drops / "unknown" / "x").mkdir(parents=True)
@@ -366,13 +422,17 @@ class TestNightly:
         assert (loaded().cron_schedule, loaded().execution_timezone) == ("0 3 * * *", "UTC")
         monkeypatch.setenv("MEDFEAT_NIGHTLY", "30 1 * * 1-5")
         monkeypatch.setenv("MEDFEAT_TIME_ZONE", "Europe/Berlin")
-        assert (loaded().cron_schedule, loaded().execution_timezone) == ("30 1 * * 1-5", "Europe/Berlin")
+        assert (loaded().cron_schedule, loaded().execution_timezone) == (
+            "30 1 * * 1-5",
+            "Europe/Berlin",
+        )
 
 
 class TestBackfill:
     @pytest.fixture
     def two(self, ran: Site) -> Site:
-        """The dataset that was run, and one that was never run, whose drop settled on the next day."""
+        """The dataset that was run, and one that was never run, whose drop settled on the next
+        day."""
         ran.now = START + 24 * 3600
         put(ran.drops / "later" / "monday", 0, 1)
         ran.tick(0)
@@ -395,7 +455,9 @@ class TestBackfill:
             ("2026-11-20T10:30+02:00", [DONE, "later"]),
         ],
     )
-    def test_from_drop_counts_the_day_of_acceptance(self, two: Site, day: str, chosen: list[str]) -> None:
+    def test_from_drop_counts_the_day_of_acceptance(
+        self, two: Site, day: str, chosen: list[str]
+    ) -> None:
         assert choose(two.store, jobs(DONE, "later"), False, day) == (chosen, {})
 
     def test_both_together(self, two: Site) -> None:
@@ -415,8 +477,12 @@ class TestBackfill:
 
     def test_settings_given_go_over_the_last_ones(self, ran: Site) -> None:
         last = last_settings(ran.store, DONE, code_versions(AHN2019.name))
-        assert last["cae_model.filters"] == last["random_cae_model.filters"] == TINY_STUDY["filters"]
-        merged = with_last_settings(ran.store, DONE, AHN2019.name, {"filters": 6, "cae_features.pool": "mean"})
+        assert (
+            last["cae_model.filters"] == last["random_cae_model.filters"] == TINY_STUDY["filters"]
+        )
+        merged = with_last_settings(
+            ran.store, DONE, AHN2019.name, {"filters": 6, "cae_features.pool": "mean"}
+        )
         assert merged["filters"] == 6
         assert "cae_model.filters" not in merged, "one that is given for all goes to all"
         assert (merged["cae_features.pool"], merged["random_cae_features.pool"]) == ("mean", "max")
@@ -425,12 +491,18 @@ class TestBackfill:
 
 class TestSummary:
     @pytest.mark.parametrize(("tags", "asked"), [({}, True), ({STARTED_HERE: "1"}, False)])
-    def test_follows_every_run_but_those_that_make_their_own(self, home: Path, tags: dict[str, str], asked: bool) -> None:
+    def test_follows_every_run_but_those_that_make_their_own(
+        self, home: Path, tags: dict[str, str], asked: bool
+    ) -> None:
         run = dg.DagsterRun(job_name=AHN2019.name, status=dg.DagsterRunStatus.SUCCESS, tags=tags)
-        event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=AHN2019.name)
+        event = dg.DagsterEvent(
+            event_type_value=dg.DagsterEventType.RUN_SUCCESS.value, job_name=AHN2019.name
+        )
         with (
             dg.DagsterInstance.get() as instance,
-            dg.build_run_status_sensor_context("summary_after_runs", event, instance, run) as context,
+            dg.build_run_status_sensor_context(
+                "summary_after_runs", event, instance, run
+            ) as context,
         ):
             answer: Any = summary_after_runs(context)
         assert isinstance(answer, dg.RunRequest) == asked

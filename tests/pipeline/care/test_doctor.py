@@ -25,7 +25,9 @@ PER_IMAGE = 227 * 227 * 3 + 256 * 36 * 4 + 2 * 4096 * 9 * 2
 
 
 def found(state: str, words: str) -> bool:
-    return any(finding.state == state and words in finding.text for finding in doctor.examine(fix=False))
+    return any(
+        finding.state == state and words in finding.text for finding in doctor.examine(fix=False)
+    )
 
 
 @pytest.fixture
@@ -43,7 +45,11 @@ def test_a_dataset_whose_folder_is_gone(registered: Path) -> None:
 
 def test_disk_that_will_not_do(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert bytes_needed(DatasetStore(), "mine") == 10 * PER_IMAGE
-    for free, state in ((10**12, "ok"), (10 * PER_IMAGE + 1, "warning"), (10 * PER_IMAGE - 1, "problem")):
+    for free, state in (
+        (10**12, "ok"),
+        (10 * PER_IMAGE + 1, "warning"),
+        (10 * PER_IMAGE - 1, "problem"),
+    ):
         monkeypatch.setattr(doctor, "free_bytes", lambda _, free=free: free)
         assert found(state, "free; features still to be computed")
 
@@ -58,22 +64,36 @@ def test_a_damaged_database(home: Path) -> None:
     assert found("ok", "databases are whole")
     (home / "dagster" / "history" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     told = [finding.text for finding in doctor.examine(fix=True) if finding.state == "problem"]
-    assert any("runs.db is damaged" in text for text in told), "the doctor goes on where Dagster cannot"
-    with pytest.raises(InputError, match=r"Dagster's databases in .* cannot be used"), home_instance() as instance:
+    assert any("runs.db is damaged" in text for text in told), (
+        "the doctor goes on where Dagster cannot"
+    )
+    with (
+        pytest.raises(InputError, match=r"Dagster's databases in .* cannot be used"),
+        home_instance() as instance,
+    ):
         instance.get_runs()
 
 
 def test_a_disk_that_is_full_where_dagster_writes(home: Path) -> None:
-    with pytest.raises(InputError, match=r"the disk is full: /logs needs a few bytes"), home_instance():
+    with (
+        pytest.raises(InputError, match=r"the disk is full: /logs needs a few bytes"),
+        home_instance(),
+    ):
         raise OSError(errno.ENOSPC, "No space left on device", "/logs")
     with pytest.raises(FileNotFoundError), home_instance():
         raise FileNotFoundError(errno.ENOENT, "not a matter of the disk", "/logs")
 
 
-def test_runs_whose_process_is_gone_are_released_before_anything_else(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_runs_whose_process_is_gone_are_released_before_anything_else(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with home_instance() as instance:
         run = instance.add_run(
-            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags={STARTED_HERE: str(2**30)})
+            dg.DagsterRun(
+                job_name="ahn2019",
+                status=dg.DagsterRunStatus.STARTED,
+                tags={STARTED_HERE: str(2**30)},
+            )
         )
         assert run.run_id[:8] in next(doctor.examine(fix=True)).text
 

@@ -1,4 +1,5 @@
-"""Forgetting a dataset: all of it goes, Dagster's databases included, and nothing of another one."""
+"""Forgetting a dataset: all of it goes, Dagster's databases included, and nothing of another
+one."""
 
 from __future__ import annotations
 
@@ -13,7 +14,11 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteInstigatorOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_origin import (
+    InProcessCodeLocationOrigin,
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+)
 from dagster._core.scheduler.instigation import (
     InstigatorState,
     InstigatorStatus,
@@ -50,7 +55,8 @@ def images(root: Path, first: int) -> Path:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A folder with a home in which two datasets have been run, one of them wholly, and the summary."""
+    """A folder with a home in which two datasets have been run, one of them wholly, and the
+    summary."""
     folder = tmp_path_factory.mktemp("forgetting")
     with pytest.MonkeyPatch.context() as patch:
         settings(patch, folder, folder / "home")
@@ -62,11 +68,21 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
                 archive.write(path, str(path.relative_to(folder / "packed")))
         drop.with_name("monday.zip._READY").touch()
         for name, first in ((OTHER, 20), (SECRET, 0)):
-            list(register({"name": name, "root": images(folder / f"images {name}", first), "show_names": True}))
+            list(
+                register(
+                    {
+                        "name": name,
+                        "root": images(folder / f"images {name}", first),
+                        "show_names": True,
+                    }
+                )
+            )
         with dg.DagsterInstance.get() as instance:
             resources = {"store": DatasetStore()}
             assets = [image_manifest, prepared_images]
-            assert dg.materialize(assets, partition_key=OTHER, instance=instance, resources=resources).success
+            assert dg.materialize(
+                assets, partition_key=OTHER, instance=instance, resources=resources
+            ).success
         assert run_job("ahn2019", SECRET, TINY_STUDY, "cpu").exit_code == 0
         assert refresh_summary().exit_code == 0
         with dg.DagsterInstance.get() as instance:
@@ -82,7 +98,8 @@ def settings(patch: pytest.MonkeyPatch, folder: Path, home: Path) -> None:
 def record_ticks_and_a_backfill(instance: dg.DagsterInstance) -> None:
     """What the daemon and the UI leave behind when they start runs of both datasets."""
     location = InProcessCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path="python", module_name="pipeline.definitions"), location_name="medfeat"
+        LoadableTargetOrigin(executable_path="python", module_name="pipeline.definitions"),
+        location_name="medfeat",
     )
     origin = RemoteInstigatorOrigin(RemoteRepositoryOrigin(location, "__repository__"), "drops")
     data = SensorInstigatorData(last_run_key=f"{SECRET}:0123")
@@ -93,8 +110,15 @@ def record_ticks_and_a_backfill(instance: dg.DagsterInstance) -> None:
         common = (state.instigator_origin_id, "drops", InstigatorType.SENSOR, status, 1.0)
         instance.create_tick(TickData(*common, selector_id=state.selector_id, **what))
 
-    requests = [dg.RunRequest(run_key=f"{name}:0123", partition_key=name) for name in (SECRET, OTHER)]
-    tick(TickStatus.SUCCESS, run_ids=["one", "two"], run_keys=[request.run_key for request in requests], run_requests=requests)
+    requests = [
+        dg.RunRequest(run_key=f"{name}:0123", partition_key=name) for name in (SECRET, OTHER)
+    ]
+    tick(
+        TickStatus.SUCCESS,
+        run_ids=["one", "two"],
+        run_keys=[request.run_key for request in requests],
+        run_requests=requests,
+    )
     tick(TickStatus.SKIPPED, skip_reason=f"a drop of {SECRET} cannot be read")
     tick(TickStatus.SKIPPED, skip_reason=f"a drop of {OTHER} cannot be read")
     for key, names in (("both", [SECRET, OTHER]), ("only", [OTHER])):
@@ -126,7 +150,9 @@ def holding(folder: Path, *words: str) -> set[str]:
     """Files whose bytes or whose name hold one of the words."""
     found = set()
     for path in folder.rglob("*"):
-        text = str(path.relative_to(folder)).encode() + (path.read_bytes() if path.is_file() else b"")
+        text = str(path.relative_to(folder)).encode() + (
+            path.read_bytes() if path.is_file() else b""
+        )
         for other in (f"{OTHER}", f"images {OTHER}"):  # holds the secret name itself
             text = text.replace(other.encode(), b"")
         if any(word.encode() in text for word in words):
@@ -138,11 +164,16 @@ def rows_of_others(home: Path) -> dict[str, list[Any]]:
     """Rows of Dagster's event log that are of the other dataset's runs, by database."""
     rows = {}
     with dg.DagsterInstance.get() as instance:
-        ids = [run.run_id for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": OTHER}))]
+        ids = [
+            run.run_id
+            for run in instance.get_runs(dg.RunsFilter(tags={"dagster/partition": OTHER}))
+        ]
     assert len(ids) == 1
     for database in (home / "dagster" / "history" / "runs").glob("*.db"):
         connection = sqlite3.connect(database)
-        found = connection.execute("SELECT run_id, event, asset_key FROM event_logs WHERE run_id = ?", ids).fetchall()
+        found = connection.execute(
+            "SELECT run_id, event, asset_key FROM event_logs WHERE run_id = ?", ids
+        ).fetchall()
         connection.close()
         if found:
             rows[database.name] = found
@@ -160,16 +191,26 @@ def free_pages(home: Path) -> int:
 
 
 def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    return {str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()}
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def test_nothing_of_it_is_left_and_all_of_the_other_is(home: Path, made: Path) -> None:
     secret, other = image_ids(SECRET), image_ids(OTHER)
     assert len(secret) == 32
     places = {"store", "reports", "unpacked", "datasets", "dagster"}
-    assert {path.split("/")[0] for path in holding(home, SECRET, secret[0])} == places, "the search finds it where it is"
+    assert {path.split("/")[0] for path in holding(home, SECRET, secret[0])} == places, (
+        "the search finds it where it is"
+    )
     databases = {path for path in holding(home, SECRET) if path.endswith(".db")}
-    assert {"dagster/history/runs.db", "dagster/history/runs/index.db", "dagster/schedules/schedules.db"} <= databases
+    assert {
+        "dagster/history/runs.db",
+        "dagster/history/runs/index.db",
+        "dagster/schedules/schedules.db",
+    } <= databases
     user = {**files(made / f"images {SECRET}"), **files(made / "drops")}
     kept = {**files(home / "store" / OTHER), **files(home / "datasets")}
     kept.pop(f"{SECRET}.json")
@@ -182,7 +223,9 @@ def test_nothing_of_it_is_left_and_all_of_the_other_is(home: Path, made: Path) -
 
     assert holding(home, SECRET, *secret) == set()
     assert free_pages(home) == 0, "not every build of SQLite overwrites what it deletes"
-    assert {**files(made / f"images {SECRET}"), **files(made / "drops")} == user, "the images are the user's"
+    assert {**files(made / f"images {SECRET}"), **files(made / "drops")} == user, (
+        "the images are the user's"
+    )
     assert {**files(home / "store" / OTHER), **files(home / "datasets")} == kept
     assert image_ids(OTHER) == other
     assert rows_of_others(home) == events
@@ -211,14 +254,23 @@ def test_the_dataset_can_be_made_anew_and_its_name_was_free(home: Path) -> None:
         instance.add_dynamic_partitions("dataset", [SECRET])
         spec = DatasetStore().spec(OTHER).model_copy(update={"name": SECRET})
         DatasetStore().save_spec(spec)
-        result = dg.materialize([image_manifest], partition_key=SECRET, instance=instance, resources={"store": DatasetStore()})
+        result = dg.materialize(
+            [image_manifest],
+            partition_key=SECRET,
+            instance=instance,
+            resources={"store": DatasetStore()},
+        )
         assert result.success
         assert instance.get_materialized_partitions(image_manifest.key) == {SECRET, OTHER}
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED])
-@pytest.mark.parametrize(("job", "tags"), [("ahn2019", {"dagster/partition": SECRET}), ("summary", {})])
-def test_it_waits_for_runs_that_go_on(home: Path, status: dg.DagsterRunStatus, job: str, tags: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    ("job", "tags"), [("ahn2019", {"dagster/partition": SECRET}), ("summary", {})]
+)
+def test_it_waits_for_runs_that_go_on(
+    home: Path, status: dg.DagsterRunStatus, job: str, tags: dict[str, str]
+) -> None:
     with dg.DagsterInstance.get() as instance:
         instance.add_run(dg.DagsterRun(job_name=job, status=status, tags=tags))
     before = files(home / "store")
@@ -226,14 +278,18 @@ def test_it_waits_for_runs_that_go_on(home: Path, status: dg.DagsterRunStatus, j
         list(forget_dataset(SECRET))
     assert files(home / "store") == before
     with dg.DagsterInstance.get() as instance:
-        assert len(instance.get_runs(dg.RunsFilter(tags={"dagster/partition": SECRET}))) == 1 + bool(tags)
+        assert len(
+            instance.get_runs(dg.RunsFilter(tags={"dagster/partition": SECRET}))
+        ) == 1 + bool(tags)
         assert SECRET in instance.get_dynamic_partitions("dataset")
 
 
 def test_another_datasets_run_is_not_waited_for(home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
         tags = {"dagster/partition": OTHER}
-        going_on = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags=tags))
+        going_on = instance.add_run(
+            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags=tags)
+        )
     list(forget_dataset(SECRET))
     with dg.DagsterInstance.get() as instance:
         assert instance.has_run(going_on.run_id)
@@ -241,7 +297,9 @@ def test_another_datasets_run_is_not_waited_for(home: Path) -> None:
 
 def test_it_waits_for_a_backfill_that_goes_on(home: Path) -> None:
     with dg.DagsterInstance.get() as instance:
-        (both,) = (backfill for backfill in instance.get_backfills() if backfill.backfill_id == "both")
+        (both,) = (
+            backfill for backfill in instance.get_backfills() if backfill.backfill_id == "both"
+        )
         instance.update_backfill(both.with_status(BulkActionStatus.REQUESTED))
     with pytest.raises(InputError, match=f"a backfill of {SECRET} is going on"):
         list(forget_dataset(SECRET))
@@ -255,8 +313,12 @@ def test_a_name_that_is_none_deletes_nothing(home: Path) -> None:
     assert files(home / "store") == before
 
 
-@pytest.mark.parametrize("stopped_in", ["_mend_asset", "_forget_ticks", "_delete_backfills", "rmtree", "_pack"])
-def test_an_interrupted_deletion_goes_on(home: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: str) -> None:
+@pytest.mark.parametrize(
+    "stopped_in", ["_mend_asset", "_forget_ticks", "_delete_backfills", "rmtree", "_pack"]
+)
+def test_an_interrupted_deletion_goes_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: str
+) -> None:
     secret = image_ids(SECRET)
     target = shutil if stopped_in == "rmtree" else forgetting
     real = getattr(target, stopped_in)
@@ -276,7 +338,9 @@ def test_an_interrupted_deletion_goes_on(home: Path, monkeypatch: pytest.MonkeyP
     assert holding(home, SECRET, *secret) == set()
 
 
-def test_a_database_in_use_keeps_old_pages_so_it_says_so(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_in_use_keeps_old_pages_so_it_says_so(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(forgetting, "LOCK_SECONDS", 0.1)
     last = max((home / "dagster").rglob("*.db"))
     holder = sqlite3.connect(last, isolation_level=None)

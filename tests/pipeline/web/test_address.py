@@ -25,8 +25,17 @@ MEDFEAT = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 
 def own_addresses() -> list[str]:
     """Of this machine's network cards."""
-    found = [address for card in psutil.net_if_addrs().values() for address in card if address.family == socket.AF_INET]
-    return [address.address for address in found if not ipaddress.ip_address(address.address).is_loopback]
+    found = [
+        address
+        for card in psutil.net_if_addrs().values()
+        for address in card
+        if address.family == socket.AF_INET
+    ]
+    return [
+        address.address
+        for address in found
+        if not ipaddress.ip_address(address.address).is_loopback
+    ]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.8.9.10", "::1"])
@@ -34,15 +43,23 @@ def test_this_machine_alone(host: str) -> None:
     assert ipaddress.ip_address(listening_address(host)).is_loopback
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "8.8.8.8", "10.0.0.1", "fe80::1", *own_addresses()])
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "8.8.8.8", "10.0.0.1", "fe80::1", *own_addresses()]
+)
 def test_what_others_reach_is_refused_until_a_proxy_is_named(host: str) -> None:
-    with pytest.raises(InputError, match=r"has no login: whoever reaches it starts and deletes runs.*--behind-proxy"):
+    with pytest.raises(
+        InputError,
+        match=r"has no login: whoever reaches it starts and deletes runs.*--behind-proxy",
+    ):
         listening_address(host)
     assert listening_address(host, behind_proxy=True) == host
 
 
 def test_a_name_of_both_kinds_of_addresses_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in ("127.0.0.1", "192.0.2.7")]
+    both = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0))
+        for address in ("127.0.0.1", "192.0.2.7")
+    ]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
     with pytest.raises(InputError, match=r"other machines reach 192\.0\.2\.7"):
         listening_address("two-faced")
@@ -55,11 +72,20 @@ def test_no_address(host: str) -> None:
 
 
 def test_an_address_of_ipv6_is_in_brackets() -> None:
-    assert (url_of("127.0.0.1", 3000), url_of("::1", 3000)) == ("http://127.0.0.1:3000", "http://[::1]:3000")
+    assert (url_of("127.0.0.1", 3000), url_of("::1", 3000)) == (
+        "http://127.0.0.1:3000",
+        "http://[::1]:3000",
+    )
 
 
 def test_the_command_refuses_in_one_line(home: Path) -> None:
-    said = subprocess.run([*MEDFEAT, "ui", "--host", "0.0.0.0"], capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(
+        [*MEDFEAT, "ui", "--host", "0.0.0.0"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert said.returncode == 2
     assert said.stderr.startswith("error: other machines reach 0.0.0.0")
     assert said.stderr.count("\n") == 1
@@ -71,7 +97,9 @@ def listening(process: psutil.Process) -> set[str]:
     for one in [process, *process.children(recursive=True)]:
         try:
             found |= {
-                c.laddr.ip for c in one.net_connections("inet") if c.status == psutil.CONN_LISTEN or c.type == socket.SOCK_DGRAM
+                c.laddr.ip
+                for c in one.net_connections("inet")
+                if c.status == psutil.CONN_LISTEN or c.type == socket.SOCK_DGRAM
             }
         except psutil.NoSuchProcess:
             continue
@@ -80,14 +108,19 @@ def listening(process: psutil.Process) -> set[str]:
 
 def status_of(url: str, headers: dict[str, str]) -> int:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=60) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers=headers), timeout=60
+        ) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return error.code
 
 
-def test_every_socket_of_the_ui_and_its_servers_is_on_loopback_and_all_end_with_it(home: Path, tmp_path: Path) -> None:
-    from_a_script = ["sh", "-c", """trap '' INT; exec "$@" """, "sh"]  # what a script starts with `&` ignores SIGINT
+def test_every_socket_of_the_ui_and_its_servers_is_on_loopback_and_all_end_with_it(
+    home: Path, tmp_path: Path
+) -> None:
+    # what a script starts with `&` ignores SIGINT
+    from_a_script = ["sh", "-c", """trap '' INT; exec "$@" """, "sh"]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,5 @@
-"""Unpacking zip and tar files that a user hands over, and refusing those that are damaged or hostile."""
+"""Unpacking zip and tar files that a user hands over, and refusing those that are damaged or
+hostile."""
 
 import bz2
 import errno
@@ -20,7 +21,14 @@ from pathlib import Path
 import pytest
 
 from data_contracts.errors import InputError
-from resources.intake.archives import ARCHIVE_SUFFIXES, ArchiveLimits, RefusedArchiveError, is_archive, refusal, unpack
+from resources.intake.archives import (
+    ARCHIVE_SUFFIXES,
+    ArchiveLimits,
+    RefusedArchiveError,
+    is_archive,
+    refusal,
+    unpack,
+)
 from resources.intake.archives.limits import DEFAULT_LIMITS
 from resources.intake.archives.reading import BLOCK
 
@@ -51,7 +59,9 @@ def make_zip(path: Path, files: dict[str, bytes], method: int = zipfile.ZIP_DEFL
     return path
 
 
-def make_tar(path: Path, files: dict[str, bytes], mode: str = "w:gz", form: int = tarfile.PAX_FORMAT) -> Path:
+def make_tar(
+    path: Path, files: dict[str, bytes], mode: str = "w:gz", form: int = tarfile.PAX_FORMAT
+) -> Path:
     with tarfile.open(path, mode, format=form) as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
@@ -67,7 +77,9 @@ def make_odd_tar(path: Path, *members: tarfile.TarInfo) -> Path:
     return path
 
 
-def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0) -> tarfile.TarInfo:
+def tar_member(
+    name: str, kind: bytes = tarfile.REGTYPE, link: str = "", size: int = 0
+) -> tarfile.TarInfo:
     member = tarfile.TarInfo(name)
     member.type, member.linkname, member.size = kind, link, size
     return member
@@ -87,7 +99,9 @@ def make_odd_zip(path: Path, *entries: tuple[zipfile.ZipInfo, bytes]) -> Path:
 
 
 def contents(root: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+    return {
+        str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()
+    }
 
 
 def edited(path: Path, edit: Callable[[bytes], bytes]) -> Path:
@@ -118,14 +132,21 @@ def here(tmp_path: Path) -> Path:
 
 
 def test_suffixes_in_any_case():
-    assert all(is_archive(Path(f"x{suffix}")) and is_archive(Path(f"X.Y{suffix.upper()}")) for suffix in ARCHIVE_SUFFIXES)
-    assert not any(is_archive(Path(name)) for name in ("x.gz", "x.png", "zip", "x.zip.png", "x.7z", "x.npz"))
+    assert all(
+        is_archive(Path(f"x{suffix}")) and is_archive(Path(f"X.Y{suffix.upper()}"))
+        for suffix in ARCHIVE_SUFFIXES
+    )
+    assert not any(
+        is_archive(Path(name)) for name in ("x.gz", "x.png", "zip", "x.zip.png", "x.7z", "x.npz")
+    )
 
 
 # ---- what is whole comes out as it went in
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
 def test_a_zip_file_comes_out_byte_for_byte(here, method):
     unpack(make_zip(here / "x.ZIP", FILES, method), here / "new" / "target")
     assert contents(here / "new" / "target") == FILES
@@ -135,7 +156,9 @@ def test_a_zip_file_comes_out_byte_for_byte(here, method):
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
 @pytest.mark.parametrize("suffix", PACKERS)
 def test_a_tar_file_comes_out_byte_for_byte(here, suffix, form):
-    files = FILES | ({} if form == tarfile.USTAR_FORMAT else {f"{'long' * 30}/{'ü' * 100}": b"x" * 512})
+    files = FILES | (
+        {} if form == tarfile.USTAR_FORMAT else {f"{'long' * 30}/{'ü' * 100}": b"x" * 512}
+    )
     unpack(make_tar(here / f"x{suffix}", files, PACKERS[suffix], form), here / "target")
     assert contents(here / "target") == files
 
@@ -153,10 +176,22 @@ def test_files_carry_no_time_and_no_mode_of_the_archive(here):
 
 
 def test_folders_are_made_even_when_they_are_empty_or_listed_twice(here):
-    unpack(make_odd_tar(here / "x.tar", *(tar_member(name, tarfile.DIRTYPE) for name in ("./", "A", "A/B", "A"))), here / "t")
-    assert sorted(str(path.relative_to(here / "t")) for path in (here / "t").rglob("*")) == ["A", "A/B"]
+    unpack(
+        make_odd_tar(
+            here / "x.tar", *(tar_member(name, tarfile.DIRTYPE) for name in ("./", "A", "A/B", "A"))
+        ),
+        here / "t",
+    )
+    assert sorted(str(path.relative_to(here / "t")) for path in (here / "t").rglob("*")) == [
+        "A",
+        "A/B",
+    ]
     unpack(make_zip(here / "x.zip", {"A/": b"", "A/B/": b"", "./A/c": b"1"}), here / "u")
-    assert sorted(str(path.relative_to(here / "u")) for path in (here / "u").rglob("*")) == ["A", "A/B", "A/c"]
+    assert sorted(str(path.relative_to(here / "u")) for path in (here / "u").rglob("*")) == [
+        "A",
+        "A/B",
+        "A/c",
+    ]
 
 
 def test_a_tar_file_that_a_browser_unpacked_without_renaming(here):
@@ -174,7 +209,10 @@ def test_compressed_streams_one_after_the_other(here, suffix):
 
 
 def test_a_zip_file_behind_other_bytes_and_one_with_data_descriptors(here):
-    unpack(edited(make_zip(here / "x.zip", FILES), lambda data: b"#!/bin/sh\n" * 50 + data), here / "target")
+    unpack(
+        edited(make_zip(here / "x.zip", FILES), lambda data: b"#!/bin/sh\n" * 50 + data),
+        here / "target",
+    )
     assert contents(here / "target") == FILES
 
     class Pipe(io.RawIOBase):
@@ -187,7 +225,10 @@ def test_a_zip_file_behind_other_bytes_and_one_with_data_descriptors(here):
         def write(self, data):
             return self.file.write(data)
 
-    with (here / "y.zip").open("wb") as file, zipfile.ZipFile(Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive:
+    with (
+        (here / "y.zip").open("wb") as file,
+        zipfile.ZipFile(Pipe(file), "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
         for name, data in FILES.items():
             archive.writestr(name, data)
     unpack(here / "y.zip", here / "other")
@@ -220,7 +261,10 @@ def test_lzma_in_a_zip_without_an_end_mark(here):
 
 
 def test_ten_thousand_small_files_take_seconds(here):
-    files = {f"class{number % 7}/{number:05d}.bin": number.to_bytes(4, "big") * 30 for number in range(10_000)}
+    files = {
+        f"class{number % 7}/{number:05d}.bin": number.to_bytes(4, "big") * 30
+        for number in range(10_000)
+    }
     for archive in (make_zip(here / "x.zip", files), make_tar(here / "x.tar", files, "w:")):
         start = time.process_time()
         unpack(archive, here / archive.suffix)
@@ -282,9 +326,22 @@ def drop_name(data: bytes) -> bytes:
 
 
 def test_names_that_are_not_utf8(here):
-    refused(edited(make_zip(here / "x.zip", {"aé": b"1"}), lambda data: data.replace("é".encode(), b"\xff\xfe")), refusal.DAMAGED)
-    refused(edited(make_zip(here / "x.zip", {"abc": b"1"}), lambda data: data.replace(b"abc", b"a\x81c")), refusal.NOT_UTF8)
-    with tarfile.open(here / "x.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT) as archive:
+    refused(
+        edited(
+            make_zip(here / "x.zip", {"aé": b"1"}),
+            lambda data: data.replace("é".encode(), b"\xff\xfe"),
+        ),
+        refusal.DAMAGED,
+    )
+    refused(
+        edited(
+            make_zip(here / "x.zip", {"abc": b"1"}), lambda data: data.replace(b"abc", b"a\x81c")
+        ),
+        refusal.NOT_UTF8,
+    )
+    with tarfile.open(
+        here / "x.tar", "w", encoding="latin-1", format=tarfile.GNU_FORMAT
+    ) as archive:
         archive.addfile(tar_member("gr\xfcn"))
     refused(here / "x.tar", refusal.NOT_UTF8)
 
@@ -331,19 +388,30 @@ def test_a_file_where_a_folder_is_needed(here):
     ],
 )
 def test_links_and_devices_in_a_tar_file(here, kind, reason):
-    refused(make_odd_tar(here / "x.tar", tar_member("good"), tar_member("bad", kind, "good")), reason)
+    refused(
+        make_odd_tar(here / "x.tar", tar_member("good"), tar_member("bad", kind, "good")), reason
+    )
 
 
 def test_writing_through_a_link_made_before(here):
     """The link is refused before the file that would go through it."""
     outside = here.parent / "outside"
     outside.mkdir()
-    refused(make_odd_tar(here / "x.tar", tar_member("a", tarfile.SYMTYPE, str(outside)), tar_member("a/evil")), refusal.LINK)
+    refused(
+        make_odd_tar(
+            here / "x.tar", tar_member("a", tarfile.SYMTYPE, str(outside)), tar_member("a/evil")
+        ),
+        refusal.LINK,
+    )
     assert not list(outside.iterdir())
 
 
 @pytest.mark.parametrize(
-    "headers", [{"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"}, {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"}]
+    "headers",
+    [
+        {"GNU.sparse.map": "0,1", "GNU.sparse.size": "9"},
+        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0"},
+    ],
 )
 def test_sparse_members(here, headers):
     member = tar_member("holes", size=512)
@@ -351,11 +419,18 @@ def test_sparse_members(here, headers):
     with tarfile.open(here / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
         archive.addfile(member, io.BytesIO(b"1\n0\n9\n".ljust(512, b"\0")))
     refused(here / "x.tar", refusal.SPARSE)
-    refused(make_odd_tar(here / "x.tar", tar_member("holes", tarfile.GNUTYPE_SPARSE)), refusal.SPARSE)
+    refused(
+        make_odd_tar(here / "x.tar", tar_member("holes", tarfile.GNUTYPE_SPARSE)), refusal.SPARSE
+    )
 
 
 def test_links_and_devices_in_a_zip_file(here):
-    refused(make_odd_zip(here / "x.zip", zip_entry("good", 0o100644), zip_entry("bad", 0o120777, b"good")), refusal.LINK)
+    refused(
+        make_odd_zip(
+            here / "x.zip", zip_entry("good", 0o100644), zip_entry("bad", 0o120777, b"good")
+        ),
+        refusal.LINK,
+    )
     for mode in (0o020644, 0o060644, 0o010644, 0o140644):
         refused(make_odd_zip(here / "x.zip", zip_entry("bad", mode)), refusal.NOT_REGULAR)
     info = zipfile.ZipInfo("junction")
@@ -386,13 +461,17 @@ def test_an_unknown_method_of_packing(here):
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_a_bomb_in_a_zip_file(here, method):
     refused(
-        make_zip(here / "x.zip", {"good": b"1", "zeros": bytes(8 * 2**20)}, method), "it is packed more than 200 times (a bomb?)"
+        make_zip(here / "x.zip", {"good": b"1", "zeros": bytes(8 * 2**20)}, method),
+        "it is packed more than 200 times (a bomb?)",
     )
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
 def test_a_bomb_in_a_tar_file(here, mode):
-    refused(make_tar(here / "x.tar", {"zeros": bytes(8 * 2**20)}, mode), "it is packed more than 200 times (a bomb?)")
+    refused(
+        make_tar(here / "x.tar", {"zeros": bytes(8 * 2**20)}, mode),
+        "it is packed more than 200 times (a bomb?)",
+    )
 
 
 def test_one_black_mask_is_no_bomb(here):
@@ -405,7 +484,11 @@ def test_memory_stays_small_while_a_bomb_expands(here, monkeypatch):
     """No decoder hands over more than a block at once, however much its input expands to."""
     seen = []
     plain = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, block: (seen.append(len(block)), plain(descriptor, block))[1])
+    monkeypatch.setattr(
+        os,
+        "write",
+        lambda descriptor, block: (seen.append(len(block)), plain(descriptor, block))[1],
+    )
     loose = ArchiveLimits(ratio=1e9)
     zeros = {"zeros": bytes(32 * 2**20)}
     for number, method in enumerate((zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)):
@@ -420,16 +503,24 @@ def test_the_limits(here):
     files = {f"{number}": NOISE[: 2**16] for number in range(4)}
     for archive in (make_zip(here / "x.zip", files), make_tar(here / "x.tar", files, "w:gz")):
         refused(archive, refusal.TOO_MANY, ArchiveLimits(members=3))
-        refused(archive, "it unpacks to more than 0.000183105 GiB", ArchiveLimits(total_bytes=3 * 2**16))
-        refused(archive, "a member is larger than 3.05176e-05 GiB", ArchiveLimits(member_bytes=2**15))
+        refused(
+            archive, "it unpacks to more than 0.000183105 GiB", ArchiveLimits(total_bytes=3 * 2**16)
+        )
+        refused(
+            archive, "a member is larger than 3.05176e-05 GiB", ArchiveLimits(member_bytes=2**15)
+        )
         unpack(
-            archive, here / f"ok{archive.suffix}", ArchiveLimits(members=4, total_bytes=4 * 2**16, member_bytes=2**16, ratio=1.1)
+            archive,
+            here / f"ok{archive.suffix}",
+            ArchiveLimits(members=4, total_bytes=4 * 2**16, member_bytes=2**16, ratio=1.1),
         )
     refused(make_zip(here / "x.zip", {"a/b/c": b""}), refusal.TOO_DEEP, ArchiveLimits(depth=2))
     refused(make_zip(here / "x.zip", {"abcd": b""}), refusal.LONG_NAME, ArchiveLimits(name_bytes=3))
 
 
-@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
 @pytest.mark.parametrize("size", [0, 1, 99_999, 100_001])
 def test_a_declared_size_that_lies(here, method, size):
     """The checksum is right for what the size says, so that only the size gives it away."""
@@ -440,7 +531,8 @@ def test_a_declared_size_that_lies(here, method, size):
     raw[central + 16 : central + 20] = struct.pack("<L", checksum)
     raw[central + 24 : central + 28] = struct.pack("<L", size)
     (here / "x.zip").write_bytes(raw)
-    if method == zipfile.ZIP_LZMA and size < len(data):  # its end is where the size says, as in zipfile
+    # its end is where the size says, as in zipfile
+    if method == zipfile.ZIP_LZMA and size < len(data):
         unpack(here / "x.zip", here / "target")
         assert contents(here / "target") == {"a": data[:size]}
     else:
@@ -456,7 +548,8 @@ def test_a_member_that_lies_about_its_size_to_pass_the_limit(here):
 
 
 def overlapping(one_kernel: bool) -> bytes:
-    """Two members of a zip file on the same bytes: with the same local header, or the second header inside the first's data."""
+    """Two members of a zip file on the same bytes: with the same local header, or the second header
+    inside the first's data."""
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w") as archive:
         archive.writestr("b", b"kernel")
@@ -493,7 +586,23 @@ def test_a_member_whose_bytes_reach_into_the_list_of_members(here):
 @pytest.mark.parametrize("name", ["x.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
 def test_an_archive_cut_off_anywhere(here, name):
     whole = pack(here / name).read_bytes()
-    places = {0, 1, 2, 6, 10, 21, 511, 512, 513, 1024, 5632, 6144, len(whole) // 2, len(whole) - 9000, len(whole) - 1}
+    places = {
+        0,
+        1,
+        2,
+        6,
+        10,
+        21,
+        511,
+        512,
+        513,
+        1024,
+        5632,
+        6144,
+        len(whole) // 2,
+        len(whole) - 9000,
+        len(whole) - 1,
+    }
     for place in sorted(place for place in places if place < len(whole)):
         if name == "x.tar" and set(whole[place:]) <= {0} and place > 310_000:
             continue  # only padding is missing
@@ -502,7 +611,11 @@ def test_an_archive_cut_off_anywhere(here, name):
 
 
 def pack(path: Path) -> Path:
-    return make_zip(path, FILES) if path.suffix == ".zip" else make_tar(path, FILES, PACKERS["".join(path.suffixes)])
+    return (
+        make_zip(path, FILES)
+        if path.suffix == ".zip"
+        else make_tar(path, FILES, PACKERS["".join(path.suffixes)])
+    )
 
 
 def test_a_tar_file_cut_off_between_two_members(here):
@@ -525,9 +638,20 @@ def test_two_headers_of_a_member_that_differ(here, place):
 
 def test_garbage_between_and_behind_members(here):
     make_tar(here / "x.tar", {"a": b"1", "b": b"2"}, "w:", tarfile.USTAR_FORMAT)
-    refused(edited(here / "x.tar", lambda data: data[:1024] + NOISE[:512] + data[1536:]), refusal.DAMAGED)
-    for suffix, mode in (("tar", "w:"), ("tar.gz", "w:gz"), ("tar.bz2", "w:bz2"), ("tar.xz", "w:xz")):
-        refused(edited(make_tar(here / f"x.{suffix}", FILES, mode), lambda data: data + NOISE[:700]), refusal.DAMAGED)
+    refused(
+        edited(here / "x.tar", lambda data: data[:1024] + NOISE[:512] + data[1536:]),
+        refusal.DAMAGED,
+    )
+    for suffix, mode in (
+        ("tar", "w:"),
+        ("tar.gz", "w:gz"),
+        ("tar.bz2", "w:bz2"),
+        ("tar.xz", "w:xz"),
+    ):
+        refused(
+            edited(make_tar(here / f"x.{suffix}", FILES, mode), lambda data: data + NOISE[:700]),
+            refusal.DAMAGED,
+        )
 
 
 @pytest.mark.parametrize("name", ["x.zip", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
@@ -558,7 +682,8 @@ def test_headers_meant_to_wear_out_the_parser(here):
     backwards[148:156] = b" " * 8
     backwards[148:156] = f"{sum(backwards):06o}\0 ".encode()
     (here / "x.tar").write_bytes(bytes(backwards) + bytes(2048))
-    refused(here / "x.tar", refusal.DAMAGED)  # a negative size: the next header lies before this one
+    # a negative size: the next header lies before this one
+    refused(here / "x.tar", refusal.DAMAGED)
     digits = tar_member("x", tarfile.XHDTYPE, size=50_000).tobuf() + b"1" * 50_176
     (here / "x.tar").write_bytes(digits + tar_member("a").tobuf() + bytes(1024))
     start = time.process_time()
@@ -572,14 +697,19 @@ def test_an_empty_archive(here):
     refused(make_tar(here / "x.tgz", {}), refusal.EMPTY)
 
 
-@pytest.mark.parametrize("name", ["x.zip", "y.zip", "z.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"])
+@pytest.mark.parametrize(
+    "name", ["x.zip", "y.zip", "z.zip", "x.tar", "x.tar.gz", "x.tar.bz2", "x.tar.xz"]
+)
 def test_flipped_bytes_are_refused_or_harmless(here, name):
-    """Whatever the damage, nothing but a refusal comes out of it, and nothing lies outside the target."""
+    """Whatever the damage, nothing but a refusal comes out of it, and nothing lies outside the
+    target."""
     small = {name: data[:3000] for name, data in FILES.items()}
     method = {"x.zip": zipfile.ZIP_DEFLATED, "y.zip": zipfile.ZIP_BZIP2, "z.zip": zipfile.ZIP_LZMA}
     path = here / name
     whole = (
-        make_zip(path, small, method[name]) if name in method else make_tar(path, small, PACKERS["." + name.split(".", 1)[1]])
+        make_zip(path, small, method[name])
+        if name in method
+        else make_tar(path, small, PACKERS["." + name.split(".", 1)[1]])
     ).read_bytes()
     dice = random.Random(f"flips of {name}")
     outcomes = set()
@@ -631,7 +761,9 @@ def test_a_link_to_nowhere_counts_as_there(here):
     assert not (here / "nowhere").exists()
 
 
-@pytest.mark.parametrize(("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written")])
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written")]
+)
 @pytest.mark.parametrize("name", ["x.zip", "x.tar.bz2"])
 def test_a_full_disk(here, monkeypatch, name, number, what):
     archive = pack(here / name)

@@ -46,7 +46,9 @@ def drops(root: Path) -> Path:
 
 
 def look(root: Path, after: float = 0) -> Arrival:
-    return look_at(DatasetStore(), DatasetSpec(name="scans", root=root, unlabelled=True), NOW + after)
+    return look_at(
+        DatasetStore(), DatasetSpec(name="scans", root=root, unlabelled=True), NOW + after
+    )
 
 
 def paths(arrival: Arrival) -> list[str]:
@@ -59,8 +61,12 @@ class TestFolder:
         assert (look(root, 1e7).signature, first.waiting) == (first.signature, 0)
         assert paths(first) == ["A/1.png", "B/2.png"]
 
-    @pytest.mark.parametrize("change", ["new", "grown", "touched", "removed", "renamed", "manifest"])
-    def test_every_change_changes_the_signature_and_undone_it_is_back(self, change: str, root: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "change", ["new", "grown", "touched", "removed", "renamed", "manifest"]
+    )
+    def test_every_change_changes_the_signature_and_undone_it_is_back(
+        self, change: str, root: Path, tmp_path: Path
+    ) -> None:
         before = look(root).signature
         shutil.copytree(root, tmp_path / "backup")
         file = root / "A" / "1.png"
@@ -81,12 +87,17 @@ class TestFolder:
         (tmp_path / "backup").rename(root)
         assert look(root).signature == before
 
-    def test_no_file_of_the_user_is_opened(self, root: Path, drops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_no_file_of_the_user_is_opened(
+        self, root: Path, drops: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         put(drops, "monday/C/3.zip")
         opened = []
 
         def watched(real: Callable[..., object]) -> Callable[..., object]:
-            return lambda path, *args, **options: (opened.append(str(path)), real(path, *args, **options))[1]
+            return lambda path, *args, **options: (
+                opened.append(str(path)),
+                real(path, *args, **options),
+            )[1]
 
         for module in (io, os, builtins):
             monkeypatch.setattr(module, "open", watched(module.open))
@@ -110,13 +121,17 @@ class TestFolder:
         put(tmp_path, "images.zip", b"another")
         assert look(archive).signature != before
 
-    def test_the_signature_is_keyed(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_signature_is_keyed(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         before = look(root).signature
         monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "other.key"))
         monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "other"))
         assert look(root).signature != before
 
-    def test_a_folder_that_cannot_be_read(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_folder_that_cannot_be_read(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         scandir = os.scandir
 
         def deny(path: Path) -> object:
@@ -126,7 +141,9 @@ class TestFolder:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", deny)
-            with pytest.raises(InputError, match=r"a folder of scans cannot be read \(Permission denied\)"):
+            with pytest.raises(
+                InputError, match=r"a folder of scans cannot be read \(Permission denied\)"
+            ):
                 look(root)
 
     def test_a_folder_that_is_gone_is_told_when_its_files_are_wanted(self, root: Path) -> None:
@@ -137,17 +154,25 @@ class TestFolder:
 
 
 class TestDrops:
-    def test_change_the_signature_when_they_have_settled_and_not_before(self, root: Path, drops: Path) -> None:
+    def test_change_the_signature_when_they_have_settled_and_not_before(
+        self, root: Path, drops: Path
+    ) -> None:
         before = look(root)
         put(drops, "monday/C/3.png")
         during = look(root, 1)
-        assert (during.waiting, during.signature, paths(during)) == (1, before.signature, paths(before))
+        assert (during.waiting, during.signature, paths(during)) == (
+            1,
+            before.signature,
+            paths(before),
+        )
         after = look(root, 31)
         assert (after.waiting, after.signature != before.signature) == (0, True)
         assert paths(after) == ["A/1.png", "B/2.png", "drops/monday/C/3.png"]
         assert look(root, 1e6).signature == after.signature
 
-    def test_that_change_change_the_signature_when_they_have_settled_again(self, root: Path, drops: Path) -> None:
+    def test_that_change_change_the_signature_when_they_have_settled_again(
+        self, root: Path, drops: Path
+    ) -> None:
         put(drops, "monday/C/3.png")
         look(root)
         before = look(root, 30)
@@ -163,7 +188,9 @@ class TestDrops:
         shutil.rmtree(drops / "monday")
         assert look(root, 31).signature == before
 
-    def test_are_of_the_first_load_only_where_the_dataset_has_no_folder(self, root: Path, drops: Path) -> None:
+    def test_are_of_the_first_load_only_where_the_dataset_has_no_folder(
+        self, root: Path, drops: Path
+    ) -> None:
         put(drops, "monday/C/3.png")
         look(root)
         assert [tree.drop for tree in trees(look(root, 30).intake)] == [None, "monday"]
@@ -187,7 +214,10 @@ class TestDatasetOfDropsAlone:
         assert look(where, 31).signature == first.signature
         second = look(where, 61)
         assert second.signature != first.signature
-        assert [(tree.drop, len(tree.files)) for tree in trees(second.intake)] == [(None, 1), ("second", 1)]
+        assert [(tree.drop, len(tree.files)) for tree in trees(second.intake)] == [
+            (None, 1),
+            ("second", 1),
+        ]
 
     def test_before_anything_arrived(self, drops: Path) -> None:
         drops.rmdir()

@@ -63,7 +63,13 @@ def test_what_lies_elsewhere_is_not(root: Path) -> None:
     (root.parent / "root2").mkdir()
     (root.parent / "root2" / "1.png").touch()
     before = len(os.listdir("/dev/fd"))
-    for path in ("link", "folder/1.png", "../outside/1.png", "../root2/1.png", str(root.parent / "outside" / "1.png")):
+    for path in (
+        "link",
+        "folder/1.png",
+        "../outside/1.png",
+        "../root2/1.png",
+        str(root.parent / "outside" / "1.png"),
+    ):
         with pytest.raises(RefusedFileError, match=LEAVES):
             read(root, path)
     assert len(os.listdir("/dev/fd")) == before

@@ -13,7 +13,14 @@ import pytest
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.sealed import unsealed_json
 from resources.intake import drops
-from resources.intake.drops import MARKER, Look, drops_root, listing_of, look_at_drops, settle_seconds
+from resources.intake.drops import (
+    MARKER,
+    Look,
+    drops_root,
+    listing_of,
+    look_at_drops,
+    settle_seconds,
+)
 from resources.intake.site_key import Names
 from resources.store.dataset_store import DatasetStore
 
@@ -118,7 +125,9 @@ class TestSettling:
         site.put("scan.zip")
         assert files(site.settled()) == {"scan.zip": {""}}
 
-    def test_hidden_entries_empty_folders_and_manifests_beside_drops_are_none(self, site: Site) -> None:
+    def test_hidden_entries_empty_folders_and_manifests_beside_drops_are_none(
+        self, site: Site
+    ) -> None:
         (site.root / "empty" / "er").mkdir(parents=True)
         for path in (".hidden/1.png", ".one.png", "manifest.csv", MARKER, f"gone.zip.{MARKER}"):
             site.put(path)
@@ -140,12 +149,18 @@ class TestSettling:
         assert len(site.look(0.1).drops) == 1
 
     @pytest.mark.parametrize("text", ["soon", "0", "-1", "nan", "30 s"])
-    def test_a_wait_that_is_no_time_is_refused(self, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_wait_that_is_no_time_is_refused(
+        self, text: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("MEDFEAT_DROP_SETTLE_SECONDS", text)
-        with pytest.raises(InputError, match=r"MEDFEAT_DROP_SETTLE_SECONDS is .*a number of seconds above 0"):
+        with pytest.raises(
+            InputError, match=r"MEDFEAT_DROP_SETTLE_SECONDS is .*a number of seconds above 0"
+        ):
             settle_seconds()
 
-    def test_without_the_variable_drops_lie_in_the_home(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_the_variable_drops_lie_in_the_home(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.delenv("MEDFEAT_DROPS", raising=False)
         monkeypatch.setenv("MEDFEAT_HOME", "/a/home")
         assert drops_root() == Path("/a/home/drops")
@@ -182,9 +197,21 @@ class TestMarker:
 
 class TestPartialNames:
     @pytest.mark.parametrize(
-        "name", ["1.png.part", "1.png.PARTIAL", "x.tmp", "x.filepart", "x.crdownload", ".1.png.Ab3xYz", "1.png~", "A/x.upload"]
+        "name",
+        [
+            "1.png.part",
+            "1.png.PARTIAL",
+            "x.tmp",
+            "x.filepart",
+            "x.crdownload",
+            ".1.png.Ab3xYz",
+            "1.png~",
+            "A/x.upload",
+        ],
     )
-    def test_hold_a_drop_back_until_they_have_not_changed_for_an_hour(self, name: str, site: Site) -> None:
+    def test_hold_a_drop_back_until_they_have_not_changed_for_an_hour(
+        self, name: str, site: Site
+    ) -> None:
         site.put("d/0.png")
         site.put(f"d/{name}")
         site.look()
@@ -197,7 +224,9 @@ class TestPartialNames:
         (site.root / "scan.zip.part").rename(site.root / "scan.zip")
         assert files(site.settled()) == {"scan.zip": {""}}
 
-    @pytest.mark.parametrize("name", ["part.png", "1.part.png", "temp/1.png", ".DS_Store", "x~1.png"])
+    @pytest.mark.parametrize(
+        "name", ["part.png", "1.part.png", "temp/1.png", ".DS_Store", "x~1.png"]
+    )
     def test_others_do_not(self, name: str, site: Site) -> None:
         site.put(f"d/{name}")
         assert files(site.settled()) == {"d": {name}}
@@ -209,7 +238,11 @@ def copying(site: Site, dice: random.Random, longest: float, partial: bool) -> I
     Under partial names it may stall for much longer, until a file is whole and takes its name.
     """
     single = dice.random() < 0.3
-    names = ["drop.zip"] if single else [f"drop/{'A/' * dice.randrange(3)}{n}.png" for n in range(dice.randint(1, 5))]
+    names = (
+        ["drop.zip"]
+        if single
+        else [f"drop/{'A/' * dice.randrange(3)}{n}.png" for n in range(dice.randint(1, 5))]
+    )
     for name in names:
         written = f"{name}.part" if partial else name
         for piece in range(dice.randint(1, 4)):
@@ -231,7 +264,9 @@ def look_times(site: Site, dice: random.Random, longest: float, partial: bool) -
     between = 300 if partial else 40
     for pause in copying(site, dice, longest, partial):
         step = site.now + pause
-        while (moment := site.now + dice.choice((dice.uniform(0, 3), dice.uniform(0, between)))) < step:
+        while (
+            moment := site.now + dice.choice((dice.uniform(0, 3), dice.uniform(0, between)))
+        ) < step:
             site.now = moment
             yield False
         site.now = step
@@ -257,13 +292,19 @@ def test_no_copy_that_goes_on_within_the_wait_counts_before_its_end(
             looks_before_the_end += not ended
             if found.drops and not ended:
                 counted_early.append(seed)
-        if files(found) != {name: set(listing_of(site.root / name)) for name in os.listdir(site.root)} or found.waiting:
+        if (
+            files(found)
+            != {name: set(listing_of(site.root / name)) for name in os.listdir(site.root)}
+            or found.waiting
+        ):
             never_counted.append(seed)
     assert looks_before_the_end > 400
     assert (counted_early, never_counted) == ([], [])
 
 
-def test_what_counts_is_always_what_looks_over_the_whole_wait_have_seen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_counts_is_always_what_looks_over_the_whole_wait_have_seen(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Copies with pauses of any length, against the rule said in another way."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     accepted_while_going_on = 0
@@ -289,7 +330,11 @@ def test_what_counts_is_always_what_looks_over_the_whole_wait_have_seen(site: Si
                 assert "being written anew" in error_of(site).what
                 continue
             found = site.look()
-            same = None if counts is None else {file for file, stamp in now.items() if counts.get(file) == stamp}
+            same = (
+                None
+                if counts is None
+                else {file for file, stamp in now.items() if counts.get(file) == stamp}
+            )
             assert files(found) == ({} if same is None else {name: same})
             assert found.waiting == (counts != now)
         assert counts == now
@@ -306,7 +351,11 @@ class TestChanges:
         site.put("d/4.png")
         (site.root / "d" / "2.png").unlink()
         during = site.look()
-        assert (files(during), during.waiting, during.signature) == ({"d": {"0.png", "3.png"}}, 1, before.signature)
+        assert (files(during), during.waiting, during.signature) == (
+            {"d": {"0.png", "3.png"}},
+            1,
+            before.signature,
+        )
         assert site.look(29).signature == before.signature
         after = site.look(1)
         assert (files(after), after.waiting) == ({"d": {"0.png", "1.png", "3.png", "4.png"}}, 0)
@@ -314,9 +363,19 @@ class TestChanges:
         assert after.drops[0].accepted_at == site.now
 
     @pytest.mark.parametrize(
-        "path", ["d/manifest.csv", "d/manifest.parquet", "d/A/part.zip", "d/A/part.npz", "one.zip", "one.png"]
+        "path",
+        [
+            "d/manifest.csv",
+            "d/manifest.parquet",
+            "d/A/part.zip",
+            "d/A/part.npz",
+            "one.zip",
+            "one.png",
+        ],
     )
-    def test_what_decides_about_a_drop_is_waited_for_when_it_changes(self, path: str, site: Site) -> None:
+    def test_what_decides_about_a_drop_is_waited_for_when_it_changes(
+        self, path: str, site: Site
+    ) -> None:
         site.put("d/1.png")
         site.put(path)
         before = site.settled()
@@ -340,7 +399,9 @@ class TestChanges:
         error_of(site)
         assert files(site.look(30)) == {"d": {"1.png"}}
 
-    def test_a_new_manifest_or_archive_does_not_count_until_it_has_settled(self, site: Site) -> None:
+    def test_a_new_manifest_or_archive_does_not_count_until_it_has_settled(
+        self, site: Site
+    ) -> None:
         site.put("d/1.png")
         site.settled()
         site.put("d/manifest.csv")
@@ -383,7 +444,9 @@ class TestChanges:
         site.root.mkdir()
         assert site.look() == Look((), 0, "")
 
-    def test_files_that_go_away_during_a_look_are_left_out_of_it(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_files_that_go_away_during_a_look_are_left_out_of_it(
+        self, site: Site, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for number in range(9):
             site.put(f"d/{number}.png")
         site.put("one.zip")
@@ -405,7 +468,9 @@ class TestChanges:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", Vanishing)
-            assert set(listing_of(site.root / "d")) == {f"{number}.png" for number in range(9) if number != 4}
+            assert set(listing_of(site.root / "d")) == {
+                f"{number}.png" for number in range(9) if number != 4
+            }
         assert listing_of(site.root / "gone") == {}
 
     def test_a_drop_that_cannot_be_read_says_so_and_does_not_keep_others_from_settling(
@@ -437,7 +502,11 @@ class TestFirstLoad:
         site.put("a/2.png")
         site.look(0, first_load=True)
         found = site.look(30, first_load=True)
-        assert {drop.name: drop.first_load for drop in found.drops} == {"a": True, "b": True, "c": False}
+        assert {drop.name: drop.first_load for drop in found.drops} == {
+            "a": True,
+            "b": True,
+            "c": False,
+        }
         assert files(found)["a"] == {"1.png", "2.png"}
 
     def test_where_the_dataset_has_a_folder_of_its_own_there_is_none(self, site: Site) -> None:
@@ -447,7 +516,12 @@ class TestFirstLoad:
 
 class TestLedger:
     def test_holds_no_names(self, site: Site) -> None:
-        for path in ("Doe^John/Doe^John.png", "Doe^John/Doe^Mary/1.png", "Doe^John.zip", os.fsdecode(b"Doe\xe9/1.png")):
+        for path in (
+            "Doe^John/Doe^John.png",
+            "Doe^John/Doe^Mary/1.png",
+            "Doe^John.zip",
+            os.fsdecode(b"Doe\xe9/1.png"),
+        ):
             site.put(path)
         assert len(site.settled().drops) == 3
         stored = [file for file in site.ledger.rglob("*") if file.is_file()]
@@ -464,12 +538,17 @@ class TestLedger:
         assert {file: file.stat().st_mtime_ns for file in site.ledger.glob("*.json")} == before
         assert len(before) == 2
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", '{"drops": {"x": {}}}', '{"drops": {}, "more": 1}'])
+    @pytest.mark.parametrize(
+        "text", ["", "{", "[]", '{"drops": {"x": {}}}', '{"drops": {}, "more": 1}']
+    )
     def test_damaged_is_a_contract_error_with_the_way_out(self, text: str, site: Site) -> None:
         site.put("a/1.png")
         site.settled()
         (site.ledger / "ledger.json").write_text(text)
-        with pytest.raises(ContractError, match=r"is not a valid ledger of drops.*Delete it: every drop then counts again"):
+        with pytest.raises(
+            ContractError,
+            match=r"is not a valid ledger of drops.*Delete it: every drop then counts again",
+        ):
             site.look()
         (site.ledger / "ledger.json").unlink()
         assert files(site.settled()) == {"a": {"1.png"}}

@@ -1,4 +1,5 @@
-"""From a root and its drops to trees of files, each with a place and, where it cannot be used, the reason."""
+"""From a root and its drops to trees of files, each with a place and, where it cannot be used, the
+reason."""
 
 from __future__ import annotations
 
@@ -37,7 +38,8 @@ def put(root: Path, path: str, data: bytes = b"data") -> Path:
 
 
 def pack(file: Path, *names: str, **texts: str) -> Path:
-    """A zip file of members with bytes of their own, and a manifest.csv where ``manifest`` says what it holds."""
+    """A zip file of members with bytes of their own, and a manifest.csv where ``manifest`` says
+    what it holds."""
     file.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(file, "w") as archive:
         for name in names:
@@ -65,12 +67,21 @@ def drops(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def look(tmp_path: Path) -> Look:
-    """``look(root, *drops, show=True)`` -> trees of a root (None: of drops alone), and of drops with all that lies in them."""
+    """``look(root, *drops, show=True)`` -> trees of a root (None: of drops alone), and of drops
+    with all that lies in them."""
 
-    def trees_of(root: Path | None, *paths: Path, show: bool = True, first_load: bool = False) -> list[Tree]:
-        arrived = tuple(Drop(path.name, path, first_load, 0.0, frozenset(listing_of(path))) for path in paths)
+    def trees_of(
+        root: Path | None, *paths: Path, show: bool = True, first_load: bool = False
+    ) -> list[Tree]:
+        arrived = tuple(
+            Drop(path.name, path, first_load, 0.0, frozenset(listing_of(path))) for path in paths
+        )
         spec = DatasetSpec(name="scans", root=root or tmp_path / "drops" / "scans")
-        return trees(Intake(spec, Names("scans", show, bytes(32)), tmp_path / "unpacked", arrived, root is None))
+        return trees(
+            Intake(
+                spec, Names("scans", show, bytes(32)), tmp_path / "unpacked", arrived, root is None
+            )
+        )
 
     return trees_of
 
@@ -85,29 +96,58 @@ def faults(found: list[Tree]) -> dict[str, str | None]:
 
 def labels(found: list[Tree]) -> dict[str, str | None]:
     """Label of the files without a fault."""
-    return {file.path: tree.claims[file.place].label for tree in found for file in tree.files if file.fault is None}
+    return {
+        file.path: tree.claims[file.place].label
+        for tree in found
+        for file in tree.files
+        if file.fault is None
+    }
 
 
 class TestFolder:
-    def test_every_file_is_found_once_and_placed_by_its_folders(self, root: Path, look: Look) -> None:
+    def test_every_file_is_found_once_and_placed_by_its_folders(
+        self, root: Path, look: Look
+    ) -> None:
         put(root, "B/deep/er/4.png")
         found = look(root)
-        assert labels(found) == {"A/1.png": "A", "A/2.png": "A", "B/3.png": "B", "B/deep/er/4.png": "B"}
-        assert all(file.place == file.path and file.file == root / file.path and file.root == root for file in files(found))
+        assert labels(found) == {
+            "A/1.png": "A",
+            "A/2.png": "A",
+            "B/3.png": "B",
+            "B/deep/er/4.png": "B",
+        }
+        assert all(
+            file.place == file.path and file.file == root / file.path and file.root == root
+            for file in files(found)
+        )
         assert [tree.drop for tree in found] == [None]
 
     @pytest.mark.parametrize(
         "path",
-        [".DS_Store", "A/._1.png", ".git/aa", "__MACOSX/A/1.png", "A/THUMBS.db", "README", "labels.csv", "A/x.TXT", "DICOMDIR"],
+        [
+            ".DS_Store",
+            "A/._1.png",
+            ".git/aa",
+            "__MACOSX/A/1.png",
+            "A/THUMBS.db",
+            "README",
+            "labels.csv",
+            "A/x.TXT",
+            "DICOMDIR",
+        ],
     )
-    def test_known_junk_is_no_image_and_makes_no_class(self, path: str, root: Path, look: Look) -> None:
+    def test_known_junk_is_no_image_and_makes_no_class(
+        self, path: str, root: Path, look: Look
+    ) -> None:
         put(root, path)
         found = look(root)
         assert [file.path for file in files(found)] == ["A/1.png", "A/2.png", "B/3.png", path]
         assert (faults(found)[path], set(labels(found).values())) == (NOT_AN_IMAGE, {"A", "B"})
         assert files(found)[-1].readable
 
-    def test_a_name_that_is_not_utf8_is_rejected_unread_by_name(self, root: Path, look: Look) -> None:
+    def test_a_name_that_is_not_utf8_is_rejected_unread_by_name(
+        self, root: Path, look: Look
+    ) -> None:
         odd = os.fsdecode(b"A/caf\xe9.png")
         put(root, odd)
         assert faults(look(root))[odd] == "name is not valid UTF-8"
@@ -142,17 +182,30 @@ class TestFolder:
             "broken.png": "broken link",
             "itself.png": "broken link",
         }
-        assert {file.path for file in files(found) if not file.readable} == {f"A/{name}" for name in judged}
+        assert {file.path for file in files(found) if not file.readable} == {
+            f"A/{name}" for name in judged
+        }
         assert labels(found)["A/good.png"] == labels(found)["A/chain.png"] == "A"
 
-    def test_a_root_that_is_a_link_is_followed(self, root: Path, look: Look, tmp_path: Path) -> None:
+    def test_a_root_that_is_a_link_is_followed(
+        self, root: Path, look: Look, tmp_path: Path
+    ) -> None:
         (tmp_path / "link").symlink_to(root)
         assert labels(look(tmp_path / "link")) == labels(look(root))
 
-    def test_a_manifest_decides_and_what_it_lists_in_vain_is_rejected(self, root: Path, look: Look, tmp_path: Path) -> None:
+    def test_a_manifest_decides_and_what_it_lists_in_vain_is_rejected(
+        self, root: Path, look: Look, tmp_path: Path
+    ) -> None:
         put(tmp_path, "outside/1.png")
         (root / "link").symlink_to(tmp_path / "outside")
-        lines = ["path,label,split,group_id", "A/1.png,X,test,P1", "gone.png,X", "link/1.png,X", "../up.png,X", "/etc/passwd,X"]
+        lines = [
+            "path,label,split,group_id",
+            "A/1.png,X,test,P1",
+            "gone.png,X",
+            "link/1.png,X",
+            "../up.png,X",
+            "/etc/passwd,X",
+        ]
         put(root, "manifest.csv", "\n".join(lines).encode())
         found = look(root)
         assert found[0].claims["A/1.png"] == Claim("X", "test", "P1")
@@ -166,7 +219,11 @@ class TestFolder:
             "../up.png": "path leaves the dataset's folder",
             "/etc/passwd": "path leaves the dataset's folder",
         }
-        assert {file.path for file in files(found) if file.readable} == {"A/1.png", "A/2.png", "B/3.png"}
+        assert {file.path for file in files(found) if file.readable} == {
+            "A/1.png",
+            "A/2.png",
+            "B/3.png",
+        }
 
     def test_a_folder_that_cannot_be_read_is_named_by_its_pseudonym(
         self, root: Path, look: Look, monkeypatch: pytest.MonkeyPatch
@@ -181,11 +238,18 @@ class TestFolder:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", deny)
-            with pytest.raises(InputError, match=r"the folder [0-9a-f]{16} of scans cannot be read \(Permission denied\)"):
+            with pytest.raises(
+                InputError,
+                match=r"the folder [0-9a-f]{16} of scans cannot be read \(Permission denied\)",
+            ):
                 look(root, show=False)
 
-    @pytest.mark.parametrize(("name", "message"), [("gone", "does not exist"), ("one.png", "is a file, not a folder")])
-    def test_a_root_that_cannot_be_one(self, name: str, message: str, look: Look, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        ("name", "message"), [("gone", "does not exist"), ("one.png", "is a file, not a folder")]
+    )
+    def test_a_root_that_cannot_be_one(
+        self, name: str, message: str, look: Look, tmp_path: Path
+    ) -> None:
         put(tmp_path, "one.png")
         with pytest.raises(InputError, match=message):
             look(tmp_path / name)
@@ -216,11 +280,18 @@ class TestArchives:
         look(root)
         assert listing_of(root) == before
 
-    def test_each_is_unpacked_once_whatever_it_is_called(self, root: Path, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_each_is_unpacked_once_whatever_it_is_called(
+        self, root: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         unpacked = []
         unpack = image_sources.unpack
         monkeypatch.setattr(
-            image_sources, "unpack", lambda archive, *how, **more: (unpacked.append(archive.name), unpack(archive, *how, **more))
+            image_sources,
+            "unpack",
+            lambda archive, *how, **more: (
+                unpacked.append(archive.name),
+                unpack(archive, *how, **more),
+            ),
         )
         pack(root / "x.zip", "C/1.png")
         first = look(root)
@@ -235,9 +306,19 @@ class TestArchives:
     @pytest.mark.parametrize("step", ["file_sha256", "unpack"])
     @pytest.mark.parametrize(("kind", "reason"), [("link", LEAVES), ("pipe", "not a regular file")])
     def test_one_that_is_replaced_before_it_is_read(
-        self, step: str, kind: str, reason: str, root: Path, look: Look, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        step: str,
+        kind: str,
+        reason: str,
+        root: Path,
+        look: Look,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        archive, secret = pack(root / "x.zip", "C/1.png"), pack(tmp_path / "secret.zip", "secret.png")
+        archive, secret = (
+            pack(root / "x.zip", "C/1.png"),
+            pack(tmp_path / "secret.zip", "secret.png"),
+        )
 
         def replaced(*given: Any, **named: Any) -> Any:
             archive.unlink()
@@ -248,10 +329,20 @@ class TestArchives:
         monkeypatch.setattr(image_sources, step, replaced)
         with in_time():
             found = look(root)
-        assert faults(found) == {**dict.fromkeys(["A/1.png", "A/2.png", "B/3.png"]), "x.zip": reason}
+        assert faults(found) == {
+            **dict.fromkeys(["A/1.png", "A/2.png", "B/3.png"]),
+            "x.zip": reason,
+        }
 
-    def test_one_with_a_manifest_of_its_own_is_a_tree_of_its_own(self, root: Path, look: Look) -> None:
-        pack(root / "A" / "own.zip", "x/4.png", "x/5.png", manifest="path,label,split\nx/4.png,Z,test\nx/6.png,Z,test\n")
+    def test_one_with_a_manifest_of_its_own_is_a_tree_of_its_own(
+        self, root: Path, look: Look
+    ) -> None:
+        pack(
+            root / "A" / "own.zip",
+            "x/4.png",
+            "x/5.png",
+            manifest="path,label,split\nx/4.png,Z,test\nx/6.png,Z,test\n",
+        )
         base, own = look(root)
         assert labels([base]) == {"A/1.png": "A", "A/2.png": "A", "B/3.png": "B"}
         assert own.claims == {"x/4.png": Claim("Z", "test"), "x/6.png": Claim("Z", "test")}
@@ -261,13 +352,17 @@ class TestArchives:
             "A/own.zip/x/6.png": ("x/6.png", "listed in manifest.csv but not there"),
         }
 
-    def test_a_manifest_beside_an_archive_lists_its_members_as_lying_there(self, root: Path, look: Look) -> None:
+    def test_a_manifest_beside_an_archive_lists_its_members_as_lying_there(
+        self, root: Path, look: Look
+    ) -> None:
         pack(root / "B" / "more.zip", "4.png", "5.png")
         put(root, "manifest.csv", b"path,label\nA/1.png,X\nB/4.png,Y\n")
         (tree,) = look(root)
         assert labels([tree]) == {"A/1.png": "X", "B/more.zip/4.png": "Y"}
 
-    def test_a_refused_one_is_one_rejected_file(self, root: Path, look: Look, tmp_path: Path) -> None:
+    def test_a_refused_one_is_one_rejected_file(
+        self, root: Path, look: Look, tmp_path: Path
+    ) -> None:
         put(root, "A/bad.zip", b"no archive")
         put(root, "A/bad.npz", b"no archive")
         pack(root / "evil.zip", "../../evil.png")
@@ -280,7 +375,9 @@ class TestArchives:
         assert not list((tmp_path / "unpacked").iterdir())
         assert not list(tmp_path.rglob("evil.png"))
 
-    def test_one_within_another_is_rejected_and_not_unpacked(self, root: Path, look: Look, tmp_path: Path) -> None:
+    def test_one_within_another_is_rejected_and_not_unpacked(
+        self, root: Path, look: Look, tmp_path: Path
+    ) -> None:
         inner = pack(tmp_path / "inner.zip", "C/1.png")
         with zipfile.ZipFile(root / "outer.zip", "w") as archive:
             for name in ("B/inner.zip", "B/inner.npz", "inner.TAR.GZ"):
@@ -293,7 +390,9 @@ class TestArchives:
         }
         assert len(list((tmp_path / "unpacked").iterdir())) == 1
 
-    def test_links_to_archives_that_leave_are_not_followed(self, root: Path, look: Look, tmp_path: Path) -> None:
+    def test_links_to_archives_that_leave_are_not_followed(
+        self, root: Path, look: Look, tmp_path: Path
+    ) -> None:
         (root / "A" / "x.zip").symlink_to(pack(tmp_path / "outside.zip", "1.png"))
         assert faults(look(root))["A/x.zip"] == LEAVES
         assert not (tmp_path / "unpacked").exists()
@@ -306,11 +405,24 @@ class TestArchives:
 
 class TestRootThatIsAnArchive:
     def test_is_laid_out_like_a_folder(self, look: Look, tmp_path: Path) -> None:
-        assert labels(look(pack(tmp_path / "x.zip", "A/1.png", "B/2.png"))) == {"A/1.png": "A", "B/2.png": "B"}
+        assert labels(look(pack(tmp_path / "x.zip", "A/1.png", "B/2.png"))) == {
+            "A/1.png": "A",
+            "B/2.png": "B",
+        }
 
     @pytest.mark.parametrize("top", ["", "data set/"])
-    def test_a_folder_around_split_folders_or_a_manifest_is_looked_through(self, top: str, look: Look, tmp_path: Path) -> None:
-        (tree,) = look(pack(tmp_path / "x.zip", f"{top}Train/A/1.png", f"{top}test/B/2.png", "__MACOSX/._x", ".DS_Store"))
+    def test_a_folder_around_split_folders_or_a_manifest_is_looked_through(
+        self, top: str, look: Look, tmp_path: Path
+    ) -> None:
+        (tree,) = look(
+            pack(
+                tmp_path / "x.zip",
+                f"{top}Train/A/1.png",
+                f"{top}test/B/2.png",
+                "__MACOSX/._x",
+                ".DS_Store",
+            )
+        )
         assert tree.claims["test/B/2.png"] == Claim("B", "test")
         with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
             archive.writestr(f"{top}manifest.csv", "path,label\n1.png,A\n")
@@ -318,12 +430,22 @@ class TestRootThatIsAnArchive:
         assert labels(look(tmp_path / "y.zip")) == {"1.png": "A"}
 
     def test_a_single_class_folder_is_no_such_folder(self, look: Look, tmp_path: Path) -> None:
-        assert labels(look(pack(tmp_path / "x.zip", "A/1.png", "A/sub/2.png"))) == {"A/1.png": "A", "A/sub/2.png": "A"}
-        assert look(pack(tmp_path / "y.zip", "train/test/1.png"))[0].claims == {"train/test/1.png": Claim("test", "train")}
+        assert labels(look(pack(tmp_path / "x.zip", "A/1.png", "A/sub/2.png"))) == {
+            "A/1.png": "A",
+            "A/sub/2.png": "A",
+        }
+        assert look(pack(tmp_path / "y.zip", "train/test/1.png"))[0].claims == {
+            "train/test/1.png": Claim("test", "train")
+        }
 
     def test_an_npz_has_its_labels_and_splits(self, look: Look, tmp_path: Path) -> None:
         images = np.arange(2 * 4 * 4, dtype=np.uint8).reshape(2, 4, 4)
-        np.savez(tmp_path / "x.npz", train_images=images, train_labels=np.array([[1], [0]]), test_images=images[:1])
+        np.savez(
+            tmp_path / "x.npz",
+            train_images=images,
+            train_labels=np.array([[1], [0]]),
+            test_images=images[:1],
+        )
         (tree,) = look(tmp_path / "x.npz")
         assert tree.claims == {
             "train/0000000.bmp": Claim("1", "train"),
@@ -349,7 +471,9 @@ class TestRootThatIsAnArchive:
 
 
 class TestDrops:
-    def test_follow_the_root_each_a_tree_of_its_own(self, root: Path, drops: Path, look: Look) -> None:
+    def test_follow_the_root_each_a_tree_of_its_own(
+        self, root: Path, drops: Path, look: Look
+    ) -> None:
         put(drops, "monday/C/1.png")
         put(drops, "tuesday/train/A/1.png")
         put(drops, "tuesday/test/A/2.png")
@@ -373,38 +497,58 @@ class TestDrops:
         put(drops / "monday", "manifest.csv", b"path,label\nC/2.png,Z\n")
         arrived = Drop("monday", drops / "monday", False, 0.0, frozenset({"C/1.png", MARKER}))
         spec = DatasetSpec(name="scans", root=drops)
-        found = trees(Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True))
+        found = trees(
+            Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True)
+        )
         assert labels(found) == {"drops/monday/C/1.png": "C"}  # the manifest has not settled either
 
     @pytest.mark.parametrize("name", ["one.png", "manifest.png"])
-    def test_a_single_image_has_no_label_and_no_manifest_of_its_neighbours(self, name: str, drops: Path, look: Look) -> None:
+    def test_a_single_image_has_no_label_and_no_manifest_of_its_neighbours(
+        self, name: str, drops: Path, look: Look
+    ) -> None:
         put(drops, name)
         put(drops, "manifest.csv", b"path,label\none.png,Z\n")
         (tree,) = look(None, drops / name)
         (file,) = tree.files
-        assert (file.path, file.fault, file.file, tree.claims[file.place]) == (f"drops/{name}", None, drops / name, Claim())
+        assert (file.path, file.fault, file.file, tree.claims[file.place]) == (
+            f"drops/{name}",
+            None,
+            drops / name,
+            Claim(),
+        )
 
     @pytest.mark.parametrize(("name", "fault"), [("notes.txt", NOT_AN_IMAGE), ("bad.zip", DAMAGED)])
-    def test_a_single_file_that_cannot_be_used_is_rejected(self, name: str, fault: str, drops: Path, look: Look) -> None:
+    def test_a_single_file_that_cannot_be_used_is_rejected(
+        self, name: str, fault: str, drops: Path, look: Look
+    ) -> None:
         put(drops, name)
         assert faults(look(None, drops / name)) == {f"drops/{name}": fault}
 
     def test_a_single_archive_is_laid_out_like_a_folder(self, drops: Path, look: Look) -> None:
         pack(drops / "x.zip", "A/1.png", "B/2.png")
-        assert labels(look(None, drops / "x.zip")) == {"drops/x.zip/A/1.png": "A", "drops/x.zip/B/2.png": "B"}
+        assert labels(look(None, drops / "x.zip")) == {
+            "drops/x.zip/A/1.png": "A",
+            "drops/x.zip/B/2.png": "B",
+        }
         pack(drops / "y.zip", "a/1.png", "b/2.png", manifest="path,label\na/1.png,Z\n")
         found = look(None, drops / "y.zip")
         assert labels(found) == {"drops/y.zip/a/1.png": "Z"}
         assert {tree.drop for tree in found} == {"y.zip"}
 
-    def test_a_link_to_a_folder_is_one_rejected_file(self, drops: Path, look: Look, root: Path) -> None:
+    def test_a_link_to_a_folder_is_one_rejected_file(
+        self, drops: Path, look: Look, root: Path
+    ) -> None:
         (drops / "monday").symlink_to(root)
         assert faults(look(None, drops / "monday")) == {"drops/monday": LEAVES}
 
-    def test_a_file_that_took_the_place_of_a_folder_waits(self, drops: Path, tmp_path: Path, look: Look) -> None:
+    def test_a_file_that_took_the_place_of_a_folder_waits(
+        self, drops: Path, tmp_path: Path, look: Look
+    ) -> None:
         arrived = Drop("monday", put(drops, "monday"), False, 0.0, frozenset())
         spec = DatasetSpec(name="scans", root=drops)
-        found = trees(Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True))
+        found = trees(
+            Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True)
+        )
         assert files(found) == []
 
     @pytest.mark.parametrize("form", ["folder", "archive in a folder", "archive"])
@@ -412,7 +556,11 @@ class TestDrops:
     def test_one_whose_manifest_or_layout_cannot_be_used_is_rejected_file_by_file(
         self, form: str, trouble: str, root: Path, drops: Path, look: Look
     ) -> None:
-        names = ["1.png", "2.png"] if trouble == "manifest" else ["train/A/1.png", "test/A/2.png", "Doe^John/3.png"]
+        names = (
+            ["1.png", "2.png"]
+            if trouble == "manifest"
+            else ["train/A/1.png", "test/A/2.png", "Doe^John/3.png"]
+        )
         texts = {"manifest": "name,label\n1.png,A\n"} if trouble == "manifest" else {}
         archive = pack(drops / "x.zip", *names, **texts)
         drop = archive
@@ -429,17 +577,25 @@ class TestDrops:
         rejected = [tree for tree in found if tree.drop == drop.name]
         assert len(rejected) == 1
         assert rejected[0].files
-        reason = "no column 'path'" if trouble == "manifest" else "has split folders (test, train) beside 1 other folder"
+        reason = (
+            "no column 'path'"
+            if trouble == "manifest"
+            else "has split folders (test, train) beside 1 other folder"
+        )
         for file in rejected[0].files:
             assert file.fault is not None
-            assert file.fault == NOT_AN_IMAGE or file.fault.startswith("the drop cannot be used: the drop ")
+            assert file.fault == NOT_AN_IMAGE or file.fault.startswith(
+                "the drop cannot be used: the drop "
+            )
             assert "Doe" not in file.fault
             assert "monday" not in file.fault
         assert any(reason in str(file.fault) for file in rejected[0].files)
         assert labels(found)["drops/good/C/1.png"] == "C"
         assert labels(found)["A/1.png"] == "A"
 
-    def test_a_full_disk_is_no_fault_of_a_drop(self, drops: Path, look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_full_disk_is_no_fault_of_a_drop(
+        self, drops: Path, look: Look, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pack(drops / "monday" / "x.zip", "A/1.png")
 
         def full(archive: Path, target: Path, opener: object) -> None:
@@ -449,7 +605,9 @@ class TestDrops:
         with pytest.raises(InputError, match="the disk is full"):
             look(None, drops / "monday")
 
-    def test_the_unpacked_content_may_be_deleted_and_comes_back(self, drops: Path, look: Look, tmp_path: Path) -> None:
+    def test_the_unpacked_content_may_be_deleted_and_comes_back(
+        self, drops: Path, look: Look, tmp_path: Path
+    ) -> None:
         pack(drops / "x.zip", "A/1.png")
         first = look(None, drops / "x.zip")
         shutil.rmtree(tmp_path / "unpacked")

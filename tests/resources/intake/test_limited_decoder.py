@@ -1,4 +1,5 @@
-"""Decoding in processes that die, hang and run out of memory: what is said of the file, and that nothing else is harmed."""
+"""Decoding in processes that die, hang and run out of memory: what is said of the file, and that
+nothing else is harmed."""
 
 from __future__ import annotations
 
@@ -59,7 +60,9 @@ def tries(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("decode", [True, False])
 def test_the_facts_are_those_of_the_file(decoder: LimitedDecoder, decode: bool) -> None:
-    scan = save(grey([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], PatientID="Z-4711", BurnedInAnnotation="YES"))
+    scan = save(
+        grey([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], PatientID="Z-4711", BurnedInAnnotation="YES")
+    )
     for data in (picture(1), scan):
         assert decoder.inspect(data, decode) == inspect_file(data, decode)
     assert decoder.inspect(scan).patient is not None
@@ -83,8 +86,12 @@ def test_nothing_is_started_before_something_is_asked_and_one_process_serves_one
 
 def test_a_decoder_imports_little() -> None:
     heavy = "{'torch', 'dagster', 'pandas', 'pyarrow', 'pydantic', 'scipy', 'h5py'}"
-    code = f"import sys, resources.intake.decoder_process; sys.exit(str({heavy} & set(sys.modules)))"
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    code = (
+        f"import sys, resources.intake.decoder_process; sys.exit(str({heavy} & set(sys.modules)))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert ended.stderr.strip() == "set()"
 
 
@@ -99,10 +106,16 @@ def test_a_decoder_imports_little() -> None:
     ],
 )
 def test_a_harmful_file_is_refused_and_the_next_is_decoded(
-    decoder: LimitedDecoder, tries: Path, kind: str, reason: str, times: int, monkeypatch: pytest.MonkeyPatch
+    decoder: LimitedDecoder,
+    tries: Path,
+    kind: str,
+    reason: str,
+    times: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if kind != "hang":
-        monkeypatch.setattr(limited_decoder, "PATIENCE", 100)  # on a busy machine two seconds of its processor take long
+        # on a busy machine two seconds of its processor take long
+        monkeypatch.setattr(limited_decoder, "PATIENCE", 100)
     before = children()
     with pytest.raises(UndecodableImageError) as refused:
         decoder.inspect(harmful(kind, 1))
@@ -152,7 +165,9 @@ def test_no_process_is_an_error_and_speaks_against_no_file(
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_no_process_outlives_a_scan_that_is_ended(tmp_path: Path, tries: Path, sent: signal.Signals) -> None:
+def test_no_process_outlives_a_scan_that_is_ended(
+    tmp_path: Path, tries: Path, sent: signal.Signals
+) -> None:
     """Ctrl-C goes to the whole group of processes, as from a terminal."""
     root = tmp_path / "images"
     good_images(root)
@@ -160,7 +175,8 @@ def test_no_process_outlives_a_scan_that_is_ended(tmp_path: Path, tries: Path, s
         (root / f"hang{number}").write_bytes(harmful("hang", number))
     code = (
         "import signal, sys; from pathlib import Path; from faults.scanning import scanned; "
-        "signal.signal(signal.SIGINT, signal.default_int_handler); "  # ignored where the tests run in the background
+        # ignored where the tests run in the background
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
         "scanned(Path(sys.argv[1]))"
     )
     scan = subprocess.Popen(

@@ -1,4 +1,5 @@
-"""Unpacking a .npz file of images and labels into a folder with a manifest, and refusing anything else."""
+"""Unpacking a .npz file of images and labels into a folder with a manifest, and refusing anything
+else."""
 
 import csv
 import errno
@@ -41,7 +42,9 @@ def npy(array: np.ndarray, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def header(shape: str, descr: str = "'|u1'", order: str = "False", version: bytes = b"\1\0") -> bytes:
+def header(
+    shape: str, descr: str = "'|u1'", order: str = "False", version: bytes = b"\1\0"
+) -> bytes:
     text = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
     length = struct.pack("<H" if version == b"\1\0" else "<L", len(text))
     return b"\x93NUMPY" + version + length + text
@@ -72,15 +75,25 @@ def refused(file: Path, reason: str) -> None:
 
 
 def test_suffix_in_any_case():
-    assert [is_npz(Path(name)) for name in ("a.npz", "A.NPZ", "a.npy", "a.npz.zip")] == [True, True, False, False]
+    assert [is_npz(Path(name)) for name in ("a.npz", "A.NPZ", "a.npy", "a.npz.zip")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
 @pytest.mark.parametrize("make", [grey, colour, lambda n: grey(n)[..., None]])
 def test_pixels_and_labels_come_out_as_they_went_in(tmp_path, save, make):
     """More images than are read at a time, in all three splits."""
-    arrays = {f"{split}_images": make(n) for split, n in (("train", 520), ("val", 3), ("test", 256))}
-    labels = {f"{split}_labels": RNG.integers(0, 9, (n, 1)) for split, n in (("train", 520), ("val", 3), ("test", 256))}
+    arrays = {
+        f"{split}_images": make(n) for split, n in (("train", 520), ("val", 3), ("test", 256))
+    }
+    labels = {
+        f"{split}_labels": RNG.integers(0, 9, (n, 1))
+        for split, n in (("train", 520), ("val", 3), ("test", 256))
+    }
     save(tmp_path / "x.npz", **labels, **arrays)
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
     listed = rows(tmp_path / "target")
@@ -89,8 +102,12 @@ def test_pixels_and_labels_come_out_as_they_went_in(tmp_path, save, make):
     assert {row["group_id"] for row in listed} == {""}
     for split in ("train", "val", "test"):
         of_split = [row for row in listed if row["split"] == split]
-        assert [row["path"] for row in of_split] == [f"{split}/{number:07d}.bmp" for number in range(len(of_split))]
-        assert [row["label"] for row in of_split] == [str(label) for label in labels[f"{split}_labels"][:, 0]]
+        assert [row["path"] for row in of_split] == [
+            f"{split}/{number:07d}.bmp" for number in range(len(of_split))
+        ]
+        assert [row["label"] for row in of_split] == [
+            str(label) for label in labels[f"{split}_labels"][:, 0]
+        ]
         for row, image in zip(of_split, arrays[f"{split}_images"], strict=True):
             with Image.open(tmp_path / "target" / row["path"]) as stored:
                 assert stored.mode == ("RGB" if make is colour else "L")
@@ -98,10 +115,17 @@ def test_pixels_and_labels_come_out_as_they_went_in(tmp_path, save, make):
 
 
 def test_the_bytes_of_the_files(tmp_path):
-    """Worked by hand: a grey BMP of 2x1 has 54 bytes of header, 1024 of palette, and a row padded to 4."""
-    np.savez(tmp_path / "x.npz", train_images=np.array([[[7, 200]]], np.uint8), train_labels=np.array([4]))
+    """Worked by hand: a grey BMP of 2x1 has 54 bytes of header, 1024 of palette, and a row padded
+    to 4."""
+    np.savez(
+        tmp_path / "x.npz",
+        train_images=np.array([[[7, 200]]], np.uint8),
+        train_labels=np.array([4]),
+    )
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
-    assert (tmp_path / "target" / "manifest.csv").read_bytes() == b"path,label,split,group_id\ntrain/0000000.bmp,4,train,\n"
+    assert (
+        tmp_path / "target" / "manifest.csv"
+    ).read_bytes() == b"path,label,split,group_id\ntrain/0000000.bmp,4,train,\n"
     data = (tmp_path / "target" / "train" / "0000000.bmp").read_bytes()
     assert data[:6] == b"BM" + struct.pack("<L", 54 + 1024 + 4)
     assert data[54:1078] == b"".join(bytes([grey, grey, grey, 0]) for grey in range(256))
@@ -113,7 +137,11 @@ def test_the_pipeline_sees_a_normal_dataset(tmp_path, monkeypatch):
     monkeypatch.setenv("MEDFEAT_SITE_KEY", str(tmp_path / "site.key"))
     monkeypatch.setenv("MEDFEAT_DROPS", str(tmp_path / "drops"))
     np.savez_compressed(
-        tmp_path / "x.npz", train_images=colour(4), train_labels=[0, 1, 0, 1], test_images=colour(2), test_labels=[1, 0]
+        tmp_path / "x.npz",
+        train_images=colour(4),
+        train_labels=[0, 1, 0, 1],
+        test_images=colour(2),
+        test_labels=[1, 0],
     )
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
     spec = DatasetSpec(name="x", root=tmp_path / "target", show_names=True)
@@ -147,7 +175,13 @@ def test_labels_of_any_integer_type(tmp_path, dtype):
 
 
 def test_any_subset_and_no_labels(tmp_path):
-    np.savez(tmp_path / "x.npz", val_images=grey(2), val_labels=[1, 2], test_images=grey(1), train_images=grey(0))
+    np.savez(
+        tmp_path / "x.npz",
+        val_images=grey(2),
+        val_labels=[1, 2],
+        test_images=grey(1),
+        train_images=grey(0),
+    )
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
     assert [(row["path"], row["label"]) for row in rows(tmp_path / "target")] == [
         ("val/0000000.bmp", "1"),
@@ -197,8 +231,14 @@ class Evil:
         ({"train_images": np.asfortranarray(grey(2))}, npz_images.FORTRAN),
         ({"train_images": grey(2), "train_labels": np.array([1.0, 2.0])}, npz_images.LABEL_TYPE),
         ({"train_images": grey(2), "train_labels": np.array(["a", "b"])}, npz_images.LABEL_TYPE),
-        ({"train_images": grey(2), "train_labels": np.array([[0, 2], [1, 1]])}, npz_images.LABEL_SHAPE),
-        ({"train_images": grey(2), "train_labels": np.zeros((2, 1, 1), int)}, npz_images.LABEL_SHAPE),
+        (
+            {"train_images": grey(2), "train_labels": np.array([[0, 2], [1, 1]])},
+            npz_images.LABEL_SHAPE,
+        ),
+        (
+            {"train_images": grey(2), "train_labels": np.zeros((2, 1, 1), int)},
+            npz_images.LABEL_SHAPE,
+        ),
         ({"train_images": grey(2), "train_labels": np.zeros((2, 0), int)}, npz_images.LABEL_SHAPE),
         ({"train_images": grey(2), "train_labels": np.array(3)}, npz_images.LABEL_SHAPE),
         ({"train_images": grey(2), "train_labels": np.array([1, 2, 3])}, npz_images.LENGTHS),
@@ -254,7 +294,9 @@ def test_members_besides_arrays(tmp_path):
 def test_more_than_the_limit_is_refused_by_its_header(tmp_path):
     """17 GiB declared in the list of members, none of it there."""
     raw = bytearray(
-        make_zip(tmp_path / "x.npz", {f"{split}_images.npy": npy(grey(1)) for split in ("train", "test")}).read_bytes()
+        make_zip(
+            tmp_path / "x.npz", {f"{split}_images.npy": npy(grey(1)) for split in ("train", "test")}
+        ).read_bytes()
     )
     for number in range(len(raw) - 4):
         if raw[number : number + 4] == b"PK\1\2":
@@ -283,7 +325,13 @@ def test_a_wrong_checksum_and_a_file_cut_off(tmp_path):
 def test_flipped_bytes_are_refused_or_harmless(tmp_path, save):
     file = tmp_path / "a" / "x.npz"
     file.parent.mkdir()
-    save(file, train_images=grey(4), train_labels=np.arange(4), images=grey(2, 3, 3), labels=np.eye(2, 3, dtype=int))
+    save(
+        file,
+        train_images=grey(4),
+        train_labels=np.arange(4),
+        images=grey(2, 3, 3),
+        labels=np.eye(2, 3, dtype=int),
+    )
     whole = file.read_bytes()
     dice = random.Random("flips")
     outcomes = set()
@@ -303,7 +351,9 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, save):
     assert refusal.DAMAGED in outcomes
 
 
-@pytest.mark.parametrize(("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written")])
+@pytest.mark.parametrize(
+    ("number", "what"), [(errno.ENOSPC, "the disk is full"), (errno.EACCES, "cannot be written")]
+)
 @pytest.mark.parametrize("call", ["write", "open"])
 def test_a_disk_that_cannot_be_written(tmp_path, monkeypatch, number, what, call):
     np.savez(tmp_path / "x.npz", train_images=grey(3))

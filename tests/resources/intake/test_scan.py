@@ -52,14 +52,18 @@ def dicom(value: int, frames: int = 1, **elements: object) -> bytes:
     data = Dataset()
     data.file_meta = FileMetaDataset()
     data.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+    data.file_meta.MediaStorageSOPClassUID = data.SOPClassUID = (
+        MultiFrameGrayscaleByteSecondaryCaptureImageStorage
+    )
     data.file_meta.MediaStorageSOPInstanceUID = data.SOPInstanceUID = f"1.2.3.{value}"
     data.Rows = data.Columns = 4
     data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
     data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 8, 8, 7, 0
     if frames > 1:
         data.NumberOfFrames = frames
-    data.PixelData = np.random.default_rng(value).integers(0, 256, (frames, 4, 4), np.uint8).tobytes()
+    data.PixelData = (
+        np.random.default_rng(value).integers(0, 256, (frames, 4, 4), np.uint8).tobytes()
+    )
     for keyword, element in elements.items():
         setattr(data, keyword, element)
     buffer = io.BytesIO()
@@ -94,11 +98,17 @@ def root(tmp_path: Path) -> Path:
 
 
 def intake(root: Path, show_names: bool = True, **settings: Any) -> Intake:
-    return look_at(DatasetStore(), DatasetSpec(name="scans", root=root, show_names=show_names, **settings)).intake
+    return look_at(
+        DatasetStore(), DatasetSpec(name="scans", root=root, show_names=show_names, **settings)
+    ).intake
 
 
 def scanned(
-    root: Path, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter, **settings: Any
+    root: Path,
+    known: pa.Table | None = None,
+    decode: bool = True,
+    progress: Progress = iter,
+    **settings: Any,
 ) -> pa.Table:
     return scan(intake(root, **settings), known, decode, progress)
 
@@ -153,7 +163,9 @@ class TestTable:
         }
         assert frame.pixel_sha256 is not None
 
-    def test_sorted_by_path_and_the_same_whatever_the_threads(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_sorted_by_path_and_the_same_whatever_the_threads(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         for value in range(8, 60):
             put(root, f"{'AB'[value % 2]}/{value}.png", png(value))
         first = scanned(root)
@@ -163,7 +175,9 @@ class TestTable:
             assert scanned(root).equals(first)
 
     @pytest.mark.parametrize("show_names", [True, False])
-    def test_ids_and_names_do_not_depend_on_where_the_folder_lies(self, show_names: bool, root: Path, tmp_path: Path) -> None:
+    def test_ids_and_names_do_not_depend_on_where_the_folder_lies(
+        self, show_names: bool, root: Path, tmp_path: Path
+    ) -> None:
         first = scanned(root, show_names=show_names)
         assert scanned(root.rename(tmp_path / "elsewhere"), show_names=show_names).equals(first)
 
@@ -185,7 +199,9 @@ class TestTable:
         assert len(seen) == 9
 
     def test_split_folders(self, tmp_path: Path) -> None:
-        for i, path in enumerate(["train/A/1.png", "train/B/1.png", "val/A/2.png", "test/A/3.png", "test/B/3.png"]):
+        for i, path in enumerate(
+            ["train/A/1.png", "train/B/1.png", "val/A/2.png", "test/A/3.png", "test/B/3.png"]
+        ):
             put(tmp_path, path, png(i))
         table = rows(scanned(tmp_path))
         assert [(row["label"], row["split"]) for row in table.values()] == [
@@ -215,17 +231,26 @@ class TestFilesThatAreNotImages:
             "A/x.md",
         ],
     )
-    def test_known_ones_are_not_decoded(self, path: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_known_ones_are_not_decoded(
+        self, path: str, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         put(root, path, b"not an image")
         known = scanned(root)
         row = rows(known)[path]
-        assert (row["status"], row["reason"], row["label"], row["split"]) == ("rejected", "not an image file", None, None)
+        assert (row["status"], row["reason"], row["label"], row["split"]) == (
+            "rejected",
+            "not an image file",
+            None,
+            None,
+        )
         assert (row["image_id"], row["bytes"]) == (hashlib.sha256(b"not an image").hexdigest(), 12)
         monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
         assert scanned(root, known).equals(known)
 
     def test_they_make_no_class_and_no_layout(self, tmp_path: Path) -> None:
-        for i, path in enumerate(["train/A/1.png", "train/B/1.png", "test/A/3.png", "test/B/3.png"]):
+        for i, path in enumerate(
+            ["train/A/1.png", "train/B/1.png", "test/A/3.png", "test/B/3.png"]
+        ):
             put(tmp_path, path, png(i))
         put(tmp_path, "docs/notes.txt", b"text")
         put(tmp_path, "__MACOSX/train/._1.png", b"fork")
@@ -251,7 +276,9 @@ class TestFilesThatAreNotImages:
         os.mkfifo(root / "A" / "pipe.png")
         assert reasons(scanned(root)) == {"A/pipe.png": "not a regular file"}
 
-    def test_huge_file_is_not_read_into_memory(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_huge_file_is_not_read_into_memory(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(scan_module, "MAX_BYTES", 2**20)
         data = png(1) + bytes(2**20)
         put(root, "A/huge.png", data)
@@ -270,7 +297,11 @@ class TestFilesThatAreNotImages:
 
         monkeypatch.setattr(scan_module, "open", deny, raising=False)
         row = rows(scanned(root))["A/0.png"]
-        assert (row["reason"], row["image_id"], row["bytes"]) == ("cannot be read: Permission denied", None, 0)
+        assert (row["reason"], row["image_id"], row["bytes"]) == (
+            "cannot be read: Permission denied",
+            None,
+            0,
+        )
         assert row["label"] is None, "it may be DICOM, and its folder named after its patient"
 
     def test_name_that_is_not_utf8(self, root: Path) -> None:
@@ -293,7 +324,9 @@ class TestLinks:
         (root / "up").symlink_to("..")
         (root / "gone.png").symlink_to("/nowhere/at/all.png")
         table = scanned(root)
-        assert reasons(table) == dict.fromkeys(["A/file.png", "C", "up", "gone.png"], "link leaves the dataset's folder")
+        assert reasons(table) == dict.fromkeys(
+            ["A/file.png", "C", "up", "gone.png"], "link leaves the dataset's folder"
+        )
         assert rows(table)["A/file.png"]["image_id"] is None
 
     def test_inside_the_folder(self, root: Path) -> None:
@@ -316,7 +349,10 @@ class TestLinks:
             "A/self.png": "broken link",
         }
 
-    @pytest.mark.parametrize(("kind", "reason"), [("link", "link leaves the dataset's folder"), ("pipe", "not a regular file")])
+    @pytest.mark.parametrize(
+        ("kind", "reason"),
+        [("link", "link leaves the dataset's folder"), ("pipe", "not a regular file")],
+    )
     def test_and_pipes_that_take_the_place_of_a_file_during_the_scan(
         self, kind: str, reason: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -332,33 +368,55 @@ class TestLinks:
         monkeypatch.setattr(scan_module, "trees", then_replaced)
         with in_time(*[file] * (kind == "pipe")):
             row = rows(scanned(root))["A/0.png"]
-        assert (row["status"], row["reason"], row["image_id"], row["label"]) == ("rejected", reason, None, None)
+        assert (row["status"], row["reason"], row["image_id"], row["label"]) == (
+            "rejected",
+            reason,
+            None,
+            None,
+        )
 
 
 class TestListing:
     def test_manifest_csv_wins_over_the_folders(self, root: Path) -> None:
         lines = [
-            f"{'AB'[v % 2]}/{v}.png,{'left' if v < 4 else 'right'},{'test' if v in (0, 4) else 'train'},p{v}" for v in range(8)
+            f"{'AB'[v % 2]}/{v}.png,{'left' if v < 4 else 'right'},{'test' if v in (0, 4) else 'train'},p{v}"
+            for v in range(8)
         ]
         put(root, "manifest.csv", "\n".join(["path,label,split,group_id", *lines]).encode())
         table = rows(scanned(root))
         assert len(table) == 8
-        assert [table["A/4.png"][name] for name in ("label", "split", "group_id")] == ["right", "test", keyed("group", "p4")]
+        assert [table["A/4.png"][name] for name in ("label", "split", "group_id")] == [
+            "right",
+            "test",
+            keyed("group", "p4"),
+        ]
 
     def test_manifest_parquet_does_as_well(self, root: Path) -> None:
         paths = [f"{'AB'[v % 2]}/{v}.png" for v in range(7)]
-        pq.write_table(pa.table({"path": paths, "label": [v % 2 for v in range(7)]}), root / "manifest.parquet")
+        pq.write_table(
+            pa.table({"path": paths, "label": [v % 2 for v in range(7)]}), root / "manifest.parquet"
+        )
         table = scanned(root)
         assert reasons(table) == {"B/7.png": "not listed in manifest.parquet"}
         assert rows(table)["A/4.png"]["label"] == "0"
 
-    def test_what_it_leaves_out_or_lists_in_vain_is_rejected(self, root: Path, tmp_path: Path) -> None:
+    def test_what_it_leaves_out_or_lists_in_vain_is_rejected(
+        self, root: Path, tmp_path: Path
+    ) -> None:
         put(tmp_path, "outside.png", png(90))
         (root / "out").symlink_to(tmp_path)
         put(root, "passwd", png(91))
         put(root, "notes.txt", b"text")
         listed = [f"{'AB'[v % 2]}/{v}.png,{v % 2}" for v in range(7)]
-        strays = ["A/missing.png,0", "/etc/passwd,0", "../passwd,1", "out/outside.png,0", "notes.txt,1", "A,1", ".,1"]
+        strays = [
+            "A/missing.png,0",
+            "/etc/passwd,0",
+            "../passwd,1",
+            "out/outside.png,0",
+            "notes.txt,1",
+            "A,1",
+            ".,1",
+        ]
         put(root, "manifest.csv", "\n".join(["path,label", *listed, *strays]).encode())
         table = scanned(root)
         assert reasons(table) == {
@@ -417,12 +475,17 @@ class TestErrors:
         assert error.remedy == "Give the folder that holds the images"
 
     @pytest.mark.parametrize(("folder", "shown"), [("", "{root}"), ("B", "B")])
-    def test_unreadable_folder(self, folder: str, shown: str, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_unreadable_folder(
+        self, folder: str, shown: str, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         looked_at = intake(root)
         deny_folder(root / folder, monkeypatch)
         with pytest.raises(InputError) as error:
             scan(looked_at)
-        assert error.value.what == f"the folder {shown.format(root=root)} of scans cannot be read (Permission denied)"
+        assert (
+            error.value.what
+            == f"the folder {shown.format(root=root)} of scans cannot be read (Permission denied)"
+        )
         assert error.value.remedy.startswith("Give this user permission to read it")
         assert error_of(root).what == "a folder of scans cannot be read (Permission denied)"
 
@@ -452,7 +515,9 @@ class TestErrors:
         )
 
     def test_two_splits_share_an_image_and_the_manifest_shows_it(self, tmp_path: Path) -> None:
-        for i, path in enumerate(["train/A/1.png", "train/A/2.png", "train/B/1.png", "test/A/3.png", "test/B/3.png"]):
+        for i, path in enumerate(
+            ["train/A/1.png", "train/A/2.png", "train/B/1.png", "test/A/3.png", "test/B/3.png"]
+        ):
             put(tmp_path, path, png(i))
         put(tmp_path, "test/A/copy.png", png(0))
         leaks = [str(leak) for leak in find_leaks(scanned(tmp_path).to_pylist())]
@@ -502,7 +567,9 @@ class TestKnown:
         assert sorted(decoded) == sorted([png(200), b"other rubbish", png(201)])
         assert second.equals(scanned(root))
 
-    def test_bytes_that_were_rejected_unseen_are_decoded(self, root: Path, decoded: list[bytes]) -> None:
+    def test_bytes_that_were_rejected_unseen_are_decoded(
+        self, root: Path, decoded: list[bytes]
+    ) -> None:
         listed = "\n".join(["path,label", *(f"{'AB'[v % 2]}/{v}.png,{v % 2}" for v in range(7))])
         put(root, "manifest.csv", listed.encode())
         first = scanned(root)
@@ -511,7 +578,9 @@ class TestKnown:
         assert rows(scanned(root, first))["B/7.png"]["status"] == "ok"
         assert decoded == [png(7)]
 
-    def test_bytes_of_contradicting_labels_are_known_to_be_whole(self, root: Path, decoded: list[bytes]) -> None:
+    def test_bytes_of_contradicting_labels_are_known_to_be_whole(
+        self, root: Path, decoded: list[bytes]
+    ) -> None:
         put(root, "B/same.png", png(0))
         first = scanned(root)
         assert reasons(first)["A/0.png"] == "same bytes under labels A and B"
@@ -537,9 +606,15 @@ class TestKnown:
         assert scanned(root, first).equals(scanned(root))
         assert decoded[0] == dicom(3, frames=4)
 
-    @pytest.mark.parametrize(("ended_by", "is_tried_again"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)])
+    @pytest.mark.parametrize(
+        ("ended_by", "is_tried_again"), [(signal.SIGKILL, True), (signal.SIGSEGV, False)]
+    )
     def test_a_decoder_that_others_killed_is_not_held_against_the_file(
-        self, ended_by: signal.Signals, is_tried_again: bool, root: Path, monkeypatch: pytest.MonkeyPatch
+        self,
+        ended_by: signal.Signals,
+        is_tried_again: bool,
+        root: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         def die(decoder: object, data: bytes, decode: bool) -> FileFacts:
             if data == png(3):
@@ -550,13 +625,17 @@ class TestKnown:
         with monkeypatch.context() as patch:
             patch.setattr(limited_decoder._Process, "inspect", die)
             first = scanned(root)
-        assert reasons(first) == {"B/3.png": f"cannot be decoded: its decoder died of it 2 times ({ended_by.name})"}
+        assert reasons(first) == {
+            "B/3.png": f"cannot be decoded: its decoder died of it 2 times ({ended_by.name})"
+        }
         assert scanned(root, first).equals(scanned(root) if is_tried_again else first)
 
     def test_what_a_quick_look_said_is_not_believed(self, root: Path, decoded: list[bytes]) -> None:
         put(root, "A/cut.png", png(99, (64, 64))[:-40])
         quick = scanned(root, decode=False)
-        assert reasons(scanned(root, quick)) == {"A/cut.png": "cannot be decoded: the file is truncated"}
+        assert reasons(scanned(root, quick)) == {
+            "A/cut.png": "cannot be decoded: the file is truncated"
+        }
         assert len(decoded) == 9
 
     def test_quick_look_opens_headers_only(self, root: Path, decoded: list[bytes]) -> None:
@@ -575,16 +654,24 @@ class TestFrames:
         frames = [row for row in scanned(root).to_pylist() if row["path"] == "A/three.dcm"]
         digest = hashlib.sha256(data).hexdigest()
         assert [row["frame"] for row in frames] == [0, 1, 2]
-        assert [row["image_id"] for row in frames] == [frame_id(digest, number) for number in range(3)]
+        assert [row["image_id"] for row in frames] == [
+            frame_id(digest, number) for number in range(3)
+        ]
         assert len({row["pixel_sha256"] for row in frames}) == 3
-        assert {(row["status"], row["label"], row["format"], row["bytes"]) for row in frames} == {("ok", "A", "DICOM", len(data))}
+        assert {(row["status"], row["label"], row["format"], row["bytes"]) for row in frames} == {
+            ("ok", "A", "DICOM", len(data))
+        }
 
     def test_of_one_file_are_one_group(self, root: Path) -> None:
         put(root, "A/three.dcm", dicom(1, frames=3))
         put(root, "A/two.dcm", dicom(2, frames=2))
         for seed in range(5):
             table = scanned(root, split_seed=seed).to_pylist()
-            sides = {(row["path"], row["group_id"], row["split"]) for row in table if row["frame"] is not None}
+            sides = {
+                (row["path"], row["group_id"], row["split"])
+                for row in table
+                if row["frame"] is not None
+            }
             assert len(sides) == 2
             assert all(re.fullmatch(PSEUDONYM, group) for _, group, _ in sides)
 
@@ -601,7 +688,9 @@ class TestPrivacy:
         put(root, "A/.Mustermann", b"text")
         put(root, "A/archive.Mustermann", b"rubbish")
         table = scan(look_at(DatasetStore(), DatasetSpec(name="scans", root=root)).intake)
-        assert all(re.fullmatch(rf"{PSEUDONYM}(\.png)?", path) for path in table["path"].to_pylist())
+        assert all(
+            re.fullmatch(rf"{PSEUDONYM}(\.png)?", path) for path in table["path"].to_pylist()
+        )
         assert keyed("path", "A/0.png") + ".png" in table["path"].to_pylist()
         assert len(set(table["path"].to_pylist())) == 12
         labels = {row["label"] for row in table.to_pylist()}
@@ -609,7 +698,12 @@ class TestPrivacy:
 
     def test_reasons_hold_no_names(self, root: Path) -> None:
         put(root, "A/Mustermann.png", png(0))
-        put(root, "manifest.csv", b"path,label\n" + b"".join(b"%c/%d.png,%d\n" % (b"AB"[v % 2], v, v % 2) for v in range(8)))
+        put(
+            root,
+            "manifest.csv",
+            b"path,label\n"
+            + b"".join(b"%c/%d.png,%d\n" % (b"AB"[v % 2], v, v % 2) for v in range(8)),
+        )
         put(root, "A/Mustermann 2.png", png(1))
         put(root, "Mustermann.zip", b"PK")
         (root / "Mustermann").symlink_to("/")
@@ -618,18 +712,26 @@ class TestPrivacy:
         assert "mustermann" not in str(table.to_pylist()).casefold()
 
     @pytest.mark.parametrize("show_names", [False, True])
-    def test_a_class_that_only_a_drop_has_may_be_a_person(self, root: Path, home: Path, show_names: bool) -> None:
+    def test_a_class_that_only_a_drop_has_may_be_a_person(
+        self, root: Path, home: Path, show_names: bool
+    ) -> None:
         put(home, "drops/set/night/Jane_Doe/x.png", png(50))
         put(home, "drops/set/night/Jane_Doe/y.png", png(51))
         put(home, "drops/set/night/A/z.png", png(52))
         (home / "drops/set/night/_READY").touch()
-        intake = look_at(DatasetStore(), DatasetSpec(name="set", root=root, show_names=show_names)).intake
+        intake = look_at(
+            DatasetStore(), DatasetSpec(name="set", root=root, show_names=show_names)
+        ).intake
         labels = [row["label"] for row in scan(intake).to_pylist() if row["drop"] is not None]
-        assert sorted({*labels} - {"A"}) == (["Jane_Doe"] if show_names else [intake.names.label("Jane_Doe")])
+        assert sorted({*labels} - {"A"}) == (
+            ["Jane_Doe"] if show_names else [intake.names.label("Jane_Doe")]
+        )
         assert len(labels) == 3
         assert show_names or not any("jane" in label.lower() for label in labels)
 
-    def test_a_file_that_is_not_the_only_one_of_its_bytes_is_named_by_a_pseudonym(self, root: Path) -> None:
+    def test_a_file_that_is_not_the_only_one_of_its_bytes_is_named_by_a_pseudonym(
+        self, root: Path
+    ) -> None:
         put(root, "A/Mustermann.png", png(0))
         assert set(reasons(scanned(root, show_names=False)).values()) < {
             f"same bytes as {keyed('path', path)}.png" for path in ("A/0.png", "A/Mustermann.png")
@@ -646,7 +748,9 @@ class TestPrivacy:
         assert all(re.fullmatch(PSEUDONYM, group) for group in groups)
         assert "muster" not in str(table.to_pylist()).casefold()
 
-    def test_another_key_makes_other_names(self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_another_key_makes_other_names(
+        self, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         first = scanned(root, show_names=False)
         (tmp_path / "other.key").write_text("ab" * 32)
         monkeypatch.setenv("MEDFEAT_HOME", str(tmp_path / "other"))
@@ -658,14 +762,26 @@ class TestPrivacy:
     def test_a_listed_group_stands_before_the_patient_of_the_file(self, root: Path) -> None:
         put(root, "A/1.dcm", dicom(1, PatientID="Mustermann"))
         listed = [f"{'AB'[v % 2]}/{v}.png,{v % 2}," for v in range(8)]
-        put(root, "manifest.csv", "\n".join(["path,label,group_id", *listed, "A/1.dcm,0,p1"]).encode())
+        put(
+            root,
+            "manifest.csv",
+            "\n".join(["path,label,group_id", *listed, "A/1.dcm,0,p1"]).encode(),
+        )
         assert rows(scanned(root))["A/1.dcm"]["group_id"] == keyed("group", "p1")
 
     @pytest.mark.parametrize("folder", ["Mustermann^Erika", "MUSTERMANN", "Case 1234567"])
     def test_a_label_that_is_an_identifier_of_its_file(self, folder: str, root: Path) -> None:
-        put(root, f"{folder}/1.dcm", dicom(1, PatientName="Mustermann^Erika", PatientID="Case 1234567"))
+        put(
+            root,
+            f"{folder}/1.dcm",
+            dicom(1, PatientName="Mustermann^Erika", PatientID="Case 1234567"),
+        )
         row = rows(scanned(root))[f"{folder}/1.dcm"]
-        assert (row["status"], row["reason"], row["label"]) == ("rejected", LABEL_IS_IDENTIFIER, None)
+        assert (row["status"], row["reason"], row["label"]) == (
+            "rejected",
+            LABEL_IS_IDENTIFIER,
+            None,
+        )
 
     def test_one_of_several_labels_that_is_an_identifier_of_its_file(self, root: Path) -> None:
         put(root, "x|Mustermann/1.dcm", dicom(1, PatientName="Mustermann"))
@@ -680,7 +796,11 @@ class TestPrivacy:
         put(root, "Mustermann/3.dcm", dicom(3, PatientName="Mustermann", PixelData=bytes(2**20)))
         monkeypatch.setattr(scan_module, "MAX_BYTES", 2**20)
         table = scanned(root)
-        assert [reason[:10] for reason in reasons(table).values()] == ["cannot be ", "cannot be ", "larger tha"]
+        assert [reason[:10] for reason in reasons(table).values()] == [
+            "cannot be ",
+            "cannot be ",
+            "larger tha",
+        ]
         assert "Mustermann" not in table["label"].to_pylist()
 
     def test_burned_in_annotations(self, root: Path) -> None:
@@ -732,14 +852,23 @@ class TestReadImage:
         file = locate(intake(root), ["A/0.png"])["A/0.png"]
         (root / "A/0.png").unlink()
         os.mkfifo(root / "A/0.png")
-        with in_time(), pytest.raises(InputError, match=r"A/0.png cannot be used any more \(not a regular file\)"):
+        with (
+            in_time(),
+            pytest.raises(
+                InputError, match=r"A/0.png cannot be used any more \(not a regular file\)"
+            ),
+        ):
             read_image(file, "A/0.png", lambda _: True)
 
 
 @pytest.mark.real_data
-@pytest.mark.parametrize(("name", "n_ok", "n_test"), [("modality", 1563, 606), ("mammography_roi", 238, 58)])
+@pytest.mark.parametrize(
+    ("name", "n_ok", "n_test"), [("modality", 1563, 606), ("mammography_roi", 238, 58)]
+)
 def test_real_set(name: str, n_ok: int, n_test: int, real_data: Path) -> None:
     table = scanned(real_data / "datasets" / name)
     ok = [row for row in table.to_pylist() if row["status"] == "ok"]
     assert (len(ok), sum(row["split"] == "test" for row in ok)) == (n_ok, n_test)
-    assert find_leaks(ok) == [], "a drawn split parts no patient" if name == "mammography_roi" else "nor does a given one"
+    assert find_leaks(ok) == [], (
+        "a drawn split parts no patient" if name == "mammography_roi" else "nor does a given one"
+    )

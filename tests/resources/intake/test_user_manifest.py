@@ -33,7 +33,9 @@ def error_of(root: Path, text: str | bytes) -> InputError:
 
 
 def parquet(root: Path, table: pa.Table | dict[str, Sequence[object]]) -> Listing:
-    pq.write_table(table if isinstance(table, pa.Table) else pa.table(table), root / "manifest.parquet")
+    pq.write_table(
+        table if isinstance(table, pa.Table) else pa.table(table), root / "manifest.parquet"
+    )
     result = read_listing(root, "the set")
     assert result is not None
     return result
@@ -41,7 +43,9 @@ def parquet(root: Path, table: pa.Table | dict[str, Sequence[object]]) -> Listin
 
 class TestFolders:
     def test_class_folders(self, tmp_path: Path) -> None:
-        claims = claims_by_folders(["COVID/1.png", "COVID/site 2/deep/1.png", " normal /1.png"], "the set")
+        claims = claims_by_folders(
+            ["COVID/1.png", "COVID/site 2/deep/1.png", " normal /1.png"], "the set"
+        )
         assert claims == {
             "COVID/1.png": Claim("COVID"),
             "COVID/site 2/deep/1.png": Claim("COVID"),
@@ -49,17 +53,28 @@ class TestFolders:
         }
 
     def test_split_folders(self, tmp_path: Path) -> None:
-        claims = claims_by_folders(["Train/A/1.png", "testing/B/x/1.png", "val/A/2.png", "VALIDATION/A/3.png"], "the set")
-        assert list(claims.values()) == [Claim("A", "train"), Claim("B", "test"), Claim("A", "train"), Claim("A", "train")]
+        claims = claims_by_folders(
+            ["Train/A/1.png", "testing/B/x/1.png", "val/A/2.png", "VALIDATION/A/3.png"], "the set"
+        )
+        assert list(claims.values()) == [
+            Claim("A", "train"),
+            Claim("B", "test"),
+            Claim("A", "train"),
+            Claim("A", "train"),
+        ]
 
     def test_one_split_folder_is_a_split_layout(self, tmp_path: Path) -> None:
-        assert claims_by_folders(["train/A/1.png"], "the set") == {"train/A/1.png": Claim("A", "train")}
+        assert claims_by_folders(["train/A/1.png"], "the set") == {
+            "train/A/1.png": Claim("A", "train")
+        }
 
     def test_validation_alone_is_a_class(self, tmp_path: Path) -> None:
         assert claims_by_folders(["val/A/1.png"], "the set") == {"val/A/1.png": Claim("val")}
 
     def test_one_split_word_among_classes_is_a_class(self, tmp_path: Path) -> None:
-        assert claims_by_folders(["test/1.png", "control/1.png"], "the set")["test/1.png"] == Claim("test")
+        assert claims_by_folders(["test/1.png", "control/1.png"], "the set")["test/1.png"] == Claim(
+            "test"
+        )
 
     def test_files_without_a_class_folder_have_no_label(self, tmp_path: Path) -> None:
         claims = claims_by_folders(["1.png", "train/2.png", "test/A/3.png"], "the set")
@@ -81,7 +96,9 @@ class TestListing:
         assert read_listing(tmp_path, "the set") is None
 
     def test_columns_in_any_order_and_more_of_them(self, tmp_path: Path) -> None:
-        result = listing(tmp_path, "licence, Split ,path,group_id,label\nCC0,test,a/1.png,p1, left lung \n")
+        result = listing(
+            tmp_path, "licence, Split ,path,group_id,label\nCC0,test,a/1.png,p1, left lung \n"
+        )
         assert result == Listing("manifest.csv", {"a/1.png": Claim("left lung", "test", "p1")}, [])
 
     def test_empty_cells_say_nothing(self, tmp_path: Path) -> None:
@@ -89,7 +106,9 @@ class TestListing:
         assert list(result.claims.values()) == [Claim("A"), Claim(), Claim()]
 
     def test_byte_order_mark_blank_lines_and_windows_line_ends(self, tmp_path: Path) -> None:
-        result = listing(tmp_path, "\ufeff\r\npath,label\r\n\r\n1.png,Ä\r\n,,\r\n   \r\n2.png,B\r\n".encode())
+        result = listing(
+            tmp_path, "\ufeff\r\npath,label\r\n\r\n1.png,Ä\r\n,,\r\n   \r\n2.png,B\r\n".encode()
+        )
         assert result.claims == {"1.png": Claim("Ä"), "2.png": Claim("B")}
 
     def test_backslashes_and_dots_are_normalised(self, tmp_path: Path) -> None:
@@ -114,11 +133,16 @@ class TestListing:
         assert error.what == "the set/manifest.csv line 4 lists a path again with other values"
         assert error.remedy == "Delete one of the two lines"
 
-    @pytest.mark.parametrize(("text", "found"), [("file,label\n1.png,A\n", 2), ("path;label\n", 1), ("", 0)])
+    @pytest.mark.parametrize(
+        ("text", "found"), [("file,label\n1.png,A\n", 2), ("path;label\n", 1), ("", 0)]
+    )
     def test_path_column_is_required(self, text: str | bytes, found: int, tmp_path: Path) -> None:
         error = error_of(tmp_path, text)
         assert error.what == f"the set/manifest.csv has no column 'path' ({found} columns found)"
-        assert error.remedy == "Begin it with the columns path,label,split,group_id, separated by commas in a CSV file"
+        assert (
+            error.remedy
+            == "Begin it with the columns path,label,split,group_id, separated by commas in a CSV file"
+        )
 
     def test_unknown_split(self, tmp_path: Path) -> None:
         error = error_of(tmp_path, "path,split\n1.png,holdout\n")
@@ -134,7 +158,10 @@ class TestListing:
     @pytest.mark.parametrize("cells", ["12,", ",3", "a,3", "-1,3", "nan,3", "3,inf"])
     def test_a_centre_that_is_not_two_numbers(self, cells: str, tmp_path: Path) -> None:
         error = error_of(tmp_path, f"path,center_x,center_y\n1.png,{cells}\n")
-        assert error.what == "the set/manifest.csv line 2 has a center_x and center_y that are not two numbers from 0"
+        assert (
+            error.what
+            == "the set/manifest.csv line 2 has a center_x and center_y that are not two numbers from 0"
+        )
 
     @pytest.mark.parametrize("text", ["path,label\n,A\n", "label,path\nA\n"])
     def test_row_without_a_path(self, text: str | bytes, tmp_path: Path) -> None:
@@ -144,14 +171,19 @@ class TestListing:
         error = error_of(tmp_path, "path,label\nscan,1.png,A\n")
         assert error.what.endswith("manifest.csv line 2 has 3 cells, the header 2")
         assert error.remedy == 'Put a path with a comma between "quotes"'
-        assert listing(tmp_path, 'path,label\n"scan,1.png",A\n').claims == {"scan,1.png": Claim("A")}
+        assert listing(tmp_path, 'path,label\n"scan,1.png",A\n').claims == {
+            "scan,1.png": Claim("A")
+        }
 
     def test_not_utf8(self, tmp_path: Path) -> None:
         error = error_of(tmp_path, "path,label\n1.png,Ä\n".encode("latin-1"))
         assert error.what.endswith("manifest.csv is not UTF-8 text")
         assert error.remedy == "Save it again as CSV UTF-8"
 
-    @pytest.mark.parametrize("text", ['path,label\n"1.png,A\n', 'path,label\n"1".png,A\n', "path,label\n" + "x" * 200_000])
+    @pytest.mark.parametrize(
+        "text",
+        ['path,label\n"1.png,A\n', 'path,label\n"1".png,A\n', "path,label\n" + "x" * 200_000],
+    )
     def test_not_csv(self, text: str | bytes, tmp_path: Path) -> None:
         error = error_of(tmp_path, text)
         assert "manifest.csv is not CSV (" in error.what
@@ -160,7 +192,9 @@ class TestListing:
     def test_a_path_that_leaves_twice_counts_once(self, tmp_path: Path) -> None:
         assert listing(tmp_path, "path\n../1.png\n../1.png\n").leaving == ["../1.png"]
 
-    def test_a_large_file_is_not_read(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_large_file_is_not_read(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(user_manifest, "FILE_BYTES", 2**20)
         text = "path\n1.png\n" + "\n" * 2**20
         error = error_of(tmp_path, text)
@@ -170,12 +204,17 @@ class TestListing:
 
     @pytest.mark.parametrize("row", ["," * 2**20, '"\n",' * 2**18])
     def test_a_long_row_is_not_taken_apart(self, row: str, tmp_path: Path) -> None:
-        assert error_of(tmp_path, f"path\n{row}\n").what.endswith(" has a row of more than 1,048,576 characters")
+        assert error_of(tmp_path, f"path\n{row}\n").what.endswith(
+            " has a row of more than 1,048,576 characters"
+        )
 
     def test_too_many_rows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_manifest, "ROWS", 2)
         assert len(listing(tmp_path, "path\n1.png\n\n2.png\n").claims) == 2
-        assert error_of(tmp_path, "path\n1.png\n2.png\n3.png\n").what == "the set/manifest.csv has more than 2 rows"
+        assert (
+            error_of(tmp_path, "path\n1.png\n2.png\n3.png\n").what
+            == "the set/manifest.csv has more than 2 rows"
+        )
 
     def test_unreadable(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def deny(*_: object, **how: object) -> None:
@@ -183,45 +222,81 @@ class TestListing:
 
         monkeypatch.setattr(user_manifest, "open", deny, raising=False)
         (tmp_path / "manifest.csv").touch()
-        with pytest.raises(InputError, match=r"manifest.csv cannot be read \(Permission denied\). Give this user permission"):
+        with pytest.raises(
+            InputError,
+            match=r"manifest.csv cannot be read \(Permission denied\). Give this user permission",
+        ):
             read_listing(tmp_path, "the set")
 
     def test_a_link_to_elsewhere_is_not_read(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("password,hunter2\n")
         (tmp_path / "root").mkdir()
         (tmp_path / "root" / "manifest.csv").symlink_to(tmp_path / "secret")
-        with pytest.raises(InputError, match=r"is refused: link leaves the dataset's folder\. Put the file itself") as error:
+        with pytest.raises(
+            InputError, match=r"is refused: link leaves the dataset's folder\. Put the file itself"
+        ) as error:
             read_listing(tmp_path / "root", "the set")
         assert "password" not in str(error.value)
 
-    def test_a_pipe_that_took_its_place_is_not_waited_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_pipe_that_took_its_place_is_not_waited_for(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         os.mkfifo(tmp_path / "manifest.csv")
         monkeypatch.setattr(Path, "is_file", lambda path: path.name == "manifest.csv")
-        with in_time(), pytest.raises(InputError, match=r"manifest.csv is refused: not a regular file\. Put the file itself"):
+        with (
+            in_time(),
+            pytest.raises(
+                InputError,
+                match=r"manifest.csv is refused: not a regular file\. Put the file itself",
+            ),
+        ):
             read_listing(tmp_path, "the set")
 
 
 class TestParquet:
     def test_says_the_same_as_csv(self, tmp_path: Path) -> None:
-        columns = {"licence": ["CC0", "CC0"], " Path ": ["a/1.png", "..\\up.png"], "Label": [" A ", "B"], "split": ["VAL", None]}
+        columns = {
+            "licence": ["CC0", "CC0"],
+            " Path ": ["a/1.png", "..\\up.png"],
+            "Label": [" A ", "B"],
+            "split": ["VAL", None],
+        }
         expected = Listing("manifest.parquet", {"a/1.png": Claim("A", "train")}, ["..\\up.png"])
         assert parquet(tmp_path, columns) == expected
 
     def test_cells_of_other_types_are_text(self, tmp_path: Path) -> None:
         day = datetime.date(2020, 1, 2)
-        columns = {"path": ["1.png", "2.png"], "label": [3, None], "group_id": pa.array([None, day])}
-        assert parquet(tmp_path, columns).claims == {"1.png": Claim("3"), "2.png": Claim(group_id="2020-01-02")}
+        columns = {
+            "path": ["1.png", "2.png"],
+            "label": [3, None],
+            "group_id": pa.array([None, day]),
+        }
+        assert parquet(tmp_path, columns).claims == {
+            "1.png": Claim("3"),
+            "2.png": Claim(group_id="2020-01-02"),
+        }
 
     @pytest.mark.parametrize(
         ("columns", "what"),
         [
-            ({"file": ["Mustermann.png"], "label": ["A"]}, " has no column 'path' (1 columns found)"),
-            ({"path": ["1.png", "Mustermann.png"], "split": [None, "Mustermann"]}, " line 3 has an unknown split"),
+            (
+                {"file": ["Mustermann.png"], "label": ["A"]},
+                " has no column 'path' (1 columns found)",
+            ),
+            (
+                {"path": ["1.png", "Mustermann.png"], "split": [None, "Mustermann"]},
+                " line 3 has an unknown split",
+            ),
             ({"path": ["1.png", None]}, " line 3 has no path"),
-            ({"path": ["Mustermann", "Mustermann"], "label": ["A", "B"]}, " line 3 lists a path again with other values"),
+            (
+                {"path": ["Mustermann", "Mustermann"], "label": ["A", "B"]},
+                " line 3 lists a path again with other values",
+            ),
         ],
     )
-    def test_rows_count_from_the_header(self, columns: dict[str, Sequence[object]], what: str, tmp_path: Path) -> None:
+    def test_rows_count_from_the_header(
+        self, columns: dict[str, Sequence[object]], what: str, tmp_path: Path
+    ) -> None:
         with pytest.raises(InputError) as error:
             parquet(tmp_path, columns)
         assert error.value.what == f"the set/manifest.parquet{what}"
@@ -229,53 +304,88 @@ class TestParquet:
     @pytest.mark.parametrize("data", [b"", b"path,label\n1.png,A\n", b"PAR1" + bytes(40) + b"PAR1"])
     def test_not_parquet(self, data: bytes, tmp_path: Path) -> None:
         (tmp_path / "manifest.parquet").write_bytes(data)
-        with pytest.raises(InputError, match=r"^the set/manifest.parquet (is not Parquet|cannot be read .*)\. Save it again"):
+        with pytest.raises(
+            InputError,
+            match=r"^the set/manifest.parquet (is not Parquet|cannot be read .*)\. Save it again",
+        ):
             read_listing(tmp_path, "the set")
 
     def test_text_that_is_not_utf8(self, tmp_path: Path) -> None:
         buffers = pa.array([b"caf\xe9.png"]).buffers()
         paths = pa.StringArray.from_buffers(1, buffers[1], buffers[2])
-        with pytest.raises(InputError, match=r"^the set/manifest.parquet holds text that is not UTF-8\. Save"):
+        with pytest.raises(
+            InputError, match=r"^the set/manifest.parquet holds text that is not UTF-8\. Save"
+        ):
             parquet(tmp_path, pa.table({"path": paths}))
 
     def test_too_many_rows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_manifest, "ROWS", 2)
         monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *_, **how: pytest.fail("read"))
-        with pytest.raises(InputError, match=r"^the set/manifest.parquet has more than 2 rows\. Register parts"):
+        with pytest.raises(
+            InputError, match=r"^the set/manifest.parquet has more than 2 rows\. Register parts"
+        ):
             parquet(tmp_path, {"path": ["1.png", "2.png", "3.png"]})
 
-    @pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
-    def test_text_that_unpacks_to_too_much(self, kind: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @pytest.mark.parametrize(
+        "kind", [pa.string(), pa.large_string(), pa.dictionary(pa.int32(), pa.string())]
+    )
+    def test_text_that_unpacks_to_too_much(
+        self, kind: pa.DataType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(user_manifest, "TEXT_BYTES", 2**20)
         paths = [f"{number:0100}.png" for number in range(9_000)]
         labels = ["x" * 100] * 9_000
-        assert len(parquet(tmp_path, {"path": paths[:4_000], "label": pa.array(labels[:4_000], kind)}).claims) == 4_000
+        assert (
+            len(
+                parquet(
+                    tmp_path, {"path": paths[:4_000], "label": pa.array(labels[:4_000], kind)}
+                ).claims
+            )
+            == 4_000
+        )
         for columns in (
             {"path": pa.array(["x" * 1_000] * 9_000, kind)},
             {"path": paths[:8_000], "label": pa.array(labels[:8_000], kind)},
         ):
-            with pytest.raises(InputError, match=r"^the set/manifest.parquet unpacks to more than 1 MiB\. Keep only"):
+            with pytest.raises(
+                InputError,
+                match=r"^the set/manifest.parquet unpacks to more than 1 MiB\. Keep only",
+            ):
                 parquet(tmp_path, columns)
         assert (tmp_path / "manifest.parquet").stat().st_size < 2**20
 
-    def test_columns_that_say_nothing_may_be_large(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_columns_that_say_nothing_may_be_large(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(user_manifest, "TEXT_BYTES", 2**10)
-        assert parquet(tmp_path, {"path": ["1.png"], "text": ["x" * 2**20], "vector": [[1, 2]]}).claims == {"1.png": Claim()}
+        assert parquet(
+            tmp_path, {"path": ["1.png"], "text": ["x" * 2**20], "vector": [[1, 2]]}
+        ).claims == {"1.png": Claim()}
 
     def test_a_long_cell(self, tmp_path: Path) -> None:
         assert len(parquet(tmp_path, {"path": ["x" * 131_072]}).claims) == 1
-        with pytest.raises(InputError, match=r"manifest.parquet has a cell of more than 131,072 bytes\. Shorten it"):
+        with pytest.raises(
+            InputError, match=r"manifest.parquet has a cell of more than 131,072 bytes\. Shorten it"
+        ):
             parquet(tmp_path, {"path": ["x" * 131_073]})
 
     @pytest.mark.parametrize("cell", [["A"], {"a": 1}, b"A"])
     def test_cells_that_are_not_plain(self, cell: object, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"has cells that are neither text nor numbers nor dates\. Save it with plain"):
+        with pytest.raises(
+            InputError,
+            match=r"has cells that are neither text nor numbers nor dates\. Save it with plain",
+        ):
             parquet(tmp_path, {"path": ["1.png"], "label": [cell]})
 
     def test_too_many_columns(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_manifest, "FOOTER_BYTES", 2**14)
-        with pytest.raises(InputError, match=r"manifest.parquet has too many columns or row groups\. Keep only the columns"):
-            parquet(tmp_path, {"path": ["1.png"], **{f"column {number}": [1] for number in range(200)}})
+        with pytest.raises(
+            InputError,
+            match=r"manifest.parquet has too many columns or row groups\. Keep only the columns",
+        ):
+            parquet(
+                tmp_path, {"path": ["1.png"], **{f"column {number}": [1] for number in range(200)}}
+            )
 
     def test_one_column_twice(self, tmp_path: Path) -> None:
         table = pa.table([["1.png"], ["A"], ["B"]], names=["path", "label", "label"])
@@ -283,7 +393,10 @@ class TestParquet:
 
     def test_beside_csv(self, tmp_path: Path) -> None:
         (tmp_path / "manifest.csv").write_text("path\n1.png\n")
-        with pytest.raises(InputError, match=r"^the set has both manifest.csv and manifest.parquet\. Keep one of the two\.$"):
+        with pytest.raises(
+            InputError,
+            match=r"^the set has both manifest.csv and manifest.parquet\. Keep one of the two\.$",
+        ):
             parquet(tmp_path, {"path": ["1.png"]})
 
 

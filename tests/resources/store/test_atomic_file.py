@@ -14,12 +14,18 @@ from resources.store.atomic_file import file_sha256, write_atomically
 def test_what_is_written_is_what_is_said(tmp_path: Path) -> None:
     stored = write_atomically(tmp_path / "new" / "a.bin", b"hello")
     assert (tmp_path / "new" / "a.bin").read_bytes() == b"hello"
-    assert (stored.name, stored.bytes, stored.sha256) == ("a.bin", 5, hashlib.sha256(b"hello").hexdigest())
+    assert (stored.name, stored.bytes, stored.sha256) == (
+        "a.bin",
+        5,
+        hashlib.sha256(b"hello").hexdigest(),
+    )
     assert file_sha256(tmp_path / "new" / "a.bin") == stored.sha256
 
 
 @pytest.mark.parametrize("call", ["write", "fsync", "replace"])
-def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_full_disk_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     path = tmp_path / "a.bin"
     write_atomically(path, b"old")
 

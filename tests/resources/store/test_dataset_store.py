@@ -46,7 +46,9 @@ def test_a_specification_comes_back_and_names_are_sorted(store: DatasetStore) ->
 
 def test_an_unknown_dataset_names_the_known_ones_and_the_command(store: DatasetStore) -> None:
     store.save_spec(DatasetSpec(name="known", root=Path("/images")))
-    with pytest.raises(InputError, match=r"no dataset called other \(registered: known\).*medfeat add other FOLDER"):
+    with pytest.raises(
+        InputError, match=r"no dataset called other \(registered: known\).*medfeat add other FOLDER"
+    ):
         store.spec("other")
 
 
@@ -58,7 +60,9 @@ def test_a_damaged_specification_names_file_and_field(store: DatasetStore) -> No
     with pytest.raises(ContractError, match=r"a\.json is damaged .*Register the dataset again"):
         store.spec("a")
     path.write_bytes(sealed_json({**fields, "root": "images"}))  # stored by another version
-    with pytest.raises(ContractError, match=r"a\.json breaks a rule .*root.*Register the dataset again"):
+    with pytest.raises(
+        ContractError, match=r"a\.json breaks a rule .*root.*Register the dataset again"
+    ):
         store.spec("a")
 
 
@@ -68,8 +72,12 @@ def test_a_name_cannot_leave_the_store(store: DatasetStore) -> None:
 
 
 def test_a_table_is_checked_on_write_and_on_read(store: DatasetStore) -> None:
-    good = pa.Table.from_pylist([{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema)
-    bad = pa.Table.from_pylist([{"path": "x", "status": "ok", "reason": "r"}], schema=REJECTED.schema)
+    good = pa.Table.from_pylist(
+        [{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema
+    )
+    bad = pa.Table.from_pylist(
+        [{"path": "x", "status": "ok", "reason": "r"}], schema=REJECTED.schema
+    )
     with pytest.raises(ContractError, match=r"t\.parquet breaks a rule of the rejected file table"):
         store.write_table("d", "a", "t.parquet", bad, REJECTED)
     assert not store.folder("d", "a").exists()
@@ -126,7 +134,9 @@ def test_what_a_killed_run_left_half_written_goes_with_the_next_writer(store: Da
 
 
 def test_an_asset_that_was_never_made_says_how_to_make_it(store: DatasetStore) -> None:
-    with pytest.raises(InputError, match=r"cae_model of d has not been materialised.*medfeat run d"):
+    with pytest.raises(
+        InputError, match=r"cae_model of d has not been materialised.*medfeat run d"
+    ):
         store.need_record("d", "cae_model")
 
 

@@ -19,7 +19,9 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.shard_file import ShardFile, guarded, shard_bytes
 
-SET = FeatureSet(kind="things", dtype="float32", row_shape=(2, 3), preprocessing={}, code_version="1")
+SET = FeatureSet(
+    kind="things", dtype="float32", row_shape=(2, 3), preprocessing={}, code_version="1"
+)
 
 
 def ids_of(numbers: range) -> list[str]:
@@ -49,7 +51,9 @@ def test_rows_come_back_in_the_order_of_their_ids(shards: FeatureStore) -> None:
     reader = shards.reader(ids)
     assert reader.image_ids == sorted(ids)
     np.testing.assert_array_equal(reader.rows(0, 50), produce(sorted(ids)))
-    np.testing.assert_array_equal(reader.take([7, 3, 41]), produce([sorted(ids)[i] for i in (7, 3, 41)]))
+    np.testing.assert_array_equal(
+        reader.take([7, 3, 41]), produce([sorted(ids)[i] for i in (7, 3, 41)])
+    )
 
 
 def test_new_images_make_a_new_shard_and_leave_the_old_ones_alone(shards: FeatureStore) -> None:
@@ -67,10 +71,14 @@ def test_new_images_make_a_new_shard_and_leave_the_old_ones_alone(shards: Featur
     after = files(shards)
     assert {name: after[name] for name in before} == before
     assert len(after) == len(before) + 1
-    np.testing.assert_array_equal(shards.reader(everything).rows(0, 25), produce(sorted(everything)))
+    np.testing.assert_array_equal(
+        shards.reader(everything).rows(0, 25), produce(sorted(everything))
+    )
 
 
-def test_nothing_is_computed_twice_and_the_version_does_not_depend_on_history(shards: FeatureStore, tmp_path: Path) -> None:
+def test_nothing_is_computed_twice_and_the_version_does_not_depend_on_history(
+    shards: FeatureStore, tmp_path: Path
+) -> None:
     ids = ids_of(range(9))
     shards.fill(ids[:4], produce, {})
     shards.fill(ids, produce, {})
@@ -85,10 +93,14 @@ def test_more_rows_than_a_shard_holds(shards: FeatureStore) -> None:
     ids = ids_of(range(SHARD_ROWS + 3))
     shards.fill(ids, produce, {})
     assert len(files(shards)) == 2
-    np.testing.assert_array_equal(shards.reader(ids).take([SHARD_ROWS + 2, 0]), produce([sorted(ids)[-1], sorted(ids)[0]]))
+    np.testing.assert_array_equal(
+        shards.reader(ids).take([SHARD_ROWS + 2, 0]), produce([sorted(ids)[-1], sorted(ids)[0]])
+    )
 
 
-def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_of_long_rows_holds_fewer(
+    shards: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked: list[int] = []
 
     def counted(ids: list[str]) -> np.ndarray:
@@ -96,7 +108,8 @@ def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pyt
         return produce(ids)
 
     ids = ids_of(range(7))
-    monkeypatch.setattr(feature_store, "SHARD_BYTES", 3 * 24 + 5)  # a row is 2 x 3 numbers of 4 bytes
+    # a row is 2 x 3 numbers of 4 bytes
+    monkeypatch.setattr(feature_store, "SHARD_BYTES", 3 * 24 + 5)
     shards.fill(ids, counted, {})
     assert asked == [3, 3, 1]
     monkeypatch.setattr(feature_store, "SHARD_BYTES", 1)
@@ -108,7 +121,9 @@ def test_a_shard_of_long_rows_holds_fewer(shards: FeatureStore, monkeypatch: pyt
 
 def test_columns_of_long_rows_are_read_without_the_rest(tmp_path: Path) -> None:
     width = 2 * CHUNK_NUMBERS + 5
-    wide = FeatureSet(kind="wide", dtype="float16", row_shape=(width,), preprocessing={}, code_version="1")
+    wide = FeatureSet(
+        kind="wide", dtype="float16", row_shape=(width,), preprocessing={}, code_version="1"
+    )
     store = FeatureStore(DatasetStore(home=str(tmp_path)), "set-a", wide)
     ids = ids_of(range(3))
     rows = np.random.default_rng(0).random((3, width)).astype(np.float16)
@@ -165,7 +180,9 @@ def test_force_leaves_the_rows_of_other_images(shards: FeatureStore) -> None:
     again, new = ids[:6], ids_of(range(13, 15))
     assert shards.fill([*again, *new], lambda wanted: -produce(wanted), {}, force=True) == 8
     for wanted, sign in ((again, -1), (new, -1), (ids[6:], 1), (alone, 1)):
-        np.testing.assert_array_equal(shards.reader(wanted).rows(0, len(wanted)), sign * produce(sorted(wanted)))
+        np.testing.assert_array_equal(
+            shards.reader(wanted).rows(0, len(wanted)), sign * produce(sorted(wanted))
+        )
     listed = [image_id for shard in shards.stored_ids() for image_id in shard]
     assert sorted(listed) == sorted([*ids, *alone, *new]), "each is in one shard"
     assert len(files(shards)) == len(shards.stored_ids()), "no shard is left that no index lists"
@@ -184,7 +201,9 @@ def test_damage_is_refused_on_read_and_mended_by_fill(shards: FeatureStore, dama
         path.write_bytes(data[:-5])
     else:
         path.unlink()
-    with pytest.raises(ContractError, match=f"{path.name}.*missing or its bytes.*medfeat doctor --fix"):
+    with pytest.raises(
+        ContractError, match=f"{path.name}.*missing or its bytes.*medfeat doctor --fix"
+    ):
         shards.reader(ids)
     assert shards.fill(ids, produce, {}) == 10
     np.testing.assert_array_equal(shards.reader(ids).rows(0, 10), produce(sorted(ids)))
@@ -205,7 +224,9 @@ def test_an_image_without_a_row_is_named_in_number(shards: FeatureStore) -> None
         (np.zeros((1, 2, 3), np.float32), "one image_id a row"),
     ],
 )
-def test_rows_that_break_the_contract_are_not_written(shards: FeatureStore, rows: np.ndarray, rule: str) -> None:
+def test_rows_that_break_the_contract_are_not_written(
+    shards: FeatureStore, rows: np.ndarray, rule: str
+) -> None:
     with pytest.raises(ContractError, match=rule):
         shards.fill(ids_of(range(2)), lambda _: rows, {})
     assert not list(shards.folder.glob("*"))
@@ -230,9 +251,16 @@ def test_same_rows_same_bytes_but_for_the_time(shards: FeatureStore) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "dtype"),
-    [((5, 7), "float32"), ((3, 40, 6, 6), "float16"), ((9, 16, 16, 3), "uint8"), ((2, 3 * CHUNK_NUMBERS + 1), "uint8")],
+    [
+        ((5, 7), "float32"),
+        ((3, 40, 6, 6), "float16"),
+        ((9, 16, 16, 3), "uint8"),
+        ((2, 3 * CHUNK_NUMBERS + 1), "uint8"),
+    ],
 )
-def test_chunks_packed_here_are_what_hdf5_itself_unpacks(tmp_path: Path, shape: tuple[int, ...], dtype: str) -> None:
+def test_chunks_packed_here_are_what_hdf5_itself_unpacks(
+    tmp_path: Path, shape: tuple[int, ...], dtype: str
+) -> None:
     rows = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
     path = tmp_path / "shard.h5"
     path.write_bytes(shard_bytes(rows, ids_of(range(shape[0])), {}))
@@ -249,7 +277,9 @@ def test_chunks_packed_here_are_what_hdf5_itself_unpacks(tmp_path: Path, shape: 
 def packed_otherwise(path: Path, how: str) -> None:
     with h5py.File(path, "w") as file:
         options: dict[str, Any] = {"shuffle": True} if how == "shuffled" else {}
-        data = file.create_dataset("features", (4, 6), "f4", chunks=(1, 6), compression="gzip", **options)
+        data = file.create_dataset(
+            "features", (4, 6), "f4", chunks=(1, 6), compression="gzip", **options
+        )
         data[:] = np.arange(24).reshape(4, 6)
         chunk = zlib.compress(np.zeros(6 if how != "short chunk" else 5, np.float32).tobytes())
         if how == "bomb in a chunk":
@@ -261,7 +291,10 @@ def packed_otherwise(path: Path, how: str) -> None:
         data.id.write_direct_chunk((2, 0), chunk, filter_mask=int(how == "unfiltered"))
 
 
-@pytest.mark.parametrize("how", ["shuffled", "short chunk", "bomb in a chunk", "damaged chunk", "cut chunk", "unfiltered"])
+@pytest.mark.parametrize(
+    "how",
+    ["shuffled", "short chunk", "bomb in a chunk", "damaged chunk", "cut chunk", "unfiltered"],
+)
 def test_a_chunk_that_is_not_as_it_should_be_is_refused(tmp_path: Path, how: str) -> None:
     path = tmp_path / "shard.h5"
     packed_otherwise(path, how)
@@ -277,24 +310,32 @@ def test_rows_without_chunks_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "chunks", "written"), [((6,), (2,), 3), ((4, 6), (1, 6), 3), ((4, 6, 6, 2), (1, 6, 3, 2), 8), ((4, 6), (1, 6), 0)]
+    ("shape", "chunks", "written"),
+    [((6,), (2,), 3), ((4, 6), (1, 6), 3), ((4, 6, 6, 2), (1, 6, 3, 2), 8), ((4, 6), (1, 6), 0)],
 )
 def test_chunks_of_another_form_and_missing_ones_are_refused(
     tmp_path: Path, shape: tuple[int, ...], chunks: tuple[int, ...], written: int
 ) -> None:
     with h5py.File(tmp_path / "shard.h5", "w") as file:
         data = file.create_dataset("features", shape, "f4", chunks=chunks, compression="gzip")
-        for place in list(itertools.product(*(range(0, n, side) for n, side in zip(shape, chunks, strict=True))))[:written]:
+        for place in list(
+            itertools.product(*(range(0, n, side) for n, side in zip(shape, chunks, strict=True)))
+        )[:written]:
             data.id.write_direct_chunk(place, zlib.compress(np.ones(chunks, np.float32).tobytes()))
     with pytest.raises(ContractError, match=r"packed|stores"):
         ShardFile(tmp_path / "shard.h5")
 
 
 def test_hdf5_is_closed_once_it_has_said_where_the_chunks_lie(tmp_path: Path) -> None:
-    (tmp_path / "shard.h5").write_bytes(shard_bytes(np.arange(6.0).reshape(2, 3), ids_of(range(2)), {}))
+    (tmp_path / "shard.h5").write_bytes(
+        shard_bytes(np.arange(6.0).reshape(2, 3), ids_of(range(2)), {})
+    )
     before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
     shard = ShardFile(tmp_path / "shard.h5")
-    assert not any(file.name == str(tmp_path / "shard.h5").encode() for file in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE))
+    assert not any(
+        file.name == str(tmp_path / "shard.h5").encode()
+        for file in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE)
+    )
     taken = np.empty((2, 3))
     shard.read(np.arange(2), taken, np.arange(2))
     np.testing.assert_array_equal(taken, np.arange(6.0).reshape(2, 3))
@@ -323,7 +364,9 @@ def crafted(path: Path, how: str, secret: Path) -> None:
             file.create_dataset("features", (2,), h5py.string_dtype())
 
 
-@pytest.mark.parametrize("how", ["external link", "soft link", "external storage", "virtual", "bomb", "text"])
+@pytest.mark.parametrize(
+    "how", ["external link", "soft link", "external storage", "virtual", "bomb", "text"]
+)
 def test_a_crafted_file_gives_out_nothing(tmp_path: Path, how: str) -> None:
     secret = tmp_path / "secret"
     if how in ("external link", "virtual"):

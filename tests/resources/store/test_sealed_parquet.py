@@ -1,4 +1,5 @@
-"""A table comes back as it was, a changed bit anywhere in the file is seen, and other tools read it."""
+"""A table comes back as it was, a changed bit anywhere in the file is seen, and other tools read
+it."""
 
 from __future__ import annotations
 
