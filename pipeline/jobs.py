@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     )
 
 
-def study_job(study: Study, complete: bool) -> UnresolvedAssetJobDefinition:
+def study_job(study: Study, all_tables: bool) -> UnresolvedAssetJobDefinition:
     """The paper's own method on one dataset, from its folder to its report.
 
     That of Ahn et al. also predicts the unlabelled images; it takes minutes, so it is what a drop
-    of images starts. A job that is ``complete``, with every row of every table and the studies
-    beside them, takes hours on a processor. One process: three small steps take 2 s in it and 5 to
+    of images starts. With ``all_tables`` the job covers every row of every table and the studies
+    beside them, which takes hours on a processor. One process: three small steps take 2 s in it and 5 to
     6 s in processes of their own, and torch is loaded once.
     """
-    last = [f"report_{study.job(kind)}" for kind in sorted({False, complete})] + ["predictions"] * (
-        study is AHN2019
-    )
+    last = [f"report_{study.job(kind)}" for kind in sorted({False, all_tables})] + [
+        "predictions"
+    ] * (study is AHN2019)
     every_row = f"Every row of the tables of {study.citation}"
     return dg.define_asset_job(
-        name=study.job(complete),
+        name=study.job(all_tables),
         selection=dg.AssetSelection.assets(*last).upstream(),
         partitions_def=DATASETS,
         executor_def=dg.in_process_executor,
-        description=every_row if complete else f"{study.title}: {study.citation}",
+        description=every_row if all_tables else f"{study.title}: {study.citation}",
     )
 
 
@@ -56,7 +56,7 @@ SUMMARY = dg.define_asset_job(
 )
 
 JOBS = {
-    study.job(complete): study_job(study, complete)
+    study.job(all_tables): study_job(study, all_tables)
     for study in STUDIES.values()
-    for complete in study.extents
+    for all_tables in study.scopes
 }

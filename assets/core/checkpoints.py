@@ -8,7 +8,7 @@ from assets.core.stage import Work
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import drop_checkpoint, load_checkpoint, save_checkpoint
 
-SPACING = 20
+CHECKPOINT_INTERVAL_FACTOR = 20
 """Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the
 training."""
 
@@ -39,7 +39,7 @@ class SpacedCheckpoints:
     def offer(self, take: Callable[[], Checkpoint]) -> None:
         """Store a checkpoint if the last one is long enough ago."""
         started = time.monotonic()
-        if started - self._saved_at < SPACING * self._spent:
+        if started - self._saved_at < CHECKPOINT_INTERVAL_FACTOR * self._spent:
             return
         checkpoint = take()
         save_checkpoint(*self._place, checkpoint.tensors, checkpoint.state)

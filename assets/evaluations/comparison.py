@@ -31,14 +31,14 @@ class Measured:
     reasons: dict[str, str]
 
 
-def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) -> Measured:
+def measured(store: DatasetStore, dataset: str, study: Study, all_tables: bool) -> Measured:
     """What a job's report may show.
 
     Args:
         store: of the home.
         dataset: partition key.
         study: of the methods.
-        complete: of the job of all tables, or of the study's own.
+        all_tables: of the job of all tables, or of the study's own.
 
     Raises:
         InputError: the study's own method was not scored yet.
@@ -46,8 +46,11 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
     rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(
         LABELLED_ROWS
     )
-    assets = {method.name: (method.evaluation, complete or method.core) for method in study.methods}
-    assets |= {name: (name, complete) for name in study.measurements}
+    assets = {
+        method.name: (method.evaluation, all_tables or method.in_main_job)
+        for method in study.methods
+    }
+    assets |= {name: (name, all_tables) for name in study.measurements}
     reasons: dict[str, str] = {}
     titles: dict[str, str] = {}
     for name, (asset, of_the_job) in assets.items():
@@ -55,12 +58,12 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
         if not of_the_job:
             reasons[name] = f"part of the job {study.tables_job}"
         elif record is None:
-            reasons[name] = f"not computed yet: run the job {study.job(complete)}"
+            reasons[name] = f"not computed yet: run the job {study.job(all_tables)}"
         elif record.unavailable:
             reasons[name] = record.unavailable
         elif record.summary.get(LABELLED_ROWS) != rows:
             reasons[name] = (
-                f"scored on other labelled images than now: run the job {study.job(complete)} again"
+                f"scored on other labelled images than now: run the job {study.job(all_tables)} again"
             )
         else:
             titles[name] = str(record.summary.get(TITLE))
@@ -71,18 +74,18 @@ def measured(store: DatasetStore, dataset: str, study: Study, complete: bool) ->
     )
 
 
-def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
+def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
     """McNemar's test of every method of a job of ``study`` against its own one, on the same test
     images.
     """
 
     @dg.asset(
-        name=f"method_comparison_{study.job(complete)}",
+        name=f"method_comparison_{study.job(all_tables)}",
         description=f"Exact McNemar test of every method against {study.method(study.main).title} on the same test images, "
         "Holm-corrected.",
         partitions_def=DATASETS,
         group_name=GROUP,
-        deps=[dg.AssetKey(method.evaluation) for method in study.methods_of(complete)],
+        deps=[dg.AssetKey(method.evaluation) for method in study.methods_of(all_tables)],
         kinds={"scipy", "parquet"},
         code_version="2",
         tags={"stage": "7"},
@@ -91,7 +94,7 @@ def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
     ) -> dg.MaterializeResult:
         with plain_failures():
-            titles = measured(store, context.partition_key, study, complete).titles
+            titles = measured(store, context.partition_key, study, all_tables).titles
 
         def compute(work: Work) -> Output:
             from methods.reporting import figures
@@ -105,7 +108,7 @@ def method_comparison(study: Study, complete: bool) -> dg.AssetsDefinition:
                 accuracy = next(row for row in metrics if row["metric"] == "accuracy")
                 bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
                 budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
-                if method.core and budgets:
+                if method.in_main_job and budgets:
                     curves[title] = [
                         (int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"])
                         for r in budgets
@@ -178,7 +181,7 @@ def _comparisons(
 
 
 method_comparisons = [
-    method_comparison(study, complete)
+    method_comparison(study, all_tables)
     for study in studies_of("test split")
-    for complete in study.extents
+    for all_tables in study.scopes
 ]

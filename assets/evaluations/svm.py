@@ -67,7 +67,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     if TYPE_CHECKING:
         config_type: TypeAlias = SvmConfig
     else:  # Dagster reads the annotation
-        config_type = ReducedSvmConfig if method.reducible else SvmConfig
+        config_type = ReducedSvmConfig if method.allows_pca else SvmConfig
 
     @dg.asset(
         name=method.evaluation,

@@ -115,7 +115,7 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
             if frozen.input_side not in (None, side):
                 reason = f"{frozen.name} sees every image at {frozen.input_side} x {frozen.input_side} pixels, not at {side}"
                 # without these rows there is nothing to report
-                if FARHAT_VLAD.method(average_at(scale)).core:
+                if FARHAT_VLAD.method(average_at(scale)).in_main_job:
                     raise InputError(
                         reason, "Name a network that takes images of any size, or of this one"
                     )

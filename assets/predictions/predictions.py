@@ -259,7 +259,7 @@ def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
 
 
 @dataclass(frozen=True)
-class Unknown:
+class ImageToPredict:
     """An image to be predicted: what the manifest says of it."""
 
     image_id: str
@@ -271,7 +271,7 @@ class Unknown:
 
 def predict_rows(
     fitted: "LinearClassifier",
-    unknown: Sequence[Unknown],
+    unknown: Sequence[ImageToPredict],
     read: Any,
     training: FeatureReader,
     rows: LabelledRows,
@@ -484,7 +484,7 @@ def predictions(
     with plain_failures():
         rows = labelled_rows(store, dataset, AHN2019)
         wanted = [
-            Unknown(row["image_id"], row["path"], row["frame"], row["split"], row["label"])
+            ImageToPredict(row["image_id"], row["path"], row["frame"], row["split"], row["label"])
             for row in ok_rows(manifest_of(store, dataset)).to_pylist()
             if row["split"] in PREDICTED_SPLITS
         ]

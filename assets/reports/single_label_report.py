@@ -83,7 +83,7 @@ def _document(
     results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
     records = {name: record for chain in chains.values() for name, record in chain.items()}
     titles = {method.name: title for method, title in included.titles.items()}
-    core = {method.name: title for method, title in included.titles.items() if method.core}
+    core = {method.name: title for method, title in included.titles.items() if method.in_main_job}
     notices = parts.notices_of(results)
     of_studies = notices_of_chain(chains.get("filter_size_study", {}))
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
@@ -136,7 +136,7 @@ def _document(
                 pictures_of(
                     store,
                     records,
-                    tuple(method.evaluation for method in included.titles if method.core),
+                    tuple(method.evaluation for method in included.titles if method.in_main_job),
                 ),
             ),
             stages_section(store, dataset, records, STAGES_SHOWN),
@@ -156,23 +156,23 @@ def _document(
     )
 
 
-def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
+def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
     """The report of one study on one dataset: of its own methods, or of every row of its tables."""
-    comparison = f"method_comparison_{study.job(complete)}"
-    name = f"report_{study.job(complete)}"
+    comparison = f"method_comparison_{study.job(all_tables)}"
+    name = f"report_{study.job(all_tables)}"
 
     @dg.asset(
         name=name,
-        description=f"Report of {study.title}, {'every row of its tables' if complete else 'its own method with its controls'}: "
+        description=f"Report of {study.title}, {'every row of its tables' if all_tables else 'its own method with its controls'}: "
         "tables beside the paper's, pictures, settings, files left out and lineage, as HTML, Markdown, CSV and LaTeX.",
         partitions_def=DATASETS,
         group_name=GROUP,
         deps=[
             image_manifest,
             near_duplicates,
-            *(dg.AssetKey(name) for name in study.measurements if complete),
+            *(dg.AssetKey(name) for name in study.measurements if all_tables),
             dg.AssetKey(comparison),
-            *(dg.AssetKey(method.evaluation) for method in study.methods_of(complete)),
+            *(dg.AssetKey(method.evaluation) for method in study.methods_of(all_tables)),
         ],
         kinds={"html", "markdown"},
         code_version="4",
@@ -182,9 +182,9 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
     ) -> dg.MaterializeResult:
         dataset = context.partition_key
-        folder = store.root / "reports" / dataset / study.job(complete)
+        folder = store.root / "reports" / dataset / study.job(all_tables)
         with plain_failures():
-            included = measured(store, dataset, study, complete)
+            included = measured(store, dataset, study, all_tables)
             evaluations = [method.evaluation for method in included.titles]
             inputs = (
                 "image_manifest",
@@ -272,7 +272,7 @@ def study_report(study: Study, complete: bool) -> dg.AssetsDefinition:
 
 
 study_reports = [
-    study_report(study, complete)
+    study_report(study, all_tables)
     for study in studies_of("test split")
-    for complete in study.extents
+    for all_tables in study.scopes
 ]

@@ -26,14 +26,13 @@ AHN2019 = Study(
         Method("ssae", "Stacked sparse auto-encoder + SVM", "ssae_features"),
         Method("googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet_pool5"),
         Method("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet_fc7"),
-        Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", core=True),
+        Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", in_main_job=True),
         Method(
             "backbone",
             "Transfer-learned backbone + SVM",
             "backbone_features",
             source=("", ""),
-            control=True,
-            core=True,
+            in_main_job=True,
         ),
         Method(
             "fine_tuned_alexnet",
@@ -50,11 +49,14 @@ AHN2019 = Study(
             "CAE with random filters + SVM (control)",
             "random_cae_features",
             source=("alexnet", "conv5"),
-            control=True,
-            core=True,
+            in_main_job=True,
         ),
         Method(
-            "cae", "Zero-bias CAE + SVM", "cae_features", source=("alexnet", "conv5"), core=True
+            "cae",
+            "Zero-bias CAE + SVM",
+            "cae_features",
+            source=("alexnet", "conv5"),
+            in_main_job=True,
         ),
         Method(
             "alexnet_googlenet",

@@ -81,7 +81,7 @@ FARHAT_VLAD = Study(
                 f"Average, {side_of_scale(scale)} pixels + SVM",
                 f"average_descriptors_scale{scale}",
                 source=("vgg19", "block5_pool"),
-                core=scale == 0,
+                in_main_job=scale == 0,
             ),
             *(
                 Method(
@@ -89,8 +89,8 @@ FARHAT_VLAD = Study(
                     f"VLAD, {clusters} centroids, {side_of_scale(scale)} pixels + SVM",
                     f"vlad{clusters}_descriptors_scale{scale}",
                     source=("vgg19", "block5_pool"),
-                    core=scale == 0,
-                    reducible=True,
+                    in_main_job=scale == 0,
+                    allows_pca=True,
                 )
                 for clusters in CODEBOOK_SIZES
             ),

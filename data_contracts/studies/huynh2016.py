@@ -37,10 +37,12 @@ ANALYTIC = Method(
     "analytic",
     "Analytic features + SVM",
     "analytic_features",
-    core=True,
+    in_main_job=True,
     scored_by="cv_evaluation_analytic",
 )
-ENSEMBLE = Method("ensemble", "Ensemble (soft voting)", core=True, scored_by="ensemble_evaluation")
+ENSEMBLE = Method(
+    "ensemble", "Ensemble (soft voting)", in_main_job=True, scored_by="ensemble_evaluation"
+)
 
 HUYNH2016 = Study(
     name="huynh2016",
@@ -56,7 +58,7 @@ HUYNH2016 = Study(
                 layer_method(layer),
                 f"AlexNet {layer} + SVM",
                 "alexnet_layers",
-                core=True,
+                in_main_job=True,
                 scored_by=f"cv_evaluation_{layer}",
             )
             for layer in LAYER_SHAPES

@@ -10,25 +10,29 @@ LENET = Method(
     "lenet",
     "One-vs-all CNNs",
     "lenet_one_vs_all",
-    core=True,
+    in_main_job=True,
     scored_by="multilabel_evaluation_lenet",
 )
 MODERN = Method(
     "lenet_modern",
     "One-vs-all CNNs with ReLU, dropout, augmentation, early stop",
     "lenet_modern",
-    core=True,
+    in_main_job=True,
     scored_by="multilabel_evaluation_lenet_modern",
 )
 CONV5 = Method(
     "conv5",
     "AlexNet conv5 + SVMs",
     "alexnet_conv5",
-    core=True,
+    in_main_job=True,
     scored_by="multilabel_evaluation_conv5",
 )
 CAE = Method(
-    "cae", "Zero-bias CAE + SVMs", "cae_features", core=True, scored_by="multilabel_evaluation_cae"
+    "cae",
+    "Zero-bias CAE + SVMs",
+    "cae_features",
+    in_main_job=True,
+    scored_by="multilabel_evaluation_cae",
 )
 
 LYNDON2015 = Study(

@@ -26,9 +26,8 @@ class Method:
         source: (network, layer) that the title stands for; where the features are of another, the
             title says so.
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
-        control: a control of ours rather than a row of the paper.
-        core: part of the study's own job; the others are computed by the job of all tables.
-        reducible: its rows are so long that principal components may take their place before the
+        in_main_job: part of the study's own job; the others are computed by the job of all tables.
+        allows_pca: its rows are so long that principal components may take their place before the
             SVM.
         scored_by: asset that scores it; empty where it is called after the method.
     """
@@ -38,9 +37,8 @@ class Method:
     features: str = ""
     source: tuple[str, str] | None = None
     members: tuple[str, ...] = ()
-    control: bool = False
-    core: bool = False
-    reducible: bool = False
+    in_main_job: bool = False
+    allows_pca: bool = False
     scored_by: str = ""
 
     @property
@@ -139,24 +137,24 @@ class Study:
     @property
     def jobs(self) -> tuple[str, ...]:
         """Its Dagster jobs: of its own methods and, where there is more, of every row."""
-        return tuple(self.job(complete) for complete in self.extents)
+        return tuple(self.job(all_tables) for all_tables in self.scopes)
 
     @property
-    def extents(self) -> tuple[bool, ...]:
-        """What ``complete`` may be of a job of this study."""
-        return (False,) if all(method.core for method in self.methods) else (False, True)
+    def scopes(self) -> tuple[bool, ...]:
+        """Values of ``all_tables`` for which this study has a job of its own."""
+        return (False,) if all(method.in_main_job for method in self.methods) else (False, True)
 
     @property
     def tables_job(self) -> str:
         """Dagster job of every row of every table."""
         return f"{self.name}_tables"
 
-    def job(self, complete: bool) -> str:
+    def job(self, all_tables: bool) -> str:
         """Dagster job of every row, or of the study's own methods; the comparison and the report
         are called after it.
         """
-        return self.tables_job if complete else self.name
+        return self.tables_job if all_tables else self.name
 
-    def methods_of(self, complete: bool) -> tuple[Method, ...]:
+    def methods_of(self, all_tables: bool) -> tuple[Method, ...]:
         """All methods, or the study's own."""
-        return tuple(method for method in self.methods if complete or method.core)
+        return tuple(method for method in self.methods if all_tables or method.in_main_job)

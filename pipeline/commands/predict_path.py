@@ -16,7 +16,7 @@ from assets.core.labelled_rows import labelled_rows
 from assets.features.frozen_networks import CONV5, frozen_network, open_features, side_of
 from assets.predictions.predictions import (
     FEATURES,
-    Unknown,
+    ImageToPredict,
     classifier_notices,
     load_classifier,
     predict_rows,
@@ -154,7 +154,7 @@ def predict_path(
         return row["label"] if show_names or row["label"] in classes else None
 
     unknown = [
-        Unknown(i, row["path"], row["frame"], row["split"], label_of(row))
+        ImageToPredict(i, row["path"], row["frame"], row["split"], label_of(row))
         for i, row in sorted(images.items())
     ]
     found = locate(intake, (image.path for image in unknown))

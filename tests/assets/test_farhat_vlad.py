@@ -46,9 +46,9 @@ Materialise = Callable[..., dg.ExecuteInProcessResult]
 @pytest.fixture
 def materialise(home: Path) -> Materialise:
     def run(
-        root: Path, only: list[str] | None = None, complete: bool = False, **settings: Any
+        root: Path, only: list[str] | None = None, all_tables: bool = False, **settings: Any
     ) -> dg.ExecuteInProcessResult:
-        return run_job(root, FARHAT_VLAD.job(complete), {**TINY, **settings}, only)
+        return run_job(root, FARHAT_VLAD.job(all_tables), {**TINY, **settings}, only)
 
     return run
 
@@ -170,7 +170,7 @@ def test_every_scale_is_made_from_the_original_files(
             Image.fromarray(noise // (kind + 1)).save(
                 tmp_path / "large" / f"class{kind}" / f"{number}.png"
             )
-    materialise(tmp_path / "large", complete=True, descriptor_sample=500)
+    materialise(tmp_path / "large", all_tables=True, descriptor_sample=500)
     network = Conv5Extractor(random_alexnet())
     store = DatasetStore()
     found = sorted(
@@ -225,7 +225,7 @@ def test_a_network_of_fixed_size_has_no_other_scale(
     materialise: Materialise, make_images: Any, of_fixed_size: Callable[[int], None]
 ) -> None:
     of_fixed_size(224)
-    materialise(make_images(classes=2, each=8), complete=True, descriptor_sample=500)
+    materialise(make_images(classes=2, each=8), all_tables=True, descriptor_sample=500)
     store = DatasetStore()
     results = store.main_table(
         "tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS
