@@ -2,7 +2,6 @@
 act on.
 """
 
-import base64
 import logging
 import resource as process_resource
 import sys
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 import dagster as dg
 from pydantic import ValidationError
 
+from assets.core.metadata import metadata_of
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.output_record import OutputRecord, Picture, StoredFile, content_hash
@@ -230,31 +230,3 @@ def _peak_memory() -> int:
     """Peak resident memory of this process in bytes (Linux counts kilobytes, macOS bytes)."""
     peak = process_resource.getrusage(process_resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict[str, Any]:
-    """Dagster metadata of an output: figures first, then pictures, then where it lies."""
-    from methods.reporting.document import markdown_text
-
-    folder = store.folder(record.dataset, record.asset)
-    metadata: dict[str, Any] = dict(record.summary)
-    if record.unavailable:
-        metadata["NOT AVAILABLE"] = record.unavailable
-    if record.rows is not None:
-        metadata["dagster/row_count"] = record.rows
-    for picture in record.pictures:
-        data = base64.b64encode(store.picture(record, picture)).decode()
-        metadata[picture.title] = dg.MetadataValue.md(
-            f"![{markdown_text(picture.title)}](data:image/png;base64,{data})"
-        )
-    if record.notices:
-        metadata["NOTICE"] = dg.MetadataValue.md(
-            "\n".join(f"- **{markdown_text(n)}**" for n in record.notices)
-        )
-    metadata["settings"] = dg.MetadataValue.json(record.settings)
-    metadata["computed"] = (
-        "no, up to date" if reused else f"yes, {record.seconds:.1f} s on {record.device}"
-    )
-    metadata["peak memory (MB)"] = round(record.peak_memory_bytes / 1e6)
-    metadata["stored in"] = dg.MetadataValue.path(str(folder))
-    return metadata

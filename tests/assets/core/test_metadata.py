@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.core.stage import metadata_of
+from assets.core.metadata import metadata_of
 from data_contracts.records.output_record import OutputRecord, Picture
 from resources.store.dataset_store import DatasetStore
 from tests.page_rules import EVIL
