@@ -22,7 +22,6 @@ import numpy as np
 
 from benchmarks.measure import ROUNDS_OF_MILLISECONDS, Row, from_pairs, main, seconds
 from methods.features.vlad import encode
-from methods.kernels.products import numpy_matmul
 
 IMAGES, CHANNELS = 48, 512
 PLACES = (7 * 7, 17 * 17, 27 * 27)
@@ -58,7 +57,7 @@ def rows() -> list[Row]:
                 partial(encode, descriptors, centroids),
                 partial(obvious, descriptors, centroids),
             )
-            product = partial(numpy_matmul, flat, centroids.T)
+            product = partial(np.matmul, flat, centroids.T)
             rounds = [
                 (seconds(calls[0]), seconds(calls[1]), seconds(product))
                 for _ in range(ROUNDS_OF_MILLISECONDS)

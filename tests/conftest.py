@@ -100,15 +100,3 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("MEDFEAT_REAL_DATA does not name a folder of real images and weights")
     return Path(folder)
-
-
-@pytest.fixture(params=[False, True], ids=["torch", "onednn"])
-def either_library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Products of matrices by each library, whatever the processor."""
-    import torch
-
-    from methods.kernels import products
-
-    if request.param and not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
-        pytest.skip("this build of torch has no oneDNN")
-    monkeypatch.setattr(products, "by_onednn", lambda: request.param)

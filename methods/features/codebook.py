@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_array
 
+from methods.arrays import finite_float32
 from methods.features.descriptors import in_threads, scores
-from methods.kernels.products import numpy_matmul
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -48,9 +48,7 @@ class Codebook:
 
 
 def _mean_and_variance(rows: Float32) -> tuple[Float32, float]:
-    """Mean descriptor, (d,), and the variance of one of their numbers, on average; not finite where
-    a value is not.
-    """
+    """Mean descriptor, (d,), and the variance of one of their numbers, on average."""
     n_rows, n_features = rows.shape
     starts = range(0, n_rows, ROWS_AT_ONCE)
     mean, squares = np.zeros(n_features), np.zeros(n_features)
@@ -58,11 +56,10 @@ def _mean_and_variance(rows: Float32) -> tuple[Float32, float]:
         lambda first: rows[first : first + ROWS_AT_ONCE].sum(axis=0, dtype=np.float64), starts
     ):
         mean += total / n_rows
-    if np.isfinite(mean).all():
-        for total in in_threads(
-            lambda first: np.square(rows[first : first + ROWS_AT_ONCE] - mean).sum(axis=0), starts
-        ):
-            squares += total / n_rows
+    for total in in_threads(
+        lambda first: np.square(rows[first : first + ROWS_AT_ONCE] - mean).sum(axis=0), starts
+    ):
+        squares += total / n_rows
     return mean.astype(np.float32), float(squares.mean())
 
 
@@ -86,7 +83,7 @@ def _start(centred: Float32, n_clusters: int, seed: int) -> NDArray[np.int64]:
         """
         some = slice(first, first + ROWS_TO_START)
         both = norms[tried, None] + norms[some]
-        squared = both - np.float32(2) * numpy_matmul(centred[tried], centred[some].T)
+        squared = both - np.float32(2) * (centred[tried] @ centred[some].T)
         # Less may be rounding, which would have a row drawn a second time: those by their
         # differences.
         one, other = np.nonzero(squared < np.float32(ROUNDING) * both)
@@ -218,13 +215,14 @@ def fit_codebook(
 
     Raises:
         ValueError: the descriptors are not a matrix, fewer descriptors or fewer different ones than
-            clusters, a value that is not finite, or less than one cluster or iteration.
+            clusters, a value that is not finite or too large to be squared, or less than one cluster or
+            iteration.
     """
-    rows = np.ascontiguousarray(descriptors, np.float32)
-    if rows.ndim != 2:
+    if descriptors.ndim != 2:
         raise ValueError(
-            f"a codebook is fitted to descriptors (n, d), got an array of shape {rows.shape}"
+            f"a codebook is fitted to descriptors (n, d), got an array of shape {descriptors.shape}"
         )
+    rows = finite_float32(descriptors, "k-means needs finite descriptors")
     if n_clusters < 1 or max_iterations < 1:
         raise ValueError(
             f"k-means needs at least one cluster and one iteration, got {n_clusters} and {max_iterations}"
@@ -234,10 +232,6 @@ def fit_codebook(
             f"{n_clusters} clusters need at least as many descriptors, got n_samples = {len(rows)}"
         )
     mean, variance = _mean_and_variance(rows)
-    if not np.isfinite(mean).all() or variance > np.finfo(np.float32).max / rows.size:
-        raise ValueError(
-            "k-means needs finite descriptors, some value is NaN, infinite or near the largest float32"
-        )
     centred = rows - mean  # distances by matrix products lose digits far from the origin
     centroids = rows[_start(centred, n_clusters, seed)]
     # All starts different means enough different descriptors; counting those takes a sort of them

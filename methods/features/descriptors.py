@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from methods.kernels.products import numpy_matmul
 from methods.kernels.streams import settle, submit, threads_each
 
 Float32 = NDArray[np.float32]
@@ -78,7 +77,7 @@ def scores(descriptors: Float32, centroids: Float32) -> Float32:
     """(n, k): the larger, the nearer is the centroid. |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2), and
     this is the bracket.
     """
-    products = numpy_matmul(descriptors, centroids.T)
+    products: Float32 = descriptors @ centroids.T
     products -= np.vecdot(centroids, centroids) / np.float32(2)
     return products
 

@@ -16,15 +16,17 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from methods.arrays import finite_float32
 from methods.classifiers.linear_svm import l2_normalise
 from methods.features.codebook import fit_codebook
-from methods.features.descriptors import in_threads, scores, to_float32
+from methods.features.descriptors import in_threads, scores
 
 Float32 = NDArray[np.float32]
 
 DESCRIPTORS_AT_ONCE = 1024
 """Descriptors worked on at a time, so that they and their products with the centroids stay near the
 processor."""
+FINITE = "VLAD needs finite descriptors and centroids"
 
 
 def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -37,11 +39,14 @@ def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -
 
     Returns:
         (n,) int64.
+
+    Raises:
+        ValueError: a value is not finite or too large to be squared.
     """
-    centres = np.asarray(centroids, np.float32)
+    centres = finite_float32(centroids, FINITE)
     found = [np.empty(0, np.int64)]
     for first in range(0, len(descriptors), DESCRIPTORS_AT_ONCE):
-        block = np.asarray(descriptors[first : first + DESCRIPTORS_AT_ONCE], np.float32)
+        block = finite_float32(descriptors[first : first + DESCRIPTORS_AT_ONCE], FINITE)
         found.append(scores(block, centres).argmax(axis=1))
     return np.concatenate(found)
 
@@ -74,9 +79,10 @@ def encode(
         (N, k * d) float32.
 
     Raises:
-        ValueError: shapes that do not fit together, no descriptor, or a value that is not finite.
+        ValueError: shapes that do not fit together, no descriptor, or a value that is not finite
+            or too large to be squared.
     """
-    centres = np.asarray(centroids, np.float32)
+    centres = finite_float32(centroids, FINITE)
     if descriptors.ndim != 3 or centres.ndim != 2 or descriptors.shape[2] != centres.shape[1]:
         raise ValueError(
             f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and {centres.shape}"
@@ -93,14 +99,8 @@ def encode(
     def fill(first: int) -> None:
         some = descriptors[first : first + images_at_once].reshape(-1, n_features)
         n_rows = len(some)
-        rows = np.empty((n_rows + len(centres), n_features), np.float32)
-        to_float32(some, rows[:n_rows])
-        rows[n_rows:] = centres
-        near = scores(rows[:n_rows], centres)
-        # A number that is not finite makes a whole row of scores so, and there are fewer of these.
-        if not np.isfinite(near).all() and not np.isfinite(rows[:n_rows]).all():
-            raise ValueError("VLAD needs finite descriptors, some value is NaN or infinite")
-        nearest = near.argmax(axis=1)
+        rows = np.concatenate([finite_float32(some, FINITE), centres])
+        nearest = scores(rows[:n_rows], centres).argmax(axis=1)
         order = np.lexsort((nearest, np.arange(n_rows) // per_image))
         cell = nearest[order] + (first + np.arange(n_rows) // per_image) * len(centres)
         starts = np.flatnonzero(np.diff(cell, prepend=-1))

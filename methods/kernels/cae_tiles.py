@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.kernels import winograd
-from methods.kernels.products import add_product, matmul
 from methods.kernels.streams import side_by_side
 
 FILTERS_AT_ONCE = 128
@@ -92,7 +91,7 @@ def _parts(maps: Tensor, size: int) -> Iterator[Tensor]:
 
 def _responses(lifted: Tensor, kernels: Tensor, bias: Tensor) -> Tensor:
     """Equation 1 of a block: lifted maps (64, C, N) and lifted kernels (64, k, C) -> (36, k, N)."""
-    return winograd.lower_responses(matmul(kernels, lifted)).add_(bias[:, None]).relu_()
+    return winograd.lower_responses(kernels @ lifted).add_(bias[:, None]).relu_()
 
 
 def _encoded_and_decoded(
@@ -110,7 +109,7 @@ def _encoded_and_decoded(
             if weights.decoder is weights.encoder
             else winograd.lift_kernels(weights.decoder[:, block])
         )
-        add_product(total, turned.mT, winograd.lift_responses(z))
+        total.baddbmm_(turned.mT, winograd.lift_responses(z))
         if keep is not None:
             keep.append(z)
     return winograd.lower_maps(total).add_(weights.decoder_bias[:, None])
@@ -168,17 +167,17 @@ def _gradients(
     lifted_error = winograd.lift_maps(error)
     for block, z in zip(_blocks(weights.encoder.shape[1]), responses, strict=True):
         slope = winograd.lower_responses(
-            matmul(winograd.lift_kernels(weights.decoder[:, block]), lifted_error)
+            winograd.lift_kernels(weights.decoder[:, block]) @ lifted_error
         ).mul_(z > 0)
         found.encoder_bias[block] = slope.sum(dim=(0, 2))
-        decoding = matmul(winograd.lift_responses(z), lifted_error.mT)
+        decoding = winograd.lift_responses(z) @ lifted_error.mT
         if found.decoder is None:
-            add_product(decoding, winograd.lift_responses(slope), lifted.mT)
+            decoding.baddbmm_(winograd.lift_responses(slope), lifted.mT)
             found.encoder[:, block] = winograd.lower_kernels(decoding)
         else:
             found.decoder[:, block] = winograd.lower_kernels(decoding)
             found.encoder[:, block] = winograd.lower_kernels(
-                matmul(winograd.lift_responses(slope), lifted.mT)
+                winograd.lift_responses(slope) @ lifted.mT
             )
     return found
 

@@ -28,8 +28,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from methods.kernels.products import matmul
-
 SIDE, KERNEL = 6, 3
 PLACES, TAPS = SIDE**2, KERNEL**2
 TILE = SIDE + KERNEL - 1
@@ -92,7 +90,7 @@ def _matrix(name: str, transposed: bool) -> Tensor:
 
 def _times(name: str, values: Tensor, transposed: bool = False) -> Tensor:
     matrix = _matrix(name, transposed)
-    return matmul(matrix, values.reshape(matrix.shape[1], -1)).view(len(matrix), *values.shape[1:])
+    return (matrix @ values.reshape(matrix.shape[1], -1)).view(len(matrix), *values.shape[1:])
 
 
 def places_first(maps: Tensor) -> Tensor:

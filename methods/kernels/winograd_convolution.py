@@ -9,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.kernels.products import matmul
 from methods.kernels.winograd import toom_cook
 
 OUTPUTS = {3: 5, 5: 4}
@@ -98,10 +97,8 @@ class WinogradConv2d(nn.Conv2d):
             # image, tile row, tile column, channel, row, column
             cut = padded.unfold(1, tile, outputs).unfold(2, tile, outputs)
             places = cut.permute(4, 5, 0, 1, 2, 3).reshape(tile * tile, -1)
-            products = matmul(
-                matmul(self._p, places).view(tile * tile, -1, self.in_channels), kernels
-            )
-            lowered = matmul(self._r.T, products.view(tile * tile, -1)).view(
+            products = (self._p @ places).view(tile * tile, -1, self.in_channels) @ kernels
+            lowered = (self._r.T @ products.view(tile * tile, -1)).view(
                 outputs, outputs, IMAGES_AT_ONCE, *tiles, -1
             )
             whole = lowered.permute(2, 3, 0, 4, 1, 5).reshape(

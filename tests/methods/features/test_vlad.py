@@ -16,8 +16,6 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from methods.features.codebook import fit_codebook
 from methods.features.vlad import DESCRIPTORS_AT_ONCE, VLAD, assign, encode
 
-pytestmark = pytest.mark.usefixtures("either_library")
-
 # Centroids (0, 0) and (10, 0). The first image gives cell 0 the residuals (1, 2) + (2, 2) and cell
 # 1 (0, -12) + (0, 0); the second leaves cell 1 empty; the third lies on its centroid.
 CENTROIDS = np.array([[0, 0], [10, 0]], np.float32)
@@ -128,11 +126,23 @@ def test_ties_go_to_the_lowest_index() -> None:
         (np.ones((2, 4, 3)), np.ones((0, 3)), "got 4 and 0"),
         (np.array([[[1.0, np.nan]]]), np.ones((2, 2)), "finite"),
         (np.array([[[1.0, -np.inf]]]), np.ones((2, 2)), "finite"),
+        (np.array([[[1.0, 1e300]]]), np.ones((2, 2)), "finite"),
+        (np.ones((2, 4, 2)), np.array([[0.0, np.inf]]), "finite"),
+        (np.ones((2, 4, 2)), np.array([[0.0, -1e30]]), "finite"),
     ],
 )
 def test_refusals(images: np.ndarray, centroids: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encode(images, centroids)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])
+def test_assignment_refuses_values_that_cannot_be_squared(bad: float) -> None:
+    rows = np.ones((DESCRIPTORS_AT_ONCE + 3, 2))
+    rows[-1, 0] = bad
+    for descriptors, centroids in ((rows, np.zeros((2, 2))), (np.zeros((2, 2)), rows)):
+        with pytest.raises(ValueError, match="finite descriptors and centroids"):
+            assign(descriptors, centroids)
 
 
 def test_the_estimator_is_codebook_and_encoding() -> None:

@@ -15,7 +15,6 @@ from methods.kernels import cae_tiles, winograd
 from methods.training.cae import CaeSettings, ConvAutoEncoder, encode, reconstruct, train_cae
 
 CPU = torch.device("cpu")
-pytestmark = pytest.mark.usefixtures("either_library")
 
 
 def _maps(n: int, channels: int, seed: int = 0) -> Tensor:

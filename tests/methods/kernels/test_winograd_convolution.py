@@ -12,8 +12,6 @@ from torch.nn import functional
 from methods.features.frozen_network import Conv5Extractor, extract, random_alexnet
 from methods.kernels.winograd_convolution import WinogradConv2d
 
-pytestmark = pytest.mark.usefixtures("either_library")
-
 
 def _layer(kernel: int, padding: int, channels: int = 6, filters: int = 10) -> WinogradConv2d:
     with torch.random.fork_rng(devices=[]):

@@ -1,0 +1,40 @@
+"""Operations on arrays of rows that several sub-packages share."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Float32 = NDArray[np.float32]
+
+MAX_MAGNITUDE = 1e15
+"""Largest magnitude of a number in :func:`finite_float32`: sums of 10^8 squares stay below the
+largest float32."""
+
+_VALUES_AT_ONCE = 2**20
+"""Numbers whose magnitudes are held in memory at a time (4 MB)."""
+
+
+def finite_float32(values: NDArray[np.floating], purpose: str) -> Float32:
+    """Return the values as a contiguous float32 array, refusing those that cannot be squared.
+
+    The check comes before any product: infinity times zero sets a floating-point flag, and whether
+    NumPy reports it depends on the library that multiplies.
+
+    Args:
+        values: numbers of any shape and precision.
+        purpose: subject and object of the error message, as in "VLAD needs finite descriptors".
+
+    Raises:
+        ValueError: a value is NaN, infinite or larger than :data:`MAX_MAGNITUDE` in magnitude.
+    """
+    with np.errstate(over="ignore"):  # a float64 beyond float32 becomes infinite and is refused
+        single = np.ascontiguousarray(values, np.float32)
+    flat = single.reshape(-1)
+    for start in range(0, flat.size, _VALUES_AT_ONCE):
+        largest = np.abs(flat[start : start + _VALUES_AT_ONCE]).max()
+        if not largest <= MAX_MAGNITUDE:  # NaN compares false
+            raise ValueError(
+                f"{purpose}, some value is NaN, infinite or beyond {MAX_MAGNITUDE:g} in magnitude"
+            )
+    return single
