@@ -17,7 +17,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.output_record import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.manifest_rows import labels_of, one_sided_labels
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -110,7 +110,7 @@ def image_manifest(
         from methods.reporting import figures
 
         known = None if config.force else _earlier_manifest(store, work.dataset)
-        arrival = look_at(store, spec)
+        arrival = find_arrivals(store, spec)
         if arrival.waiting:
             log.info(
                 "%d drops of %s have not settled yet and count in a later run",

@@ -32,7 +32,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.tables.manifest import ok_rows
 from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
 from methods.imaging.preprocessing import PreprocessingSettings, decode_image, to_square
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
@@ -69,7 +69,7 @@ class Ours:
     def __init__(self, home: Path, images: Path) -> None:
         store = DatasetStore(home=str(home))
         store.save_spec(DatasetSpec(name="files", root=images, show_names=True))
-        intake = look_at(store, store.spec("files")).intake
+        intake = find_arrivals(store, store.spec("files")).intake
         self.manifest_seconds = seconds(lambda: scan(intake))
         rows = ok_rows(scan(intake)).to_pylist()
         self.ids = sorted(row["image_id"] for row in rows)

@@ -34,7 +34,7 @@ from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings
 from methods.training import cae
 from resources.compute import give_large_blocks_back
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
@@ -83,7 +83,7 @@ def prepare(folder: Path, number: int) -> None:
         Image.fromarray(picture).save(path, compress_level=1)
     store = DatasetStore(home=str(folder / "home"))
     store.save_spec(DatasetSpec(name="many", root=folder / "images", show_names=True))
-    rows = ok_rows(scan(look_at(store, store.spec("many")).intake)).to_pylist()
+    rows = ok_rows(scan(find_arrivals(store, store.spec("many")).intake)).to_pylist()
     originals = Originals(store, "many", rows)
     ids = [row["image_id"] for row in rows]
     shards(folder, PREPARED).fill(

@@ -113,7 +113,7 @@ def main() -> None:
 def measure(copiers: dict[str, Copier]) -> None:
     """Tick until every drop was asked for."""
     from pipeline.automation.sensors import drops
-    from resources.intake.drops import look_at_drops
+    from resources.intake.drops import check_drops
     from resources.intake.site_key import names_of
     from resources.store.dataset_store import DatasetStore
 
@@ -134,7 +134,7 @@ def measure(copiers: dict[str, Copier]) -> None:
             name = str(request.partition_key)
             copier = copiers[name]
             counted = (
-                look_at_drops(store, name, names_of(store.root, name, show=False), first_load=True)
+                check_drops(store, name, names_of(store.root, name, show=False), first_load=True)
                 .drops[0]
                 .files
             )

@@ -27,8 +27,8 @@ from data_contracts.tables.report import REJECTED
 from faults.os_layer import count
 from faults.study import home_in
 from pipeline.care.store_health import damaged_files
-from resources.intake.arrival import look_at
-from resources.intake.image_sources import trees
+from resources.intake.arrivals import find_arrivals
+from resources.intake.image_sources import source_trees
 from resources.store import feature_store
 from resources.store.atomic_file import file_sha256
 from resources.store.dataset_store import DatasetStore
@@ -91,8 +91,8 @@ def commit(
     """
     if DATASET not in store.datasets():
         store.save_spec(DatasetSpec(name=DATASET, root=archive))
-    arrival = look_at(store, store.spec(DATASET))
-    list(trees(arrival.intake))
+    arrival = find_arrivals(store, store.spec(DATASET))
+    list(source_trees(arrival.intake))
     fingerprint = content_hash("settings")
     with small_shards(), store.lock(DATASET, ASSET):
         shards = FeatureStore(store, DATASET, SET)

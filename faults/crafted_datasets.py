@@ -24,8 +24,8 @@ from assets.predictions.predictions import publish
 from faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
 from methods.reporting import document
 from resources.intake import scan
-from resources.intake.arrival import look_at
-from resources.intake.image_sources import Found, Intake, Tree, trees
+from resources.intake.arrivals import find_arrivals
+from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
 from resources.intake.scan import locate, read_image
 from resources.store.feature_store import FeatureStore
 from tests.page_rules import dangers_of
@@ -116,7 +116,7 @@ def link_for_a_drop(ground: Ground) -> None:
     (ground.drops / "monday").symlink_to(ground.outside)
     (ground.drops / "monday._READY").touch()
     os.environ["MEDFEAT_DROP_SETTLE_SECONDS"] = "1e-6"
-    look_at(ground.store, ground.spec())
+    find_arrivals(ground.store, ground.spec())
     ground.refuse(LEAVES)
 
 
@@ -131,7 +131,7 @@ def link_in_a_drop(ground: Ground) -> None:
 def link_put_there_later(ground: Ground) -> None:
     """A good image becomes a link between two stages."""
     rows = {row["path"]: row for row in ground.take_in()}
-    found: dict[str, Found] = locate(look_at(ground.store, ground.spec()).intake, rows)
+    found: dict[str, SourceFile] = locate(find_arrivals(ground.store, ground.spec()).intake, rows)
     (ground.root / "A" / "0.png").unlink()
     (ground.root / "A" / "0.png").symlink_to(ground.secret_png)
     with refused(LEAVES):
@@ -144,13 +144,13 @@ def in_the_place_of_a_file(replace: Callable[[Path, Path], None], reason: str) -
     def attack(ground: Ground) -> None:
         file = ground.root / "A" / "0.png"
 
-        def then_replaced(intake: Intake) -> list[Tree]:
-            found = trees(intake)
+        def then_replaced(intake: Intake) -> list[SourceTree]:
+            found = source_trees(intake)
             file.unlink()
             replace(file, ground.secret_png)
             return found
 
-        with patch.object(scan, "trees", then_replaced):
+        with patch.object(scan, "source_trees", then_replaced):
             ground.refuse(reason, good=GOOD - 1)
 
     return attack

@@ -25,7 +25,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.imaging.image_file import inspect_file, prepare_frames
 from methods.imaging.preprocessing import PreprocessingSettings
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
@@ -107,7 +107,7 @@ class Ground:
         for number in range(GOOD):
             self.put(f"{'AB'[number % 2]}/{number}.png", png(number))
         if Ground.known is None:
-            Ground.known = scan(look_at(self.store, self.spec()).intake)
+            Ground.known = scan(find_arrivals(self.store, self.spec()).intake)
         self.outside.mkdir()
         token = secrets.token_hex(32)
         self.secret_text = self.outside / "secret.txt"
@@ -151,7 +151,7 @@ class Ground:
         back."""
         described = self.spec(root, **spec)
         self.store.save_spec(described)
-        intake = look_at(self.store, described).intake
+        intake = find_arrivals(self.store, described).intake
         table = scan(intake, self.known)
         self.store.write_table(NAME, "image_manifest", "manifest.parquet", table, MANIFEST)
         images = {row["image_id"]: row for row in ok_rows(table).to_pylist()}

@@ -19,7 +19,7 @@ from faults.harness import Fault, Outcome
 from faults.mutations import mutated
 from faults.os_layer import quick_folder
 from faults.study import home_in
-from resources.intake.user_manifest import read_listing
+from resources.intake.user_manifest import read_user_manifest
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.model_store import load_checkpoint, load_model, save_checkpoint
@@ -119,13 +119,13 @@ def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
     pq.write_table(pa.table(columns), listings / "parquet" / "manifest.parquet")
 
     def read(folder: Path) -> object:
-        listing = read_listing(folder, "the dataset")
+        listing = read_user_manifest(folder, "the dataset")
         assert listing is not None
         assert all(
             not Path(place).is_absolute() and ".." not in Path(place).parts
-            for place in listing.claims
+            for place in listing.annotations
         )
-        assert {claim.split for claim in listing.claims.values()} <= {
+        assert {annotation.split for annotation in listing.annotations.values()} <= {
             "train",
             "test",
             "unlabelled",

@@ -346,9 +346,9 @@ def find(
     """Where the file lies that a report or a message calls by a pseudonym. Printed here, and
     written nowhere.
     """
-    from pipeline.commands.registration import whereabouts
+    from pipeline.commands.registration import locate_files
 
-    for line in whereabouts(
+    for line in locate_files(
         name, what, folder.expanduser().resolve() if folder is not None else None
     ):
         print(line)

@@ -11,7 +11,7 @@ import numpy as np
 from data_contracts.errors import InputError
 from data_contracts.tables.manifest import frame_id
 from resources.cores import cores
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import locate, read_image
 from resources.store.dataset_store import DatasetStore
 
@@ -41,7 +41,7 @@ class Originals:
         self._dataset = dataset
         self._row_of = {row["image_id"]: row for row in rows}
         self._found = locate(
-            look_at(store, store.spec(dataset)).intake, (row["path"] for row in rows)
+            find_arrivals(store, store.spec(dataset)).intake, (row["path"] for row in rows)
         )
 
     def squares(

@@ -9,7 +9,7 @@ from typing import Any
 from data_contracts.errors import InputError
 from pipeline.automation.requests import code_versions, still_valid_settings
 from pipeline.automation.staleness import stale_reason
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.store.dataset_store import DatasetStore
 
 
@@ -33,7 +33,9 @@ def choose(
     chosen, problems = [], {}
     for dataset, job in jobs.items():
         try:
-            drops = look_at(store, store.spec(dataset)).intake.drops if since is not None else ()
+            drops = (
+                find_arrivals(store, store.spec(dataset)).intake.drops if since is not None else ()
+            )
             if since is not None and not any(drop.accepted_at >= since for drop in drops):
                 continue
             if only_stale and stale_reason(store, dataset, code_versions(job)) is None:

@@ -10,7 +10,7 @@ from data_contracts.records.dataset import NAME_PATTERN, DatasetSpec
 from pipeline.automation.requests import USUAL, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
 from resources.store.dataset_store import DatasetStore
 
@@ -78,7 +78,7 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
         if registered
         else DatasetSpec(name=dataset, root=drops_root() / dataset, unlabelled=True)
     )
-    arrival = look_at(store, spec)
+    arrival = find_arrivals(store, spec)
     if dataset in busy or not arrival.intake.drops:
         return None
     record = store.record(dataset, "image_manifest")

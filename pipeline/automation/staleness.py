@@ -11,7 +11,7 @@ import dagster as dg
 
 from assets.images import ARRIVAL
 from data_contracts.errors import InputError
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.store.dataset_store import DatasetStore
 
 
@@ -41,7 +41,7 @@ def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, 
     manifest = records["image_manifest"]
     if manifest is None:
         return "never run"
-    if manifest.summary.get(ARRIVAL) != look_at(store, store.spec(dataset)).signature:
+    if manifest.summary.get(ARRIVAL) != find_arrivals(store, store.spec(dataset)).signature:
         return "files have arrived, changed or gone"
     for name, record in records.items():
         if record is None:
@@ -57,7 +57,7 @@ def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, 
 
 def has_drops(store: DatasetStore, dataset: str) -> bool:
     """Whether any drop of a dataset counts."""
-    return bool(look_at(store, store.spec(dataset)).intake.drops)
+    return bool(find_arrivals(store, store.spec(dataset)).intake.drops)
 
 
 def last_settings(

@@ -8,8 +8,8 @@ from assets.features.auto_encoder import CaeModelConfig, EncodeConfig
 from assets.features.frozen_networks import AlexNetConfig
 from data_contracts.records.feature_shard import FeatureSet
 from methods.imaging.preprocessing import PreprocessingSettings
-from resources.intake.arrival import look_at
-from resources.intake.drops import listing_of
+from resources.intake.arrivals import find_arrivals
+from resources.intake.drops import file_stamps
 from resources.store.dataset_store import DatasetStore
 
 CONV5_SHAPE = (256, 6, 6)
@@ -43,10 +43,10 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
         InputError: the dataset's files cannot be looked at, or a record is damaged.
     """
     spec = store.spec(dataset)
-    intake = look_at(store, spec).intake
+    intake = find_arrivals(store, spec).intake
     n_files = sum(len(drop.files) for drop in intake.drops)
     if not intake.in_drops_only and spec.root.exists():
-        n_files += len(listing_of(spec.root.resolve()))
+        n_files += len(file_stamps(spec.root.resolve()))
     manifest = store.record(dataset, "image_manifest")
     n_images = n_files if manifest is None else max(int(manifest.summary["usable images"]), 0)
     needed = 0

@@ -17,7 +17,7 @@ from pipeline.care.store_health import damaged_files, mend
 from pipeline.instance import home_instance
 from pipeline.orphans import orphaned_runs, release
 from resources.cores import cores
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
 from resources.intake.site_key import FINGERPRINT, names_of, site_key_path
 from resources.store.dataset_store import DatasetStore
@@ -126,7 +126,7 @@ def _datasets() -> Iterator[Finding]:
     store, needed = DatasetStore(), 0
     for name in store.datasets():
         try:
-            arrival = look_at(store, store.spec(name))
+            arrival = find_arrivals(store, store.spec(name))
             root = arrival.intake.spec.root
             if not root.exists():
                 raise InputError(

@@ -28,7 +28,7 @@ from data_contracts.records.output_record import content_hash
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import frame_id
 from resources.compute import Compute
-from resources.intake.drops import Drop, listing_of
+from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
 from resources.intake.scan import locate, read_image, scan
 from resources.intake.site_key import names_of
@@ -136,7 +136,7 @@ def predict_path(
         show_names=show_names,
     )
     arrived = Drop(
-        path.name, path, first_load=False, accepted_at=0.0, files=frozenset(listing_of(path))
+        path.name, path, first_load=False, accepted_at=0.0, files=frozenset(file_stamps(path))
     )
     intake = Intake(
         spec,

@@ -17,7 +17,7 @@ from data_contracts.tables.manifest import MANIFEST
 from methods.curation.leakage import find_leaks, leak_error
 from pipeline.instance import home_instance
 from pipeline.launch import prepare_instance
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import locate, scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -44,7 +44,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
             f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help"
         ) from None
     store = DatasetStore()
-    arrival = look_at(store, spec)
+    arrival = find_arrivals(store, spec)
     try:
         rows = scan(
             arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")
@@ -78,7 +78,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
         yield f"  not settled yet: {arrival.waiting} drops"
 
 
-def whereabouts(dataset: str, what: str, root: Path | None = None) -> Iterator[str]:
+def locate_files(dataset: str, what: str, root: Path | None = None) -> Iterator[str]:
     """Lines that say where files lie.
 
     Args:
@@ -99,7 +99,7 @@ def whereabouts(dataset: str, what: str, root: Path | None = None) -> Iterator[s
     if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
         rows = store.main_table(dataset, "image_manifest", ".parquet", MANIFEST).to_pylist()
         wanted.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
-    found = locate(look_at(store, spec).intake, wanted)
+    found = locate(find_arrivals(store, spec).intake, wanted)
     lines = dict.fromkeys(str(found[path].file) for path in sorted(found))
     if not lines:
         raise InputError(

@@ -30,7 +30,7 @@ def without_links(path: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Inside:
+class ConfinedOpener:
     """An ``opener`` for :func:`open` that opens regular files in a folder alone, links followed,
     and waits on no pipe.
 

@@ -24,7 +24,7 @@ from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.intake.archives import is_archive
 from resources.intake.npz_images import is_npz
 from resources.intake.site_key import Names
-from resources.intake.user_manifest import LISTINGS
+from resources.intake.user_manifest import MANIFEST_NAMES
 from resources.store.atomic_file import write_atomically
 from resources.store.dataset_store import DatasetStore
 
@@ -82,8 +82,8 @@ class Drop:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a look at the drops of a dataset found.
+class DropStatus:
+    """The drops of a dataset that count at one moment.
 
     Attributes:
         drops: those that count, by name.
@@ -121,7 +121,7 @@ def settle_seconds() -> float:
     return seconds
 
 
-def listing_of(path: Path) -> dict[str, Stamp]:
+def file_stamps(path: Path) -> dict[str, Stamp]:
     """Every file below ``path`` with its stamp; of a file that one alone, under the name ""."""
     found: dict[str, Stamp] = {}
     if not path.is_dir() or path.is_symlink():
@@ -153,13 +153,13 @@ def signature_of(names: Names, listing: Mapping[str, Stamp]) -> str:
     )
 
 
-def look_at_drops(
+def check_drops(
     store: DatasetStore,
     dataset: str,
     names: Names,
     first_load: bool = False,
     now: float | None = None,
-) -> Look:
+) -> DropStatus:
     """Look once, remember what was seen, and say what counts.
 
     Args:
@@ -178,7 +178,7 @@ def look_at_drops(
     now = time.time() if now is None else now
     root = drops_root() / dataset
     if not root.is_dir() and not _path(store, dataset).exists():
-        return Look((), 0, "")
+        return DropStatus((), 0, "")
     with store.lock(dataset, LEDGER):
         ledger = _read(store, dataset)
         before = ledger.model_dump_json()
@@ -189,7 +189,7 @@ def look_at_drops(
                     f"the drop folder {root} is gone, and drops in it have counted before",
                     "Mount the disk it is on, or make the folder again to take back all of its drops",
                 )
-            return Look((), 0, "")
+            return DropStatus((), 0, "")
         begins = first_load and not known
         drops, accepted, waiting = [], [], 0
         # raised once everything seen is remembered, or a changed drop could never settle
@@ -197,7 +197,7 @@ def look_at_drops(
         for path in _entries(root):
             key = names.signature(path.name)
             try:
-                listing = listing_of(path)
+                listing = file_stamps(path)
             except OSError as error:
                 troubles.append(
                     InputError(
@@ -233,7 +233,7 @@ def look_at_drops(
             write_atomically(_path(store, dataset), sealed_json(ledger.model_dump(mode="json")))
         if troubles:
             raise troubles[0]
-    return Look(
+    return DropStatus(
         tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else ""
     )
 
@@ -254,7 +254,7 @@ def _entries(root: Path) -> Iterator[Path]:
     for name in names:
         if (
             not name.startswith(".")
-            and name not in (MARKER, *LISTINGS)
+            and name not in (MARKER, *MANIFEST_NAMES)
             and not name.endswith(f".{MARKER}")
         ):
             yield root / name
@@ -290,9 +290,9 @@ def _unchanged(
         if accepted.get(names.signature(name)) == list(stamp)
     )
     for name in (set(listing) - same) | {
-        name for name in LISTINGS if names.signature(name) in accepted and name not in listing
+        name for name in MANIFEST_NAMES if names.signature(name) in accepted and name not in listing
     }:
-        decides = name in ("", *LISTINGS) or is_archive(Path(name)) or is_npz(Path(name))
+        decides = name in ("", *MANIFEST_NAMES) or is_archive(Path(name)) or is_npz(Path(name))
         if decides and names.signature(name) in accepted:
             raise InputError(
                 f"a drop of {dataset} is being written anew (a manifest, an archive or a single file of it changed)",

@@ -18,7 +18,7 @@ from resources.intake.archives import RefusedArchiveError, is_archive, unpack
 from resources.intake.confined_open import (
     LEAVES,
     NOT_REGULAR,
-    Inside,
+    ConfinedOpener,
     RefusedFileError,
     is_inside,
     without_links,
@@ -27,12 +27,12 @@ from resources.intake.drops import MARKER, Drop
 from resources.intake.npz_images import is_npz, unpack_npz
 from resources.intake.site_key import Names
 from resources.intake.user_manifest import (
-    LISTINGS,
+    MANIFEST_NAMES,
     SPLIT_WORDS,
-    Claim,
-    Listing,
-    claims_by_folders,
-    read_listing,
+    FileAnnotation,
+    UserManifest,
+    annotations_by_folders,
+    read_user_manifest,
 )
 from resources.store.atomic_file import file_sha256, make_folder, remove_unfinished
 
@@ -47,7 +47,7 @@ class _UnusableLayoutError(InputError):
 
 
 @dataclass(frozen=True)
-class Found:
+class SourceFile:
     """A directory entry that is not a folder.
 
     Attributes:
@@ -69,17 +69,17 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Tree:
+class SourceTree:
     """Files that are laid out on their own.
 
     Attributes:
         files: in the order of the walk.
-        claims: what the user says about them, by place.
+        annotations: what the user says about them, by place.
         drop: name of the drop they came in, or None for the first load.
     """
 
-    files: tuple[Found, ...]
-    claims: dict[str, Claim]
+    files: tuple[SourceFile, ...]
+    annotations: dict[str, FileAnnotation]
     drop: str | None
 
 
@@ -102,14 +102,14 @@ class Intake:
     in_drops_only: bool
 
 
-def trees(intake: Intake) -> list[Tree]:
+def source_trees(intake: Intake) -> list[SourceTree]:
     """The trees of the root, then those of the drops.
 
     Raises:
         InputError: the root or its manifest cannot be used. A drop whose manifest cannot be used is
             a tree of rejected files.
     """
-    found: list[Tree] = []
+    found: list[SourceTree] = []
     if not intake.in_drops_only:
         root = intake.spec.root
         if not os.path.exists(root):
@@ -140,7 +140,7 @@ def trees(intake: Intake) -> list[Tree]:
     return found
 
 
-def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
+def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
     where = f"the drop {intake.names.drop(drop.name)}"
     prefix = f"drops/{drop.name}"
     # what is a folder now and a link later is another
@@ -149,7 +149,7 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
         root, has_listing = path.parent, False
         files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
     else:
-        root, has_listing = path, any(name in drop.files for name in LISTINGS)
+        root, has_listing = path, any(name in drop.files for name in MANIFEST_NAMES)
         files = [
             replace(file, path=f"{prefix}/{file.path}")
             for file in _walk(root, intake.names)
@@ -160,16 +160,18 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[Tree]:
     except _UnusableLayoutError as error:
         reason = f"the drop cannot be used: {error.what}"
         return [
-            Tree(tuple(replace(file, fault=file.fault or reason) for file in files), {}, drop.name)
+            SourceTree(
+                tuple(replace(file, fault=file.fault or reason) for file in files), {}, drop.name
+            )
         ]
 
 
 def _laid_out(
-    files: Sequence[Found], root: Path, where: str, intake: Intake, has_listing: bool = True
-) -> list[Tree]:
+    files: Sequence[SourceFile], root: Path, where: str, intake: Intake, has_listing: bool = True
+) -> list[SourceTree]:
     """The tree of ``files``, and those of archives among them that have a manifest of their own."""
-    own: list[Found] = []
-    others: list[Tree] = []
+    own: list[SourceFile] = []
+    others: list[SourceTree] = []
     for file in files:
         if file.fault is not None or not (is_archive(file.file) or is_npz(file.file)):
             own.append(file)
@@ -183,7 +185,7 @@ def _laid_out(
             own.append(replace(file, fault=str(error), readable=False))
             continue
         inside = [_in_archive(member, file) for member in _walk(folder, intake.names)]
-        if any((folder / name).is_file() for name in LISTINGS):
+        if any((folder / name).is_file() for name in MANIFEST_NAMES):
             shown = f"{where}, archive {intake.names.path(file.path)}"
             inside = [
                 replace(member, place=str(member.file.relative_to(folder))) for member in inside
@@ -194,23 +196,25 @@ def _laid_out(
     return [_tree(own, root, where, has_listing), *others]
 
 
-def _tree(files: Sequence[Found], root: Path, where: str, has_listing: bool = True) -> Tree:
+def _tree(
+    files: Sequence[SourceFile], root: Path, where: str, has_listing: bool = True
+) -> SourceTree:
     try:
-        listing = read_listing(root, where) if has_listing else None
+        listing = read_user_manifest(root, where) if has_listing else None
         if listing is not None:
             listed = _as_listed(files, listing, root)
-            return Tree(tuple(listed), listing.claims, None)
+            return SourceTree(tuple(listed), listing.annotations, None)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
-        return Tree(
+        return SourceTree(
             tuple(ordered),
-            claims_by_folders([file.place for file in ordered if file.fault is None], where),
+            annotations_by_folders([file.place for file in ordered if file.fault is None], where),
             None,
         )
     except InputError as error:
         raise _UnusableLayoutError(error.what, error.remedy) from None
 
 
-def _in_archive(member: Found, archive: Found) -> Found:
+def _in_archive(member: SourceFile, archive: SourceFile) -> SourceFile:
     """A member as lying where its archive lies."""
     beside = PurePosixPath(archive.place).parent
     return replace(
@@ -218,7 +222,7 @@ def _in_archive(member: Found, archive: Found) -> Found:
     )
 
 
-def _not_nested(member: Found) -> Found:
+def _not_nested(member: SourceFile) -> SourceFile:
     nested = is_archive(member.file) or is_npz(member.file)
     return replace(
         member,
@@ -236,7 +240,7 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         InputError: it cannot be read, or the cache cannot be written.
     """
     try:
-        digest = file_sha256(archive, Inside(root))
+        digest = file_sha256(archive, ConfinedOpener(root))
     except OSError as error:
         raise InputError(
             f"an archive of {intake.spec.name} cannot be read ({error.strerror})",
@@ -250,7 +254,9 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         make_folder(target.parent, mode=0o700)
         remove_unfinished(target.parent)
         try:
-            (unpack_npz if is_npz(archive) else unpack)(archive, target, opener=Inside(root))
+            (unpack_npz if is_npz(archive) else unpack)(
+                archive, target, opener=ConfinedOpener(root)
+            )
         except InputError:
             if not target.is_dir():  # another process unpacked the same bytes in between
                 raise
@@ -261,12 +267,12 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
     )
     if len(inside) == 1 and inside[0].is_dir():
         below = {entry.name.casefold() for entry in inside[0].iterdir()}
-        if below & {*SPLIT_WORDS, *LISTINGS} and inside[0].name.casefold() not in SPLIT_WORDS:
+        if below & {*SPLIT_WORDS, *MANIFEST_NAMES} and inside[0].name.casefold() not in SPLIT_WORDS:
             return inside[0]
     return target
 
 
-def _walk(root: Path, names: Names) -> list[Found]:
+def _walk(root: Path, names: Names) -> list[SourceFile]:
     """Every file below the root, those without a fault first, then by path.
 
     Links to folders are not followed, so no loop can hold the walk.
@@ -274,7 +280,7 @@ def _walk(root: Path, names: Names) -> list[Found]:
     return sorted(_entries(root, names), key=lambda file: (file.fault is not None, file.path))
 
 
-def _entries(root: Path, names: Names) -> Iterator[Found]:
+def _entries(root: Path, names: Names) -> Iterator[SourceFile]:
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -293,9 +299,9 @@ def _entries(root: Path, names: Names) -> Iterator[Found]:
             ) from None
 
 
-def _classify(root: Path, path: str) -> Found:
+def _classify(root: Path, path: str) -> SourceFile:
     file = root / path
-    found = Found(path, path, root, file)
+    found = SourceFile(path, path, root, file)
     if file.is_symlink():
         if not is_inside(file, root):
             return replace(found, fault=LEAVES, readable=False)
@@ -313,14 +319,14 @@ def _classify(root: Path, path: str) -> Found:
     is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     if (
         is_hidden
-        or parts[-1] in LISTINGS
+        or parts[-1] in MANIFEST_NAMES
         or any(fnmatchcase(parts[-1].lower(), pattern) for pattern in _JUNK)
     ):
         return replace(found, fault=NOT_AN_IMAGE)
     return found
 
 
-def _as_listed(found: Sequence[Found], listing: Listing, root: Path) -> list[Found]:
+def _as_listed(found: Sequence[SourceFile], listing: UserManifest, root: Path) -> list[SourceFile]:
     """The files as the manifest sees them, and behind them what it lists that is not there or not
     inside.
     """
@@ -329,12 +335,12 @@ def _as_listed(found: Sequence[Found], listing: Listing, root: Path) -> list[Fou
     prefix = found[0].path.removesuffix(found[0].place) if found else ""
     seen = [
         replace(file, fault=f"not listed in {listing.name}")
-        if file.fault is None and file.place not in listing.claims
+        if file.fault is None and file.place not in listing.annotations
         else file
         for file in files
     ]
     missing = []
-    for place in listing.claims:
+    for place in listing.annotations:
         if place not in faults:
             link = next(
                 (
@@ -346,12 +352,12 @@ def _as_listed(found: Sequence[Found], listing: Listing, root: Path) -> list[Fou
             )
             fault = link or f"listed in {listing.name} but not there"
             missing.append(
-                Found(f"{prefix}{place}", place, root, root / place, fault, readable=False)
+                SourceFile(f"{prefix}{place}", place, root, root / place, fault, readable=False)
             )
-    leaving = [
-        Found(
+    outside = [
+        SourceFile(
             f"{prefix}{path}", path, root, root, "path leaves the dataset's folder", readable=False
         )
-        for path in listing.leaving
+        for path in listing.outside
     ]
-    return sorted(seen, key=lambda file: (file.fault is not None, file.path)) + missing + leaving
+    return sorted(seen, key=lambda file: (file.fault is not None, file.path)) + missing + outside

@@ -24,11 +24,11 @@ from methods.imaging.image_file import FileFacts, Frame, inspect_file
 from methods.imaging.preprocessing import ImageFacts, UndecodableImageError
 from resources.cores import cores
 from resources.intake.archives import RefusedArchiveError
-from resources.intake.confined_open import Inside, RefusedFileError
-from resources.intake.image_sources import Found, Intake, Tree, trees
+from resources.intake.confined_open import ConfinedOpener, RefusedFileError
+from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
 from resources.intake.limited_decoder import KILLED, LimitedDecoder
 from resources.intake.site_key import Names
-from resources.intake.user_manifest import Claim
+from resources.intake.user_manifest import FileAnnotation
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -48,8 +48,8 @@ LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
 
 
 @dataclass(frozen=True)
-class _Look:
-    """What a look at the bytes gave.
+class _Inspection:
+    """Facts of a file, or why its bytes cannot be used.
 
     Attributes:
         fault: why they cannot be used.
@@ -99,9 +99,11 @@ def scan(
     pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder()
     rows: list[ManifestRow] = []
     try:
-        looks = pool.map(lambda entry: _look(entry[2], outcomes, decode, decoder), found)
-        for (named, tree, file), look in zip(progress(found), looks, strict=True):
-            rows += _rows(named, tree, tree.claims.get(file.place, Claim()), look, intake)
+        inspections = pool.map(lambda entry: _inspect(entry[2], outcomes, decode, decoder), found)
+        for (named, tree, file), inspection in zip(progress(found), inspections, strict=True):
+            rows += _rows(
+                named, tree, tree.annotations.get(file.place, FileAnnotation()), inspection, intake
+            )
     finally:
         decoder.close()
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
@@ -112,13 +114,13 @@ def scan(
     return MANIFEST.check(table, f"the manifest of {intake.spec.name}")
 
 
-def locate(intake: Intake, paths: Iterable[str]) -> dict[str, Found]:
+def locate(intake: Intake, paths: Iterable[str]) -> dict[str, SourceFile]:
     """Where the files lie that a manifest calls ``paths``; those that are gone are left out."""
     wanted = set(paths)
     return {named: file for named, _, file in _named(intake) if named in wanted}
 
 
-def read_image(file: Found, named: str, is_expected: Callable[[str], bool]) -> bytes:
+def read_image(file: SourceFile, named: str, is_expected: Callable[[str], bool]) -> bytes:
     """Bytes of a file, exactly those that the manifest was made from.
 
     Args:
@@ -145,11 +147,11 @@ def read_image(file: Found, named: str, is_expected: Callable[[str], bool]) -> b
     return data
 
 
-def _named(intake: Intake) -> Iterator[tuple[str, Tree, Found]]:
+def _named(intake: Intake) -> Iterator[tuple[str, SourceTree, SourceFile]]:
     """Every file with the name it is written by."""
     taken: set[str] = set()
     try:
-        for tree in trees(intake):
+        for tree in source_trees(intake):
             for file in tree.files:
                 yield _storable(intake.names.path(file.path), taken), tree, file
     except (RefusedArchiveError, RefusedFileError) as error:
@@ -158,15 +160,15 @@ def _named(intake: Intake) -> Iterator[tuple[str, Tree, Found]]:
         ) from None
 
 
-def _opened(file: Found) -> BufferedReader:
-    return open(file.file, "rb", opener=Inside(file.root))
+def _opened(file: SourceFile) -> BufferedReader:
+    return open(file.file, "rb", opener=ConfinedOpener(file.root))
 
 
-def _look(
-    file: Found, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder
-) -> _Look:
+def _inspect(
+    file: SourceFile, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder
+) -> _Inspection:
     if not file.readable:
-        return _Look(fault=file.fault)
+        return _Inspection(fault=file.fault)
     try:
         with _opened(file) as stream:
             n_bytes = os.fstat(stream.fileno()).st_size
@@ -176,7 +178,7 @@ def _look(
             if fault is not None:
                 may_name = is_dicom(stream.read(_HEAD_BYTES))
                 stream.seek(0)
-                return _Look(
+                return _Inspection(
                     hashlib.file_digest(stream, "sha256").hexdigest(),
                     n_bytes,
                     fault=fault,
@@ -184,14 +186,16 @@ def _look(
                 )
             data = stream.read()
     except RefusedFileError as error:
-        return _Look(fault=str(error), may_name=True)
+        return _Inspection(fault=str(error), may_name=True)
     except OSError as error:
-        return _Look(fault=f"cannot be read: {error.strerror}", may_name=True)
+        return _Inspection(fault=f"cannot be read: {error.strerror}", may_name=True)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        return _Look(digest, len(data), _facts(data, digest, outcomes, decode, decoder))
+        return _Inspection(digest, len(data), _facts(data, digest, outcomes, decode, decoder))
     except UndecodableImageError as error:
-        return _Look(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data))
+        return _Inspection(
+            digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data)
+        )
 
 
 def _facts(
@@ -291,10 +295,16 @@ def _parts(label: str) -> list[str]:
     return [part.strip() for part in label.split("|") if part.strip()]
 
 
-def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> list[ManifestRow]:
+def _rows(
+    named: str,
+    tree: SourceTree,
+    annotation: FileAnnotation,
+    inspection: _Inspection,
+    intake: Intake,
+) -> list[ManifestRow]:
     """The rows of one file: one, or one for each frame."""
-    facts, fault = look.facts, look.fault
-    label = None if look.may_name else claim.label
+    facts, fault = inspection.facts, inspection.fault
+    label = None if inspection.may_name else annotation.label
     if (
         facts is not None
         and label is not None
@@ -306,27 +316,27 @@ def _rows(named: str, tree: Tree, claim: Claim, look: _Look, intake: Intake) -> 
     frames = facts.frames if facts is not None else ()
     # Frames of one file show one patient, whoever it is.
     group = (
-        claim.group_id
+        annotation.group_id
         or (facts and facts.patient)
-        or (f"file {look.digest}" if len(frames) > 1 else None)
+        or (f"file {inspection.digest}" if len(frames) > 1 else None)
     )
     whole = ManifestRow(
-        image_id=look.digest,
+        image_id=inspection.digest,
         path=named,
         status="ok" if fault is None else "rejected",
         reason=fault,
         label=label,
-        split=claim.split,
+        split=annotation.split,
         group_id=intake.names.group(group) if group else None,
-        patient_id=intake.names.group(claim.patient_id) if claim.patient_id else None,
-        center_x=claim.center[0] if claim.center else None,
-        center_y=claim.center[1] if claim.center else None,
-        bytes=look.n_bytes,
+        patient_id=intake.names.group(annotation.patient_id) if annotation.patient_id else None,
+        center_x=annotation.center[0] if annotation.center else None,
+        center_y=annotation.center[1] if annotation.center else None,
+        bytes=inspection.n_bytes,
         drop=intake.names.drop(tree.drop) if tree.drop is not None else None,
     )
     if fault is not None:
         return [whole]
-    ids = _image_ids(str(look.digest), len(frames))
+    ids = _image_ids(str(inspection.digest), len(frames))
     return [
         replace(
             whole,

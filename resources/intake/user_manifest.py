@@ -19,9 +19,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError
-from resources.intake.confined_open import Inside, RefusedFileError
+from resources.intake.confined_open import ConfinedOpener, RefusedFileError
 
-MANIFEST_CSV, MANIFEST_PARQUET = LISTINGS = ("manifest.csv", "manifest.parquet")
+MANIFEST_CSV, MANIFEST_PARQUET = MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
 
 SPLIT_WORDS = {
     "train": "train",
@@ -66,7 +66,7 @@ _SHORTER = (
 
 
 @dataclass(frozen=True)
-class Claim:
+class FileAnnotation:
     """What the user says about one file.
 
     Attributes:
@@ -85,22 +85,22 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Listing:
+class UserManifest:
     """What a manifest of the user's says.
 
     Attributes:
         name: of the file.
-        claims: by path relative to the root, with /.
-        leaving: listed paths that are absolute or contain "..".
+        annotations: by path relative to the root, with /.
+        outside: listed paths that are absolute or contain "..".
     """
 
     name: str
-    claims: dict[str, Claim]
-    leaving: list[str]
+    annotations: dict[str, FileAnnotation]
+    outside: list[str]
 
 
-def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
-    """Claims from ``<split>/<class>/...`` where every top folder is a split word, else from
+def annotations_by_folders(paths: Iterable[str], where: str) -> dict[str, FileAnnotation]:
+    """Annotations from ``<split>/<class>/...`` where every top folder is a split word, else from
     ``<class>/...``.
 
     The class is the first folder, deeper ones are free. A file directly in the root, or directly in
@@ -124,16 +124,18 @@ def claims_by_folders(paths: Iterable[str], where: str) -> dict[str, Claim]:
             f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
         )
     by_split = bool(named) and not others
-    claims = {}
+    annotations = {}
     for path, parts in parts_of.items():
         folders = parts[:-1]
         split = SPLIT_WORDS[folders[0].casefold()] if by_split and folders else None
         classes = folders[1:] if by_split else folders
-        claims[path] = Claim(label=_text(classes[0]) if classes else None, split=split)
-    return claims
+        annotations[path] = FileAnnotation(
+            label=_text(classes[0]) if classes else None, split=split
+        )
+    return annotations
 
 
-def read_listing(root: Path, where: str) -> Listing | None:
+def read_user_manifest(root: Path, where: str) -> UserManifest | None:
     """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is
     neither.
 
@@ -150,7 +152,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
             word, a centre that is not two numbers, a row with more cells than columns, a path
             listed twice with different values, or both files there.
     """
-    files = [name for name in LISTINGS if (root / name).is_file()]
+    files = [name for name in MANIFEST_NAMES if (root / name).is_file()]
     if not files:
         return None
     if len(files) > 1:
@@ -160,7 +162,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
     name = files[0]
     shown = f"{where}/{name}"
     try:
-        with open(root / name, "rb", opener=Inside(root)) as stream:
+        with open(root / name, "rb", opener=ConfinedOpener(root)) as stream:
             if os.fstat(stream.fileno()).st_size > FILE_BYTES:
                 raise InputError(f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _SHORTER)
             rows = (_csv_rows if name == MANIFEST_CSV else _parquet_rows)(stream, shown)
@@ -173,7 +175,7 @@ def read_listing(root: Path, where: str) -> Listing | None:
         ) from None
 
 
-def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Listing:
+def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> UserManifest:
     """What numbered rows say, the header first."""
     header = [title.strip().lower() for title in next(rows, (1, []))[1]]
     if "path" not in header:
@@ -181,8 +183,8 @@ def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Li
             f"{shown} has no column 'path' ({len(header)} columns found)",
             f"Begin it with the columns {_FIRST_COLUMNS}, separated by commas in a CSV file",
         )
-    claims: dict[str, Claim] = {}
-    leaving: dict[str, None] = {}
+    annotations: dict[str, FileAnnotation] = {}
+    outside: dict[str, None] = {}
     for count, (number, cells) in enumerate(rows, 1):
         if count > ROWS:
             raise _too_many_rows(shown)
@@ -199,21 +201,21 @@ def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Li
             )
         path = PurePosixPath(listed.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
-            leaving[listed] = None
+            outside[listed] = None
             continue
-        claim = Claim(
+        annotation = FileAnnotation(
             values.get("label"),
             _split(values.get("split"), shown, number),
             values.get("group_id"),
             values.get("patient_id"),
             _center(values.get("center_x"), values.get("center_y"), shown, number),
         )
-        if claims.setdefault(str(path), claim) != claim:
+        if annotations.setdefault(str(path), annotation) != annotation:
             raise InputError(
                 f"{shown} line {number} lists a path again with other values",
                 "Delete one of the two lines",
             )
-    return Listing(name, claims, list(leaving))
+    return UserManifest(name, annotations, list(outside))
 
 
 def _too_many_rows(shown: str) -> InputError:

@@ -18,7 +18,7 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import ok_rows
 from methods.imaging.image_file import prepare_frames
 from methods.imaging.preprocessing import PreprocessingSettings
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.image_sources import Intake
 from resources.intake.scan import locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
@@ -44,7 +44,7 @@ def as_dataset(store: DatasetStore, folder: Path, **settings: Any) -> Intake:
     spec = DatasetSpec(
         name="odd", root=folder, **{"unlabelled": True, "show_names": True, **settings}
     )
-    return look_at(store, spec).intake
+    return find_arrivals(store, spec).intake
 
 
 def as_drop(

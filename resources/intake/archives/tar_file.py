@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import IO, Protocol, cast
 
 from resources.intake.archives.decoder import Decoder
+from resources.intake.archives.extraction import ExtractionFolder
 from resources.intake.archives.reading import BLOCK, MEMORY, ArchiveFile
 from resources.intake.archives.refusal import (
     DAMAGED,
@@ -24,7 +25,6 @@ from resources.intake.archives.refusal import (
     RefusedArchiveError,
     parsing,
 )
-from resources.intake.archives.tree import Tree
 
 _HEADER_BYTES = 64 * 2**10  # of one member, with all that extends it
 _PADDING = 2**20  # zeros after the end; the widest blocking factor in use pads less
@@ -37,14 +37,14 @@ class _Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def unpack_tar(stream: ArchiveFile, tree: Tree) -> None:
-    """Write all members into the tree.
+def unpack_tar(stream: ArchiveFile, folder: ExtractionFolder) -> None:
+    """Write all members into the folder.
 
     Raises:
         RefusedArchiveError: one of them is not acceptable.
     """
     # with headers and padding
-    limit = tree.limits.total_bytes + tree.limits.members * 4096 + 2 * _PADDING
+    limit = folder.limits.total_bytes + folder.limits.members * 4096 + 2 * _PADDING
     source = _TarSource(_uncompressed(stream), limit)
     with parsing():
         # UTF-8 whatever the locale; the escapes keep other bytes recognisable.
@@ -60,9 +60,9 @@ def unpack_tar(stream: ArchiveFile, tree: Tree) -> None:
         archive.members = []  # type: ignore[attr-defined]  # or a million of them stay in memory
         _check_tar_kind(member)
         if member.isdir():
-            tree.add_folder(member.name)
+            folder.add_folder(member.name)
         else:
-            tree.add_file(member.name, member.size, source.take(member.size))
+            folder.add_file(member.name, member.size, source.take(member.size))
     source.check_end()
 
 

@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
+from resources.intake.archives.extraction import ExtractionFolder
 from resources.intake.archives.limits import DEFAULT_LIMITS, ArchiveLimits
 from resources.intake.archives.reading import open_archive
 from resources.intake.archives.tar_file import unpack_tar
-from resources.intake.archives.tree import Tree
 from resources.intake.archives.writing import new_folder
 from resources.intake.archives.zip_file import unpack_zip
 from resources.store.atomic_file import Opener
@@ -44,9 +44,9 @@ def unpack(
             writable.
     """
     with open_archive(archive, opener) as stream, new_folder(target) as folder:
-        tree = Tree(folder, limits, os.fstat(stream.fileno()).st_size)
+        extraction = ExtractionFolder(folder, limits, os.fstat(stream.fileno()).st_size)
         if archive.name.lower().endswith(".zip"):
-            unpack_zip(stream, tree)
+            unpack_zip(stream, extraction)
         else:
-            unpack_tar(stream, tree)
-        tree.finish()
+            unpack_tar(stream, extraction)
+        extraction.finish()

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from resources.intake.archives.decoder import Decoder
+from resources.intake.archives.extraction import ExtractionFolder
 from resources.intake.archives.limits import ArchiveLimits
 from resources.intake.archives.reading import BLOCK, MEMORY, ArchiveFile
 from resources.intake.archives.refusal import (
@@ -30,7 +31,6 @@ from resources.intake.archives.refusal import (
     RefusedArchiveError,
     parsing,
 )
-from resources.intake.archives.tree import Tree
 
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 
@@ -58,17 +58,17 @@ class ZipMember:
     crc: int
 
 
-def unpack_zip(stream: ArchiveFile, tree: Tree) -> None:
-    """Write all members into the tree.
+def unpack_zip(stream: ArchiveFile, folder: ExtractionFolder) -> None:
+    """Write all members into the folder.
 
     Raises:
         RefusedArchiveError: one of them is not acceptable.
     """
-    for member in zip_members(stream, tree.limits):
+    for member in zip_members(stream, folder.limits):
         if member.is_folder:
-            tree.add_folder(member.name)
+            folder.add_folder(member.name)
         else:
-            tree.add_file(member.name, member.size, zip_blocks(stream, member))
+            folder.add_file(member.name, member.size, zip_blocks(stream, member))
 
 
 def zip_members(stream: ArchiveFile, limits: ArchiveLimits) -> list[ZipMember]:

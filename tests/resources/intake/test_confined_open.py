@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from resources.intake import confined_open
-from resources.intake.confined_open import LEAVES, NOT_REGULAR, Inside, RefusedFileError
+from resources.intake.confined_open import LEAVES, NOT_REGULAR, ConfinedOpener, RefusedFileError
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def root(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def read(root: Path, path: str) -> str:
-    with in_time(), open(root / path, opener=Inside(root)) as stream:
+    with in_time(), open(root / path, opener=ConfinedOpener(root)) as stream:
         return stream.read()
 
 

@@ -15,10 +15,10 @@ from data_contracts.records.sealed import unsealed_json
 from resources.intake import drops
 from resources.intake.drops import (
     MARKER,
-    Look,
+    DropStatus,
+    check_drops,
     drops_root,
-    listing_of,
-    look_at_drops,
+    file_stamps,
     settle_seconds,
 )
 from resources.intake.site_key import Names
@@ -46,12 +46,12 @@ class Site:
         os.utime(file, (self.now, self.now))
         return file
 
-    def look(self, after: float = 0, first_load: bool = False) -> Look:
+    def look(self, after: float = 0, first_load: bool = False) -> DropStatus:
         """Let time pass, and look."""
         self.now += after
-        return look_at_drops(self.store, "scans", NAMES, first_load, self.now)
+        return check_drops(self.store, "scans", NAMES, first_load, self.now)
 
-    def settled(self) -> Look:
+    def settled(self) -> DropStatus:
         """Look twice, far enough apart."""
         self.look()
         return self.look(30)
@@ -64,7 +64,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     return Site(tmp_path)
 
 
-def files(look: Look) -> dict[str, set[str]]:
+def files(look: DropStatus) -> dict[str, set[str]]:
     """Names of the files that count, by drop."""
     return {drop.name: set(drop.files) for drop in look.drops}
 
@@ -80,8 +80,8 @@ class TestSettling:
     def test_a_drop_counts_once_two_looks_far_enough_apart_found_the_same(self, site: Site) -> None:
         site.put("monday/A/1.png")
         site.put("monday/2.png")
-        assert site.look() == Look((), 1, "")
-        assert site.look(29.9) == Look((), 1, "")
+        assert site.look() == DropStatus((), 1, "")
+        assert site.look(29.9) == DropStatus((), 1, "")
         found = site.look(0.1)
         assert (files(found), found.waiting) == ({"monday": {"A/1.png", "2.png"}}, 0)
         assert (found.drops[0].path, found.drops[0].accepted_at) == (site.root / "monday", NOW + 30)
@@ -109,7 +109,7 @@ class TestSettling:
             second.rename(first.with_name("3.png"))
         assert site.look(10).waiting == 1
         assert site.look(29).waiting == 1
-        assert files(site.look(1)) == {"d": set(listing_of(site.root / "d"))}
+        assert files(site.look(1)) == {"d": set(file_stamps(site.root / "d"))}
 
     def test_drops_settle_independently_of_each_other(self, site: Site) -> None:
         site.put("a/1.png")
@@ -131,7 +131,7 @@ class TestSettling:
         (site.root / "empty" / "er").mkdir(parents=True)
         for path in (".hidden/1.png", ".one.png", "manifest.csv", MARKER, f"gone.zip.{MARKER}"):
             site.put(path)
-        assert site.settled() == Look((), 0, "")
+        assert site.settled() == DropStatus((), 0, "")
 
     def test_the_clock_going_backwards_begins_the_wait_anew(self, site: Site) -> None:
         site.put("d/1.png")
@@ -286,7 +286,7 @@ def test_no_copy_that_goes_on_within_the_wait_counts_before_its_end(
         shutil.rmtree(site.root)
         shutil.rmtree(site.ledger, ignore_errors=True)
         site.root.mkdir()
-        found = Look((), 0, "")
+        found = DropStatus((), 0, "")
         for ended in look_times(site, random.Random(seed), 29.9, partial):
             found = site.look()
             looks_before_the_end += not ended
@@ -294,7 +294,7 @@ def test_no_copy_that_goes_on_within_the_wait_counts_before_its_end(
                 counted_early.append(seed)
         if (
             files(found)
-            != {name: set(listing_of(site.root / name)) for name in os.listdir(site.root)}
+            != {name: set(file_stamps(site.root / name)) for name in os.listdir(site.root)}
             or found.waiting
         ):
             never_counted.append(seed)
@@ -316,7 +316,7 @@ def test_what_counts_is_always_what_looks_over_the_whole_wait_have_seen(
         counts: dict[str, drops.Stamp] | None = None
         for ended in look_times(site, random.Random(seed), 90, False):
             name = os.listdir(site.root)[0]
-            now = listing_of(site.root / name)
+            now = file_stamps(site.root / name)
             history.append((site.now, now))
             same_since = site.now
             for moment, listing in reversed(history):
@@ -423,7 +423,7 @@ class TestChanges:
         site.put("a/1.png")
         site.settled()
         shutil.rmtree(site.root / "a")
-        assert site.look() == Look((), 0, "")
+        assert site.look() == DropStatus((), 0, "")
 
     def test_a_renamed_drop_is_a_new_one(self, site: Site) -> None:
         site.put("a/1.png")
@@ -435,14 +435,14 @@ class TestChanges:
 
     def test_the_drop_folder_gone_is_an_error_once_drops_have_counted(self, site: Site) -> None:
         site.root.rename(site.root.with_name("away"))
-        assert site.look() == Look((), 0, "")
+        assert site.look() == DropStatus((), 0, "")
         site.root.with_name("away").rename(site.root)
         site.put("a/1.png")
         site.settled()
         site.root.rename(site.root.with_name("away"))
         assert "is gone, and drops in it have counted before" in error_of(site).what
         site.root.mkdir()
-        assert site.look() == Look((), 0, "")
+        assert site.look() == DropStatus((), 0, "")
 
     def test_files_that_go_away_during_a_look_are_left_out_of_it(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -468,10 +468,10 @@ class TestChanges:
 
         with monkeypatch.context() as patch:
             patch.setattr(os, "scandir", Vanishing)
-            assert set(listing_of(site.root / "d")) == {
+            assert set(file_stamps(site.root / "d")) == {
                 f"{number}.png" for number in range(9) if number != 4
             }
-        assert listing_of(site.root / "gone") == {}
+        assert file_stamps(site.root / "gone") == {}
 
     def test_a_drop_that_cannot_be_read_says_so_and_does_not_keep_others_from_settling(
         self, site: Site, monkeypatch: pytest.MonkeyPatch
@@ -566,7 +566,7 @@ class TestLedger:
     def test_other_datasets_have_their_own(self, site: Site) -> None:
         site.put("a/1.png")
         site.settled()
-        assert look_at_drops(site.store, "others", NAMES, now=site.now) == Look((), 0, "")
+        assert check_drops(site.store, "others", NAMES, now=site.now) == DropStatus((), 0, "")
 
 
 def test_a_link_is_stamped_itself_and_not_followed(site: Site, tmp_path: Path) -> None:
@@ -575,5 +575,5 @@ def test_a_link_is_stamped_itself_and_not_followed(site: Site, tmp_path: Path) -
     (site.root / "link").symlink_to(tmp_path / "outside")
     site.put("d/1.png")
     (site.root / "d" / "link").symlink_to(tmp_path / "outside")
-    assert set(listing_of(site.root / "link")) == {""}
-    assert set(listing_of(site.root / "d")) == {"1.png", "link"}
+    assert set(file_stamps(site.root / "link")) == {""}
+    assert set(file_stamps(site.root / "d")) == {"1.png", "link"}

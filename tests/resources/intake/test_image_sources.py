@@ -17,17 +17,23 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from resources.intake import image_sources
 from resources.intake.archives import RefusedArchiveError
-from resources.intake.drops import MARKER, Drop, listing_of
-from resources.intake.image_sources import NOT_AN_IMAGE, Found, Intake, Tree, trees
+from resources.intake.drops import MARKER, Drop, file_stamps
+from resources.intake.image_sources import (
+    NOT_AN_IMAGE,
+    Intake,
+    SourceFile,
+    SourceTree,
+    source_trees,
+)
 from resources.intake.site_key import Names
-from resources.intake.user_manifest import Claim
+from resources.intake.user_manifest import FileAnnotation
 from tests.resources.intake.test_confined_open import in_time
 
 LEAVES = "link leaves the dataset's folder"
 NESTED = "an archive within an archive is not unpacked"
 DAMAGED = "archive refused: the archive is damaged or cut off"
 
-Look = Callable[..., list[Tree]]
+Look = Callable[..., list[SourceTree]]
 
 
 def put(root: Path, path: str, data: bytes = b"data") -> Path:
@@ -72,12 +78,12 @@ def look(tmp_path: Path) -> Look:
 
     def trees_of(
         root: Path | None, *paths: Path, show: bool = True, first_load: bool = False
-    ) -> list[Tree]:
+    ) -> list[SourceTree]:
         arrived = tuple(
-            Drop(path.name, path, first_load, 0.0, frozenset(listing_of(path))) for path in paths
+            Drop(path.name, path, first_load, 0.0, frozenset(file_stamps(path))) for path in paths
         )
         spec = DatasetSpec(name="scans", root=root or tmp_path / "drops" / "scans")
-        return trees(
+        return source_trees(
             Intake(
                 spec, Names("scans", show, bytes(32)), tmp_path / "unpacked", arrived, root is None
             )
@@ -86,18 +92,18 @@ def look(tmp_path: Path) -> Look:
     return trees_of
 
 
-def files(found: list[Tree]) -> list[Found]:
+def files(found: list[SourceTree]) -> list[SourceFile]:
     return [file for tree in found for file in tree.files]
 
 
-def faults(found: list[Tree]) -> dict[str, str | None]:
+def faults(found: list[SourceTree]) -> dict[str, str | None]:
     return {file.path: file.fault for file in files(found)}
 
 
-def labels(found: list[Tree]) -> dict[str, str | None]:
+def labels(found: list[SourceTree]) -> dict[str, str | None]:
     """Label of the files without a fault."""
     return {
-        file.path: tree.claims[file.place].label
+        file.path: tree.annotations[file.place].label
         for tree in found
         for file in tree.files
         if file.fault is None
@@ -208,7 +214,7 @@ class TestFolder:
         ]
         put(root, "manifest.csv", "\n".join(lines).encode())
         found = look(root)
-        assert found[0].claims["A/1.png"] == Claim("X", "test", "P1")
+        assert found[0].annotations["A/1.png"] == FileAnnotation("X", "test", "P1")
         assert faults(found) == {
             "A/1.png": None,
             "A/2.png": "not listed in manifest.csv",
@@ -276,9 +282,9 @@ class TestArchives:
 
     def test_the_users_folder_is_left_as_it_is(self, root: Path, look: Look) -> None:
         pack(root / "more.zip", "C/1.png")
-        before = listing_of(root)
+        before = file_stamps(root)
         look(root)
-        assert listing_of(root) == before
+        assert file_stamps(root) == before
 
     def test_each_is_unpacked_once_whatever_it_is_called(
         self, root: Path, look: Look, monkeypatch: pytest.MonkeyPatch
@@ -345,7 +351,10 @@ class TestArchives:
         )
         base, own = look(root)
         assert labels([base]) == {"A/1.png": "A", "A/2.png": "A", "B/3.png": "B"}
-        assert own.claims == {"x/4.png": Claim("Z", "test"), "x/6.png": Claim("Z", "test")}
+        assert own.annotations == {
+            "x/4.png": FileAnnotation("Z", "test"),
+            "x/6.png": FileAnnotation("Z", "test"),
+        }
         assert {file.path: (file.place, file.fault) for file in own.files} == {
             "A/own.zip/x/4.png": ("x/4.png", None),
             "A/own.zip/x/5.png": ("x/5.png", "not listed in manifest.csv"),
@@ -423,7 +432,7 @@ class TestRootThatIsAnArchive:
                 ".DS_Store",
             )
         )
-        assert tree.claims["test/B/2.png"] == Claim("B", "test")
+        assert tree.annotations["test/B/2.png"] == FileAnnotation("B", "test")
         with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
             archive.writestr(f"{top}manifest.csv", "path,label\n1.png,A\n")
             archive.writestr(f"{top}1.png", "x")
@@ -434,8 +443,8 @@ class TestRootThatIsAnArchive:
             "A/1.png": "A",
             "A/sub/2.png": "A",
         }
-        assert look(pack(tmp_path / "y.zip", "train/test/1.png"))[0].claims == {
-            "train/test/1.png": Claim("test", "train")
+        assert look(pack(tmp_path / "y.zip", "train/test/1.png"))[0].annotations == {
+            "train/test/1.png": FileAnnotation("test", "train")
         }
 
     def test_an_npz_has_its_labels_and_splits(self, look: Look, tmp_path: Path) -> None:
@@ -447,12 +456,12 @@ class TestRootThatIsAnArchive:
             test_images=images[:1],
         )
         (tree,) = look(tmp_path / "x.npz")
-        assert tree.claims == {
-            "train/0000000.bmp": Claim("1", "train"),
-            "train/0000001.bmp": Claim("0", "train"),
-            "test/0000000.bmp": Claim(None, "test"),
+        assert tree.annotations == {
+            "train/0000000.bmp": FileAnnotation("1", "train"),
+            "train/0000001.bmp": FileAnnotation("0", "train"),
+            "test/0000000.bmp": FileAnnotation(None, "test"),
         }
-        assert sorted(tree.claims) == [file.path for file in tree.files]
+        assert sorted(tree.annotations) == [file.path for file in tree.files]
 
     def test_one_within_it_is_not_unpacked(self, look: Look, tmp_path: Path) -> None:
         inner = pack(tmp_path / "inner.zip", "C/1.png")
@@ -484,7 +493,7 @@ class TestDrops:
             "drops/tuesday/train/A/1.png": "A",
             "drops/tuesday/test/A/2.png": "A",
         }
-        assert tuesday.claims["test/A/2.png"].split == "test"
+        assert tuesday.annotations["test/A/2.png"].split == "test"
         assert monday.files[0].file == drops / "monday" / "C" / "1.png"
 
     def test_of_the_first_load_belong_to_no_drop(self, drops: Path, look: Look) -> None:
@@ -497,7 +506,7 @@ class TestDrops:
         put(drops / "monday", "manifest.csv", b"path,label\nC/2.png,Z\n")
         arrived = Drop("monday", drops / "monday", False, 0.0, frozenset({"C/1.png", MARKER}))
         spec = DatasetSpec(name="scans", root=drops)
-        found = trees(
+        found = source_trees(
             Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True)
         )
         assert labels(found) == {"drops/monday/C/1.png": "C"}  # the manifest has not settled either
@@ -510,11 +519,11 @@ class TestDrops:
         put(drops, "manifest.csv", b"path,label\none.png,Z\n")
         (tree,) = look(None, drops / name)
         (file,) = tree.files
-        assert (file.path, file.fault, file.file, tree.claims[file.place]) == (
+        assert (file.path, file.fault, file.file, tree.annotations[file.place]) == (
             f"drops/{name}",
             None,
             drops / name,
-            Claim(),
+            FileAnnotation(),
         )
 
     @pytest.mark.parametrize(("name", "fault"), [("notes.txt", NOT_AN_IMAGE), ("bad.zip", DAMAGED)])
@@ -546,7 +555,7 @@ class TestDrops:
     ) -> None:
         arrived = Drop("monday", put(drops, "monday"), False, 0.0, frozenset())
         spec = DatasetSpec(name="scans", root=drops)
-        found = trees(
+        found = source_trees(
             Intake(spec, Names("scans", True, bytes(32)), tmp_path / "unpacked", (arrived,), True)
         )
         assert files(found) == []

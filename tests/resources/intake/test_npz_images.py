@@ -20,7 +20,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from resources.intake import npz_images
 from resources.intake.archives import ArchiveLimits, RefusedArchiveError, refusal
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.npz_images import is_npz, unpack_npz
 from resources.intake.scan import scan
 from resources.store.dataset_store import DatasetStore
@@ -145,7 +145,9 @@ def test_the_pipeline_sees_a_normal_dataset(tmp_path, monkeypatch):
     )
     unpack_npz(tmp_path / "x.npz", tmp_path / "target")
     spec = DatasetSpec(name="x", root=tmp_path / "target", show_names=True)
-    manifest = scan(look_at(DatasetStore(home=str(tmp_path / "home")), spec).intake).to_pylist()
+    manifest = scan(
+        find_arrivals(DatasetStore(home=str(tmp_path / "home")), spec).intake
+    ).to_pylist()
     assert [(row["status"], row["label"], row["split"]) for row in manifest] == [
         ("ok", "1", "test"),
         ("ok", "0", "test"),

@@ -27,9 +27,9 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.leakage import find_leaks
 from methods.imaging.image_file import FileFacts, inspect_file
-from resources.intake import limited_decoder
+from resources.intake import image_sources, limited_decoder
 from resources.intake import scan as scan_module
-from resources.intake.arrival import look_at
+from resources.intake.arrivals import find_arrivals
 from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.intake.scan import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
@@ -98,7 +98,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def intake(root: Path, show_names: bool = True, **settings: Any) -> Intake:
-    return look_at(
+    return find_arrivals(
         DatasetStore(), DatasetSpec(name="scans", root=root, show_names=show_names, **settings)
     ).intake
 
@@ -364,8 +364,8 @@ class TestLinks:
             file.symlink_to(secret) if kind == "link" else os.mkfifo(file)
             return found
 
-        trees = scan.trees
-        monkeypatch.setattr(scan_module, "trees", then_replaced)
+        trees = image_sources.source_trees
+        monkeypatch.setattr(scan_module, "source_trees", then_replaced)
         with in_time(*[file] * (kind == "pipe")):
             row = rows(scanned(root))["A/0.png"]
         assert (row["status"], row["reason"], row["image_id"], row["label"]) == (
@@ -687,7 +687,7 @@ class TestPrivacy:
         put(root, "Mustermann/Erika 1970-01-02.png", png(91))
         put(root, "A/.Mustermann", b"text")
         put(root, "A/archive.Mustermann", b"rubbish")
-        table = scan(look_at(DatasetStore(), DatasetSpec(name="scans", root=root)).intake)
+        table = scan(find_arrivals(DatasetStore(), DatasetSpec(name="scans", root=root)).intake)
         assert all(
             re.fullmatch(rf"{PSEUDONYM}(\.png)?", path) for path in table["path"].to_pylist()
         )
@@ -719,7 +719,7 @@ class TestPrivacy:
         put(home, "drops/set/night/Jane_Doe/y.png", png(51))
         put(home, "drops/set/night/A/z.png", png(52))
         (home / "drops/set/night/_READY").touch()
-        intake = look_at(
+        intake = find_arrivals(
             DatasetStore(), DatasetSpec(name="set", root=root, show_names=show_names)
         ).intake
         labels = [row["label"] for row in scan(intake).to_pylist() if row["drop"] is not None]

@@ -13,13 +13,18 @@ import pytest
 
 from data_contracts.errors import InputError
 from resources.intake import user_manifest
-from resources.intake.user_manifest import Claim, Listing, claims_by_folders, read_listing
+from resources.intake.user_manifest import (
+    FileAnnotation,
+    UserManifest,
+    annotations_by_folders,
+    read_user_manifest,
+)
 from tests.resources.intake.test_confined_open import in_time
 
 
-def listing(root: Path, text: str | bytes) -> Listing:
+def listing(root: Path, text: str | bytes) -> UserManifest:
     (root / "manifest.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-    result = read_listing(root, "the set")
+    result = read_user_manifest(root, "the set")
     assert result is not None
     return result
 
@@ -32,101 +37,119 @@ def error_of(root: Path, text: str | bytes) -> InputError:
     return error.value
 
 
-def parquet(root: Path, table: pa.Table | dict[str, Sequence[object]]) -> Listing:
+def parquet(root: Path, table: pa.Table | dict[str, Sequence[object]]) -> UserManifest:
     pq.write_table(
         table if isinstance(table, pa.Table) else pa.table(table), root / "manifest.parquet"
     )
-    result = read_listing(root, "the set")
+    result = read_user_manifest(root, "the set")
     assert result is not None
     return result
 
 
 class TestFolders:
     def test_class_folders(self, tmp_path: Path) -> None:
-        claims = claims_by_folders(
+        annotations = annotations_by_folders(
             ["COVID/1.png", "COVID/site 2/deep/1.png", " normal /1.png"], "the set"
         )
-        assert claims == {
-            "COVID/1.png": Claim("COVID"),
-            "COVID/site 2/deep/1.png": Claim("COVID"),
-            " normal /1.png": Claim("normal"),
+        assert annotations == {
+            "COVID/1.png": FileAnnotation("COVID"),
+            "COVID/site 2/deep/1.png": FileAnnotation("COVID"),
+            " normal /1.png": FileAnnotation("normal"),
         }
 
     def test_split_folders(self, tmp_path: Path) -> None:
-        claims = claims_by_folders(
+        annotations = annotations_by_folders(
             ["Train/A/1.png", "testing/B/x/1.png", "val/A/2.png", "VALIDATION/A/3.png"], "the set"
         )
-        assert list(claims.values()) == [
-            Claim("A", "train"),
-            Claim("B", "test"),
-            Claim("A", "train"),
-            Claim("A", "train"),
+        assert list(annotations.values()) == [
+            FileAnnotation("A", "train"),
+            FileAnnotation("B", "test"),
+            FileAnnotation("A", "train"),
+            FileAnnotation("A", "train"),
         ]
 
     def test_one_split_folder_is_a_split_layout(self, tmp_path: Path) -> None:
-        assert claims_by_folders(["train/A/1.png"], "the set") == {
-            "train/A/1.png": Claim("A", "train")
+        assert annotations_by_folders(["train/A/1.png"], "the set") == {
+            "train/A/1.png": FileAnnotation("A", "train")
         }
 
     def test_validation_alone_is_a_class(self, tmp_path: Path) -> None:
-        assert claims_by_folders(["val/A/1.png"], "the set") == {"val/A/1.png": Claim("val")}
+        assert annotations_by_folders(["val/A/1.png"], "the set") == {
+            "val/A/1.png": FileAnnotation("val")
+        }
 
     def test_one_split_word_among_classes_is_a_class(self, tmp_path: Path) -> None:
-        assert claims_by_folders(["test/1.png", "control/1.png"], "the set")["test/1.png"] == Claim(
-            "test"
-        )
+        assert annotations_by_folders(["test/1.png", "control/1.png"], "the set")[
+            "test/1.png"
+        ] == FileAnnotation("test")
 
     def test_files_without_a_class_folder_have_no_label(self, tmp_path: Path) -> None:
-        claims = claims_by_folders(["1.png", "train/2.png", "test/A/3.png"], "the set")
-        assert list(claims.values()) == [Claim(), Claim(None, "train"), Claim("A", "test")]
+        annotations = annotations_by_folders(["1.png", "train/2.png", "test/A/3.png"], "the set")
+        assert list(annotations.values()) == [
+            FileAnnotation(),
+            FileAnnotation(None, "train"),
+            FileAnnotation("A", "test"),
+        ]
 
     def test_split_folders_beside_others(self, tmp_path: Path) -> None:
         with pytest.raises(InputError) as error:
-            claims_by_folders(["train/A/1.png", "test/A/2.png", "Mustermann/3.png"], "the set")
+            annotations_by_folders(["train/A/1.png", "test/A/2.png", "Mustermann/3.png"], "the set")
         assert error.value.what == "the set has split folders (test, train) beside 1 other folder"
         assert "path,label,split,group_id" in error.value.remedy
 
     def test_the_others_are_counted(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"beside 2 other folders\."):
-            claims_by_folders(["train/A/1.png", "test/A/2.png", "b/3.png", "c/3.png"], "the set")
+            annotations_by_folders(
+                ["train/A/1.png", "test/A/2.png", "b/3.png", "c/3.png"], "the set"
+            )
 
 
 class TestListing:
     def test_none(self, tmp_path: Path) -> None:
-        assert read_listing(tmp_path, "the set") is None
+        assert read_user_manifest(tmp_path, "the set") is None
 
     def test_columns_in_any_order_and_more_of_them(self, tmp_path: Path) -> None:
         result = listing(
             tmp_path, "licence, Split ,path,group_id,label\nCC0,test,a/1.png,p1, left lung \n"
         )
-        assert result == Listing("manifest.csv", {"a/1.png": Claim("left lung", "test", "p1")}, [])
+        assert result == UserManifest(
+            "manifest.csv", {"a/1.png": FileAnnotation("left lung", "test", "p1")}, []
+        )
 
     def test_empty_cells_say_nothing(self, tmp_path: Path) -> None:
         result = listing(tmp_path, "path,label,split,group_id\n1.png,A,,\n2.png,,,\n3.png\n")
-        assert list(result.claims.values()) == [Claim("A"), Claim(), Claim()]
+        assert list(result.annotations.values()) == [
+            FileAnnotation("A"),
+            FileAnnotation(),
+            FileAnnotation(),
+        ]
 
     def test_byte_order_mark_blank_lines_and_windows_line_ends(self, tmp_path: Path) -> None:
         result = listing(
             tmp_path, "\ufeff\r\npath,label\r\n\r\n1.png,Ä\r\n,,\r\n   \r\n2.png,B\r\n".encode()
         )
-        assert result.claims == {"1.png": Claim("Ä"), "2.png": Claim("B")}
+        assert result.annotations == {"1.png": FileAnnotation("Ä"), "2.png": FileAnnotation("B")}
 
     def test_backslashes_and_dots_are_normalised(self, tmp_path: Path) -> None:
-        assert listing(tmp_path, "path,label\na\\b\\1.png,A\n./a//2.png,B\n").claims == {
-            "a/b/1.png": Claim("A"),
-            "a/2.png": Claim("B"),
+        assert listing(tmp_path, "path,label\na\\b\\1.png,A\n./a//2.png,B\n").annotations == {
+            "a/b/1.png": FileAnnotation("A"),
+            "a/2.png": FileAnnotation("B"),
         }
 
     @pytest.mark.parametrize("word", ["train", "Training", "val", "valid", "VALIDATION"])
     def test_words_for_train(self, word: str, tmp_path: Path) -> None:
-        assert listing(tmp_path, f"path,split\n1.png,{word}\n").claims["1.png"].split == "train"
+        assert (
+            listing(tmp_path, f"path,split\n1.png,{word}\n").annotations["1.png"].split == "train"
+        )
 
     @pytest.mark.parametrize("path", ["/etc/passwd", "../up.png", "a/../../b.png", "..\\up.png"])
     def test_paths_that_leave_the_folder_are_kept_apart(self, path: str, tmp_path: Path) -> None:
-        assert listing(tmp_path, f"path,label\n{path},A\n") == Listing("manifest.csv", {}, [path])
+        assert listing(tmp_path, f"path,label\n{path},A\n") == UserManifest(
+            "manifest.csv", {}, [path]
+        )
 
     def test_same_line_twice_counts_once(self, tmp_path: Path) -> None:
-        assert len(listing(tmp_path, "path,label\n1.png,A\n./1.png,A\n").claims) == 1
+        assert len(listing(tmp_path, "path,label\n1.png,A\n./1.png,A\n").annotations) == 1
 
     def test_same_path_with_other_values(self, tmp_path: Path) -> None:
         error = error_of(tmp_path, "path,label\n1.png,A\n\n1.png,B\n")
@@ -151,9 +174,11 @@ class TestListing:
 
     def test_patient_and_centre(self, tmp_path: Path) -> None:
         text = "path,group_id,patient_id,center_x,center_y\n1.png,lesion 1,p1,12.5,0\n2.png,lesion 2,p1,,\n"
-        claims = listing(tmp_path, text).claims
-        assert claims["1.png"] == Claim(group_id="lesion 1", patient_id="p1", center=(12.5, 0.0))
-        assert claims["2.png"] == Claim(group_id="lesion 2", patient_id="p1")
+        annotations = listing(tmp_path, text).annotations
+        assert annotations["1.png"] == FileAnnotation(
+            group_id="lesion 1", patient_id="p1", center=(12.5, 0.0)
+        )
+        assert annotations["2.png"] == FileAnnotation(group_id="lesion 2", patient_id="p1")
 
     @pytest.mark.parametrize("cells", ["12,", ",3", "a,3", "-1,3", "nan,3", "3,inf"])
     def test_a_centre_that_is_not_two_numbers(self, cells: str, tmp_path: Path) -> None:
@@ -171,8 +196,8 @@ class TestListing:
         error = error_of(tmp_path, "path,label\nscan,1.png,A\n")
         assert error.what.endswith("manifest.csv line 2 has 3 cells, the header 2")
         assert error.remedy == 'Put a path with a comma between "quotes"'
-        assert listing(tmp_path, 'path,label\n"scan,1.png",A\n').claims == {
-            "scan,1.png": Claim("A")
+        assert listing(tmp_path, 'path,label\n"scan,1.png",A\n').annotations == {
+            "scan,1.png": FileAnnotation("A")
         }
 
     def test_not_utf8(self, tmp_path: Path) -> None:
@@ -190,7 +215,7 @@ class TestListing:
         assert error.remedy == "Save it again as comma-separated values, UTF-8"
 
     def test_a_path_that_leaves_twice_counts_once(self, tmp_path: Path) -> None:
-        assert listing(tmp_path, "path\n../1.png\n../1.png\n").leaving == ["../1.png"]
+        assert listing(tmp_path, "path\n../1.png\n../1.png\n").outside == ["../1.png"]
 
     def test_a_large_file_is_not_read(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -200,7 +225,7 @@ class TestListing:
         error = error_of(tmp_path, text)
         assert error.what == "the set/manifest.csv is larger than 1 MiB"
         assert error.remedy.startswith("Keep only the columns path,label,")
-        assert len(listing(tmp_path, text[: 2**20]).claims) == 1
+        assert len(listing(tmp_path, text[: 2**20]).annotations) == 1
 
     @pytest.mark.parametrize("row", ["," * 2**20, '"\n",' * 2**18])
     def test_a_long_row_is_not_taken_apart(self, row: str, tmp_path: Path) -> None:
@@ -210,7 +235,7 @@ class TestListing:
 
     def test_too_many_rows(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(user_manifest, "ROWS", 2)
-        assert len(listing(tmp_path, "path\n1.png\n\n2.png\n").claims) == 2
+        assert len(listing(tmp_path, "path\n1.png\n\n2.png\n").annotations) == 2
         assert (
             error_of(tmp_path, "path\n1.png\n2.png\n3.png\n").what
             == "the set/manifest.csv has more than 2 rows"
@@ -226,7 +251,7 @@ class TestListing:
             InputError,
             match=r"manifest.csv cannot be read \(Permission denied\). Give this user permission",
         ):
-            read_listing(tmp_path, "the set")
+            read_user_manifest(tmp_path, "the set")
 
     def test_a_link_to_elsewhere_is_not_read(self, tmp_path: Path) -> None:
         (tmp_path / "secret").write_text("password,hunter2\n")
@@ -235,7 +260,7 @@ class TestListing:
         with pytest.raises(
             InputError, match=r"is refused: link leaves the dataset's folder\. Put the file itself"
         ) as error:
-            read_listing(tmp_path / "root", "the set")
+            read_user_manifest(tmp_path / "root", "the set")
         assert "password" not in str(error.value)
 
     def test_a_pipe_that_took_its_place_is_not_waited_for(
@@ -250,7 +275,7 @@ class TestListing:
                 match=r"manifest.csv is refused: not a regular file\. Put the file itself",
             ),
         ):
-            read_listing(tmp_path, "the set")
+            read_user_manifest(tmp_path, "the set")
 
 
 class TestParquet:
@@ -261,7 +286,9 @@ class TestParquet:
             "Label": [" A ", "B"],
             "split": ["VAL", None],
         }
-        expected = Listing("manifest.parquet", {"a/1.png": Claim("A", "train")}, ["..\\up.png"])
+        expected = UserManifest(
+            "manifest.parquet", {"a/1.png": FileAnnotation("A", "train")}, ["..\\up.png"]
+        )
         assert parquet(tmp_path, columns) == expected
 
     def test_cells_of_other_types_are_text(self, tmp_path: Path) -> None:
@@ -271,9 +298,9 @@ class TestParquet:
             "label": [3, None],
             "group_id": pa.array([None, day]),
         }
-        assert parquet(tmp_path, columns).claims == {
-            "1.png": Claim("3"),
-            "2.png": Claim(group_id="2020-01-02"),
+        assert parquet(tmp_path, columns).annotations == {
+            "1.png": FileAnnotation("3"),
+            "2.png": FileAnnotation(group_id="2020-01-02"),
         }
 
     @pytest.mark.parametrize(
@@ -308,7 +335,7 @@ class TestParquet:
             InputError,
             match=r"^the set/manifest.parquet (is not Parquet|cannot be read .*)\. Save it again",
         ):
-            read_listing(tmp_path, "the set")
+            read_user_manifest(tmp_path, "the set")
 
     def test_text_that_is_not_utf8(self, tmp_path: Path) -> None:
         buffers = pa.array([b"caf\xe9.png"]).buffers()
@@ -339,7 +366,7 @@ class TestParquet:
             len(
                 parquet(
                     tmp_path, {"path": paths[:4_000], "label": pa.array(labels[:4_000], kind)}
-                ).claims
+                ).annotations
             )
             == 4_000
         )
@@ -360,10 +387,10 @@ class TestParquet:
         monkeypatch.setattr(user_manifest, "TEXT_BYTES", 2**10)
         assert parquet(
             tmp_path, {"path": ["1.png"], "text": ["x" * 2**20], "vector": [[1, 2]]}
-        ).claims == {"1.png": Claim()}
+        ).annotations == {"1.png": FileAnnotation()}
 
     def test_a_long_cell(self, tmp_path: Path) -> None:
-        assert len(parquet(tmp_path, {"path": ["x" * 131_072]}).claims) == 1
+        assert len(parquet(tmp_path, {"path": ["x" * 131_072]}).annotations) == 1
         with pytest.raises(
             InputError, match=r"manifest.parquet has a cell of more than 131,072 bytes\. Shorten it"
         ):
@@ -389,7 +416,7 @@ class TestParquet:
 
     def test_one_column_twice(self, tmp_path: Path) -> None:
         table = pa.table([["1.png"], ["A"], ["B"]], names=["path", "label", "label"])
-        assert parquet(tmp_path, table).claims == {"1.png": Claim("B")}
+        assert parquet(tmp_path, table).annotations == {"1.png": FileAnnotation("B")}
 
     def test_beside_csv(self, tmp_path: Path) -> None:
         (tmp_path / "manifest.csv").write_text("path\n1.png\n")

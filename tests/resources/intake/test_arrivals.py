@@ -13,9 +13,9 @@ import pytest
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
-from resources.intake.arrival import Arrival, look_at
+from resources.intake.arrivals import Arrivals, find_arrivals
 from resources.intake.drops import drops_root
-from resources.intake.image_sources import trees
+from resources.intake.image_sources import source_trees
 from resources.store.dataset_store import DatasetStore
 
 NOW = 1_750_000_000.0
@@ -45,14 +45,14 @@ def drops(root: Path) -> Path:
     return folder
 
 
-def look(root: Path, after: float = 0) -> Arrival:
-    return look_at(
+def look(root: Path, after: float = 0) -> Arrivals:
+    return find_arrivals(
         DatasetStore(), DatasetSpec(name="scans", root=root, unlabelled=True), NOW + after
     )
 
 
-def paths(arrival: Arrival) -> list[str]:
-    return [file.path for tree in trees(arrival.intake) for file in tree.files]
+def paths(arrival: Arrivals) -> list[str]:
+    return [file.path for tree in source_trees(arrival.intake) for file in tree.files]
 
 
 class TestFolder:
@@ -150,7 +150,7 @@ class TestFolder:
         root.rename(root.with_name("away"))
         arrival = look(root)
         with pytest.raises(InputError, match=r"images does not exist"):
-            trees(arrival.intake)
+            source_trees(arrival.intake)
 
 
 class TestDrops:
@@ -193,7 +193,7 @@ class TestDrops:
     ) -> None:
         put(drops, "monday/C/3.png")
         look(root)
-        assert [tree.drop for tree in trees(look(root, 30).intake)] == [None, "monday"]
+        assert [tree.drop for tree in source_trees(look(root, 30).intake)] == [None, "monday"]
 
 
 class TestDatasetOfDropsAlone:
@@ -214,7 +214,7 @@ class TestDatasetOfDropsAlone:
         assert look(where, 31).signature == first.signature
         second = look(where, 61)
         assert second.signature != first.signature
-        assert [(tree.drop, len(tree.files)) for tree in trees(second.intake)] == [
+        assert [(tree.drop, len(tree.files)) for tree in source_trees(second.intake)] == [
             (None, 1),
             ("second", 1),
         ]
@@ -222,4 +222,4 @@ class TestDatasetOfDropsAlone:
     def test_before_anything_arrived(self, drops: Path) -> None:
         drops.rmdir()
         arrival = look(drops)
-        assert (arrival.waiting, trees(arrival.intake)) == (0, [])
+        assert (arrival.waiting, source_trees(arrival.intake)) == (0, [])

@@ -30,7 +30,7 @@ RATIO_FROM = 2**20
 _NAME_PART = 255  # bytes of one file name on every file system in use
 
 
-class Tree:
+class ExtractionFolder:
     """The folder being filled: checks names and limits of whatever kind of archive.
 
     Args:

@@ -1,4 +1,4 @@
-"""One look at everything of a dataset that counts: its root and its drops, and a signature that
+"""What of a dataset counts at one moment (its root and its drops), and a signature that
 says whether anything changed.
 """
 
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
-from resources.intake.drops import drops_root, listing_of, look_at_drops, signature_of
+from resources.intake.drops import check_drops, drops_root, file_stamps, signature_of
 from resources.intake.image_sources import Intake
 from resources.intake.site_key import names_of
 from resources.store.dataset_store import DatasetStore
 
 
 @dataclass(frozen=True)
-class Arrival:
-    """What a look found.
+class Arrivals:
+    """Everything of a dataset that counts at one moment.
 
     Attributes:
         intake: the dataset, to be scanned.
@@ -27,8 +27,8 @@ class Arrival:
     signature: str
 
 
-def look_at(store: DatasetStore, spec: DatasetSpec, now: float | None = None) -> Arrival:
-    """Look at a dataset's root and drops, without opening a file.
+def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = None) -> Arrivals:
+    """List a dataset's root and drops, without opening a file.
 
     Raises:
         InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be
@@ -36,15 +36,15 @@ def look_at(store: DatasetStore, spec: DatasetSpec, now: float | None = None) ->
     """
     names = names_of(store.root, spec.name, spec.show_names)
     in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()
-    drops = look_at_drops(store, spec.name, names, in_drops_only, now)
+    drops = check_drops(store, spec.name, names, in_drops_only, now)
     base = ""
     if not in_drops_only and spec.root.exists():
         try:
-            base = signature_of(names, listing_of(spec.root.resolve()))
+            base = signature_of(names, file_stamps(spec.root.resolve()))
         except OSError as error:
             raise InputError(
                 f"a folder of {spec.name} cannot be read ({error.strerror})",
                 "Give this user permission to read it (chmod -R u+rX), or move it out of the dataset",
             ) from None
     intake = Intake(spec, names, store.root / "unpacked" / spec.name, drops.drops, in_drops_only)
-    return Arrival(intake, drops.waiting, names.signature(f"{base} {drops.signature}"))
+    return Arrivals(intake, drops.waiting, names.signature(f"{base} {drops.signature}"))
