@@ -37,6 +37,7 @@ from torch.nn import functional
 
 from methods.curation.splits import fairest, on_both_sides
 from methods.imaging.augmentation import random_transforms, warped
+from methods.kernels.fft_convolution import POOL, Correlation, PooledConvolution
 from methods.training.batching import epoch_batches
 from methods.training.cae import DivergedError
 
@@ -46,7 +47,6 @@ ReadImages = Callable[[Positions], NDArray[np.uint8]]
 
 FILTERS = (20, 50)
 KERNEL = 15
-POOL = 2
 HIDDEN = 500
 
 DROPOUT = 0.5
@@ -111,109 +111,6 @@ class LenetCheckpoint:
 
     tensors: dict[str, Tensor]
     state: dict[str, Any] = field(default_factory=dict)
-
-
-def _spectra(planes: Tensor, side: int) -> Tensor:
-    """(A, B, h, w) -> (side * (side // 2 + 1), A, B) complex: for each frequency a matrix."""
-    spectra = torch.empty(
-        side * (side // 2 + 1), *planes.shape[:2], dtype=torch.complex64, device=planes.device
-    )
-    # one at a time stays in the cache: all at once is three times slower
-    for a, maps in enumerate(planes):
-        # before the other axis: lines of zeros need no transform
-        lines = torch.fft.rfft(maps, n=side)
-        spectra[:, a] = torch.fft.fft(lines, n=side, dim=1).flatten(1).T
-    return spectra
-
-
-def _planes(spectra: Tensor, side: int, height: int, width: int) -> Tensor:
-    """(frequencies, A, B) -> (A, B, height, width), the upper left part of the inverse of
-    :func:`_spectra`.
-    """
-    planes = torch.empty(*spectra.shape[1:], height, width, device=spectra.device)
-    for a, maps in enumerate(planes):
-        spectrum = spectra[:, a].T.reshape(-1, side, side // 2 + 1)
-        lines = torch.fft.ifft(spectrum, dim=1)[:, :height]
-        maps.copy_(torch.fft.irfft(lines, n=side)[..., :width])
-    return planes
-
-
-class Correlation(torch.autograd.Function):
-    """``conv2d`` without padding through the correlation theorem, within float32 rounding of it.
-
-    A 15x15 kernel costs a few products a frequency in place of 225 a pixel: forward and backward of
-    the second layer take an eighth of ``conv2d``'s time on a CPU. The first layer, with a single
-    channel to sum over, would gain nothing.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, kernels: Tensor) -> Tensor:
-        """(N, C, H, W) and (O, C, k, k) -> (N, O, H - k + 1, W - k + 1), all float32."""
-        height, width = images.shape[2:]
-        kernel = kernels.shape[2]
-        # On a period no shorter than the image, what wraps around falls outside the places asked
-        # for.
-        side = 1 << (max(height, width) - 1).bit_length()
-        x = _spectra(images, side)
-        w = _spectra(kernels, side).conj_physical_()
-        ctx.save_for_backward(x, w)
-        ctx.sizes = side, height, width, kernel
-        return _planes(x @ w.mT, side, height - kernel + 1, width - kernel + 1)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of the images and of the kernels."""
-        x, w = ctx.saved_tensors
-        side, height, width, kernel = ctx.sizes
-        g = _spectra(gradients[0], side).conj_physical_()
-        return _planes((g @ w).conj_physical_(), side, height, width), _planes(
-            g.mT @ x, side, kernel, kernel
-        )
-
-
-class PooledConvolution(torch.autograd.Function):
-    """``max_pool2d`` of ``conv2d`` of images with one channel, without padding and without a
-    gradient of the images.
-
-    The gradient of the kernels is one small matrix product a line, on patches that are views of 15
-    shifted copies of the image. Forward and backward take 0.56 of the processor time of torch's two
-    functions, which was the largest part of a step.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, images: Tensor, kernels: Tensor) -> Tensor:
-        """(N, 1, H, W) and (O, 1, k, k) -> (N, O, (H - k + 1) // 2, (W - k + 1) // 2), all float32,
-        channels last.
-        """
-        height, width = images.shape[2:]
-        # Strides of channels last, which a single channel leaves open: the pooling then takes a
-        # quarter of the time.
-        maps = functional.conv2d(
-            images.contiguous().as_strided(images.shape, (height * width, 1, width, 1)), kernels
-        )
-        pooled, places = functional.max_pool2d(maps, POOL, return_indices=True)
-        ctx.save_for_backward(images, places)
-        ctx.sizes = kernels.shape[2], *maps.shape[2:]
-        return pooled
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        """Gradient of the kernels."""
-        images, places = ctx.saved_tensors
-        k, height, width = ctx.sizes
-        filters = places.shape[1]
-        total = torch.zeros(k * k, filters, device=images.device)
-        for image, place, pooled in zip(
-            images[:, 0], places.flatten(2).mT, gradients[0].flatten(2).mT, strict=True
-        ):
-            gradient = torch.zeros(height * width, filters, device=images.device).scatter_(
-                0, place, pooled
-            )
-            shifted = image.unfold(1, k, 1).mT.contiguous()  # (H, k, width)
-            # k lines of them, line by line
-            patches = shifted.as_strided((height, k * k, width), (k * width, width, 1))
-            total += torch.bmm(patches, gradient.view(height, width, filters)).sum(0)
-        return None, total.T.reshape(filters, 1, k, k)
 
 
 def _last_maps(side: int) -> int:
