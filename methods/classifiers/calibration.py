@@ -7,7 +7,6 @@ said about an image it has not seen; groups (patients, lesions) are never parted
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from methods.classifiers.linear_svm import fit_gram
+from methods.curation.folds import grouped_folds
 
 Float64 = NDArray[np.float64]
 
@@ -64,8 +64,6 @@ def out_of_fold(
         None where no folds can be made: fewer than two groups, or a fold whose other folds have one
         class only.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import
-
     classes, codes = np.unique(labels, return_inverse=True)
     _, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     n, n_folds = (
@@ -75,15 +73,9 @@ def out_of_fold(
     if n_folds < 2:
         return None
     scores, nearest, usable = np.zeros((n, len(classes))), np.zeros(n), np.zeros(n, np.bool_)
-    with warnings.catch_warnings():
-        # about classes smaller than the number of folds: `usable` tells of them
-        warnings.simplefilter("ignore")
-        folds = list(
-            StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
-                codes, codes, group_codes
-            )
-        )
-    for fitted, left_out in folds:
+    fold = grouped_folds(codes, group_codes, n_folds, seed)
+    for number in range(n_folds):
+        fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(np.unique(codes[fitted])) < 2:
             return None
         fit = fit_gram(gram[np.ix_(fitted, fitted)], labels[fitted], c, tolerance)

@@ -32,6 +32,8 @@ from scipy.special import expit, logit
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from methods.curation.folds import grouped_folds
+
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -186,8 +188,7 @@ def outer_folds(positive: Bools, groups: Sequence[str], seed: int, n_folds: int 
 def _grouped_folds(
     positive: Bools, groups: NDArray[np.str_], n_folds: int, seed: int, name: str
 ) -> Int64:
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import
-
+    """Fold of each row, (n,) int64; raises ValueError, naming the folds, where one lacks a class."""
     if len(positive) != len(groups):
         raise ValueError(
             f"one group for each row is needed, got {len(groups)} groups and {len(positive)} rows"
@@ -198,12 +199,10 @@ def _grouped_folds(
             raise ValueError(
                 f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are {having}"
             )
-    fold = np.empty(len(positive), np.int64)
-    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-    for number, (_, left_out) in enumerate(splitter.split(positive, positive, groups)):
-        fold[left_out] = number
+    fold = grouped_folds(positive, groups, n_folds, seed)
+    for number in range(n_folds):
         for side, word in ((positive, "positive"), (~positive, "negative")):
-            if not side[left_out].any():
+            if not side[fold == number].any():
                 raise ValueError(
                     f"{name}: fold {number} of seed {seed} has no {word} image; another seed or fewer folds may help"
                 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+
+from methods.curation.folds import grouped_folds
 
 Bool = NDArray[np.bool_]
 
@@ -102,20 +103,11 @@ def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, 
 def _folds(
     strata: NDArray[np.int64], group_codes: NDArray[np.int64], n_folds: int, seeds: Iterable[int]
 ) -> Iterator[Bool]:
-    """The folds of each seed in turn, (n,) bool each."""
-    # a second to import, and most scans draw no split
-    from sklearn.model_selection import StratifiedGroupKFold
-
+    """Yield the folds of each seed in turn, (n,) bool each."""
     for seed in seeds:
-        folds = StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed)
-        with warnings.catch_warnings():
-            # about classes smaller than k: the callers' checks are stricter
-            warnings.simplefilter("ignore")
-            tests = [test for _, test in folds.split(strata, strata, group_codes)]
-        for test in tests:
-            is_test = np.zeros(len(strata), np.bool_)
-            is_test[test] = True
-            yield is_test
+        fold = grouped_folds(strata, group_codes, n_folds, seed)
+        for number in range(n_folds):
+            yield fold == number
 
 
 def _answers(truth: Bool) -> Bool:

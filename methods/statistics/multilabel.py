@@ -17,7 +17,6 @@ threshold``.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from methods.classifiers.linear_svm import at_rest, fit_targets
+from methods.curation.folds import grouped_folds
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -295,8 +295,6 @@ def out_of_fold_scores(
         ValueError: fewer than two groups or folds, labels that are not a boolean matrix, or rows
             that differ in number.
     """
-    from sklearn.model_selection import StratifiedGroupKFold  # a second to import
-
     _check_labels(truth=truth)
     n = len(truth)
     if gram.shape != (n, n) or len(groups) != n:
@@ -311,16 +309,10 @@ def out_of_fold_scores(
         )
     _, sets, sizes = np.unique(truth, axis=0, return_inverse=True, return_counts=True)
     strata = np.where(sizes[sets] < n_folds, len(sizes), sets)
-    with warnings.catch_warnings():
-        # about a stratum smaller than the number of folds: spread as far as it goes
-        warnings.simplefilter("ignore")
-        folds = list(
-            StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
-                strata, strata, group_codes
-            )
-        )
+    fold = grouped_folds(strata, group_codes, n_folds, seed)
     scores = np.empty(truth.shape)
-    for fitted, left_out in folds:
+    for number in range(n_folds):
+        fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         fit = fit_one_vs_all(gram[np.ix_(fitted, fitted)], truth[fitted], c, tolerance)
         said = fit.decision(gram[np.ix_(left_out, fitted)])
         scores[left_out] = np.where(fit.learned, said, np.copysign(np.inf, said))
