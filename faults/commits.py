@@ -98,17 +98,18 @@ def commit(
         shards = FeatureStore(store, DATASET, SET)
         record = store.recorded(DATASET, ASSET, fingerprint)
         if record is None or shards.missing(IDS):
+            begun: list[list[str]] = []
 
             def produce(ids: list[str]) -> np.ndarray:
+                if begun:
+                    stored()
+                begun.append(ids)
                 computed.extend(ids)
                 return rows_of(ids)
 
-            def told(batches: list[list[str]]) -> Iterator[list[str]]:
-                for batch in batches:
-                    yield batch
-                    stored()
-
-            shards.fill(IDS, produce, {}, progress=told)
+            shards.fill(IDS, produce, {})
+            if begun:
+                stored()
             save = _trained(store, fingerprint)
             table = pa.Table.from_pylist(
                 [{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema

@@ -27,12 +27,13 @@ def in_place_of_a_shard(ground: Ground, write: Callable[[h5py.File], None]) -> N
     rows."""
     shards = FeatureStore(ground.store, NAME, FEATURES)
     shards.fill(IDS, lambda ids: np.zeros((len(ids), *FEATURES.row_shape), np.float32), {})
-    (row,) = shards._index()
-    path = shards.folder / row["shard"]
+    (entry,) = shards.index()
+    path = shards.folder / entry.shard
     path.unlink()
     with h5py.File(path, "w") as file:
         write(file)
-    shards._save_index([{**row, "sha256": file_sha256(path), "bytes": path.stat().st_size}])
+    update = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
+    shards.save_index([entry.model_copy(update=update)])
     read_back(ground, shards)
 
 
@@ -164,15 +165,16 @@ def link_in_place_of_the_file(ground: Ground) -> None:
     """The shard is a link to a file outside, and the index has that file's checksum."""
     shards = FeatureStore(ground.store, NAME, FEATURES)
     shards.fill(IDS, lambda ids: np.zeros((len(ids), *FEATURES.row_shape), np.float32), {})
-    (row,) = shards._index()
-    path: Path = shards.folder / row["shard"]
+    (entry,) = shards.index()
+    path: Path = shards.folder / entry.shard
     path.unlink()
     path.symlink_to(ground.secret_text)
     size = ground.secret_text.stat().st_size
-    shards._save_index([{**row, "sha256": file_sha256(ground.secret_text), "bytes": size}])
+    update = {"sha256": file_sha256(ground.secret_text), "bytes": size}
+    shards.save_index([entry.model_copy(update=update)])
     read_back(ground, shards)
     path.unlink()
-    (shards.folder / shards.index_name).unlink()  # the attacker's own line repeats the checksum
+    shards.index_path.unlink()  # the attacker's own line repeats the checksum
 
 
 CRAFTED: dict[str, Callable[[Ground], None]] = {

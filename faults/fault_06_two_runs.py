@@ -36,8 +36,8 @@ def doubled_rows(store: DatasetStore) -> int:
         if record.feature_set is not None:
             held = Counter(
                 image_id
-                for ids in FeatureStore(store, DATASET, record.feature_set).stored_ids()
-                for image_id in ids
+                for entry in FeatureStore(store, DATASET, record.feature_set).index()
+                for image_id in entry.image_ids
             )
             number += sum(times > 1 for times in held.values())
     return number

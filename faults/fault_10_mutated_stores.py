@@ -91,7 +91,7 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
     weights = next(file.name for file in record.files if file.name.endswith(".safetensors"))
     readers: dict[Path, Callable[[], object]] = {
         next(folder.glob("*.h5")): rows,
-        folder / shards.index_name: rows,
+        shards.index_path: rows,
         folder / weights: model,
         folder / weights.replace(".safetensors", ".model.json"): model,
         folder / name: lambda: store.main_table(

@@ -1,67 +1,83 @@
-"""Layout of the HDF5 shards and of the Parquet index that lists them.
+"""Layout of the HDF5 shards and of the index that lists them.
 
-A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (short
-rows some to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
+A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (several
+short rows to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
 and features share the layout and differ in dtype and shape. Attributes say how the numbers were
-made. A shard that no index lists with its sha256 is never opened.
+made. The index is JSON with its own digest. A shard that no index lists with its sha256 is never
+opened.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_contracts.errors import ContractError
-from data_contracts.tables.contract import TableContract, rows_where
 
 SHARD_ROWS = 1024
+"""Maximum rows in a shard."""
 SHARD_BYTES = 2**29
-"""A shard is made in memory: one of long rows holds fewer."""
+"""Maximum unpacked bytes of a shard of several rows; it is made in memory."""
 CHUNK_BYTES = 2**15
-"""Before packing, about: rows are read at random, and a chunk has a price of its own."""
+"""Target size in bytes of an unpacked chunk of short rows, which are read at random."""
 CHUNK_NUMBERS = 2**16
-"""Of a long row: a part of its columns is read without the rest."""
+"""Maximum numbers of a vector in a chunk: some columns are read without the rest."""
 DATASET, IDS = "features", "image_id"
 LAYOUT_VERSION = "2"
 
-INDEX = TableContract(
-    name="shard index",
-    schema=pa.schema(
-        [
-            pa.field("shard", pa.string(), nullable=False),  # file name beside the index
-            pa.field("rows", pa.int64(), nullable=False),
-            pa.field("sha256", pa.string(), nullable=False),
-            pa.field("bytes", pa.int64(), nullable=False),
-            pa.field("image_ids", pa.list_(pa.string()), nullable=False),  # in row order
-        ]
-    ),
-    key=("shard",),
-    rules={
-        "shard is a plain file name ending in .h5": rows_where(
-            "shard", lambda v: "/" in str(v) or not str(v).endswith(".h5")
-        ),
-        "rows is between 1 and 1024": rows_where(
-            "rows", lambda v: not 1 <= int(str(v)) <= SHARD_ROWS
-        ),
-        "image_ids has one entry a row": lambda t: [
-            i
-            for i, (n, ids) in enumerate(
-                zip(t["rows"].to_pylist(), t["image_ids"].to_pylist(), strict=True)
-            )
-            if n != len(ids)
-        ],
-    },
-)
+
+class ShardEntry(BaseModel):
+    """What the index says of one shard.
+
+    Attributes:
+        shard: file name beside the index.
+        rows: number of rows.
+        sha256: of the file, hex.
+        bytes: size of the file.
+        image_ids: in row order.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shard: str = Field(pattern=r"^[^/]+\.h5$")
+    rows: int = Field(ge=1, le=SHARD_ROWS)
+    sha256: str
+    bytes: int
+    image_ids: list[str]
+
+    @model_validator(mode="after")
+    def _one_id_a_row(self) -> Self:
+        if len(self.image_ids) != self.rows:
+            raise ValueError(f"image_ids has one entry a row, found {len(self.image_ids)}")
+        return self
+
+
+class ShardIndex(BaseModel):
+    """All shards of one feature set, sorted by file name.
+
+    Attributes:
+        shards: an entry each; no file name stands twice.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shards: list[ShardEntry]
+
+    @field_validator("shards")
+    @classmethod
+    def _unique(cls, shards: list[ShardEntry]) -> list[ShardEntry]:
+        if len({entry.shard for entry in shards}) != len(shards):
+            raise ValueError("a shard is listed twice")
+        return shards
 
 
 class FeatureSet(BaseModel):
-    """What decides the numbers in a shard, beside the images.
+    """What decides the numbers in a shard, besides the images.
 
     Attributes:
         kind: asset that writes it.
@@ -106,7 +122,7 @@ def _digest(value: object) -> str:
 def check_rows(
     features: NDArray[Any], image_ids: list[str], feature_set: FeatureSet, where: str
 ) -> None:
-    """Row rules of a shard.
+    """Check the rows of a shard before they are stored.
 
     Raises:
         ContractError: rows and ids differ in number, an id is malformed or doubled, the shape or

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 import pyarrow as pa
+import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
@@ -23,7 +24,6 @@ from resources.store.atomic_file import (
     write_atomically,
 )
 from resources.store.home import medfeat_home
-from resources.store.sealed_parquet import parquet_of, table_of
 
 CURRENT = "current.json"
 ALL_DATASETS = "_all"
@@ -33,25 +33,24 @@ MEND = "Run: medfeat doctor --fix"
 
 
 def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes:
-    """A table as Parquet, checked against its contract; ``where`` names it in messages.
+    """Return a table as Parquet, checked against its contract; ``where`` names it in messages.
 
     Raises:
         ContractError: it breaks a rule.
     """
-    return parquet_of(contract.check(table, where))
+    sink = pa.BufferOutputStream()
+    pq.write_table(contract.check(table, where), sink, compression="zstd")
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
 
 
-def parquet_table(data: bytes, contract: TableContract, where: str) -> pa.Table:
-    """A table of Parquet bytes, checked against its contract; ``where`` names it in messages.
+def table_of(data: bytes) -> pa.Table:
+    """Read Parquet by this thread alone.
 
-    Raises:
-        ContractError: it cannot be read, or breaks a rule.
+    One of Arrow's threads may release ``data`` only when Python is ending, which aborts the
+    process.
     """
-    try:
-        table = table_of(data).cast(contract.schema)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise ContractError(f"{where} is damaged ({error})", MEND) from error
-    return contract.check(table, where)
+    return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
 
 
 class DatasetStore(dg.ConfigurableResource[None]):
@@ -203,17 +202,21 @@ class DatasetStore(dg.ConfigurableResource[None]):
         file = next(file for file in record.files if file.name == picture.file)
         return self.read_bytes(record.dataset, record.asset, file)
 
-    def read_table(self, dataset: str, asset: str, name: str, contract: TableContract) -> pa.Table:
-        """Read a Parquet table back that no record lists, and check it.
+    def read_table(
+        self, dataset: str, asset: str, file: StoredFile, contract: TableContract
+    ) -> pa.Table:
+        """Return a table of an output, checked against its contract.
 
         Raises:
-            ContractError: it is missing, damaged, or breaks a rule.
+            ContractError: it is missing, its bytes are others, or it breaks a rule.
         """
-        path = self.folder(dataset, asset) / name
+        where = str(self.folder(dataset, asset) / file.name)
+        data = self.read_bytes(dataset, asset, file)
         try:
-            return parquet_table(path.read_bytes(), contract, str(path))
-        except OSError as error:
-            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
+            table = table_of(data).cast(contract.schema)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise ContractError(f"{where} is damaged ({error})", MEND) from error
+        return contract.check(table, where)
 
     # -- records
 
@@ -311,5 +314,4 @@ class DatasetStore(dg.ConfigurableResource[None]):
                 f"{asset} of {dataset} has no {suffix} file",
                 f"Materialise {asset} again with force",
             )
-        where = str(self.folder(dataset, asset) / file.name)
-        return parquet_table(self.read_bytes(dataset, asset, file), contract, where)
+        return self.read_table(dataset, asset, file, contract)

@@ -1,5 +1,4 @@
-"""HDF5 shards of one (dataset, feature set): written once and whole, listed in an index, read by
-image.
+"""HDF5 shards of a dataset's feature set: written once, listed in an index, read by image.
 
 The rules and the measurements behind them are in docs/adr/0003.
 """
@@ -18,25 +17,30 @@ from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
 from data_contracts.records.feature_shard import (
-    INDEX,
     SHARD_BYTES,
     SHARD_ROWS,
     FeatureSet,
+    ShardEntry,
+    ShardIndex,
     check_rows,
 )
 from data_contracts.records.output_record import StoredFile, content_hash
+from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.store.atomic_file import is_whole, write_atomically
-from resources.store.dataset_store import MEND, DatasetStore
+from resources.store.dataset_store import MEND, DatasetStore, table_of
 from resources.store.shard_file import ShardFile, shard_bytes
 
 log = logging.getLogger("medfeat.features")
+
+EARLIER_INDEX = ".parquet"
+"""Suffix of the indexes of earlier versions; their shards' names and digests verify them."""
 
 Produce = Callable[[list[str]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class FeatureReader:
-    """Rows of a feature set in canonical order (sorted image ids), whatever shards they lie in.
+    """Rows of a feature set in canonical order (sorted image ids), whichever shards hold them.
 
     Attributes:
         folder: of the shards.
@@ -54,11 +58,11 @@ class FeatureReader:
         return len(self.image_ids)
 
     def take(self, positions: Sequence[int] | NDArray[np.int64]) -> NDArray[Any]:
-        """Rows by position, in the order asked for, (m, ...)."""
+        """Return rows by position, in the order asked for, (m, ...)."""
         return self._take(positions, None, self.feature_set.row_shape)
 
     def columns(self, start: int, stop: int) -> NDArray[Any]:
-        """Columns start .. stop - 1 of all rows of a set of vectors, (n, stop - start)."""
+        """Return columns start to stop - 1 of all rows of vectors, (n, stop - start)."""
         return self._take(range(len(self)), slice(start, stop), (stop - start,))
 
     def _take(
@@ -67,19 +71,19 @@ class FeatureReader:
         columns: slice | None,
         shape: tuple[int, ...],
     ) -> NDArray[Any]:
-        """Rows by position, or a part of each."""
+        """Return rows by position, or a part of each."""
         rows = np.empty((len(positions), *shape), self.feature_set.dtype)
-        wanted: dict[str, list[tuple[int, int]]] = {}
+        by_shard: dict[str, list[tuple[int, int]]] = {}
         for target, position in enumerate(positions):
             shard, row = self._place[self.image_ids[int(position)]]
-            wanted.setdefault(shard, []).append((row, target))
-        for shard, pairs in wanted.items():
+            by_shard.setdefault(shard, []).append((row, target))
+        for shard, pairs in by_shard.items():
             source, targets = np.array(sorted(pairs)).T
             self._file(shard).read(source, rows, targets, columns)
         return rows
 
     def rows(self, start: int, stop: int) -> NDArray[Any]:
-        """Rows start .. stop - 1."""
+        """Return rows start to stop - 1."""
         return self.take(range(start, min(stop, len(self))))
 
     def _file(self, shard: str) -> ShardFile:
@@ -104,61 +108,79 @@ class FeatureStore:
 
     @property
     def folder(self) -> Path:
-        """Where index and shards lie."""
+        """The folder of index and shards."""
         return self.store.folder(self.dataset, self.feature_set.kind)
 
-    @property
-    def index_name(self) -> str:
-        """File name of the index."""
-        return f"{self.feature_set.key}.parquet"
-
     def data_version(self, image_ids: list[str]) -> str:
-        """Version of the rows of ``image_ids``: what they were computed from, not how they lie in
-        shards.
+        """Return the version of the rows of ``image_ids``.
+
+        It says what they were computed from, not how they lie in shards.
         """
         return content_hash({"set": self.feature_set.key, "image_ids": sorted(image_ids)})
 
-    def _index(self) -> list[dict[str, Any]]:
-        if not (self.folder / self.index_name).exists():
+    @property
+    def index_path(self) -> Path:
+        """The index; the Parquet file that earlier versions wrote, where there is no newer one."""
+        path = self.folder / f"{self.feature_set.key}.index"
+        earlier = path.with_suffix(EARLIER_INDEX)
+        return earlier if earlier.exists() and not path.exists() else path
+
+    def index(self) -> list[ShardEntry]:
+        """Return what the index says of each shard; nothing where there is no index.
+
+        Raises:
+            ContractError: it cannot be read, or its bytes are not those that were stored.
+        """
+        path = self.index_path
+        try:
+            data = path.read_bytes()
+            content = (
+                {"shards": table_of(data).to_pylist()}
+                if path.suffix == EARLIER_INDEX
+                else unsealed_json(data)
+            )
+            return ShardIndex.model_validate(content).shards
+        except FileNotFoundError:
             return []
-        rows: list[dict[str, Any]] = self.store.read_table(
-            self.dataset, self.feature_set.kind, self.index_name, INDEX
-        ).to_pylist()
-        return rows
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error})", MEND) from error
+        except (ValueError, pa.ArrowException) as error:
+            raise ContractError(
+                f"{path} is damaged: it is not the index that was stored", MEND
+            ) from error
 
-    def _save_index(self, rows: list[dict[str, Any]]) -> None:
-        ordered = sorted(rows, key=lambda row: str(row["shard"]))
-        table = pa.Table.from_pylist(ordered, schema=INDEX.schema)
-        self.store.write_table(self.dataset, self.feature_set.kind, self.index_name, table, INDEX)
+    def save_index(self, entries: Iterable[ShardEntry]) -> None:
+        """Store the index that lists these shards."""
+        index = ShardIndex(shards=sorted(entries, key=lambda entry: entry.shard))
+        path = self.folder / f"{self.feature_set.key}.index"
+        write_atomically(path, sealed_json(index.model_dump()))
+        path.with_suffix(EARLIER_INDEX).unlink(missing_ok=True)
 
-    def _is_whole(self, row: dict[str, Any]) -> bool:
-        # A shard is called after its images: a row that was changed in the index is not that of any
-        # shard.
-        named = row["shard"] == f"{self.feature_set.shard_key(row['image_ids'])}.h5"
-        file = StoredFile(name=row["shard"], sha256=row["sha256"], bytes=row["bytes"])
+    def _is_intact(self, entry: ShardEntry) -> bool:
+        # A shard is called after its images: an entry whose images were changed names no shard.
+        named = entry.shard == f"{self.feature_set.shard_key(entry.image_ids)}.h5"
+        file = StoredFile(name=entry.shard, sha256=entry.sha256, bytes=entry.bytes)
         return named and is_whole(self.folder / file.name, file)
 
-    def _whole_rows(self) -> list[dict[str, Any]]:
-        """Rows of the shards that are there and verified; what is damaged is named in the log."""
+    def _intact_entries(self) -> list[ShardEntry]:
+        """Return the entries whose shards are verified; what is damaged is named in the log."""
         try:
-            index = self._index()
+            index = self.index()
         except ContractError as error:
             log.warning("%s; its shards are computed again", error.what)
             return []
-        whole = []
-        for row in index:
-            if self._is_whole(row):
-                whole.append(row)
+        intact = []
+        for entry in index:
+            if self._is_intact(entry):
+                intact.append(entry)
             else:
-                log.warning("%s is missing or damaged and is computed again", row["shard"])
-        return whole
+                log.warning("%s is missing or damaged and is computed again", entry.shard)
+        return intact
 
     def missing(self, image_ids: list[str]) -> list[str]:
-        """The images without a verified row, sorted."""
-        return sorted(
-            set(image_ids)
-            - {image_id for row in self._whole_rows() for image_id in row["image_ids"]}
-        )
+        """Return the images without a verified row, sorted."""
+        stored = (i for entry in self._intact_entries() for i in entry.image_ids)
+        return sorted(set(image_ids).difference(stored))
 
     def fill(
         self,
@@ -166,35 +188,31 @@ class FeatureStore:
         produce: Produce,
         attributes: dict[str, Any],
         force: bool = False,
-        progress: Callable[[list[list[str]]], Iterable[list[str]]] = iter,
     ) -> int:
-        """Compute the rows that are not there, shard by shard; call it under the asset's lock.
+        """Compute the missing rows, shard by shard; call it under the asset's lock.
 
-        A shard's index row is written after the shard itself, so a kill loses at most the shard in
-        work. Existing shards are not touched, unless by force: then one after another is replaced,
-        each with the images that it holds.
+        A shard's entry in the index is written after the shard itself, so a kill loses at most the
+        shard being computed. Existing shards are not touched, unless by force: then one after
+        another is replaced, each with the images that it holds.
 
         Args:
-            image_ids: wanted images.
+            image_ids: the images that must have a row afterwards.
             produce: rows of some images in order, of the feature set's shape and dtype.
-            attributes: stored with every shard, beside those of the feature set.
+            attributes: stored with every shard, besides those of the feature set.
             force: compute all of ``image_ids`` again.
-            progress: wraps the list of shards to compute.
 
         Returns:
             the number of rows computed.
         """
-        index = {str(row["shard"]): row for row in self._whole_rows()}
-        wanted = set(image_ids)
-        new = sorted(
-            wanted.difference(image_id for row in index.values() for image_id in row["image_ids"])
-        )
+        index = {entry.shard: entry for entry in self._intact_entries()}
+        asked = set(image_ids)
+        new = sorted(asked.difference(i for entry in index.values() for i in entry.image_ids))
         row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(
             self.feature_set.row_shape
         )
         step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
         again = (
-            {shard: [i for i in row["image_ids"] if i in wanted] for shard, row in index.items()}
+            {shard: [i for i in entry.image_ids if i in asked] for shard, entry in index.items()}
             if force
             else {}
         )
@@ -203,24 +221,24 @@ class FeatureStore:
             *filter(None, again.values()),
             *(new[i : i + step] for i in range(0, len(new), step)),
         ]
-        for ids in progress(shards):
+        for ids in shards:
             entries = [self._write_shard(ids, produce(ids), attributes)]
             old = index.pop(replaces.get(ids[0], ""), None)
-            left = sorted(set(old["image_ids"]).difference(ids)) if old else []
-            # not wanted, and stored with those that are: they move to a shard of their own
+            left = sorted(set(old.image_ids).difference(ids)) if old else []
+            # not asked for, and stored with those that are: they move to a shard of their own
             if left:
                 entries.append(self._write_shard(left, self._stored_rows(left), {}))
-            index |= {entry["shard"]: entry for entry in entries}
-            self._save_index(list(index.values()))
-            if old and old["shard"] not in index:
+            index |= {entry.shard: entry for entry in entries}
+            self.save_index(index.values())
+            if old and old.shard not in index:
                 # no index lists it any more, so nothing else would ever remove it
-                (self.folder / old["shard"]).unlink()
+                (self.folder / old.shard).unlink()
         return sum(map(len, shards))
 
     def _write_shard(
         self, ids: list[str], rows: NDArray[Any], attributes: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Write a shard; its row of the index is returned."""
+    ) -> ShardEntry:
+        """Write a shard and return its entry in the index."""
         name = f"{self.feature_set.shard_key(ids)}.h5"
         check_rows(rows, ids, self.feature_set, name)
         everything = {
@@ -229,13 +247,13 @@ class FeatureStore:
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
-        return {
-            "shard": name,
-            "rows": len(ids),
-            "sha256": written.sha256,
-            "bytes": written.bytes,
-            "image_ids": ids,
-        }
+        return ShardEntry(
+            shard=name,
+            rows=len(ids),
+            sha256=written.sha256,
+            bytes=written.bytes,
+            image_ids=ids,
+        )
 
     def _stored_rows(self, image_ids: list[str]) -> NDArray[Any]:
         reader = self.reader(image_ids)
@@ -245,45 +263,40 @@ class FeatureStore:
             reader.close()
 
     def reader(self, image_ids: list[str]) -> FeatureReader:
-        """A reader over ``image_ids``; every shard it needs is verified against the index first.
+        """Return a reader of ``image_ids``, its shards verified against the index.
 
         Raises:
             ContractError: an image has no row, or a shard is missing or its bytes differ from the
                 index.
         """
         place: dict[str, tuple[str, int]] = {}
-        wanted = set(image_ids)
-        for row in self._index():
-            if wanted.isdisjoint(row["image_ids"]):
+        asked = set(image_ids)
+        for entry in self.index():
+            if asked.isdisjoint(entry.image_ids):
                 continue
-            if not self._is_whole(row):
+            if not self._is_intact(entry):
                 raise ContractError(
-                    f"{self.folder / str(row['shard'])} is missing or its bytes are not those of the index",
+                    f"{self.folder / entry.shard} is missing or its bytes are not those of the index",
                     MEND,
                 )
-            place.update(
-                {image_id: (str(row["shard"]), i) for i, image_id in enumerate(row["image_ids"])}
-            )
-        absent = sorted(wanted - place.keys())
+            place.update({image_id: (entry.shard, i) for i, image_id in enumerate(entry.image_ids)})
+        absent = sorted(asked - place.keys())
         if absent:
             raise ContractError(
-                f"{len(absent)} of {len(wanted)} images have no row in {self.feature_set.kind} of {self.dataset}",
+                f"{len(absent)} of {len(asked)} images have no row in {self.feature_set.kind} of "
+                f"{self.dataset}",
                 f"Materialise {self.feature_set.kind} again",
             )
-        return FeatureReader(self.folder, self.feature_set, sorted(wanted), place)
+        return FeatureReader(self.folder, self.feature_set, sorted(asked), place)
 
     def damaged(self) -> list[Path]:
-        """What is missing or not as it was stored: the index, or shards that it lists."""
+        """Return what is missing or not as it was stored: the index, or shards that it lists."""
         try:
-            index = self._index()
+            index = self.index()
         except ContractError:
-            return [self.folder / self.index_name]
-        return [self.folder / str(row["shard"]) for row in index if not self._is_whole(row)]
-
-    def stored_ids(self) -> list[list[str]]:
-        """Images of each shard that the index lists."""
-        return [list(row["image_ids"]) for row in self._index()]
+            return [self.index_path]
+        return [self.folder / entry.shard for entry in index if not self._is_intact(entry)]
 
     def stored_bytes(self) -> int:
-        """Bytes of all listed shards."""
-        return sum(int(row["bytes"]) for row in self._index())
+        """Return the size of all listed shards in bytes."""
+        return sum(entry.bytes for entry in self.index())

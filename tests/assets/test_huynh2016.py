@@ -23,6 +23,7 @@ from data_contracts.studies.huynh2016 import (
 )
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.lesions import LESIONS
+from data_contracts.tables.manifest import MANIFEST
 from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
 from methods.classifiers.polynomial_svm import Grid
 from methods.features.alexnet_layers import AlexNetLayers, fresh_alexnet
@@ -174,12 +175,7 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
     def folds_of(**settings: Any) -> tuple[dict[str, set[int]], dict[int, set[int]]]:
         materialise(lesions, stages, **settings)
         store = DatasetStore()
-        manifest = store.read_table(
-            "tiny",
-            "image_manifest",
-            store.need_record("tiny", "image_manifest").files[0].name,
-            _manifest(),
-        ).to_pylist()
+        manifest = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
         path_of = {row["image_id"]: row["path"] for row in manifest}
         by_lesion: dict[str, set[int]] = {}
         by_patient: dict[int, set[int]] = {}
@@ -197,12 +193,6 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
     assert {len(folds) for folds in (*by_lesion.values(), *by_patient.values())} == {1}
 
 
-def _manifest() -> Any:
-    from data_contracts.tables.manifest import MANIFEST
-
-    return MANIFEST
-
-
 def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Path) -> None:
     import torch
 
@@ -213,12 +203,7 @@ def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Pa
     materialise(lesions, ["image_manifest", "alexnet_layers"])
     store = DatasetStore()
     ids = scored_ids(store, "tiny")
-    rows = store.read_table(
-        "tiny",
-        "image_manifest",
-        store.need_record("tiny", "image_manifest").files[0].name,
-        _manifest(),
-    ).to_pylist()
+    rows = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
     images = Originals(store, "tiny", rows).squares(ids, PreprocessingSettings(size=256))
     with torch.inference_mode():
         outputs = AlexNetLayers(fresh_alexnet()).outputs(torch.from_numpy(images))

@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
-from data_contracts.records.feature_shard import INDEX
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.tables.lesions import LESIONS
@@ -82,7 +81,6 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "neighbour_similarities": [0.9, 0.8],
         },
     ),
-    "index": (INDEX, {"shard": "s.h5", "rows": 1, "sha256": ID, "bytes": 8, "image_ids": [ID]}),
     "metrics": (
         METRICS,
         {
@@ -315,9 +313,6 @@ BROKEN = [
         {"neighbour_ids": [], "neighbour_labels": [], "neighbour_similarities": []},
         "at least one",
     ),
-    ("index", {"shard": "../s.h5"}, "plain file name"),
-    ("index", {"rows": 0}, "rows is between 1 and 1024"),
-    ("index", {"image_ids": [ID, OTHER]}, "one entry a row"),
     ("metrics", {"value": float("nan")}, "finite number"),
     ("metrics", {"value": 0.9}, "within its interval"),
     ("metrics", {"ci_low": None}, "within its interval"),

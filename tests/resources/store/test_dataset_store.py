@@ -1,18 +1,25 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.records.sealed import sealed_json, unsealed_json
+from data_contracts.tables.manifest import MANIFEST
 from data_contracts.tables.report import REJECTED
 from resources.store.atomic_file import temporary_name
 from resources.store.dataset_store import DatasetStore
+
+ROW = {"path": "x", "status": "rejected", "reason": "r"}
 
 
 @pytest.fixture
@@ -72,21 +79,59 @@ def test_a_name_cannot_leave_the_store(store: DatasetStore) -> None:
 
 
 def test_a_table_is_checked_on_write_and_on_read(store: DatasetStore) -> None:
-    good = pa.Table.from_pylist(
-        [{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema
-    )
-    bad = pa.Table.from_pylist(
-        [{"path": "x", "status": "ok", "reason": "r"}], schema=REJECTED.schema
-    )
+    good = pa.Table.from_pylist([ROW], schema=REJECTED.schema)
+    bad = pa.Table.from_pylist([{**ROW, "status": "ok"}], schema=REJECTED.schema)
     with pytest.raises(ContractError, match=r"t\.parquet breaks a rule of the rejected file table"):
         store.write_table("d", "a", "t.parquet", bad, REJECTED)
     assert not store.folder("d", "a").exists()
-    store.write_table("d", "a", "t.parquet", good, REJECTED)
-    assert store.read_table("d", "a", "t.parquet", REJECTED).equals(good)
+    stored = store.write_table("d", "a", "t.parquet", good, REJECTED)
+    assert store.read_table("d", "a", stored, REJECTED).equals(good)
+    with pytest.raises(ContractError, match=r"t\.parquet is damaged"):
+        store.read_table("d", "a", stored, MANIFEST)
     path = store.folder("d", "a") / "t.parquet"
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(ContractError, match=r"t\.parquet is damaged.*medfeat doctor --fix"):
-        store.read_table("d", "a", "t.parquet", REJECTED)
+        store.read_table("d", "a", stored, REJECTED)
+
+
+def test_a_changed_bit_in_any_byte_of_a_table_is_seen(store: DatasetStore) -> None:
+    table = pa.Table.from_pylist([ROW], schema=REJECTED.schema)
+    stored = store.write_table("d", "a", "t.parquet", table, REJECTED)
+    path = store.folder("d", "a") / "t.parquet"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(ContractError, match="not those that were stored"):
+            store.read_table("d", "a", stored, REJECTED)
+
+
+def test_a_stored_table_is_ordinary_parquet_of_the_same_bytes_each_time(
+    store: DatasetStore,
+) -> None:
+    table = pa.Table.from_pylist([ROW], schema=REJECTED.schema)
+    stored = store.write_table("d", "a", "t.parquet", table, REJECTED)
+    assert pq.read_table(store.folder("d", "a") / "t.parquet").equals(table)
+    assert list(pd.read_parquet(store.folder("d", "a") / "t.parquet")["path"]) == ["x"]
+    assert store.write_table("d", "a", "t.parquet", table, REJECTED) == stored
+
+
+READS = """
+import psutil, pyarrow as pa, pyarrow.parquet as pq
+from resources.store.dataset_store import table_of
+sink = pa.BufferOutputStream()
+pq.write_table(pa.table({"a": range(100_000), "b": [str(i) for i in range(100_000)]}), sink)
+data = sink.getvalue().to_pybytes()
+before = psutil.Process().num_threads()
+assert table_of(data).num_rows == 100_000
+print(psutil.Process().num_threads() - before)
+"""
+
+
+def test_no_thread_of_arrow_holds_the_bytes_when_python_ends() -> None:
+    done = subprocess.run([sys.executable, "-c", READS], check=True, capture_output=True, text=True)
+    assert done.stdout == "0\n"
 
 
 def test_a_record_counts_only_while_its_files_are_whole(store: DatasetStore) -> None:

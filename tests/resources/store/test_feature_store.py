@@ -10,6 +10,8 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from data_contracts.errors import ContractError
@@ -183,9 +185,10 @@ def test_force_leaves_the_rows_of_other_images(shards: FeatureStore) -> None:
         np.testing.assert_array_equal(
             shards.reader(wanted).rows(0, len(wanted)), sign * produce(sorted(wanted))
         )
-    listed = [image_id for shard in shards.stored_ids() for image_id in shard]
+    index = shards.index()
+    listed = [image_id for entry in index for image_id in entry.image_ids]
     assert sorted(listed) == sorted([*ids, *alone, *new]), "each is in one shard"
-    assert len(files(shards)) == len(shards.stored_ids()), "no shard is left that no index lists"
+    assert sorted(files(shards)) == [entry.shard for entry in index], "no shard is left over"
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "delete"])
@@ -343,6 +346,50 @@ def test_hdf5_is_closed_once_it_has_said_where_the_chunks_lie(tmp_path: Path) ->
     shard.close()
     if sys.platform == "linux":
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_changed_bit_in_any_byte_of_the_index_is_seen(shards: FeatureStore) -> None:
+    shards.fill(ids_of(range(2)), produce, {})
+    path = shards.index_path
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        path.write_bytes(changed)
+        with pytest.raises(ContractError, match=r"\.index is damaged.*medfeat doctor --fix"):
+            shards.index()
+        assert shards.damaged() == [path]
+    assert shards.fill(ids_of(range(2)), produce, {}) == 2
+
+
+def test_the_index_of_an_earlier_version_is_read_until_a_shard_is_added(
+    shards: FeatureStore,
+) -> None:
+    shards.fill(ids_of(range(4)), produce, {})
+    table = pa.Table.from_pylist([entry.model_dump() for entry in shards.index()])
+    path = shards.index_path
+    path.unlink()
+    earlier = path.with_suffix(".parquet")
+    pq.write_table(table.replace_schema_metadata({"medfeat.sha256": "0" * 64}), earlier)
+    assert shards.index_path == earlier
+    assert shards.damaged() == []
+    assert shards.fill(ids_of(range(4)), produce, {}) == 0
+    reader = shards.reader(ids_of(range(4)))
+    np.testing.assert_array_equal(reader.rows(0, 4), produce(sorted(ids_of(range(4)))))
+    reader.close()
+    assert shards.fill(ids_of(range(5)), produce, {}) == 1
+    assert shards.index_path == path
+    assert not earlier.exists()
+    assert len(shards.index()) == 2
+
+
+def test_a_damaged_index_of_an_earlier_version_is_computed_again(shards: FeatureStore) -> None:
+    shards.fill(ids_of(range(4)), produce, {})
+    path = shards.index_path
+    path.rename(path.with_suffix(".parquet"))
+    assert shards.damaged() == [path.with_suffix(".parquet")]
+    assert shards.fill(ids_of(range(4)), produce, {}) == 4
+    assert not path.with_suffix(".parquet").exists()
 
 
 def crafted(path: Path, how: str, secret: Path) -> None:
