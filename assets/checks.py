@@ -3,24 +3,28 @@ is on both sides of a split.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import dagster as dg
 import numpy as np
 
+from assets.core.manifest_rows import manifest_of, scored_ids
+from assets.core.plan import StageDefinition
+from assets.core.shards import READ_ROWS, open_features
+from assets.core.stage import DEFINITIONS
 from assets.evaluations.near_duplicates import near_duplicates
-from assets.features.frozen_networks import READ_ROWS, open_features
 from assets.features.lesions import contoured_ids
-from assets.images import image_manifest, manifest_of, scored_ids
+from assets.images import image_manifest
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.records.feature_shard import check_rows
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
 from data_contracts.tables.lesions import LESIONS
-from data_contracts.tables.manifest import MANIFEST
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
 from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
@@ -54,7 +58,12 @@ def _ids_of(store: DatasetStore, dataset: str, asset: str) -> list[str] | None:
 
 
 def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    reader = open_features(store, dataset, asset, _ids_of(store, dataset, asset))
+    return {"rows": _checked_rows(store, dataset, asset, _ids_of(store, dataset, asset))}
+
+
+def _checked_rows(store: DatasetStore, dataset: str, asset: str, ids: list[str] | None) -> int:
+    """Number of feature rows, each read back and checked."""
+    reader = open_features(store, dataset, asset, ids)
     try:
         for start in range(0, len(reader), READ_ROWS):
             ids = reader.image_ids[start : start + READ_ROWS]
@@ -66,10 +75,15 @@ def _features(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
             )
     finally:
         reader.close()
-    return {"rows": len(reader)}
+    return len(reader)
 
 
 def _model(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+    return {"tensors": _finite_tensors(store, dataset, asset)}
+
+
+def _finite_tensors(store: DatasetStore, dataset: str, asset: str) -> int:
+    """Number of a model's tensors, each read back and finite."""
     tensors, _ = load_model(store, dataset, asset)
     broken = [name for name, tensor in tensors.items() if not bool(tensor.isfinite().all())]
     if broken:
@@ -77,24 +91,18 @@ def _model(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
             f"{asset} of {dataset} has numbers that are not finite in {', '.join(broken)}",
             "Train with a smaller learning_rate",
         )
-    return {"tensors": len(tensors)}
-
-
-def _manifest(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {"rows": store.main_table(dataset, asset, ".parquet", MANIFEST).num_rows}
+    return len(tensors)
 
 
 def _evaluation(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
     return {
-        "metrics": store.main_table(dataset, asset, ".metrics.parquet", METRICS).num_rows,
-        "predictions": store.main_table(
-            dataset, asset, ".predictions.parquet", PREDICTIONS
-        ).num_rows,
+        "metrics": store.main_table(dataset, asset, METRICS).num_rows,
+        "predictions": store.main_table(dataset, asset, PREDICTIONS).num_rows,
     }
 
 
 def _comparison(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {"pairs": store.main_table(dataset, asset, ".comparisons.parquet", COMPARISONS).num_rows}
+    return {"pairs": store.main_table(dataset, asset, COMPARISONS).num_rows}
 
 
 def _tables(contracts: dict[str, TableContract]) -> Reading:
@@ -102,7 +110,7 @@ def _tables(contracts: dict[str, TableContract]) -> Reading:
 
     def read(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
         return {
-            name: store.main_table(dataset, asset, f".{name}.parquet", contract).num_rows
+            name: store.main_table(dataset, asset, contract).num_rows
             for name, contract in contracts.items()
         }
 
@@ -120,26 +128,33 @@ def _segmentation(store: DatasetStore, dataset: str, asset: str) -> dict[str, in
     return _features(store, dataset, asset) | _lesions(store, dataset, asset)
 
 
-def _near_duplicates(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {
-        "pairs": store.main_table(
-            dataset, asset, ".near_duplicates.parquet", NEAR_DUPLICATES
-        ).num_rows
-    }
-
-
 def _predictions(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
-    return {
-        "images": store.main_table(
-            dataset, asset, ".predictions.parquet", IMAGE_PREDICTIONS
-        ).num_rows
-    }
+    return {"images": store.main_table(dataset, asset, IMAGE_PREDICTIONS).num_rows}
+
+
+def _declared(definition: StageDefinition[Any]) -> Reading:
+    """Reads everything that a stage declares to store."""
+
+    def read(store: DatasetStore, dataset: str, asset: str) -> dict[str, int]:
+        counts = {
+            contract.name: store.main_table(dataset, asset, contract).num_rows
+            for contract in definition.tables
+        }
+        if definition.is_model:
+            counts["tensors"] = _finite_tensors(store, dataset, asset)
+        if definition.features_of is not None:
+            ids = definition.features_of(store, dataset)
+            counts["rows"] = _checked_rows(store, dataset, asset, ids)
+        return counts
+
+    return read
 
 
 def _reading_of(asset: str, kinds: set[str]) -> Reading:
+    definition = DEFINITIONS.get(asset)
+    if definition is not None:
+        return _declared(definition)
     by_name = {
-        "image_manifest": _manifest,
-        "near_duplicates": _near_duplicates,
         "predictions": _predictions,
         "filter_size_study": _metrics,
         "label_efficiency": _metrics,
@@ -240,16 +255,16 @@ def near_duplicates_check(
     context: dg.AssetCheckExecutionContext, store: DatasetStore
 ) -> dg.AssetCheckResult:
     """Warns of near-duplicates; the report lists them."""
-    record = store.need_record(context.partition_key, "near_duplicates")
-    concerned = record.summary["test images concerned"]
+    record = store.need_record(context.partition_key, names.NEAR_DUPLICATES)
+    facts = store.facts(context.partition_key, names.NEAR_DUPLICATES, NearDuplicateFacts)
     return dg.AssetCheckResult(
-        passed=concerned == 0,
+        passed=facts.test_images == 0,
         severity=dg.AssetCheckSeverity.WARN,
         description="; ".join(record.notices) or None,
         metadata={
             "dataset": context.partition_key,
-            "pairs": record.summary["pairs"],
-            "test images concerned": concerned,
+            "pairs": facts.pairs,
+            "test images concerned": facts.test_images,
         },
     )
 

@@ -2,17 +2,22 @@
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
-import dagster as dg
 import numpy as np
 import pyarrow as pa
 
+from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
 from assets.core.originals import Originals
-from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import DicomWindowSetting, StageConfig
+from assets.core.stage import stage
+from data_contracts import asset_names as names
 from data_contracts.errors import ContractError
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.output_record import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
@@ -27,202 +32,195 @@ log = logging.getLogger("medfeat.images")
 
 GROUP = "images"
 SAMPLE = 24
+"""Number of images in the picture of a sample."""
 MANIFEST_CODE_VERSION = "3"
 PREPARED_CODE_VERSION = "3"
-ARRIVAL = "arrival"
-"""Entry of the manifest's summary: signature of what had arrived when it was made."""
+
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of the manifest."""
 
 
 class ManifestConfig(StageConfig):
     """Settings of `image_manifest`: those of the dataset's specification."""
 
 
-class PreparedImagesConfig(StageConfig):
+class PreparedImagesConfig(DicomWindowSetting):
     """Settings of `prepared_images`."""
 
     resize: Literal["direct", "pad"] = "direct"
     """"direct" stretches to the square (the paper); "pad" keeps the aspect ratio on black."""
-    voi: Literal["file", "full"] = "file"
-    """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
     decode: Literal["scaled", "exact"] = "scaled"
-    """Of JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them on the way,
-    "exact" makes every pixel."""
-
-
-def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
-    """The current image manifest."""
-    return store.main_table(dataset, "image_manifest", ".parquet", MANIFEST)
-
-
-def label_in_words(label: str | None) -> str:
-    """For a caption: "" is none of several labels, None an unknown one."""
-    return "(no label)" if label is None else label or "(none of them)"
-
-
-def usable_ids(store: DatasetStore, dataset: str) -> list[str]:
-    """Ids of the usable images, sorted."""
-    ids: list[str] = ok_rows(manifest_of(store, dataset))["image_id"].to_pylist()
-    return ids
-
-
-def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
-    """Ids of the usable images that train or test a classifier, sorted."""
-    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
-    return [row["image_id"] for row in rows if row["split"] in ("train", "test")]
+    """For JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them while it
+    decodes, "exact" makes every pixel."""
 
 
 def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
-    """The manifest of an earlier run, where there is one that this version made and that is
-    whole.
-    """
+    """The whole manifest of an earlier run of this code version, or None."""
     try:
-        earlier = store.record(dataset, "image_manifest")
-        return (
-            manifest_of(store, dataset)
-            if earlier and earlier.code_version == MANIFEST_CODE_VERSION
-            else None
-        )
+        earlier = store.record(dataset, names.IMAGE_MANIFEST)
+        if earlier is None or earlier.code_version != MANIFEST_CODE_VERSION:
+            return None
+        return manifest_of(store, dataset)
     except ContractError as error:
-        log.warning("%s; every file is looked at again", error.what)
+        log.warning("%s; every file is decoded again", error.what)
         return None
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
+@stage(
+    ManifestConfig,
+    group=GROUP,
+    order=1,
     kinds={"parquet"},
     code_version=MANIFEST_CODE_VERSION,
-    tags={"stage": "1"},
+    facts=ManifestFacts,
+    tables=(MANIFEST,),
 )
-def image_manifest(
-    context: dg.AssetExecutionContext, config: ManifestConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def image_manifest(here: Stage[ManifestConfig]) -> Plan:
     """Every file of the dataset and its drops: SHA-256, label, split, group, size, mode, and
     whether it can be used.
 
     Files that cannot be used are listed with the reason. Known bytes are hashed again but not
     decoded again.
     """
-    with plain_failures():
-        spec = store.spec(context.partition_key)
+    spec = here.store.spec(here.dataset)
 
     def compute(work: Work) -> Output:
         from methods.reporting import figures
 
-        known = None if config.force else _earlier_manifest(store, work.dataset)
-        arrival = find_arrivals(store, spec)
+        known = None if here.config.force else _earlier_manifest(here.store, here.dataset)
+        arrival = find_arrivals(here.store, spec)
         if arrival.waiting:
             log.info(
                 "%d drops of %s have not settled yet and count in a later run",
                 arrival.waiting,
-                work.dataset,
+                here.dataset,
             )
         table = scan(arrival.intake, known, progress=lambda items: progress(items, "reading files"))
         rows = table.to_pylist()
-        version = content_hash(rows)
-        counts: dict[str, Counter[str]] = {}
-        for row in rows:
-            where = row["split"] if row["status"] == "ok" else row["status"]
-            counts.setdefault(label_in_words(row["label"]), Counter())[where] += 1
-        status = Counter(row["status"] for row in rows)
-        usable = [row for row in rows if row["status"] == "ok"]
-        splits = Counter(row["split"] for row in usable)
-        notices = []
-        if spec.synthetic:
-            notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
-        divided = [row for row in usable if row["split"] in ("train", "test")]
-        alone = sum(row["group_id"] is None for row in divided)
-        if alone and alone == len(divided):
-            notices.append(
-                "IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic"
-            )
-        elif alone:
-            notices.append(
-                f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): figures may be optimistic"
-            )
-        if divided and spec.task == "multi-label":
-            one_sided = one_sided_labels(
-                [row["label"] for row in divided], [row["split"] for row in divided]
-            )
-            if one_sided:
-                notices.append(
-                    f"LABELS ON ONE SIDE: only training or only test images have, or lack, {', '.join(one_sided)}"
-                )
-        if status["rejected"] or status["duplicate"]:
-            notices.append(
-                f"FILES LEFT OUT: {status['rejected']} rejected, {status['duplicate']} duplicates of {len(rows)} files"
-            )
-        if splits["held"]:
-            notices.append(
-                f"IMAGES HELD: {splits['held']} labelled images of drops neither train nor test (new_labels={spec.new_labels})"
-            )
+        facts = _manifest_facts(rows, spec, arrival)
+        name = f"{content_hash(rows)}{MANIFEST.suffix}"
         return Output(
             content=rows,
-            files=[
-                store.write_table(work.dataset, work.asset, f"{version}.parquet", table, MANIFEST)
-            ],
-            pictures=[
-                (
-                    "class balance",
-                    figures.class_balance({label: dict(c) for label, c in sorted(counts.items())}),
-                )
-            ],
-            summary={
-                "usable images": status["ok"],
-                "training images": splits["train"],
-                "test images": splits["test"],
-                "unlabelled images": splits["unlabelled"],
-                "held images": splits["held"],
-                "images from drops": sum(row["drop"] is not None for row in usable),
-                "drops": len(arrival.intake.drops),
-                "drops not settled": arrival.waiting,
-                "classes": len(
-                    {name for row in usable for name in labels_of(row["label"], spec.task)}
-                ),
-                "duplicates": status["duplicate"],
-                "rejected files": status["rejected"],
-                ARRIVAL: arrival.signature,
-            },
-            notices=notices,
+            files=[here.store.write_table(here.dataset, here.asset, name, table, MANIFEST)],
+            pictures=[("class balance", figures.class_balance(_class_counts(rows)))],
+            summary=manifest_summary(facts),
+            notices=_manifest_notices(rows, spec, facts),
             rows=len(rows),
+            facts=facts,
         )
 
-    return materialize(
-        context,
-        store,
-        config,
-        compute,
-        known_by={"spec": spec.model_dump(mode="json")},
-        always=True,
+    return Plan(compute, identity={"spec": spec.model_dump(mode="json")}, always=True)
+
+
+def _manifest_facts(rows: Rows, spec: DatasetSpec, arrival: Any) -> ManifestFacts:
+    """Counts of a manifest's rows, and what had arrived."""
+    status = Counter(row["status"] for row in rows)
+    usable = [row for row in rows if row["status"] == "ok"]
+    splits = Counter(row["split"] for row in usable)
+    return ManifestFacts(
+        usable_images=status["ok"],
+        training_images=splits["train"],
+        test_images=splits["test"],
+        unlabelled_images=splits["unlabelled"],
+        held_images=splits["held"],
+        images_from_drops=sum(row["drop"] is not None for row in usable),
+        drops=len(arrival.intake.drops),
+        unsettled_drops=arrival.waiting,
+        classes=len({name for row in usable for name in labels_of(row["label"], spec.task)}),
+        duplicates=status["duplicate"],
+        rejected_files=status["rejected"],
+        arrival=arrival.signature,
     )
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[image_manifest],
+def manifest_summary(facts: ManifestFacts) -> dict[str, float | int | str]:
+    """The counts of a manifest under their captions, for the UI and for reports."""
+    return {
+        "usable images": facts.usable_images,
+        "training images": facts.training_images,
+        "test images": facts.test_images,
+        "unlabelled images": facts.unlabelled_images,
+        "held images": facts.held_images,
+        "images from drops": facts.images_from_drops,
+        "drops": facts.drops,
+        "drops not settled": facts.unsettled_drops,
+        "classes": facts.classes,
+        "duplicates": facts.duplicates,
+        "rejected files": facts.rejected_files,
+    }
+
+
+def _class_counts(rows: Rows) -> dict[str, dict[str, int]]:
+    """Images of each label by split, or by status where they cannot be used."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        column = row["split"] if row["status"] == "ok" else row["status"]
+        counts.setdefault(label_in_words(row["label"]), Counter())[column] += 1
+    return {label: dict(of_label) for label, of_label in sorted(counts.items())}
+
+
+def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> list[str]:
+    """What a reader of any result on these images must know."""
+    notices = []
+    if spec.synthetic:
+        notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
+    divided = [row for row in rows if row["status"] == "ok" and row["split"] in ("train", "test")]
+    alone = sum(row["group_id"] is None for row in divided)
+    if alone and alone == len(divided):
+        notices.append(
+            "IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic"
+        )
+    elif alone:
+        notices.append(
+            f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): "
+            "figures may be optimistic"
+        )
+    if divided and spec.task == "multi-label":
+        one_sided = one_sided_labels(
+            [row["label"] for row in divided], [row["split"] for row in divided]
+        )
+        if one_sided:
+            notices.append(
+                "LABELS ON ONE SIDE: only training or only test images have, or lack, "
+                f"{', '.join(one_sided)}"
+            )
+    if facts.rejected_files or facts.duplicates:
+        notices.append(
+            f"FILES LEFT OUT: {facts.rejected_files} rejected, {facts.duplicates} duplicates of "
+            f"{len(rows)} files"
+        )
+    if facts.held_images:
+        notices.append(
+            f"IMAGES HELD: {facts.held_images} labelled images of drops neither train nor test "
+            f"(new_labels={spec.new_labels})"
+        )
+    return notices
+
+
+@stage(
+    PreparedImagesConfig,
+    group=GROUP,
+    order=2,
     kinds={"hdf5", "python"},
     code_version=PREPARED_CODE_VERSION,
-    tags={"stage": "2"},
+    inputs=(names.IMAGE_MANIFEST,),
+    features_of=usable_ids,
 )
-def prepared_images(
-    context: dg.AssetExecutionContext, config: PreparedImagesConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
     """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019,
     section 2.4).
     """
     from methods.imaging.preprocessing import PreprocessingSettings
 
-    dataset = context.partition_key
+    config = here.config
     settings = PreprocessingSettings(resize=config.resize, voi=config.voi, decode=config.decode)
-    with plain_failures():
-        images = ok_rows(manifest_of(store, dataset)).to_pylist()
-    row_of = {row["image_id"]: row for row in images}
+    images = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    ids = sorted(row["image_id"] for row in images)
     shards = FeatureStore(
-        store,
-        dataset,
+        here.store,
+        here.dataset,
         FeatureSet(
-            kind="prepared_images",
+            kind=here.asset,
             dtype="uint8",
             row_shape=(settings.size, settings.size, 3),
             preprocessing=config.settings(),
@@ -231,11 +229,8 @@ def prepared_images(
     )
 
     def compute(work: Work) -> Output:
-        from methods.reporting import figures
-
-        ids = sorted(row_of)
-        # listing an archive or a drop takes time
-        originals = cache(lambda: Originals(store, dataset, images))
+        # Listing an archive or a drop takes time, so it is done only where a shard is missing.
+        originals = cache(lambda: Originals(here.store, here.dataset, images))
 
         def produce(batch: list[str]) -> np.ndarray:
             return originals().squares(
@@ -243,14 +238,9 @@ def prepared_images(
             )
 
         computed = shards.fill(ids, produce, {}, force=config.force)
-        reader = shards.reader(ids)
-        shown = np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64)
-        label_of = {row["image_id"]: label_in_words(row["label"]) for row in images}
-        grid = figures.sample_grid(list(reader.take(shown)), [label_of[ids[i]] for i in shown])
-        reader.close()
         return Output(
             content=shards.data_version(ids),
-            pictures=[("sample of prepared images", grid)],
+            pictures=[("sample of prepared images", _sample_grid(shards, ids, images))],
             summary={
                 "images": len(ids),
                 "newly prepared": computed,
@@ -260,12 +250,19 @@ def prepared_images(
             feature_set=shards.feature_set,
         )
 
-    return materialize(
-        context,
-        store,
-        config,
-        compute,
-        inputs=("image_manifest",),
-        known_by={"images": sorted(row_of)},
-        still_whole=lambda: not shards.missing(sorted(row_of)),
-    )
+    return Plan(compute, identity={"images": ids}, is_complete=lambda: not shards.missing(ids))
+
+
+def _sample_grid(shards: FeatureStore, ids: list[str], images: Rows) -> bytes:
+    """PNG of some prepared images, evenly spaced among all, with their labels."""
+    from methods.reporting import figures
+
+    reader = shards.reader(ids)
+    shown = np.linspace(0, len(ids) - 1, min(SAMPLE, len(ids))).astype(np.int64)
+    label_of = {row["image_id"]: label_in_words(row["label"]) for row in images}
+    grid = figures.sample_grid(list(reader.take(shown)), [label_of[ids[i]] for i in shown])
+    reader.close()
+    return grid
+
+
+ASSETS = [image_manifest, prepared_images]

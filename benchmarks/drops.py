@@ -124,13 +124,9 @@ def results(home: Path, dataset: str) -> dict[str, object]:
         reader.close()
     for asset in ("svm_evaluation_conv5", "svm_evaluation_random_cae", "svm_evaluation_cae"):
         found[asset] = (
-            store.main_table(dataset, asset, ".metrics.parquet", METRICS)
-            .drop_columns(NAMES_OF_A_RUN)
-            .to_pylist()
+            store.main_table(dataset, asset, METRICS).drop_columns(NAMES_OF_A_RUN).to_pylist()
         )
-    lines = store.main_table(
-        dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS
-    ).to_pylist()
+    lines = store.main_table(dataset, "predictions", IMAGE_PREDICTIONS).to_pylist()
     found["predictions"] = [
         {k: v for k, v in line.items() if k not in ("path", "split", "label")} for line in lines
     ]

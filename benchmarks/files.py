@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from assets.core.originals import Originals
-from assets.features.frozen_networks import READ_ROWS, in_blocks
+from assets.core.shards import READ_ROWS, in_blocks
 from benchmarks.measure import ROUNDS, Row, at_most, from_pairs, main, seconds
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.feature_shard import FeatureSet

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from assets.core.originals import Originals
-from assets.features.frozen_networks import READ_ROWS, in_blocks
+from assets.core.shards import READ_ROWS, in_blocks
 from benchmarks.measure import Row, at_most, main
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.feature_shard import FeatureSet

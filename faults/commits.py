@@ -175,7 +175,7 @@ def digest(store: DatasetStore) -> str:
     damaged = [str(path) for path in store.damaged_files(record)]
     if damaged:
         raise InputError(f"{damaged} are damaged", "Commit again")
-    table = store.main_table(DATASET, ASSET, ".rejected.parquet", REJECTED).to_pylist()
+    table = store.main_table(DATASET, ASSET, REJECTED).to_pylist()
     unpacked = sorted(
         path for path in (store.root / "unpacked" / DATASET).glob("[!.]*/**/*") if path.is_file()
     )

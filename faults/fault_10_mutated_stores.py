@@ -94,9 +94,7 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
         shards.index_path: rows,
         folder / weights: model,
         folder / weights.replace(".safetensors", ".model.json"): model,
-        folder / name: lambda: store.main_table(
-            dataset, asset, ".rejected.parquet", REJECTED
-        ).to_pylist(),
+        folder / name: lambda: store.main_table(dataset, asset, REJECTED).to_pylist(),
         folder / "current.json": lambda: store.need_record(dataset, asset),
         folder / f"{record.fingerprint}.json": lambda: store.recorded(
             dataset, asset, record.fingerprint

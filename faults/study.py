@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from assets.features.frozen_networks import open_features
+from assets.core.shards import open_features
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.output_record import content_hash
 from data_contracts.studies.ahn2019 import AHN2019

@@ -12,7 +12,9 @@ from typing import Annotated
 
 import typer
 
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import PredictionFacts
 from data_contracts.studies.ahn2019 import AHN2019
 
 app = typer.Typer(
@@ -320,9 +322,9 @@ def predict(
     given = _settings(pairs, weights, force=False)
     code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
     if code == 0:
-        summary = store.need_record(name, "predictions").summary
+        facts = store.facts(name, names.PREDICTIONS, PredictionFacts)
         print(
-            f"{summary['images']} images predicted, {summary['unlike the training images']} unlike the training images"
+            f"{facts.images} images predicted, {facts.unlike_training} unlike the training images"
         )
         for suffix in ("html", "csv", "parquet"):
             print(medfeat_home() / "reports" / name / f"predictions.{suffix}")
@@ -395,9 +397,7 @@ def results(
     if not evaluated:
         raise InputError(f"{name} has no results yet", f"Run a study first: medfeat run {name}")
     rows = [
-        row
-        for asset in evaluated
-        for row in store.main_table(name, asset, ".metrics.parquet", METRICS).to_pylist()
+        row for asset in evaluated for row in store.main_table(name, asset, METRICS).to_pylist()
     ]
     if as_json:
         print(json.dumps(rows, indent=1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from assets.images import manifest_of
+from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.records.output_record import content_hash
 from data_contracts.studies.registry import check_task

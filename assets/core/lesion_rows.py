@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from pydantic import NonNegativeInt
 
+from assets.core.manifest_rows import manifest_of
 from assets.core.stage import StageConfig
-from assets.images import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.records.output_record import content_hash
 from data_contracts.studies.huynh2016 import HUYNH2016

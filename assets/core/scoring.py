@@ -6,27 +6,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa
-from pydantic import NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows
-from assets.core.stage import Output, StageConfig, Work
+from assets.core.plan import Output, Work
+from assets.core.settings import BootstrapSetting, SeedSetting
+from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS, PREDICTIONS
-from resources.store.dataset_store import DatasetStore
-
-LABELLED_ROWS = "labelled rows"
-"""Figure of every evaluation: the version of the labelled rows that it was scored on."""
-TITLE = "method"
-"""Figure of every evaluation: what was classified, in words."""
 
 
-class ScoreConfig(StageConfig):
+class ScoreConfig(SeedSetting, BootstrapSetting):
     """Settings of every evaluation."""
-
-    seed: NonNegativeInt = 0
-    """Of the bootstrap and of every draw."""
-    bootstrap_resamples: PositiveInt = 10_000
-    """Resamples behind the interval of the accuracy."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +77,6 @@ def metric_row(
 
 
 def score(
-    store: DatasetStore,
     work: Work,
     config: ScoreConfig,
     study: Study,
@@ -157,19 +146,6 @@ def score(
         },
         schema=PREDICTIONS.schema,
     )
-    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
-    files = [
-        store.write_table(
-            work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
-        ),
-        store.write_table(
-            work.dataset,
-            work.asset,
-            f"{work.fingerprint}.predictions.parquet",
-            predictions,
-            PREDICTIONS,
-        ),
-    ]
     pictures = [
         ("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))
     ]
@@ -182,7 +158,10 @@ def score(
         )
     return Output(
         content=[metrics, predictions.to_pylist()],
-        files=files,
+        files=[
+            work.write_table(metrics, METRICS),
+            work.write_table(predictions, PREDICTIONS),
+        ],
         pictures=pictures,
         summary={
             "accuracy": report.accuracy,
@@ -192,9 +171,15 @@ def score(
             "training images": len(rows.train),
             "classes": len(report.classes),
             **scored.summary,
-            TITLE: scored.title,
-            LABELLED_ROWS: rows.version,
+            "method": scored.title,
         },
+        facts=EvaluationFacts(
+            rows_version=rows.version,
+            title=scored.title,
+            training_images=len(rows.train),
+            test_images=n_test,
+            classes=len(report.classes),
+        ),
         notices=list(scored.notices),
         rows=n_test,
     )

@@ -1,85 +1,158 @@
-"""What every asset does around its own work: reuse, lock, record, metadata, and errors a person can
-act on.
+"""The ``@stage`` decorator: a plan as a Dagster asset.
+
+Belongs here: what Dagster wants around a plan (definition, partition, errors, metadata).
+Does not belong here: what any stage does (``assets.core.plan``, and the assets themselves).
 """
 
 import logging
-import resource as process_resource
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar
+from typing import Any
 
 import dagster as dg
-from pydantic import ValidationError
 
 from assets.core.metadata import metadata_of
+from assets.core.partitions import DATASETS
+from assets.core.plan import (
+    ConfigT,
+    Output,
+    Plan,
+    Stage,
+    StageDefinition,
+    UnavailableError,
+    Work,
+    _peak_memory,
+    run_stage,
+)
+from assets.core.settings import StageConfig
 from data_contracts.errors import InputError
-from data_contracts.records.feature_shard import FeatureSet
-from data_contracts.records.output_record import OutputRecord, Picture, StoredFile, content_hash
+from data_contracts.records.facts import Facts
+from data_contracts.records.output_record import OutputRecord, Picture, content_hash
+from data_contracts.tables.contract import TableContract
+from resources.compute import Compute
 from resources.run_owner import claim_run
 from resources.store.dataset_store import DatasetStore
 
 log = logging.getLogger("medfeat.stage")
 
+__all__ = ["Output", "Plan", "Stage", "StageConfig", "UnavailableError", "Work", "stage"]
 
-class StageConfig(dg.Config):
-    """Run config that every asset has."""
-
-    speed_only: ClassVar[frozenset[str]] = frozenset({"force"})
-    """Fields that cannot change a result, and so are not part of what an output is known by."""
-
-    force: bool = False
-    """Compute again although nothing changed."""
-
-    def __init__(self, **values: Any) -> None:
-        """Raises InputError where a value is out of range."""
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = ".".join(map(str, first["loc"]))
-            raise InputError(
-                f"{name} is {first['input']}", first["msg"].replace("Input", "It", 1)
-            ) from None
-
-    def settings(self) -> dict[str, Any]:
-        """What decides the result."""
-        return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.speed_only}
+DEFINITIONS: dict[str, StageDefinition[Any]] = {}
+"""Every stage by the name of its asset, for its contract check and its tests."""
 
 
-@dataclass(frozen=True)
-class Work:
-    """What an asset's own function is told."""
+def stage(
+    config_type: type[ConfigT],
+    *,
+    group: str,
+    order: int,
+    kinds: Iterable[str],
+    code_version: str,
+    name: str | None = None,
+    description: str | None = None,
+    inputs: Iterable[str] = (),
+    facts: type[Facts] | None = None,
+    tables: Iterable[TableContract] = (),
+    features_of: Callable[[DatasetStore, str], list[str]] | None = None,
+    is_model: bool = False,
+    uses_device: bool = False,
+    per_dataset: bool = True,
+) -> Callable[[Callable[[Stage[ConfigT]], Plan]], dg.AssetsDefinition]:
+    """Make a Dagster asset of a plan.
 
-    dataset: str
-    asset: str
-    fingerprint: str
-    inputs: Mapping[str, OutputRecord]
-
-
-@dataclass(frozen=True)
-class Output:
-    """What an asset's own function gives back; see OutputRecord for the fields.
-
-    Attributes:
-        content: hashed to the data version.
-        published: files for a person, in the folder of reports.
-        pictures: (title, PNG bytes), the one a person wants first in front.
+    Args:
+        config_type: class of the settings; its fields are the asset's run config.
+        group: of the asset in the UI.
+        order: number of the stage in the flow, from 1 for the manifest to 8 for reports.
+        kinds: badges in the UI.
+        code_version: raised where stored bytes or figures change.
+        name: of the asset; the plan's own name by default.
+        description: of the asset; the plan's docstring by default.
+        inputs: upstream assets; Dagster's dependencies and the record's inputs.
+        facts: kind of facts that every available output has.
+        tables: contracts of the tables that every available output has.
+        features_of: ids of the images that it stores rows of, for an asset of features.
+        is_model: whether it stores a model.
+        uses_device: whether it computes on the device of the ``compute`` resource.
+        per_dataset: whether there is one output a dataset; else one over all datasets.
     """
 
-    content: object
-    files: list[StoredFile] = field(default_factory=list)
-    published: list[StoredFile] = field(default_factory=list)
-    pictures: list[tuple[str, bytes]] = field(default_factory=list)
-    summary: dict[str, float | int | str] = field(default_factory=dict)
-    notices: list[str] = field(default_factory=list)
-    rows: int | None = None
-    device: str = "cpu"
-    feature_set: FeatureSet | None = None
-    unavailable: str = ""
+    def decorate(plan: Callable[[Stage[ConfigT]], Plan]) -> dg.AssetsDefinition:
+        asset_name = name or plan.__name__
+        definition = StageDefinition(
+            name=asset_name,
+            config_type=config_type,
+            plan=plan,
+            inputs=tuple(inputs),
+            code_version=code_version,
+            facts=facts,
+            tables=tuple(tables),
+            features_of=features_of,
+            is_model=is_model,
+        )
+        DEFINITIONS[asset_name] = definition
+        return dg.asset(
+            name=asset_name,
+            description=description or plan.__doc__,
+            partitions_def=DATASETS if per_dataset else None,
+            group_name=group,
+            deps=[dg.AssetKey(upstream) for upstream in definition.inputs],
+            kinds=set(kinds),
+            code_version=code_version,
+            pool="gpu" if uses_device else None,
+            tags={"stage": str(order)},
+        )(_materialization(definition, uses_device))
+
+    return decorate
+
+
+def definition_of(asset: dg.AssetsDefinition) -> StageDefinition[Any]:
+    """The stage behind an asset."""
+    return DEFINITIONS[asset.key.path[-1]]
+
+
+def _materialization(
+    definition: StageDefinition[Any], uses_device: bool
+) -> Callable[..., dg.MaterializeResult[Any]]:
+    """The function that Dagster calls; its annotations say which resources it needs."""
+
+    def on_device(
+        context: dg.AssetExecutionContext, config: Any, store: DatasetStore, compute: Compute
+    ) -> dg.MaterializeResult:
+        return _materialize(context, definition, config, store, compute)
+
+    def on_any_machine(
+        context: dg.AssetExecutionContext, config: Any, store: DatasetStore
+    ) -> dg.MaterializeResult:
+        return _materialize(context, definition, config, store, None)
+
+    function = on_device if uses_device else on_any_machine
+    function.__annotations__["config"] = definition.config_type
+    return function
+
+
+def _materialize(
+    context: dg.AssetExecutionContext,
+    definition: StageDefinition[Any],
+    config: Any,
+    store: DatasetStore,
+    compute: Compute | None,
+) -> dg.MaterializeResult[Any]:
+    """Run the stage and report its output to Dagster.
+
+    Raises:
+        dagster.Failure: something that the user can mend, in one line.
+    """
+    with plain_failures():
+        claim_run(store.root, context.run_id)
+        here = Stage(partition_of(context), definition.name, config, store, compute)
+        result = run_stage(definition, here, context.run_id)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(result.record.data_version),
+            metadata=metadata_of(store, result.record, result.reused),
+        )
 
 
 @contextmanager
@@ -150,7 +223,7 @@ def materialize(
                     store,
                     config,
                     compute,
-                    Work(dataset, asset, fingerprint, upstream),
+                    Work(dataset, asset, fingerprint, upstream, store),
                     code_version,
                 )
             elif record.inputs != {name: r.data_version for name, r in upstream.items()}:
@@ -224,9 +297,3 @@ def _compute(
         feature_set=output.feature_set,
         unavailable=output.unavailable,
     )
-
-
-def _peak_memory() -> int:
-    """Peak resident memory of this process in bytes (Linux counts kilobytes, macOS bytes)."""
-    peak = process_resource.getrusage(process_resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -1,15 +1,18 @@
 """Comparison of the methods of a study on the same test images."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
-from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, TITLE
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import StageConfig
+from assets.core.stage import stage
 from assets.evaluations.svm import GROUP
+from data_contracts import asset_names as names
+from data_contracts.records.facts import EvaluationFacts, ScoredFacts
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
@@ -17,8 +20,8 @@ from resources.store.dataset_store import DatasetStore
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What stands for the labelled images of now.
+class ComparableMethods:
+    """Methods and measurements that were made on the current labelled images.
 
     Attributes:
         titles: of the methods that were scored on the same images as the study's own one.
@@ -31,7 +34,9 @@ class Measured:
     reasons: dict[str, str]
 
 
-def measured(store: DatasetStore, dataset: str, study: Study, all_tables: bool) -> Measured:
+def comparable_methods(
+    store: DatasetStore, dataset: str, study: Study, all_tables: bool
+) -> ComparableMethods:
     """What a job's report may show.
 
     Args:
@@ -43,9 +48,8 @@ def measured(store: DatasetStore, dataset: str, study: Study, all_tables: bool) 
     Raises:
         InputError: the study's own method was not scored yet.
     """
-    rows = store.need_record(dataset, study.method(study.main).evaluation).summary.get(
-        LABELLED_ROWS
-    )
+    own = study.method(study.main).evaluation
+    rows = store.facts(dataset, own, EvaluationFacts).rows_version
     assets = {
         method.name: (method.evaluation, all_tables or method.in_main_job)
         for method in study.methods
@@ -61,13 +65,13 @@ def measured(store: DatasetStore, dataset: str, study: Study, all_tables: bool) 
             reasons[name] = f"not computed yet: run the job {study.job(all_tables)}"
         elif record.unavailable:
             reasons[name] = record.unavailable
-        elif record.summary.get(LABELLED_ROWS) != rows:
+        elif not isinstance(record.facts, ScoredFacts) or record.facts.rows_version != rows:
             reasons[name] = (
                 f"scored on other labelled images than now: run the job {study.job(all_tables)} again"
             )
         else:
-            titles[name] = str(record.summary.get(TITLE))
-    return Measured(
+            titles[name] = record.facts.title
+    return ComparableMethods(
         titles={method: titles[method.name] for method in study.methods if method.name in titles},
         measurements=tuple(name for name in study.measurements if name in titles),
         reasons=reasons,
@@ -79,87 +83,69 @@ def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
     images.
     """
 
-    @dg.asset(
-        name=f"method_comparison_{study.job(all_tables)}",
-        description=f"Exact McNemar test of every method against {study.method(study.main).title} on the same test images, "
-        "Holm-corrected.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[dg.AssetKey(method.evaluation) for method in study.methods_of(all_tables)],
+    @stage(
+        StageConfig,
+        name=names.method_comparison(study.job(all_tables)),
+        description="Exact McNemar test of every method against "
+        f"{study.method(study.main).title} on the same test images, Holm-corrected.",
+        group=GROUP,
+        order=7,
         kinds={"scipy", "parquet"},
         code_version="2",
-        tags={"stage": "7"},
+        inputs=[method.evaluation for method in study.methods_of(all_tables)],
+        tables=(COMPARISONS,),
     )
-    def comparison(
-        context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        with plain_failures():
-            titles = measured(store, context.partition_key, study, all_tables).titles
+    def comparison(here: Stage[StageConfig]) -> Plan:
+        titles = comparable_methods(here.store, here.dataset, study, all_tables).titles
 
         def compute(work: Work) -> Output:
-            from methods.reporting import figures
-
-            lines = _comparisons(store, work.dataset, study, list(titles))
-            curves, bars = {}, []
-            for method, title in titles.items():
-                metrics = store.main_table(
-                    work.dataset, method.evaluation, ".metrics.parquet", METRICS
-                ).to_pylist()
-                accuracy = next(row for row in metrics if row["metric"] == "accuracy")
-                bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
-                budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
-                if method.in_main_job and budgets:
-                    curves[title] = [
-                        (int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"])
-                        for r in budgets
-                    ]
-            pictures = [("accuracy of the methods", figures.method_bars(bars))]
-            if curves:
-                pictures.append(
-                    (
-                        "accuracy from few labels",
-                        figures.label_budget_curve(curves, "Accuracy from few labels"),
-                    )
-                )
-            table = pa.Table.from_pylist(lines, schema=COMPARISONS.schema)
+            lines = _comparisons(here, study, list(titles))
             return Output(
                 content=lines,
-                files=[
-                    store.write_table(
-                        work.dataset,
-                        work.asset,
-                        f"{work.fingerprint}.comparisons.parquet",
-                        table,
-                        COMPARISONS,
-                    )
-                ],
-                pictures=pictures,
+                files=[work.write_table(lines, COMPARISONS)],
+                pictures=_pictures(here, titles),
                 summary={
-                    f"{line['method_a']} against {line['method_b']}, Holm p": float(
-                        str(line["p_holm"])
-                    )
+                    f"{line['method_a']} against {line['method_b']}, Holm p": line["p_holm"]
                     for line in lines
                 },
                 rows=len(lines),
             )
 
-        return materialize(
-            context, store, config, compute, inputs=tuple(method.evaluation for method in titles)
-        )
+        return Plan(compute, inputs=tuple(method.evaluation for method in titles))
 
     return comparison
 
 
+def _pictures(here: Stage[StageConfig], titles: Mapping[Method, str]) -> list[tuple[str, bytes]]:
+    """The accuracy of every method, and that from few labels of the methods of the main job."""
+    from methods.reporting import figures
+
+    curves, bars = {}, []
+    for method, title in titles.items():
+        metrics = here.table(method.evaluation, METRICS).to_pylist()
+        accuracy = next(row for row in metrics if row["metric"] == "accuracy")
+        bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
+        budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
+        if method.in_main_job and budgets:
+            curves[title] = [
+                (int(r["subject"].split()[0]), r["value"], r["ci_low"], r["ci_high"])
+                for r in budgets
+            ]
+    pictures = [("accuracy of the methods", figures.method_bars(bars))]
+    if curves:
+        title = "accuracy from few labels"
+        pictures.append((title, figures.label_budget_curve(curves, title.capitalize())))
+    return pictures
+
+
 def _comparisons(
-    store: DatasetStore, dataset: str, study: Study, methods: list[Method]
-) -> list[dict[str, object]]:
+    here: Stage[StageConfig], study: Study, methods: list[Method]
+) -> list[dict[str, Any]]:
     """Rows of COMPARISONS: each of ``methods`` against the study's own one."""
     from methods.statistics.significance import holm, mcnemar
 
     def correct(method: Method) -> np.ndarray:
-        table = store.main_table(
-            dataset, method.evaluation, ".predictions.parquet", PREDICTIONS
-        ).sort_by("image_id")
+        table = here.table(method.evaluation, PREDICTIONS).sort_by("image_id")
         return np.asarray(table["correct"].to_numpy(zero_copy_only=False))
 
     own = correct(study.method(study.main))

@@ -10,12 +10,13 @@ import pyarrow as pa
 
 from assets.core.lesion_rows import FOLDS, FoldConfig, LesionRows, lesion_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, TITLE, metric_row
+from assets.core.scoring import metric_row
+from assets.core.shards import open_features
 from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from assets.features.alexnet_layers import layer_columns
-from assets.features.frozen_networks import open_features
 from assets.features.lesions import contoured_ids
 from data_contracts.errors import InputError
+from data_contracts.records.facts import FoldFacts
 from data_contracts.studies.huynh2016 import (
     ANALYTIC,
     CHOSEN_LAYERS,
@@ -43,6 +44,7 @@ def store_scores(
     probability: np.ndarray,
     summary: dict[str, float | int | str],
     notices: list[str],
+    ensemble_layer: str = "",
 ) -> Output:
     """Out-of-fold probabilities of ``rows`` with their areas under ROC curves; ``whole`` is all
     images that have folds.
@@ -136,9 +138,11 @@ def store_scores(
             "positive class": rows.classes[1],
             "folds by": config.group_by,
             **summary,
-            TITLE: method.title,
-            LABELLED_ROWS: whole.version,
+            "method": method.title,
         },
+        facts=FoldFacts(
+            rows_version=whole.version, title=method.title, images=n, ensemble_layer=ensemble_layer
+        ),
         notices=notices,
         rows=n,
     )
@@ -290,19 +294,15 @@ def out_of_fold(
     Raises:
         InputError: it was scored in others.
     """
-    if store.need_record(dataset, method.evaluation).summary.get(LABELLED_ROWS) != whole.version:
+    if store.facts(dataset, method.evaluation, FoldFacts).rows_version != whole.version:
         raise InputError(
             f"{method.evaluation} of {dataset} was made with other images or folds",
             f"Run {HUYNH2016.name} again",
         )
-    rows = store.main_table(
-        dataset, method.evaluation, ".fold_scores.parquet", FOLD_SCORES
-    ).to_pylist()
+    rows = store.main_table(dataset, method.evaluation, FOLD_SCORES).to_pylist()
     return {row["image_id"]: row["probability"] for row in rows}
 
 
-LAYER = "layer"
-"""Figure of the ensemble: whose classifier is its first member."""
 LAYER_METHODS = {layer: HUYNH2016.method(layer_method(layer)) for layer in LAYER_SHAPES}
 
 
@@ -332,7 +332,9 @@ def ensemble_evaluation(
     def work_out(work: Work) -> Output:
         rows = whole.only(sorted(network.keys() & analytic.keys()))
         mean = np.array([(network[i] + analytic[i]) / 2 for i in rows.ids])
-        return store_scores(store, work, config, ENSEMBLE, rows, whole, mean, {LAYER: layer}, [])
+        return store_scores(
+            store, work, config, ENSEMBLE, rows, whole, mean, {"layer": layer}, [], layer
+        )
 
     members = (LAYER_METHODS[layer].evaluation, ANALYTIC.evaluation)
     return materialize(context, store, config, work_out, inputs=members)

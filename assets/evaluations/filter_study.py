@@ -9,17 +9,20 @@ from typing import Any, Literal
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, metric_row
+from assets.core.scoring import metric_row
+from assets.core.settings import BootstrapSetting, SvmSettings
+from assets.core.shards import READ_ROWS, open_features
 from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from assets.evaluations.svm import GROUP, MEMORY_BYTES, gram_limit
 from assets.features.auto_encoder import MORE_TO_FIT_ON, CaeTrainingConfig, fitting_ids
-from assets.features.frozen_networks import READ_ROWS, backbone_features, open_features
+from assets.features.frozen_networks import backbone_features
 from assets.images import image_manifest
 from data_contracts.errors import InputError
+from data_contracts.records.facts import FilterStudyFacts
 from data_contracts.studies.ahn2019 import AHN2019, FILTER_SIZES, filters_estimate
 from data_contracts.tables.evaluations import METRICS
 from resources.compute import Compute
@@ -32,7 +35,7 @@ log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 
 
-class FilterStudyConfig(CaeTrainingConfig):
+class FilterStudyConfig(CaeTrainingConfig, SvmSettings, BootstrapSetting):
     """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is
     varied.
     """
@@ -43,12 +46,6 @@ class FilterStudyConfig(CaeTrainingConfig):
     """Trainings of each size: seed, seed + 1, ..."""
     pool: Literal["max", "mean"] = "max"
     """Pooling of the maps by 2."""
-    c: PositiveFloat = 1.0
-    """Weight of the SVM's loss."""
-    tolerance: PositiveFloat = 1e-5
-    """The SVM stops at this gradient norm, relative to that at zero."""
-    bootstrap_resamples: PositiveInt = 10_000
-    """Resamples behind the interval of each accuracy."""
 
 
 @dg.asset(
@@ -228,9 +225,8 @@ def _summarise(
                 settings,
             ),
         ]
-    points = []
+    points, seconds = [], {}
     summary: dict[str, float | int | str] = {
-        LABELLED_ROWS: rows.version,
         "seeds": config.filter_seeds,
     }
     for filters in sorted({line["filters"] for line in lines}):
@@ -238,7 +234,8 @@ def _summarise(
         accuracies = [line["accuracy"] for line in of_size]
         spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
         summary[f"{filters} filters, accuracy"] = f"{np.mean(accuracies):.4f} (SD {spread:.4f})"
-        summary[seconds_of(filters)] = sum(line["seconds"] for line in of_size)
+        seconds[filters] = sum(line["seconds"] for line in of_size)
+        summary[f"{filters} filters, seconds"] = seconds[filters]
         points.append((filters, accuracies))
     unfinished = sorted({line["filters"] for line in lines if not line["converged"]})
     paper = [
@@ -254,14 +251,10 @@ def _summarise(
         ],
         pictures=[("accuracy by number of filters", figures.filter_size_curve(points, paper))],
         summary=summary,
+        facts=FilterStudyFacts(rows_version=rows.version, seconds=seconds),
         notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {unfinished} filters"]
         if unfinished
         else [],
         rows=len(lines),
         device=device,
     )
-
-
-def seconds_of(filters: int) -> str:
-    """Figure of the study's record: wall time of all trainings of one size."""
-    return f"{filters} filters, seconds"

@@ -15,20 +15,17 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, metric_row
+from assets.core.scoring import metric_row
+from assets.core.settings import BootstrapSetting, SvmSettings
+from assets.core.shards import READ_ROWS, open_features
 from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from assets.evaluations.svm import GROUP, correct_on_test, gram_limit, gram_of
 from assets.features.auto_encoder import cae_features
 from assets.features.fine_tuned_networks import ALEXNET, FineTuneAlexNetConfig, pixels_of
-from assets.features.frozen_networks import (
-    READ_ROWS,
-    Frozen,
-    backbone_features,
-    open_features,
-    side_of,
-)
+from assets.features.frozen_networks import Frozen, backbone_features, side_of
 from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
+from data_contracts.records.facts import LabelEfficiencyFacts
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.evaluations import METRICS
 from resources.compute import Compute, in_kept_memory
@@ -49,7 +46,7 @@ FromDraw = Callable[[np.ndarray, int], np.ndarray]
 correctly."""
 
 
-class LabelEfficiencyConfig(FineTuneAlexNetConfig):
+class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting):
     """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is
     varied.
     """
@@ -58,12 +55,6 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig):
     """Shares of the labelled training images; at least one image a class."""
     label_seeds: PositiveInt = 5
     """Draws of each share: seed, seed + 1, ..., the same for every method."""
-    c: PositiveFloat = 1.0
-    """Weight of the SVM's loss."""
-    tolerance: PositiveFloat = 1e-5
-    """The SVM stops at this gradient norm, relative to that at zero."""
-    bootstrap_resamples: PositiveInt = 10_000
-    """Resamples behind the intervals."""
 
 
 @dg.asset(
@@ -375,10 +366,14 @@ def _summarise(
         ],
         summary={
             **sentences,
-            **{f"title of {name}": title for name, title in titles.items()},
-            LABELLED_ROWS: rows.version,
             "seeds": config.label_seeds,
         },
+        facts=LabelEfficiencyFacts(
+            rows_version=rows.version,
+            titles=titles,
+            sentence=sentences["sentence"],
+            sentence_raw=sentences["sentence, raw features"],
+        ),
         notices=[notice] if notice else [],
         rows=len(metrics),
         device=device,

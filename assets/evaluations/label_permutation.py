@@ -7,7 +7,7 @@ from pydantic import Field
 
 from assets.core.lesion_rows import FOLDS, lesion_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, metric_row
+from assets.core.scoring import metric_row
 from assets.core.stage import Output, Work, materialize, plain_failures
 from assets.evaluations.cross_validation import (
     GROUP,
@@ -115,7 +115,7 @@ def label_permutation(
                     dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
                 )
             ],
-            summary={**summary, "permutations": config.permutations, LABELLED_ROWS: whole.version},
+            summary={**summary, "permutations": config.permutations},
             notices=notices,
             rows=len(rows.ids),
         )

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import PositiveFloat
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS, TITLE, ScoreConfig, metric_row
+from assets.core.scoring import ScoreConfig, metric_row
+from assets.core.settings import SvmSettings
+from assets.core.shards import open_features
 from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
 from assets.evaluations.svm import GROUP, gram_limit, gram_of
-from assets.features.frozen_networks import open_features
 from assets.features.lenet import SQUARES
 from data_contracts.errors import InputError
+from data_contracts.records.facts import MultilabelFacts
 from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
@@ -30,14 +31,8 @@ NETWORK_BATCH = 20
 NETWORK_THRESHOLD = 0.5
 
 
-class MultilabelSvmConfig(ScoreConfig):
+class MultilabelSvmConfig(ScoreConfig, SvmSettings):
     """Settings of the evaluation of SVMs."""
-
-    c: PositiveFloat = 1.0
-    """Weight of the loss."""
-    tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
-    objective."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +167,16 @@ def _store(
                 f"threshold of {name}": _in_words(t)
                 for name, t in zip(names, answers.thresholds, strict=True)
             },
-            TITLE: method.title,
-            LABELLED_ROWS: rows.version,
+            "method": method.title,
         },
+        facts=MultilabelFacts(
+            rows_version=rows.version,
+            title=method.title,
+            training_images=len(rows.train),
+            test_images=n,
+            labels=len(names),
+            both_empty=null.both_empty,
+        ),
         notices=list(answers.notices),
         rows=n,
     )

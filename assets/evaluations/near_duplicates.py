@@ -1,113 +1,77 @@
-"""What makes an evaluation look better than it is, found by looking: near-duplicates of training
-images among the test images.
-"""
+"""Near-duplicates of training images among the test images, which make figures optimistic."""
 
-import dagster as dg
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import pyarrow as pa
 
-from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
-from assets.features.frozen_networks import alexnet_conv5, open_features
-from assets.images import image_manifest, manifest_of, prepared_images
+from assets.core.manifest_rows import manifest_of
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import StageConfig
+from assets.core.stage import stage
+from data_contracts import asset_names as names
+from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.tables.manifest import ok_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
-from resources.store.dataset_store import DatasetStore
 
+if TYPE_CHECKING:
+    from methods.curation.near_duplicates import Pair
+
+GROUP = "evaluation"
 SHOWN_PAIRS = 12
+"""Maximum number of pairs in the picture."""
+
+Rows = Sequence[dict[str, Any]]
+"""Rows of the manifest."""
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="evaluation",
-    deps=[image_manifest, prepared_images, alexnet_conv5],
+@stage(
+    StageConfig,
+    group=GROUP,
+    order=4,
     kinds={"python", "parquet"},
     code_version="2",
-    tags={"stage": "4"},
+    inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, names.ALEXNET_CONV5),
+    facts=NearDuplicateFacts,
+    tables=(NEAR_DUPLICATES,),
 )
-def near_duplicates(
-    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def near_duplicates(here: Stage[StageConfig]) -> Plan:
     """Test images that show nearly the same picture as a training image: by perceptual hash,
     confirmed by conv5 cosine.
     """
-    from methods.curation import near_duplicates as method
-
-    dataset = context.partition_key
-    with plain_failures():
-        rows = [
-            row
-            for row in ok_rows(manifest_of(store, dataset)).to_pylist()
-            if row["split"] in ("train", "test")
-        ]
-        train, test = ([row for row in rows if row["split"] == side] for side in ("train", "test"))
-        sides = [
-            open_features(store, dataset, "alexnet_conv5", [row["image_id"] for row in side])
-            for side in (train, test)
-        ]
+    divided = [
+        row
+        for row in ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+        if row["split"] in ("train", "test")
+    ]
+    train, test = ([row for row in divided if row["split"] == side] for side in ("train", "test"))
+    of_train, of_test = (
+        here.features(names.ALEXNET_CONV5, [row["image_id"] for row in side])
+        for side in (train, test)
+    )
 
     def compute(work: Work) -> Output:
-        from methods.reporting import figures
+        from methods.curation.near_duplicates import find_near_duplicates
 
-        hashes = [
-            np.array([row["perceptual_hash"] for row in side], np.uint64) for side in (train, test)
-        ]
-        pairs = method.find_near_duplicates(hashes[0], hashes[1], sides[0].take, sides[1].take)
-        lines = [
-            {
-                "train_id": train[pair.first]["image_id"],
-                "test_id": test[pair.second]["image_id"],
-                "train_path": train[pair.first]["path"],
-                "test_path": test[pair.second]["path"],
-                "distance": pair.distance,
-                "similarity": pair.similarity,
-                "mirrored": pair.mirrored,
-            }
-            for pair in pairs
-        ]
-        table = pa.Table.from_pylist(lines, schema=NEAR_DUPLICATES.schema)
+        pairs = find_near_duplicates(_hashes(train), _hashes(test), of_train.take, of_test.take)
+        lines = [_line(pair, train, test) for pair in pairs]
         affected = len({pair.second for pair in pairs})
         share = affected / len(test) if test else 0.0
-        notices = (
-            [
-                f"NEAR-DUPLICATES: {affected} of {len(test)} test images ({share:.1%}) closely resemble a training image"
-            ]
-            if affected
-            else []
-        )
-        if store.need_record(dataset, "alexnet_conv5").notices:
+        notices = []
+        if affected:
             notices.append(
-                "NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which were not used here"
+                f"NEAR-DUPLICATES: {affected} of {len(test)} test images ({share:.1%}) closely "
+                "resemble a training image"
             )
-        pictures = []
-        if lines:
-            ids = [line[side] for line in lines[:SHOWN_PAIRS] for side in ("train_id", "test_id")]
-            images = open_features(store, dataset, "prepared_images", ids)
-            position = {image_id: i for i, image_id in enumerate(images.image_ids)}
-            captions = [
-                text
-                for line in lines[:SHOWN_PAIRS]
-                for text in ("train", f"test {line['similarity']:.3f}")
-            ]
-            pictures.append(
-                (
-                    "most similar pairs across the split",
-                    figures.sample_grid(list(images.take([position[i] for i in ids])), captions),
-                )
+        if here.record(names.ALEXNET_CONV5).notices:
+            notices.append(
+                "NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which "
+                "were not used here"
             )
-            images.close()
         return Output(
             content=lines,
-            files=[
-                store.write_table(
-                    dataset,
-                    work.asset,
-                    f"{work.fingerprint}.near_duplicates.parquet",
-                    table,
-                    NEAR_DUPLICATES,
-                )
-            ],
-            pictures=pictures,
+            files=[work.write_table(lines, NEAR_DUPLICATES)],
+            pictures=_pictures(here, lines[:SHOWN_PAIRS]),
             summary={
                 "pairs": len(pairs),
                 "test images concerned": affected,
@@ -115,20 +79,45 @@ def near_duplicates(
             },
             notices=notices,
             rows=len(pairs),
+            facts=NearDuplicateFacts(pairs=len(pairs), test_images=affected, share=share),
         )
 
-    try:
-        return materialize(
-            context,
-            store,
-            config,
-            compute,
-            inputs=("image_manifest", "prepared_images", "alexnet_conv5"),
-            known_by={
-                "features": sides[0].feature_set.key,
-                "rows": [[row["image_id"], row["split"], row["path"]] for row in rows],
-            },
-        )
-    finally:
-        for reader in sides:
-            reader.close()
+    return Plan(
+        compute,
+        identity={
+            "features": of_train.feature_set.key,
+            "rows": [[row["image_id"], row["split"], row["path"]] for row in divided],
+        },
+    )
+
+
+def _hashes(rows: Rows) -> np.ndarray:
+    """Perceptual hashes of images, (n,) uint64."""
+    return np.array([row["perceptual_hash"] for row in rows], np.uint64)
+
+
+def _line(pair: "Pair", train: Rows, test: Rows) -> dict[str, Any]:
+    """A row of NEAR_DUPLICATES."""
+    return {
+        "train_id": train[pair.first]["image_id"],
+        "test_id": test[pair.second]["image_id"],
+        "train_path": train[pair.first]["path"],
+        "test_path": test[pair.second]["path"],
+        "distance": pair.distance,
+        "similarity": pair.similarity,
+        "mirrored": pair.mirrored,
+    }
+
+
+def _pictures(here: Stage[StageConfig], lines: Rows) -> list[tuple[str, bytes]]:
+    """The most similar pairs side by side; none where there is no pair."""
+    from methods.reporting import figures
+
+    if not lines:
+        return []
+    ids = [line[side] for line in lines for side in ("train_id", "test_id")]
+    images = here.features(names.PREPARED_IMAGES, ids)
+    position = {image_id: i for i, image_id in enumerate(images.image_ids)}
+    captions = [text for line in lines for text in ("train", f"test {line['similarity']:.3f}")]
+    grid = figures.sample_grid(list(images.take([position[i] for i in ids])), captions)
+    return [("most similar pairs across the split", grid)]

@@ -1,22 +1,23 @@
 """Evaluations: one asset for each method of a study, scored on the test split."""
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import dagster as dg
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
-from assets.core.partitions import DATASETS
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import ScoreConfig, Scored, score
-from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
-from assets.features.frozen_networks import open_features
-from assets.images import image_manifest
+from assets.core.settings import SvmSettings
+from assets.core.stage import stage
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import EvaluationFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
-from resources.store.dataset_store import DatasetStore
+from data_contracts.tables.evaluations import METRICS, PREDICTIONS
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
 
@@ -28,14 +29,9 @@ STREAMED_ROWS = (64, 2048)
 nothing."""
 
 
-class SvmConfig(ScoreConfig):
+class SvmConfig(ScoreConfig, SvmSettings):
     """Settings of an SVM evaluation."""
 
-    c: PositiveFloat = 1.0
-    """Weight of the loss: the paper's regularisation parameter."""
-    tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
-    objective."""
     label_budgets: list[PositiveInt] = Field(default=[1, 2, 5, 10])
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: NonNegativeInt = 10
@@ -64,63 +60,39 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     """The evaluation of one registered method: linear SVM on its features, scored on the test
     split.
     """
-    if TYPE_CHECKING:
-        config_type: TypeAlias = SvmConfig
-    else:  # Dagster reads the annotation
-        config_type = ReducedSvmConfig if method.allows_pca else SvmConfig
 
-    @dg.asset(
+    @stage(
+        ReducedSvmConfig if method.allows_pca else SvmConfig,
         name=method.evaluation,
-        description=f"{method.title}: top-1 accuracy with interval, per-class figures and predictions on the test split, "
-        "and the accuracy from a few labels a class.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, dg.AssetKey(method.features)],
+        description=f"{method.title}: top-1 accuracy with interval, per-class figures and "
+        "predictions on the test split, and the accuracy from a few labels a class.",
+        group=GROUP,
+        order=6,
         kinds={"scikitlearn", "parquet"},
         code_version="3",
-        tags={"stage": "6"},
+        inputs=(names.IMAGE_MANIFEST, method.features),
+        facts=EvaluationFacts,
+        tables=(METRICS, PREDICTIONS),
     )
-    def evaluation(
-        context: dg.AssetExecutionContext, config: config_type, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        dataset, inputs = context.partition_key, ("image_manifest", method.features)
-        with plain_failures():
-            rows = scorable_rows(store, dataset, study)
-            if (
-                isinstance(config, ReducedSvmConfig)
-                and config.pca_components is not None
-                and gram_limit(rows)
-            ):
-                raise InputError(
-                    f"pca_components cannot be set: {gram_limit(rows)}", "Leave it out"
-                )
-            made = store.need_record(dataset, method.features)
-            reason = made.unavailable
-            if made.feature_set is not None and made.feature_set.kind != method.features:
-                reason = (
-                    f"its features are those of {made.feature_set.kind}, which has a row of its own"
-                )
-            if reason:
-                return materialize_nothing(context, store, config, reason, inputs)
-            reader = open_features(store, dataset, method.features, rows.ids)
+    def evaluation(here: Stage[SvmConfig]) -> Plan:
+        config = here.config
+        rows = scorable_rows(here.store, here.dataset, study)
+        reduced = isinstance(config, ReducedSvmConfig) and config.pca_components is not None
+        if reduced and (limit := gram_limit(rows)):
+            raise InputError(f"pca_components cannot be set: {limit}", "Leave it out")
+        here.needs(method.features)
+        features = here.record(method.features).feature_set
+        if features is not None and features.kind != method.features:
+            raise UnavailableError(
+                f"its features are those of {features.kind}, which has a row of its own"
+            )
+        reader = here.features(method.features, rows.ids)
 
-        def work_out(work: Work) -> Output:
+        def compute(work: Work) -> Output:
             title = title_of(method, reader.feature_set)
-            return score(
-                store, work, config, study, method, rows, _scored(config, title, rows, reader)
-            )
+            return score(work, config, study, method, rows, _scored(config, title, rows, reader))
 
-        try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=inputs,
-                known_by={"features": reader.feature_set.key, "rows": rows.version},
-            )
-        finally:
-            reader.close()
+        return Plan(compute, identity={"features": reader.feature_set.key, "rows": rows.version})
 
     return evaluation
 
@@ -257,51 +229,39 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
     """
     models = [f"fine_tuned_{member}" for member in method.members]
     features = [f"{model}_features" for model in models]
-    inputs = ("image_manifest", *models, *features)
 
-    @dg.asset(
+    @stage(
+        ScoreConfig,
         name=method.evaluation,
-        description=f"{method.title}: the mean of the softmax probabilities of the fine-tuned networks, on the test split.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[dg.AssetKey(name) for name in inputs],
+        description=f"{method.title}: the mean of the softmax probabilities of the fine-tuned "
+        "networks, on the test split.",
+        group=GROUP,
+        order=6,
         kinds={"numpy", "parquet"},
         code_version="1",
-        tags={"stage": "6"},
+        inputs=(names.IMAGE_MANIFEST, *models, *features),
+        facts=EvaluationFacts,
+        tables=(METRICS, PREDICTIONS),
     )
-    def evaluation(
-        context: dg.AssetExecutionContext, config: ScoreConfig, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            rows = scorable_rows(store, dataset, study)
-            made = [store.need_record(dataset, name) for name in (*models, *features)]
-            reason = next((record.unavailable for record in made if record.unavailable), "")
-            if reason:
-                return materialize_nothing(context, store, config, reason, inputs)
+    def evaluation(here: Stage[ScoreConfig]) -> Plan:
+        rows = scorable_rows(here.store, here.dataset, study)
+        here.needs(*models, *features)
+        versions = [here.record(name).data_version for name in (*models, *features)]
 
-        def work_out(work: Work) -> Output:
+        def compute(work: Work) -> Output:
             from methods.training.fine_tuning import class_probabilities, mean_probabilities
 
             probabilities, classes = [], np.array([])
             for model, rows_of in zip(models, features, strict=True):
-                tensors, sidecar = load_model(store, dataset, model)
-                reader = open_features(store, dataset, rows_of, rows.ids)
+                tensors, sidecar = load_model(here.store, here.dataset, model)
                 head = (tensors["head.weight"].numpy(), tensors["head.bias"].numpy())
-                probabilities.append(class_probabilities(reader.take(rows.test), *head))
-                reader.close()
+                test_rows = here.features(rows_of, rows.ids).take(rows.test)
+                probabilities.append(class_probabilities(test_rows, *head))
                 classes = np.array(sidecar.settings["classes"], dtype=np.str_)
             scored = Scored(method.title, classes, mean_probabilities(probabilities))
-            return score(store, work, config, study, method, rows, scored)
+            return score(work, here.config, study, method, rows, scored)
 
-        return materialize(
-            context,
-            store,
-            config,
-            work_out,
-            inputs=inputs,
-            known_by={"members": [record.data_version for record in made], "rows": rows.version},
-        )
+        return Plan(compute, identity={"members": versions, "rows": rows.version})
 
     return evaluation
 

@@ -10,11 +10,12 @@ from typing import Literal
 import dagster as dg
 import numpy as np
 
+from assets.core.manifest_rows import manifest_of, scored_ids
 from assets.core.originals import Originals
 from assets.core.partitions import DATASETS
 from assets.core.stage import plain_failures
 from assets.features.frozen_networks import AlexNetConfig, Frozen, Pixels, extract_features_of
-from assets.images import image_manifest, manifest_of, scored_ids
+from assets.images import image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.huynh2016 import LAYER_SHAPES, NETWORK_PIXELS

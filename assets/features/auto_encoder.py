@@ -12,16 +12,12 @@ import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
+from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
 from assets.core.partitions import DATASETS
+from assets.core.shards import READ_ROWS, in_blocks, open_features
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
-from assets.features.frozen_networks import (
-    READ_ROWS,
-    backbone_features,
-    in_blocks,
-    materialize_shards,
-    open_features,
-)
-from assets.images import image_manifest, label_in_words, manifest_of, usable_ids
+from assets.features.frozen_networks import backbone_features, materialize_shards
+from assets.images import image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar

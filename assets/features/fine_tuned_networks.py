@@ -14,7 +14,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.labelled_rows import LabelledRows, scorable_rows
+from assets.core.manifest_rows import scored_ids
 from assets.core.partitions import DATASETS
+from assets.core.shards import READ_ROWS, in_blocks, open_features
 from assets.core.stage import (
     Output,
     StageConfig,
@@ -24,16 +26,13 @@ from assets.core.stage import (
     plain_failures,
 )
 from assets.features.frozen_networks import (
-    READ_ROWS,
     Frozen,
     frozen_network,
-    in_blocks,
     materialize_shards,
     network_up_to,
-    open_features,
     side_of,
 )
-from assets.images import image_manifest, prepared_images, scored_ids
+from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar

@@ -1,6 +1,6 @@
 """Features of frozen, pre-trained networks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -8,7 +8,9 @@ import dagster as dg
 import numpy as np
 from pydantic import PositiveInt
 
+from assets.core.manifest_rows import scored_ids, usable_ids
 from assets.core.partitions import DATASETS
+from assets.core.shards import READ_ROWS, open_features
 from assets.core.stage import (
     Output,
     StageConfig,
@@ -17,13 +19,14 @@ from assets.core.stage import (
     materialize_nothing,
     plain_failures,
 )
-from assets.images import image_manifest, prepared_images, scored_ids, usable_ids
+from assets.images import image_manifest, prepared_images
 from data_contracts.errors import ContractError, InputError
+from data_contracts.records.facts import NetworkFacts
 from data_contracts.records.feature_shard import FeatureSet
 from resources.compute import Compute
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
-from resources.store.feature_store import FeatureReader, FeatureStore, Produce
+from resources.store.feature_store import FeatureStore
 from resources.weights import Weights, WeightsMissingError, alexnet_weights, network_weights
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ if TYPE_CHECKING:
     from methods.features.networks import NetworkInput
 
 CODE_VERSION = "3"
-READ_ROWS = 256
-"""Images read and computed at once: bounds the memory of every feature stage."""
 CONV5 = ("alexnet", "conv5")
 
 
@@ -172,48 +173,6 @@ class Pixels:
     at_once: int
 
 
-def open_features(
-    store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None
-) -> FeatureReader:
-    """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
-
-    Raises:
-        InputError: the asset has not been materialised, or is of another set of images.
-    """
-    record = store.need_record(dataset, asset)
-    if record.unavailable:
-        raise InputError(
-            f"{asset} of {dataset} is not available: {record.unavailable}",
-            "Mend that, and run again",
-        )
-    if record.feature_set is None:
-        raise ContractError(f"{asset} of {dataset} stores no features", "Name an asset that does")
-    ids = list(image_ids) if image_ids is not None else usable_ids(store, dataset)
-    return FeatureStore(store, dataset, record.feature_set).reader(ids)
-
-
-def in_blocks(
-    compute_rows: Callable[[np.ndarray], np.ndarray],
-    source: FeatureReader,
-    made: FeatureSet,
-    rows_at_once: int,
-    what: str,
-) -> Produce:
-    """What fills shards of ``made`` from the rows of ``source``, so many at once, showing progress
-    under the name ``what``.
-    """
-    position = {image_id: i for i, image_id in enumerate(source.image_ids)}
-
-    def produce(batch: list[str]) -> np.ndarray:
-        rows = np.empty((len(batch), *made.row_shape), made.dtype)
-        for start in progress(range(0, len(batch), rows_at_once), what):
-            some = source.take([position[i] for i in batch[start : start + rows_at_once]])
-            rows[start : start + len(some)] = compute_rows(some)
-        return rows
-
-    return produce
-
-
 def materialize_shards(
     context: dg.AssetExecutionContext,
     config: StageConfig,
@@ -310,6 +269,9 @@ def extract_features_of(
                 rows[start : start + len(some)] = made
             return rows
 
+        origin = frozen.weights.origin + (
+            " (BGR, 0 to 255 less the mean colour)" if frozen.own_input else ""
+        )
         computed = shards.fill(
             ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
         )
@@ -322,7 +284,7 @@ def extract_features_of(
                 "network": frozen.name,
                 "layer": frozen.layer,
                 "row of an image": " x ".join(map(str, frozen.row_shape)),
-                "weights": f"{frozen.weights.origin}{' (BGR, 0 to 255 less the mean colour)' if frozen.own_input else ''}",
+                "weights": origin,
                 "weights sha256": frozen.weights.sha256,
                 "stored MB": round(shards.stored_bytes() / 1e6, 1),
             },
@@ -330,6 +292,12 @@ def extract_features_of(
             rows=len(ids),
             device=device,
             feature_set=shards.feature_set,
+            facts=NetworkFacts(
+                network=frozen.name,
+                layer=frozen.layer,
+                weights=origin,
+                weights_sha256=frozen.weights.sha256,
+            ),
         )
 
     return materialize_shards(context, config, shards, ids, work_out, pixels.inputs)

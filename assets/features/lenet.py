@@ -13,12 +13,14 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.labelled_rows import scorable_rows
+from assets.core.manifest_rows import manifest_of, scored_ids
 from assets.core.originals import Originals
 from assets.core.partitions import DATASETS
+from assets.core.shards import open_features
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
 from assets.features.fine_tuned_networks import pixels_of
-from assets.features.frozen_networks import materialize_shards, open_features
-from assets.images import image_manifest, manifest_of, scored_ids
+from assets.features.frozen_networks import materialize_shards
+from assets.images import image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar

@@ -12,12 +12,14 @@ import numpy as np
 import pyarrow as pa
 from pydantic import PositiveFloat
 
+from assets.core.manifest_rows import manifest_of, scored_ids
 from assets.core.originals import Originals
 from assets.core.partitions import DATASETS
+from assets.core.shards import open_features
 from assets.core.stage import Output, StageConfig, Work, plain_failures
 from assets.features.alexnet_layers import GROUP
-from assets.features.frozen_networks import materialize_shards, open_features
-from assets.images import image_manifest, manifest_of, scored_ids
+from assets.features.frozen_networks import materialize_shards
+from assets.images import image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.output_record import content_hash
@@ -243,7 +245,7 @@ def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    rows = store.main_table(dataset, "lesion_segmentation", ".lesions.parquet", LESIONS).to_pylist()
+    rows = store.main_table(dataset, "lesion_segmentation", LESIONS).to_pylist()
     ids = sorted(row["image_id"] for row in rows if not row["fault"])
     if not ids:
         raise InputError(

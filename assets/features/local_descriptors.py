@@ -9,19 +9,19 @@ import dagster as dg
 import numpy as np
 from pydantic import PositiveInt
 
+from assets.core.manifest_rows import manifest_of, scored_ids
 from assets.core.originals import Originals
 from assets.core.partitions import DATASETS
+from assets.core.shards import in_blocks, open_features
 from assets.core.stage import Output, StageConfig, Work, materialize_nothing, plain_failures
 from assets.features.frozen_networks import (
     BackboneConfig,
     Pixels,
     extract_features_of,
     frozen_network,
-    in_blocks,
     materialize_shards,
-    open_features,
 )
-from assets.images import PreparedImagesConfig, image_manifest, manifest_of, scored_ids
+from assets.images import PreparedImagesConfig, image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale

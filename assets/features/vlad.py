@@ -8,7 +8,9 @@ import dagster as dg
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
+from assets.core.manifest_rows import scored_ids
 from assets.core.partitions import DATASETS
+from assets.core.shards import in_blocks, open_features
 from assets.core.stage import (
     Output,
     StageConfig,
@@ -18,14 +20,14 @@ from assets.core.stage import (
     plain_failures,
 )
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
-from assets.features.frozen_networks import in_blocks, materialize_shards, open_features
+from assets.features.frozen_networks import materialize_shards
 from assets.features.local_descriptors import (
     GROUP,
     descriptors_asset,
     maps_at_once,
     open_descriptors,
 )
-from assets.images import image_manifest, prepared_images, scored_ids
+from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar

@@ -11,16 +11,19 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
-from pydantic import NonNegativeInt, PositiveFloat
+from pydantic import NonNegativeInt
 
 from assets.core.labelled_rows import LabelledRows, labelled_rows
+from assets.core.manifest_rows import manifest_of
 from assets.core.partitions import DATASETS
+from assets.core.settings import SvmSettings
+from assets.core.shards import READ_ROWS, open_features
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
 from assets.evaluations.svm import MEMORY_BYTES
 from assets.features.auto_encoder import cae_features
-from assets.features.frozen_networks import READ_ROWS, open_features
-from assets.images import image_manifest, manifest_of, prepared_images
+from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
+from data_contracts.records.facts import PredictionFacts
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import StoredFile
 from data_contracts.studies.ahn2019 import AHN2019
@@ -45,14 +48,9 @@ FOOTER = "For research: not a medical device, and no label here is advice on a p
 READ_TRAINING_ROWS = 1024
 
 
-class ClassifierConfig(StageConfig):
+class ClassifierConfig(SvmSettings):
     """Settings of `classifier`."""
 
-    c: PositiveFloat = 1.0
-    """Weight of the loss."""
-    tolerance: PositiveFloat = 1e-5
-    """Stop at this gradient norm, relative to that at zero, and duality gap, relative to the
-    objective."""
     seed: NonNegativeInt = 0
     """Of the folds behind the calibration."""
 
@@ -518,16 +516,25 @@ def predictions(
         )
         labelled = [line for line in lines if line["label"] is not None]
         agree = sum(line["label"] == line["predicted"] for line in labelled)
+        facts = PredictionFacts(
+            images=len(lines),
+            unlike_training=sum(line["out_of_distribution"] for line in lines),
+        )
         summary: dict[str, float | int | str] = {
             "images": len(lines),
-            "unlike the training images": sum(line["out_of_distribution"] for line in lines),
+            "unlike the training images": facts.unlike_training,
             "below 50 % probability": sum(line["probability"] < 0.5 for line in lines),
             "page": str(folder / "predictions.html"),
         }
         if labelled:
             summary["held images predicted as labelled"] = f"{agree} of {len(labelled)}"
         return Output(
-            content=lines, files=[stored], published=published, summary=summary, rows=len(lines)
+            content=lines,
+            files=[stored],
+            published=published,
+            summary=summary,
+            rows=len(lines),
+            facts=facts,
         )
 
     return materialize(

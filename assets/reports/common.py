@@ -10,9 +10,12 @@ from typing import Any
 
 import pyarrow as pa
 
+from assets.core.manifest_rows import manifest_of
 from assets.core.stage import Work
 from assets.features.vlad import codebook_asset
-from assets.images import ARRIVAL, manifest_of
+from assets.images import manifest_summary
+from data_contracts import asset_names as names
+from data_contracts.records.facts import ManifestFacts, NetworkFacts
 from data_contracts.records.output_record import OutputRecord, StoredFile
 from data_contracts.studies.farhat_vlad import CODEBOOK_SIZES, SCALES
 from data_contracts.studies.study import Study
@@ -89,12 +92,8 @@ def subtitle_of(
     dataset: str, study: Study, records: Mapping[str, OutputRecord], left_out: tuple[str, ...] = ()
 ) -> str:
     """Dataset, study, and what the data is; facts that play no part are left out."""
-    facts = {
-        name: value
-        for name, value in records["image_manifest"].summary.items()
-        if name not in (ARRIVAL, *left_out)
-    }
-    data = ", ".join(f"{value} {name}" for name, value in facts.items())
+    counts = manifest_summary(records[names.IMAGE_MANIFEST].facts_as(ManifestFacts))
+    data = ", ".join(f"{value} {name}" for name, value in counts.items() if name not in left_out)
     return f"Dataset {dataset}, study {study.name}. Data: {data}."
 
 
@@ -105,9 +104,9 @@ def stages_section(
     from methods.reporting.document import Section
 
     weights = {
-        (r.summary["network"], r.summary["weights"], r.summary["weights sha256"])
-        for r in records.values()
-        if "weights sha256" in r.summary
+        (facts.network, facts.weights, facts.weights_sha256)
+        for facts in (record.facts for record in records.values())
+        if isinstance(facts, NetworkFacts)
     }
     return Section(
         "The stages",

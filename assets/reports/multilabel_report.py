@@ -9,7 +9,6 @@ import dagster as dg
 import numpy as np
 
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
 from assets.reports.common import (
     closing_sections,
@@ -25,6 +24,7 @@ from assets.reports.common import (
 from assets.reports.rows import Chain, devices_of, notices_of_chain, seconds_of_stages
 from assets.reports.single_label_report import GROUP
 from data_contracts.errors import InputError
+from data_contracts.records.facts import MultilabelFacts, ReportFacts
 from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
@@ -51,9 +51,7 @@ def _results(
     there = [method for method in LYNDON2015.methods if method.evaluation in chains]
 
     def exact(evaluation: str) -> np.ndarray:
-        table = store.main_table(
-            dataset, evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS
-        ).sort_by("image_id")
+        table = store.main_table(dataset, evaluation, MULTILABEL_PREDICTIONS).sort_by("image_id")
         return np.asarray(table["exact"].to_numpy(zero_copy_only=False))
 
     others = [method for method in there if method is not LENET]
@@ -66,7 +64,7 @@ def _results(
     rows = []
     for method in there:
         chain = chains[method.evaluation]
-        summary = chain[method.evaluation].summary
+        facts = store.facts(dataset, method.evaluation, MultilabelFacts)
         of_all = {
             row["metric"]: row
             for row in metrics
@@ -79,11 +77,11 @@ def _results(
                 **{measure: of_all[measure]["value"] for measure in MEASURES},
                 **{f"{measure}_low": of_all[measure]["ci_low"] for measure in MEASURES},
                 **{f"{measure}_high": of_all[measure]["ci_high"] for measure in MEASURES},
-                "both_empty": summary["both"],
+                "both_empty": facts.both_empty,
                 "p_holm": p_of.get(method.name),
-                "n_test": summary["test images"],
-                "n_train": summary["training images"],
-                "labels": summary["labels"],
+                "n_test": facts.test_images,
+                "n_train": facts.training_images,
+                "labels": facts.labels,
                 "seconds": seconds_of_stages(chain),
                 "device": devices_of(chain),
                 "notices": "\n".join(notices_of_chain(chain)),
@@ -121,7 +119,7 @@ def multilabel_report(
             name: record.unavailable for name, record in evaluated.items() if record.unavailable
         }
         inputs = ("image_manifest", *(name for name in evaluated if name not in missing))
-        versions = {evaluated[name].summary[LABELLED_ROWS] for name in inputs[1:]}
+        versions = {store.facts(dataset, name, MultilabelFacts).rows_version for name in inputs[1:]}
         if len(versions) > 1:
             raise InputError(
                 f"methods of {dataset} were scored on different images",
@@ -138,9 +136,7 @@ def multilabel_report(
         metrics = [
             row
             for evaluation in inputs[1:]
-            for row in store.main_table(
-                dataset, evaluation, ".metrics.parquet", METRICS
-            ).to_pylist()
+            for row in store.main_table(dataset, evaluation, METRICS).to_pylist()
         ]
         results = _results(store, dataset, metrics, chains)
         tables = {
@@ -195,6 +191,7 @@ def multilabel_report(
                 "verdict": document.sections[0].paragraphs[0],
                 "report": str(folder / "report.html"),
             },
+            facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
             notices=list(document.notices),
             rows=len(results),
         )

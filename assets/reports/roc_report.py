@@ -10,10 +10,9 @@ import numpy as np
 
 from assets.core.lesion_rows import FoldConfig, LesionRows, lesion_rows
 from assets.core.partitions import DATASETS
-from assets.core.scoring import LABELLED_ROWS
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
 from assets.evaluations.cross_validation import GROUP as EVALUATION
-from assets.evaluations.cross_validation import LAYER, LAYER_METHODS, out_of_fold
+from assets.evaluations.cross_validation import LAYER_METHODS, out_of_fold
 from assets.evaluations.label_permutation import METRIC, SUBJECT
 from assets.reports.common import (
     closing_sections,
@@ -27,6 +26,8 @@ from assets.reports.common import (
 )
 from assets.reports.rows import Chain, notices_of_chain, seconds_of_stages
 from assets.reports.single_label_report import GROUP
+from data_contracts import asset_names as names
+from data_contracts.records.facts import FoldFacts, ReportFacts, RocComparisonFacts
 from data_contracts.studies.huynh2016 import (
     ANALYTIC,
     ENSEMBLE,
@@ -90,7 +91,7 @@ def roc_comparison(
     dataset = context.partition_key
     with plain_failures():
         whole = lesion_rows(store, dataset, config)
-        layer = LAYER_METHODS[str(store.need_record(dataset, ENSEMBLE.evaluation).summary[LAYER])]
+        layer = LAYER_METHODS[store.facts(dataset, ENSEMBLE.evaluation, FoldFacts).ensemble_layer]
         there = [
             m for m in HUYNH2016.methods if not store.need_record(dataset, m.evaluation).unavailable
         ]
@@ -178,8 +179,8 @@ def roc_comparison(
             summary={
                 **{f"{row['title']}, {row['images']}, AUC": row["auc"] for row in results},
                 "layer of the ensemble": layer.title,
-                LABELLED_ROWS: whole.version,
             },
+            facts=RocComparisonFacts(ensemble_method=layer.name),
             rows=len(results),
         )
 
@@ -305,10 +306,8 @@ def roc_report(
     with plain_failures():
         compared = store.need_record(dataset, "roc_comparison")
         chains = {last: store.upstream(dataset, last) for last in (*inputs, *compared.inputs)}
-        layer = next(
-            m
-            for m in LAYER_METHODS.values()
-            if m.title == compared.summary["layer of the ensemble"]
+        layer = HUYNH2016.method(
+            store.facts(dataset, names.ROC_COMPARISON, RocComparisonFacts).ensemble_method
         )
     records = {name: record for chain in chains.values() for name, record in chain.items()}
 
@@ -316,17 +315,13 @@ def roc_report(
         from methods.reporting import roc_tables, single_label_tables
 
         tables = {
-            "roc_results": store.main_table(
-                dataset, "roc_comparison", ".roc_results.parquet", ROC_RESULTS
-            ).to_pylist(),
+            "roc_results": store.main_table(dataset, "roc_comparison", ROC_RESULTS).to_pylist(),
             "roc_comparisons": store.main_table(
-                dataset, "roc_comparison", ".roc_comparisons.parquet", ROC_COMPARISONS
+                dataset, "roc_comparison", ROC_COMPARISONS
             ).to_pylist(),
             "metrics": [
                 row
-                for row in store.main_table(
-                    dataset, "label_permutation", ".metrics.parquet", METRICS
-                ).to_pylist()
+                for row in store.main_table(dataset, "label_permutation", METRICS).to_pylist()
                 if row["metric"] == METRIC
             ],
             "rejected": rejected_files(store, dataset),
@@ -350,6 +345,7 @@ def roc_report(
                 "verdict": document.sections[0].paragraphs[0],
                 "report": str(folder / "report.html"),
             },
+            facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
             notices=list(document.notices),
             rows=len(contoured),
         )

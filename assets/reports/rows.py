@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from assets.evaluations.comparison import Measured
-from assets.evaluations.filter_study import seconds_of
+from assets.evaluations.comparison import ComparableMethods
+from data_contracts import asset_names as names
+from data_contracts.records.facts import EvaluationFacts, FilterStudyFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import FILTER_SIZES, filters_estimate
 from data_contracts.studies.study import Method, Study
@@ -71,7 +72,7 @@ def result_rows(
     rows = []
     for method, title in titles.items():
         chain = chains[method.evaluation]
-        record = chain[method.evaluation]
+        facts = chain[method.evaluation].facts_as(EvaluationFacts)
         of_all = {
             row["metric"]: row
             for row in tables["metrics"]
@@ -89,8 +90,8 @@ def result_rows(
                 "macro_f1": of_all["macro_f1"]["value"],
                 "p_holm": p_of.get(method.name),
                 "n_test": of_all["accuracy"]["n"],
-                "n_train": record.summary["training images"],
-                "classes": record.summary["classes"],
+                "n_train": facts.training_images,
+                "classes": facts.classes,
                 "seeds": 1,
                 "seconds": seconds_of_stages(chain),
                 "device": devices_of(chain),
@@ -105,7 +106,7 @@ def paper_estimates(
     dataset: str,
     study: Study,
     results: list[dict[str, Any]],
-    included: Measured,
+    included: ComparableMethods,
     chains: Mapping[str, Chain],
 ) -> tuple[dict[str, Any], dict[str, str]]:
     """Our figures for the rows of the paper, and notes on them."""
@@ -145,7 +146,7 @@ def paper_estimates(
 def _note_auto_encoder(
     store: DatasetStore,
     dataset: str,
-    included: Measured,
+    included: ComparableMethods,
     ours: dict[str, Any],
     notes: dict[str, list[str]],
 ) -> None:
@@ -180,7 +181,8 @@ def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
     from methods.statistics.significance import mean_interval
 
     record = store.need_record(dataset, "filter_size_study")
-    rows = store.main_table(dataset, "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
+    rows = store.main_table(dataset, "filter_size_study", METRICS).to_pylist()
+    seconds = store.facts(dataset, names.FILTER_SIZE_STUDY, FilterStudyFacts).seconds
     estimates = {}
     for size in record.settings["filter_sizes"]:
         of_size = [
@@ -197,7 +199,7 @@ def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
             sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
             n_test=of_size[0]["n"],
             seeds=len(values),
-            seconds=float(record.summary[seconds_of(size)]),
+            seconds=seconds[size],
             device=record.device,
         )
     return estimates

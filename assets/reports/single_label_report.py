@@ -7,8 +7,7 @@ import dagster as dg
 
 from assets.core.partitions import DATASETS
 from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
-from assets.evaluations.comparison import Measured, measured
-from assets.evaluations.label_efficiency import CAE, RAW, TUNED
+from assets.evaluations.comparison import ComparableMethods, comparable_methods
 from assets.evaluations.near_duplicates import near_duplicates
 from assets.images import image_manifest
 from assets.reports.common import (
@@ -24,6 +23,8 @@ from assets.reports.common import (
     write_document,
 )
 from assets.reports.rows import Chain, notices_of_chain, paper_estimates, result_rows
+from data_contracts import asset_names as names
+from data_contracts.records.facts import LabelEfficiencyFacts, NearDuplicateFacts, ReportFacts
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import COMPARISONS, METRICS
@@ -39,7 +40,7 @@ def _label_sections(
     store: DatasetStore,
     dataset: str,
     study: Study,
-    included: Measured,
+    included: ComparableMethods,
     chains: Mapping[str, Chain],
     notices: tuple[str, ...],
 ) -> list[Any]:
@@ -53,14 +54,14 @@ def _label_sections(
         return [Section(LABELS_NEEDED, (f"Not measured: {included.reasons['label_efficiency']}.",))]
     chain = chains["label_efficiency"]
     record = chain["label_efficiency"]
-    metrics = store.main_table(dataset, "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
-    titles = {name: str(record.summary[f"title of {name}"]) for name in (CAE, RAW, TUNED)}
+    metrics = store.main_table(dataset, "label_efficiency", METRICS).to_pylist()
+    facts = store.facts(dataset, record.asset, LabelEfficiencyFacts)
     said = tuple(dict.fromkeys([*notices, *notices_of_chain(chain)]))
     return [
         Section(
             LABELS_NEEDED,
-            (str(record.summary["sentence"]), str(record.summary["sentence, raw features"])),
-            (parts.label_efficiency_table(metrics, titles, said),),
+            (facts.sentence, facts.sentence_raw),
+            (parts.label_efficiency_table(metrics, facts.titles, said),),
             pictures_of(store, chain, (record.asset,)),
         )
     ]
@@ -71,7 +72,7 @@ def _document(
     dataset: str,
     study: Study,
     comparison: str,
-    included: Measured,
+    included: ComparableMethods,
     paper: tuple[Mapping[str, Any], Mapping[str, str]],
     tables: Mapping[str, list[dict[str, Any]]],
     chains: Mapping[str, Chain],
@@ -87,7 +88,7 @@ def _document(
     notices = parts.notices_of(results)
     of_studies = notices_of_chain(chains.get("filter_size_study", {}))
     paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
-    near = records["near_duplicates"].summary
+    near = store.facts(dataset, names.NEAR_DUPLICATES, NearDuplicateFacts)
     few = [
         row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core
     ]
@@ -144,8 +145,8 @@ def _document(
                 "Integrity",
                 (
                     "No image (by bytes or pixels) and no group is on both sides of the split: two checks block a run otherwise. "
-                    f"Near-duplicates across the split: {near['pairs']} pairs, {near['test images concerned']} test images "
-                    f"({float(near['share of the test images']):.1%}).",
+                    f"Near-duplicates across the split: {near.pairs} pairs, {near.test_images} test images "
+                    f"({near.share:.1%}).",
                 ),
                 (parts.near_duplicates_table(tables["near_duplicates"]),),
                 pictures_of(store, records, ("near_duplicates",)),
@@ -184,7 +185,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         dataset = context.partition_key
         folder = store.root / "reports" / dataset / study.job(all_tables)
         with plain_failures():
-            included = measured(store, dataset, study, all_tables)
+            included = comparable_methods(store, dataset, study, all_tables)
             evaluations = [method.evaluation for method in included.titles]
             inputs = (
                 "image_manifest",
@@ -203,16 +204,10 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
             metrics = [
                 row
                 for evaluation in evaluations
-                for row in store.main_table(
-                    dataset, evaluation, ".metrics.parquet", METRICS
-                ).to_pylist()
+                for row in store.main_table(dataset, evaluation, METRICS).to_pylist()
             ]
-            comparisons = store.main_table(
-                dataset, comparison, ".comparisons.parquet", COMPARISONS
-            ).to_pylist()
-            similar = store.main_table(
-                dataset, "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES
-            ).to_pylist()
+            comparisons = store.main_table(dataset, comparison, COMPARISONS).to_pylist()
+            similar = store.main_table(dataset, "near_duplicates", NEAR_DUPLICATES).to_pylist()
             tables: dict[str, list[dict[str, Any]]] = {
                 "metrics": metrics,
                 "comparisons": comparisons,
@@ -252,6 +247,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
                     "verdict": document.sections[0].paragraphs[0],
                     "report": str(folder / "report.html"),
                 },
+                facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
                 notices=list(document.notices),
                 rows=len(results),
             )

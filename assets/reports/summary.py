@@ -9,6 +9,7 @@ from assets.core.stage import Output, StageConfig, Work, materialize
 from assets.reports.common import write_document
 from assets.reports.single_label_report import GROUP
 from data_contracts.errors import InputError
+from data_contracts.records.facts import ReportFacts
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
 from data_contracts.tables.multilabel import MULTILABEL_RESULTS
@@ -23,16 +24,12 @@ def _results(store: DatasetStore, dataset: str, study: Study) -> Any:
 
     name = f"report_{study.name}"
     if study.protocol == "cross-validation":
-        rows = store.main_table(dataset, name, ".roc_results.parquet", ROC_RESULTS).to_pylist()
+        rows = store.main_table(dataset, name, ROC_RESULTS).to_pylist()
         return roc_tables.roc_results_table(rows, roc_tables.CONTOURED)
     if study.protocol == "several labels":
-        rows = store.main_table(
-            dataset, name, ".multilabel_results.parquet", MULTILABEL_RESULTS
-        ).to_pylist()
+        rows = store.main_table(dataset, name, MULTILABEL_RESULTS).to_pylist()
         return multilabel_tables.multilabel_results_table(rows)
-    return single_label_tables.results_table(
-        store.main_table(dataset, name, ".results.parquet", RESULTS).to_pylist()
-    )
+    return single_label_tables.results_table(store.main_table(dataset, name, RESULTS).to_pylist())
 
 
 @dg.asset(
@@ -61,7 +58,9 @@ def summary_report(
                 table = _results(store, dataset, study)
                 sections.append(
                     Section(
-                        f"{dataset} ({study.name})", (str(record.summary["verdict"]),), (table,)
+                        f"{dataset} ({study.name})",
+                        (store.facts(dataset, name, ReportFacts).verdict,),
+                        (table,),
                     )
                 )
                 records.append(record)

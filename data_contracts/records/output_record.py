@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from data_contracts.errors import InputError
+from data_contracts.records.facts import AnyFacts, Facts
 from data_contracts.records.feature_shard import FeatureSet
+
+FactsT = TypeVar("FactsT", bound=Facts)
 
 
 class StoredFile(BaseModel):
@@ -60,6 +64,8 @@ class OutputRecord(BaseModel):
         peak_memory_bytes: peak resident memory of the process so far.
         device: where it was computed.
         feature_set: what the rows are, for an output of feature shards.
+        facts: what code reads of this output; None for kinds that no code reads, and in records
+            stored before facts were typed.
         unavailable: why there is no output ("no weights ..."); empty where there is one.
     """
 
@@ -84,7 +90,26 @@ class OutputRecord(BaseModel):
     peak_memory_bytes: int
     device: str = "cpu"
     feature_set: FeatureSet | None = None
+    facts: AnyFacts | None = None
     unavailable: str = ""
+
+    def facts_as(self, kind: type[FactsT]) -> FactsT:
+        """The facts of this output, which are of ``kind``.
+
+        Raises:
+            InputError: the output is unavailable, or was stored without such facts.
+        """
+        if isinstance(self.facts, kind):
+            return self.facts
+        reason = (
+            f"is not available: {self.unavailable}"
+            if self.unavailable
+            else "was stored by an earlier version"
+        )
+        raise InputError(
+            f"{self.asset} of {self.dataset or 'all datasets'} {reason}",
+            f"Materialise {self.asset} again",
+        )
 
 
 def content_hash(value: object) -> str:

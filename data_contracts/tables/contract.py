@@ -38,12 +38,14 @@ class TableContract:
 
     Attributes:
         name: of the kind of table.
+        suffix: end of the name of every file that holds such a table.
         schema: exact column names, order, types and nullability.
         key: columns whose combination is unique.
         rules: rule in words -> function that finds the offending rows.
     """
 
     name: str
+    suffix: str
     schema: pa.Schema
     key: tuple[str, ...]
     rules: dict[str, RowRule]

@@ -30,6 +30,7 @@ def _outside_interval(table: pa.Table) -> list[int]:
 
 METRICS = TableContract(
     name="metric",
+    suffix=".metrics.parquet",
     schema=pa.schema(
         [
             pa.field("dataset", pa.string(), nullable=False),
@@ -60,6 +61,7 @@ METRICS = TableContract(
 
 PREDICTIONS = TableContract(
     name="prediction",
+    suffix=".predictions.parquet",
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -92,6 +94,7 @@ PREDICTIONS = TableContract(
 
 COMPARISONS = TableContract(
     name="method comparison",
+    suffix=".comparisons.parquet",
     schema=pa.schema(
         [
             pa.field("method_a", pa.string(), nullable=False),

@@ -14,6 +14,7 @@ def _neither_nor_both(table: pa.Table) -> list[int]:
 
 LESIONS = TableContract(
     name="lesion",
+    suffix=".lesions.parquet",
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),

@@ -111,6 +111,7 @@ def _half_a_centre(table: pa.Table) -> Sequence[int]:
 
 MANIFEST = TableContract(
     name="image manifest",
+    suffix=".parquet",
     schema=MANIFEST_SCHEMA,
     key=("path", "frame"),
     rules={

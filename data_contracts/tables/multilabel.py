@@ -26,6 +26,7 @@ def _not_label_sets(table: pa.Table) -> list[int]:
 
 MULTILABEL_PREDICTIONS = TableContract(
     name="prediction of several labels",
+    suffix=".predictions.parquet",
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -53,6 +54,7 @@ MULTILABEL_PREDICTIONS = TableContract(
 
 MULTILABEL_RESULTS = TableContract(
     name="result of several labels",
+    suffix=".multilabel_results.parquet",
     schema=pa.schema(
         [
             pa.field("method", pa.string(), nullable=False),

@@ -8,6 +8,7 @@ from data_contracts.tables.contract import TableContract, rows_where
 
 NEAR_DUPLICATES = TableContract(
     name="near-duplicate",
+    suffix=".near_duplicates.parquet",
     schema=pa.schema(
         [
             pa.field("train_id", pa.string(), nullable=False),

@@ -28,6 +28,7 @@ def _uneven_neighbours(table: pa.Table) -> list[int]:
 
 IMAGE_PREDICTIONS = TableContract(
     name="image prediction",
+    suffix=".predictions.parquet",
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),

@@ -80,6 +80,7 @@ def _test_sets_differ(table: pa.Table) -> list[int]:
 
 RESULTS = TableContract(
     name="result",
+    suffix=".results.parquet",
     schema=pa.schema(
         [
             _filled("dataset", pa.string()),
@@ -129,6 +130,7 @@ RESULTS = TableContract(
 
 PAPER = TableContract(
     name="paper comparison",
+    suffix=".paper.parquet",
     schema=pa.schema(
         [
             _filled("paper_table", pa.string()),  # number the paper gives it
@@ -168,6 +170,7 @@ PAPER = TableContract(
 
 LINEAGE = TableContract(
     name="lineage",
+    suffix=".lineage.parquet",
     schema=pa.schema(
         [
             _filled("dataset", pa.string()),  # "" for an output over all datasets
@@ -205,6 +208,7 @@ LINEAGE = TableContract(
 
 REJECTED = TableContract(
     name="rejected file",
+    suffix=".rejected.parquet",
     schema=pa.schema(
         [
             _filled("path", pa.string()),  # as in the manifest

@@ -38,6 +38,7 @@ def _outside(table: pa.Table) -> list[int]:
 
 FOLD_SCORES = TableContract(
     name="out-of-fold score",
+    suffix=".fold_scores.parquet",
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),
@@ -59,6 +60,7 @@ FOLD_SCORES = TableContract(
 
 ROC_RESULTS = TableContract(
     name="ROC result",
+    suffix=".roc_results.parquet",
     schema=pa.schema(
         [
             pa.field("images", pa.string(), nullable=False),  # "all", or "with a contour"
@@ -103,6 +105,7 @@ ROC_RESULTS = TableContract(
 
 ROC_COMPARISONS = TableContract(
     name="comparison of ROC curves",
+    suffix=".roc_comparisons.parquet",
     schema=pa.schema(
         [
             pa.field("method_a", pa.string(), nullable=False),

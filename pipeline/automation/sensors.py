@@ -5,8 +5,10 @@ import re
 import dagster as dg
 
 from assets.core.partitions import DATASETS
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import NAME_PATTERN, DatasetSpec
+from data_contracts.records.facts import ManifestFacts
 from pipeline.automation.requests import USUAL, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
@@ -81,8 +83,9 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
     arrival = find_arrivals(store, spec)
     if dataset in busy or not arrival.intake.drops:
         return None
-    record = store.record(dataset, "image_manifest")
-    if record is not None and record.summary.get("arrival") == arrival.signature:
+    record = store.record(dataset, names.IMAGE_MANIFEST)
+    facts = record.facts if record is not None else None
+    if isinstance(facts, ManifestFacts) and facts.arrival == arrival.signature:
         return None
     if not registered:
         store.save_spec(spec)

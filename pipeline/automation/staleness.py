@@ -9,8 +9,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.images import ARRIVAL
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import ManifestFacts
 from resources.intake.arrivals import find_arrivals
 from resources.store.dataset_store import DatasetStore
 
@@ -38,10 +39,12 @@ def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, 
         InputError: the dataset's folder or drops cannot be looked at, or a record is damaged.
     """
     records = {name: store.record(dataset, name) for name in code_versions}
-    manifest = records["image_manifest"]
+    manifest = records[names.IMAGE_MANIFEST]
     if manifest is None:
         return "never run"
-    if manifest.summary.get(ARRIVAL) != find_arrivals(store, store.spec(dataset)).signature:
+    if not isinstance(manifest.facts, ManifestFacts):
+        return "the manifest was stored by an earlier version"
+    if manifest.facts.arrival != find_arrivals(store, store.spec(dataset)).signature:
         return "files have arrived, changed or gone"
     for name, record in records.items():
         if record is None:

@@ -6,6 +6,7 @@ import numpy as np
 
 from assets.features.auto_encoder import CaeModelConfig, EncodeConfig
 from assets.features.frozen_networks import AlexNetConfig
+from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
@@ -48,7 +49,11 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     if not intake.in_drops_only and spec.root.exists():
         n_files += len(file_stamps(spec.root.resolve()))
     manifest = store.record(dataset, "image_manifest")
-    n_images = n_files if manifest is None else max(int(manifest.summary["usable images"]), 0)
+    n_images = (
+        manifest.facts.usable_images
+        if manifest is not None and isinstance(manifest.facts, ManifestFacts)
+        else n_files
+    )
     needed = 0
     sizes = _defaults()
     maps = store.record(dataset, "backbone_features")

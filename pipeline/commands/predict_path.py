@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.core.labelled_rows import labelled_rows
-from assets.features.frozen_networks import CONV5, frozen_network, open_features, side_of
+from assets.core.shards import open_features
+from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.predictions.predictions import (
     FEATURES,
     ImageToPredict,

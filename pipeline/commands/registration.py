@@ -97,7 +97,7 @@ def locate_files(dataset: str, what: str, root: Path | None = None) -> Iterator[
     )
     wanted = {what}
     if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
-        rows = store.main_table(dataset, "image_manifest", ".parquet", MANIFEST).to_pylist()
+        rows = store.main_table(dataset, "image_manifest", MANIFEST).to_pylist()
         wanted.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
     found = locate(find_arrivals(store, spec).intake, wanted)
     lines = dict.fromkeys(str(found[path].file) for path in sorted(found))

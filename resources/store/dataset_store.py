@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
+from data_contracts.records.facts import Facts
 from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from data_contracts.tables.contract import TableContract
@@ -24,6 +26,8 @@ from resources.store.atomic_file import (
     write_atomically,
 )
 from resources.store.home import medfeat_home
+
+FactsT = TypeVar("FactsT", bound=Facts)
 
 CURRENT = "current.json"
 ALL_DATASETS = "_all"
@@ -248,6 +252,15 @@ class DatasetStore(dg.ConfigurableResource[None]):
             )
         return record
 
+    def facts(self, dataset: str, asset: str, kind: type[FactsT]) -> FactsT:
+        """The typed facts of the current output.
+
+        Raises:
+            InputError: the asset has not been materialised, or its output is unavailable or was
+                stored without facts of this kind.
+        """
+        return self.need_record(dataset, asset).facts_as(kind)
+
     def upstream(self, dataset: str, asset: str) -> dict[str, OutputRecord]:
         """Records of ``asset`` and of everything it was made from, by asset, furthest upstream
         first.
@@ -303,15 +316,18 @@ class DatasetStore(dg.ConfigurableResource[None]):
             path.parent.name for path in (self.root / "store" / dataset).glob(f"*/{CURRENT}")
         )
 
-    def main_table(
-        self, dataset: str, asset: str, suffix: str, contract: TableContract
-    ) -> pa.Table:
-        """The current output's table whose name ends with ``suffix``, checked."""
+    def main_table(self, dataset: str, asset: str, contract: TableContract) -> pa.Table:
+        """The table of this contract in the current output, checked.
+
+        Raises:
+            InputError: the asset has not been materialised.
+            ContractError: it stores no such table, or the table is damaged or breaks a rule.
+        """
         record = self.need_record(dataset, asset)
-        file = next((file for file in record.files if file.name.endswith(suffix)), None)
+        file = next((file for file in record.files if file.name.endswith(contract.suffix)), None)
         if file is None:
             raise ContractError(
-                f"{asset} of {dataset} has no {suffix} file",
+                f"{asset} of {dataset} has no {contract.suffix} file",
                 f"Materialise {asset} again with force",
             )
         return self.read_table(dataset, asset, file, contract)

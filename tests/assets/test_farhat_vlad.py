@@ -15,9 +15,9 @@ import pytest
 import torch
 from PIL import Image
 
+from assets.core.manifest_rows import manifest_of
 from assets.features import local_descriptors
 from assets.features.frozen_networks import frozen_network
-from assets.images import manifest_of
 from data_contracts.studies.farhat_vlad import FARHAT_VLAD
 from data_contracts.tables.report import PAPER, RESULTS
 from methods.features.frozen_network import Conv5Extractor, extract, random_alexnet
@@ -76,9 +76,7 @@ def version(asset: str) -> str:
 
 def notes_of_figures() -> dict[str, str]:
     """Notes beside the paper's figures 5 and 6 at 224 pixels."""
-    paper = (
-        DatasetStore().main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
-    )
+    paper = DatasetStore().main_table("tiny", "report_farhat_vlad", PAPER).to_pylist()
     return {
         row["title"]: row["note"]
         for row in paper
@@ -93,9 +91,7 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     store = DatasetStore()
     results = {
         row["method"]: row
-        for row in store.main_table(
-            "tiny", "report_farhat_vlad", ".results.parquet", RESULTS
-        ).to_pylist()
+        for row in store.main_table("tiny", "report_farhat_vlad", RESULTS).to_pylist()
     }
     assert set(results) == {"average_scale0", "vlad64_scale0", "vlad256_scale0"}
     assert all("RANDOM WEIGHTS" in row["notices"] for row in results.values())
@@ -103,7 +99,7 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
         "the title stands for VGG-19"
     )
 
-    paper = store.main_table("tiny", "report_farhat_vlad", ".paper.parquet", PAPER).to_pylist()
+    paper = store.main_table("tiny", "report_farhat_vlad", PAPER).to_pylist()
     figures = {(row["paper_table"], row["title"]): row for row in paper}
     chest = [
         figures["figure 5, chest X-ray", f"Scale {s} ({224 + 320 * s} pixels)"] for s in range(3)
@@ -185,15 +181,11 @@ def test_every_scale_is_made_from_the_original_files(
         np.testing.assert_allclose(
             maps[0], extract(network, square[None], torch.device("cpu"), 1)[0], atol=2e-3, rtol=2e-3
         )
-    results = store.main_table(
-        "tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS
-    ).to_pylist()
+    results = store.main_table("tiny", "report_farhat_vlad_tables", RESULTS).to_pylist()
     assert [row["method"] for row in results] == [
         f"{what}_scale{scale}" for scale in range(3) for what in ("average", "vlad64", "vlad256")
     ]
-    paper = store.main_table(
-        "tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER
-    ).to_pylist()
+    paper = store.main_table("tiny", "report_farhat_vlad_tables", PAPER).to_pylist()
     assert all(row["ours_percent"] is not None for row in paper)
 
 
@@ -227,17 +219,13 @@ def test_a_network_of_fixed_size_has_no_other_scale(
     of_fixed_size(224)
     materialise(make_images(classes=2, each=8), all_tables=True, descriptor_sample=500)
     store = DatasetStore()
-    results = store.main_table(
-        "tiny", "report_farhat_vlad_tables", ".results.parquet", RESULTS
-    ).to_pylist()
+    results = store.main_table("tiny", "report_farhat_vlad_tables", RESULTS).to_pylist()
     assert [row["method"] for row in results] == [
         "average_scale0",
         "vlad64_scale0",
         "vlad256_scale0",
     ]
-    paper = store.main_table(
-        "tiny", "report_farhat_vlad_tables", ".paper.parquet", PAPER
-    ).to_pylist()
+    paper = store.main_table("tiny", "report_farhat_vlad_tables", PAPER).to_pylist()
     notes = {row["title"]: row["note"] for row in paper if row["ours_percent"] is None}
     assert notes == {
         f"Scale {scale} ({side} pixels)": f"alexnet sees every image at 224 x 224 pixels, not at {side}"

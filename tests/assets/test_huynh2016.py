@@ -85,7 +85,7 @@ def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
 
 
 def fold_scores(asset: str) -> list[dict[str, Any]]:
-    return DatasetStore().main_table("tiny", asset, ".fold_scores.parquet", FOLD_SCORES).to_pylist()
+    return DatasetStore().main_table("tiny", asset, FOLD_SCORES).to_pylist()
 
 
 def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
     store = DatasetStore()
     n = 4 * LESIONS_A_CLASS
 
-    rows = store.main_table("tiny", "lesion_segmentation", ".lesions.parquet", LESIONS).to_pylist()
+    rows = store.main_table("tiny", "lesion_segmentation", LESIONS).to_pylist()
     assert sum(row["marked"] for row in rows) == n // 2
     flagged = [row for row in rows if row["fault"]]
     assert len(flagged) == 1, "the region without a lesion, and no other"
@@ -108,9 +108,7 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
         in store.need_record("tiny", "lesion_segmentation").notices[0]
     )
 
-    results = store.main_table(
-        "tiny", "report_huynh2016", ".roc_results.parquet", ROC_RESULTS
-    ).to_pylist()
+    results = store.main_table("tiny", "report_huynh2016", ROC_RESULTS).to_pylist()
     assert [(row["images"], row["method"], row["n_images"]) for row in results] == [
         *(("all", layer_method(layer), n) for layer in LAYER_SHAPES),
         *(
@@ -132,18 +130,14 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
             == (network[image_id]["probability"] + analytic[image_id]["probability"]) / 2
         )
         assert row["fold"] == network[image_id]["fold"] == analytic[image_id]["fold"]
-    pairs = store.main_table(
-        "tiny", "report_huynh2016", ".roc_comparisons.parquet", ROC_COMPARISONS
-    ).to_pylist()
+    pairs = store.main_table("tiny", "report_huynh2016", ROC_COMPARISONS).to_pylist()
     assert [(row["method_a"], row["method_b"]) for row in pairs] == [
         ("ensemble", "analytic"),
         ("ensemble", "alexnet_pool5"),
         ("alexnet_pool5", "analytic"),
     ]
 
-    permuted = store.main_table(
-        "tiny", "label_permutation", ".metrics.parquet", METRICS
-    ).to_pylist()
+    permuted = store.main_table("tiny", "label_permutation", METRICS).to_pylist()
     assert sum(row["subject"] == "mean" for row in permuted) == 3
     page = (store.root / "reports" / "tiny" / "huynh2016" / "report.html").read_text()
     for text in (

@@ -80,11 +80,7 @@ def materialise(home: Path, monkeypatch: pytest.MonkeyPatch) -> Materialise:
 
 
 def predictions(evaluation: str) -> list[dict[str, Any]]:
-    return (
-        DatasetStore()
-        .main_table("tiny", evaluation, ".predictions.parquet", MULTILABEL_PREDICTIONS)
-        .to_pylist()
-    )
+    return DatasetStore().main_table("tiny", evaluation, MULTILABEL_PREDICTIONS).to_pylist()
 
 
 def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
@@ -106,9 +102,7 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
     )
     assert squares[:, :, SIDE // 2].all()
 
-    results = store.main_table(
-        "tiny", "report_lyndon2015", ".multilabel_results.parquet", MULTILABEL_RESULTS
-    ).to_pylist()
+    results = store.main_table("tiny", "report_lyndon2015", MULTILABEL_RESULTS).to_pylist()
     assert [row["method"] for row in results] == ["lenet", "lenet_modern", "conv5", "cae"]
     for method, row in zip(LYNDON2015.methods, results, strict=True):
         said = predictions(method.evaluation)
@@ -123,9 +117,7 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
             multilabel.hamming_similarity(truth, predicted).mean()
         )
         assert row["both_empty"] == multilabel.null_counts(truth, predicted).both_empty
-        metrics = store.main_table(
-            "tiny", method.evaluation, ".metrics.parquet", METRICS
-        ).to_pylist()
+        metrics = store.main_table("tiny", method.evaluation, METRICS).to_pylist()
         assert {line["metric"] for line in metrics} >= {*MEASURES, "f1", "auc"}
         assert {line["n"] for line in metrics if line["subject"] in ("a", "b")} == {8}, (
             "those that have the label"
@@ -177,11 +169,7 @@ def test_a_label_that_no_test_image_has_is_not_scored(
     with (images / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([header, *lines])
     materialise(images, SQUARES_AND_SVM)
-    metrics = (
-        DatasetStore()
-        .main_table("tiny", "multilabel_evaluation_conv5", ".metrics.parquet", METRICS)
-        .to_pylist()
-    )
+    metrics = DatasetStore().main_table("tiny", "multilabel_evaluation_conv5", METRICS).to_pylist()
     assert {line["subject"] for line in metrics} == {"all", "a", "b"}
     notice = "LABELS ON ONE SIDE: only training or only test images have, or lack, c"
     assert notice in DatasetStore().need_record("tiny", "image_manifest").notices

@@ -123,18 +123,18 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(
     assert all(check.passed for check in checks if check.blocking)
 
     store = DatasetStore()
-    manifest = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
+    manifest = store.main_table("tiny", "image_manifest", MANIFEST).to_pylist()
     assert sorted(row["status"] for row in manifest if row["status"] != "ok") == [
         "duplicate",
         "rejected",
     ]
-    results = store.main_table("tiny", "report_ahn2019", ".results.parquet", RESULTS).to_pylist()
+    results = store.main_table("tiny", "report_ahn2019", RESULTS).to_pylist()
     assert [row["method"] for row in results] == ["conv5", "random_cae", "cae"]
     assert all("RANDOM WEIGHTS" in row["notices"] for row in results)
     assert all(row["accuracy"] > 0.5 for row in results)
-    rejected = store.main_table("tiny", "report_ahn2019", ".rejected.parquet", REJECTED).to_pylist()
+    rejected = store.main_table("tiny", "report_ahn2019", REJECTED).to_pylist()
     assert {row["path"] for row in rejected} == {"class0/broken.png", "class1/copy.png"}
-    lineage = store.main_table("tiny", "report_ahn2019", ".lineage.parquet", LINEAGE).to_pylist()
+    lineage = store.main_table("tiny", "report_ahn2019", LINEAGE).to_pylist()
     recorded = {row["asset"]: row["data_version"] for row in lineage}
     assert recorded == {
         name: version for name, version in versions(first).items() if name not in NOT_IN_THE_REPORT

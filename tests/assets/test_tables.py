@@ -85,9 +85,7 @@ def test_every_row_of_both_tables_runs_or_says_why(
 
     results = {
         row["method"]: row
-        for row in store.main_table(
-            "tiny", "report_ahn2019_tables", ".results.parquet", RESULTS
-        ).to_pylist()
+        for row in store.main_table("tiny", "report_ahn2019_tables", RESULTS).to_pylist()
     }
     could_not = {"backbone", "fc7", "fine_tuned_resnet50", "googlenet_resnet50"}
     assert list(results) == [
@@ -96,7 +94,7 @@ def test_every_row_of_both_tables_runs_or_says_why(
     assert all(row["p_holm"] is not None for name, row in results.items() if name != "cae")
     assert results["cae"]["p_holm"] is None
 
-    paper = store.main_table("tiny", "report_ahn2019_tables", ".paper.parquet", PAPER).to_pylist()
+    paper = store.main_table("tiny", "report_ahn2019_tables", PAPER).to_pylist()
     table2 = {row["title"]: row for row in paper if row["paper_table"] == "2"}
     assert [row.title for row in AHN2019.tables[0].rows] == list(table2)
     missing = table2["An ensemble of fine-tuned GoogLeNet and ResNet"]
@@ -117,19 +115,19 @@ def test_every_row_of_both_tables_runs_or_says_why(
             assert row["ours_ci_low"] <= row["ours_percent"] <= row["ours_ci_high"]
 
     comparisons = store.main_table(
-        "tiny", "method_comparison_ahn2019_tables", ".comparisons.parquet", COMPARISONS
+        "tiny", "method_comparison_ahn2019_tables", COMPARISONS
     ).to_pylist()
     assert {row["method_b"] for row in comparisons} == {"cae"}
     assert {row["method_a"] for row in comparisons} == results.keys() - {"cae"}
 
-    filters = store.main_table("tiny", "filter_size_study", ".metrics.parquet", METRICS).to_pylist()
+    filters = store.main_table("tiny", "filter_size_study", METRICS).to_pylist()
     accuracy = {
         (row["method"], row["seed"]): row["value"] for row in filters if row["metric"] == "accuracy"
     }
     assert sorted(accuracy) == [("cae_2", 0), ("cae_2", 1), ("cae_4", 0), ("cae_4", 1)]
     assert accuracy["cae_4", 0] == results["cae"]["accuracy"], "the main run is one of the study's"
 
-    labels = store.main_table("tiny", "label_efficiency", ".metrics.parquet", METRICS).to_pylist()
+    labels = store.main_table("tiny", "label_efficiency", METRICS).to_pylist()
     assert {
         (row["method"], json.loads(row["settings"])["fraction"], row["seed"]) for row in labels
     } == {
@@ -160,7 +158,7 @@ def test_every_row_of_both_tables_runs_or_says_why(
     assert computed(own) == {"image_manifest"}, (
         "the tables' job has made the study's own report, too"
     )
-    short = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
+    short = store.main_table("tiny", "report_ahn2019", PAPER).to_pylist()
     assert (
         next(row["note"] for row in short if row["title"] == "ICA")
         == "part of the job ahn2019_tables"
@@ -185,7 +183,7 @@ def test_an_ensemble_is_the_mean_of_the_softmax_of_its_members(
     )
     store = DatasetStore()
     rows = store.main_table(
-        "tiny", "ensemble_evaluation_alexnet_googlenet", ".predictions.parquet", PREDICTIONS
+        "tiny", "ensemble_evaluation_alexnet_googlenet", PREDICTIONS
     ).to_pylist()
     ids = sorted(row["image_id"] for row in rows)
     total = np.zeros((len(ids), 3))
@@ -332,16 +330,14 @@ def test_another_backbone_takes_the_place_of_alexnet(
     assert codes.backbone == "squeezenet1_1"
     results = {
         row["method"]: row
-        for row in store.main_table(
-            "tiny", "report_ahn2019", ".results.parquet", RESULTS
-        ).to_pylist()
+        for row in store.main_table("tiny", "report_ahn2019", RESULTS).to_pylist()
     }
     assert set(results) == {"conv5", "backbone", "random_cae", "cae"}
     assert results["cae"]["title"] == "Zero-bias CAE + SVM (squeezenet1_1 features)"
     assert results["conv5"]["title"] == "Transfer-learned AlexNet conv5 + SVM"
     assert "RANDOM WEIGHTS: squeezenet1_1" in results["cae"]["notices"]
     assert "squeezenet1_1" not in results["conv5"]["notices"]
-    paper = store.main_table("tiny", "report_ahn2019", ".paper.parquet", PAPER).to_pylist()
+    paper = store.main_table("tiny", "report_ahn2019", PAPER).to_pylist()
     assert "squeezenet1_1 features" in next(
         row["note"] for row in paper if row["title"] == "Our method (the CAE)"
     )

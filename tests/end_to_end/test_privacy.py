@@ -332,7 +332,7 @@ def test_groups_are_keyed_and_names_can_be_found_again(
     _, root = planted
     assert command("add", "scans", str(root)).returncode == 0
     assert command("run", "scans", *(f"--set={s}" for s in SETTINGS)).returncode == 0
-    rows = DatasetStore().main_table("scans", "image_manifest", ".parquet", MANIFEST).to_pylist()
+    rows = DatasetStore().main_table("scans", "image_manifest", MANIFEST).to_pylist()
     patients = [row["group_id"] for row in rows if row["format"] == "DICOM" and row["drop"] is None]
     assert len(set(patients)) == 2
     assert all(len(group) == 16 for group in patients)

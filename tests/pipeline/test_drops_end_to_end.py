@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.features.frozen_networks import open_features
-from assets.images import manifest_of
+from assets.core.manifest_rows import manifest_of
+from assets.core.shards import open_features
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import AHN2019
@@ -103,17 +103,13 @@ def tables_of(dataset: str) -> dict[str, list[dict[str, Any]]]:
     store = DatasetStore()
     found = {}
     for asset in EVALUATIONS:
-        metrics = store.main_table(dataset, asset, ".metrics.parquet", METRICS).to_pylist()
+        metrics = store.main_table(dataset, asset, METRICS).to_pylist()
         unlike = {"dataset", "data_versions"}
         found[f"{asset} metrics"] = [
             {k: v for k, v in row.items() if k not in unlike} for row in metrics
         ]
-        found[f"{asset} predictions"] = store.main_table(
-            dataset, asset, ".predictions.parquet", PREDICTIONS
-        ).to_pylist()
-    predicted = store.main_table(
-        dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS
-    ).to_pylist()
+        found[f"{asset} predictions"] = store.main_table(dataset, asset, PREDICTIONS).to_pylist()
+    predicted = store.main_table(dataset, "predictions", IMAGE_PREDICTIONS).to_pylist()
     found["predictions"] = [
         {k: v for k, v in row.items() if k not in {"path", "split", "label"}} for row in predicted
     ]
@@ -386,9 +382,7 @@ def test_the_manifest_is_the_truth_of_what_was_deleted_or_relabelled(story: Stor
     page = (DatasetStore().root / "reports" / "grown" / "ahn2019" / "report.md").read_text()
     assert str(step.records["image_manifest"].summary["test images"]) in page
     versions = json.loads(
-        DatasetStore()
-        .main_table("grown", EVALUATIONS[0], ".metrics.parquet", METRICS)["data_versions"][0]
-        .as_py()
+        DatasetStore().main_table("grown", EVALUATIONS[0], METRICS)["data_versions"][0].as_py()
     )
     assert versions["image_manifest"] == step.records["image_manifest"].data_version
 

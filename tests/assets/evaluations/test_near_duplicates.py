@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.images import manifest_of
+from assets.core.manifest_rows import manifest_of
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from pipeline.launch import DONE, INPUT_WRONG, RunOutcome, run_job
@@ -173,9 +173,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOutcome]:
 def test_near_duplicates_are_listed_and_the_run_goes_on(near: RunOutcome) -> None:
     assert near.exit_code == DONE, "a resemblance is no proof"
     store = DatasetStore()
-    pairs = store.main_table(
-        "tiny", "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES
-    ).to_pylist()
+    pairs = store.main_table("tiny", "near_duplicates", NEAR_DUPLICATES).to_pylist()
     assert {(pair["train_path"], pair["test_path"], pair["mirrored"]) for pair in pairs} == {
         ("train/class0/000.png", "test/class0/smaller.jpg", False),
         ("train/class1/001.png", "test/class1/mirrored.jpg", True),
@@ -231,12 +229,7 @@ def test_without_a_near_duplicate_the_check_passes_and_the_table_is_empty(near: 
     check = checks_of(outcome)["no_near_duplicates_in_two_splits"]
     assert check.passed
     store = DatasetStore()
-    assert (
-        store.main_table(
-            "tiny", "near_duplicates", ".near_duplicates.parquet", NEAR_DUPLICATES
-        ).num_rows
-        == 0
-    )
+    assert store.main_table("tiny", "near_duplicates", NEAR_DUPLICATES).num_rows == 0
     assert not any(
         notice.startswith("NEAR-DUPLICATES:")
         for notice in store.need_record("tiny", "near_duplicates").notices

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from assets.images import manifest_of
+from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
@@ -92,11 +92,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
 
 def table(dataset: str = "tiny") -> dict[str, dict[str, Any]]:
     """The stored predictions by the last part of the path."""
-    rows = (
-        DatasetStore()
-        .main_table(dataset, "predictions", ".predictions.parquet", IMAGE_PREDICTIONS)
-        .to_pylist()
-    )
+    rows = DatasetStore().main_table(dataset, "predictions", IMAGE_PREDICTIONS).to_pylist()
     return {row["path"].rpartition("/")[2]: row for row in rows}
 
 

@@ -30,7 +30,8 @@ from dagster._core.scheduler.instigation import (
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from PIL import Image
 
-from assets.images import image_manifest, manifest_of, prepared_images
+from assets.core.manifest_rows import manifest_of
+from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
 from pipeline.care import forgetting
 from pipeline.care.forgetting import forget_dataset, what_is_forgotten

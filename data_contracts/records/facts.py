@@ -1,0 +1,219 @@
+"""Typed facts of an output: what code reads of another stage, beside its tables and arrays.
+
+Belongs here: one model for each kind of output whose facts are read by code. ``kind`` tells them
+apart in the stored record. The captions of ``OutputRecord.summary`` are for people and are never
+read back.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Facts(BaseModel):
+    """Base of all facts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ManifestFacts(Facts):
+    """Facts of the image manifest.
+
+    Attributes:
+        usable_images: images that can be decoded.
+        training_images: usable images of the training split.
+        test_images: usable images of the test split.
+        unlabelled_images: usable images without a label.
+        held_images: labelled images of drops that neither train nor test.
+        images_from_drops: usable images that arrived in drops.
+        drops: drops that were read.
+        unsettled_drops: drops that were left for a later run.
+        classes: different labels of usable images.
+        duplicates: files with the bytes or pixels of another.
+        rejected_files: files that cannot be used.
+        arrival: signature of the folder and the drops as they were read.
+    """
+
+    kind: Literal["manifest"] = "manifest"
+    usable_images: int
+    training_images: int
+    test_images: int
+    unlabelled_images: int
+    held_images: int
+    images_from_drops: int
+    drops: int
+    unsettled_drops: int
+    classes: int
+    duplicates: int
+    rejected_files: int
+    arrival: str
+
+
+class NetworkFacts(Facts):
+    """Facts of features that a pre-trained network gave.
+
+    Attributes:
+        network: name in torchvision or timm.
+        layer: the layer whose output was stored.
+        weights: where the weights came from.
+        weights_sha256: SHA-256 of the weights.
+    """
+
+    kind: Literal["network"] = "network"
+    network: str
+    layer: str
+    weights: str
+    weights_sha256: str
+
+
+class ScoredFacts(Facts):
+    """What every scored method or measurement states.
+
+    Attributes:
+        rows_version: version of the labelled rows that it was scored on; equal versions can be
+            compared.
+        title: the method in words; empty for a measurement of several methods.
+    """
+
+    rows_version: str
+    title: str = ""
+
+
+class EvaluationFacts(ScoredFacts):
+    """Facts of a method that was scored on the test split.
+
+    Attributes:
+        training_images: images that the classifier was fitted to.
+        test_images: images that it was scored on.
+        classes: different labels.
+    """
+
+    kind: Literal["evaluation"] = "evaluation"
+    training_images: int
+    test_images: int
+    classes: int
+
+
+class MultilabelFacts(ScoredFacts):
+    """Facts of a method that was scored on several labels an image.
+
+    Attributes:
+        training_images: images that it was fitted to.
+        test_images: images that it was scored on.
+        labels: different labels.
+        both_empty: test images that have no label and were given none.
+    """
+
+    kind: Literal["multilabel"] = "multilabel"
+    training_images: int
+    test_images: int
+    labels: int
+    both_empty: int
+
+
+class FoldFacts(ScoredFacts):
+    """Facts of a method that was scored in folds.
+
+    Attributes:
+        images: images with an out-of-fold probability.
+        ensemble_layer: layer whose classifier is the first member; empty where it is no ensemble.
+    """
+
+    kind: Literal["folds"] = "folds"
+    images: int
+    ensemble_layer: str = ""
+
+
+class FilterStudyFacts(ScoredFacts):
+    """Facts of the study of the number of filters.
+
+    Attributes:
+        seconds: wall time of all trainings of each number of filters, in seconds.
+    """
+
+    kind: Literal["filter_study"] = "filter_study"
+    seconds: dict[int, float]
+
+
+class LabelEfficiencyFacts(ScoredFacts):
+    """Facts of the study of the number of labels.
+
+    Attributes:
+        titles: title in words of each method, by name.
+        sentence: how many labels the auto-encoder saves against the fine-tuned network.
+        sentence_raw: how many labels it saves against the backbone's own features.
+    """
+
+    kind: Literal["label_efficiency"] = "label_efficiency"
+    titles: dict[str, str]
+    sentence: str
+    sentence_raw: str
+
+
+class NearDuplicateFacts(Facts):
+    """Facts of the search for near-duplicates across the split.
+
+    Attributes:
+        pairs: pairs of a training and a test image that were found.
+        test_images: different test images among them.
+        share: these as a share of all test images, 0 to 1.
+    """
+
+    kind: Literal["near_duplicates"] = "near_duplicates"
+    pairs: int
+    test_images: int
+    share: float
+
+
+class RocComparisonFacts(Facts):
+    """Facts of the comparison of ROC curves.
+
+    Attributes:
+        ensemble_method: name of the method on the layer that is a member of the ensemble.
+    """
+
+    kind: Literal["roc_comparison"] = "roc_comparison"
+    ensemble_method: str
+
+
+class PredictionFacts(Facts):
+    """Facts of predictions.
+
+    Attributes:
+        images: images that were predicted.
+        unlike_training: of these, images unlike every training image.
+    """
+
+    kind: Literal["predictions"] = "predictions"
+    images: int
+    unlike_training: int
+
+
+class ReportFacts(Facts):
+    """Facts of a report.
+
+    Attributes:
+        verdict: its first sentence.
+    """
+
+    kind: Literal["report"] = "report"
+    verdict: str
+
+
+AnyFacts: TypeAlias = Annotated[
+    ManifestFacts
+    | NetworkFacts
+    | EvaluationFacts
+    | MultilabelFacts
+    | FoldFacts
+    | FilterStudyFacts
+    | LabelEfficiencyFacts
+    | NearDuplicateFacts
+    | RocComparisonFacts
+    | PredictionFacts
+    | ReportFacts,
+    Field(discriminator="kind"),
+]
+"""Any kind of facts; ``kind`` says which."""
