@@ -1,0 +1,114 @@
+"""The plan of an SVM evaluation, and of the comparison of methods, on arrays worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.evaluations.comparison import method_comparison
+from assets.evaluations.svm import SvmConfig, ensemble_evaluation, svm_evaluation
+from data_contracts import asset_names as names
+from data_contracts.errors import InputError
+from data_contracts.records.facts import EvaluationFacts
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import (
+    DATASET,
+    image_id,
+    manifest_row,
+    new_store,
+    run_plan,
+    store_features,
+    store_manifest,
+    store_record,
+)
+
+CAE, RAW = AHN2019.method("cae"), AHN2019.method("conv5")
+QUICK = SvmConfig(label_budgets=[1], label_repeats=2, bootstrap_resamples=20)
+LABELS = ["a", "b"] * 6
+"""Six training and six test images of two classes, in turn."""
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    store = new_store(tmp_path)
+    store_manifest(
+        store,
+        [manifest_row(i, "train" if i < 6 else "test", LABELS[i]) for i in range(12)],
+    )
+    return store
+
+
+def _store_points(store: DatasetStore, asset: str, turned: tuple[int, ...] = ()) -> None:
+    """Features that point to (1, 0) for class a and (0, 1) for b; those ``turned``, the other way."""
+    points = np.array([[1, 0] if label == "a" else [0, 1] for label in LABELS], np.float32)
+    for i in turned:
+        points[i] = points[i][::-1]
+    store_features(store, asset, [image_id(i) for i in range(12)], points, backbone="alexnet")
+
+
+def test_one_turned_test_image_of_six_is_wrong(store: DatasetStore) -> None:
+    _store_points(store, CAE.features, turned=(11,))
+    record = run_plan(svm_evaluation(AHN2019, CAE), store, QUICK).record
+    facts = record.facts_as(EvaluationFacts)
+    assert (facts.training_images, facts.test_images, facts.classes) == (6, 6, 2)
+    metrics = store.main_table(DATASET, CAE.evaluation, METRICS).to_pylist()
+    accuracy = next(row for row in metrics if row["metric"] == "accuracy")
+    assert accuracy["value"] == pytest.approx(5 / 6)
+    assert accuracy["ci_low"] < 5 / 6 < accuracy["ci_high"]
+    rows = store.main_table(DATASET, CAE.evaluation, PREDICTIONS).to_pylist()
+    assert [row["image_id"] for row in rows if not row["correct"]] == [image_id(11)]
+
+
+def test_the_same_inputs_are_not_computed_again_and_others_are(store: DatasetStore) -> None:
+    _store_points(store, CAE.features)
+    asset = svm_evaluation(AHN2019, CAE)
+    first = run_plan(asset, store, QUICK)
+    again = run_plan(asset, store, QUICK)
+    assert (first.reused, again.reused) == (False, True)
+    assert again.record.data_version == first.record.data_version
+    other = run_plan(asset, store, QUICK.model_copy(update={"c": 2.0}))
+    assert not other.reused
+
+
+def test_a_record_without_typed_facts_is_computed_again(store: DatasetStore) -> None:
+    _store_points(store, CAE.features)
+    asset = svm_evaluation(AHN2019, CAE)
+    first = run_plan(asset, store, QUICK).record
+    store.save_record(first.model_copy(update={"facts": None}))
+    with pytest.raises(InputError, match="stored by an earlier version"):
+        store.facts(DATASET, CAE.evaluation, EvaluationFacts)
+    again = run_plan(asset, store, QUICK)
+    assert not again.reused
+    assert again.record.facts == first.facts
+
+
+def test_the_reason_of_missing_features_stands_in_the_place_of_a_figure(
+    store: DatasetStore,
+) -> None:
+    store_record(store, CAE.features, unavailable="no weights")
+    record = run_plan(svm_evaluation(AHN2019, CAE), store, QUICK).record
+    assert (record.unavailable, record.facts, record.files) == ("no weights", None, [])
+
+
+def test_an_ensemble_waits_for_its_members(store: DatasetStore) -> None:
+    ensemble = next(method for method in AHN2019.methods if method.members)
+    with pytest.raises(InputError, match=r"fine_tuned_.* has not been materialised"):
+        run_plan(ensemble_evaluation(AHN2019, ensemble), store)
+
+
+def test_methods_are_compared_image_by_image(store: DatasetStore) -> None:
+    _store_points(store, CAE.features)
+    _store_points(store, RAW.features, turned=(10, 11))
+    for method in (CAE, RAW):
+        run_plan(svm_evaluation(AHN2019, method), store, QUICK)
+    run_plan(method_comparison(AHN2019, False), store)
+    (row,) = store.main_table(
+        DATASET, names.method_comparison(AHN2019.name), COMPARISONS
+    ).to_pylist()
+    assert (row["method_a"], row["method_b"], row["n"]) == (RAW.name, CAE.name, 6)
+    assert (row["only_a_correct"], row["only_b_correct"]) == (0, 2)
+    assert row["p_value"] == pytest.approx(0.5)  # 2 of 2 discordant pairs: 2 * (1/2)^2
