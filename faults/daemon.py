@@ -17,7 +17,7 @@ import psutil
 from faults.harness import Outcome
 from faults.study import digest, home_in, put_drop, put_images, register
 from faults.zygote import Zygote, seconds_of, zygote
-from pipeline.automation.requests import IN_FLIGHT
+from pipeline.orphans import IN_FLIGHT
 from resources.run_owner import process_lives
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import PROJECT_ROOT

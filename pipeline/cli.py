@@ -457,8 +457,7 @@ def ui(
     from pipeline.web.address import ANY_NAME, listening_address, url_of
 
     address = listening_address(host, behind_proxy)
-    from pipeline.instance import home_instance
-    from pipeline.launch import prepare_instance
+    from pipeline.instance import home_instance, prepare_instance
     from resources.store.dataset_store import DatasetStore
     from resources.store.home import PROJECT_ROOT
 

@@ -10,6 +10,7 @@ import dagster as dg
 from filelock import FileLock
 
 from data_contracts.errors import InputError
+from pipeline.orphans import orphaned_runs, release
 from resources.store.atomic_file import DISK_FULL, make_folder, not_written
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import dagster_home
@@ -51,10 +52,12 @@ def home_instance() -> Iterator[dg.DagsterInstance]:
         raise not_written(Path(error.filename or dagster_home()), "a few bytes", error) from error
 
 
-def add_partitions(instance: dg.DagsterInstance, store: DatasetStore) -> None:
-    """Make every registered dataset a partition."""
+def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
+    """Fail the runs whose process is gone, and make every registered dataset a partition."""
+    for run in list(orphaned_runs(instance)):
+        release(instance, run)
     with one_at_a_time():
-        there = set(instance.get_dynamic_partitions("dataset"))
-        missing = [name for name in store.datasets() if name not in there]
+        known = set(instance.get_dynamic_partitions("dataset"))
+        missing = [name for name in store.datasets() if name not in known]
         if missing:
             instance.add_dynamic_partitions("dataset", missing)

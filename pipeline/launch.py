@@ -18,8 +18,9 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDIES, check_task, usual_study
-from pipeline.instance import add_partitions, home_instance
-from pipeline.orphans import STARTED_HERE, orphaned_runs, release
+from pipeline.graph import GRAPH
+from pipeline.instance import home_instance, prepare_instance
+from pipeline.orphans import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
@@ -91,7 +92,6 @@ def run_config(
     assets: Sequence[dg.AssetsDefinition],
     settings: Mapping[str, Any],
     device: str,
-    log_level: str = "CRITICAL",
 ) -> dict[str, Any]:
     """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that
     asset alone.
@@ -116,19 +116,10 @@ def run_config(
         if op := ops.get(definition.key.path[-1]):
             function: Any = definition.op.compute_fn
             function.get_config_arg().annotation(**op["config"])
-    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": log_level}}}}
+    config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
     if device != "auto":
         config["resources"] = {"compute": {"config": {"device": device}}}
     return {**config, "ops": ops} if ops else config
-
-
-def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
-    """Make every registered dataset a partition of this instance, and release what killed runs
-    still hold.
-    """
-    for run in list(orphaned_runs(instance)):
-        release(instance, run)
-    add_partitions(instance, store)
 
 
 def study_for(spec: DatasetSpec, named: str | None) -> str:
@@ -165,8 +156,6 @@ def run_job(
         InputError: unknown dataset or setting, a value of the wrong type, or a study for other
             labels than the dataset's.
     """
-    from pipeline.definitions import defs
-
     store = DatasetStore()
     # whose classifier predicts
     about = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)
@@ -174,19 +163,16 @@ def run_job(
     with home_instance() as instance:
         prepare_instance(instance, store)
         all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}
-        return _execute(defs, instance, job, settings, device, dataset, all_tags, only)
+        return _execute(instance, job, settings, device, dataset, all_tags, only)
 
 
 def refresh_summary() -> RunOutcome:
     """Materialise the summary over all datasets."""
-    from pipeline.definitions import defs
-
     with home_instance() as instance:
-        return _execute(defs, instance, "summary", {}, "auto", None, {})
+        return _execute(instance, "summary", {}, "auto", None, {})
 
 
 def _execute(
-    defs: dg.Definitions,
     instance: dg.DagsterInstance,
     job_name: str,
     settings: Mapping[str, Any],
@@ -195,11 +181,11 @@ def _execute(
     tags: dict[str, str],
     only: Collection[str] | None = None,
 ) -> RunOutcome:
-    job = defs.resolve_job_def(job_name)
+    job = GRAPH.resolve_job_def(job_name)
     keys = [
         key for key in job.asset_layer.executable_asset_keys if only is None or key.path[-1] in only
     ]
-    chosen = [defs.resolve_assets_def(key) for key in keys]
+    chosen = [GRAPH.resolve_assets_def(key) for key in keys]
     config = run_config(chosen, settings, device)
     try:
         result = job.execute_in_process(

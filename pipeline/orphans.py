@@ -21,6 +21,9 @@ UNFINISHED = [
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
+"""Statuses of a run that has, or had, a process and has not ended."""
+IN_FLIGHT = [dg.DagsterRunStatus.QUEUED, *UNFINISHED]
+"""Statuses of a run that is queued or has not ended."""
 UNCLAIMED_SECONDS = 600.0
 """A run of which nothing says what process it has, and which no stage has claimed for so long,
 never got that far."""

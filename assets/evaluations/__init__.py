@@ -3,3 +3,23 @@
 Belongs here: assets whose output is a table of metrics or of findings.
 Does not belong here: features, reports.
 """
+
+from assets.evaluations.comparison import method_comparisons
+from assets.evaluations.cross_validation import cross_validations
+from assets.evaluations.filter_study import filter_size_study
+from assets.evaluations.label_efficiency import label_efficiency
+from assets.evaluations.label_permutation import label_permutation
+from assets.evaluations.multilabel import multilabel_evaluations
+from assets.evaluations.near_duplicates import near_duplicates
+from assets.evaluations.svm import evaluations
+
+ASSETS = [
+    near_duplicates,
+    *evaluations,
+    *method_comparisons,
+    filter_size_study,
+    label_efficiency,
+    *cross_validations,
+    label_permutation,
+    *multilabel_evaluations,
+]

@@ -12,29 +12,21 @@ import dagster as dg
 from data_contracts.records.dataset import DatasetSpec, Task
 from data_contracts.studies.registry import usual_study
 from pipeline.automation.staleness import chain_of, last_settings
+from pipeline.graph import GRAPH
 from pipeline.launch import fields_of, run_config
+from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import DatasetStore
 
-USUAL = sorted({usual_study(task).name for task in get_args(Task)})
-"""Jobs that scheduled runs materialise, each on the datasets whose labels it is about."""
-
-IN_FLIGHT = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
+SCHEDULED_STUDIES = sorted({usual_study(task).name for task in get_args(Task)})
+"""Studies that schedules and the drop sensor run, one for each kind of labels."""
 
 
 @cache
 def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
     """The assets of a job, a study's or another."""
-    from pipeline.definitions import defs
-
-    job = defs.resolve_job_def(study)
+    job = GRAPH.resolve_job_def(study)
     return tuple(
-        defs.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys)
+        GRAPH.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys)
     )
 
 

@@ -66,3 +66,5 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
 
 nightly = reconciler("nightly", AHN2019.name)
 nightly_several_labels = reconciler("nightly_several_labels", LYNDON2015.name)
+
+SCHEDULES = [nightly, nightly_several_labels]

@@ -9,7 +9,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.records.facts import ManifestFacts
-from pipeline.automation.requests import USUAL, busy_datasets, request
+from pipeline.automation.requests import SCHEDULED_STUDIES, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
 from resources.intake.arrivals import find_arrivals
@@ -30,7 +30,7 @@ def datasets_with_drops() -> list[str]:
 
 
 @dg.sensor(
-    jobs=[JOBS[job] for job in USUAL],
+    jobs=[JOBS[job] for job in SCHEDULED_STUDIES],
     minimum_interval_seconds=LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks at drops/<dataset>/: registers a dataset it does not know yet and starts one run for each dataset with "
@@ -105,3 +105,6 @@ def summary_after_runs(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg
     if is_waited_for(context.dagster_run):
         return dg.SkipReason("the command line brings the summary up to date itself")
     return dg.RunRequest(run_key=context.dagster_run.run_id)
+
+
+SENSORS = [drops, summary_after_runs]

@@ -25,8 +25,8 @@ from dagster_shared.error import SerializableErrorInfo
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import check_dataset_name
-from pipeline.automation.requests import IN_FLIGHT
 from pipeline.instance import home_instance
+from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import ALL_DATASETS, DatasetStore
 from resources.store.home import dagster_home
 

@@ -15,8 +15,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.manifest import MANIFEST
 from methods.curation.leakage import find_leaks, leak_error
-from pipeline.instance import home_instance
-from pipeline.launch import prepare_instance
+from pipeline.instance import home_instance, prepare_instance
 from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import locate, scan
 from resources.progress import progress

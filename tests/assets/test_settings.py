@@ -14,7 +14,7 @@ from data_contracts.errors import InputError
 from methods.training.cae import CaeSettings
 from methods.training.fine_tuning import FineTuneSettings
 from methods.training.ssae import SsaeSettings
-from pipeline.definitions import ASSETS
+from pipeline.graph import ASSETS
 from pipeline.launch import run_config
 
 

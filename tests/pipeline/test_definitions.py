@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import dagster as dg
 import yaml
 
-from pipeline.definitions import ASSETS, build_defs
+from pipeline.definitions import build_defs
+from pipeline.graph import ASSETS
+from resources.store.dataset_store import DatasetStore
 from resources.store.home import PROJECT_ROOT
 
 CONTRACT = "contract"
@@ -316,3 +319,8 @@ def test_one_name_for_the_code_location() -> None:
         project["tool"]["dg"]["project"]["code_location_target_module"] == location["module_name"]
     )
     assert "dagster" not in project["tool"]
+
+
+def test_a_resource_can_be_replaced(tmp_path: Path) -> None:
+    store = DatasetStore(home=str(tmp_path))
+    assert build_defs({"store": store}).resources == {**build_defs().resources, "store": store}

@@ -1,0 +1,37 @@
+"""The asset graph: assets, their checks, the jobs over them and the resources they use.
+
+Everything that starts runs (commands, schedules, sensors) reads the graph from here. A new asset
+is exported by its own sub-package of ``assets``; this module stays as it is.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from assets import evaluations, features, images, predictions, reports
+from assets.checks import contract_checks, leakage_checks, near_duplicates_check
+from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
+from resources.compute import Compute
+from resources.store.dataset_store import DatasetStore
+
+ASSETS = [
+    *images.ASSETS,
+    *features.ASSETS,
+    *evaluations.ASSETS,
+    *predictions.ASSETS,
+    *reports.ASSETS,
+]
+
+
+def build_graph(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
+    """Build fresh definitions of the graph; ``resource_overrides`` replaces resources by name."""
+    return dg.Definitions(
+        assets=ASSETS,
+        asset_checks=[*contract_checks(ASSETS), *leakage_checks, near_duplicates_check],
+        jobs=[*JOBS.values(), PREDICTIONS, SUMMARY],
+        resources={"store": DatasetStore(), "compute": Compute(), **(resource_overrides or {})},
+    )
+
+
+GRAPH = build_graph()
