@@ -31,7 +31,8 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.tables.manifest import ok_rows
 from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
-from methods.imaging.preprocessing import PreprocessingSettings, decode_image, to_square
+from methods.imaging.preprocessing import PreprocessingSettings, to_square
+from methods.imaging.readers import open_image
 from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
 from resources.store.dataset_store import DatasetStore
@@ -112,9 +113,9 @@ def pixel_difference(images: Path) -> str:
     """What scaled decoding does to the prepared pixels."""
     apart = []
     for path in sorted(images.rglob("*.jpg"))[:16]:
-        data = path.read_bytes()
-        exact = to_square(decode_image(data)[0], PreprocessingSettings()).astype(np.int64)
-        apart.append(np.abs(to_square(decode_image(data, SETTINGS)[0], SETTINGS) - exact))
+        opened = open_image(path.read_bytes())
+        exact = to_square(opened.decode(0), PreprocessingSettings()).astype(np.int64)
+        apart.append(np.abs(to_square(opened.decode(0, SETTINGS), SETTINGS) - exact))
     return f"pixels differ from exact decoding by {np.mean(apart):.2f} of 255 on average, {np.max(apart)} at most"
 
 

@@ -17,7 +17,8 @@ from data_contracts.errors import InputError
 from faults.harness import Fault, Outcome
 from faults.scanning import encoded, scanned
 from methods.imaging.image_file import prepare_frames
-from methods.imaging.preprocessing import PreprocessingSettings, UndecodableImageError
+from methods.imaging.image_format import UndecodableImageError
+from methods.imaging.preprocessing import PreprocessingSettings
 from tests.conftest import draw
 from tests.methods.imaging.test_dicom import compressed, grey, save
 

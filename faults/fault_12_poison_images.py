@@ -22,7 +22,7 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 from faults import sabotage
 from faults.harness import Fault, Outcome
 from faults.scanning import encoded, good_images, scanned
-from methods.imaging.preprocessing import MAX_PIXELS
+from methods.imaging.image_format import MAX_PIXELS
 from resources.intake.limited_decoder import TRIES
 from resources.intake.scan import UNDECODABLE
 

@@ -75,7 +75,7 @@ class Originals:
         self, path: str, image_ids: list[str], settings: "PreprocessingSettings"
     ) -> Prepared:
         from methods.imaging.image_file import prepare_frames
-        from methods.imaging.preprocessing import UndecodableImageError
+        from methods.imaging.image_format import UndecodableImageError
 
         if path not in self._found:
             raise InputError(

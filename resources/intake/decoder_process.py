@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from methods.imaging.image_file import inspect_file
-from methods.imaging.preprocessing import UndecodableImageError
+from methods.imaging.image_format import UndecodableImageError
 
 HEADROOM = 4 * 2**30
 """Bytes of address space for one file beyond what the process has when it begins with it, and

@@ -23,8 +23,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from data_contracts.errors import InputError
-from methods.imaging.image_file import FileFacts
-from methods.imaging.preprocessing import UndecodableImageError
+from methods.imaging.image_format import FileFacts, UndecodableImageError
 
 SECONDS = 60.0
 """Processor time for a file; a busy machine makes no image undecodable. The slowest of the images

@@ -17,7 +17,8 @@ from typing import Any, cast
 import numpy as np
 from PIL import Image
 
-from methods.imaging.preprocessing import MAX_PIXELS
+from methods.imaging.image_format import MAX_PIXELS
+from methods.imaging.readers import NPZ
 from resources.intake.archives.limits import ArchiveLimits
 from resources.intake.archives.reading import BLOCK, ArchiveFile, open_archive
 from resources.intake.archives.refusal import (
@@ -80,7 +81,7 @@ class _Split:
 
 def is_npz(path: Path) -> bool:
     """Whether the name ends with .npz, in any case."""
-    return path.name.lower().endswith(".npz")
+    return path.name.lower().endswith(tuple(NPZ.suffixes))
 
 
 def unpack_npz(file: Path, target: Path, opener: Opener | None = None) -> None:

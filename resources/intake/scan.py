@@ -19,9 +19,13 @@ import pyarrow as pa
 from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.manifest_rows import ManifestRow, curate
-from methods.imaging.dicom import is_dicom
-from methods.imaging.image_file import FileFacts, Frame, inspect_file
-from methods.imaging.preprocessing import ImageFacts, UndecodableImageError
+from methods.imaging.image_file import inspect_file
+from methods.imaging.image_format import FileFacts, Frame, ImageFacts, UndecodableImageError
+from methods.imaging.readers import (
+    HEAD_BYTES,
+    can_identify_patients,
+    formats_that_identify_patients,
+)
 from resources.cores import cores
 from resources.intake.archives import RefusedArchiveError
 from resources.intake.confined_open import ConfinedOpener, RefusedFileError
@@ -34,8 +38,6 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 MAX_BYTES = 2**30
 """Size above which a file is rejected unread: no image within the pixel limit is as large."""
-
-_HEAD_BYTES = 4096  # enough to tell DICOM
 
 UNDECODABLE = "cannot be decoded: "
 """Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them
@@ -176,7 +178,7 @@ def _inspect(
                 f"larger than {MAX_BYTES // 2**20} MiB" if n_bytes > MAX_BYTES else None
             )
             if fault is not None:
-                may_name = is_dicom(stream.read(_HEAD_BYTES))
+                may_name = can_identify_patients(stream.read(HEAD_BYTES))
                 stream.seek(0)
                 return _Inspection(
                     hashlib.file_digest(stream, "sha256").hexdigest(),
@@ -193,9 +195,8 @@ def _inspect(
     try:
         return _Inspection(digest, len(data), _facts(data, digest, outcomes, decode, decoder))
     except UndecodableImageError as error:
-        return _Inspection(
-            digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=is_dicom(data)
-        )
+        may_name = can_identify_patients(data)
+        return _Inspection(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=may_name)
 
 
 def _facts(
@@ -214,7 +215,7 @@ def _facts(
     outcome = outcomes.get(digest)
     if isinstance(outcome, str):
         raise UndecodableImageError(outcome.removeprefix(UNDECODABLE))
-    if outcome is not None and outcome.facts.format != "DICOM":
+    if outcome is not None and outcome.facts.format not in formats_that_identify_patients():
         return FileFacts((outcome,))
     if outcome is None and frame_id(digest, 0) not in outcomes:
         return decoder.inspect(data, decode)

@@ -13,30 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from data_contracts.errors import InputError
+from methods.imaging.readers import known_suffixes
 from resources.store.atomic_file import fsync_folder, make_folder, temporary_name, write_atomically
 
 DIGITS = 16
 FINGERPRINT = "site_key.fingerprint"
-_KNOWN_SUFFIXES = frozenset(
-    {
-        ".jpg",
-        ".jpeg",
-        ".png",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".webp",
-        ".dcm",
-        ".zip",
-        ".tar",
-        ".gz",
-        ".tgz",
-        ".bz2",
-        ".xz",
-        ".npz",
-    }
+_OTHER_SUFFIXES = frozenset(
+    {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
     | {".csv", ".parquet", ".txt", ".json", ".md", ".db"}
 )
+"""Suffixes that a pseudonym keeps beside those of the image formats."""
 
 
 def site_key_path() -> Path:
@@ -71,7 +57,9 @@ class Names:
         if self.show:
             return path
         suffix = PurePosixPath(path).suffix.lower()
-        return self._digest("path", path) + (suffix if suffix in _KNOWN_SUFFIXES else "")
+        return self._digest("path", path) + (
+            suffix if suffix in known_suffixes() | _OTHER_SUFFIXES else ""
+        )
 
     def drop(self, name: str) -> str:
         """A drop's name as it may be written."""

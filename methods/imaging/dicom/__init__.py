@@ -18,10 +18,12 @@ from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.facts import DicomFacts
 from methods.imaging.dicom.file import is_dicom
 from methods.imaging.dicom.frames import DicomFrames, decode_frame, read_dicom_header
+from methods.imaging.dicom.reader import OpenedDicom
 
 __all__ = [
     "DicomFacts",
     "DicomFrames",
+    "OpenedDicom",
     "UndecodableDicomError",
     "decode_frame",
     "is_dicom",

@@ -21,7 +21,7 @@ from data_contracts.errors import InputError
 from faults.sabotage import harmful, sabotaged_decoders
 from faults.scanning import encoded, good_images
 from methods.imaging.image_file import inspect_file
-from methods.imaging.preprocessing import UndecodableImageError
+from methods.imaging.image_format import UndecodableImageError
 from resources.intake import limited_decoder
 from resources.intake.limited_decoder import LimitedDecoder
 from tests.conftest import draw

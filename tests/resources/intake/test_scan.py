@@ -26,7 +26,8 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.leakage import find_leaks
-from methods.imaging.image_file import FileFacts, inspect_file
+from methods.imaging.image_file import inspect_file
+from methods.imaging.image_format import FileFacts
 from resources.intake import image_sources, limited_decoder
 from resources.intake import scan as scan_module
 from resources.intake.arrivals import find_arrivals

@@ -1,0 +1,102 @@
+"""What the pipeline needs from a reader of image files, whatever their format.
+
+Belongs here: the facts that a reader gives, the interface of an opened file, and the one error with
+which a file is refused. The readers themselves are listed in :mod:`methods.imaging.readers`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from PIL import Image
+
+from methods.imaging.preprocessing import PreprocessingSettings
+
+MAX_PIXELS = 100_000_000
+"""Maximum width x height of an image in pixels; a larger one is refused before it is decoded."""
+
+
+class UndecodableImageError(ValueError):
+    """The bytes are not a complete image of a known format.
+
+    The message is a short reason that quotes nothing of the file and names no path.
+    """
+
+
+class UnknownFormatError(UndecodableImageError):
+    """The bytes begin like a format, but its library does not recognise them."""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What the header of an image file says about one image.
+
+    Attributes:
+        width: pixels, as stored (before the EXIF orientation).
+        height: pixels, as stored.
+        mode: Pillow's pixel mode, or DICOM's photometric interpretation.
+        format: name of the format in upper case.
+    """
+
+    width: int
+    height: int
+    mode: str
+    format: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image of a file.
+
+    Attributes:
+        facts: what the header says.
+        pixel_sha256: SHA-256 of the decoded 8-bit RGB pixels and their shape, hex; None where they
+            were not decoded.
+        perceptual_hash: perceptual hash of the decoded pixels; None where they were not decoded.
+    """
+
+    facts: ImageFacts
+    pixel_sha256: str | None = None
+    perceptual_hash: int | None = None
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a file holds.
+
+    Attributes:
+        frames: one for each image.
+        patient: the patient's identifier, or None. It may be hashed, and is never written or shown.
+        identifiers: values in the file that name a patient or a study, in lower case; never written
+            or shown.
+        burned_in: whether the file says that annotations are part of its pixels.
+    """
+
+    frames: tuple[Frame, ...]
+    patient: str | None = field(default=None, repr=False)
+    identifiers: frozenset[str] = field(default=frozenset(), repr=False)
+    burned_in: bool = False
+
+
+class OpenedImage(Protocol):
+    """A file whose header has been read."""
+
+    @property
+    def facts(self) -> FileFacts:
+        """Facts from the header alone; the frames have no hashes yet."""
+
+    def decode(self, frame: int, settings: PreprocessingSettings | None = None) -> Image.Image:
+        """Decode one frame.
+
+        Args:
+            frame: number of the frame, from 0.
+            settings: settings of the resize that follows, from which a reader may take what
+                concerns the decoding; None where every pixel is wanted.
+
+        Returns:
+            The frame upright, 8-bit RGB.
+
+        Raises:
+            UndecodableImageError: there is no such frame, or it cannot be decoded.
+        """

@@ -1,0 +1,236 @@
+"""The reader of ordinary pictures (JPEG, PNG, TIFF, BMP, WebP) with Pillow.
+
+A picture is decoded fully where its facts are asked for: JPEG's scaled decoding takes other code
+paths and could accept what a full decode then refuses. Colour profiles and gamma tags are ignored,
+as the networks were trained that way.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
+
+from methods.imaging.image_format import (
+    MAX_PIXELS,
+    FileFacts,
+    Frame,
+    ImageFacts,
+    UndecodableImageError,
+    UnknownFormatError,
+)
+from methods.imaging.preprocessing import PreprocessingSettings, resized_shape
+from methods.imaging.quiet import ignoring_warnings
+
+ACCEPTED_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+"""Formats that Pillow may open, told by content; its other decoders never see the bytes."""
+
+SCALED_MARGIN = 2
+"""Smallest side of a scaled JPEG as a multiple of the resized side (Pillow's ``reducing_gap``)."""
+
+_DEEP_MODES = ("I;16", "I;16B", "I", "F")
+_WHITE_IS_ZERO = 0
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _quiet_libtiff() -> None:
+    """Stop libtiff from printing to stderr, which one odd TIFF can do a thousand times.
+
+    Its errors still reach us as exceptions. A build of Pillow whose libtiff cannot be reached this
+    way goes on printing.
+    """
+    pillow = ctypes.CDLL(_imaging.__file__)
+    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        with suppress(AttributeError):
+            getattr(pillow, name)(None)
+
+
+_quiet_libtiff()
+# else Python prints its errors to stderr where nobody set up logging
+logging.getLogger("PIL").addHandler(logging.NullHandler())
+
+
+class OpenedPicture:
+    """A picture of one image: the first page or frame of its file.
+
+    1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than
+    8 bits (16-bit, 32-bit, float) is scaled from its own minimum..maximum; the EXIF orientation is
+    applied.
+
+    Args:
+        data: bytes of the file; its content decides the format.
+
+    Attributes:
+        facts: what the header says, which is no proof that the pixels can be decoded.
+
+    Raises:
+        UndecodableImageError: not an accepted format, a broken header, or more than MAX_PIXELS
+            pixels.
+    """
+
+    facts: FileFacts
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        with _refusing_hostile_bytes():
+            image = _open(data)
+            self.facts = FileFacts((Frame(_facts_of(image)),))
+        self._image: ImageFile.ImageFile | None = image
+
+    def decode(self, frame: int, settings: PreprocessingSettings | None = None) -> Image.Image:
+        """Decode the picture.
+
+        Args:
+            frame: 0.
+            settings: settings of the resize that follows, of which "scaled" makes a JPEG smaller
+                while it is decoded; None where every pixel is wanted.
+
+        Raises:
+            UndecodableImageError: no such frame, truncated or broken, or infinite values.
+        """
+        if frame != 0:
+            raise UndecodableImageError("no such frame")
+        with _refusing_hostile_bytes():
+            # decoding changes an opened image, so a second time the bytes are opened again
+            image, self._image = self._image or _open(self._data), None
+            return _decode(image, settings)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, Image.DecompressionBombError):
+        return f"larger than {MAX_PIXELS // 1_000_000} megapixels"
+    if "truncated" in str(error).lower():
+        return "the file is truncated"
+    # a decoder's words can quote the file, and with it a patient's name
+    return f"broken image data ({type(error).__name__})"
+
+
+@contextmanager
+def _refusing_hostile_bytes() -> Iterator[None]:
+    """Turn whatever Pillow raises into an UndecodableImageError.
+
+    Pillow's decoders raise nearly every built-in exception. A MemoryError stays one: whether the
+    file is to blame only the caller knows, who may have set the limit.
+    """
+    with ignoring_warnings(r"PIL\."):
+        try:
+            yield
+        except (MemoryError, UndecodableImageError):
+            raise
+        except UnidentifiedImageError:  # its message holds an address in memory
+            raise UnknownFormatError from None
+        except Exception as error:
+            raise UndecodableImageError(_reason(error)) from error
+
+
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """Read the header of a picture."""
+    image = Image.open(BytesIO(data), formats=ACCEPTED_FORMATS)
+    if image.width * image.height > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    return image
+
+
+def _facts_of(image: ImageFile.ImageFile) -> ImageFacts:
+    width, height = image.size
+    # Pillow gives the size after the orientation for TIFF only
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        width, height = (
+            image.tag_v2[ExifTags.Base.ImageWidth],
+            image.tag_v2[ExifTags.Base.ImageLength],
+        )
+    name = str(image.format)
+    # A camera's multi-picture file (MPO) is a JPEG with more JPEGs behind it.
+    return ImageFacts(width, height, image.mode, "JPEG" if name == "MPO" else name)
+
+
+def _decode(
+    image: ImageFile.ImageFile, settings: PreprocessingSettings | None = None
+) -> Image.Image:
+    """Decode an opened picture to upright 8-bit RGB."""
+    drafted, full_size = None, image.size
+    if settings is not None and settings.decode == "scaled":
+        width, height = resized_shape(image, settings)
+        drafted = image.draft(None, (SCALED_MARGIN * width, SCALED_MARGIN * height))
+    image.load()
+    orientation = _orientation(image)
+    rgb = _to_rgb(image)
+    if drafted and rgb.size != full_size:
+        # The last pixels of a side may lie in part beyond the image, and only here is it known how
+        # far.
+        rgb = rgb.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1])
+    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation 1..8.
+
+    It is 1 where the EXIF data cannot be read, which says nothing against the pixels.
+    """
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception:
+        return 1
+
+
+def _stretch(values: NDArray[np.generic], white_is_zero: bool) -> NDArray[np.uint8]:
+    """Scale grey values of more than 8 bits from their own minimum..maximum to 0..255.
+
+    Scanners use a small part of 16 bits, anywhere in the range; clipping to 0..255 would give a
+    white image. The rounding to 8 bits comes before the resize so that every mode takes the same
+    way from here on; it moves a pixel by one level at most.
+
+    Args:
+        values: (h, w) integers or floats. NaN, "no measurement", becomes 0.
+        white_is_zero: whether small values are bright.
+
+    Returns:
+        (h, w) uint8; all 0 for a constant image.
+
+    Raises:
+        UndecodableImageError: a value is infinite, or none is a number.
+    """
+    grey = values.astype(np.float64)
+    if np.isinf(grey).any():
+        raise UndecodableImageError("a pixel value is infinite")
+    is_number = ~np.isnan(grey)
+    if not is_number.any():
+        raise UndecodableImageError("no pixel value is a number")
+    low = grey.min(where=is_number, initial=np.inf)
+    high = grey.max(where=is_number, initial=-np.inf)
+    if white_is_zero:
+        low, high = high, low
+    grey -= low
+    if high != low:
+        grey *= 255
+        grey /= high - low
+    grey[~is_number] = 0
+    return np.rint(grey).astype(np.uint8)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert a decoded picture to 8-bit RGB; transparency lies over white."""
+    if image.mode in _DEEP_MODES:
+        tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+        # Pillow inverts 8 bits only
+        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO
+        return Image.fromarray(_stretch(np.asarray(image), white_is_zero)).convert("RGB")
+    if image.has_transparency_data:
+        over = Image.new("RGBA", image.size, "white")
+        over.alpha_composite(image.convert("RGBA"))
+        return over.convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,119 @@
+"""The registry of file formats: one entry for each format that the pipeline reads.
+
+A reader says which bytes are its own and opens them as an
+:class:`~methods.imaging.image_format.OpenedImage`, which has the number and the facts of its frames
+and decodes them. A new format is one module with such a class and one entry in :data:`READERS`.
+Nothing else asks which format a file has.
+
+Importing this module loads Pillow and NumPy, but not pydicom: a reader imports a slow library when
+it opens its first file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from methods.imaging.dicom import OpenedDicom, is_dicom
+from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
+from methods.imaging.pictures import OpenedPicture
+
+HEAD_BYTES = 4096
+"""Number of bytes at the beginning of a file from which every reader recognises its own."""
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """A format of files that hold images.
+
+    Attributes:
+        name: name of the format in messages; in upper case it is the ``format`` of its facts.
+        suffixes: suffixes of its files, in lower case with the dot, which a pseudonym keeps.
+    """
+
+    name: str
+    suffixes: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Reader(FileFormat):
+    """A file format and how it is read; its suffixes decide nothing about the reading.
+
+    Attributes:
+        recognises: whether bytes are of this format, told by the first HEAD_BYTES of a file.
+        open: reads the header of a file; raises UndecodableImageError.
+        identifies_patients: whether files of this format can name a patient.
+    """
+
+    recognises: Callable[[bytes], bool]
+    open: Callable[[bytes], OpenedImage]
+    identifies_patients: bool = False
+
+
+def begins_with(*signatures: bytes) -> Callable[[bytes], bool]:
+    """Return a test for files that begin with one of some signatures."""
+    return lambda data: data.startswith(signatures)
+
+
+def _is_webp(data: bytes) -> bool:
+    return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
+
+
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
+
+READERS: tuple[Reader, ...] = (
+    Reader("DICOM", frozenset({".dcm"}), is_dicom, OpenedDicom, identifies_patients=True),
+    Reader("WebP", frozenset({".webp"}), _is_webp, OpenedPicture),
+    Reader("BMP", frozenset({".bmp"}), begins_with(b"BM"), OpenedPicture),
+    Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedPicture),
+    Reader("PNG", frozenset({".png"}), begins_with(b"\x89PNG\r\n\x1a\n"), OpenedPicture),
+    Reader("JPEG", frozenset({".jpg", ".jpeg"}), begins_with(b"\xff\xd8\xff"), OpenedPicture),
+)
+"""All readers, in the order in which they are asked. DICOM comes first because the preamble of a
+DICOM file may be the beginning of a TIFF file (PS3.10 7.1)."""
+
+NPZ = FileFormat("NPZ", frozenset({".npz"}))
+"""Arrays of images and labels; known by its suffix, and unpacked into BMP files by
+:mod:`resources.intake.npz_images` before any reader sees them."""
+
+
+def reader_of(data: bytes) -> Reader | None:
+    """Return the reader of a file, told by its first HEAD_BYTES; None where no format is known."""
+    return next((reader for reader in READERS if reader.recognises(data)), None)
+
+
+def open_image(data: bytes) -> OpenedImage:
+    """Open a file of any format by its reader.
+
+    Args:
+        data: bytes of the file; its content decides the format.
+
+    Raises:
+        UndecodableImageError: the bytes are empty, of no known format, or have a broken header.
+    """
+    if not data:
+        raise UndecodableImageError("the file is empty")
+    reader = reader_of(data)
+    if reader is not None:
+        try:
+            return reader.open(data)
+        except UnknownFormatError:
+            pass
+    *names, last = (reader.name for reader in reversed(READERS))
+    raise UndecodableImageError(f"not a readable {', '.join(names)} or {last} image")
+
+
+def can_identify_patients(data: bytes) -> bool:
+    """Whether a file is of a format that can name a patient, told by its first HEAD_BYTES."""
+    reader = reader_of(data)
+    return reader is not None and reader.identifies_patients
+
+
+def formats_that_identify_patients() -> frozenset[str]:
+    """Return the ``format`` of the facts of all images that can name a patient."""
+    return frozenset(reader.name.upper() for reader in READERS if reader.identifies_patients)
+
+
+def known_suffixes() -> frozenset[str]:
+    """Return the suffixes of all formats, NPZ included."""
+    return NPZ.suffixes.union(*(reader.suffixes for reader in READERS))

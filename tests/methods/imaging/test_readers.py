@@ -1,0 +1,126 @@
+"""The registry of formats, and a new format made in one class and one entry."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from methods.imaging import readers
+from methods.imaging.image_file import inspect_file, prepare_frames
+from methods.imaging.image_format import (
+    FileFacts,
+    Frame,
+    ImageFacts,
+    UndecodableImageError,
+)
+from methods.imaging.preprocessing import PreprocessingSettings
+from methods.imaging.readers import Reader, begins_with, known_suffixes, open_image, reader_of
+from resources.intake.site_key import Names
+from tests.methods.imaging.test_dicom import grey, save
+
+
+class OpenedPgm:
+    """A binary PGM: "P5 width height 255", a line break, and a byte for each pixel."""
+
+    def __init__(self, data: bytes) -> None:
+        header, _, self._pixels = data.partition(b"\n")
+        try:
+            width, height = (int(word) for word in header.split()[1:3])
+        except ValueError:
+            raise UndecodableImageError("the header is broken") from None
+        if len(self._pixels) != width * height:
+            raise UndecodableImageError("the file is truncated")
+        self._shape = height, width
+        self.facts = FileFacts((Frame(ImageFacts(width, height, "L", "PGM")),))
+
+    def decode(self, frame: int, settings: PreprocessingSettings | None = None) -> Image.Image:
+        pixels = np.frombuffer(self._pixels, np.uint8).reshape(self._shape)
+        return Image.fromarray(pixels).convert("RGB")
+
+
+PGM = Reader("PGM", frozenset({".pgm"}), begins_with(b"P5"), OpenedPgm)
+PGM_FILE = b"P5 3 2 255\n" + bytes([0, 10, 20, 30, 40, 50])
+
+
+def encoded(form: str) -> bytes:
+    stream = BytesIO()
+    Image.new("RGB", (4, 3), (10, 20, 30)).save(stream, form)
+    return stream.getvalue()
+
+
+@pytest.fixture
+def with_pgm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "READERS", (*readers.READERS, PGM))
+
+
+def test_a_new_format_is_refused_without_its_entry() -> None:
+    with pytest.raises(UndecodableImageError, match=r"^not a readable JPEG"):
+        inspect_file(PGM_FILE)
+
+
+@pytest.mark.usefixtures("with_pgm")
+def test_a_new_format_is_one_class_and_one_entry() -> None:
+    pixels = np.array([[0, 10, 20], [30, 40, 50]], np.uint8)
+    (frame,) = inspect_file(PGM_FILE).frames
+    assert frame.facts == ImageFacts(3, 2, "L", "PGM")
+    # the hash of its pixels is that of the same pixels in a PNG
+    stream = BytesIO()
+    Image.fromarray(pixels).save(stream, "PNG")
+    assert frame.pixel_sha256 == inspect_file(stream.getvalue()).frames[0].pixel_sha256
+    (square,) = prepare_frames(PGM_FILE, [0], PreprocessingSettings("pad", 3))
+    # 3 x 2 pixels in a square of 3: the lines lie above a black one
+    assert square[..., 0].tolist() == [[0, 10, 20], [30, 40, 50], [0, 0, 0]]
+    with pytest.raises(UndecodableImageError, match="the file is truncated"):
+        inspect_file(PGM_FILE[:-1], decode=False)
+    with pytest.raises(UndecodableImageError, match=r"not a readable PGM, JPEG, .* or DICOM image"):
+        inspect_file(b"something else")
+
+
+@pytest.mark.usefixtures("with_pgm")
+def test_a_pseudonym_keeps_the_suffix_of_a_new_format() -> None:
+    names = Names("scans", show=False, _key=b"k" * 32)
+    assert names.path("ward/DOE.PGM").endswith(".pgm")
+    assert "." not in names.path("ward/DOE.JANE")
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("JPEG", "JPEG"), ("PNG", "PNG"), ("TIFF", "TIFF"), ("BMP", "BMP"), ("WEBP", "WebP")],
+)
+def test_each_format_is_recognised_by_its_first_bytes(form: str, name: str) -> None:
+    data = encoded(form)
+    reader = reader_of(data[: readers.HEAD_BYTES])
+    assert reader is not None
+    assert reader.name == name
+    assert open_image(data).facts.frames == (Frame(ImageFacts(4, 3, "RGB", name.upper())),)
+    assert not readers.can_identify_patients(data)
+
+
+def test_a_dicom_file_whose_preamble_begins_like_a_tiff_file_is_dicom() -> None:
+    data = b"II*\0" + save(grey([[0, 1]]))[4:]
+    reader = reader_of(data)
+    assert reader is not None
+    assert reader.name == "DICOM"
+    assert readers.can_identify_patients(data)
+    assert readers.formats_that_identify_patients() == {"DICOM"}
+    assert open_image(data).facts.frames == (Frame(ImageFacts(2, 1, "MONOCHROME2", "DICOM")),)
+
+
+@pytest.mark.parametrize("data", [encoded("PNG"), save(grey([[0, 1]]))])
+@pytest.mark.parametrize("frame", [-1, 1])
+def test_a_frame_beyond_the_last_is_refused(data: bytes, frame: int) -> None:
+    with pytest.raises(UndecodableImageError, match="no such frame"):
+        open_image(data).decode(frame)
+
+
+def test_suffixes_are_those_of_all_formats_and_of_npz() -> None:
+    pictures = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp"}
+    assert known_suffixes() == pictures | {".dcm", ".npz"}
+
+
+@pytest.mark.parametrize("form", ["GIF", "PPM", "ICO"])
+def test_other_formats_have_no_reader(form: str) -> None:
+    assert reader_of(encoded(form)) is None
