@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional
 
 from methods.training.lenet import LenetOneVsAll, LenetSettings, train
-from resources.compute import in_kept_memory
+from resources.compute import reuse_freed_memory
 
 IMAGES, LABELS, SIDE = 20, 4, 256
 SETTINGS = LenetSettings(epochs=3)
@@ -76,7 +76,7 @@ def main() -> None:
     images = rng.integers(0, 256, (IMAGES, SIDE, SIDE), np.uint8)
     targets = rng.random((IMAGES, LABELS)) < 0.5
     groups = [str(row) for row in range(IMAGES)]
-    epochs = in_kept_memory(
+    epochs = reuse_freed_memory(
         train(lambda rows: images[rows], targets, groups, SETTINGS, torch.device("cpu"))
     )
     networks = plain_networks()

@@ -13,73 +13,73 @@ Item = TypeVar("Item")
 
 
 class Compute(dg.ConfigurableResource[None]):
-    """``device``: "auto" (CUDA where there is one, then Apple's MPS, then CPU), "cpu", "cuda" or
-    "mps".
+    """The device that torch computes on.
+
+    ``device`` is "auto" (CUDA if available, then Apple's MPS, then the CPU), "cpu", "cuda" or "mps".
     """
 
     device: str = "auto"
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Dagster calls it in every process that computes."""
+        """Set up the allocator; Dagster calls this in every process that computes."""
         give_large_blocks_back()
 
     def resolve(self) -> str:
-        """Name of the torch device.
+        """Return the name of the torch device.
 
         Raises:
-            InputError: the device asked for is not there.
+            InputError: the device is not available.
         """
         import torch
 
-        there = {
+        available = {
             "cpu": True,
             "cuda": torch.cuda.is_available(),
             "mps": torch.backends.mps.is_available(),
         }
         if self.device == "auto":
-            return next(name for name in ("cuda", "mps", "cpu") if there[name])
-        if not there.get(self.device, False):
-            available = ", ".join(name for name, yes in there.items() if yes)
+            return next(name for name in ("cuda", "mps", "cpu") if available[name])
+        if not available.get(self.device, False):
+            names = ", ".join(name for name, yes in available.items() if yes)
             raise InputError(
-                f"the device {self.device!r} is not available", f"Use one of: auto, {available}"
+                f"the device {self.device!r} is not available", f"Use one of: auto, {names}"
             )
         return self.device
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
+"""Parameters of glibc's ``mallopt``."""
 _TRIM_BYTES, _MMAPS = 128 * 1024, 65536
-"""What glibc begins with."""
+"""Initial values of the first (bytes) and the last (mapped blocks) of these parameters."""
 LARGE_BLOCK = 16 * 2**20
+"""Size in bytes from which a freed block returns to the system at once."""
 
 
 def _glibc() -> Any:
-    """The library, where there is one that can be told how to keep memory."""
+    """Return the C library if its allocator can be tuned, else None."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     return libc if hasattr(libc, "mallopt") else None
 
 
 def give_large_blocks_back() -> None:
-    """From now on a freed block of 16 MB or more goes back to the system at once. Only glibc needs
-    to be told.
+    """Make glibc return every freed block of 16 MB or more to the system at once.
 
-    By itself it raises that bound to 32 MB as blocks are freed, and keeps what is below it in a
-    heap, in which batches leave
-    holes: the more batches, the more holes. Training on 100,000 images takes 1.6 GB then, and so
-    1.2 GB, a tenth more than on 1,000.
+    By default glibc raises that threshold to 32 MB as blocks are freed, and keeps smaller blocks in
+    a heap that batches fragment. Training on 100,000 images takes 1.6 GB with the default and 1.2 GB
+    with a fixed threshold, a tenth more than on 1,000 images. Other allocators are left alone.
     """
     libc = _glibc()
     if libc is not None:
         libc.mallopt(_M_MMAP_THRESHOLD, LARGE_BLOCK)
 
 
-def in_kept_memory(steps: Iterable[Item]) -> Iterator[Item]:
-    """The same items; while one is computed, torch's tensors reuse each other's memory. Only glibc
-    needs to be told.
+def reuse_freed_memory(steps: Iterable[Item]) -> Iterator[Item]:
+    """Yield the same items; while one is computed, tensors reuse memory that others freed.
 
-    By itself it gives every large block back to the system, which zeroes its pages anew for the
-    next: a third of the processor time of the networks trained from scratch, a seventh of
-    fine-tuning. Between the items everything is given back, as what is done there (a checkpoint)
-    may take much more memory. While one is computed it takes up to an eighth more.
+    By default glibc returns every large block to the system, which zeroes its pages anew for the
+    next: a third of the processor time of networks trained from scratch, a seventh of fine-tuning.
+    Between items all free memory is returned, since a checkpoint taken there may need much more.
+    Computing an item takes up to an eighth more memory. Other allocators are left alone.
     """
     libc = _glibc()
     if libc is None:

@@ -1,8 +1,8 @@
-"""How many processor cores this process may use."""
+"""The number of processor cores that this process may use."""
 
 import os
 
 
 def cores() -> int:
-    """Cores that the process is bound to, where the system says so; else those of the machine."""
+    """Return the cores that the process is bound to if known, else those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

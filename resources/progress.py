@@ -1,6 +1,4 @@
-"""Showing how far long work has come: a bar on a terminal, log lines elsewhere (Dagster shows
-them).
-"""
+"""Progress of long work: a bar on a terminal, log lines elsewhere (Dagster shows them)."""
 
 import logging
 import sys
@@ -13,10 +11,11 @@ from tqdm import tqdm
 log = logging.getLogger("medfeat.progress")
 T = TypeVar("T")
 LOG_EVERY_SECONDS = 10.0
+"""Minimum interval between two log lines, in seconds."""
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Iterate over ``items``, showing progress under the name ``what``."""
+    """Iterate over ``items`` and show progress under the name ``what``."""
     count = total if total is not None else len(items) if isinstance(items, Sized) else None
     if sys.stderr.isatty():
         yield from tqdm(items, desc=what, total=count, leave=False)

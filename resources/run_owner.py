@@ -1,6 +1,4 @@
-"""Which process owns a Dagster run, so that a run whose owner died can be told from one that
-works.
-"""
+"""The process that owns a Dagster run: a run whose owner died is told from one that works."""
 
 import json
 import platform
@@ -10,8 +8,8 @@ import psutil
 
 from resources.store.atomic_file import write_atomically
 
-CLOCK_SECONDS = 1.0
-"""By which the system's and Dagster's times of a start may differ."""
+CLOCK_TOLERANCE = 1.0
+"""Maximum difference between the system's and Dagster's time of a process start, in seconds."""
 
 
 def _path(home: Path, run_id: str) -> Path:
@@ -19,8 +17,9 @@ def _path(home: Path, run_id: str) -> Path:
 
 
 def _start_of(process: psutil.Process) -> str:
-    """When a process began, by a clock that nobody sets, where the system has one (Linux: ticks
-    since this boot).
+    """Return the start time of a process, on Linux in ticks since this boot.
+
+    That clock is never set; elsewhere it is seconds since 1970.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -31,8 +30,9 @@ def _start_of(process: psutil.Process) -> str:
 
 
 def claim_run(home: Path, run_id: str) -> None:
-    """Record this process as the owner of a run. Its start guards against a number that was given
-    out again.
+    """Record this process as the owner of a run.
+
+    Its start time is stored too, because the system reuses process numbers.
     """
     path = _path(home, run_id)
     if not path.exists():
@@ -42,8 +42,9 @@ def claim_run(home: Path, run_id: str) -> None:
 
 
 def owner_is_alive(home: Path, run_id: str) -> bool | None:
-    """Whether the owner lives, or is on another machine and cannot be asked; None where no owner
-    was recorded.
+    """Tell whether the owner of a run is alive; None if no owner was recorded.
+
+    An owner on another machine cannot be examined and counts as alive.
     """
     try:
         owner = json.loads(_path(home, run_id).read_bytes())
@@ -53,16 +54,16 @@ def owner_is_alive(home: Path, run_id: str) -> bool | None:
         return _start_of(process) == owner["start"] and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-    except (OSError, ValueError, KeyError, TypeError):  # there is none, or none that can be read
+    except (OSError, ValueError, KeyError, TypeError):  # no record, or none that can be read
         return None
 
 
 def process_lives(pid: int, began_by: float) -> bool:
-    """Whether the process that had this number at a time (seconds since 1970) still works."""
+    """Tell whether the process that had this number at a time (seconds since 1970) is alive."""
     try:
         process = psutil.Process(pid)
         return (
-            process.create_time() <= began_by + CLOCK_SECONDS
+            process.create_time() <= began_by + CLOCK_TOLERANCE
             and process.status() != psutil.STATUS_ZOMBIE
         )
     except psutil.NoSuchProcess:

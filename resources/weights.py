@@ -1,6 +1,4 @@
-"""Finding pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's hub cache, a
-download.
-"""
+"""Pre-trained weights: an explicit file, ``MEDFEAT_WEIGHTS_DIR``, torch's cache, a download."""
 
 import math
 import os
@@ -22,18 +20,19 @@ Result = TypeVar("Result")
 
 ALEXNET_FILE = "alexnet-owt-7be5be79.pth"
 ALEXNET_URL = f"https://download.pytorch.org/models/{ALEXNET_FILE}"
-"""Both as in torchvision, which takes four seconds to import."""
+"""Repeated from torchvision, which takes four seconds to import."""
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.pth$")
+"""Start of a file's SHA-256 in the names of torch's published weights."""
 DOWNLOAD_TIMEOUT_SECONDS = 15
+"""Maximum wait for a server, in seconds."""
 NO_DOWNLOAD_SECONDS = 600
-"""After a failed download: a machine without a network must not wait for every network of a
-table."""
+"""Pause after a failed download, in seconds, so that an offline machine waits only once."""
 
 _last_failure = -math.inf
 
 
 class WeightsMissingError(InputError):
-    """There are no weights of a network anywhere."""
+    """No weights of a network were found."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Weights:
 
 
 def alexnet_weights(source: str = "auto") -> Weights:
-    """AlexNet's convolutional layers from where ``source`` says.
+    """Return the weights of AlexNet's convolutional layers.
 
     Args:
         source: "auto", "random", or a .safetensors or .pth file.
@@ -74,8 +73,9 @@ def alexnet_weights(source: str = "auto") -> Weights:
             "RANDOM WEIGHTS: AlexNet was not pre-trained",
         )
     how_to_get = (
-        f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set MEDFEAT_WEIGHTS_DIR to it, name the "
-        "file with --set weights=FILE, or ask for --weights random (tables then say RANDOM WEIGHTS)"
+        f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set "
+        "MEDFEAT_WEIGHTS_DIR to it, name the file with --set weights=FILE, or ask for "
+        "--weights random (tables then say RANDOM WEIGHTS)"
     )
     path = _torchvision_file("alexnet", "AlexNet", source, (ALEXNET_URL,), how_to_get)
     try:
@@ -92,14 +92,13 @@ def alexnet_weights(source: str = "auto") -> Weights:
 
 
 def network_weights(name: str, source: str = "auto") -> Weights:
-    """The weights of any network from where ``source`` says; whether they fit the network is for
-    ``load_tensors`` to say.
+    """Return the weights of any network; ``load_tensors`` checks whether they fit it.
 
-    "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is called after the network, so
-    that a file of all layers goes before one of some: for torchvision's networks NAME,
-    NAME-anything, NAME_features or what torchvision calls it, for timm's NAME or NAME.anything, as
-    .safetensors or .pth ("vgg19_bn.pth" is another network's than "vgg19.pth"). Then come torch's
-    hub cache and a download by torchvision or timm, each for its own networks.
+    "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is named after the network, so
+    that a file of all layers precedes one of some: for torchvision's networks NAME, NAME-anything,
+    NAME_features or torchvision's file name, for timm's NAME or NAME.anything, as .safetensors or
+    .pth ("vgg19_bn.pth" belongs to another network than "vgg19.pth"). Next come torch's hub cache
+    and a download by torchvision or timm, each for its own networks.
 
     Args:
         name: of torchvision or timm, see ``methods.features.networks.library_of``.
@@ -127,8 +126,9 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         return _timm_weights(theirs, source)
     urls = _torchvision_urls(theirs)
     how_to_get = (
-        f"Put torchvision's {_file_of(urls[0])}, or a .safetensors of it called {theirs}.safetensors, into a folder and set "
-        "MEDFEAT_WEIGHTS_DIR to it, or name a file in the settings"
+        f"Put torchvision's {_file_of(urls[0])}, or a .safetensors of it called "
+        f"{theirs}.safetensors, into a folder and set MEDFEAT_WEIGHTS_DIR to it, or name a file in "
+        "the settings"
     )
     path = _torchvision_file(theirs, theirs, source, urls, how_to_get)
     tensors, sha256 = _read(path, how_to_get), file_sha256(path)
@@ -144,8 +144,9 @@ def network_weights(name: str, source: str = "auto") -> Weights:
 
 
 def _torchvision_urls(name: str) -> tuple[str, ...]:
-    """Of the weights that torchvision has for a network, its default first; without those that want
-    another normalisation.
+    """Return the addresses of torchvision's weights of a network, its default first.
+
+    Weights that need another normalisation than the default's are left out.
     """
     import torchvision
 
@@ -164,7 +165,10 @@ def _torchvision_urls(name: str) -> tuple[str, ...]:
 
 
 def _timm_weights(name: str, source: str) -> Weights:
-    how_to_get = f"Put {name}.safetensors in timm's names into a folder and set MEDFEAT_WEIGHTS_DIR to it, or name a file"
+    how_to_get = (
+        f"Put {name}.safetensors in timm's names into a folder and set MEDFEAT_WEIGHTS_DIR to it, "
+        "or name a file"
+    )
     path = _given(source, how_to_get) or _in_folder(re.compile(rf"{re.escape(name)}(\..+)?"), ())
     if path is not None:
         notice = f"UNVERIFIED WEIGHTS: {path.name} cannot be told to be timm's {name}"
@@ -176,7 +180,8 @@ def _timm_weights(name: str, source: str) -> Weights:
     repository = timm.get_pretrained_cfg_value(name, "hf_hub_id")
     if not repository:
         raise WeightsMissingError(
-            f"timm has no pre-trained weights of {name} on the hub, and none were found {_looked()}",
+            f"timm has no pre-trained weights of {name} on the hub, and none were found "
+            f"{_where_searched()}",
             how_to_get,
         )
 
@@ -207,7 +212,12 @@ def _given(source: str, how_to_get: str) -> Path | None:
 
 
 def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
-    """The largest weights file of that stem or of one of those names in ``MEDFEAT_WEIGHTS_DIR``."""
+    """Return the largest matching file in ``MEDFEAT_WEIGHTS_DIR``, or None.
+
+    Args:
+        stem: matches the whole name without the suffix.
+        names: whole file names that match too.
+    """
     folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
     if not folder:
         return None
@@ -249,19 +259,21 @@ def _file_of(url: str) -> str:
     return url.rsplit("/", 1)[1]
 
 
-def _looked() -> str:
+def _where_searched() -> str:
     folder = os.environ.get("MEDFEAT_WEIGHTS_DIR")
     return f"in MEDFEAT_WEIGHTS_DIR ({folder})" if folder else "(MEDFEAT_WEIGHTS_DIR is not set)"
 
 
 def _downloaded(fetch: Callable[[], Result], title: str, cache: str, how_to_get: str) -> Result:
-    """What ``fetch`` gives, unless a download failed a short while ago.
+    """Return the result of ``fetch``, unless a download failed a short while ago.
 
     Raises:
-        WeightsMissingError: that, or ``fetch`` failed.
+        WeightsMissingError: a download failed now or a short while ago.
     """
     global _last_failure
-    missing = f"no {title} weights were found {_looked()} nor {cache}, and the download failed"
+    missing = (
+        f"no {title} weights were found {_where_searched()} nor {cache}, and the download failed"
+    )
     if time.monotonic() - _last_failure < NO_DOWNLOAD_SECONDS:
         raise WeightsMissingError(missing, how_to_get)
     before = socket.getdefaulttimeout()
@@ -276,11 +288,12 @@ def _downloaded(fetch: Callable[[], Result], title: str, cache: str, how_to_get:
 
 
 def _read(path: Path, how_to_get: str) -> dict[str, "Tensor"]:
-    """Tensors of a file, also of a checkpoint that holds them under ``state_dict`` or was made by
-    ``DataParallel``.
+    """Return the tensors of a weights file or of a training checkpoint.
+
+    A checkpoint may hold them under ``state_dict``, and named as by ``DataParallel``.
 
     Raises:
-        InputError: the file cannot be read as that.
+        InputError: the file cannot be read as weights.
     """
     import torch
 

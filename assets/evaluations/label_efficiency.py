@@ -28,7 +28,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import LabelEfficiencyFacts
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.evaluations import METRICS
-from resources.compute import Compute, in_kept_memory
+from resources.compute import Compute, reuse_freed_memory
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader
@@ -237,7 +237,7 @@ def _tuned(
                 settings,
                 target,
             )
-            _, take = deque(in_kept_memory(epochs), maxlen=1).pop()
+            _, take = deque(reuse_freed_memory(epochs), maxlen=1).pop()
         except method.DivergedError as error:
             raise InputError(
                 f"the fine-tuning on {len(known)} labels diverged: {error}",

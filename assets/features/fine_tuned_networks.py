@@ -37,7 +37,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.ahn2019 import AHN2019
-from resources.compute import Compute, in_kept_memory
+from resources.compute import Compute, reuse_freed_memory
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
@@ -229,7 +229,7 @@ def _tune(
     )
     take: Callable[[], method.FineTuneCheckpoint] | None = None
     for record, take in progress(
-        in_kept_memory(epochs), "fine-tuning", settings.epochs - len(curve)
+        reuse_freed_memory(epochs), "fine-tuning", settings.epochs - len(curve)
     ):
         checkpoints.offer(take)
         curve.append(asdict(record))

@@ -29,7 +29,7 @@ from data_contracts.studies.study import Method
 from data_contracts.tables.manifest import ok_rows
 from methods.curation.manifest_rows import label_matrix
 from methods.imaging.preprocessing import PreprocessingSettings
-from resources.compute import Compute, in_kept_memory
+from resources.compute import Compute, reuse_freed_memory
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
@@ -208,7 +208,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             take: Any = None
             try:
                 for record, take in progress(
-                    in_kept_memory(epochs), f"training {method.title}", settings.epochs - done
+                    reuse_freed_memory(epochs), f"training {method.title}", settings.epochs - done
                 ):
                     checkpoints.offer(take)
                     log.info(

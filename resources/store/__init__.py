@@ -1,5 +1,5 @@
 """The store below MEDFEAT_HOME: atomic files, shards, records, models, checkpoints.
 
-Belongs here: writing whole or not at all, and checking what is read.
+Belongs here: files that are written completely or not at all, and checked when they are read.
 Does not belong here: the user's own files (``resources.intake``).
 """

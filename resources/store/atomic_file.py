@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all."""
+"""Atomic file writing: a file appears complete or not at all."""
 
 import contextlib
 import errno
@@ -18,50 +18,54 @@ from data_contracts.errors import InputError
 from data_contracts.records.output_record import StoredFile
 
 TEMPORARY = re.compile(r"^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$")
-
+"""Names of unfinished files; the group is the number of the process that writes it."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Error numbers of a full disk and of an exhausted quota."""
 CLOCK_TICK = 2.0
-"""Seconds, of the coarsest file systems."""
+"""Resolution of the coarsest file systems' time stamps, in seconds."""
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside ``path`` that nobody else uses."""
+    """Return a hidden name beside ``path`` that no other process uses."""
     return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
 
 
 def remove_unfinished(folder: Path, name: str = "") -> None:
-    """Remove what killed processes left half-written in a folder, and nothing that a living one
-    writes.
+    """Remove the unfinished files of killed processes from a folder.
 
-    In a folder that others use as well, ``name`` is the file whose leftovers alone are looked at.
+    Args:
+        folder: files that a living process writes are left alone.
+        name: start of the file names that are examined, for a folder that others use as well.
     """
     for path in folder.glob(".*.tmp"):
-        named = TEMPORARY.search(path.name)
+        match = TEMPORARY.search(path.name)
         if (
-            named is None
+            match is None
             or not path.name.startswith(f".{name}")
-            or not _owner_is_gone(int(named[1]), path)
+            or _writer_is_alive(int(match[1]), path)
         ):
             continue
-        # another process removed it, or it may not be removed: it harms nobody
+        # another process removed it, or it cannot be removed, which does no harm
         with contextlib.suppress(OSError):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _owner_is_gone(pid: int, path: Path) -> bool:
+def _writer_is_alive(pid: int, path: Path) -> bool:
     try:
-        # A process that began after the file was written has the number of one that is gone.
-        return psutil.Process(pid).create_time() > path.stat().st_mtime + CLOCK_TICK
+        # A process that began after the file was written has the number of one that ended.
+        return psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCK_TICK
     except (psutil.NoSuchProcess, FileNotFoundError):
-        return True
+        return False
 
 
 def write_atomically(path: Path, *parts: bytes) -> StoredFile:
-    """Write ``parts``, one after another: temporary name in the same folder, space reserved, fsync,
-    rename, fsync of the folder.
+    """Write the concatenated ``parts`` so that the file appears complete or not at all.
+
+    The steps are: a temporary name in the same folder, space reserved, write, fsync, rename, fsync
+    of the folder.
 
     Returns:
-        name (of the file alone), sha256 and size of what was written.
+        name (without folders), sha256 and size of the file.
 
     Raises:
         InputError: the disk is full or the folder is not writable; nothing is left behind.
@@ -93,7 +97,7 @@ def write_atomically(path: Path, *parts: bytes) -> StoredFile:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it where they are not there yet; each survives a power failure.
+    """Make a folder and its missing parents, so that each survives a power failure.
 
     Raises:
         InputError: the system does not allow it.
@@ -108,7 +112,7 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Let the names in a folder survive a power failure."""
+    """Make the names in a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -117,8 +121,12 @@ def fsync_folder(folder: Path) -> None:
 
 
 def not_written(path: Path, need: str, error: OSError) -> InputError:
-    """What a user can do about a file that the system did not let be written; ``need`` is how much
-    room it takes.
+    """Return the error of a file that the system did not let be written, with its remedy.
+
+    Args:
+        path: of the file.
+        need: space that it needs, in words.
+        error: of the system.
     """
     if error.errno in DISK_FULL:
         return InputError(
@@ -126,7 +134,8 @@ def not_written(path: Path, need: str, error: OSError) -> InputError:
             "Free space and run again; nothing stored was damaged",
         )
     remedies = {
-        errno.EMFILE: "Allow this user more open files (ulimit -n) and run again; nothing stored was damaged",
+        errno.EMFILE: "Allow this user more open files (ulimit -n) and run again; "
+        "nothing stored was damaged",
         errno.EIO: "Look at the disk (dmesg), and run again; nothing stored was damaged",
     }
     remedy = remedies.get(error.errno or 0, "Make the folder writable or set MEDFEAT_HOME")
@@ -134,35 +143,35 @@ def not_written(path: Path, need: str, error: OSError) -> InputError:
 
 
 def is_whole(path: Path, file: StoredFile) -> bool:
-    """Whether the bytes at ``path`` are those that were stored."""
+    """Tell whether the bytes at ``path`` are those that were stored."""
     try:
         return (
             path.is_file()
             and path.stat().st_size == file.bytes
             and file_sha256(path) == file.sha256
         )
-    except OSError:  # went away, or the disk does not give it
+    except OSError:  # removed meanwhile, or unreadable
         return False
 
 
 Opener = Callable[[str, int], int]
-"""What :func:`open` takes."""
+"""Opens a file by path and flags, as :func:`open` takes it."""
 
 
 def file_sha256(path: Path, opener: Opener | None = None) -> str:
-    """SHA-256 of a file's bytes, hex; looked up where this process has hashed the very same file
-    before.
+    """Return the SHA-256 of a file's bytes, hex.
+
+    It is computed once per process for the same path, inode, size and times.
     """
-    found = path.stat()
-    stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-    # A file may change twice within a tick of a file system's clock, and the second time is not
-    # seen.
-    settled = time.time() - max(found.st_mtime, found.st_ctime) > CLOCK_TICK
+    status = path.stat()
+    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    # A second change within one tick of the file system's clock would not be seen.
+    settled = time.time() - max(status.st_mtime, status.st_ctime) > CLOCK_TICK
     return _sha256(path, stamp, opener) if settled else _sha256.__wrapped__(path, stamp, opener)
 
 
 @lru_cache(2**16)
 def _sha256(path: Path, stamp: tuple[int, ...], opener: Opener | None) -> str:
-    del stamp  # part of what is looked up: a file that was touched is hashed again
+    del stamp  # part of the cache key: a file that was touched is hashed again
     with open(path, "rb", opener=opener) as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

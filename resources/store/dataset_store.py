@@ -30,10 +30,13 @@ from resources.store.home import medfeat_home
 FactsT = TypeVar("FactsT", bound=Facts)
 
 CURRENT = "current.json"
+"""File name of the record of an asset's current output."""
 ALL_DATASETS = "_all"
+"""Folder of the outputs of assets over all datasets."""
 LOCK_SECONDS = 24 * 3600
+"""Maximum wait for another writer, in seconds."""
 MEND = "Run: medfeat doctor --fix"
-"""What to do about a stored file that is damaged: it is computed again."""
+"""Remedy for a damaged stored file: it is computed again."""
 
 
 def parquet_bytes(table: pa.Table, contract: TableContract, where: str) -> bytes:
@@ -58,7 +61,7 @@ def table_of(data: bytes) -> pa.Table:
 
 
 class DatasetStore(dg.ConfigurableResource[None]):
-    """Everything stored under one home. ``home`` empty means ``MEDFEAT_HOME``."""
+    """Everything stored under one home; an empty ``home`` means ``MEDFEAT_HOME``."""
 
     home: str = ""
 
@@ -69,7 +72,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
 
     @property
     def reports(self) -> Path:
-        """The folder of what is published."""
+        """The folder of published files."""
         return self.root / "reports"
 
     # -- specifications
@@ -81,11 +84,11 @@ class DatasetStore(dg.ConfigurableResource[None]):
         )
 
     def spec(self, dataset: str) -> DatasetSpec:
-        """The specification of ``dataset``.
+        """Return the specification of ``dataset``.
 
         Raises:
             InputError: the name is malformed or not registered.
-            ContractError: the file is not a valid specification, or not as it was stored.
+            ContractError: the file is not a valid specification, or its bytes are others.
         """
         path = self.root / "datasets" / f"{check_dataset_name(dataset)}.json"
         try:
@@ -103,7 +106,8 @@ class DatasetStore(dg.ConfigurableResource[None]):
         except ValidationError as error:
             first = error.errors()[0]
             raise ContractError(
-                f"{path} breaks a rule of a dataset specification: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+                f"{path} breaks a rule of a dataset specification: "
+                f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
                 f"Register the dataset again: medfeat add {dataset} FOLDER",
             ) from error
         except ValueError as error:
@@ -113,23 +117,25 @@ class DatasetStore(dg.ConfigurableResource[None]):
             ) from error
 
     def datasets(self) -> list[str]:
-        """Names of the registered datasets, sorted."""
+        """Return the names of the registered datasets, sorted."""
         return sorted(path.stem for path in (self.root / "datasets").glob("*.json"))
 
     # -- outputs
 
     def folder(self, dataset: str, asset: str) -> Path:
-        """Where the outputs of ``asset`` for ``dataset`` lie ("" stands for an asset over all
-        datasets).
-        """
+        """Return the folder of an asset's outputs for ``dataset`` ("" means all datasets)."""
         return (
             self.root / "store" / (check_dataset_name(dataset) if dataset else ALL_DATASETS) / asset
         )
 
     @contextmanager
     def lock(self, dataset: str, asset: str) -> Iterator[None]:
-        """One writer at a time for (dataset, asset). The operating system frees it when its owner
-        dies.
+        """Allow one writer at a time for (dataset, asset).
+
+        The operating system releases the lock when its owner dies.
+
+        Raises:
+            InputError: another run holds it for a day, or the folder cannot be written.
         """
         folder = self.folder(dataset, asset)
         lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
@@ -149,7 +155,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
             lock.release()
 
     def is_being_written(self, dataset: str, asset: str) -> bool:
-        """Whether another has the lock of (dataset, asset)."""
+        """Tell whether another process holds the lock of (dataset, asset)."""
         lock = FileLock(self.folder(dataset, asset) / ".lock")
         try:
             lock.acquire(timeout=0)
@@ -161,12 +167,14 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return False
 
     def write_bytes(self, dataset: str, asset: str, name: str, *parts: bytes) -> StoredFile:
-        """Store one file of an output: the parts, one after another."""
+        """Store one file of an output, the concatenated ``parts``."""
         return write_atomically(self.folder(dataset, asset) / name, *parts)
 
     def publish(self, path: Path, data: bytes) -> StoredFile:
-        """Store a file that a person reads, in the folder of reports; it is listed by its place
-        there.
+        """Store a file that a person reads, at a path in the folder of reports.
+
+        Returns:
+            its path relative to that folder, sha256 and size.
         """
         remove_unfinished(path.parent)
         return write_atomically(path, data).model_copy(
@@ -181,7 +189,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return write_atomically(path, parquet_bytes(table, contract, str(path)))
 
     def read_bytes(self, dataset: str, asset: str, file: StoredFile) -> bytes:
-        """One file of an output, exactly as it was stored.
+        """Return one file of an output, exactly as it was stored.
 
         Raises:
             ContractError: it is missing, or its bytes are others.
@@ -198,7 +206,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return data
 
     def picture(self, record: OutputRecord, picture: Picture) -> bytes:
-        """PNG of a picture of an output.
+        """Return a picture of an output as PNG.
 
         Raises:
             ContractError: see :meth:`read_bytes`.
@@ -225,7 +233,11 @@ class DatasetStore(dg.ConfigurableResource[None]):
     # -- records
 
     def record(self, dataset: str, asset: str) -> OutputRecord | None:
-        """The record of the current output, or None where there is none."""
+        """Return the record of the current output, or None.
+
+        Raises:
+            ContractError: it cannot be read, or its bytes are not those that were stored.
+        """
         path = self.folder(dataset, asset) / CURRENT
         try:
             return OutputRecord.model_validate(unsealed_json(path.read_bytes()))
@@ -239,7 +251,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
             ) from error
 
     def need_record(self, dataset: str, asset: str) -> OutputRecord:
-        """The record of the current output.
+        """Return the record of the current output.
 
         Raises:
             InputError: the asset has not been materialised.
@@ -262,28 +274,25 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return self.need_record(dataset, asset).facts_as(kind)
 
     def upstream(self, dataset: str, asset: str) -> dict[str, OutputRecord]:
-        """Records of ``asset`` and of everything it was made from, by asset, furthest upstream
-        first.
+        """Return the records of ``asset`` and of all assets upstream, by name, the furthest first.
 
         Raises:
             InputError: one of them has not been materialised.
         """
-        found: dict[str, OutputRecord] = {}
+        records: dict[str, OutputRecord] = {}
 
         def visit(name: str) -> None:
-            if name not in found:
+            if name not in records:
                 record = self.need_record(dataset, name)
                 for source in sorted(record.inputs):
                     visit(source)
-                found[name] = record
+                records[name] = record
 
         visit(asset)
-        return found
+        return records
 
     def recorded(self, dataset: str, asset: str, fingerprint: str) -> OutputRecord | None:
-        """The record made earlier from the same inputs and settings, its files verified; None where
-        there is none.
-        """
+        """Return the earlier record of the same inputs and settings if its files are intact."""
         path = self.folder(dataset, asset) / f"{fingerprint}.json"
         try:
             record = OutputRecord.model_validate(unsealed_json(path.read_bytes()))
@@ -292,8 +301,9 @@ class DatasetStore(dg.ConfigurableResource[None]):
         return None if any(True for _ in self.damaged_files(record)) else record
 
     def damaged_files(self, record: OutputRecord) -> Iterator[Path]:
-        """Files of an output that are missing or not as they were stored: its own, and those in the
-        folder of reports.
+        """Yield the files of an output that are missing or not as they were stored.
+
+        They are its own files and those that it published in the folder of reports.
         """
         folders = (
             (self.folder(record.dataset, record.asset), record.files),
@@ -311,13 +321,13 @@ class DatasetStore(dg.ConfigurableResource[None]):
         self.write_bytes(record.dataset, record.asset, CURRENT, data)
 
     def assets_of(self, dataset: str) -> list[str]:
-        """Names of the assets that have an output for ``dataset``, sorted."""
+        """Return the names of the assets that have an output for ``dataset``, sorted."""
         return sorted(
             path.parent.name for path in (self.root / "store" / dataset).glob(f"*/{CURRENT}")
         )
 
     def main_table(self, dataset: str, asset: str, contract: TableContract) -> pa.Table:
-        """The table of this contract in the current output, checked.
+        """Return the table of this contract in the current output, checked.
 
         Raises:
             InputError: the asset has not been materialised.

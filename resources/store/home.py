@@ -1,4 +1,4 @@
-"""Where everything the pipeline writes lies."""
+"""The home folder: everything that the pipeline writes lies below it."""
 
 import os
 import shutil
@@ -10,6 +10,7 @@ from resources.intake.site_key import site_key_path
 from resources.store.atomic_file import make_folder, remove_unfinished, write_atomically
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+"""The folder of the source code."""
 
 DAGSTER_YAML = """\
 # Settings of the embedded Dagster instance; written once, yours to change.
@@ -28,20 +29,21 @@ storage:
 
 
 def medfeat_home() -> Path:
-    """``MEDFEAT_HOME``, or ``.medfeat`` in the project."""
+    """Return ``MEDFEAT_HOME``, or ``.medfeat`` in the project."""
     return Path(os.environ.get("MEDFEAT_HOME") or PROJECT_ROOT / ".medfeat").expanduser().absolute()
 
 
 def dagster_home() -> Path:
-    """``DAGSTER_HOME``, or ``dagster`` in the home."""
+    """Return ``DAGSTER_HOME``, or ``dagster`` in the home."""
     return (
         Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
     )
 
 
 def prepare_home() -> Path:
-    """Make the folders and Dagster's settings, point ``DAGSTER_HOME`` at them unless the user has
-    set it.
+    """Make the home's folders and Dagster's settings, and return the home.
+
+    ``DAGSTER_HOME`` is set to the home's ``dagster`` folder unless the user has set it.
 
     Raises:
         InputError: the folder cannot be made or written.
@@ -67,14 +69,14 @@ def prepare_home() -> Path:
     os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
     os.environ.setdefault("DAGSTER_DISABLE_TELEMETRY", "1")
     key = site_key_path()
-    # the key's folder may be closed to this user; whoever needs the key says so
+    # the key's folder may be closed to this user; reading the key reports that
     with suppress(OSError):
         remove_unfinished(key.parent, f"{key.name}.")
     return home
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the file system of ``folder``."""
+    """Return the free space on the file system of ``folder``, in bytes."""
     return shutil.disk_usage(folder).free
 
 
@@ -95,7 +97,7 @@ NETWORK_FILE_SYSTEMS = (
 
 
 def network_file_system(folder: Path) -> str | None:
-    """The kind of network file system that ``folder`` lies on, or None where it is local."""
+    """Return the type of the network file system that holds ``folder``; None if it is local."""
     import psutil
 
     mounts = [

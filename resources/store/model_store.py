@@ -40,7 +40,7 @@ def save_model(
 def load_model(
     store: DatasetStore, dataset: str, asset: str
 ) -> tuple[dict[str, "Tensor"], ModelSidecar]:
-    """Weights and sidecar of the current model of ``asset``.
+    """Return the weights and the sidecar of the current model of ``asset``.
 
     Raises:
         ContractError: a file is missing, or the weights are not those the sidecar was written for.
@@ -78,7 +78,7 @@ def save_checkpoint(
     tensors: Mapping[str, "Tensor"],
     state: Mapping[str, Any],
 ) -> None:
-    """Store a training checkpoint as one file, so that it is there whole or not at all."""
+    """Store a training checkpoint as one file, complete or not at all."""
     from safetensors.torch import save
 
     data = save(dict(tensors), metadata={"state": json.dumps(dict(state), allow_nan=False)})
@@ -88,14 +88,14 @@ def save_checkpoint(
 def load_checkpoint(
     store: DatasetStore, dataset: str, asset: str, name: str
 ) -> tuple[dict[str, "Tensor"], dict[str, Any]] | None:
-    """A checkpoint's tensors and state, or None where there is none that is as it was stored."""
+    """Return a checkpoint's tensors and state, or None if no intact one exists."""
     from safetensors.torch import load
 
     try:
         data = unsealed_bytes((store.folder(dataset, asset) / f"{name}.checkpoint").read_bytes())
     except (OSError, ValueError):
         return None
-    # `load` of bytes leaves the metadata out; they are in the header, whose length comes first.
+    # `load` of bytes omits the metadata; the header holds them, preceded by its length.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     return load(data), json.loads(header["__metadata__"]["state"])
 

@@ -1,4 +1,4 @@
-"""Finished parts of a long study, so that a kill loses at most the part in work."""
+"""Finished parts of a long study, so that a kill loses at most the part being computed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from resources.store.dataset_store import DatasetStore
 
 @dataclass(frozen=True)
 class PartialResults:
-    """Results of the finished parts of one output, as JSON beside it.
+    """Results of the finished parts of one output, stored as JSON beside it.
 
     Attributes:
         store: of the home.
         dataset: partition key.
         asset: asset name.
-        fingerprint: of the output: other settings or inputs find nothing.
+        fingerprint: of the output; results under other settings or inputs are not reused.
     """
 
     store: DatasetStore
@@ -34,16 +34,16 @@ class PartialResults:
         return self.store.folder(self.dataset, self.asset) / self._name
 
     def load(self) -> dict[str, dict[str, Any]]:
-        """Results by part; empty where there are none, or none that can be read."""
+        """Return the results by part; empty if none are stored or they are damaged."""
         try:
             return unsealed_json(self._path.read_bytes())
         except (OSError, ValueError):
             return {}
 
     def save(self, results: Mapping[str, Mapping[str, Any]]) -> None:
-        """Store the results of all parts that are finished."""
+        """Store the results of all finished parts."""
         self.store.write_bytes(self.dataset, self.asset, self._name, sealed_json(results))
 
     def drop(self) -> None:
-        """Remove them, once the output is stored."""
+        """Remove the partial results, once the output is stored."""
         self._path.unlink(missing_ok=True)

@@ -169,7 +169,7 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
     def folds_of(**settings: Any) -> tuple[dict[str, set[int]], dict[int, set[int]]]:
         materialise(lesions, stages, **settings)
         store = DatasetStore()
-        manifest = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
+        manifest = store.main_table("tiny", "image_manifest", MANIFEST).to_pylist()
         path_of = {row["image_id"]: row["path"] for row in manifest}
         by_lesion: dict[str, set[int]] = {}
         by_patient: dict[int, set[int]] = {}
@@ -197,7 +197,7 @@ def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Pa
     materialise(lesions, ["image_manifest", "alexnet_layers"])
     store = DatasetStore()
     ids = scored_ids(store, "tiny")
-    rows = store.main_table("tiny", "image_manifest", ".parquet", MANIFEST).to_pylist()
+    rows = store.main_table("tiny", "image_manifest", MANIFEST).to_pylist()
     images = Originals(store, "tiny", rows).squares(ids, PreprocessingSettings(size=256))
     with torch.inference_mode():
         outputs = AlexNetLayers(fresh_alexnet()).outputs(torch.from_numpy(images))

@@ -10,14 +10,14 @@ import dagster as dg
 import pytest
 
 from data_contracts.errors import InputError
-from resources.compute import LARGE_BLOCK, Compute, in_kept_memory
+from resources.compute import LARGE_BLOCK, Compute, reuse_freed_memory
 
 ROOT = Path(__file__).parents[2]
 
 PROBE = """
 import json, mmap, resource, sys
 import numpy as np
-from resources.compute import give_large_blocks_back, in_kept_memory
+from resources.compute import give_large_blocks_back, reuse_freed_memory
 
 BLOCK = int(sys.argv[1])
 
@@ -44,7 +44,7 @@ def steps():
 
 seen = []
 try:
-    for inside in in_kept_memory(steps()):
+    for inside in reuse_freed_memory(steps()):
         seen.append([*inside, fresh()])
 except ZeroDivisionError:
     seen.append(fresh())
@@ -97,7 +97,7 @@ def test_dagster_lets_large_blocks_go_back(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_items_of_kept_memory_are_those_of_the_steps() -> None:
-    assert list(in_kept_memory(iter([1, None, 3]))) == [1, None, 3]
+    assert list(reuse_freed_memory(iter([1, None, 3]))) == [1, None, 3]
 
 
 def test_devices() -> None:
