@@ -26,8 +26,6 @@ MODULES = (
     "forward",
     "cae",
     "svm",
-    "kmeans",
-    "vlad",
     "storage",
     "rerun",
     "overhead",

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 
-MAX_MAGNITUDE = 1e15
-"""Largest magnitude of a number in :func:`finite_float32`: sums of 10^8 squares stay below the
+MAX_MAGNITUDE = 1e12
+"""Largest magnitude of a number in :func:`finite_float32`: sums of 10^14 squares stay below the
 largest float32."""
 
 _VALUES_AT_ONCE = 2**20

@@ -36,7 +36,7 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model, save_model
 
-CODE_VERSION = "4"
+CODE_VERSION = "5"
 SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Of the picture of regions: training images looked at, centroids, and regions of each."""
 

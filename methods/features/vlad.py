@@ -10,28 +10,36 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from methods.arrays import finite_float32
 from methods.classifiers.linear_svm import l2_normalise
 from methods.features.codebook import fit_codebook
-from methods.features.descriptors import in_threads, scores
 
 Float32 = NDArray[np.float32]
 
 DESCRIPTORS_AT_ONCE = 1024
-"""Descriptors worked on at a time, so that they and their products with the centroids stay near the
-processor."""
+"""Descriptors compared with the centroids at a time; bounds the memory of their distances."""
 FINITE = "VLAD needs finite descriptors and centroids"
 
 
+def _nearest(rows: Float32, centres: Float32) -> NDArray[np.int64]:
+    """Index of the centre nearest to each row, (n, d) and (k, d) -> (n,)."""
+    half_norms = np.vecdot(centres, centres) / np.float32(2)
+    nearest = np.empty(len(rows), np.int64)
+    for start in range(0, len(rows), DESCRIPTORS_AT_ONCE):
+        some = slice(start, start + DESCRIPTORS_AT_ONCE)
+        # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): the bracket is largest for the nearest
+        nearest[some] = (rows[some] @ centres.T - half_norms).argmax(axis=1)
+    return nearest
+
+
 def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -> NDArray[np.int64]:
-    """The centroid nearest to each descriptor in Euclidean distance, of equally near ones that of
-    the lowest index.
+    """Find the centroid nearest to each descriptor in Euclidean distance, of ties the first.
 
     Args:
         descriptors: (n, d); computed in float32.
@@ -43,12 +51,9 @@ def assign(descriptors: NDArray[np.floating], centroids: NDArray[np.floating]) -
     Raises:
         ValueError: a value is not finite or too large to be squared.
     """
-    centres = finite_float32(centroids, FINITE)
-    found = [np.empty(0, np.int64)]
-    for first in range(0, len(descriptors), DESCRIPTORS_AT_ONCE):
-        block = finite_float32(descriptors[first : first + DESCRIPTORS_AT_ONCE], FINITE)
-        found.append(scores(block, centres).argmax(axis=1))
-    return np.concatenate(found)
+    rows, centres = finite_float32(descriptors, FINITE), finite_float32(centroids, FINITE)
+    with threadpool_limits(1, user_api="blas"):  # the same bytes on any number of cores
+        return _nearest(rows, centres)
 
 
 def encode(
@@ -87,46 +92,28 @@ def encode(
         raise ValueError(
             f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and {centres.shape}"
         )
-    n_images, per_image, n_features = descriptors.shape
+    n_images, per_image, _ = descriptors.shape
     if not per_image or not len(centres):
         raise ValueError(
             f"an image has at least one descriptor and a codebook one centroid, got {per_image} and {len(centres)}"
         )
-    encoded = np.zeros((n_images, centres.size), np.float32)
-    cells = encoded.reshape(-1, n_features)
-    images_at_once = max(1, DESCRIPTORS_AT_ONCE // per_image)
-
-    def fill(first: int) -> None:
-        some = descriptors[first : first + images_at_once].reshape(-1, n_features)
-        n_rows = len(some)
-        rows = np.concatenate([finite_float32(some, FINITE), centres])
-        nearest = scores(rows[:n_rows], centres).argmax(axis=1)
-        order = np.lexsort((nearest, np.arange(n_rows) // per_image))
-        cell = nearest[order] + (first + np.arange(n_rows) // per_image) * len(centres)
-        starts = np.flatnonzero(np.diff(cell, prepend=-1))
-        # Each cell is + x - c + x - c ..., number by number: a sum of equal descriptors less a
-        # multiple of their centroid would leave rounding in it. As one sparse product with the
-        # centroids below the descriptors no residual is ever stored, and cells without a descriptor
-        # are not touched, four fifths of a row of 256 centroids where an image has 49 descriptors.
-        pairs = np.stack([order, n_rows + nearest[order]], axis=1).ravel()
-        signs = np.tile(np.array([1, -1], np.float32), n_rows)
-        sums = (
-            csr_array(
-                (signs, pairs, np.append(2 * starts, 2 * n_rows)), shape=(len(starts), len(rows))
-            )
-            @ rows
-        )
-        if signed_sqrt:
-            sums = np.copysign(np.sqrt(np.abs(sums)), sums)
-        if intra_normalisation:
-            sums = l2_normalise(sums)
-        image = order[starts] // per_image
-        norms = np.sqrt(np.bincount(image, np.vecdot(sums, sums))).astype(np.float32)
-        cells[cell[starts]] = sums / np.where(norms > 0, norms, np.float32(1))[image, None]
-
-    for _ in in_threads(fill, range(0, n_images, images_at_once)):
-        pass
-    return encoded
+    encoded = np.zeros((n_images, *centres.shape), np.float32)
+    with threadpool_limits(1, user_api="blas"):  # the same bytes on any number of cores
+        for cells, image in zip(encoded, descriptors, strict=True):
+            rows = finite_float32(image, FINITE)
+            nearest = _nearest(rows, centres)
+            order = nearest.argsort(kind="stable")
+            filled, starts = np.unique(nearest[order], return_index=True)
+            # Residuals before sums: the sum of equal descriptors less a multiple of their centroid
+            # would leave rounding in a cell that must be zero.
+            residuals = rows[order] - centres[nearest[order]]
+            sums = np.add.reduceat(residuals, starts, axis=0)
+            if signed_sqrt:
+                sums = np.copysign(np.sqrt(np.abs(sums)), sums)
+            if intra_normalisation:
+                sums = l2_normalise(sums)
+            cells[filled] = sums / (np.linalg.norm(sums) or np.float32(1))
+    return encoded.reshape(n_images, -1)
 
 
 class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types of their own

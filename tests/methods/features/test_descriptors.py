@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.features.descriptors import as_descriptors, average, sample_descriptors, to_float32
+from methods.features.descriptors import as_descriptors, average, sample_descriptors
 
 MAPS = np.arange(2 * 3 * 2 * 2).reshape(2, 3, 2, 2)
 """Number 12 i + 4 c + 2 y + x: which image, channel and place it is can be read off."""
@@ -80,11 +80,3 @@ def test_an_empty_sample_is_refused() -> None:
             ValueError, match=f"{wanted} descriptors cannot be drawn from {images} images"
         ):
             sample_descriptors(_maps, images, 12, wanted, 5, seed=0)
-
-
-def test_half_precision_by_its_bits_is_exact() -> None:
-    every = np.arange(2**16, dtype=np.uint16).view(np.float16)
-    for values in (every[np.isfinite(every)], every, every.reshape(256, 256).T, every[:0]):
-        into = np.empty(values.shape, np.float32)
-        to_float32(values, into)
-        assert into.tobytes() == values.astype(np.float32, order="C").tobytes()
