@@ -28,7 +28,8 @@ from benchmarks.measure import Row, at_most, main
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.tables.manifest import ok_rows
-from methods.classifiers.linear_svm import fit_primal, l2_normalise
+from methods.arrays import l2_normalise
+from methods.classifiers.linear_svm import fit_primal
 from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
 from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings

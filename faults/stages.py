@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from methods.arrays import l2_normalise
 from methods.classifiers import gram_pca, linear_svm
 from methods.features import frozen_network, vlad
 from methods.features.codebook import fit_codebook
@@ -70,7 +71,7 @@ def codes(seed: int, batch: int) -> np.ndarray:
 def svm(seed: int, batch: int) -> np.ndarray:
     """Decision values of 3 classes on 120 rows; the Gram matrix in blocks."""
     rng = np.random.default_rng(seed)
-    rows = linear_svm.l2_normalise(
+    rows = l2_normalise(
         rng.normal(size=(120, 500)).astype(np.float32)
         + rng.normal(size=(3, 500))[np.arange(120) % 3]
     )

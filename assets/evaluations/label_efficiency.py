@@ -28,6 +28,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import LabelEfficiencyFacts
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.evaluations import METRICS
+from methods.arrays import l2_normalise
 from resources.compute import Compute, reuse_freed_memory
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -247,7 +248,7 @@ def _tuned(
         network.to(target)
 
         def features(positions: np.ndarray) -> np.ndarray:
-            return svm.l2_normalise(
+            return l2_normalise(
                 method.penultimate_features(network, images.take(positions), target, 64)
             )
 

@@ -18,6 +18,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS, PREDICTIONS
+from methods.arrays import l2_normalise
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
 
@@ -176,11 +177,11 @@ def _fit_and_score(
 
     def blocks() -> Any:
         for start in range(0, len(rows.train), step):
-            yield svm.l2_normalise(reader.take(rows.train[start : start + step]))
+            yield l2_normalise(reader.take(rows.train[start : start + step]))
 
     fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
     scores = [
-        fit.decision(svm.l2_normalise(reader.take(rows.test[i : i + step])))
+        fit.decision(l2_normalise(reader.take(rows.test[i : i + step])))
         for i in range(0, len(rows.test), step)
     ]
     return fit, np.concatenate(scores), None
@@ -192,11 +193,10 @@ def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndar
     """
     if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
         return gram
-    from methods.classifiers import linear_svm as svm
     from methods.classifiers.gram_pca import gram_pca
 
     try:
-        scores = svm.l2_normalise(
+        scores = l2_normalise(
             gram_pca(gram, rows.train, config.pca_components, config.pca_whiten).scores
         )
     except ValueError as error:

@@ -153,7 +153,7 @@ def _unit_blocks(
     reader: FeatureReader, positions: np.ndarray, rows_at_once: int
 ) -> Iterator[np.ndarray]:
     """Normalised rows at ``positions``, block by block."""
-    from methods.classifiers.linear_svm import l2_normalise
+    from methods.arrays import l2_normalise
 
     for start in range(0, len(positions), rows_at_once):
         yield l2_normalise(reader.take(positions[start : start + rows_at_once]))
@@ -283,8 +283,8 @@ def predict_rows(
         training: features of the labelled rows.
         rows: the labelled rows.
     """
+    from methods.arrays import l2_normalise
     from methods.classifiers.linear_classifier import predict
-    from methods.classifiers.linear_svm import l2_normalise
 
     ids = [rows.ids[i] for i in rows.train]
     labels = rows.labels[rows.train]

@@ -20,12 +20,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
+
+from methods.arrays import l2_normalise
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
@@ -79,17 +80,6 @@ class SvmFit:
         """The class of the largest score, (m,)."""
         predicted: NDArray[np.str_] = self.classes[np.argmax(self.decision(rows), axis=1)]
         return predicted
-
-
-def l2_normalise(features: NDArray[np.floating]) -> Float32:
-    """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
-    unit: Float32 = features.reshape(len(features), prod(features.shape[1:])).astype(np.float32)
-    # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
-    for start in range(0, len(unit), 64):
-        rows = unit[start : start + 64]
-        norms = np.linalg.norm(rows, axis=1, keepdims=True)
-        rows /= np.where(norms > 0, norms, np.float32(1))
-    return unit
 
 
 def gram_matrix(

@@ -241,7 +241,7 @@ def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
 
 def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
     """Cosines of pairs that are all of one turn, (n,) float32."""
-    from methods.classifiers.linear_svm import l2_normalise  # as above
+    from methods.arrays import l2_normalise  # as above
 
     rows, i = np.unique(pairs.first, return_inverse=True)
     columns, j = np.unique(pairs.second, return_inverse=True)

@@ -16,8 +16,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from methods.arrays import finite_float32
-from methods.classifiers.linear_svm import l2_normalise
+from methods.arrays import finite_float32, l2_normalise
 from methods.features.codebook import fit_codebook
 
 Float32 = NDArray[np.float32]

@@ -19,9 +19,15 @@ from pipeline.orphans import orphaned_runs, release
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
-from resources.intake.site_key import FINGERPRINT, names_of, site_key_path
+from resources.intake.site_key import FINGERPRINT, names_of
 from resources.store.dataset_store import DatasetStore
-from resources.store.home import dagster_home, free_bytes, medfeat_home, network_file_system
+from resources.store.home import (
+    dagster_home,
+    free_bytes,
+    medfeat_home,
+    network_file_system,
+    site_key_path,
+)
 
 LOW_DISK_BYTES = 5 * 10**9
 

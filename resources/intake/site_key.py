@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from data_contracts.errors import InputError
 from methods.imaging.readers import known_suffixes
 from resources.store.atomic_file import fsync_folder, make_folder, temporary_name, write_atomically
+from resources.store.home import site_key_path
 
 DIGITS = 16
 FINGERPRINT = "site_key.fingerprint"
@@ -23,15 +24,6 @@ _OTHER_SUFFIXES = frozenset(
     | {".csv", ".parquet", ".txt", ".json", ".md", ".db"}
 )
 """Suffixes that a pseudonym keeps beside those of the image formats."""
-
-
-def site_key_path() -> Path:
-    """``MEDFEAT_SITE_KEY``, or ``~/.config/medfeat/site.key``."""
-    return (
-        Path(os.environ.get("MEDFEAT_SITE_KEY") or "~/.config/medfeat/site.key")
-        .expanduser()
-        .absolute()
-    )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from data_contracts.errors import InputError
-from resources.intake.site_key import site_key_path
 from resources.store.atomic_file import make_folder, remove_unfinished, write_atomically
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -37,6 +36,15 @@ def dagster_home() -> Path:
     """Return ``DAGSTER_HOME``, or ``dagster`` in the home."""
     return (
         Path(os.environ.get("DAGSTER_HOME") or medfeat_home() / "dagster").expanduser().absolute()
+    )
+
+
+def site_key_path() -> Path:
+    """``MEDFEAT_SITE_KEY``, or ``~/.config/medfeat/site.key``."""
+    return (
+        Path(os.environ.get("MEDFEAT_SITE_KEY") or "~/.config/medfeat/site.key")
+        .expanduser()
+        .absolute()
     )
 
 

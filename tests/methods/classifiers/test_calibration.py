@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 
+from methods.arrays import l2_normalise
 from methods.classifiers.calibration import (
     FOLDS,
     OutOfFold,
@@ -17,7 +18,7 @@ from methods.classifiers.calibration import (
     probabilities,
     unlike_threshold,
 )
-from methods.classifiers.linear_svm import fit_gram, l2_normalise
+from methods.classifiers.linear_svm import fit_gram
 
 Rows = NDArray[np.float64]
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from methods.arrays import l2_normalise
 from methods.classifiers.linear_classifier import (
     LinearClassifier,
     nearest_rows,
     predict,
     weights_of,
 )
-from methods.classifiers.linear_svm import fit_gram, l2_normalise
+from methods.classifiers.linear_svm import fit_gram
 
 Float32 = NDArray[np.float32]
 

@@ -10,13 +10,13 @@ import pytest
 from scipy.optimize import minimize
 from sklearn.svm import LinearSVC
 
+from methods.arrays import l2_normalise
 from methods.classifiers.linear_svm import (
     SvmFit,
     fit_gram,
     fit_primal,
     fit_targets,
     gram_matrix,
-    l2_normalise,
 )
 
 

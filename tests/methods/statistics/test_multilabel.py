@@ -20,7 +20,7 @@ from sklearn.metrics import (
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
-from methods.classifiers.linear_svm import l2_normalise
+from methods.arrays import l2_normalise
 from methods.statistics.multilabel import (
     NullCounts,
     any_match,

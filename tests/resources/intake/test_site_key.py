@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from data_contracts.errors import InputError
-from resources.intake.site_key import FINGERPRINT, Names, names_of, site_key_path
+from resources.intake.site_key import FINGERPRINT, Names, names_of
+from resources.store.home import site_key_path
 
 KEY = "0123456789abcdef" * 4
 
