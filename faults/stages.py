@@ -43,10 +43,7 @@ def _trained(seed: int) -> cae.ConvAutoEncoder:
     for _, checkpoint in cae.train_cae(lambda rows: maps[rows], len(maps), settings, CPU):
         last = checkpoint
     assert last is not None
-    weights = {
-        name: tensor for name, tensor in last().tensors.items() if not name.startswith("optimizer.")
-    }
-    return cae.load_cae(weights, settings, CPU)
+    return cae.load_cae(last().last_weights(), settings, CPU)
 
 
 def auto_encoder(seed: int, batch: int) -> np.ndarray:

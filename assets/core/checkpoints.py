@@ -1,28 +1,21 @@
-"""Checkpoints of a training, on the way and after a kill."""
+"""Stored checkpoints of a training, from which a run that was killed goes on."""
 
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from assets.core.stage import Work
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import drop_checkpoint, load_checkpoint, save_checkpoint
 
+if TYPE_CHECKING:
+    from methods.training.loop import Checkpoint
+
 CHECKPOINT_INTERVAL_FACTOR = 20
-"""Checkpoints are this many times as far apart as one takes to write: they cost at most 5 % of the
-training."""
+"""Time between two checkpoints, as a multiple of the time that writing one takes.
 
-
-class Checkpoint(Protocol):
-    """What a training needs to go on."""
-
-    @property
-    def tensors(self) -> Mapping[str, Any]:
-        """Weights, and the optimiser's state."""
-
-    @property
-    def state(self) -> Mapping[str, Any]:
-        """JSON-able."""
+Checkpoints so cost at most 5 % of a training.
+"""
 
 
 class SpacedCheckpoints:
@@ -32,11 +25,14 @@ class SpacedCheckpoints:
         self._place = (store, work.dataset, work.asset, work.fingerprint)
         self._spent, self._saved_at = 0.0, float("-inf")
 
-    def load(self) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """Tensors and state of the last checkpoint of the same output, or None."""
-        return load_checkpoint(*self._place)
+    def load(self) -> "Checkpoint | None":
+        """Return the last checkpoint of the same output, or None."""
+        from methods.training.loop import Checkpoint
 
-    def offer(self, take: Callable[[], Checkpoint]) -> None:
+        stored = load_checkpoint(*self._place)
+        return Checkpoint(*stored) if stored else None
+
+    def offer(self, take: Callable[[], "Checkpoint"]) -> None:
         """Store a checkpoint if the last one is long enough ago."""
         started = time.monotonic()
         if started - self._saved_at < CHECKPOINT_INTERVAL_FACTOR * self._spent:

@@ -128,6 +128,7 @@ def _one(
     from methods.classifiers import linear_svm as svm
     from methods.statistics.significance import accuracy_interval
     from methods.training import cae as method
+    from methods.training.loop import DivergedError
 
     started, target = time.monotonic(), torch.device(device)
     settings = config.cae_settings(filters, seed)
@@ -136,11 +137,11 @@ def _one(
         last, take = deque(
             progress(epochs, f"{filters} filters, seed {seed}", settings.epochs), maxlen=1
         ).pop()
-    except method.DivergedError as error:
+    except DivergedError as error:
         raise InputError(
             f"the training of {filters} filters diverged: {error}", "Set a smaller learning_rate"
         ) from error
-    weights = {k: v for k, v in take().tensors.items() if not k.startswith("optimizer.")}
+    weights = take().last_weights()
     model = method.load_cae(weights, settings, target)
 
     def codes(start: int, stop: int) -> np.ndarray:

@@ -206,6 +206,7 @@ def _tuned(
 
     from methods.classifiers import linear_svm as svm
     from methods.training import fine_tuning as method
+    from methods.training.loop import DivergedError
 
     target, train_pixels = torch.device(device), pixels_of(images, rows.train)
 
@@ -239,12 +240,12 @@ def _tuned(
                 target,
             )
             _, take = deque(reuse_freed_memory(epochs), maxlen=1).pop()
-        except method.DivergedError as error:
+        except DivergedError as error:
             raise InputError(
                 f"the fine-tuning on {len(known)} labels diverged: {error}",
                 "Set a smaller fine_tune_learning_rate",
             ) from error
-        network.load_state_dict(method.best_weights(take()))
+        network.load_state_dict(take().best_weights())
         network.to(target)
 
         def features(positions: np.ndarray) -> np.ndarray:

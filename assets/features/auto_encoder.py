@@ -221,9 +221,9 @@ def _train(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Weights and last state of a training that goes on from its last checkpoint, if any."""
     from methods.training import cae as method
+    from methods.training.loop import DivergedError
 
-    stored = checkpoints.load()
-    last = method.CaeCheckpoint(*stored) if stored else None
+    last = checkpoints.load()
     done = int(last.state["epochs"]) if last else 0
     if last:
         log.info("resuming after epoch %d of %d", done, settings.epochs)
@@ -243,12 +243,12 @@ def _train(
                 record.held_out_error,
                 record.learning_rate,
             )
-    except method.DivergedError as error:
+    except DivergedError as error:
         raise InputError(
             f"the training of {asset} diverged: {error}", "Set a smaller learning_rate"
         ) from error
     assert last is not None  # noqa: S101 - epochs is above 0
-    return {k: v for k, v in last.tensors.items() if not k.startswith("optimizer.")}, last.state
+    return last.last_weights(), last.state
 
 
 def _describe(
@@ -278,7 +278,7 @@ def _describe(
     }
     if sidecar.curve:
         records = [
-            method.EpochRecord(**{**line, "epoch": int(line["epoch"])})  # type: ignore[arg-type]
+            method.CaeEpoch(**{**line, "epoch": int(line["epoch"])})  # type: ignore[arg-type]
             for line in sidecar.curve
         ]
         pictures.insert(0, ("learning curve", figures.learning_curve(records)))

@@ -208,14 +208,14 @@ def _tune(
     checkpoint, if any.
     """
     from methods.training import fine_tuning as method
+    from methods.training.loop import Checkpoint
 
     labels = rows.labels[rows.train]
     codes = np.unique(labels, return_inverse=True)[1]
     held = method.validation_slice(
         labels, [rows.groups[i] for i in rows.train], settings.validation_fraction, settings.seed
     )
-    stored = checkpoints.load()
-    last = method.FineTuneCheckpoint(*stored) if stored else None
+    last = checkpoints.load()
     curve: list[dict[str, Any]] = list(last.state["curve"]) if last else []
     epochs = method.fine_tune(
         network,
@@ -227,7 +227,7 @@ def _tune(
         device,
         last,
     )
-    take: Callable[[], method.FineTuneCheckpoint] | None = None
+    take: Callable[[], Checkpoint] | None = None
     for record, take in progress(
         reuse_freed_memory(epochs), "fine-tuning", settings.epochs - len(curve)
     ):
@@ -243,7 +243,7 @@ def _tune(
         )
     last = take() if take else last
     assert last is not None  # noqa: S101 - epochs is above 0
-    return method.best_weights(last), curve, int(held.sum())
+    return last.best_weights(), curve, int(held.sum())
 
 
 def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
@@ -286,7 +286,8 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
             import torch
 
             from methods.reporting import figures
-            from methods.training.fine_tuning import DivergedError, HeadedNetwork
+            from methods.training.fine_tuning import HeadedNetwork
+            from methods.training.loop import DivergedError
 
             classes = np.unique(rows.labels[rows.train]).tolist()
             checkpoints = SpacedCheckpoints(store, work)

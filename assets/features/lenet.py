@@ -186,15 +186,11 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             from methods.curation.splits import on_both_sides
             from methods.reporting import figures
             from methods.training import lenet
-            from methods.training.cae import DivergedError
+            from methods.training.loop import DivergedError
 
             checkpoints = SpacedCheckpoints(store, work)
 
-            def stored() -> lenet.LenetCheckpoint | None:
-                found = checkpoints.load()
-                return lenet.LenetCheckpoint(*found) if found else None
-
-            last = stored()
+            last = checkpoints.load()
             done = int(last.state["epochs"]) if last else 0
             epochs = lenet.train(
                 pixels_of(images, rows.train),
@@ -222,7 +218,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
                     f"the training of {work.asset} diverged: {error}",
                     "Set a smaller lenet_learning_rate",
                 ) from error
-            last = take() if take is not None else stored()
+            last = take() if take is not None else checkpoints.load()
             assert last is not None  # noqa: S101 - epochs is above 0
             curve = last.state["curve"]
             train = np.array([line["train_loss"] for line in curve])
@@ -244,7 +240,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
                 input_energy=0.0,
             )
             files = save_model(
-                store, dataset, work.asset, work.fingerprint, lenet.best_weights(last), sidecar
+                store, dataset, work.asset, work.fingerprint, last.best_weights(), sidecar
             )
             checkpoints.drop()
             notices = []

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 if TYPE_CHECKING:  # torch takes seconds to import, and no picture needs it
-    from methods.training.cae import EpochRecord, FilterStatistics
+    from methods.training.cae import CaeEpoch, FilterStatistics
 
 # Okabe and Ito: told apart by the colour-blind
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
@@ -337,7 +337,7 @@ def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:
     return _png(figure)
 
 
-def learning_curve(records: Sequence[EpochRecord]) -> bytes:
+def learning_curve(records: Sequence[CaeEpoch]) -> bytes:
     """Training and held-out error over the epochs; a drop of the learning rate is a dotted line."""
     figure, axes = _canvas(3.2)
     axis = axes[0, 0]

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Literal
 
@@ -26,6 +26,14 @@ from torch.nn import functional
 
 from methods.kernels import cae_tiles, winograd
 from methods.training.batching import epoch_batches
+from methods.training.loop import (
+    Checkpoint,
+    DivergedError,
+    EpochRecord,
+    restore,
+    take_checkpoint,
+    to_tensor,
+)
 
 ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 """Rows by position -> (m, C, H, W) numbers."""
@@ -74,32 +82,21 @@ class CaeSettings:
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the learning curve. Errors are sums of squares over those of the input around its
+class CaeEpoch(EpochRecord):
+    """One line of the learning curve of an auto-encoder.
+
+    Errors are sums of squared residuals, divided by the sum of squares of the input around its
     channel means.
+
+    Attributes:
+        train_error: mean over the training rows while the weights move.
+        held_out_error: of the held-out rows after the epoch.
+        learning_rate: of the epoch.
     """
 
-    epoch: int
     train_error: float
     held_out_error: float
     learning_rate: float
-
-
-@dataclass(frozen=True)
-class CaeCheckpoint:
-    """All that is needed to go on after a kill with the bytes an unbroken run would have had.
-
-    Attributes:
-        tensors: model weights by name, and optimiser state under ``optimizer.<parameter>.<name>``.
-        state: JSON-able: epochs done, learning rate, plateau counter, curve, input statistics.
-    """
-
-    tensors: dict[str, Tensor]
-    state: dict[str, Any] = field(default_factory=dict)
-
-
-class DivergedError(RuntimeError):
-    """The loss is no longer a finite number, or no filter responds to anything any more."""
 
 
 class ConvAutoEncoder(nn.Module):
@@ -189,7 +186,7 @@ class ConvAutoEncoder(nn.Module):
 
 
 def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
-    tensor = torch.from_numpy(np.ascontiguousarray(rows, dtype=np.float32)).to(device)
+    tensor = to_tensor(np.asarray(rows, np.float32), device)
     return tensor.to(memory_format=torch.channels_last)
 
 
@@ -281,35 +278,52 @@ def _optimizer(cae: ConvAutoEncoder, settings: CaeSettings) -> torch.optim.Optim
     return torch.optim.SGD(parameters, lr=settings.learning_rate, momentum=settings.momentum)
 
 
-def _checkpoint(
-    cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> CaeCheckpoint:
-    tensors = {
-        name: tensor.detach().cpu().contiguous().clone()
-        for name, tensor in cae.state_dict().items()
-    }
-    for parameter, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                tensors[f"optimizer.{parameter}.{name}"] = value.detach().cpu().contiguous().clone()
-    return CaeCheckpoint(tensors=tensors, state=state)
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
-def _restore(
-    cae: ConvAutoEncoder, optimizer: torch.optim.Optimizer, checkpoint: CaeCheckpoint
+@torch.inference_mode()
+def _squared_error(
+    cae: ConvAutoEncoder,
+    take: Callable[[NDArray[np.int64]], Tensor],
+    rows: NDArray[np.int64],
+    batch_size: int,
+) -> float:
+    """Mean over ``rows`` of the squared reconstruction error, summed over an image."""
+    total = 0.0
+    for start in range(0, len(rows), batch_size):
+        x = take(rows[start : start + batch_size])
+        total += float((cae(x) - x).square().sum(dtype=torch.float64))
+    return total / len(rows)
+
+
+@torch.inference_mode()
+def _check_alive(
+    cae: ConvAutoEncoder, errors: tuple[float, float], probe: Tensor, epoch: int, rate: float
 ) -> None:
-    cae.load_state_dict(
-        {k: v for k, v in checkpoint.tensors.items() if not k.startswith("optimizer.")}
-    )
-    saved = optimizer.state_dict()
-    for key, value in checkpoint.tensors.items():
-        if key.startswith("optimizer."):
-            _, parameter, name = key.split(".")
-            # the optimiser writes into it
-            saved["state"].setdefault(int(parameter), {})[name] = value.clone()
-    for group in saved["param_groups"]:
-        group["lr"] = checkpoint.state["learning_rate"]
-    optimizer.load_state_dict(saved)
+    """Raise DivergedError where an error is not finite or no filter responds to ``probe``."""
+    if not all(math.isfinite(error) for error in errors):
+        raise DivergedError(f"the loss is not finite after epoch {epoch} at learning rate {rate:g}")
+    if not bool((cae.encode(probe) > 0).any()):
+        raise DivergedError(f"every filter is dead after epoch {epoch} at learning rate {rate:g}")
+
+
+def _after(state: dict[str, Any], record: CaeEpoch, patience: int) -> dict[str, Any]:
+    """State of the loop after an epoch; on a plateau the learning rate is divided by 10."""
+    best, rate = float(state["best"]), float(state["learning_rate"])
+    improved = record.held_out_error < best * (1 - 1e-3)
+    stale = 0 if improved else int(state["stale_epochs"]) + 1
+    if stale > patience:
+        rate, stale = rate / 10, 0
+    return {
+        **state,
+        "epochs": record.epoch,
+        "learning_rate": rate,
+        "best": min(record.held_out_error, best),
+        "stale_epochs": stale,
+        "curve": [*state["curve"], asdict(record)],
+    }
 
 
 def train_cae(
@@ -317,8 +331,8 @@ def train_cae(
     n_rows: int,
     settings: CaeSettings,
     device: torch.device,
-    resume: CaeCheckpoint | None = None,
-) -> Iterator[tuple[EpochRecord, Callable[[], CaeCheckpoint]]]:
+    resume: Checkpoint | None = None,
+) -> Iterator[tuple[CaeEpoch, Callable[[], Checkpoint]]]:
     """Train on rows ``0 .. n_rows - 1``; yields after every epoch its record and a function that
     takes a checkpoint.
 
@@ -351,51 +365,24 @@ def train_cae(
         }
     else:
         state = resume.state
-        _restore(cae, optimizer, resume)
-
-    def error_of(rows: NDArray[np.int64]) -> float:
-        total = 0.0
-        with torch.inference_mode():
-            for start in range(0, len(rows), settings.batch_size):
-                x = take(rows[start : start + settings.batch_size])
-                total += float((cae(x) - x).square().sum(dtype=torch.float64))
-        return total / len(rows) / float(state["input_energy"])
-
+        restore(cae, optimizer, resume)
+        _set_rate(optimizer, float(state["learning_rate"]))
+    energy = float(state["input_energy"])
     for epoch in range(int(state["epochs"]), settings.epochs):
+        rate = float(state["learning_rate"])
         total = 0.0
         for rows in epoch_batches(len(train_rows), settings.batch_size, settings.seed, epoch):
             x = take(train_rows[rows])
             optimizer.zero_grad(set_to_none=True)
             total += 2 * cae.backward_of_loss(x)
             optimizer.step()
-        train_error = total / len(train_rows) / float(state["input_energy"])
-        held_out = error_of(held_rows)
-        if not (math.isfinite(train_error) and math.isfinite(held_out)):
-            raise DivergedError(
-                f"the loss is not finite after epoch {epoch + 1} at learning rate {state['learning_rate']:g}"
-            )
-        with torch.inference_mode():
-            if not bool((cae.encode(take(held_rows[:PROBE_ROWS])) > 0).any()):
-                raise DivergedError(
-                    f"every filter is dead after epoch {epoch + 1} at learning rate {state['learning_rate']:g}"
-                )
-        record = EpochRecord(epoch + 1, train_error, held_out, float(state["learning_rate"]))
-        improved = held_out < float(state["best"]) * (1 - 1e-3)
-        stale = 0 if improved else int(state["stale_epochs"]) + 1
-        rate = float(state["learning_rate"])
-        if stale > settings.plateau_patience:
-            rate, stale = rate / 10, 0
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-        state = {
-            **state,
-            "epochs": epoch + 1,
-            "learning_rate": rate,
-            "best": min(held_out, float(state["best"])),
-            "stale_epochs": stale,
-            "curve": [*state["curve"], asdict(record)],
-        }
-        yield record, partial(_checkpoint, cae, optimizer, state)
+        train_error = total / len(train_rows) / energy
+        held_out = _squared_error(cae, take, held_rows, settings.batch_size) / energy
+        _check_alive(cae, (train_error, held_out), take(held_rows[:PROBE_ROWS]), epoch + 1, rate)
+        record = CaeEpoch(epoch + 1, train_error, held_out, rate)
+        state = _after(state, record, settings.plateau_patience)
+        _set_rate(optimizer, state["learning_rate"])
+        yield record, partial(take_checkpoint, cae, optimizer, state)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +30,17 @@ from torch.nn import functional
 from methods.curation.splits import stratified_group_split
 from methods.imaging.augmentation import augmented
 from methods.training.batching import epoch_batches
+from methods.training.loop import (
+    Checkpoint,
+    DivergedError,
+    EpochRecord,
+    copied_weights,
+    epoch_generators,
+    mean_loss,
+    restore,
+    take_checkpoint,
+    to_tensor,
+)
 
 Float64 = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -74,11 +85,10 @@ class FineTuneSettings:
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the learning curve.
+class FineTuneEpoch(EpochRecord):
+    """One line of the learning curve of a fine-tuned network.
 
     Attributes:
-        epoch: counted from 1.
         train_loss: mean cross-entropy in nats over the epoch's steps, dropout and augmentation on.
         validation_loss: mean cross-entropy after the epoch; None without a validation slice.
         validation_accuracy: share of validation images classified correctly; None without a
@@ -86,31 +96,10 @@ class EpochRecord:
         learning_rate: of the pre-trained layers, at the epoch's first step.
     """
 
-    epoch: int
     train_loss: float
     validation_loss: float | None
     validation_accuracy: float | None
     learning_rate: float
-
-
-@dataclass(frozen=True)
-class FineTuneCheckpoint:
-    """All that is needed to go on after a kill with the bytes an unbroken run would have had.
-
-    Attributes:
-        tensors: weights and buffers under ``network.<name>``, those of the best epoch under
-            ``best.<name>`` where that is an earlier one, and optimiser state under
-            ``optimizer.<parameter>.<name>``.
-        state: JSON-able: epochs done, next learning rate, best epoch and its loss, epochs since,
-            curve.
-    """
-
-    tensors: dict[str, Tensor]
-    state: dict[str, Any] = field(default_factory=dict)
-
-
-class DivergedError(RuntimeError):
-    """The loss or a weight is no longer a finite number."""
 
 
 class HeadedNetwork(nn.Module):
@@ -216,10 +205,6 @@ def validation_slice(
     )
 
 
-def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
-
-
 def _training_batches(n_rows: int, settings: FineTuneSettings, epoch: int) -> list[Positions]:
     """Batches of at least two rows, as batch normalisation asks: a last row joins the batch before,
     an only row comes twice.
@@ -242,13 +227,10 @@ def _train_epoch(
     epoch: int,
 ) -> float:
     """One pass over the training images at the rates of its steps; its mean loss."""
-    words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
-    dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     losses, sizes = [], []
     network.train()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(dropout_seed)
+    with epoch_generators(settings.seed, epoch, device) as views:
         batches = _training_batches(len(train), settings, epoch)
         for step, rows in enumerate(batches):
             for group, factor in zip(
@@ -256,7 +238,7 @@ def _train_epoch(
             ):
                 group["lr"] = factor * _cosine_rate(settings, epoch + step / len(batches))
             positions = train[rows]
-            images = _to_tensor(read(positions), device)
+            images = to_tensor(read(positions), device)
             if settings.augment:
                 images = augmented(images, views)
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=mixed):
@@ -269,7 +251,7 @@ def _train_epoch(
             optimizer.step()
             losses.append(loss.detach())
             sizes.append(len(rows))
-    return float(np.average(torch.stack(losses).cpu().numpy().astype(np.float64), weights=sizes))
+    return float(mean_loss(losses, sizes))
 
 
 @torch.inference_mode()
@@ -285,7 +267,7 @@ def _evaluate(
     network.eval()
     starts = range(0, len(positions), batch_size)
     logits = torch.cat(
-        [network(_to_tensor(read(positions[s : s + batch_size]), device)).cpu() for s in starts]
+        [network(to_tensor(read(positions[s : s + batch_size]), device)).cpu() for s in starts]
     ).double()
     targets = torch.from_numpy(codes[positions])
     accuracy = (logits.argmax(dim=1) == targets).to(torch.float64).mean()
@@ -294,58 +276,6 @@ def _evaluate(
 
 def _cosine_rate(settings: FineTuneSettings, epochs_done: float) -> float:
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epochs_done / settings.epochs))
-
-
-def _weights(network: HeadedNetwork) -> dict[str, Tensor]:
-    """A copy on the CPU."""
-    return {
-        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-        for name, tensor in network.state_dict().items()
-    }
-
-
-def _checkpoint(
-    network: HeadedNetwork,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    state: dict[str, Any],
-) -> FineTuneCheckpoint:
-    tensors = {f"network.{name}": tensor for name, tensor in _weights(network).items()}
-    if state["best_epoch"] < state["epochs"]:
-        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for parameter, values in optimizer.state_dict()["state"].items():
-        for name, value in values.items():
-            if isinstance(value, Tensor):
-                copied = value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
-                tensors[f"optimizer.{parameter}.{name}"] = copied
-    return FineTuneCheckpoint(tensors=tensors, state=state)
-
-
-def _part(checkpoint: FineTuneCheckpoint, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in checkpoint.tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def best_weights(checkpoint: FineTuneCheckpoint) -> dict[str, Tensor]:
-    """State dict of the :class:`HeadedNetwork` after the best epoch: lowest validation loss, or the
-    last one without a slice.
-    """
-    return _part(checkpoint, "best.") or _part(checkpoint, "network.")
-
-
-def _restore(
-    network: HeadedNetwork, optimizer: torch.optim.Optimizer, checkpoint: FineTuneCheckpoint
-) -> None:
-    network.load_state_dict(_part(checkpoint, "network."))
-    saved = optimizer.state_dict()
-    for key, value in _part(checkpoint, "optimizer.").items():
-        parameter, name = key.split(".")
-        # the optimiser writes into it
-        saved["state"].setdefault(int(parameter), {})[name] = value.clone()
-    optimizer.load_state_dict(saved)
 
 
 def _check_inputs(
@@ -373,6 +303,28 @@ def _check_inputs(
         )
 
 
+def _check_finite(network: HeadedNetwork, record: FineTuneEpoch) -> None:
+    losses = (record.train_loss, record.validation_loss or 0.0)
+    if not all(math.isfinite(loss) for loss in losses) or not all(
+        bool(tensor.isfinite().all()) for tensor in network.state_dict().values()
+    ):
+        raise DivergedError(
+            f"the loss or a weight is not finite after epoch {record.epoch} "
+            f"at learning rate {record.learning_rate:g}"
+        )
+
+
+def _after(state: dict[str, Any], record: FineTuneEpoch) -> dict[str, Any]:
+    """State of the loop after an epoch; without a validation slice the last epoch is the best."""
+    state = {**state, "epochs": record.epoch, "curve": [*state["curve"], asdict(record)]}
+    loss = record.validation_loss
+    if loss is None:
+        return state | {"best_epoch": record.epoch}
+    if state["best_loss"] is None or loss < state["best_loss"]:
+        return state | {"best_epoch": record.epoch, "best_loss": loss, "stale_epochs": 0}
+    return state | {"stale_epochs": state["stale_epochs"] + 1}
+
+
 def fine_tune(
     network: HeadedNetwork,
     read: ReadImages,
@@ -381,8 +333,8 @@ def fine_tune(
     validation: Positions,
     settings: FineTuneSettings,
     device: torch.device,
-    resume: FineTuneCheckpoint | None = None,
-) -> Iterator[tuple[EpochRecord, Callable[[], FineTuneCheckpoint]]]:
+    resume: Checkpoint | None = None,
+) -> Iterator[tuple[FineTuneEpoch, Callable[[], Checkpoint]]]:
     """Train ``network`` in place; yields after every epoch its record and a function that takes a
     checkpoint.
 
@@ -390,9 +342,8 @@ def fine_tune(
     before. Order, views and dropout depend on (seed, epoch) alone, so a run resumed from a
     checkpoint ends with the same bytes on a CPU as one that was never stopped. On a GPU that has
     bfloat16 the training steps use mixed precision. The network is left with the weights of the
-    last
-    epoch: :func:`best_weights` are in the checkpoint, which must be taken before the next epoch is
-        asked for.
+    last epoch: the best ones are in the checkpoint, which must be taken before the next epoch is
+    asked for.
 
     Args:
         network: pre-trained body under a fresh head.
@@ -427,9 +378,8 @@ def fine_tune(
             "curve": [],
         }
     else:
-        state = resume.state
-        best = best_weights(resume)
-        _restore(network, optimizer, resume)
+        state, best = resume.state, resume.best_weights()
+        restore(network, optimizer, resume)
 
     while state["epochs"] < settings.epochs and state["stale_epochs"] < settings.patience:
         epoch = int(state["epochs"])
@@ -440,24 +390,16 @@ def fine_tune(
             loss, accuracy = _evaluate(
                 network, read, codes, validation, settings.batch_size, device
             )
-        finite = all(math.isfinite(value) for value in (train_loss, loss or 0.0))
-        if not finite or not all(
-            bool(tensor.isfinite().all()) for tensor in network.state_dict().values()
-        ):
-            raise DivergedError(
-                f"the loss or a weight is not finite after epoch {epoch + 1} at learning rate {rate:g}"
-            )
-        record = EpochRecord(epoch + 1, train_loss, loss, accuracy, rate)
-
-        state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
-        if loss is None:
-            state |= {"best_epoch": epoch + 1}
-        elif state["best_loss"] is None or loss < state["best_loss"]:
-            best = _weights(network)
-            state |= {"best_epoch": epoch + 1, "best_loss": loss, "stale_epochs": 0}
-        else:
-            state |= {"stale_epochs": state["stale_epochs"] + 1}
-        yield record, partial(_checkpoint, network, optimizer, best, state)
+        record = FineTuneEpoch(epoch + 1, train_loss, loss, accuracy, rate)
+        _check_finite(network, record)
+        state = _after(state, record)
+        is_best = state["best_epoch"] == state["epochs"]
+        if is_best and loss is not None:
+            best = copied_weights(network)
+        yield (
+            record,
+            partial(take_checkpoint, network, optimizer, state, None if is_best else best),
+        )
 
 
 @torch.inference_mode()
@@ -473,7 +415,7 @@ def penultimate_features(
     network.eval()
     features = np.empty((len(images), network.head.in_features), np.float32)
     for start in range(0, len(images), batch_size):
-        batch = network.penultimate(_to_tensor(images[start : start + batch_size], device))
+        batch = network.penultimate(to_tensor(images[start : start + batch_size], device))
         features[start : start + batch_size] = batch.to(torch.float32).cpu().numpy()
     if not np.isfinite(features).all():
         raise ValueError("the network gives features that are not finite")

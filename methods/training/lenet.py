@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -39,7 +39,17 @@ from methods.curation.splits import fairest, on_both_sides
 from methods.imaging.augmentation import random_transforms, warped
 from methods.kernels.fft_convolution import POOL, Correlation, PooledConvolution
 from methods.training.batching import epoch_batches
-from methods.training.cae import DivergedError
+from methods.training.loop import (
+    OPTIMIZER,
+    Checkpoint,
+    DivergedError,
+    EpochRecord,
+    epoch_generators,
+    mean_loss,
+    restore,
+    take_checkpoint,
+    to_tensor,
+)
 
 Positions = NDArray[np.int64]
 ReadImages = Callable[[Positions], NDArray[np.uint8]]
@@ -51,6 +61,8 @@ HIDDEN = 500
 
 DROPOUT = 0.5
 MOMENTUM = 0.9
+MOMENTA = "momentum."
+"""Prefix of the momenta in the checkpoints of earlier versions."""
 MAX_DRAWS = 100
 """Validation slices drawn at most."""
 
@@ -81,36 +93,19 @@ class LenetSettings:
 
 
 @dataclass(frozen=True)
-class EpochRecord:
-    """One line of the learning curves; losses are mean negative log-likelihoods in nats, one for
-    each label.
+class LenetEpoch(EpochRecord):
+    """One line of the learning curves, one for each label.
+
+    Losses are mean negative log-likelihoods in nats.
 
     Attributes:
-        epoch: counted from 1.
         train_loss: (L,) over the epoch's steps while the weights move, dropout and random views on;
             of a network that has stopped that of its last epoch.
         validation_loss: (L,) after the epoch, or its last; None without a validation slice.
     """
 
-    epoch: int
     train_loss: tuple[float, ...]
     validation_loss: tuple[float, ...] | None
-
-
-@dataclass(frozen=True)
-class LenetCheckpoint:
-    """All that is needed to go on after a kill with the bytes an unbroken run would have had.
-
-    Attributes:
-        tensors: weights under ``network.<name>``, those of the best epochs under ``best.<name>``
-            where a label's is an earlier one, and momenta under ``momentum.<name>``. The first axis
-            of each is the label.
-        state: JSON-able: epochs done; for each label its best epoch, the loss there and the epochs
-            since; curve.
-    """
-
-    tensors: dict[str, Tensor]
-    state: dict[str, Any] = field(default_factory=dict)
 
 
 def _last_maps(side: int) -> int:
@@ -281,10 +276,6 @@ def _learnable(
     return held & ~np.isin(codes, codes[new.any(axis=1)])
 
 
-def _to_tensor(images: NDArray[np.uint8], device: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device)
-
-
 def _views(images: Tensor, generator: torch.Generator) -> Tensor:
     """A random view of each image (:mod:`methods.imaging.augmentation`) that is not mirrored, as
     left and right may be labels.
@@ -315,16 +306,13 @@ def _train_epoch(
     """One pass over the training images; the mean loss of each label, (L,). Networks that have
     ``stopped`` keep their weights.
     """
-    words = np.random.SeedSequence([settings.seed, epoch]).generate_state(2, np.uint64)
-    dropout_seed, views = int(words[0]), torch.Generator().manual_seed(int(words[1]))
     losses, sizes = [], []
     network.train()
     _rest(optimizer, stopped)
     learning = np.flatnonzero(~stopped).tolist()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(dropout_seed)
+    with epoch_generators(settings.seed, epoch, device) as views:
         for rows in epoch_batches(len(train), settings.batch_size, settings.seed, epoch):
-            images = _to_tensor(read(train[rows]), device)
+            images = to_tensor(read(train[rows]), device)
             loss = _losses(
                 network(_views(images, views) if settings.modern else images), targets[train[rows]]
             )
@@ -335,10 +323,7 @@ def _train_epoch(
             losses.append(loss.detach())
             sizes.append(len(rows))
     optimizer.zero_grad(set_to_none=True)  # as large as the weights, and of no use to a checkpoint
-    mean: NDArray[np.float64] = np.average(
-        torch.stack(losses).cpu().numpy().astype(np.float64), axis=0, weights=sizes
-    )
-    return mean
+    return mean_loss(losses, sizes)
 
 
 def _kept(
@@ -364,50 +349,18 @@ def _logits(
 ) -> Tensor:
     """Logits in eval mode, (n, L) float64 on the CPU."""
     network.eval()
-    return torch.cat([network(_to_tensor(images, device)).cpu() for images in batches]).to(
+    return torch.cat([network(to_tensor(images, device)).cpu() for images in batches]).to(
         torch.float64
     )
 
 
-def _checkpoint(
-    network: LenetOneVsAll,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
-    state: dict[str, Any],
-) -> LenetCheckpoint:
-    tensors = {f"network.{name}": tensor.cpu() for name, tensor in network.state_dict().items()}
-    if min(state["best_epoch"]) < state["epochs"]:
-        tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for name, parameter in network.named_parameters():
-        if "momentum_buffer" in optimizer.state[parameter]:
-            tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"].cpu()
-    return LenetCheckpoint(tensors=tensors, state=state)
-
-
-def _part(checkpoint: LenetCheckpoint, prefix: str) -> dict[str, Tensor]:
-    return {
-        name.removeprefix(prefix): tensor
-        for name, tensor in checkpoint.tensors.items()
-        if name.startswith(prefix)
-    }
-
-
-def best_weights(checkpoint: LenetCheckpoint) -> dict[str, Tensor]:
-    """State dict of :class:`LenetOneVsAll`, each label's after its best epoch: lowest validation
-    loss, or the last one.
-    """
-    return _part(checkpoint, "best.") or _part(checkpoint, "network.")
-
-
-def _restore(
-    network: LenetOneVsAll, optimizer: torch.optim.Optimizer, checkpoint: LenetCheckpoint
-) -> None:
-    network.load_state_dict(_part(checkpoint, "network."))
-    parameters = dict(network.named_parameters())
-    for name, momentum in _part(checkpoint, "momentum.").items():
-        parameter = parameters[name]
-        # it is written into
-        optimizer.state[parameter]["momentum_buffer"] = momentum.to(parameter.device, copy=True)
+def _with_current_names(checkpoint: Checkpoint, network: LenetOneVsAll) -> Checkpoint:
+    """Rename the momenta, which earlier versions stored as ``momentum.<parameter>``."""
+    names = [name for name, _ in network.named_parameters()]
+    tensors = {name: t for name, t in checkpoint.tensors.items() if not name.startswith(MOMENTA)}
+    for name, momentum in checkpoint.part(MOMENTA).items():
+        tensors[f"{OPTIMIZER}{names.index(name)}.momentum_buffer"] = momentum
+    return Checkpoint(tensors, checkpoint.state)
 
 
 def _check_inputs(
@@ -426,14 +379,97 @@ def _check_inputs(
             raise ValueError(f"{name} must be at least 1, got {getattr(settings, name)}")
 
 
+def _validation_losses(
+    network: LenetOneVsAll,
+    read: ReadImages,
+    targets: NDArray[np.bool_],
+    validation: Positions,
+    batch_size: int,
+    device: torch.device,
+) -> NDArray[np.float64]:
+    """Mean loss of each label on the validation slice, (L,) float64."""
+    starts = range(0, len(validation), batch_size)
+    logits = _logits(network, (read(validation[s : s + batch_size]) for s in starts), device)
+    losses: NDArray[np.float64] = _losses(logits, targets[validation]).numpy()
+    return losses
+
+
+def _check_finite(
+    network: LenetOneVsAll,
+    train_loss: NDArray[np.float64],
+    validation_loss: NDArray[np.float64] | None,
+    stopped: NDArray[np.bool_],
+    epoch: int,
+    settings: LenetSettings,
+) -> None:
+    """Raise DivergedError, naming the labels, where a loss or weight of theirs is not finite.
+
+    Networks that have stopped are not looked at: their best weights are kept elsewhere.
+    """
+    finite = np.isfinite(train_loss)
+    if validation_loss is not None:
+        finite &= np.isfinite(validation_loss)
+    for tensor in network.state_dict().values():
+        finite &= tensor.isfinite().flatten(1).all(dim=1).cpu().numpy()
+    finite |= stopped
+    if not finite.all():
+        raise DivergedError(
+            f"the loss or a weight of label {np.flatnonzero(~finite).tolist()} is not finite "
+            f"after epoch {epoch} at learning rate {settings.learning_rate:g}"
+        )
+
+
+def _lowest_losses(state: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Lowest validation loss of each label so far, (L,), infinite before the first epoch."""
+    return np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
+
+
+def _better(
+    state: Mapping[str, Any],
+    validation_loss: NDArray[np.float64] | None,
+    stopped: NDArray[np.bool_],
+    stops: NDArray[np.bool_],
+) -> NDArray[np.bool_]:
+    """Which labels have their best weights after this epoch, (L,).
+
+    Without a validation slice, and for labels that it cannot judge, those are the latest.
+    """
+    if validation_loss is None:
+        return np.ones(len(stops), np.bool_)
+    better: NDArray[np.bool_] = ((validation_loss < _lowest_losses(state)) & ~stopped) | ~stops
+    return better
+
+
+def _keep_best(best: dict[str, Tensor], network: LenetOneVsAll, better: NDArray[np.bool_]) -> None:
+    """Copy into ``best`` the weights of the labels that are ``better``, or all where it is empty."""
+    for name, tensor in network.state_dict().items():
+        if name not in best:
+            best[name] = tensor.to("cpu", copy=True)
+        for label in np.flatnonzero(better):
+            best[name][label].copy_(tensor[label])
+
+
+def _after(state: dict[str, Any], record: LenetEpoch, better: NDArray[np.bool_]) -> dict[str, Any]:
+    """State of the loop after an epoch."""
+    epoch, losses = record.epoch, record.validation_loss
+    state = {**state, "epochs": epoch, "curve": [*state["curve"], asdict(record)]}
+    if losses is None:
+        return state | {"best_epoch": [epoch] * len(better)}
+    return state | {
+        "best_epoch": np.where(better, epoch, state["best_epoch"]).tolist(),
+        "best_loss": np.where(better, losses, _lowest_losses(state)).tolist(),
+        "stale_epochs": np.where(better, 0, np.array(state["stale_epochs"]) + 1).tolist(),
+    }
+
+
 def train(
     read: ReadImages,
     targets: NDArray[np.bool_],
     groups: Sequence[str] | NDArray[np.str_],
     settings: LenetSettings,
     device: torch.device,
-    resume: LenetCheckpoint | None = None,
-) -> Iterator[tuple[EpochRecord, Callable[[], LenetCheckpoint]]]:
+    resume: Checkpoint | None = None,
+) -> Iterator[tuple[LenetEpoch, Callable[[], Checkpoint]]]:
     """Train one network for each label in one pass; yields after every epoch its record and a
     function that takes a checkpoint.
 
@@ -478,63 +514,37 @@ def train(
             "curve": [],
         }
     else:
+        resume = _with_current_names(resume, network)
         state = resume.state
-        best = {name: tensor.clone() for name, tensor in best_weights(resume).items()}
-        _restore(network, optimizer, resume)
+        best = {name: tensor.clone() for name, tensor in resume.best_weights().items()}
+        restore(network, optimizer, resume)
         del resume  # as large as all that was restored from it
 
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:
-        epoch = int(state["epochs"])
+        epoch, curve = int(state["epochs"]), state["curve"]
         stopped = np.array(state["stale_epochs"]) >= settings.patience
-        train_loss = _train_epoch(
+        losses = _train_epoch(
             network, optimizer, read, targets, trained, settings, device, epoch, stopped
         )
-        train_loss = _kept(train_loss, stopped, state["curve"], "train_loss")
-        finite = np.isfinite(train_loss)
+        train_loss = _kept(losses, stopped, curve, "train_loss")
         validation_loss = None
         if len(validation):
-            starts = range(0, len(validation), settings.batch_size)
-            logits = _logits(
-                network, (read(validation[s : s + settings.batch_size]) for s in starts), device
+            losses = _validation_losses(
+                network, read, targets, validation, settings.batch_size, device
             )
-            validation_loss = _kept(
-                _losses(logits, targets[validation]).numpy(),
-                stopped,
-                state["curve"],
-                "validation_loss",
-            )
-            finite &= np.isfinite(validation_loss)
-        for tensor in network.state_dict().values():
-            finite &= tensor.isfinite().flatten(1).all(dim=1).cpu().numpy()
-        finite |= stopped  # what counts are its best weights, which are put aside
-        if not finite.all():
-            raise DivergedError(
-                f"the loss or a weight of label {np.flatnonzero(~finite).tolist()} is not finite after epoch {epoch + 1} "
-                f"at learning rate {settings.learning_rate:g}"
-            )
-        record = EpochRecord(
+            validation_loss = _kept(losses, stopped, curve, "validation_loss")
+        _check_finite(network, train_loss, validation_loss, stopped, epoch + 1, settings)
+        record = LenetEpoch(
             epoch + 1,
             tuple(train_loss.tolist()),
             None if validation_loss is None else tuple(validation_loss.tolist()),
         )
-
-        state = {**state, "epochs": epoch + 1, "curve": [*state["curve"], asdict(record)]}
-        if validation_loss is None:
-            state |= {"best_epoch": [epoch + 1] * n_labels}
-        else:
-            lowest = np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
-            better = ((validation_loss < lowest) & ~stopped) | ~stops
-            for name, tensor in network.state_dict().items():
-                if name not in best:
-                    best[name] = tensor.to("cpu", copy=True)
-                for label in np.flatnonzero(better):
-                    best[name][label].copy_(tensor[label])
-            state |= {
-                "best_epoch": np.where(better, epoch + 1, state["best_epoch"]).tolist(),
-                "best_loss": np.where(better, validation_loss, lowest).tolist(),
-                "stale_epochs": np.where(better, 0, np.array(state["stale_epochs"]) + 1).tolist(),
-            }
-        yield record, partial(_checkpoint, network, optimizer, best, state)
+        better = _better(state, validation_loss, stopped, stops)
+        if validation_loss is not None:
+            _keep_best(best, network, better)
+        state = _after(state, record, better)
+        earlier = best if min(state["best_epoch"]) < state["epochs"] else None
+        yield record, partial(take_checkpoint, network, optimizer, state, earlier, copy=False)
 
 
 def probabilities(

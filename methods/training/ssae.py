@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from methods.training.cae import DivergedError
+from methods.training.loop import DivergedError, EpochRecord, to_tensor
 
 ROWS_AT_ONCE = 4096
 
@@ -58,19 +58,17 @@ class SsaeSettings:
 
 
 @dataclass(frozen=True)
-class SsaeEpochRecord:
+class SsaeEpoch(EpochRecord):
     """One line of the learning curve, means over the rows of an epoch while the weights move.
 
     Attributes:
-        layer: from 1.
-        epoch: from 1.
+        layer: counted from 1.
         cost: J.
         error: sum of squared reconstruction errors over that of the layer's input around its mean.
         mean_activation: of all units; near ``sparsity`` where the penalty holds.
     """
 
     layer: int
-    epoch: int
     cost: float
     error: float
     mean_activation: float
@@ -87,7 +85,7 @@ class SsaeFit:
     """
 
     tensors: dict[str, Tensor]
-    curve: list[SsaeEpochRecord]
+    curve: list[SsaeEpoch]
 
 
 @dataclass(frozen=True)
@@ -166,11 +164,48 @@ def _energy(tensors: Mapping[str, Tensor], patches: Tensor) -> float:
     return max(squares - float((total * total).sum()) / len(patches), 1e-30)
 
 
+def _check_inputs(patches: NDArray[np.floating], settings: SsaeSettings) -> None:
+    if not len(patches):
+        raise ValueError("a sparse auto-encoder needs at least one patch")
+    if not np.isfinite(patches).all():
+        raise ValueError(
+            "a sparse auto-encoder needs finite patches, some value is NaN or infinite"
+        )
+    if not settings.hidden:
+        raise ValueError("a stacked sparse auto-encoder needs at least one layer")
+    if not 0 < settings.sparsity < 1:
+        raise ValueError(
+            f"the sparsity is a mean activation inside 0..1, got {settings.sparsity:g}"
+        )
+
+
+def _train_epoch(
+    autoencoder: SparseAutoEncoder,
+    optimizer: torch.optim.Optimizer,
+    below: Mapping[str, Tensor],
+    rows: Tensor,
+    order: NDArray[np.int64],
+    settings: SsaeSettings,
+) -> tuple[float, float, float]:
+    """One pass over ``rows`` in ``order``; sums over rows of cost, squared error and activation."""
+    cost = error = activation = 0.0
+    for positions in np.array_split(order, math.ceil(len(rows) / settings.batch_size)):
+        chosen = rows[to_tensor(positions, rows.device)]
+        batch = autoencoder.cost(_hidden(below, chosen), settings)
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(batch.total)
+        optimizer.step()
+        cost += float(batch.total.detach()) * len(positions)
+        error += float(batch.squared_error)
+        activation += float(batch.activation.mean()) * len(positions)
+    return cost, error, activation
+
+
 def train_ssae(
     patches: NDArray[np.floating],
     settings: SsaeSettings,
     device: torch.device,
-    on_epoch: Callable[[SsaeEpochRecord], None] = lambda record: None,
+    on_epoch: Callable[[SsaeEpoch], None] = lambda record: None,
 ) -> SsaeFit:
     """Train the layers one after the other, each on the code of the layers below it.
 
@@ -185,22 +220,11 @@ def train_ssae(
             0..1.
         DivergedError: the cost became NaN or infinite.
     """
-    if not len(patches):
-        raise ValueError("a sparse auto-encoder needs at least one patch")
-    if not np.isfinite(patches).all():
-        raise ValueError(
-            "a sparse auto-encoder needs finite patches, some value is NaN or infinite"
-        )
-    if not settings.hidden:
-        raise ValueError("a stacked sparse auto-encoder needs at least one layer")
-    if not 0 < settings.sparsity < 1:
-        raise ValueError(
-            f"the sparsity is a mean activation inside 0..1, got {settings.sparsity:g}"
-        )
+    _check_inputs(patches, settings)
     generator = torch.Generator().manual_seed(settings.seed)
-    rows = torch.from_numpy(np.ascontiguousarray(patches, dtype=np.float32)).to(device)
+    rows = to_tensor(np.asarray(patches, np.float32), device)
     tensors: dict[str, Tensor] = {}
-    curve: list[SsaeEpochRecord] = []
+    curve: list[SsaeEpoch] = []
     inputs = rows.shape[1]
     for layer, units in enumerate(settings.hidden, 1):
         autoencoder = SparseAutoEncoder(inputs, units, layer == 1, settings.sparsity, generator).to(
@@ -210,25 +234,16 @@ def train_ssae(
         energy = _energy(tensors, rows)
         for epoch in range(1, settings.epochs + 1):
             order = np.random.default_rng([settings.seed, layer, epoch]).permutation(len(rows))
-            cost = error = activation = 0.0
-            for positions in np.array_split(order, math.ceil(len(rows) / settings.batch_size)):
-                batch = autoencoder.cost(
-                    _hidden(tensors, rows[torch.from_numpy(positions).to(device)]), settings
-                )
-                optimizer.zero_grad(set_to_none=True)
-                torch.autograd.backward(batch.total)
-                optimizer.step()
-                cost += float(batch.total.detach()) * len(positions)
-                error += float(batch.squared_error)
-                activation += float(batch.activation.mean()) * len(positions)
+            cost, error, activation = _train_epoch(
+                autoencoder, optimizer, tensors, rows, order, settings
+            )
             if not math.isfinite(cost):
                 raise DivergedError(
-                    f"the cost of layer {layer} is not finite after epoch {epoch} at learning rate {settings.learning_rate:g}"
+                    f"the cost of layer {layer} is not finite after epoch {epoch} "
+                    f"at learning rate {settings.learning_rate:g}"
                 )
             curve.append(
-                SsaeEpochRecord(
-                    layer, epoch, cost / len(rows), error / energy, activation / len(rows)
-                )
+                SsaeEpoch(epoch, layer, cost / len(rows), error / energy, activation / len(rows))
             )
             on_epoch(curve[-1])
         tensors |= {

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from methods.reporting import figures
-from methods.training.cae import EpochRecord, FilterStatistics
+from methods.training.cae import CaeEpoch, FilterStatistics
 
 RNG = np.random.default_rng(0)
 MAPS = RNG.random((7, 256, 6, 6), np.float32)
@@ -34,9 +34,9 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "feature_maps": lambda: figures.feature_maps(PHOTOS[0], MAPS[0], "$conv_5"),
     "activation_summary": lambda: figures.activation_summary(MAPS),
     "learning_curve": lambda: figures.learning_curve(
-        [EpochRecord(i, 1 / i, 1.1 / i, 1e-5 / (1 + i // 5)) for i in range(1, 12)]
+        [CaeEpoch(i, 1 / i, 1.1 / i, 1e-5 / (1 + i // 5)) for i in range(1, 12)]
     ),
-    "one epoch": lambda: figures.learning_curve([EpochRecord(1, 0.5, 0.6, 1e-5)]),
+    "one epoch": lambda: figures.learning_curve([CaeEpoch(1, 0.5, 0.6, 1e-5)]),
     "reconstructions": lambda: figures.reconstructions(MAPS, MAPS * 0.9),
     "one reconstruction": lambda: figures.reconstructions(MAPS[:1], MAPS[:1]),
     "filter_overview": lambda: figures.filter_overview(

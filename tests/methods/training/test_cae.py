@@ -12,15 +12,12 @@ import pytest
 import torch
 from safetensors.torch import load, save
 from scipy.signal import correlate2d
-from torch import Tensor
 
 from methods.training import cae as method
 from methods.training.cae import (
-    CaeCheckpoint,
+    CaeEpoch,
     CaeSettings,
     ConvAutoEncoder,
-    DivergedError,
-    EpochRecord,
     encode,
     filter_statistics,
     load_cae,
@@ -29,6 +26,7 @@ from methods.training.cae import (
     split_held_out,
     train_cae,
 )
+from methods.training.loop import Checkpoint, DivergedError
 
 CPU = torch.device("cpu")
 SMALL = CaeSettings(filters=6, epochs=6, batch_size=16, learning_rate=1e-4, held_out_fraction=0.2)
@@ -48,8 +46,8 @@ def _rows(n: int = 50, channels: int = 4, size: int = 6, seed: int = 0) -> np.nd
 
 
 def _train(
-    rows: np.ndarray, settings: CaeSettings, resume: CaeCheckpoint | None = None
-) -> tuple[list[EpochRecord], list[CaeCheckpoint]]:
+    rows: np.ndarray, settings: CaeSettings, resume: Checkpoint | None = None
+) -> tuple[list[CaeEpoch], list[Checkpoint]]:
     records, checkpoints = [], []
     for record, take in train_cae(
         lambda positions: rows[positions], len(rows), settings, CPU, resume
@@ -57,10 +55,6 @@ def _train(
         records.append(record)
         checkpoints.append(take())
     return records, checkpoints
-
-
-def _model(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer.")}
 
 
 def _with(cae: ConvAutoEncoder, **values: np.ndarray) -> ConvAutoEncoder:
@@ -144,10 +138,10 @@ def test_loss_of_equation_3_through_one_step() -> None:
     )
     (record,), (checkpoint,) = _train(rows, settings)
     expected = -1e-3 * ((y - x) * (y > 0)).sum(axis=(0, 2, 3)) / len(x)
-    np.testing.assert_allclose(checkpoint.tensors["decoder_bias"], expected, rtol=1e-4)
+    np.testing.assert_allclose(checkpoint.last_weights()["decoder_bias"], expected, rtol=1e-4)
     energy = ((x - x.mean(axis=(0, 2, 3), keepdims=True)) ** 2).sum()
     assert record.train_error == pytest.approx(((x - y) ** 2).sum() / energy, rel=1e-5)
-    after = reconstruct(load_cae(_model(checkpoint.tensors), settings, CPU), rows[held], CPU)
+    after = reconstruct(load_cae(checkpoint.last_weights(), settings, CPU), rows[held], CPU)
     assert record.held_out_error == pytest.approx(
         ((rows[held] - after) ** 2).sum(dtype=np.float64) / len(held) / (energy / len(x)), rel=1e-5
     )
@@ -174,7 +168,7 @@ def test_zero_bias_modes() -> None:
 def test_biases_are_learned_unless_always_zero(mode: str, optimizer: str) -> None:
     _, checkpoints = _train(_rows(), replace(SMALL, zero_bias=mode, optimizer=optimizer, epochs=2))
     for name in ("encoder_bias", "decoder_bias"):
-        assert bool(checkpoints[-1].tensors[name].any()) == (mode != "always")
+        assert bool(checkpoints[-1].last_weights()[name].any()) == (mode != "always")
 
 
 def test_tied_shares_the_kernels_and_untied_does_not() -> None:
@@ -185,9 +179,10 @@ def test_tied_shares_the_kernels_and_untied_does_not() -> None:
     assert torch.equal(untied.decoder_weight, untied.encoder_weight)
     _, checkpoints = _train(_rows(), replace(SMALL, tied=False, epochs=1))
     assert not torch.equal(
-        checkpoints[0].tensors["decoder_weight"], checkpoints[0].tensors["encoder_weight"]
+        checkpoints[0].last_weights()["decoder_weight"],
+        checkpoints[0].last_weights()["encoder_weight"],
     )
-    assert "decoder_weight" not in _train(_rows(), replace(SMALL, epochs=1))[1][0].tensors
+    assert "decoder_weight" not in _train(_rows(), replace(SMALL, epochs=1))[1][0].last_weights()
 
 
 def test_fresh_kernels_depend_on_the_seed_alone() -> None:
@@ -279,7 +274,7 @@ def test_plateau_lowers_the_rate() -> None:
     np.testing.assert_allclose(
         [r.learning_rate for r in records], [1e-9, 1e-9, 1e-9, 1e-10, 1e-10, 1e-11]
     )
-    bias = [c.tensors["decoder_bias"].double().numpy() for c in checkpoints]
+    bias = [c.last_weights()["decoder_bias"].double().numpy() for c in checkpoints]
     moved = [np.linalg.norm(b - a) for a, b in pairwise(bias)]  # the step itself is smaller too
     assert moved[2] / moved[1] == pytest.approx(0.1, rel=1e-2)
     assert moved[4] / moved[1] == pytest.approx(0.01, rel=1e-1)
@@ -322,7 +317,7 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(
     assert straight_records[-1].learning_rate < rate
     first_records, first = _train(rows, replace(settings, epochs=3))
     stored = save(first[-1].tensors), json.dumps(first[-1].state, allow_nan=False)
-    back = CaeCheckpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
+    back = Checkpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
     for _ in range(2):  # a checkpoint in memory is not written into, so it serves again
         rest_records, rest = _train(rows, settings, resume=back)
         assert first_records + rest_records == straight_records
@@ -333,6 +328,18 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(
     moments = {"sgd": {"momentum_buffer"}, "adam": {"step", "exp_avg", "exp_avg_sq"}}[optimizer]
     names = [name.split(".") for name in back.tensors if name.startswith("optimizer.")]
     assert {name for _, _, name in names} == moments
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_prefix_and_is_resumed() -> None:
+    rows = _rows()
+    settings = replace(SMALL, epochs=3)
+    _, straight = _train(rows, settings)
+    older = {name.removeprefix("network."): t for name, t in straight[0].tensors.items()}
+    assert "encoder_weight" in older
+    _, rest = _train(rows, settings, resume=Checkpoint(older, straight[0].state))
+    assert rest[-1].state == straight[-1].state
+    for name, tensor in straight[-1].tensors.items():
+        assert torch.equal(rest[-1].tensors[name], tensor), name
 
 
 def test_resume_of_a_finished_run_trains_no_more() -> None:
@@ -358,7 +365,7 @@ def test_two_runs_are_bit_equal_and_another_seed_is_not() -> None:
     for name, tensor in first[1][-1].tensors.items():
         assert torch.equal(again[1][-1].tensors[name], tensor)
     assert not torch.equal(
-        other[1][-1].tensors["encoder_weight"], first[1][-1].tensors["encoder_weight"]
+        other[1][-1].last_weights()["encoder_weight"], first[1][-1].last_weights()["encoder_weight"]
     )
 
 
@@ -426,7 +433,9 @@ def test_fresh_kernels_are_scaled_on_the_first_training_rows(
     positions, _ = split_held_out(len(rows), settings)
     expected = new_cae(4, settings, rows[positions[:8]], CPU)
     _, (checkpoint,) = _train(rows, settings)
-    assert torch.equal(checkpoint.tensors["encoder_weight"], expected.encoder_weight.detach())
+    assert torch.equal(
+        checkpoint.last_weights()["encoder_weight"], expected.encoder_weight.detach()
+    )
 
 
 def test_rows_that_lie_on_the_device_are_the_rows() -> None:

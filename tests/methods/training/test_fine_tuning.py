@@ -24,18 +24,16 @@ from torch import Tensor, nn
 from methods.imaging.augmentation import augmented
 from methods.training.batching import epoch_batches
 from methods.training.fine_tuning import (
-    DivergedError,
-    EpochRecord,
-    FineTuneCheckpoint,
+    FineTuneEpoch,
     FineTuneSettings,
     HeadedNetwork,
-    best_weights,
     class_probabilities,
     fine_tune,
     mean_probabilities,
     penultimate_features,
     validation_slice,
 )
+from methods.training.loop import Checkpoint, DivergedError
 
 CPU = torch.device("cpu")
 NONE = np.empty(0, np.int64)
@@ -113,8 +111,8 @@ def _train(
     codes: NDArray[np.int64],
     settings: FineTuneSettings,
     validation: NDArray[np.int64] = NONE,
-    resume: FineTuneCheckpoint | None = None,
-) -> tuple[list[EpochRecord], list[FineTuneCheckpoint]]:
+    resume: Checkpoint | None = None,
+) -> tuple[list[FineTuneEpoch], list[Checkpoint]]:
     train = np.setdiff1d(np.arange(len(codes)), validation)
     records, checkpoints = [], []
     for record, take in fine_tune(
@@ -197,8 +195,8 @@ def test_one_step_is_the_gradient_of_softmax_regression() -> None:
     (record,), (checkpoint,) = _train(network, images, codes, replace(PLAIN, weight_decay=decay))
     logits = x @ body.T @ weight.T + bias
     wrong = (scipy_softmax(logits, axis=1) - np.eye(3)[codes]) / 10
-    new_weight, new_bias = _head(best_weights(checkpoint))
-    new_body = best_weights(checkpoint)["body.layer.weight"].double().numpy()
+    new_weight, new_bias = _head(checkpoint.best_weights())
+    new_body = checkpoint.best_weights()["body.layer.weight"].double().numpy()
     np.testing.assert_allclose(
         new_weight - weight, -0.1 * (wrong.T @ (x @ body.T) + decay * weight), rtol=1e-4, atol=1e-7
     )
@@ -271,7 +269,7 @@ def test_converged_head_is_scikit_learns_logistic_regression() -> None:
         losses = -log_softmax(x @ weight.T, axis=1)[np.arange(30), codes]
         return float(losses.mean() + decay / 2 * (weight**2).sum())
 
-    weight, bias = _head(best_weights(checkpoints[-1]))
+    weight, bias = _head(checkpoints[-1].best_weights())
     found = np.column_stack([weight, bias])
     assert objective(found) == pytest.approx(objective(peer.coef_), rel=1e-6)
     np.testing.assert_allclose(found, peer.coef_, atol=1e-3)
@@ -314,7 +312,7 @@ def test_cosine_without_a_validation_slice() -> None:
             if name.startswith("network.")
         }
         _assert_equal(
-            best_weights(checkpoint),
+            checkpoint.best_weights(),
             {name.removeprefix("network."): tensor for name, tensor in network.items()},
         )
 
@@ -344,10 +342,10 @@ def test_rate_falls_from_step_to_step() -> None:
             step += 1
     _, checkpoints = _train(network, images, codes, settings)
     np.testing.assert_allclose(
-        best_weights(checkpoints[-1])["head.weight"].numpy(), weight, rtol=1e-4, atol=1e-7
+        checkpoints[-1].best_weights()["head.weight"].numpy(), weight, rtol=1e-4, atol=1e-7
     )
     np.testing.assert_allclose(
-        best_weights(checkpoints[-1])["head.bias"].numpy(), bias, rtol=1e-4, atol=1e-7
+        checkpoints[-1].best_weights()["head.bias"].numpy(), bias, rtol=1e-4, atol=1e-7
     )
 
 
@@ -364,7 +362,7 @@ def test_run_stops_where_nothing_improves(patience: int) -> None:
     assert losses[0] == min(losses)
     assert len(records) == 1 + patience
     assert checkpoints[-1].state["best_epoch"] == 1
-    _assert_equal(best_weights(checkpoints[-1]), best_weights(checkpoints[0]))
+    _assert_equal(checkpoints[-1].best_weights(), checkpoints[0].best_weights())
     # The finished run does not start again.
     assert _train(network, images, codes, settings, np.arange(12, 24), resume=checkpoints[-1]) == (
         [],
@@ -392,9 +390,9 @@ def test_best_epoch_is_kept_and_not_the_last() -> None:
     best = int(np.argmin(losses))
     assert 0 < best < len(records) - 1  # or the test shows nothing
     assert len(records) == best + 1 + 3
-    _assert_equal(best_weights(checkpoints[-1]), best_weights(checkpoints[best]))
+    _assert_equal(checkpoints[-1].best_weights(), checkpoints[best].best_weights())
     kept = HeadedNetwork(Pixels(), 108, 3, 0.0, seed=5)
-    kept.load_state_dict(best_weights(checkpoints[-1]))
+    kept.load_state_dict(checkpoints[-1].best_weights())
     with torch.inference_mode():
         logits = kept.eval()(torch.from_numpy(images[held])).double().numpy()
     assert -log_softmax(logits, axis=1)[np.arange(24), codes[held]].mean() == pytest.approx(
@@ -553,7 +551,7 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(n_held: int) -> None:
         assert straight[-1].state["best_epoch"] > 1
     for done, checkpoint in enumerate(straight, start=1):
         stored = save(checkpoint.tensors), json.dumps(checkpoint.state, allow_nan=False)
-        back = FineTuneCheckpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
+        back = Checkpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
         # a checkpoint in memory is not written into; what the network held before does not matter
         for seed in (0, 8):
             rest_records, rest = _train(
@@ -563,7 +561,7 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(n_held: int) -> None:
             last = rest[-1] if rest else back
             assert last.state == straight[-1].state
             _assert_equal(last.tensors, straight[-1].tensors)
-            _assert_equal(best_weights(last), best_weights(straight[-1]))
+            _assert_equal(last.best_weights(), straight[-1].best_weights())
     assert len(straight[-1].state["curve"]) == straight[-1].state["epochs"] == len(straight_records)
 
 

@@ -17,18 +17,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.training.batching import epoch_batches
-from methods.training.cae import DivergedError
 from methods.training.lenet import (
-    EpochRecord,
-    LenetCheckpoint,
+    LenetEpoch,
     LenetOneVsAll,
     LenetSettings,
-    best_weights,
     load_networks,
     probabilities,
     train,
     validation_slice,
 )
+from methods.training.loop import Checkpoint, DivergedError
 
 CPU = torch.device("cpu")
 SIDE = 46  # 32, 16, 2 and 1 pixels a side: the smallest image
@@ -57,8 +55,8 @@ def _train(
     images: NDArray[np.uint8],
     targets: NDArray[np.bool_],
     settings: LenetSettings,
-    resume: LenetCheckpoint | None = None,
-) -> tuple[list[EpochRecord], list[LenetCheckpoint]]:
+    resume: Checkpoint | None = None,
+) -> tuple[list[LenetEpoch], list[Checkpoint]]:
     records, checkpoints = [], []
     for record, take in train(
         lambda rows: images[rows], targets, _groups(len(targets)), settings, CPU, resume
@@ -71,7 +69,7 @@ def _train(
     return records, checkpoints
 
 
-def _network(checkpoint: LenetCheckpoint) -> dict[str, Tensor]:
+def _network(checkpoint: Checkpoint) -> dict[str, Tensor]:
     return {
         k.removeprefix("network."): v
         for k, v in checkpoint.tensors.items()
@@ -169,7 +167,7 @@ def test_training_is_that_of_plain_networks_one_by_one() -> None:
     images, targets = _data(n=10, n_labels=2)
     start = LenetOneVsAll(2, SIDE, SMALL)
     records, checkpoints = _train(images, targets, SMALL)
-    ours = load_networks(best_weights(checkpoints[-1]), SIDE, SMALL, CPU)
+    ours = load_networks(checkpoints[-1].best_weights(), SIDE, SMALL, CPU)
     given = probabilities(ours, images, CPU, batch_size=3)
     assert (given.shape, given.dtype) == ((10, 2), np.float64)
     x = torch.from_numpy(images)[:, None].float() / 255
@@ -225,7 +223,7 @@ def test_eight_images_are_learned_by_heart() -> None:
     records, checkpoints = _train(images, targets, replace(SMALL, epochs=25))
     assert records[0].train_loss == pytest.approx((math.log(2),) * 2, abs=0.1)
     assert max(records[-1].train_loss) < 0.2
-    network = load_networks(best_weights(checkpoints[-1]), SIDE, SMALL, CPU)
+    network = load_networks(checkpoints[-1].best_weights(), SIDE, SMALL, CPU)
     np.testing.assert_array_equal(probabilities(network, images, CPU, 8) > 0.5, targets)
 
 
@@ -244,7 +242,7 @@ def test_momentum_is_of_the_modern_variant_alone() -> None:
     images, targets = _data()
     for settings, has in ((SMALL, False), (MODERN, True)):
         _, (checkpoint,) = _train(images, targets, replace(settings, epochs=1))
-        assert any(name.startswith("momentum.") for name in checkpoint.tensors) == has
+        assert any(name.endswith(".momentum_buffer") for name in checkpoint.tensors) == has
 
 
 # The modern variant
@@ -334,9 +332,9 @@ def test_each_label_keeps_its_own_best_epoch() -> None:
     assert state["best_loss"] == losses.min(axis=0).tolist()
     assert state["stale_epochs"] == (len(records) - 1 - best).tolist()
     for label in range(2):
-        for name, tensor in best_weights(checkpoints[-1]).items():
+        for name, tensor in checkpoints[-1].best_weights().items():
             assert torch.equal(tensor[label], _network(checkpoints[best[label]])[name][label]), name
-    kept = load_networks(best_weights(checkpoints[-1]), SIDE, settings, CPU)
+    kept = load_networks(checkpoints[-1].best_weights(), SIDE, settings, CPU)
     p = probabilities(kept, images[held], CPU, 4)
     np.testing.assert_allclose(
         -np.log(np.where(targets[held], p, 1 - p)).mean(axis=0), losses.min(axis=0), rtol=1e-4
@@ -353,11 +351,11 @@ def test_a_label_that_stopped_stays_where_it_was() -> None:
         images,
         targets,
         replace(MODERN, epochs=2, patience=3),
-        LenetCheckpoint(checkpoints[0].tensors, state),
+        Checkpoint(checkpoints[0].tensors, state),
     )
     assert later[-1].state["best_epoch"] == [1, 2]
     assert later[-1].state["stale_epochs"][1] == 0
-    for name, tensor in best_weights(later[-1]).items():
+    for name, tensor in later[-1].best_weights().items():
         assert torch.equal(tensor[0], _network(checkpoints[0])[name][0]), name
         assert torch.equal(tensor[1], _network(later[-1])[name][1]), name
 
@@ -374,14 +372,14 @@ def test_a_label_that_stopped_is_frozen_and_the_others_do_not_notice(overflows: 
             tensors |= {f"best.{name}": tensor for name, tensor in _network(checkpoint).items()}
             tensors["network.hidden_weight"][0] = 1e38  # finite, as it was when the label stopped
         state = checkpoint.state | {"stale_epochs": stale}
-        rest.append((tensors, *_train(images, targets, settings, LenetCheckpoint(tensors, state))))
+        rest.append((tensors, *_train(images, targets, settings, Checkpoint(tensors, state))))
     (_, learning, both), (start, stopped, one) = rest
     for name, tensor in _network(one[-1]).items():
         assert torch.equal(tensor[1], _network(both[-1])[name][1]), name
         if not overflows:
             assert torch.equal(tensor[0], start[f"network.{name}"][0]), name
             assert not torch.equal(_network(both[-1])[name][0], tensor[0]), name
-        assert torch.equal(best_weights(one[-1])[name][0], _network(checkpoint)[name][0]), name
+        assert torch.equal(one[-1].best_weights()[name][0], _network(checkpoint)[name][0]), name
     for record, other in zip(stopped, learning, strict=True):
         assert record.validation_loss is not None
         assert other.validation_loss is not None
@@ -454,7 +452,7 @@ def test_a_label_that_cannot_be_validated_is_trained_to_the_end() -> None:
     targets[:, 1] = np.arange(12) == 3
     settings = replace(MODERN, epochs=4, patience=1)
     _, checkpoints = _train(images, targets, settings)
-    best, final = checkpoints[-1].state["best_epoch"], best_weights(checkpoints[-1])
+    best, final = checkpoints[-1].state["best_epoch"], checkpoints[-1].best_weights()
     assert best[1] == 4
     for name, tensor in _network(checkpoints[-1]).items():
         assert torch.equal(final[name][1], tensor[1]), name
@@ -507,7 +505,7 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(settings: LenetSettings) -
             save(straight[done - 1].tensors),
             json.dumps(straight[done - 1].state, allow_nan=False),
         )
-        back = LenetCheckpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
+        back = Checkpoint(tensors=load(stored[0]), state=json.loads(stored[1]))
         for _ in range(2):  # a checkpoint in memory is not written into, so it serves again
             rest_records, rest = _train(images, targets, settings, resume=back)
             assert rest_records == straight_records[done:]
@@ -515,6 +513,23 @@ def test_resumed_run_has_the_bytes_of_an_unbroken_one(settings: LenetSettings) -
             assert rest[-1].tensors.keys() == straight[-1].tensors.keys()
             for name, tensor in straight[-1].tensors.items():
                 assert torch.equal(rest[-1].tensors[name], tensor), name
+
+
+def test_a_checkpoint_of_an_earlier_version_names_its_momenta_and_is_resumed() -> None:
+    images, targets = _data(n=12)
+    settings = replace(MODERN, epochs=2)
+    _, straight = _train(images, targets, settings)
+    parameters = [name for name, _ in LenetOneVsAll(2, SIDE, settings).named_parameters()]
+    older = {
+        f"momentum.{parameters[int(name.split('.')[1])]}"
+        if name.startswith("optimizer.")
+        else name: t
+        for name, t in straight[0].tensors.items()
+    }
+    assert "momentum.hidden_weight" in older
+    _, rest = _train(images, targets, settings, Checkpoint(older, straight[0].state))
+    for name, tensor in straight[-1].tensors.items():
+        assert torch.equal(rest[-1].tensors[name], tensor), name
 
 
 def test_global_random_numbers_are_neither_used_nor_changed() -> None:

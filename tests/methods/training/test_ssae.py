@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from methods.training.cae import DivergedError
+from methods.training.loop import DivergedError
 from methods.training.ssae import (
     SparseAutoEncoder,
-    SsaeEpochRecord,
+    SsaeEpoch,
     SsaeSettings,
     encode,
     train_ssae,
@@ -217,7 +217,7 @@ def test_code_by_hand() -> None:
 
 def test_fit_is_a_function_of_its_arguments() -> None:
     patches, settings = _patches(300), replace(SMALL, epochs=2)
-    seen: list[SsaeEpochRecord] = []
+    seen: list[SsaeEpoch] = []
     first = train_ssae(patches, settings, CPU, on_epoch=seen.append)
     assert seen == first.curve
     torch.manual_seed(9)
