@@ -19,7 +19,7 @@ from data_contracts.errors import ContractError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.manifest_rows import labels_of, one_sided_labels
 from resources.intake.arrivals import find_arrivals

@@ -21,8 +21,9 @@ import torch
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.records.hashing import content_hash
 from data_contracts.records.model_sidecar import ModelSidecar
-from data_contracts.records.output_record import OutputRecord, StoredFile, content_hash
+from data_contracts.records.output_record import OutputRecord, StoredFile
 from data_contracts.tables.report import REJECTED
 from faults.os_layer import count
 from faults.study import home_in

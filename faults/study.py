@@ -12,7 +12,7 @@ from PIL import Image
 
 from assets.core.shards import open_features
 from data_contracts.records.dataset import DatasetSpec
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.studies.ahn2019 import AHN2019
 from pipeline.automation.requests import code_versions, still_valid_settings
 from pipeline.automation.staleness import stale_reason

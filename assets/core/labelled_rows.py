@@ -8,7 +8,7 @@ import numpy as np
 
 from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.studies.registry import check_task
 from data_contracts.studies.study import Study
 from methods.curation.leakage import find_leaks, leak_error

@@ -11,7 +11,7 @@ from pydantic import NonNegativeInt
 from assets.core.manifest_rows import manifest_of
 from assets.core.stage import StageConfig
 from data_contracts.errors import InputError
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.studies.huynh2016 import HUYNH2016
 from methods.curation.manifest_rows import ManifestRow, kept_together
 from resources.store.dataset_store import DatasetStore

@@ -23,7 +23,8 @@ from assets.core.shards import open_features
 from data_contracts.errors import ContractError
 from data_contracts.records.facts import AnyFacts, Facts
 from data_contracts.records.feature_shard import FeatureSet
-from data_contracts.records.output_record import OutputRecord, Picture, StoredFile, content_hash
+from data_contracts.records.hashing import content_hash
+from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.store.dataset_store import DatasetStore

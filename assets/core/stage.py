@@ -29,7 +29,8 @@ from assets.core.plan import (
 from assets.core.settings import StageConfig
 from data_contracts.errors import InputError
 from data_contracts.records.facts import Facts
-from data_contracts.records.output_record import OutputRecord, Picture, content_hash
+from data_contracts.records.hashing import content_hash
+from data_contracts.records.output_record import OutputRecord, Picture
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.run_owner import claim_run

@@ -22,7 +22,7 @@ from assets.features.frozen_networks import materialize_shards
 from assets.images import image_manifest
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.studies.huynh2016 import ANALYTIC, ROI_PIXELS
 from data_contracts.tables.lesions import LESIONS
 from data_contracts.tables.manifest import ok_rows

@@ -9,8 +9,6 @@ opened.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from data_contracts.errors import ContractError
+from data_contracts.records.hashing import content_hash
 
 SHARD_ROWS = 1024
 """Maximum rows in a shard."""
@@ -106,17 +105,11 @@ class FeatureSet(BaseModel):
     @property
     def key(self) -> str:
         """16 hexadecimal digits: names the index file."""
-        return _digest({"layout": LAYOUT_VERSION, **self.model_dump(mode="json")})
+        return content_hash({"layout": LAYOUT_VERSION, **self.model_dump(mode="json")})
 
     def shard_key(self, image_ids: list[str]) -> str:
         """16 hexadecimal digits of the set and of the images in order: names the shard file."""
-        return _digest({"set": self.key, "image_ids": image_ids})
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()[:16]
+        return content_hash({"set": self.key, "image_ids": image_ids})
 
 
 def check_rows(

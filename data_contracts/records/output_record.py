@@ -4,8 +4,6 @@ its bytes.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -110,10 +108,3 @@ class OutputRecord(BaseModel):
             f"{self.asset} of {self.dataset or 'all datasets'} {reason}",
             f"Materialise {self.asset} again",
         )
-
-
-def content_hash(value: object) -> str:
-    """16 hexadecimal digits of the canonical JSON of ``value``."""
-    return hashlib.sha256(
-        json.dumps(value, sort_keys=True, separators=(",", ":"), default=str).encode()
-    ).hexdigest()[:16]

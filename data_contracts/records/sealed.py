@@ -9,6 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from data_contracts.records.hashing import json_sha256
+
 SEAL = "sha256_of_the_rest"
 DIGEST_BYTES = 32
 
@@ -19,7 +21,7 @@ def sealed_json(content: Mapping[str, Any]) -> bytes:
     Args:
         content: what JSON can hold; no key is SEAL.
     """
-    return json.dumps({**content, SEAL: _digest(content)}, sort_keys=True, indent=1).encode()
+    return json.dumps({**content, SEAL: json_sha256(content)}, sort_keys=True, indent=1).encode()
 
 
 def unsealed_json(data: bytes) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def unsealed_json(data: bytes) -> dict[str, Any]:
         ValueError: it is no JSON object, has no seal, or is not as it was sealed.
     """
     content = json.loads(data)
-    if not isinstance(content, dict) or content.pop(SEAL, None) != _digest(content):
+    if not isinstance(content, dict) or content.pop(SEAL, None) != json_sha256(content):
         raise ValueError("its bytes are not those that were stored")
     return content
 
@@ -51,9 +53,3 @@ def unsealed_bytes(stored: bytes) -> bytes:
     if len(stored) < DIGEST_BYTES or hashlib.sha256(data).digest() != stored[-DIGEST_BYTES:]:
         raise ValueError("its bytes are not those that were stored")
     return data
-
-
-def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(
-        json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
-    ).hexdigest()

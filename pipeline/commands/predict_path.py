@@ -25,7 +25,7 @@ from assets.predictions.predictions import (
 )
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
-from data_contracts.records.output_record import content_hash
+from data_contracts.records.hashing import content_hash
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import frame_id
 from resources.compute import Compute

@@ -24,7 +24,8 @@ from data_contracts.records.feature_shard import (
     ShardIndex,
     check_rows,
 )
-from data_contracts.records.output_record import StoredFile, content_hash
+from data_contracts.records.hashing import content_hash
+from data_contracts.records.output_record import StoredFile
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.store.atomic_file import is_whole, write_atomically
 from resources.store.dataset_store import MEND, DatasetStore, table_of

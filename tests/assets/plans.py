@@ -22,7 +22,8 @@ from data_contracts import asset_names as names
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import AnyFacts, ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
-from data_contracts.records.output_record import OutputRecord, content_hash
+from data_contracts.records.hashing import content_hash
+from data_contracts.records.output_record import OutputRecord
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.manifest import MANIFEST
 from resources.compute import Compute
