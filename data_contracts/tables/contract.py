@@ -99,10 +99,3 @@ class TableContract:
                 "Materialise the asset that wrote it again (with force), or restore the file",
             )
         return table
-
-
-def rows_where(column: str, is_bad: Callable[[object], bool]) -> RowRule:
-    """Rule over one column: offending rows are those where ``is_bad(value)``."""
-    return lambda table: [
-        row for row, value in enumerate(table[column].to_pylist()) if is_bad(value)
-    ]

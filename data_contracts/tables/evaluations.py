@@ -6,27 +6,8 @@ import math
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
-
-
-def _not_unit(value: object) -> bool:
-    return not 0.0 <= float(str(value)) <= 1.0
-
-
-def _outside_interval(table: pa.Table) -> list[int]:
-    rows = zip(
-        table["value"].to_pylist(),
-        table["ci_low"].to_pylist(),
-        table["ci_high"].to_pylist(),
-        strict=True,
-    )
-    return [
-        i
-        for i, (value, low, high) in enumerate(rows)
-        if (low is None) != (high is None)
-        or (low is not None and not low - 1e-9 <= value <= high + 1e-9)
-    ]
-
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import not_unit, outside_interval, rows_where
 
 METRICS = TableContract(
     name="metric",
@@ -53,9 +34,11 @@ METRICS = TableContract(
     ),
     key=("dataset", "study", "method", "metric", "subject", "seed"),
     rules={
-        "value is a finite number": rows_where("value", lambda v: not math.isfinite(float(str(v)))),
-        "value lies within its interval": _outside_interval,
-        "n is positive": rows_where("n", lambda v: int(str(v)) <= 0),
+        "value is a finite number": rows_where("value", lambda value: not math.isfinite(value)),
+        "value lies within its interval": rows_where(
+            ("value", "ci_low", "ci_high"), outside_interval
+        ),
+        "n is positive": rows_where("n", lambda n: n <= 0),
     },
 )
 
@@ -75,20 +58,12 @@ PREDICTIONS = TableContract(
     ),
     key=("image_id",),
     rules={
-        "only test images are predicted": rows_where("split", lambda v: v != "test"),
-        "correct says whether label and predicted agree": lambda t: [
-            i
-            for i, (a, b, c) in enumerate(
-                zip(
-                    t["label"].to_pylist(),
-                    t["predicted"].to_pylist(),
-                    t["correct"].to_pylist(),
-                    strict=True,
-                )
-            )
-            if (a == b) != c
-        ],
-        "margin is not negative": rows_where("margin", lambda v: not float(str(v)) >= 0),
+        "only test images are predicted": rows_where("split", lambda split: split != "test"),
+        "correct says whether label and predicted agree": rows_where(
+            ("label", "predicted", "correct"),
+            lambda label, predicted, correct: (label == predicted) != correct,
+        ),
+        "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
     },
 )
 
@@ -108,24 +83,13 @@ COMPARISONS = TableContract(
     ),
     key=("method_a", "method_b"),
     rules={
-        "p values lie in 0..1": lambda t: [
-            i
-            for i, (p, h) in enumerate(
-                zip(t["p_value"].to_pylist(), t["p_holm"].to_pylist(), strict=True)
-            )
-            if _not_unit(p) or _not_unit(h) or h < p - 1e-12
-        ],
-        "discordant counts fit n": lambda t: [
-            i
-            for i, (a, b, n) in enumerate(
-                zip(
-                    t["only_a_correct"].to_pylist(),
-                    t["only_b_correct"].to_pylist(),
-                    t["n"].to_pylist(),
-                    strict=True,
-                )
-            )
-            if a < 0 or b < 0 or a + b > n
-        ],
+        "p values lie in 0..1": rows_where(
+            ("p_value", "p_holm"),
+            lambda p, corrected: not_unit(p, corrected) or corrected < p - 1e-12,
+        ),
+        "discordant counts fit n": rows_where(
+            ("only_a_correct", "only_b_correct", "n"),
+            lambda a, b, n: a < 0 or b < 0 or a + b > n,
+        ),
     },
 )

@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
-
-
-def _neither_nor_both(table: pa.Table) -> list[int]:
-    rows = zip(table["fault"].to_pylist(), table["area_pixels"].to_pylist(), strict=True)
-    return [i for i, (fault, area) in enumerate(rows) if (fault == "") != (area > 0)]
-
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import rows_where
 
 LESIONS = TableContract(
     name="lesion",
@@ -29,7 +24,9 @@ LESIONS = TableContract(
     ),
     key=("image_id",),
     rules={
-        "a lesion has a contour or a fault": _neither_nor_both,
-        "the centre is not negative": rows_where("center_row", lambda v: not float(str(v)) >= 0),
+        "a lesion has a contour or a fault": rows_where(
+            ("fault", "area_pixels"), lambda fault, area: (fault == "") != (area > 0)
+        ),
+        "the centre is not negative": rows_where("center_row", lambda row: not row >= 0),
     },
 )

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import outside_root, rows_where
 
 STATUSES = ("ok", "duplicate", "rejected")
 SPLITS = ("train", "test", "unlabelled", "held")
@@ -56,57 +55,22 @@ MANIFEST_SCHEMA = pa.schema(
 )
 
 
-def _column(table: pa.Table, name: str) -> list[object]:
-    values: list[object] = table[name].to_pylist()
-    return values
-
-
-def _bad_path(table: pa.Table) -> Sequence[int]:
-    paths = [PurePosixPath(str(p)) for p in _column(table, "path")]
-    return [i for i, p in enumerate(paths) if p.is_absolute() or ".." in p.parts or not p.parts]
-
-
-def _ok_incomplete(table: pa.Table) -> Sequence[int]:
-    names = ("status", "image_id", "split", "width", "height", "mode", "format")
-    rows = zip(*(_column(table, n) for n in names), strict=True)
-    return [
-        i
-        for i, (status, *rest) in enumerate(rows)
-        if status == "ok" and any(v is None for v in rest)
-    ]
-
-
-def _ok_twice(table: pa.Table) -> Sequence[int]:
+def _ok_twice(table: pa.Table) -> list[int]:
+    """Rows with status ok whose image_id an earlier such row has."""
     seen: set[object] = set()
     twice = []
-    for i, (status, image_id) in enumerate(
-        zip(_column(table, "status"), _column(table, "image_id"), strict=True)
-    ):
+    statuses, ids = (table[name].to_pylist() for name in ("status", "image_id"))
+    for row, (status, image_id) in enumerate(zip(statuses, ids, strict=True)):
         if status == "ok":
             if image_id in seen:
-                twice.append(i)
+                twice.append(row)
             seen.add(image_id)
     return twice
 
 
-def _label_and_split_disagree(table: pa.Table) -> Sequence[int]:
-    rows = zip(
-        _column(table, "status"), _column(table, "label"), _column(table, "split"), strict=True
-    )
-    return [
-        i
-        for i, (status, label, split) in enumerate(rows)
-        if status == "ok" and (label is None) != (split == "unlabelled")
-    ]
-
-
-def _half_a_centre(table: pa.Table) -> Sequence[int]:
-    rows = zip(_column(table, "center_x"), _column(table, "center_y"), strict=True)
-    return [
-        i
-        for i, (x, y) in enumerate(rows)
-        if (x is None) != (y is None) or not all(v is None or float(str(v)) >= 0 for v in (x, y))
-    ]
+def _half_a_centre(x: float | None, y: float | None) -> bool:
+    """Whether a centre lacks one of its numbers, or has a negative one."""
+    return (x is None) != (y is None) or not all(v is None or v >= 0 for v in (x, y))
 
 
 MANIFEST = TableContract(
@@ -115,30 +79,32 @@ MANIFEST = TableContract(
     schema=MANIFEST_SCHEMA,
     key=("path", "frame"),
     rules={
-        "status is ok, duplicate or rejected": lambda t: [
-            i for i, v in enumerate(_column(t, "status")) if v not in STATUSES
-        ],
-        "path is relative and stays under the root": _bad_path,
-        "frame is not negative": lambda t: [
-            i for i, v in enumerate(_column(t, "frame")) if v is not None and int(str(v)) < 0
-        ],
-        "image_id is 64 lower-case hexadecimal digits": lambda t: [
-            i
-            for i, v in enumerate(_column(t, "image_id"))
-            if v is not None and not _ID.fullmatch(str(v))
-        ],
-        "split is train, test, unlabelled or held": lambda t: [
-            i for i, v in enumerate(_column(t, "split")) if v is not None and v not in SPLITS
-        ],
-        "a row that is not ok has a reason, an ok row has none": lambda t: [
-            i
-            for i, (s, r) in enumerate(zip(_column(t, "status"), _column(t, "reason"), strict=True))
-            if (s == "ok") != (r is None)
-        ],
-        "an ok row has an image_id, a split, a size, a mode and a format": _ok_incomplete,
+        "status is ok, duplicate or rejected": rows_where(
+            "status", lambda status: status not in STATUSES
+        ),
+        "path is relative and stays under the root": rows_where("path", outside_root),
+        "frame is not negative": rows_where("frame", lambda frame: frame is not None and frame < 0),
+        "image_id is 64 lower-case hexadecimal digits": rows_where(
+            "image_id", lambda i: i is not None and not _ID.fullmatch(i)
+        ),
+        "split is train, test, unlabelled or held": rows_where(
+            "split", lambda split: split is not None and split not in SPLITS
+        ),
+        "a row that is not ok has a reason, an ok row has none": rows_where(
+            ("status", "reason"), lambda status, reason: (status == "ok") != (reason is None)
+        ),
+        "an ok row has an image_id, a split, a size, a mode and a format": rows_where(
+            ("status", "image_id", "split", "width", "height", "mode", "format"),
+            lambda status, *values: status == "ok" and None in values,
+        ),
         "an image_id is ok once": _ok_twice,
-        "a centre has both numbers, from 0": _half_a_centre,
-        "an ok row is labelled, or its split is unlabelled": _label_and_split_disagree,
+        "a centre has both numbers, from 0": rows_where(("center_x", "center_y"), _half_a_centre),
+        "an ok row is labelled, or its split is unlabelled": rows_where(
+            ("status", "label", "split"),
+            lambda status, label, split: (
+                status == "ok" and (label is None) != (split == "unlabelled")
+            ),
+        ),
     },
 )
 

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
-
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import (
+    ROUNDING,
+    not_a_measure,
+    not_unit,
+    outside_interval,
+    rows_where,
+    within,
+)
 
 MEASURES = ("exact_match", "any_match", "hamming_similarity")
-
-
-def _unit(value: object) -> bool:
-    return value is not None and 0 <= float(str(value)) <= 1
-
-
-def _not_label_sets(table: pa.Table) -> list[int]:
-    """Rows whose labels are not sorted, or doubled."""
-    return [
-        i
-        for i, row in enumerate(table.select(["labels", "predicted"]).to_pylist())
-        if any(list(names) != sorted(set(names)) for names in row.values())
-    ]
+"""Measures of Lyndon et al. 2015, table 3; each is a share of the test images or label decisions."""
+PARTS = ("", "_low", "_high")
+"""Suffixes of the columns of a measure: its value and its 95 % interval."""
 
 
 MULTILABEL_PREDICTIONS = TableContract(
@@ -42,13 +38,15 @@ MULTILABEL_PREDICTIONS = TableContract(
     ),
     key=("image_id",),
     rules={
-        "only test images are predicted": rows_where("split", lambda v: v != "test"),
-        "labels are sorted, each once": _not_label_sets,
-        "exact says whether labels and predicted agree": lambda t: [
-            i
-            for i, row in enumerate(t.to_pylist())
-            if (row["labels"] == row["predicted"]) != row["exact"]
-        ],
+        "only test images are predicted": rows_where("split", lambda split: split != "test"),
+        "labels are sorted, each once": rows_where(
+            ("labels", "predicted"),
+            lambda *sets: any(names != sorted(set(names)) for names in sets),
+        ),
+        "exact says whether labels and predicted agree": rows_where(
+            ("labels", "predicted", "exact"),
+            lambda labels, predicted, exact: (labels == predicted) != exact,
+        ),
     },
 )
 
@@ -63,7 +61,7 @@ MULTILABEL_RESULTS = TableContract(
                 # shares, with a 95 % interval
                 pa.field(f"{measure}{part}", pa.float64(), nullable=False)
                 for measure in MEASURES
-                for part in ("", "_low", "_high")
+                for part in PARTS
             ),
             # matches of an image that has no label and is given none
             pa.field("both_empty", pa.int64(), nullable=False),
@@ -79,26 +77,23 @@ MULTILABEL_RESULTS = TableContract(
     ),
     key=("method",),
     rules={
-        "a share lies in 0..1 and within its interval": lambda t: [
-            i
-            for i, row in enumerate(t.to_pylist())
-            if not all(
-                _unit(row[m]) and row[f"{m}_low"] - 1e-9 <= row[m] <= row[f"{m}_high"] + 1e-9
-                for m in MEASURES
-            )
-        ],
-        "an exact match is an any match": lambda t: [
-            i for i, row in enumerate(t.to_pylist()) if row["exact_match"] > row["any_match"] + 1e-9
-        ],
-        "p_holm lies in 0..1": rows_where("p_holm", lambda v: v is not None and not _unit(v)),
-        "counts are positive": lambda t: [
-            i
-            for i, row in enumerate(t.to_pylist())
-            if min(row["n_test"], row["n_train"], row["labels"]) < 1
-            or not 0 <= row["both_empty"] <= row["n_test"]
-        ],
-        "seconds is finite and not negative": rows_where(
-            "seconds", lambda v: not 0 <= float(str(v)) < math.inf
+        "a share lies in 0..1 and within its interval": rows_where(
+            [f"{measure}{part}" for measure in MEASURES for part in PARTS],
+            lambda *of: any(
+                not_unit(of[i]) or outside_interval(*of[i : i + len(PARTS)])
+                for i in range(0, len(of), len(PARTS))
+            ),
         ),
+        "an exact match is an any match": rows_where(
+            ("exact_match", "any_match"), lambda exact, some: exact > some + ROUNDING
+        ),
+        "p_holm lies in 0..1": rows_where("p_holm", not_unit),
+        "counts are positive": rows_where(
+            ("n_test", "n_train", "labels", "both_empty"),
+            lambda test, train, labels, both_empty: (
+                min(test, train, labels) < 1 or not within(both_empty, 0, test)
+            ),
+        ),
+        "seconds is finite and not negative": rows_where("seconds", not_a_measure),
     },
 )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import rows_where, within
 
 NEAR_DUPLICATES = TableContract(
     name="near-duplicate",
@@ -24,9 +25,9 @@ NEAR_DUPLICATES = TableContract(
     ),
     key=("train_id", "test_id"),
     rules={
-        "distance lies in 0..64": rows_where("distance", lambda v: not 0 <= int(str(v)) <= 64),
+        "distance lies in 0..64": rows_where("distance", lambda bits: not within(bits, 0, 64)),
         "similarity lies in -1..1": rows_where(
-            "similarity", lambda v: not -1.001 <= float(str(v)) <= 1.001
+            "similarity", lambda cosine: not within(cosine, -1.001, 1.001)
         ),
     },
 )

@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
+from data_contracts.tables.contract import TableContract
 from data_contracts.tables.manifest import PREDICTED_SPLITS
+from data_contracts.tables.rules import not_unit, rows_where
 
 NEIGHBOURS = 3
-
-
-def _not_unit(value: object) -> bool:
-    return value is not None and not 0.0 <= float(str(value)) <= 1.0
-
-
-def _uneven_neighbours(table: pa.Table) -> list[int]:
-    columns = (
-        table[name].to_pylist()
-        for name in ("neighbour_ids", "neighbour_labels", "neighbour_similarities")
-    )
-    return [
-        i
-        for i, lists in enumerate(zip(*columns, strict=True))
-        if len({len(values) for values in lists}) != 1 or not lists[0]
-    ]
 
 
 IMAGE_PREDICTIONS = TableContract(
@@ -54,21 +39,17 @@ IMAGE_PREDICTIONS = TableContract(
     key=("image_id",),
     rules={
         "only images that neither train nor test are predicted": rows_where(
-            "split", lambda v: v not in PREDICTED_SPLITS
+            "split", lambda split: split not in PREDICTED_SPLITS
         ),
-        "probabilities lie in 0..1": rows_where("probability", _not_unit),
-        "the runner-up is not more probable": lambda t: [
-            i
-            for i, (first, second) in enumerate(
-                zip(
-                    t["probability"].to_pylist(),
-                    t["runner_up_probability"].to_pylist(),
-                    strict=True,
-                )
-            )
-            if _not_unit(second) or second > first
-        ],
-        "margin is not negative": rows_where("margin", lambda v: not float(str(v)) >= 0),
-        "every neighbour has an id, a label and a similarity, and there is at least one": _uneven_neighbours,
+        "probabilities lie in 0..1": rows_where("probability", not_unit),
+        "the runner-up is not more probable": rows_where(
+            ("probability", "runner_up_probability"),
+            lambda first, second: not_unit(second) or second > first,
+        ),
+        "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
+        "every neighbour has an id, a label and a similarity, and there is at least one": rows_where(
+            ("neighbour_ids", "neighbour_labels", "neighbour_similarities"),
+            lambda *lists: len({len(values) for values in lists}) != 1 or not lists[0],
+        ),
     },
 )

@@ -6,14 +6,20 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import RowRule, TableContract, rows_where
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import (
+    not_a_measure,
+    not_unit,
+    outside_interval,
+    outside_root,
+    rows_where,
+    within,
+)
 
 
 def _filled(name: str, kind: pa.DataType) -> pa.Field[Any]:
@@ -24,26 +30,9 @@ def _optional(name: str, kind: pa.DataType) -> pa.Field[Any]:
     return pa.field(name, kind, nullable=True)
 
 
-def _row_rule(is_bad: Callable[[Mapping[str, object]], bool]) -> RowRule:
-    """Rule over whole rows: offending rows are those where ``is_bad(row)``."""
-    return lambda table: [i for i, row in enumerate(table.to_pylist()) if is_bad(row)]
-
-
-def _within(value: object, low: float, high: float) -> bool:
-    return value is None or low <= float(str(value)) <= high
-
-
-def _blank(value: object) -> bool:
-    return not str(value).strip()
-
-
-def _bad_interval(value: object, low: object, high: object) -> bool:
-    """Whether an interval is half there, is there without its value, or does not hold its value."""
-    if low is None and high is None:
-        return False
-    if value is None or low is None or high is None:
-        return True
-    return not float(str(low)) - 1e-9 <= float(str(value)) <= float(str(high)) + 1e-9
+def _blank(*texts: str | None) -> bool:
+    """Whether any text is empty or white space."""
+    return not all(text and text.strip() for text in texts)
 
 
 def _not_utc(value: object) -> bool:
@@ -61,11 +50,6 @@ def _not_text_map(value: object) -> bool:
     return not isinstance(parsed, dict) or any(
         not isinstance(v, str) or not v for v in parsed.values()
     )
-
-
-def _outside_root(value: object) -> bool:
-    path = PurePosixPath(str(value))
-    return path.is_absolute() or ".." in path.parts or not path.parts
 
 
 def _test_sets_differ(table: pa.Table) -> list[int]:
@@ -106,24 +90,18 @@ RESULTS = TableContract(
     key=("dataset", "study", "method"),
     rules={
         "title is not blank": rows_where("title", _blank),
-        "accuracy, its interval and macro_f1 lie in 0..1": _row_rule(
-            lambda r: (
-                not all(_within(r[c], 0, 1) for c in ("accuracy", "ci_low", "ci_high", "macro_f1"))
-            )
+        "accuracy, its interval and macro_f1 lie in 0..1": rows_where(
+            ("accuracy", "ci_low", "ci_high", "macro_f1"), not_unit
         ),
-        "accuracy lies within its interval": _row_rule(
-            lambda r: _bad_interval(r["accuracy"], r["ci_low"], r["ci_high"])
+        "accuracy lies within its interval": rows_where(
+            ("accuracy", "ci_low", "ci_high"), outside_interval
         ),
-        "p_holm lies in 0..1": rows_where("p_holm", lambda v: not _within(v, 0, 1)),
-        "n_test, n_train and seeds are positive": _row_rule(
-            lambda r: not all(_within(r[c], 1, math.inf) for c in ("n_test", "n_train", "seeds"))
+        "p_holm lies in 0..1": rows_where("p_holm", not_unit),
+        "n_test, n_train and seeds are positive": rows_where(
+            ("n_test", "n_train", "seeds"), lambda *counts: min(counts) < 1
         ),
-        "there are at least 2 classes": rows_where(
-            "classes", lambda v: not _within(v, 2, math.inf)
-        ),
-        "seconds is finite and not negative": rows_where(
-            "seconds", lambda v: not 0 <= float(str(v)) < math.inf
-        ),
+        "there are at least 2 classes": rows_where("classes", lambda n: n < 2),
+        "seconds is finite and not negative": rows_where("seconds", not_a_measure),
         "the methods of a study are tested on equally many images": _test_sets_differ,
     },
 )
@@ -151,19 +129,15 @@ PAPER = TableContract(
     ),
     key=("paper_table", "title"),
     rules={
-        "a percentage lies in 0..100": _row_rule(
-            lambda r: (
-                not all(
-                    _within(r[c], 0, 100)
-                    for c in ("paper_percent", "ours_percent", "ours_ci_low", "ours_ci_high")
-                )
-            )
+        "a percentage lies in 0..100": rows_where(
+            ("paper_percent", "ours_percent", "ours_ci_low", "ours_ci_high"),
+            lambda *percents: not all(within(percent, 0, 100) for percent in percents),
         ),
-        "our figure lies within its interval": _row_rule(
-            lambda r: _bad_interval(r["ours_percent"], r["ours_ci_low"], r["ours_ci_high"])
+        "our figure lies within its interval": rows_where(
+            ("ours_percent", "ours_ci_low", "ours_ci_high"), outside_interval
         ),
-        "a row without a figure of ours says why": _row_rule(
-            lambda r: r["ours_percent"] is None and (r["note"] is None or _blank(r["note"]))
+        "a row without a figure of ours says why": rows_where(
+            ("ours_percent", "note"), lambda percent, note: percent is None and _blank(note)
         ),
     },
 )
@@ -189,19 +163,15 @@ LINEAGE = TableContract(
     ),
     key=("dataset", "asset"),
     rules={
-        "asset, versions, fingerprint and run_id are not blank": _row_rule(
-            lambda r: any(
-                _blank(r[c])
-                for c in ("asset", "data_version", "code_version", "fingerprint", "run_id")
-            )
+        "asset, versions, fingerprint and run_id are not blank": rows_where(
+            ("asset", "data_version", "code_version", "fingerprint", "run_id"), _blank
         ),
         "created is a time in UTC": rows_where("created", _not_utc),
-        "seconds and peak_memory_mb are finite and not negative": _row_rule(
-            lambda r: (
-                not all(0 <= float(str(r[c])) < math.inf for c in ("seconds", "peak_memory_mb"))
-            )
+        "seconds and peak_memory_mb are finite and not negative": rows_where(
+            ("seconds", "peak_memory_mb"),
+            lambda seconds, memory: not_a_measure(seconds) or not_a_measure(memory),
         ),
-        "rows is not negative": rows_where("rows", lambda v: not _within(v, 0, math.inf)),
+        "rows is not negative": rows_where("rows", lambda rows: not within(rows, 0, math.inf)),
         "inputs is a JSON object, asset to data version": rows_where("inputs", _not_text_map),
     },
 )
@@ -219,9 +189,9 @@ REJECTED = TableContract(
     ),
     key=("path", "frame"),
     rules={
-        "path is relative and stays under the root": rows_where("path", _outside_root),
+        "path is relative and stays under the root": rows_where("path", outside_root),
         "status is duplicate or rejected": rows_where(
-            "status", lambda v: v not in ("duplicate", "rejected")
+            "status", lambda status: status not in ("duplicate", "rejected")
         ),
         "reason is not blank": rows_where("reason", _blank),
     },

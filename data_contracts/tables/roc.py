@@ -4,16 +4,18 @@ tests between them.
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 
 import pyarrow as pa
 
-from data_contracts.tables.contract import TableContract, rows_where
-
-
-def _unit(value: object) -> bool:
-    return 0 <= float(str(value)) <= 1
+from data_contracts.tables.contract import TableContract
+from data_contracts.tables.rules import (
+    not_a_measure,
+    not_unit,
+    outside_interval,
+    rows_where,
+    within,
+)
 
 
 def _groups_in_two_folds(table: pa.Table) -> list[int]:
@@ -22,18 +24,6 @@ def _groups_in_two_folds(table: pa.Table) -> list[int]:
     for group, fold in zip(groups, table["fold"].to_pylist(), strict=True):
         folds[group].add(fold)
     return [i for i, group in enumerate(groups) if len(folds[group]) > 1]
-
-
-def _outside(table: pa.Table) -> list[int]:
-    names = ("pooled_auc", "pooled_low", "pooled_high", "lesion_auc", "lesion_low", "lesion_high")
-    return [
-        i
-        for i, row in enumerate(table.select(names).to_pylist())
-        if not all(
-            row[f"{of}_low"] - 1e-9 <= row[f"{of}_auc"] <= row[f"{of}_high"] + 1e-9
-            for of in ("pooled", "lesion")
-        )
-    ]
 
 
 FOLD_SCORES = TableContract(
@@ -53,8 +43,8 @@ FOLD_SCORES = TableContract(
     key=("image_id",),
     rules={
         "no group is in two folds": _groups_in_two_folds,
-        "fold is not negative": rows_where("fold", lambda v: int(str(v)) < 0),
-        "probability lies in 0..1": rows_where("probability", lambda v: not _unit(v)),
+        "fold is not negative": rows_where("fold", lambda fold: fold < 0),
+        "probability lies in 0..1": rows_where("probability", not_unit),
     },
 )
 
@@ -86,20 +76,17 @@ ROC_RESULTS = TableContract(
     ),
     key=("images", "method"),
     rules={
-        "an AUC lies in 0..1": lambda t: [
-            i
-            for i, row in enumerate(t.select(["auc", "pooled_auc", "lesion_auc"]).to_pylist())
-            if not all(_unit(value) for value in row.values())
-        ],
-        "an AUC lies within its interval": _outside,
-        "SD and SE are not negative": lambda t: [
-            i
-            for i, row in enumerate(t.select(["auc_sd", "auc_se"]).to_pylist())
-            if not all(0 <= value < math.inf for value in row.values())
-        ],
-        "there is no lesion without an image": lambda t: [
-            i for i, row in enumerate(t.to_pylist()) if not 1 <= row["n_lesions"] <= row["n_images"]
-        ],
+        "an AUC lies in 0..1": rows_where(("auc", "pooled_auc", "lesion_auc"), not_unit),
+        "an AUC lies within its interval": rows_where(
+            ("pooled_auc", "pooled_low", "pooled_high", "lesion_auc", "lesion_low", "lesion_high"),
+            lambda *of: outside_interval(*of[:3]) or outside_interval(*of[3:]),
+        ),
+        "SD and SE are not negative": rows_where(
+            ("auc_sd", "auc_se"), lambda sd, se: not_a_measure(sd) or not_a_measure(se)
+        ),
+        "there is no lesion without an image": rows_where(
+            ("n_lesions", "n_images"), lambda lesions, images: not within(lesions, 1, images)
+        ),
     },
 )
 
@@ -124,20 +111,13 @@ ROC_COMPARISONS = TableContract(
     ),
     key=("method_a", "method_b"),
     rules={
-        "p values lie in 0..1, corrected ones are no smaller": lambda t: [
-            i
-            for i, row in enumerate(t.to_pylist())
-            if not all(
-                _unit(row[p])
-                and _unit(row[f"{p}_bonferroni"])
-                and row[f"{p}_bonferroni"] >= row[p] - 1e-12
-                for p in ("p_t", "p_delong")
-            )
-        ],
-        "a difference lies in -1..1": lambda t: [
-            i
-            for i, row in enumerate(t.select(["difference", "pooled_difference"]).to_pylist())
-            if not all(-1 <= value <= 1 for value in row.values())
-        ],
+        "p values lie in 0..1, corrected ones are no smaller": rows_where(
+            ("p_t", "p_t_bonferroni", "p_delong", "p_delong_bonferroni"),
+            lambda *p: not_unit(*p) or p[1] < p[0] - 1e-12 or p[3] < p[2] - 1e-12,
+        ),
+        "a difference lies in -1..1": rows_where(
+            ("difference", "pooled_difference"),
+            lambda mean, pooled: not (within(mean, -1, 1) and within(pooled, -1, 1)),
+        ),
     },
 )

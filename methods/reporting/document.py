@@ -26,6 +26,8 @@ Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "meg
 (an AUC, a difference), a p value, seconds, 10^6 bytes."""
 
 MISSING = "–"
+SIGNIFICANT = 0.05
+"""Level below which a p value, corrected for the number of comparisons, counts as a difference."""
 
 
 @dataclass(frozen=True)

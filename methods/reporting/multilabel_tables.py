@@ -9,10 +9,9 @@ from typing import Any
 
 from data_contracts.studies.study import PaperTable, Study
 from data_contracts.tables.multilabel import MEASURES
-from methods.reporting.document import Kind, Table, p_value
+from methods.reporting.document import SIGNIFICANT, Kind, Table, p_value
 
 Row = Mapping[str, Any]
-SIGNIFICANT = 0.05
 DEFINITIONS = (
     "Exact match: all labels of an image are right. Any match: a true label is given, or there is none and none is given. "
     "Hamming similarity: share of the label decisions that are right. Intervals are bootstrapped over groups where there are any."

@@ -9,10 +9,9 @@ from typing import Any
 
 from data_contracts.studies.study import PaperTable, Study
 from methods.features.radiomics import AnalyticFeature
-from methods.reporting.document import Table, p_value
+from methods.reporting.document import SIGNIFICANT, Table, p_value
 
 Row = Mapping[str, Any]
-SIGNIFICANT = 0.05
 ALL, CONTOURED = "all", "with a contour"
 """Values of the column ``images`` of ROC_RESULTS."""
 FOLDS = (

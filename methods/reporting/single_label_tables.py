@@ -16,12 +16,11 @@ from typing import Any
 
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.study import Choice, PaperTable, Study
-from methods.reporting.document import Cell, Kind, Table, p_value
+from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table, p_value
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, object]]
 """Asset -> setting -> value."""
-SIGNIFICANT = 0.05
 """A Holm-corrected p value below it is called a difference."""
 
 REJECTED_SHOWN = 200
