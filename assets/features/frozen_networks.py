@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from methods.features.networks import NetworkInput
 
 CODE_VERSION = "3"
+CONV5_CODE_VERSION = "4"
+"""Code version of AlexNet's conv5 features, whose layers are computed by code of our own."""
 CONV5 = ("alexnet", "conv5")
 
 
@@ -246,7 +248,9 @@ def extract_features_of(
             layer=frozen.layer,
             method=({} if config.precision == "float32" else {"precision": config.precision})
             | ({"input": asdict(frozen.own_input)} if frozen.own_input else {}),
-            code_version=CODE_VERSION,
+            code_version=CONV5_CODE_VERSION
+            if (frozen.name, frozen.layer) == CONV5
+            else CODE_VERSION,
         ),
     )
 
@@ -341,7 +345,7 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     group_name="features",
     deps=[prepared_images],
     kinds={"pytorch", "hdf5"},
-    code_version=CODE_VERSION,
+    code_version=CONV5_CODE_VERSION,
     pool="gpu",
     tags={"stage": "3"},
 )

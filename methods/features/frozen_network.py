@@ -15,7 +15,6 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from methods.kernels.streams import side_by_side
-from methods.kernels.winograd_convolution import WinogradConv2d
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -59,14 +58,14 @@ def _alexnet_features() -> nn.Sequential:
         nn.Conv2d(3, 64, kernel_size=11, stride=4, padding=2),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(kernel_size=3, stride=2),
-        WinogradConv2d(64, 192, kernel_size=5, padding=2),
+        nn.Conv2d(64, 192, kernel_size=5, padding=2),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(kernel_size=3, stride=2),
-        WinogradConv2d(192, 384, kernel_size=3, padding=1),
+        nn.Conv2d(192, 384, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
-        WinogradConv2d(384, 256, kernel_size=3, padding=1),
+        nn.Conv2d(384, 256, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
-        WinogradConv2d(256, 256, kernel_size=3, padding=1),
+        nn.Conv2d(256, 256, kernel_size=3, padding=1),
         nn.ReLU(inplace=True),
         nn.MaxPool2d(kernel_size=3, stride=2),
     )

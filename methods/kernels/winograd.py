@@ -49,30 +49,23 @@ def _product(roots: Sequence[Fraction]) -> list[Fraction]:
     return coefficients
 
 
-def toom_cook(
-    outputs: int = SIDE, taps: int = KERNEL
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices of equation T in one dimension, where conv is a correlation without padding of n =
-    outputs + taps - 1 numbers.
+def toom_cook() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Compute the matrices of equation T in one dimension.
 
-    Args:
-        outputs: responses of a tile; with ``taps`` at most 9.
-        taps: of a kernel.
+    There, conv is a correlation without padding of :data:`TILE` numbers with :data:`KERNEL` taps.
 
     Returns:
-        P (n, n), R (n, outputs) and Q (n, taps).
+        P (8, 8), R (8, 6) and Q (8, 3).
     """
-    points = POINTS[: outputs + taps - 2]
-    others = [[q for q in points if q != p] for p in points]
-    inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(points)]
-    responses = [[p**i for i in range(outputs)] for p in points] + [
-        [Fraction(int(i == outputs - 1)) for i in range(outputs)]
-    ]
+    others = [[q for q in POINTS if q != p] for p in POINTS]
+    inputs = [[*_product(rest), Fraction(0)] for rest in others] + [_product(POINTS)]
+    responses = [[p**i for i in range(SIDE)] for p in POINTS]
+    responses.append([Fraction(int(i == SIDE - 1)) for i in range(SIDE)])
     kernels = [
-        [p**j / math.prod(p - q for q in rest) for j in range(taps)]
-        for p, rest in zip(points, others, strict=True)
+        [p**j / math.prod(p - q for q in rest) for j in range(KERNEL)]
+        for p, rest in zip(POINTS, others, strict=True)
     ]
-    kernels.append([Fraction(int(j == taps - 1)) for j in range(taps)])
+    kernels.append([Fraction(int(j == KERNEL - 1)) for j in range(KERNEL)])
     p, r, q = (np.array(rows, np.float64) for rows in (inputs, responses, kernels))
     return p, r, q
 

@@ -79,6 +79,14 @@ def test_batch_size_does_not_matter(weights: dict[str, Tensor], images: np.ndarr
         )
 
 
+def test_an_image_has_the_same_bytes_in_any_company(weights: dict[str, Tensor]) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (19, 227, 227, 3), np.uint8)
+    network = Conv5Extractor(weights)
+    together = extract(network, pictures, CPU, 19)
+    for rows in (slice(0, 1), slice(3, 12), slice(17, 19)):
+        np.testing.assert_array_equal(extract(network, pictures[rows], CPU, 64), together[rows])
+
+
 def test_normalisation_does_not_travel_with_the_weights(weights: dict[str, Tensor]) -> None:
     assert set(Conv5Extractor(weights).state_dict()) == set(weights)
 
