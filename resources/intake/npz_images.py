@@ -1,5 +1,4 @@
-"""A ``.npz`` file of images and labels in the form of MedMNIST, unpacked into a folder like any
-other dataset.
+"""A ``.npz`` file of images and labels in MedMNIST's form, unpacked into a folder with a manifest.
 
 Arrays are streamed from the file a few images at a time; nothing in it is ever unpickled.
 """
@@ -12,25 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from methods.imaging.image_format import MAX_PIXELS
 from methods.imaging.readers import NPZ
-from resources.intake.archives.limits import ArchiveLimits
-from resources.intake.archives.reading import BLOCK, ArchiveFile, open_archive
-from resources.intake.archives.refusal import (
-    DAMAGED,
-    METHOD,
-    SAME_NAME,
-    TOO_MANY,
+from resources.intake.archives import (
+    ArchiveLimits,
     RefusedArchiveError,
+    ZipMember,
+    new_folder,
+    open_archive,
     parsing,
+    refusal,
+    write_new_file,
+    zip_members,
 )
-from resources.intake.archives.writing import new_folder, write_new_file
-from resources.intake.archives.zip_file import ZipMember, zip_blocks, zip_members
 from resources.intake.user_manifest import MANIFEST_CSV
 from resources.store.atomic_file import Opener
 
@@ -38,6 +36,7 @@ SPLITS = ("train", "val", "test", "")
 """Order in which the arrays of a file become rows; the last has no prefix."""
 
 NO_IMAGES = "it holds no images"
+TOO_MANY_IMAGES = "too many images"
 UNKNOWN = "it holds something other than arrays of images and labels of train, val and test"
 NO_IMAGES_OF_LABELS = "it holds labels without their images"
 NOT_NPY = "a member is not an array of numpy"
@@ -52,22 +51,59 @@ LABEL_SHAPE = "the labels are neither one column nor columns of 0 and 1"
 LENGTHS = "there are not as many labels as images"
 
 _LIMITS = ArchiveLimits(members=2 * len(SPLITS), total_bytes=16 * 2**30, member_bytes=16 * 2**30)
+
 _MAX_IMAGES = 1_000_000
+"""Maximum images of a file, all splits together."""
+
 _MAX_LABEL_COLUMNS = 10_000
+"""Maximum columns of 0 and 1 in an array of labels."""
+
 _HEADER_BYTES = 2**16
-_ROWS = 256  # read at a time where they are small
-_ROW_BYTES = 16 * BLOCK  # read at a time otherwise, but at least one image
+"""Maximum bytes of an array's header; numpy would read as many as the header asks for."""
+
+_ROWS = 256
+"""Maximum rows of an array that are read at a time."""
+
+_ROW_BYTES = 2**24
+"""Maximum bytes of rows that are read at a time, unless one row has more."""
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
 class _Array:
-    """A member whose header was checked."""
+    """A member whose header was checked.
+
+    Attributes:
+        member: where it lies.
+        offset: bytes of the header, behind which the values begin.
+        shape: its lengths.
+        dtype: of its values.
+    """
 
     member: ZipMember
+    offset: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    def rows(self) -> Iterator[Array]:
+        """Read the array in blocks of its rows.
+
+        Raises:
+            RefusedArchiveError: its bytes are damaged, or have another CRC-32.
+        """
+        n_rows, row = self.shape[0], self.shape[1:]
+        row_bytes = math.prod(row) * self.dtype.itemsize
+        at_once = max(1, min(_ROWS, _ROW_BYTES // row_bytes))
+        with self.member.open() as stream:
+            stream.read(self.offset)
+            for start in range(0, n_rows, at_once):
+                shape = (min(at_once, n_rows - start), *row)
+                data = bytearray(stream.read(shape[0] * row_bytes))
+                if len(data) < shape[0] * row_bytes:
+                    raise RefusedArchiveError(refusal.DAMAGED)
+                yield np.frombuffer(data, self.dtype).reshape(shape)
+            stream.read(1)  # the end, where the checksum is compared
 
 
 @dataclass(frozen=True)
@@ -85,32 +121,36 @@ def is_npz(path: Path) -> bool:
 
 
 def unpack_npz(file: Path, target: Path, opener: Opener | None = None) -> None:
-    """Unpack the images of a ``.npz`` file below ``target``, with a manifest.csv; it appears whole
-    or not at all.
+    """Unpack the images of a ``.npz`` file into ``target``, which appears whole or not at all.
 
     Any of the arrays train_images, val_images, test_images and images (N,H,W), (N,H,W,1) or
     (N,H,W,3) uint8 becomes BMP files ``<split>/<index>.bmp`` (``images/<index>.bmp`` without a
-    split). Its labels are one integer each, or columns of 0 and 1: then the label is the numbers of
-    the columns that are 1, as "0|3", and empty where there are none or no labels at all.
+    split), which a manifest.csv lists. Its labels are one integer each, or columns of 0 and 1: then
+    the label is the numbers of the columns that are 1, as "0|3", and empty where there are none or
+    no labels at all.
 
     Args:
         file: from numpy.savez or savez_compressed.
         target: folder to make; must not exist.
-        opener: as of :func:`open`; what it raises is passed on.
+        opener: passed to :func:`open`; what it raises is passed on.
 
     Raises:
         RefusedArchiveError: the file is damaged or holds anything else; nothing is left behind.
         InputError: the file cannot be opened, the target exists, or the disk is full or not
             writable.
     """
-    with open_archive(file, opener) as stream, new_folder(target) as folder:
-        splits = _splits(stream)
-        write_new_file(folder / MANIFEST_CSV, _write_images(stream, splits, folder))
+    with open_archive(file, _LIMITS, opener) as stream, new_folder(target) as folder:
+        try:
+            members = zip_members(stream)
+        except RefusedArchiveError as error:
+            too_many = str(error) == refusal.TOO_MANY
+            raise RefusedArchiveError(UNKNOWN if too_many else str(error)) from None
+        write_new_file(folder / MANIFEST_CSV, _write_images(_splits(members), folder))
 
 
-def _splits(stream: ArchiveFile) -> list[_Split]:
+def _splits(members: list[ZipMember]) -> list[_Split]:
     """What the file holds, told by the headers alone."""
-    arrays = _arrays(stream)
+    arrays = _arrays(members)
     splits = []
     for name in SPLITS:
         prefix = f"{name}_" if name else ""
@@ -126,107 +166,54 @@ def _splits(stream: ArchiveFile) -> list[_Split]:
     if not n_images:
         raise RefusedArchiveError(NO_IMAGES)
     if n_images > _MAX_IMAGES:
-        raise RefusedArchiveError("too many images")
+        raise RefusedArchiveError(TOO_MANY_IMAGES)
     return splits
 
 
-def _arrays(stream: ArchiveFile) -> dict[str, _Array]:
-    known = {
+def _arrays(members: list[ZipMember]) -> dict[str, _Array]:
+    expected = {
         f"{split}_{kind}" if split else kind for split in SPLITS for kind in ("images", "labels")
     }
-    members: dict[str, ZipMember] = {}
-    try:
-        listed = zip_members(stream, _LIMITS)
-    except RefusedArchiveError as error:
-        raise RefusedArchiveError(UNKNOWN if str(error) == TOO_MANY else str(error)) from None
-    for member in listed:
+    by_name: dict[str, ZipMember] = {}
+    for member in members:
         name = member.name.removesuffix(".npy")
-        if name not in known or name == member.name or member.is_folder:
+        if name not in expected or name == member.name or member.is_folder:
             raise RefusedArchiveError(UNKNOWN)
-        if name in members:
-            raise RefusedArchiveError(SAME_NAME)
-        if member.method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise RefusedArchiveError(METHOD)
-        members[name] = member
-    return {name: _read_header(_Bytes(stream, member), member) for name, member in members.items()}
+        if name in by_name:
+            raise RefusedArchiveError(refusal.SAME_NAME)
+        if member.info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise RefusedArchiveError(refusal.METHOD)
+        by_name[name] = member
+    return {name: _read_header(member) for name, member in by_name.items()}
 
 
-class _Bytes:
-    """The unpacked bytes of a member, read from begin to end."""
-
-    def __init__(self, stream: ArchiveFile, member: ZipMember) -> None:
-        self.position = 0
-        self._blocks = zip_blocks(stream, member)
-        self._rest = memoryview(b"")
-
-    def read(self, size: int) -> bytes:
-        """Bytes of the header, for numpy, which would read as many as a header asks for."""
-        if size > _HEADER_BYTES:
-            raise RefusedArchiveError(NOT_NPY)
-        buffer = bytearray(size)
-        return bytes(buffer[: self._fill(memoryview(buffer))])
-
-    def fill(self, buffer: memoryview) -> None:
-        """Fill all of ``buffer``."""
-        if self._fill(buffer) < len(buffer):
-            raise RefusedArchiveError(DAMAGED)
-
-    def check_end(self) -> None:
-        """Check that nothing is left, and with it the checksum."""
-        if len(self._rest) or next(self._blocks, b""):
-            raise RefusedArchiveError(DAMAGED)
-
-    def _fill(self, buffer: memoryview) -> int:
-        done = 0
-        while done < len(buffer):
-            if not self._rest:
-                block = next(self._blocks, b"")
-                self._rest = memoryview(block)
-                if not self._rest:
-                    break
-            size = min(len(self._rest), len(buffer) - done)
-            buffer[done : done + size] = self._rest[:size]
-            self._rest = self._rest[size:]
-            done += size
-        self.position += done
-        return done
-
-
-def _read_header(source: _Bytes, member: ZipMember) -> _Array:
+def _read_header(member: ZipMember) -> _Array:
     """Read a .npy header, and check that exactly the bytes it announces follow."""
-    with parsing():
-        version = _read_version(source)
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, fortran, dtype = _header(read, source)
-    if dtype.hasobject:
-        raise RefusedArchiveError(OBJECTS)
-    if fortran and len(shape) > 1:
-        raise RefusedArchiveError(FORTRAN)
-    if (
-        any(length < 0 for length in shape)
-        or source.position + math.prod(shape) * dtype.itemsize != member.size
-    ):
-        raise RefusedArchiveError(DAMAGED)
-    return _Array(member, shape, dtype)
-
-
-def _read_version(source: _Bytes) -> tuple[int, int]:
+    with member.open() as stream:
+        header = io.BytesIO(stream.read(_HEADER_BYTES))
     try:
-        version = np.lib.format.read_magic(cast(Any, source))
+        version = np.lib.format.read_magic(header)
     except ValueError:
         raise RefusedArchiveError(NOT_NPY) from None
     if version not in ((1, 0), (2, 0)):  # 3.0 is for field names, and images have no fields
         raise RefusedArchiveError(NOT_NPY)
-    return version
-
-
-def _header(read: Any, source: _Bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    shape, fortran, dtype = read(source)
-    return tuple(int(length) for length in shape), bool(fortran), dtype
+    length = int.from_bytes(header.getvalue()[8 : 10 if version == (1, 0) else 12], "little")
+    if length > _HEADER_BYTES:
+        raise RefusedArchiveError(NOT_NPY)
+    with parsing():
+        if version == (1, 0):
+            shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
+        else:
+            shape, fortran, dtype = np.lib.format.read_array_header_2_0(header)
+    if dtype.hasobject:
+        raise RefusedArchiveError(OBJECTS)
+    if fortran and len(shape) > 1:
+        raise RefusedArchiveError(FORTRAN)
+    shape = tuple(int(length) for length in shape)
+    n_bytes = math.prod(shape) * dtype.itemsize
+    if any(length < 0 for length in shape) or header.tell() + n_bytes != member.info.file_size:
+        raise RefusedArchiveError(refusal.DAMAGED)
+    return _Array(member, header.tell(), shape, dtype)
 
 
 def _check_images(images: _Array) -> None:
@@ -252,36 +239,23 @@ def _check_labels(labels: _Array, n_images: int) -> None:
         raise RefusedArchiveError(LENGTHS)
 
 
-def _write_images(stream: ArchiveFile, splits: list[_Split], folder: Path) -> Iterator[bytes]:
+def _write_images(splits: list[_Split], folder: Path) -> Iterator[bytes]:
     """Write the images of all splits, and yield the lines of the manifest that lists them."""
     yield _csv_line("path", "label", "split", "group_id")
     for split in splits:
         name = split.name or "images"
         if split.images.shape[0]:
             (folder / name).mkdir()
-        labels = _labels(stream, split.labels) if split.labels is not None else iter(())
-        images = (image for block in _rows(stream, split.images) for image in block)
+        labels = _labels(split.labels) if split.labels is not None else iter(())
+        images = (image for block in split.images.rows() for image in block)
         for number, (image, label) in enumerate(zip_longest(images, labels)):
             path = f"{name}/{number:07d}.bmp"
             write_new_file(folder / path, [_bmp(image)])
             yield _csv_line(path, label or "", split.name, "")
 
 
-def _rows(stream: ArchiveFile, array: _Array) -> Iterator[Array]:
-    """The array in blocks of its rows."""
-    source = _Bytes(stream, array.member)
-    _read_header(source, array.member)
-    n_rows, row = array.shape[0], array.shape[1:]
-    at_once = max(1, min(_ROWS, _ROW_BYTES // (math.prod(row) * array.dtype.itemsize)))
-    for start in range(0, n_rows, at_once):
-        block = np.empty((min(at_once, n_rows - start), *row), array.dtype)
-        source.fill(block.view(np.uint8).reshape(-1).data)
-        yield block
-    source.check_end()
-
-
-def _labels(stream: ArchiveFile, array: _Array) -> Iterator[str]:
-    for block in _rows(stream, array):
+def _labels(labels: _Array) -> Iterator[str]:
+    for block in labels.rows():
         if block.ndim == 1 or block.shape[1] == 1:
             yield from map(str, block.reshape(-1).tolist())
             continue
@@ -292,7 +266,7 @@ def _labels(stream: ArchiveFile, array: _Array) -> Iterator[str]:
 
 
 def _bmp(image: Array) -> bytes:
-    """BMP, because its bytes do not depend on the version of a compressor."""
+    """Encode an image as BMP, whose bytes do not depend on the version of a compressor."""
     buffer = io.BytesIO()
     Image.fromarray(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image).save(
         buffer, "BMP"

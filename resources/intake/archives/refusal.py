@@ -1,9 +1,4 @@
-"""Why an archive is refused: a fixed vocabulary that repeats nothing of what the archive holds."""
-
-import contextlib
-from collections.abc import Iterator
-
-from data_contracts.errors import InputError
+"""The reasons for which an archive is refused, which repeat nothing of what it holds."""
 
 DAMAGED = "the archive is damaged or cut off"
 EMPTY = "the archive is empty"
@@ -26,23 +21,4 @@ TOO_MANY = "too many members"
 
 
 class RefusedArchiveError(Exception):
-    """An archive is not unpacked. The message is a short reason that repeats nothing of what the
-    archive holds.
-    """
-
-
-@contextlib.contextmanager
-def parsing() -> Iterator[None]:
-    """Around calls into libraries that parse what an archive holds: whatever they raise says that
-    it is damaged.
-
-    Raises:
-        RefusedArchiveError: instead of any other error, without its text.
-        InputError: as raised inside; it says that the disk failed.
-    """
-    try:
-        yield
-    except (RefusedArchiveError, InputError):
-        raise
-    except Exception:  # OSError, ValueError, struct.error, RecursionError ...: they differ between releases of Python
-        raise RefusedArchiveError(DAMAGED) from None
+    """An archive is not unpacked; the message is a reason of this module or names a limit."""

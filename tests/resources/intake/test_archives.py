@@ -29,8 +29,8 @@ from resources.intake.archives import (
     refusal,
     unpack,
 )
-from resources.intake.archives.limits import DEFAULT_LIMITS
 from resources.intake.archives.reading import BLOCK
+from resources.intake.archives.unpacking import DEFAULT_LIMITS
 
 NOISE = random.Random(7).randbytes(300_000)
 FILES = {
@@ -566,6 +566,30 @@ def overlapping(one_kernel: bool) -> bytes:
     return outer.getvalue()
 
 
+def test_a_list_of_too_many_members_is_refused_before_it_is_parsed(here, monkeypatch):
+    """An entry of 46 bytes takes 600 once it is parsed, and the number in the end record lies."""
+    entry = b"PK\1\2" + bytes(42)
+    listed = entry * 50_000
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(listed), 0, 0)
+    (here / "x.zip").write_bytes(listed + end)
+    monkeypatch.setattr(zipfile, "ZipInfo", None)
+    refused(here / "x.zip", refusal.TOO_MANY, ArchiveLimits(members=49_999))
+
+
+@pytest.mark.parametrize("place", [2**63 - 1, 2**63, 2**64 - 1])
+def test_a_place_in_zip64_that_lies(here, place):
+    """The place of a member's header, in 64 bits: behind the end, or beyond what a file can have."""
+    raw = make_zip(here / "x.zip", {"a": b"1"}, zipfile.ZIP_STORED).read_bytes()
+    central, end = raw.rfind(b"PK\1\2"), raw.rfind(b"PK\5\6")
+    extra = struct.pack("<HHQ", 1, 8, place)
+    entry = bytearray(raw[central:end])
+    entry[30:32], entry[42:46] = struct.pack("<H", len(extra)), b"\xff" * 4
+    entry += extra
+    tail = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(entry), central, 0)
+    (here / "x.zip").write_bytes(raw[:central] + entry + tail)
+    refused(here / "x.zip", refusal.DAMAGED)
+
+
 @pytest.mark.parametrize("one_kernel", [True, False])
 def test_members_that_overlap(here, one_kernel):
     (here / "x.zip").write_bytes(overlapping(one_kernel))
@@ -783,11 +807,11 @@ def test_a_disk_that_fails_while_the_archive_is_read(here, monkeypatch):
     archive = pack(here / "x.zip")
     before = everything(here)
 
-    def pread(descriptor, size, offset):
+    def read(descriptor, size):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "pread", pread)
+        patch.setattr(os, "read", read)
         with pytest.raises(InputError, match=r"x\.zip cannot be read"):
             unpack(archive, here / "target")
     assert everything(here) == before
