@@ -51,3 +51,20 @@ def l2_normalise(features: NDArray[np.floating]) -> Float32:
         norms = np.linalg.norm(rows, axis=1, keepdims=True)
         rows /= np.where(norms > 0, norms, np.float32(1))
     return unit
+
+
+def check_label_matrices(**matrices: NDArray[np.bool_]) -> None:
+    """Refuse matrices that are not boolean (images, labels) matrices of one shape.
+
+    Raises:
+        ValueError: naming the matrix.
+    """
+    shapes = {name: matrix.shape for name, matrix in matrices.items()}
+    for name, matrix in matrices.items():
+        if matrix.dtype != np.bool_ or matrix.ndim != 2 or not matrix.size:
+            raise ValueError(
+                f"{name} is a boolean (images, labels) matrix, got {matrix.dtype} of shape "
+                f"{matrix.shape}"
+            )
+    if len(set(shapes.values())) > 1:
+        raise ValueError(f"matrices of the same images and labels are needed, got {shapes}")

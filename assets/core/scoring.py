@@ -84,17 +84,19 @@ def score(
     rows: LabelledRows,
     scored: Scored,
 ) -> Output:
-    """Accuracy with its interval, figures by class, predictions and pictures of one method."""
+    """Every metric of the registry, predictions and pictures of one method."""
     from methods.reporting import figures
-    from methods.statistics.classification_metrics import classification_report
-    from methods.statistics.significance import accuracy_interval, mean_interval
+    from methods.statistics.metrics import confusion_counts, measure, one_label_answers
+    from methods.statistics.significance import mean_interval
 
     truth = rows.labels[rows.test]
-    predicted = scored.classes[np.argmax(scored.scores, axis=1)]
-    ordered = np.sort(scored.scores, axis=1)
-    correct = predicted == truth
-    interval = accuracy_interval(correct, rows.test_groups, config.bootstrap_resamples, config.seed)
-    report = classification_report(truth, predicted, sorted(set(rows.labels)))
+    answers = one_label_answers(truth, scored.scores, scored.classes.tolist())
+    measured = measure(
+        answers, study.protocol, rows.test_groups, config.bootstrap_resamples, config.seed
+    )
+    of_all = {row.metric.name: row for row in measured if row.subject == "all"}
+    interval = of_all["accuracy"].interval
+    assert interval is not None  # noqa: S101 - a metric of images has one
     settings = {**config.settings(), "interval": interval.method}
 
     def metric(
@@ -106,48 +108,42 @@ def score(
 
     n_test = len(truth)
     metrics = [
-        metric("accuracy", "all", report.accuracy, n_test, (interval.low, interval.high)),
-        metric("macro_f1", "all", report.macro_f1, n_test),
+        metric(
+            row.metric.name,
+            row.subject,
+            row.value,
+            row.n,
+            (row.interval.low, row.interval.high) if row.interval else None,
+        )
+        for row in measured
     ]
-    for k, name in enumerate(report.classes):
-        support = int(report.support[k])
-        if support:
-            metrics += [
-                metric(measure, str(name), float(values[k]), support)
-                for measure, values in (
-                    ("precision", report.precision),
-                    ("recall", report.recall),
-                    ("f1", report.f1),
-                )
-            ]
     curve = []
     for budget, values in scored.few_labels.items():
         mean, spread = float(np.mean(values)), mean_interval(np.array(values))
+        subject = f"{budget} labels a class"
         metrics.append(
-            metric(
-                "few_label_accuracy",
-                f"{budget} labels a class",
-                mean,
-                n_test,
-                (spread.low, spread.high),
-            )
+            metric("few_label_accuracy", subject, mean, n_test, (spread.low, spread.high))
         )
         curve.append((budget, mean, spread.low, spread.high))
-
+    predicted = np.array(answers.labels)[answers.predicted.argmax(axis=1)]
+    ordered = np.sort(scored.scores, axis=1)
     predictions = pa.Table.from_pydict(
         {
             "image_id": [rows.ids[i] for i in rows.test],
             "split": ["test"] * n_test,
             "label": truth.tolist(),
             "predicted": predicted.tolist(),
-            "correct": correct.tolist(),
+            "correct": (predicted == truth).tolist(),
             "margin": (ordered[:, -1] - ordered[:, -2]).tolist(),
             "group_id": [None] * n_test if rows.test_groups is None else rows.test_groups,
         },
         schema=PREDICTIONS.schema,
     )
     pictures = [
-        ("confusion matrix", figures.confusion_matrix(list(report.classes), report.confusion))
+        (
+            "confusion matrix",
+            figures.confusion_matrix(list(answers.labels), confusion_counts(answers)),
+        )
     ]
     if curve:
         pictures.append(
@@ -164,12 +160,12 @@ def score(
         ],
         pictures=pictures,
         summary={
-            "accuracy": report.accuracy,
+            "accuracy": of_all["accuracy"].value,
             "accuracy, 95 % interval": f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})",
-            "macro F1": report.macro_f1,
+            "macro F1": of_all["macro_f1"].value,
             "test images": n_test,
             "training images": len(rows.train),
-            "classes": len(report.classes),
+            "classes": len(answers.labels),
             **scored.summary,
             "method": scored.title,
         },
@@ -178,7 +174,7 @@ def score(
             title=scored.title,
             training_images=len(rows.train),
             test_images=n_test,
-            classes=len(report.classes),
+            classes=len(answers.labels),
         ),
         notices=list(scored.notices),
         rows=n_test,

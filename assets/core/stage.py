@@ -296,5 +296,6 @@ def _compute(
         peak_memory_bytes=_peak_memory(),
         device=output.device,
         feature_set=output.feature_set,
+        facts=output.facts,
         unavailable=output.unavailable,
     )

@@ -60,67 +60,35 @@ def _store(
 ) -> Output:
     """Matches with their intervals, figures by label, predictions and a picture."""
     from methods.reporting import figures
-    from methods.statistics import multilabel
-    from methods.statistics.significance import accuracy_interval
+    from methods.statistics.metrics import Answers, exact_match, measure, null_counts
 
     names, truth = label_matrix(rows.labels.tolist())
-    true = truth[rows.test]
-    predicted = answers.scores >= answers.thresholds
-    settings = config.settings()
-    n = len(true)
-    null = multilabel.null_counts(true, predicted)
-    matches: dict[str, np.ndarray] = {
-        "exact_match": multilabel.exact_match(true, predicted),
-        "any_match": multilabel.any_match(true, predicted),
-        "hamming_similarity": multilabel.hamming_similarity(true, predicted),
-    }
-    metrics, bars = [], []
-    for name, of_images in matches.items():
-        between = accuracy_interval(
-            of_images, rows.test_groups, config.bootstrap_resamples, config.seed
-        )
-        value = float(of_images.mean())
-        interval = (between.low, between.high)
+    true, predicted = truth[rows.test], answers.scores >= answers.thresholds
+    found = Answers(tuple(names), true, predicted, answers.scores)
+    settings, n, null = config.settings(), len(true), null_counts(found)
+    measured = measure(
+        found, LYNDON2015.protocol, rows.test_groups, config.bootstrap_resamples, config.seed
+    )
+    metrics, bars, matches = [], [], {}
+    for row in measured:
+        between = (row.interval.low, row.interval.high) if row.interval else None
         metrics.append(
             metric_row(
                 work,
                 LYNDON2015,
                 method.name,
-                name,
-                "all",
-                value,
-                n,
+                row.metric.name,
+                row.subject,
+                row.value,
+                row.n,
                 config.seed,
                 settings,
-                interval,
+                between,
             )
         )
-        bars.append((name.replace("_", " "), value, *interval))
-    of_labels = multilabel.label_figures(true, predicted, answers.scores, names)
-    measures = {
-        "precision": of_labels.precision,
-        "recall": of_labels.recall,
-        "f1": of_labels.f1,
-        "auc": of_labels.auc,
-    }
-    for k in np.flatnonzero(of_labels.support):
-        label, support = names[k], int(of_labels.support[k])
-        for measure, values in measures.items():
-            share = values[k]
-            if share is not None:
-                metrics.append(
-                    metric_row(
-                        work,
-                        LYNDON2015,
-                        method.name,
-                        measure,
-                        label,
-                        share,
-                        support,
-                        config.seed,
-                        settings,
-                    )
-                )
+        if between is not None:
+            matches[row.metric.name.replace("_", " ")] = row.value
+            bars.append((row.metric.title.lower(), row.value, *between))
     sets = [
         [[names[k] for k in np.flatnonzero(row)] for row in which] for which in (true, predicted)
     ]
@@ -131,7 +99,7 @@ def _store(
             "labels": sets[0],
             "predicted": sets[1],
             "scores": answers.scores.astype(np.float64).tolist(),
-            "exact": matches["exact_match"].tolist(),
+            "exact": exact_match(found).tolist(),
             "group_id": [None] * n if rows.test_groups is None else rows.test_groups,
         },
         schema=MULTILABEL_PREDICTIONS.schema,
@@ -153,10 +121,7 @@ def _store(
         ],
         pictures=[("matches", figures.method_bars(bars))],
         summary={
-            **{
-                name.replace("_", " "): float(of_images.mean())
-                for name, of_images in matches.items()
-            },
+            **matches,
             "test images": n,
             "training images": len(rows.train),
             "labels": len(names),
@@ -287,7 +252,7 @@ def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
             reader = open_features(store, dataset, method.features, rows.ids)
 
         def work_out(work: Work) -> Output:
-            from methods.statistics.multilabel import (
+            from methods.classifiers.one_vs_all import (
                 fit_one_vs_all,
                 fit_thresholds,
                 out_of_fold_scores,

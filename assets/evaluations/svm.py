@@ -208,7 +208,7 @@ def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndar
 
 def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:
     """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw."""
-    from methods.statistics.classification_metrics import label_budget_draw
+    from methods.statistics.label_efficiency import label_budget_draw
 
     train_labels = rows.labels[rows.train]
     largest = int(np.unique(train_labels, return_counts=True)[1].max())

@@ -395,3 +395,18 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
         f"{both}with {saving.seeds} seed{'' if saving.seeds == 1 else 's'} a difference is not measurable "
         f"({name_b} needs {bound}{_factor(saving.ratio)} times the labels, {limits})."
     )
+
+
+def label_budget_draw(
+    labels: NDArray[np.str_], per_class: int, seed: int, repeat: int
+) -> NDArray[np.int64]:
+    """Positions of ``per_class`` rows of each class (all of a class that has fewer), sorted.
+
+    Depends on (labels, per_class, seed, repeat) alone, so every method is fitted on the same rows.
+    """
+    rng = np.random.default_rng([seed, repeat, per_class])
+    drawn = [np.empty(0, np.int64)]
+    drawn += [
+        rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)
+    ]
+    return np.sort(np.concatenate(drawn))

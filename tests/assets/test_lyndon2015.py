@@ -17,7 +17,7 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from methods.statistics import multilabel
+from methods.statistics import metrics as measures
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from tests.assets.runs import RunFailedError, computed, run_job
@@ -111,12 +111,15 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
             for column in ("labels", "predicted")
         )
         assert sum(not line["labels"] for line in said) == 4, "none of them is a valid truth"
-        assert row["exact_match"] == multilabel.exact_match(truth, predicted).mean()
-        assert row["any_match"] == multilabel.any_match(truth, predicted).mean()
-        assert row["hamming_similarity"] == pytest.approx(
-            multilabel.hamming_similarity(truth, predicted).mean()
+        answers = measures.Answers(
+            tuple(map(str, range(truth.shape[1]))), truth, predicted, predicted.astype(float)
         )
-        assert row["both_empty"] == multilabel.null_counts(truth, predicted).both_empty
+        assert row["exact_match"] == measures.exact_match(answers).mean()
+        assert row["any_match"] == measures.any_match(answers).mean()
+        assert row["hamming_similarity"] == pytest.approx(
+            measures.hamming_similarity(answers).mean()
+        )
+        assert row["both_empty"] == measures.null_counts(answers).both_empty
         metrics = store.main_table("tiny", method.evaluation, METRICS).to_pylist()
         assert {line["metric"] for line in metrics} >= {*MEASURES, "f1", "auc"}
         assert {line["n"] for line in metrics if line["subject"] in ("a", "b")} == {8}, (

@@ -17,6 +17,7 @@ from methods.statistics.label_efficiency import (
     Saving,
     curve_point,
     fraction_draw,
+    label_budget_draw,
     label_saving,
     labels_needed,
     saving_sentence,
@@ -495,3 +496,35 @@ FEWER = Saving(0.612, 96.3, 210.4, False, False, 2.1848, 1.43, 3.12, 5)
 )
 def test_the_sentence_says_what_was_found(saving: Saving, sentence: str) -> None:
     assert saving_sentence(saving, "the CAE", "the fine-tuned network") == sentence
+
+
+BUDGET_LABELS = np.array(
+    ["b", "a", "c", "a", "b", "a", "b", "a", "b", "a", "c", "b"]
+)  # a 5, b 5, c 2
+
+
+@pytest.mark.parametrize(
+    ("per_class", "counts"), [(1, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 3, 2]), (9, [5, 5, 2])]
+)
+def test_budget_counts(per_class: int, counts: list[int]) -> None:
+    drawn = label_budget_draw(BUDGET_LABELS, per_class, seed=0, repeat=0)
+    assert drawn.dtype == np.int64
+    assert [int((BUDGET_LABELS[drawn] == name).sum()) for name in "abc"] == counts
+    assert (np.diff(drawn) > 0).all()  # sorted, each once
+
+
+def test_budget_is_a_function_of_its_arguments() -> None:
+    labels = np.repeat(["a", "b"], 200)
+    first = label_budget_draw(labels, 20, seed=3, repeat=1)
+    assert label_budget_draw(labels[:0], 20, seed=3, repeat=1).shape == (0,)
+    np.testing.assert_array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=1))
+    assert not np.array_equal(first, label_budget_draw(labels, 20, seed=4, repeat=1))
+    assert not np.array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=2))
+
+
+def test_budget_draws_every_row_about_as_often() -> None:
+    labels = np.repeat(["a", "b"], 5)
+    times = np.zeros(10)
+    for repeat in range(1000):
+        times[label_budget_draw(labels, 2, seed=0, repeat=repeat)] += 1
+    np.testing.assert_allclose(times, 400, atol=70)  # binomial, standard deviation 15.5

@@ -1,38 +1,20 @@
-"""Multi-label measures by hand and against scikit-learn, thresholds against every cut, folds that
-part no group."""
+"""One-vs-all SVMs of several labels: thresholds against every cut, folds that part no group."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise, product
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import (
-    accuracy_score,
     f1_score,
-    hamming_loss,
-    precision_score,
-    recall_score,
-    roc_auc_score,
 )
 from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
 from methods.arrays import l2_normalise
-from methods.statistics.multilabel import (
-    NullCounts,
-    any_match,
-    exact_match,
-    fit_one_vs_all,
-    fit_thresholds,
-    hamming_similarity,
-    label_figures,
-    label_set_names,
-    null_counts,
-    out_of_fold_scores,
-)
+from methods.classifiers.one_vs_all import fit_one_vs_all, fit_thresholds, out_of_fold_scores
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -57,150 +39,6 @@ def _rows(truth: Bool, seed: int, noise: float = 0.6) -> Float64:
         + 0.2
     )
     return l2_normalise(rows).astype(np.float64)
-
-
-class TestMatches:
-    def test_four_images_by_hand(self) -> None:
-        assert exact_match(TRUTH, PREDICTED).tolist() == [False, True, False, False]
-        assert any_match(TRUTH, PREDICTED).tolist() == [True, True, False, False]
-        np.testing.assert_allclose(
-            hamming_similarity(TRUTH, PREDICTED), [2 / 3, 1, 2 / 3, 2 / 3], rtol=1e-15
-        )
-        assert null_counts(TRUTH, PREDICTED) == NullCounts(
-            true_empty=2, predicted_empty=2, both_empty=1
-        )
-
-    def test_truth_and_prediction_are_not_exchanged(self) -> None:
-        assert null_counts(TRUTH[:3], PREDICTED[:3]) == NullCounts(
-            true_empty=1, predicted_empty=2, both_empty=1
-        )
-
-    def test_one_label(self) -> None:
-        truth, predicted = (
-            np.array([[True], [True], [False], [False]]),
-            np.array([[True], [False], [True], [False]]),
-        )
-        for measure in (exact_match, any_match, hamming_similarity):
-            assert measure(truth, predicted).tolist() == [1, 0, 0, 1]
-
-    def test_all_right_and_all_wrong(self) -> None:
-        for measure in (exact_match, any_match, hamming_similarity):
-            assert (measure(TRUTH, TRUTH) == 1).all()
-            assert (measure(TRUTH, ~TRUTH) == 0).all()
-        assert null_counts(TRUTH, TRUTH) == NullCounts(2, 2, 2)
-
-    @pytest.mark.parametrize("seed", range(3))
-    def test_means_agree_with_scikit_learn(self, seed: int) -> None:
-        truth, predicted = _labels(60, 4, seed), _labels(60, 4, seed + 10)
-        assert exact_match(truth, predicted).mean() == pytest.approx(
-            accuracy_score(truth, predicted)
-        )
-        assert hamming_similarity(truth, predicted).mean() == pytest.approx(
-            1 - hamming_loss(truth, predicted)
-        )
-        sets = [
-            ({*np.flatnonzero(t)}, {*np.flatnonzero(p)})
-            for t, p in zip(truth, predicted, strict=True)
-        ]
-        assert any_match(truth, predicted).tolist() == [
-            bool(t & p) or t == p == set() for t, p in sets
-        ]
-
-    @pytest.mark.parametrize("measure", [exact_match, any_match, hamming_similarity, null_counts])
-    def test_what_is_no_label_matrix_is_refused(
-        self, measure: Callable[[Bool, Bool], object]
-    ) -> None:
-        with pytest.raises(ValueError, match="predicted is a boolean"):
-            measure(TRUTH, PREDICTED.astype(np.int64))  # ~ of integers would be a quiet mistake
-        with pytest.raises(ValueError, match="truth is a boolean"):
-            measure(TRUTH[0], PREDICTED[0])
-        with pytest.raises(ValueError, match=r"truth is a boolean.*\(0, 3\)"):
-            measure(TRUTH[:0], PREDICTED[:0])
-        with pytest.raises(ValueError, match=r"truth is a boolean.*\(4, 0\)"):
-            measure(TRUTH[:, :0], PREDICTED[:, :0])
-        with pytest.raises(ValueError, match="same images and labels"):
-            measure(TRUTH, PREDICTED[:, :1])  # would broadcast
-
-
-class TestLabelFigures:
-    def test_four_images_by_hand(self) -> None:
-        # Of the head's scores 0.5 (true) one of three others is equal and one above: (1 + 1/2) / 3.
-        scores = np.array([[0.9, 0.1, 0.7], [0.1, 0.2, 0.5], [0.2, 0.3, 0.5], [0.3, 0.4, 0.1]])
-        figures = label_figures(TRUTH, PREDICTED, scores, NAMES)
-        assert figures.names == NAMES
-        assert figures.support.tolist() == [1, 1, 1]
-        assert figures.support.dtype == np.int64
-        assert figures.precision == (1, 0, None)
-        assert figures.recall == (1, 0, 0)
-        assert figures.f1 == (1, 0, 0)
-        assert figures.auc == (1.0, 0.0, pytest.approx(0.5))
-
-    def test_a_label_that_all_images_have_or_none_has(self) -> None:
-        truth = np.array([[1, 0, 0], [1, 0, 0]], np.bool_)
-        predicted = np.array([[1, 0, 1], [0, 0, 1]], np.bool_)
-        figures = label_figures(truth, predicted, np.zeros((2, 3)), NAMES)
-        assert figures.auc == (None, None, None)
-        assert figures.support.tolist() == [2, 0, 0]
-        assert figures.precision == (1, None, 0)
-        assert figures.recall == (0.5, None, None)
-        assert figures.f1 == (pytest.approx(2 / 3), None, None)
-
-    @pytest.mark.parametrize("n_labels", [1, 4])
-    def test_agree_with_scikit_learn(self, n_labels: int) -> None:
-        truth, predicted = _labels(80, n_labels, 1), _labels(80, n_labels, 2, 0.5)
-        scores = np.random.default_rng(3).normal(0, 1, truth.shape).round(1)  # with ties
-        figures = label_figures(truth, predicted, scores, [str(k) for k in range(n_labels)])
-        for k in range(n_labels):
-            assert figures.precision[k] == pytest.approx(
-                precision_score(truth[:, k], predicted[:, k], zero_division=0)
-            )
-            assert figures.recall[k] == pytest.approx(
-                recall_score(truth[:, k], predicted[:, k], zero_division=0)
-            )
-            assert figures.f1[k] == pytest.approx(
-                f1_score(truth[:, k], predicted[:, k], zero_division=0)
-            )
-            assert figures.auc[k] == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
-        assert figures.support.tolist() == truth.sum(axis=0).tolist()
-
-    def test_all_right_and_all_wrong(self) -> None:
-        right = label_figures(TRUTH, TRUTH, TRUTH.astype(np.float64), NAMES)
-        assert right.f1 == (1, 1, 1)
-        assert right.auc == (1.0, 1.0, 1.0)
-        wrong = label_figures(TRUTH, ~TRUTH, -TRUTH.astype(np.float64), NAMES)
-        assert wrong.f1 == (0, 0, 0)
-        assert wrong.auc == (0.0, 0.0, 0.0)
-
-    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-    def test_bad_scores_are_refused_by_label(self, bad: float) -> None:
-        scores = np.zeros((4, 3))
-        scores[2, 1] = bad
-        with pytest.raises(ValueError, match="scores of label 'foot'"):
-            label_figures(TRUTH, PREDICTED, scores, NAMES)
-
-    def test_other_shapes_are_refused(self) -> None:
-        with pytest.raises(ValueError, match="scores of the same"):
-            label_figures(TRUTH, PREDICTED, np.zeros((4, 2)), NAMES)
-        with pytest.raises(ValueError, match="same images and labels"):
-            label_figures(TRUTH, PREDICTED[:3], np.zeros((4, 3)), NAMES)
-        with pytest.raises(ValueError, match="3 labels need as many names, got 2"):
-            label_figures(TRUTH, PREDICTED, np.zeros((4, 3)), NAMES[:2])
-
-
-class TestLabelSetNames:
-    def test_by_hand(self) -> None:
-        assert label_set_names(TRUTH, NAMES) == ["hand|foot", "", "head", ""]
-        assert label_set_names(np.ones((1, 3), np.bool_), NAMES) == ["hand|foot|head"]
-        assert label_set_names(np.array([[True], [False]]), ["only"]) == ["only", ""]
-
-    @pytest.mark.parametrize("bad", ["", "a|b"])
-    def test_a_name_that_makes_sets_ambiguous_is_refused(self, bad: str) -> None:
-        with pytest.raises(ValueError, match="without a bar"):
-            label_set_names(TRUTH, ["hand", bad, "head"])
-
-    def test_another_number_of_names_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="3 labels need as many names, got 1"):
-            label_set_names(TRUTH, ["hand"])
 
 
 class TestFitOneVsAll:
