@@ -3,12 +3,12 @@
 A DICOM file names a patient and comes from anywhere, so two rules hold throughout. Nothing read
 from the file leaves this package except the fields of :class:`DicomFacts` and the pixels: reasons
 are literal strings, and what the libraries would print, warn or log is silenced. And sizes are
-checked against the bytes that are there, and against the compressed stream's own header, before any
+checked against the bytes of the file, and against the compressed stream's own header, before any
 decoder in C sees them.
 
-The grey pipeline (PS3.3 C.11.1, C.11.2) and the colour conversions are written out here; pydicom
-parses, and it and the codecs it finds (Pillow, OpenJPEG, GDCM, RLE) decompress. pydicom is imported
-inside functions because it takes 0.3 s.
+pydicom parses, it and the codecs it finds (Pillow, OpenJPEG, GDCM, RLE) decompress, and it applies
+windows. The rest of the grey pipeline (PS3.3 C.11.1, C.11.2) and the colour conversions are written
+out here; each module says why. pydicom is imported inside functions because it takes 0.3 s.
 
 Overlays, presentation states, ICC profiles, supplemental palettes and the dose grid scaling of RT
 Dose are ignored.

@@ -1,4 +1,9 @@
-"""From stored colour samples and palettes to 8-bit RGB (PS3.3 C.7.6.3.1.2)."""
+"""From stored colour samples and palettes to 8-bit RGB (PS3.3 C.7.6.3.1.2).
+
+The conversions are written out here: pydicom's rounds 8,936 of the 2**24 colours of YBR_FULL to
+another level, and its palettes look up the wrong entry for an index above 255 where a palette has 8
+bits, ignore the byte order of 16 bits, and expand segments without a limit.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
-    """0..2**bits - 1 scaled to 0..255, half to even."""
+    """Scale 0..2**bits - 1 to 0..255, rounded half to even."""
     if bits == 8 and values.dtype == np.uint8:
         return values
     top = (1 << bits) - 1
@@ -29,9 +34,7 @@ def _eight_bits(values: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 
 
 def _rgb_from_ybr(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The inverse of the full-range CCIR 601 conversion of YBR_FULL: (h, w, 3) uint8 to (h, w, 3)
-    uint8, clipped.
-    """
+    """Convert (h, w, 3) uint8 of YBR_FULL, which is full-range CCIR 601, to (h, w, 3) uint8 RGB."""
     y, blue, red = (ybr[..., channel].astype(np.float64) for channel in range(3))
     blue -= 128
     red -= 128
@@ -45,7 +48,7 @@ def _rgb_from_ybr(ybr: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def show_colour(values: NDArray[Any], bits: int, photometric: str) -> NDArray[np.uint8]:
-    """(h, w, 3) samples as (h, w, 3) RGB uint8, converted once."""
+    """Convert (h, w, 3) samples to (h, w, 3) uint8 RGB."""
     if photometric in ("RGB", "YBR_FULL", "YBR_FULL_422"):
         eight = _eight_bits(values, bits)
         return eight if photometric == "RGB" else _rgb_from_ybr(eight)
@@ -53,8 +56,11 @@ def show_colour(values: NDArray[Any], bits: int, photometric: str) -> NDArray[np
 
 
 def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """A segmented palette (PS3.3 C.7.9.2) of discrete (0) and linear (1) segments, never more than
-    `count` entries.
+    """Expand a segmented palette (PS3.3 C.7.9.2) of discrete (0) and linear (1) segments.
+
+    Args:
+        words: the 16-bit words of the segments.
+        count: number of entries of the palette; the expansion stops when it is reached.
 
     Raises:
         UndecodableDicomError: an indirect segment, or a broken one.
@@ -79,8 +85,10 @@ def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 
 
 def read_palette(dataset: Dataset, signed: bool, little: bool) -> tuple[int, NDArray[np.uint8]]:
-    """First value mapped and the (entries, 3) RGB uint8 colours of the Palette Color LUT Module
-    (PS3.3 C.7.9).
+    """Read the Palette Color LUT Module (PS3.3 C.7.9).
+
+    Returns:
+        The first index and the (entries, 3) uint8 RGB colours.
     """
     columns: list[NDArray[np.int64]] = []
     first, bits = 0, 8
@@ -105,8 +113,10 @@ def read_palette(dataset: Dataset, signed: bool, little: bool) -> tuple[int, NDA
 
 
 def show_palette(values: NDArray[Any], first: int, colours: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(h, w) indices into the (entries, 3) colours, the first of which stands for `first`, as (h,
-    w, 3) RGB uint8.
+    """Look up (h, w) indices in (entries, 3) uint8 colours, the first of which stands for `first`.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
     """
     index = np.clip(values.astype(np.int64) - first, 0, len(colours) - 1)
     return colours[index]

@@ -1,4 +1,8 @@
-"""Where the frames of compressed pixel data lie (PS3.5 A.4)."""
+"""Where the frames of compressed pixel data lie (PS3.5 A.4).
+
+The fragments are found here and not by ``pydicom.encaps``, which gives frames of pixel data that is
+cut off or whose offset table is wrong instead of refusing it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from methods.imaging.dicom.errors import UndecodableDicomError
 
 
 def _fragments(pixels: bytes) -> tuple[list[int], list[tuple[int, int]]]:
-    """Basic offset table, and start and end of every fragment in `pixels`.
+    """Return the basic offset table, and the start and the end of every fragment in `pixels`.
 
     Raises:
         UndecodableDicomError: an item is cut off, or what follows one is not an item.
@@ -33,7 +37,7 @@ def _fragments(pixels: bytes) -> tuple[list[int], list[tuple[int, int]]]:
 
 
 def frame_pieces(pixels: bytes, frames: int) -> list[list[tuple[int, int]]]:
-    """For each frame the start and end of its fragments in `pixels`.
+    """Return for each frame the start and the end of its fragments in `pixels`.
 
     A frame per fragment and a single frame need no table, as an Extended Offset Table requires a
     fragment per frame; else the basic offset table says where frames start, and without one a frame

@@ -1,4 +1,9 @@
-"""From stored grey values to what a viewer shows (PS3.3 C.11.1 and C.11.2)."""
+"""From stored grey values to what a viewer shows (PS3.3 C.11.1 and C.11.2).
+
+pydicom applies windows; rescale, look-up tables and the scaling to 8 bits are applied here, because
+an attribute may stand in the functional groups of a frame, of which pydicom's functions know
+nothing.
+"""
 
 from __future__ import annotations
 
@@ -17,27 +22,8 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 Window = Literal["file", "full"]
-"""Which grey values become 0..255: those of the file's own VOI window, or the whole range of the
+"""Grey values that become 0..255: those of the file's own VOI window, or the full range of the
 frame."""
-
-
-@dataclass(frozen=True)
-class _VoiWindow:
-    """A window (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
-
-    centre: float
-    width: float
-    function: str
-
-    def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Display values 0..255, not rounded yet."""
-        if self.function == "SIGMOID":
-            return 255 / (1 + np.exp(-4 * (values - self.centre) / self.width))
-        if self.function == "LINEAR_EXACT":
-            return np.clip(((values - self.centre) / self.width + 0.5) * 255, 0, 255)
-        if self.width == 1:  # the formula below divides by zero; its two outer cases are left
-            return np.where(values <= self.centre - 0.5, 0.0, 255.0)
-        return np.clip(((values - (self.centre - 0.5)) / (self.width - 1) + 0.5) * 255, 0, 255)
 
 
 @dataclass(frozen=True)
@@ -46,16 +32,17 @@ class GreySettings:
 
     Attributes:
         modality: a table, or slope and intercept.
-        voi: a table or a window.
+        voi: a table, or a data set of one window whose range of display values is 0..255.
         padding: smallest and largest stored value that is no measurement (PS3.3 C.7.5.1.1.2).
     """
 
     modality: LookupTable | tuple[float, float] | None
-    voi: LookupTable | _VoiWindow | None
+    voi: LookupTable | Dataset | None
     padding: tuple[float, float] | None
 
 
 def _first_number(scope: Dataset, keyword: str) -> float | None:
+    """Return the first number of an element; None where it is missing or empty."""
     value: Any = scope.get(keyword)
     if value is not None and not isinstance(value, (str, int, float)):
         value = next(iter(value), None)
@@ -63,8 +50,9 @@ def _first_number(scope: Dataset, keyword: str) -> float | None:
 
 
 def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
-    """Where an attribute of a frame may stand: its own functional group, the shared one (PS3.3
-    C.7.6.16), the data set.
+    """Yield the data sets in which an attribute of a frame may stand, the most specific one first.
+
+    They are its own functional group, the shared one (PS3.3 C.7.6.16) and the data set itself.
     """
     groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     shared = dataset.get("SharedFunctionalGroupsSequence") or ()
@@ -76,9 +64,7 @@ def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
 def _modality(
     dataset: Dataset, frame: int, signed: bool, little: bool
 ) -> LookupTable | tuple[float, float] | None:
-    """The Modality LUT Module (PS3.3 C.11.1) or the Pixel Value Transformation macro
-    (C.7.6.16.2.9).
-    """
+    """Return the Modality LUT (PS3.3 C.11.1), or the rescale of a frame (C.7.6.16.2.9)."""
     for scope in _scopes(dataset, frame, "PixelValueTransformationSequence"):
         if tables := scope.get("ModalityLUTSequence"):
             return read_table(tables[0], signed, little)
@@ -91,10 +77,13 @@ def _modality(
     return None
 
 
-def _window(scope: Dataset) -> _VoiWindow | None:
-    """The first window; None where there is none or where its width cannot be one, which scanners
-    write for "not set".
+def _window(scope: Dataset) -> Dataset | None:
+    """Return the first window, as a data set that gives pydicom the display values 0..255.
+
+    It is None where there is no window, or one of a width that scanners write for "not set".
     """
+    from pydicom.dataset import Dataset
+
     try:
         centre, width = _first_number(scope, "WindowCenter"), _first_number(scope, "WindowWidth")
         function = str(scope.get("VOILUTFunction") or "LINEAR").strip().upper()
@@ -106,22 +95,25 @@ def _window(scope: Dataset) -> _VoiWindow | None:
         raise UndecodableDicomError("the window function is not supported")
     if width <= 0 or (function == "LINEAR" and width < 1):
         return None
-    return _VoiWindow(centre, width, function)
+    window = Dataset()
+    window.PhotometricInterpretation = "MONOCHROME2"
+    window.BitsStored, window.PixelRepresentation = 8, 0
+    window.WindowCenter, window.WindowWidth, window.VOILUTFunction = centre, width, function
+    return window
 
 
-def _voi(
-    dataset: Dataset, frame: int, signed: bool, little: bool
-) -> LookupTable | _VoiWindow | None:
-    """The VOI LUT Module (PS3.3 C.11.2) or the Frame VOI LUT macro (C.7.6.16.2.10)."""
+def _voi(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | Dataset | None:
+    """Return the VOI LUT or the window of a frame (PS3.3 C.11.2 and C.7.6.16.2.10)."""
     for scope in _scopes(dataset, frame, "FrameVOILUTSequence"):
         if tables := scope.get("VOILUTSequence"):
             return read_table(tables[0], signed, little)
-        if window := _window(scope):
+        if (window := _window(scope)) is not None:
             return window
     return None
 
 
 def _padding(dataset: Dataset, layout: PixelLayout, little: bool) -> tuple[float, float] | None:
+    """Return the smallest and the largest stored value that is padding; None where none is."""
     prefix = layout.keyword.removesuffix("Data")
     ends: list[float] = []
     for keyword in (f"{prefix}PaddingValue", f"{prefix}PaddingRangeLimit"):
@@ -141,12 +133,34 @@ def _padding(dataset: Dataset, layout: PixelLayout, little: bool) -> tuple[float
 
 
 def grey_settings(dataset: Dataset, layout: PixelLayout, frame: int, little: bool) -> GreySettings:
-    """How the data set wants a frame shown; `little` is the byte order of its words."""
+    """Return how a data set whose words have the byte order `little` shows a frame."""
     return GreySettings(
         modality=_modality(dataset, frame, layout.signed, little),
         voi=_voi(dataset, frame, layout.signed, little),
         padding=_padding(dataset, layout, little),
     )
+
+
+def _display_values(
+    values: NDArray[np.float64], seen: NDArray[np.bool_], voi: LookupTable | Dataset | None
+) -> NDArray[np.float64]:
+    """Map values to display values 0..255, not rounded yet.
+
+    Without a table or window the minimum..maximum of the values `seen` is scaled.
+    """
+    from pydicom.pixels.processing import apply_windowing
+
+    shown: NDArray[np.float64]
+    if isinstance(voi, LookupTable):
+        shown = voi(values) * 255 / ((1 << voi.bits) - 1)
+    elif voi is not None:
+        shown = apply_windowing(values, voi)
+    else:
+        low, high = values[seen].min(), values[seen].max()
+        if low == high:
+            return np.zeros_like(values)
+        shown = np.clip((values - low) * 255 / (high - low), 0, 255)
+    return shown
 
 
 def _levels(
@@ -156,14 +170,16 @@ def _levels(
     window: Window,
     inverted: bool,
 ) -> NDArray[np.uint8]:
-    """Stored values -> Modality LUT -> VOI LUT or window -> 0..255, half to even -> MONOCHROME1
-    inverted.
+    """Map stored values to grey levels.
+
+    The order is Modality LUT, VOI LUT or window, 0..255 rounded half to even, and the inversion of
+    MONOCHROME1.
 
     Args:
         stored: any shape, integers or floats.
         present: same shape; which of them occur in the frame and so count for its minimum and
             maximum.
-        settings: of the frame.
+        settings: how the frame is shown.
         window: "full" leaves out the VOI step and scales minimum..maximum, as does "file" where the
             file has no VOI. A frame of one value becomes 0 before an inversion.
         inverted: whether small values are bright.
@@ -191,17 +207,7 @@ def _levels(
         elif settings.modality:
             slope, intercept = settings.modality
             values = values * slope + intercept
-        if window == "file" and isinstance(settings.voi, LookupTable):
-            shown = settings.voi(values) * 255 / ((1 << settings.voi.bits) - 1)
-        elif window == "file" and settings.voi:
-            shown = settings.voi(values)
-        else:
-            low, high = values[seen].min(), values[seen].max()
-            shown = (
-                np.zeros_like(values)
-                if low == high
-                else np.clip((values - low) * 255 / (high - low), 0, 255)
-            )
+        shown = _display_values(values, seen, settings.voi if window == "file" else None)
     if not (np.isfinite(shown[seen]).all() and np.isfinite(values[seen]).all()):
         raise UndecodableDicomError("the grey values leave the range of numbers")
     shown[hidden | ~present] = np.nan_to_num(shown[hidden | ~present], nan=0, posinf=255, neginf=0)
@@ -215,7 +221,7 @@ def _levels(
 def show_grey(
     stored: NDArray[Any], settings: GreySettings, window: Window, inverted: bool
 ) -> NDArray[np.uint8]:
-    """(h, w) stored values as (h, w) uint8.
+    """Map (h, w) stored values to (h, w) uint8 grey levels.
 
     The formulas run once per value, not once per pixel, wherever the values lie close enough
     together: 16 bits always do.

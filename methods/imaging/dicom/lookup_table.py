@@ -1,4 +1,9 @@
-"""Lookup tables (PS3.3 C.11.1.1) of grey values and of palettes."""
+"""Lookup tables (PS3.3 C.11.1.1) of grey values and of palettes.
+
+They are applied here and not by pydicom's functions, which refuse Modality tables of 10 or 12 bits
+and entries packed two to a word, and look up the wrong entry for an input above 255 where a table
+has 8 bits.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LookupTable:
-    """A lookup table (PS3.3 C.11.1.1): the first entry also stands for smaller inputs and the last
-    for larger ones.
+    """A lookup table whose first entry also stands for smaller inputs and the last for larger ones.
+
+    Attributes:
+        first: input that the first entry stands for.
+        entries: (n,) float64 outputs.
+        bits: bits of an output.
     """
 
     first: int
@@ -25,13 +34,14 @@ class LookupTable:
     bits: int
 
     def __call__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Look up inputs of any shape, rounded half to even."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1)
         mapped: NDArray[np.float64] = self.entries[index.astype(np.intp)]
         return mapped
 
 
 def table_words(value: Any, little: bool) -> NDArray[np.int64]:
-    """The 16-bit words of a table's element, whichever VR it came with."""
+    """Return the 16-bit words of a table's element, whichever VR it came with."""
     if isinstance(value, bytes):
         return np.frombuffer(value[: len(value) // 2 * 2], "<u2" if little else ">u2").astype(
             np.int64
@@ -43,7 +53,7 @@ def table_words(value: Any, little: bool) -> NDArray[np.int64]:
 
 
 def read_descriptor(value: Any, signed: bool, little: bool) -> tuple[int, int, int]:
-    """Number of entries, first value mapped and bits of an entry (PS3.3 C.11.1.1)."""
+    """Return the number of entries, the first input and the bits of an entry (PS3.3 C.11.1.1)."""
     words = table_words(value, little)
     if len(words) != 3:
         raise UndecodableDicomError("a lookup table is broken")
@@ -54,7 +64,7 @@ def read_descriptor(value: Any, signed: bool, little: bool) -> tuple[int, int, i
 
 
 def table_entries(words: NDArray[np.int64], count: int, bits: int) -> NDArray[np.int64]:
-    """`count` entries; those of 8 bits may be packed two to a word, the low byte first."""
+    """Return `count` entries; those of 8 bits may be packed two to a word, the low byte first."""
     if len(words) < count and bits <= 8:
         words = words.astype("<u2").view(np.uint8).astype(np.int64)
     if len(words) < count or not 1 <= bits <= 16:
@@ -63,7 +73,7 @@ def table_entries(words: NDArray[np.int64], count: int, bits: int) -> NDArray[np
 
 
 def read_table(item: Dataset, signed: bool, little: bool) -> LookupTable:
-    """An item of a Modality or VOI LUT Sequence."""
+    """Read an item of a Modality or VOI LUT Sequence."""
     count, first, bits = read_descriptor(item.get("LUTDescriptor"), signed, little)
     entries = table_entries(table_words(item.get("LUTData"), little), count, bits)
     return LookupTable(first, entries.astype(np.float64), bits)
