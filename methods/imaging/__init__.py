@@ -1,4 +1,4 @@
-"""From the bytes of a file to pixels, and pictures made or varied on purpose.
+"""From the bytes of a file to pixels, and synthetic or randomly changed pictures.
 
 Belongs here: decoding, resizing, augmentation, phantoms.
 Does not belong here: finding files (``resources.intake``), features of pixels

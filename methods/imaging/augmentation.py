@@ -1,4 +1,4 @@
-"""Random views of training images: mild geometric changes that leave the class as it is.
+"""Random views of training images by mild geometric changes that keep the class.
 
 A view is a crop of 85 to 100 % of each side somewhere in the image, turned by up to 10 degrees and
 mirrored left to right half of the time. What lies beyond the border is the image reflected at it.
@@ -15,21 +15,26 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST_CROP = 0.85
+"""Smallest side of a view as a part of the side of the image."""
+
 LARGEST_TURN = math.radians(10)
+"""Largest rotation of a view, in radians, in either direction."""
 
 
 def random_transforms(n_images: int, height: int, width: int, generator: torch.Generator) -> Tensor:
-    """Affine maps from places in the view to places in the image, (n_images, 2, 3) float32 on the
-    CPU.
+    """Draw affine maps from positions in the view to positions in the image.
 
     Coordinates run from -1 to 1 over each side, as :func:`torch.nn.functional.affine_grid` has
     them; the turn is one of pixels, so an image that is not square is not sheared.
 
     Args:
         n_images: number of maps.
-        height: of the images, pixels.
-        width: of the images, pixels.
-        generator: on the CPU; five numbers are drawn for each image.
+        height: height of the images in pixels.
+        width: width of the images in pixels.
+        generator: generator on the CPU; five numbers are drawn for each image.
+
+    Returns:
+        (n_images, 2, 3) float32 on the CPU.
     """
     crop, across, down, turn, mirror = torch.rand(
         n_images, 5, generator=generator, dtype=torch.float64
@@ -44,8 +49,14 @@ def random_transforms(n_images: int, height: int, width: int, generator: torch.G
 
 
 def warped(images: Tensor, transforms: Tensor) -> Tensor:
-    """Views of ``images`` (N, H, W, 3) uint8 through ``transforms`` (N, 2, 3): bilinear, reflected
-    at the border, same shape.
+    """Return the views of images through affine maps, bilinear and reflected at the border.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        transforms: (N, 2, 3) from :func:`random_transforms`.
+
+    Returns:
+        (N, H, W, 3) uint8 on the device of ``images``.
     """
     x = images.permute(0, 3, 1, 2).to(torch.float32)
     grid = functional.affine_grid(transforms.to(x.device), list(x.shape), align_corners=False)
@@ -56,11 +67,11 @@ def warped(images: Tensor, transforms: Tensor) -> Tensor:
 
 
 def augmented(images: Tensor, generator: torch.Generator) -> Tensor:
-    """One random view of each image.
+    """Return one random view of each image.
 
     Args:
         images: (N, H, W, 3) uint8 on any device.
-        generator: on the CPU, so that every device sees the same transforms.
+        generator: generator on the CPU, so that every device sees the same transforms.
 
     Returns:
         (N, H, W, 3) uint8 on the device of ``images``.

@@ -1,5 +1,6 @@
-"""Synthetic pictures that look like medical modalities: what the demonstration runs on. None is a
-medical image.
+"""Synthetic pictures that look like medical modalities, for the demonstration and for tests.
+
+None of them is a medical image.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ Picture = NDArray[np.uint8]
 
 
 def _grid(size: int) -> tuple[Float64, Float64]:
-    """Coordinates -1 .. 1, (size, size) each: x to the right, y down."""
+    """Return coordinates -1 .. 1, (size, size) each: x to the right, y down."""
     axis = np.linspace(-1, 1, size)
     x, y = np.meshgrid(axis, axis)
     return x, y
@@ -29,7 +30,7 @@ def _ellipse(
     angle: float = 0.0,
     soft: float = 0.04,
 ) -> Float64:
-    """1 inside, 0 outside, with an edge about ``soft`` wide."""
+    """Return 1 inside and 0 outside of an ellipse, with an edge about ``soft`` wide."""
     u = (x - cx) * np.cos(angle) + (y - cy) * np.sin(angle)
     v = -(x - cx) * np.sin(angle) + (y - cy) * np.cos(angle)
     radius = np.hypot(u / rx, v / ry)
@@ -38,8 +39,9 @@ def _ellipse(
 
 
 def _near(x: Float64, y: Float64, cx: float, cy: float, reach: float) -> tuple[slice, slice]:
-    """Rows and columns of the grid within ``reach`` of a centre: a small shape is drawn only there,
-    15 times faster.
+    """Return the rows and columns of the grid within ``reach`` of a centre.
+
+    Drawing a small shape in this area only is 15 times faster.
     """
     rows, columns = (
         np.searchsorted(y[:, 0], (cy - reach, cy + reach)),
@@ -49,13 +51,13 @@ def _near(x: Float64, y: Float64, cx: float, cy: float, reach: float) -> tuple[s
 
 
 def _byte(picture: Float64) -> Picture:
-    """0 .. 1 to 0 .. 255."""
+    """Scale 0 .. 1 to 0 .. 255 uint8."""
     rounded: Picture = np.clip(picture * 255, 0, 255).round().astype(np.uint8)
     return rounded
 
 
 def _xray(rng: np.random.Generator, size: int) -> Picture:
-    """Chest-like projection: body, two lungs, ribs, spine, heart, photon noise."""
+    """Draw a chest-like projection: body, two lungs, ribs, spine, heart, photon noise."""
     x, y = _grid(size)
     x, y = x + rng.normal(0, 0.05), y + rng.normal(0, 0.05)
     wide = rng.uniform(0.85, 1.05)
@@ -79,9 +81,7 @@ def _xray(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _ct(rng: np.random.Generator, size: int) -> Picture:
-    """Axial slice of a trunk: skin and fat, organs, spine, air in the bowel, quantum noise with
-    streaks.
-    """
+    """Draw an axial slice of a trunk: skin, fat, organs, spine, bowel gas, noise with streaks."""
     x, y = _grid(size)
     rx, ry = rng.uniform(0.75, 0.9), rng.uniform(0.55, 0.68)
     body, inner = (
@@ -109,9 +109,7 @@ def _ct(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _mr(rng: np.random.Generator, size: int) -> Picture:
-    """Axial head: scalp ring, folded grey and white matter, ventricles, coil bias field, Rician
-    noise.
-    """
+    """Draw an axial head: scalp, folded grey and white matter, ventricles, bias, Rician noise."""
     x, y = _grid(size)
     rx, ry = rng.uniform(0.6, 0.72), rng.uniform(0.74, 0.86)
     head, skull, brain = (
@@ -132,9 +130,7 @@ def _mr(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
-    """Sector scan: fully developed speckle, cysts, bright layers, an acoustic shadow, attenuation
-    with depth.
-    """
+    """Draw a sector scan: speckle, cysts, bright layers, an acoustic shadow, attenuation."""
     x, y = _grid(size)
     depth, angle = np.hypot(x, y + 1.15), np.arctan2(x, y + 1.15)
     half = rng.uniform(0.5, 0.7)
@@ -163,7 +159,7 @@ def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _histology(rng: np.random.Generator, size: int) -> Picture:
-    """Stained tissue: pink stroma with fibres, purple nuclei, white gaps."""
+    """Draw stained tissue: pink stroma with fibres, purple nuclei, white gaps."""
     x, y = _grid(size)
     texture = gaussian_filter(rng.normal(0, 1, x.shape), (size / 200, size / 40)) * 6
     fibres = np.clip(0.5 + texture * 0.3, 0, 1)[..., None]
@@ -181,22 +177,20 @@ def _histology(rng: np.random.Generator, size: int) -> Picture:
         picture = picture * (1 - gap) + 0.97 * gap
     for _ in range(rng.integers(50, 110)):
         radius, cx, cy = rng.uniform(0.03, 0.06), rng.uniform(-1, 1), rng.uniform(-1, 1)
-        here = _near(x, y, cx, cy, 2.5 * radius)  # outside it is 2e-9 of the nucleus
+        area = _near(x, y, cx, cy, 2.5 * radius)  # outside it is 2e-9 of the nucleus
         flat, angle = rng.uniform(0.5, 1), rng.uniform(0, 3.1)
         spot = (
             0.9
-            * _ellipse(x[here], y[here], cx, cy, radius, radius * flat, angle, soft=0.15)[..., None]
+            * _ellipse(x[area], y[area], cx, cy, radius, radius * flat, angle, soft=0.15)[..., None]
         )
         colour = np.array([0.36, 0.2, 0.55]) * rng.uniform(0.8, 1.2)
-        picture[here] = picture[here] * (1 - spot) + spot * colour
+        picture[area] = picture[area] * (1 - spot) + spot * colour
     stain = rng.normal(1, 0.04, 3)
     return _byte(picture * stain + rng.normal(0, 0.015, picture.shape))
 
 
 def _fundus(rng: np.random.Generator, size: int) -> Picture:
-    """Eye ground: orange disc on black, bright optic disc, vessels that branch from it, dark
-    macula.
-    """
+    """Draw an eye ground: orange disc on black, optic disc, branching vessels, dark macula."""
     x, y = _grid(size)
     field = _ellipse(x, y, 0, 0, 0.93, 0.93, soft=0.015)[..., None]
     shade = (1 - 0.35 * (x**2 + y**2))[..., None]
@@ -210,9 +204,9 @@ def _fundus(rng: np.random.Generator, size: int) -> Picture:
         )
         px, py, width = dx, dy, rng.uniform(0.016, 0.028)
         for _ in range(38):
-            here = _near(x, y, px, py, 4.5 * width)  # outside it is 2e-9 of the vessel
-            drop = np.exp(-(((x[here] - px) ** 2 + (y[here] - py) ** 2) / width**2))
-            vessels[here] = np.maximum(vessels[here], drop)
+            area = _near(x, y, px, py, 4.5 * width)  # outside it is 2e-9 of the vessel
+            drop = np.exp(-(((x[area] - px) ** 2 + (y[area] - py) ** 2) / width**2))
+            vessels[area] = np.maximum(vessels[area], drop)
             direction += rng.normal(0, 0.12)
             px, py, width = (
                 px + 0.035 * np.cos(direction),
@@ -227,7 +221,7 @@ def _fundus(rng: np.random.Generator, size: int) -> Picture:
 
 
 def _chart(rng: np.random.Generator, size: int) -> Picture:
-    """A drawn figure: axes with ticks on white, bars or curves."""
+    """Draw a figure: axes with ticks on white, bars or curves."""
     picture = np.ones((size, size, 3))
     left, bottom, thick = (
         int(size * rng.uniform(0.1, 0.18)),
@@ -281,11 +275,11 @@ KINDS: tuple[str, ...] = tuple(_DRAW)
 
 
 def phantom(kind: str, seed: int, size: int = 256) -> Picture:
-    """One phantom.
+    """Draw one phantom.
 
     Args:
         kind: one of ``KINDS``.
-        seed: the same seed gives the same bytes.
+        seed: seed of the random numbers; the same seed gives the same bytes.
         size: side in pixels.
 
     Returns:

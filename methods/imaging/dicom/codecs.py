@@ -1,4 +1,4 @@
-"""Stored values of a frame: pydicom, Pillow and GDCM called so that broken bytes are refused."""
+"""Stored values of a frame from pydicom, Pillow and GDCM, called so that they refuse damage."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from methods.imaging.dicom.transfer_syntax import (
 def _decode_baseline(
     stream: bytes, layout: PixelLayout, header: StreamHeader
 ) -> tuple[NDArray[Any], str]:
-    """An 8-bit JPEG by Pillow, which alone of the codecs refuses a truncated one.
+    """Decode an 8-bit JPEG by Pillow, which alone of the codecs refuses a truncated one.
 
     Returns:
         (rows, columns[, 3]) uint8 or int8, and "RGB" for three samples: libjpeg converts by the
@@ -50,7 +50,7 @@ def _decode_baseline(
 
 
 def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
-    """A 12-bit JPEG by GDCM, which pydicom's plugin does not ask.
+    """Decode a 12-bit JPEG by GDCM, which pydicom's plugin does not use for it.
 
     Returns:
         (rows, columns) uint16 or int16.
@@ -86,10 +86,10 @@ def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
 def decode_with_pydicom(
     syntax: str, pixels: bytes, layout: PixelLayout, index: int, plugin: str, **options: Any
 ) -> tuple[NDArray[Any], str]:
-    """Stored values of a frame and the photometric interpretation they have after the codec."""
+    """Return the stored values of a frame and their photometric interpretation after the codec."""
     from pydicom.pixels.decoders.base import get_decoder
 
-    given: dict[str, Any] = {
+    described: dict[str, Any] = {
         "rows": layout.rows,
         "columns": layout.columns,
         "number_of_frames": layout.frames,
@@ -104,18 +104,17 @@ def decode_with_pydicom(
         "allow_excess_frames": False,
     }
     decoder = get_decoder(syntax)
-    values, found = decoder.as_array(
-        pixels, index=index, raw=True, decoding_plugin=plugin, **(given | options)
+    values, properties = decoder.as_array(
+        pixels, index=index, raw=True, decoding_plugin=plugin, **(described | options)
     )
-    return values, str(found["photometric_interpretation"])
+    return values, str(properties["photometric_interpretation"])
 
 
 def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
-    """Stored values of one compressed frame and the photometric interpretation they have after the
-    codec.
+    """Decompress one frame.
 
     Returns:
-        (rows, columns[, 3]) integers.
+        (rows, columns[, 3]) integers, and the photometric interpretation they have after the codec.
 
     Raises:
         UndecodableDicomError: another size than the data set says, or truncated.

@@ -42,7 +42,7 @@ class DicomFacts:
 
 
 def facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> DicomFacts:
-    """Facts of an image, from its file meta information, its data set and its checked layout."""
+    """Return the facts of an image from its file meta information, data set and checked layout."""
     return DicomFacts(
         width=layout.columns,
         height=layout.rows,
@@ -56,6 +56,7 @@ def facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> DicomFacts
 
 
 def _patient(dataset: Dataset) -> str | None:
+    """Return the PatientID, else the PatientName; None where both are empty."""
     for keyword in ("PatientID", "PatientName"):
         text = str(dataset.get(keyword) or "").strip("\0 \t\r\n")
         if text:

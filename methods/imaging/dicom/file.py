@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 _DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 _VRS = frozenset(
-    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
+    b"AE AS AT CS DA DS DT FD FL IS LO LT OB OD OF OL OV OW "
+    b"PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether the bytes look like a DICOM file, with the preamble of PS3.10 7.1 or, conservatively,
-    without it.
+    """Whether the bytes look like a DICOM file, with the preamble of PS3.10 7.1 or without it.
 
     A file without preamble has to start with two elements of group 0002 or 0008 in ascending order,
     little endian. Neither number starts a JPEG, PNG, TIFF, BMP or WebP file, nor a text.
@@ -37,8 +37,9 @@ def is_dicom(data: bytes) -> bool:
 
 
 def _first_element(data: bytes) -> tuple[int, bool] | None:
-    """Group and explicitness of the first element of a file without preamble; None where the bytes
-    do not look like one.
+    """Return the group of the first element without preamble, and whether its VR is explicit.
+
+    It is None where the bytes do not look like such a file.
     """
     first = _element_head(data, 0)
     if first is None or first[0] >> 16 not in (0x0002, 0x0008):
@@ -51,8 +52,9 @@ def _first_element(data: bytes) -> tuple[int, bool] | None:
 
 
 def _element_head(data: bytes, start: int) -> tuple[int, bool, int] | None:
-    """Tag, explicitness and end of the short little endian element at `start`; None where there is
-    none.
+    """Return the tag, whether the VR is explicit, and the end of the element at `start`.
+
+    Only little endian is read. It is None where there is no element of at most 1024 bytes.
     """
     head = data[start : start + 12]
     if len(head) < 12:
@@ -69,10 +71,10 @@ def _element_head(data: bytes, start: int) -> tuple[int, bool, int] | None:
 
 
 def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | None) -> Dataset:
-    """The data set from here on, or its elements of one group only.
+    """Read the data set from here on, or its elements of one group only.
 
-    Reads with the generator below pydicom's ``dcmread``: that would inflate a deflated file to any
-    size, and takes what is there of a value that the end of the file cuts off.
+    It is read with the generator below pydicom's ``dcmread``, which would inflate a deflated file
+    to any size, and accepts a value that the end of the file cuts off.
 
     Raises:
         UndecodableDicomError: the file ends within an element.
@@ -103,7 +105,7 @@ def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | N
 
 
 def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
-    """Transfer syntax, file meta information and data set.
+    """Parse a file into its transfer syntax, file meta information and data set.
 
     Raises:
         UndecodableDicomError: no DICOM file, truncated, a directory, or of a transfer syntax that

@@ -1,4 +1,4 @@
-"""The whole way from a file to its frames."""
+"""From the bytes of a DICOM file to its decoded frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from methods.imaging.dicom.transfer_syntax import EXPLICIT_BIG, NATIVE
 
 
 class DicomFrames:
-    """A DICOM image, parsed once; its frames are decoded one at a time, by as many threads as like.
+    """A DICOM image, parsed once, whose frames any number of threads may decode one at a time.
 
     Args:
         data: bytes of the file.
@@ -40,11 +40,11 @@ class DicomFrames:
         safely(lambda: self._open(data))
 
     def __len__(self) -> int:
-        """The number of frames."""
+        """Return the number of frames."""
         return self.facts.frames
 
     def decode(self, frame: int, window: Window = "file") -> NDArray[np.uint8]:
-        """One frame for display; see :func:`decode_frame`."""
+        """Decode one frame for display; see :func:`decode_frame`."""
         if not 0 <= frame < len(self):
             raise UndecodableDicomError("no such frame")
         return safely(lambda: self._decode(frame, window))
@@ -59,7 +59,7 @@ class DicomFrames:
         self.facts = facts_of(meta, self._dataset, self._layout)
 
     def _find_frames(self) -> tuple[bytes, list[list[tuple[int, int]]]]:
-        """The value of the pixel data element and, for a compressed one, where its frames lie."""
+        """Return the value of the pixel data element and, if compressed, where its frames lie."""
         element: Any = self._dataset.get_item(self._layout.keyword)
         pixels = element.value
         if not isinstance(pixels, bytes):
@@ -83,6 +83,7 @@ class DicomFrames:
         return pixels, []
 
     def _stored(self, frame: int) -> tuple[NDArray[Any], str]:
+        """Return the stored values of a frame and their photometric interpretation."""
         if self._syntax in NATIVE:
             return decode_with_pydicom(self._syntax, self._pixels, self._layout, frame, "")
         stream = b"".join(self._pixels[start:end] for start, end in self._pieces[frame])
@@ -111,15 +112,14 @@ class DicomFrames:
         return np.repeat(grey[..., np.newaxis], 3, axis=2)
 
     def _colour_bits(self, values: NDArray[Any]) -> int:
-        """BitsStored, or 8 where a codec found samples of 8 bits in a stream that the data set
-        gives more.
-        """
+        """Return BitsStored, or 8 where the codec gave 8 bits and the data set announces more."""
         return min(self._layout.stored, 8) if values.dtype.itemsize == 1 else self._layout.stored
 
 
 def read_dicom_header(data: bytes) -> DicomFacts:
-    """Facts from the header alone, sizes checked against the bytes: no proof that the pixels can be
-    decoded.
+    """Read the facts of the header, which is no proof that the pixels can be decoded.
+
+    Sizes are checked against the bytes.
 
     Raises:
         UndecodableDicomError: as :class:`DicomFrames`.
@@ -128,7 +128,7 @@ def read_dicom_header(data: bytes) -> DicomFacts:
 
 
 def decode_frame(data: bytes, frame: int, window: Window = "file") -> NDArray[np.uint8]:
-    """One frame as a viewer would show it at first.
+    """Decode one frame as a viewer shows it when the file is opened.
 
     Grey: stored value, Modality LUT, VOI LUT or first window (or the frame's minimum..maximum),
     0..255 rounded half to even, MONOCHROME1 inverted last; pixel padding is black. Colour:

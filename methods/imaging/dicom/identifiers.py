@@ -1,5 +1,6 @@
-"""Values of a DICOM file that name a person, a visit, a place or a device, found so that no folder
-label can carry one.
+"""Values of a DICOM file that name a person, a visit, a place or a device.
+
+They are collected so that no label of a folder can carry one.
 
 The list follows the Basic Application Level Confidentiality Profile (PS3.15 Annex E, Table E.1-1),
 narrowed to what identifies by itself. What that profile removes because it *might* mention a person
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
 IDENTIFYING_VRS = frozenset({"PN", "DA", "DT", "UI"})
-"""Names of persons, dates (of birth, of the visit) and UIDs, in whatever element, private ones
-included."""
+"""VRs whose values identify in any element, private ones included: names, dates, times and UIDs."""
 
 IDENTIFYING_KEYWORDS = frozenset(
     {
@@ -69,10 +69,10 @@ IDENTIFYING_KEYWORDS = frozenset(
         "GantryID",
     }
 )
-"""Elements that identify though their VR does not tell."""
+"""Elements that identify a person, a visit, a place or a device though their VR does not tell."""
 
 SHORTEST_IDENTIFIER = 3
-"""Characters below which a value says nothing: a StudyID is often "1"."""
+"""Minimum characters of an identifier; a shorter one means nothing, as a StudyID is often "1"."""
 
 _STANDARD_ROOT = "1.2.840.10008."  # of the UIDs that the standard gives to classes and syntaxes
 _MAX_TEXT_BYTES = 1 << 20
@@ -80,36 +80,36 @@ _TEXT_RUN = re.compile(rb"[\x20-\x7e\x80-\xff]{3,}")
 
 
 def identifiers_of(*datasets: Dataset) -> frozenset[str]:
-    """Identifying values of all elements at any depth, with their components at "^", "=" and
-    backslash, casefolded.
+    """Return the identifying values of all elements at any depth, casefolded.
+
+    The components of a value at "^", "=" and backslash are values too.
 
     Args:
         datasets: file meta information and data set; their raw elements become values in place.
     """
-    found: set[str] = set()
-    waiting = list(datasets)
-    while waiting:
-        dataset = waiting.pop()
+    identifiers: set[str] = set()
+    to_visit = list(datasets)
+    while to_visit:
+        dataset = to_visit.pop()
         for tag in list(dataset.keys()):
             try:
                 element = dataset[tag]
                 vr, value = str(element.VR), element.value
             except RecursionError:
                 raise
-            except (
-                Exception
-            ):  # a value that breaks the rules of its VR is still a text that could be a label
+            except Exception:
+                # a value that breaks the rules of its VR is still a text that could be a label
                 vr, value = "UN", getattr(dataset.get_item(tag), "value", None)
             if vr == "SQ":
-                waiting.extend(value or ())
+                to_visit.extend(value or ())
             elif _identifies(tag, vr):
                 for text in _texts(value):
-                    found.update(_folded(text))
-    return frozenset(found)
+                    identifiers.update(_folded(text))
+    return frozenset(identifiers)
 
 
 def _identifies(tag: Any, vr: str) -> bool:
-    """By its VR or by what the standard says of the element, whatever VR the file gives it."""
+    """Whether an element identifies, by the VR in the file or by what the standard says of it."""
     from pydicom.datadict import dictionary_keyword, dictionary_VR
 
     try:
@@ -124,6 +124,7 @@ def _identifies(tag: Any, vr: str) -> bool:
 
 
 def _texts(value: Any) -> Iterator[str]:
+    """Yield the texts that a value holds."""
     if value is None:
         return
     if isinstance(value, bytes):
@@ -137,11 +138,12 @@ def _texts(value: Any) -> Iterator[str]:
     ):
         yield str(value)
     else:
-        for one in value:
-            yield str(one)
+        for component in value:
+            yield str(component)
 
 
 def _folded(text: str) -> Iterator[str]:
+    """Yield a text and its components, casefolded, where they are long enough to identify."""
     for part in (text, *re.split(r"[\\=]", text), *re.split(r"[\\=^]", text)):
         folded = part.strip("\0 \t\r\n").casefold()
         if len(folded) >= SHORTEST_IDENTIFIER and not folded.startswith(_STANDARD_ROOT):

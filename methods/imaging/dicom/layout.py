@@ -1,4 +1,4 @@
-"""How the pixels of an image lie in its file: the Image Pixel Module (PS3.3 C.7.6.3), checked."""
+"""The layout of the pixels of an image in its file: the Image Pixel Module (PS3.3 C.7.6.3)."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.image_format import MAX_PIXELS
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-MAX_FRAME_PIXELS = 100_000_000
-"""Rows x columns above which a frame is refused before it is decoded."""
-
 MAX_FRAMES = 10_000
-"""NumberOfFrames above which a file is refused."""
+"""Maximum number of frames of a file."""
 
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"})
@@ -30,20 +28,20 @@ _PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 @dataclass(frozen=True)
 class PixelLayout:
-    """What the data set says about its pixels.
+    """The layout that the data set gives its pixels.
 
     Attributes:
         rows: height of a frame.
         columns: width of a frame.
-        frames: at least 1.
-        samples: per pixel.
+        frames: number of frames, at least 1.
+        samples: number of samples per pixel.
         photometric: one of PHOTOMETRICS, or "other".
         planar: 1 where the samples of a colour follow each other, 0 where those of a pixel do.
         allocated: bits of a sample in the file.
         stored: bits of a sample that count.
         signed: whether samples are two's complement.
-        keyword: of the pixel data element.
-        vr: of the pixel data element.
+        keyword: keyword of the pixel data element.
+        vr: VR of the pixel data element.
     """
 
     rows: int
@@ -59,13 +57,13 @@ class PixelLayout:
     vr: str
 
     def frame_bits(self) -> int:
-        """Bits of one uncompressed frame."""
+        """Return the number of bits of one uncompressed frame."""
         bits = self.rows * self.columns * self.samples * self.allocated
         return bits * 2 // 3 if self.photometric == "YBR_FULL_422" else bits
 
 
 def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> int:
-    """The value of an element that holds one whole number.
+    """Return the value of an element that holds one whole number.
 
     Raises:
         UndecodableDicomError: it holds something else, or nothing and there is no default.
@@ -97,7 +95,7 @@ def _frame_count(dataset: Dataset) -> int:
 
 
 def read_layout(dataset: Dataset) -> PixelLayout:
-    """The layout of the pixel data of an image.
+    """Read and check the layout of the pixel data of an image.
 
     Raises:
         UndecodableDicomError: there is none, it is over a limit, or its parts contradict each
@@ -112,7 +110,7 @@ def read_layout(dataset: Dataset) -> PixelLayout:
     rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     if rows < 1 or columns < 1:
         raise UndecodableDicomError("the frame has no pixels")
-    if rows * columns > MAX_FRAME_PIXELS:
+    if rows * columns > MAX_PIXELS:
         raise UndecodableDicomError("a frame is too large")
     photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
     allocated = whole_number(dataset, "BitsAllocated")

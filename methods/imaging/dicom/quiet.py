@@ -1,4 +1,4 @@
-"""Keeps what pydicom and its codecs print, warn, log or raise inside: it quotes what a file holds."""
+"""Silences what pydicom and its codecs print, warn, log or raise, as it quotes a file's content."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 def _silence_libraries() -> None:
     """Silence pydicom and its codecs, whose warnings and log records quote tag values."""
     _silence_loggers()  # before the import, during which codecs log
-    import pydicom.pixels  # noqa: F401  gives its logger a level of its own when it is first imported
+    import pydicom.pixels  # noqa: F401  sets the level of its logger when first imported
 
     _silence_loggers()
 

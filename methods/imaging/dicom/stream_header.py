@@ -1,4 +1,4 @@
-"""What the header of a compressed stream says, read before a codec in C sees the stream."""
+"""The header of a compressed stream, read and checked before a codec in C sees the stream."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from methods.imaging.dicom.layout import PixelLayout
 
 @dataclass(frozen=True)
 class StreamHeader:
-    """What the header of a compressed stream says."""
+    """The header of a compressed stream.
+
+    Attributes:
+        rows: height in pixels.
+        columns: width in pixels.
+        samples: number of samples per pixel.
+        precision: bits of a sample.
+        own_colour: whether a marker or the component names settle the colour space, whatever the
+            data set says.
+    """
 
     rows: int
     columns: int
     samples: int
     precision: int
-    # a marker or the component names settle the colour space, whatever the data set says
     own_colour: bool
 
 
 def jpeg_header(stream: bytes) -> StreamHeader:
-    """The frame header of JPEG (ISO/IEC 10918-1 B.2.2) or JPEG-LS (ISO/IEC 14495-1 C.2.2).
+    """Read the frame header of JPEG (ISO/IEC 10918-1 B.2.2) or JPEG-LS (ISO/IEC 14495-1 C.2.2).
 
     Raises:
         UndecodableDicomError: there is none.
@@ -34,7 +42,7 @@ def jpeg_header(stream: bytes) -> StreamHeader:
             at += 1
             continue
         length = struct.unpack_from(">H", stream, at + 2)[0]
-        # As libjpeg has it: it overlooks either marker where it is too short.
+        # like libjpeg, which ignores either marker where it is too short
         own_colour |= marker == 0xE0 and length >= 16 and stream[at + 4 : at + 9] == b"JFIF\0"
         own_colour |= marker == 0xEE and length >= 14 and stream[at + 4 : at + 9] == b"Adobe"
         if (0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)) or marker == 0xF7:
@@ -46,8 +54,7 @@ def jpeg_header(stream: bytes) -> StreamHeader:
 
 
 def jpeg_2000_header(stream: bytes) -> StreamHeader:
-    """The SIZ marker segment (ISO/IEC 15444-1 A.5.1), after the boxes of a JP2 file where one was
-    stored.
+    """Read the SIZ marker segment (ISO/IEC 15444-1 A.5.1), behind the boxes of a stored JP2 file.
 
     Raises:
         UndecodableDicomError: there is none.
@@ -61,8 +68,9 @@ def jpeg_2000_header(stream: bytes) -> StreamHeader:
 
 
 def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
-    """Refuses a stream that would decode to another size than the data set allots to it; the codecs
-    in C trust the caller.
+    """Refuse a stream that decodes to another size than the data set gives it.
+
+    The codecs in C trust the caller.
     """
     if (header.rows, header.columns, header.samples) != (
         layout.rows,
@@ -75,6 +83,6 @@ def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
 
 
 def check_end(stream: bytes) -> None:
-    """Refuses a JPEG stream without its end marker: GDCM fills the missing part with grey."""
+    """Refuse a JPEG stream without its end marker: GDCM fills the missing part with grey."""
     if b"\xff\xd9" not in stream[-16:]:
         raise UndecodableDicomError("the pixel data is truncated")
