@@ -1,15 +1,13 @@
-"""The images of two classes of lesions with their folds: what every cross-validated classifier is
-fitted and scored on.
-"""
+"""The images of two classes of lesions with their folds, for cross-validated classifiers."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import NonNegativeInt
 
 from assets.core.manifest_rows import manifest_of
-from assets.core.stage import StageConfig
+from assets.core.settings import SeedSetting, StageConfig
 from data_contracts.errors import InputError
 from data_contracts.records.hashing import content_hash
 from data_contracts.studies.huynh2016 import HUYNH2016
@@ -17,19 +15,23 @@ from methods.curation.manifest_rows import ManifestRow, kept_together
 from resources.store.dataset_store import DatasetStore
 
 MALIGNANT = "malignant"
+"""Class that is the positive one by default."""
 FOLDS = 5
+"""Number of folds of every cross-validation."""
 
 
-class FoldConfig(StageConfig):
-    """Settings of every cross-validated evaluation; they must agree for methods to be compared."""
+class GroupingSettings(StageConfig):
+    """What the folds keep together, and which class is scored."""
 
     group_by: Literal["lesion", "patient"] = "lesion"
     """What the folds keep together: the group of the manifest, or the stricter patient_id."""
     positive_class: str = ""
     """Class whose probability is scored; by default "malignant" where there is one, else the second
     by name."""
-    seed: NonNegativeInt = 0
-    """Of the folds."""
+
+
+class FoldConfig(SeedSetting, GroupingSettings):
+    """Settings of every cross-validated evaluation; they must agree for methods to be compared."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,12 @@ class LesionRows:
 
     Attributes:
         ids: image ids, sorted.
-        positive: (n,) bool.
+        positive: (n,) bool, whether each image is of the positive class.
         classes: negative and positive class.
         lesions: smallest image id of each image's lesion; its own where no group is given.
         patients: smallest image id of each image's patient; as ``lesions`` where none is given.
         groups: what the folds keep together.
-        fold: (n,) int64.
+        fold: (n,) int64, the fold in which each image is tested.
         has_lesions: whether any group is given.
     """
 
@@ -58,17 +60,15 @@ class LesionRows:
 
     @property
     def version(self) -> str:
-        """Hash of what is fitted and scored in which fold: equal means that two methods can be
-        compared.
-        """
+        """Hash of what is fitted and scored in which fold; methods of equal hashes compare."""
         return content_hash(
             [self.ids, self.positive.tolist(), self.lesions, self.patients, self.fold.tolist()]
         )
 
-    def only(self, ids: list[str]) -> "LesionRows":
-        """Those of ``ids``."""
-        wanted = set(ids)
-        at = [i for i, image_id in enumerate(self.ids) if image_id in wanted]
+    def only(self, ids: Sequence[str]) -> "LesionRows":
+        """The rows of ``ids``, in their own order."""
+        kept = set(ids)
+        at = [i for i, image_id in enumerate(self.ids) if image_id in kept]
         return replace(
             self,
             ids=[self.ids[i] for i in at],
@@ -89,42 +89,24 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
     """
     from methods.classifiers.polynomial_svm import outer_folds
 
-    whole = [row for row in manifest_of(store, dataset).to_pylist() if row["status"] != "rejected"]
+    usable = [row for row in manifest_of(store, dataset).to_pylist() if row["status"] != "rejected"]
     rows = sorted(
-        (row for row in whole if row["status"] == "ok" and row["split"] in ("train", "test")),
+        (row for row in usable if row["status"] == "ok" and row["split"] in ("train", "test")),
         key=lambda row: row["image_id"],
     )
-    names = sorted({row["label"] for row in rows})
-    if len(names) != 2:
-        raise InputError(
-            f"{dataset} has {len(names)} classes, and {HUYNH2016.name} tells two apart",
-            "Leave the other images unlabelled",
-        )
-    chosen = config.positive_class or (MALIGNANT if MALIGNANT in names else names[1])
-    if chosen not in names:
-        raise InputError(
-            f"{dataset} has no class {chosen!r}", f"Set positive_class to {names[0]} or {names[1]}"
-        )
-    has_patients = any(row["patient_id"] for row in rows)
-    if config.group_by == "patient" and not has_patients:
+    classes = _classes(dataset, rows, config.positive_class)
+    if config.group_by == "patient" and not any(row["patient_id"] for row in rows):
         raise InputError(
             f"no image of {dataset} has a patient",
             "Fill the column patient_id of its manifest, or group by lesion",
         )
-    entries = [ManifestRow(**row) for row in whole]
+    entries = [ManifestRow(**row) for row in usable]
     lesion_of = kept_together([replace(entry, patient_id=None) for entry in entries])
     patient_of = kept_together(entries)
     ids = [row["image_id"] for row in rows]
-    positive = np.array([row["label"] == chosen for row in rows])
+    positive = np.array([row["label"] == classes[1] for row in rows])
     lesions, patients = [lesion_of[i] for i in ids], [patient_of[i] for i in ids]
-    both = {
-        lesion for lesion, is_positive in zip(lesions, positive, strict=True) if is_positive
-    } & {lesion for lesion, is_positive in zip(lesions, positive, strict=True) if not is_positive}
-    if both:
-        raise InputError(
-            f"{len(both)} lesions of {dataset} have images of both classes",
-            "Correct their label or group_id",
-        )
+    _refuse_mixed_lesions(dataset, lesions, positive)
     groups = patients if config.group_by == "patient" else lesions
     try:
         fold = outer_folds(positive, groups, config.seed, FOLDS)
@@ -133,14 +115,44 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
             f"{dataset} cannot be cross-validated: {error}",
             "Add images of other lesions to that class",
         ) from error
-    other = names[1] if chosen == names[0] else names[0]
-    return LesionRows(
-        ids,
-        positive,
-        (other, chosen),
-        lesions,
-        patients,
-        groups,
-        fold,
-        any(row["group_id"] for row in rows),
-    )
+    has_lesions = any(row["group_id"] for row in rows)
+    return LesionRows(ids, positive, classes, lesions, patients, groups, fold, has_lesions)
+
+
+def _classes(
+    dataset: str, rows: Sequence[Mapping[str, Any]], positive_class: str
+) -> tuple[str, str]:
+    """The negative and the positive class of rows of the manifest.
+
+    Raises:
+        InputError: there are not two, or the positive one that was asked for is not among them.
+    """
+    names = sorted({row["label"] for row in rows})
+    if len(names) != 2:
+        raise InputError(
+            f"{dataset} has {len(names)} classes, and {HUYNH2016.name} tells two apart",
+            "Leave the other images unlabelled",
+        )
+    chosen = positive_class or (MALIGNANT if MALIGNANT in names else names[1])
+    if chosen not in names:
+        raise InputError(
+            f"{dataset} has no class {chosen!r}", f"Set positive_class to {names[0]} or {names[1]}"
+        )
+    return (names[1] if chosen == names[0] else names[0]), chosen
+
+
+def _refuse_mixed_lesions(dataset: str, lesions: Sequence[str], positive: np.ndarray) -> None:
+    """Check that all images of a lesion are of one class.
+
+    Raises:
+        InputError: there are lesions with images of both classes.
+    """
+    sides = {
+        side: {lesion for lesion, of in zip(lesions, positive, strict=True) if of == side}
+        for side in (False, True)
+    }
+    if mixed := sides[False] & sides[True]:
+        raise InputError(
+            f"{len(mixed)} lesions of {dataset} have images of both classes",
+            "Correct their label or group_id",
+        )

@@ -1,11 +1,11 @@
 """From the scores of a classifier on the test split to what an evaluation stores."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from assets.core.labelled_rows import LabelledRows
 from assets.core.plan import Output, Work
@@ -14,19 +14,71 @@ from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS, PREDICTIONS
 
+if TYPE_CHECKING:
+    from methods.statistics.metrics import Measurement
+    from methods.statistics.significance import Interval
+
 
 class ScoreConfig(SeedSetting, BootstrapSetting):
     """Settings of every evaluation."""
 
 
 @dataclass(frozen=True)
-class Scored:
-    """What a classifier says of the test images.
+class MetricRows:
+    """Makes the rows of METRICS of one evaluation, which share everything but the figure.
 
     Attributes:
-        title: of the method.
+        work: the output that the rows belong to; its inputs are the rows' data versions.
+        study: the study of the method.
+        method: name of the method.
+        seed: seed of the evaluation.
+        settings: settings that the figures depend on.
+    """
+
+    work: Work
+    study: Study
+    method: str
+    seed: int
+    settings: Mapping[str, object]
+
+    def row(
+        self,
+        metric: str,
+        subject: str,
+        value: float,
+        n: int,
+        interval: "Interval | None" = None,
+    ) -> dict[str, Any]:
+        """One figure of ``n`` images; the interval is widened to hold it where rounding did not."""
+        versions = {name: record.data_version for name, record in self.work.inputs.items()}
+        return {
+            "dataset": self.work.dataset,
+            "study": self.study.name,
+            "method": self.method,
+            "metric": metric,
+            "subject": subject,
+            "value": value,
+            "ci_low": None if interval is None else min(interval.low, value),
+            "ci_high": None if interval is None else max(interval.high, value),
+            "n": n,
+            "seed": self.seed,
+            "settings": json.dumps(self.settings, sort_keys=True),
+            "data_versions": json.dumps(versions, sort_keys=True),
+        }
+
+    def measured(self, figure: "Measurement") -> dict[str, Any]:
+        """The row of a measurement of the registry of metrics."""
+        return self.row(figure.metric.name, figure.subject, figure.value, figure.n, figure.interval)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores that a classifier gives to the test images.
+
+    Attributes:
+        title: title of the method.
         classes: (K,) names, in the order of the columns of ``scores``.
-        scores: (n_test, K), the largest wins.
+        scores: (n_test, K); the class of the largest score is predicted.
         few_labels: labels a class -> accuracy for each draw.
         summary: further figures.
         notices: what a reader must know.
@@ -40,42 +92,6 @@ class Scored:
     notices: tuple[str, ...] = ()
 
 
-def metric_row(
-    work: Work,
-    study: Study,
-    method: str,
-    metric: str,
-    subject: str,
-    value: float,
-    n: int,
-    seed: int,
-    settings: Mapping[str, object],
-    interval: tuple[float, float] | None = None,
-) -> dict[str, object]:
-    """A row of METRICS; the interval is widened to hold the value where rounding left it
-    outside.
-    """
-    low, high = (
-        (min(interval[0], value), max(interval[1], value)) if interval is not None else (None, None)
-    )
-    return {
-        "dataset": work.dataset,
-        "study": study.name,
-        "method": method,
-        "metric": metric,
-        "subject": subject,
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "n": n,
-        "seed": seed,
-        "settings": json.dumps(settings, sort_keys=True),
-        "data_versions": json.dumps(
-            {name: record.data_version for name, record in work.inputs.items()}, sort_keys=True
-        ),
-    }
-
-
 def score(
     work: Work,
     config: ScoreConfig,
@@ -87,83 +103,38 @@ def score(
     """Every metric of the registry, predictions and pictures of one method."""
     from methods.reporting import figures
     from methods.statistics.metrics import confusion_counts, measure, one_label_answers
-    from methods.statistics.significance import mean_interval
 
     truth = rows.labels[rows.test]
     answers = one_label_answers(truth, scored.scores, scored.classes.tolist())
-    measured = measure(
-        answers, study.protocol, rows.test_groups, config.bootstrap_resamples, config.seed
-    )
+    resamples, seed = config.bootstrap_resamples, config.seed
+    measured = measure(answers, study.protocol, rows.test_groups, resamples, seed)
     of_all = {row.metric.name: row for row in measured if row.subject == "all"}
     interval = of_all["accuracy"].interval
     assert interval is not None  # noqa: S101 - a metric of images has one
     settings = {**config.settings(), "interval": interval.method}
-
-    def metric(
-        name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None
-    ) -> dict[str, object]:
-        return metric_row(
-            work, study, method.name, name, subject, value, n, config.seed, settings, interval
-        )
-
-    n_test = len(truth)
-    metrics = [
-        metric(
-            row.metric.name,
-            row.subject,
-            row.value,
-            row.n,
-            (row.interval.low, row.interval.high) if row.interval else None,
-        )
-        for row in measured
-    ]
-    curve = []
-    for budget, values in scored.few_labels.items():
-        mean, spread = float(np.mean(values)), mean_interval(np.array(values))
-        subject = f"{budget} labels a class"
-        metrics.append(
-            metric("few_label_accuracy", subject, mean, n_test, (spread.low, spread.high))
-        )
-        curve.append((budget, mean, spread.low, spread.high))
-    predicted = np.array(answers.labels)[answers.predicted.argmax(axis=1)]
-    ordered = np.sort(scored.scores, axis=1)
-    predictions = pa.Table.from_pydict(
-        {
-            "image_id": [rows.ids[i] for i in rows.test],
-            "split": ["test"] * n_test,
-            "label": truth.tolist(),
-            "predicted": predicted.tolist(),
-            "correct": (predicted == truth).tolist(),
-            "margin": (ordered[:, -1] - ordered[:, -2]).tolist(),
-            "group_id": [None] * n_test if rows.test_groups is None else rows.test_groups,
-        },
-        schema=PREDICTIONS.schema,
-    )
-    pictures = [
-        (
-            "confusion matrix",
-            figures.confusion_matrix(list(answers.labels), confusion_counts(answers)),
-        )
-    ]
-    if curve:
-        pictures.append(
-            (
-                "accuracy from few labels",
-                figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels"),
-            )
-        )
+    made = MetricRows(work, study, method.name, seed, settings)
+    few_labels = few_label_rows(made, scored.few_labels, len(truth))
+    metrics = [*(made.measured(row) for row in measured), *few_labels]
+    predictions = prediction_rows(rows, scored)
+    confusion = figures.confusion_matrix(list(answers.labels), confusion_counts(answers))
+    pictures = [("confusion matrix", confusion)]
+    if few_labels:
+        curve = [
+            (budget, row["value"], row["ci_low"], row["ci_high"])
+            for budget, row in zip(scored.few_labels, few_labels, strict=True)
+        ]
+        picture = figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels")
+        pictures.append(("accuracy from few labels", picture))
+    between = f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
     return Output(
-        content=[metrics, predictions.to_pylist()],
-        files=[
-            work.write_table(metrics, METRICS),
-            work.write_table(predictions, PREDICTIONS),
-        ],
+        content=[metrics, predictions],
+        files=[work.write_table(metrics, METRICS), work.write_table(predictions, PREDICTIONS)],
         pictures=pictures,
         summary={
             "accuracy": of_all["accuracy"].value,
-            "accuracy, 95 % interval": f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})",
+            "accuracy, 95 % interval": between,
             "macro F1": of_all["macro_f1"].value,
-            "test images": n_test,
+            "test images": len(truth),
             "training images": len(rows.train),
             "classes": len(answers.labels),
             **scored.summary,
@@ -173,9 +144,47 @@ def score(
             rows_version=rows.version,
             title=scored.title,
             training_images=len(rows.train),
-            test_images=n_test,
+            test_images=len(truth),
             classes=len(answers.labels),
         ),
         notices=list(scored.notices),
-        rows=n_test,
+        rows=len(truth),
     )
+
+
+def prediction_rows(rows: LabelledRows, scored: Scored) -> list[dict[str, Any]]:
+    """Rows of PREDICTIONS: for each test image the class of its largest score, and its lead."""
+    predicted = scored.classes[np.argmax(scored.scores, axis=1)]
+    ordered = np.sort(scored.scores, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    groups: Sequence[str | None] = rows.test_groups or [None] * len(rows.test)
+    return [
+        {
+            "image_id": rows.ids[i],
+            "split": "test",
+            "label": str(rows.labels[i]),
+            "predicted": str(predicted[k]),
+            "correct": bool(predicted[k] == rows.labels[i]),
+            "margin": margin[k].item(),
+            "group_id": groups[k],
+        }
+        for k, i in enumerate(rows.test)
+    ]
+
+
+def few_label_rows(
+    made: MetricRows, few_labels: Mapping[int, list[float]], n_test: int
+) -> list[dict[str, Any]]:
+    """Rows of METRICS: the mean accuracy over the draws of each number of labels a class."""
+    from methods.statistics.significance import mean_interval
+
+    return [
+        made.row(
+            "few_label_accuracy",
+            f"{budget} labels a class",
+            float(np.mean(values)),
+            n_test,
+            mean_interval(np.array(values)),
+        )
+        for budget, values in few_labels.items()
+    ]

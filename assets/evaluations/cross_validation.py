@@ -2,19 +2,20 @@
 sections 2.5 and 2.6).
 """
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
 from assets.core.lesion_rows import FOLDS, FoldConfig, LesionRows, lesion_rows
-from assets.core.partitions import DATASETS
-from assets.core.scoring import metric_row
-from assets.core.shards import open_features
-from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
+from assets.core.scoring import MetricRows
+from assets.core.stage import stage
 from assets.features.alexnet_layers import layer_columns
 from assets.features.lesions import contoured_ids
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FoldFacts
 from data_contracts.studies.huynh2016 import (
@@ -30,253 +31,19 @@ from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.roc import FOLD_SCORES
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureReader
+
+if TYPE_CHECKING:
+    from methods.classifiers.polynomial_svm import NestedScores
+    from methods.statistics.fold_roc import FoldRoc
 
 GROUP = "evaluation"
 
+CURVE_POINTS = 201
+"""Number of points at which a fitted ROC curve is drawn."""
 
-def store_scores(
-    store: DatasetStore,
-    work: Work,
-    config: FoldConfig,
-    method: Method,
-    rows: LesionRows,
-    whole: LesionRows,
-    probability: np.ndarray,
-    summary: dict[str, float | int | str],
-    notices: list[str],
-    ensemble_layer: str = "",
-) -> Output:
-    """Out-of-fold probabilities of ``rows`` with their areas under ROC curves; ``whole`` is all
-    images that have folds.
-    """
-    from methods.reporting import figures
-    from methods.statistics.fold_roc import fold_roc
-    from methods.statistics.roc import empirical_roc
-
-    found = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
-    settings = {**config.settings(), "interval": found.pooled_interval.method}
-    n = len(rows.ids)
-
-    def metric(
-        name: str, subject: str, value: float, n: int, interval: tuple[float, float] | None = None
-    ) -> dict[str, object]:
-        return metric_row(
-            work, HUYNH2016, method.name, name, subject, value, n, config.seed, settings, interval
-        )
-
-    metrics = [
-        metric("auc_mean_of_folds", "all", found.mean, n),
-        metric("auc_sd_of_folds", "all", found.sd, n),
-        metric(
-            "auc_pooled",
-            "all",
-            found.pooled,
-            n,
-            (found.pooled_interval.low, found.pooled_interval.high),
-        ),
-        metric(
-            "auc_by_lesion",
-            "all",
-            found.by_lesion,
-            found.n_lesions,
-            (found.by_lesion_interval.low, found.by_lesion_interval.high),
-        ),
-        *(
-            metric("auc", f"fold {number + 1}", float(value), int((rows.fold == number).sum()))
-            for number, value in enumerate(found.by_fold)
-        ),
-    ]
-    scores = pa.Table.from_pydict(
-        {
-            "image_id": rows.ids,
-            "lesion_id": rows.lesions,
-            "group_id": rows.groups,
-            "fold": rows.fold,
-            "positive": rows.positive,
-            "probability": probability,
-        },
-        schema=FOLD_SCORES.schema,
-    )
-    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
-    grid = np.linspace(0, 1, 201)
-    fitted = found.binormal.tpr(grid) if found.binormal else None
-    if not rows.has_lesions:
-        notices = [
-            *notices,
-            "NO LESIONS GIVEN: each image is its own group, so images of one lesion may be on both sides of a fold",
-        ]
-    return Output(
-        content=[metrics, scores.to_pylist()],
-        files=[
-            store.write_table(
-                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
-            ),
-            store.write_table(
-                work.dataset,
-                work.asset,
-                f"{work.fingerprint}.fold_scores.parquet",
-                scores,
-                FOLD_SCORES,
-            ),
-        ],
-        pictures=[
-            (
-                "ROC curve",
-                figures.roc_curves(
-                    [(method.title, *empirical_roc(probability, rows.positive), fitted)]
-                ),
-            )
-        ],
-        summary={
-            "AUC, mean over folds": found.mean,
-            "AUC, SD over folds": found.sd,
-            "AUC, pooled": found.pooled,
-            "AUC, pooled, 95 % interval": f"{found.pooled_interval.low:.4f} to {found.pooled_interval.high:.4f}",
-            "AUC by lesion": found.by_lesion,
-            "images": n,
-            "lesions": found.n_lesions,
-            "positive class": rows.classes[1],
-            "folds by": config.group_by,
-            **summary,
-            "method": method.title,
-        },
-        facts=FoldFacts(
-            rows_version=whole.version, title=method.title, images=n, ensemble_layer=ensemble_layer
-        ),
-        notices=notices,
-        rows=n,
-    )
-
-
-def nested(
-    rows: LesionRows,
-    features: np.ndarray,
-    positive: np.ndarray,
-    fold: np.ndarray,
-    seed: int,
-    what: str,
-) -> Any:
-    """`nested_scores` with progress; what it cannot do becomes the user's message."""
-    from methods.classifiers.polynomial_svm import Grid, nested_scores
-
-    steps = iter(progress(range(FOLDS), what))
-
-    def on_fold(number: int) -> None:
-        next(steps, None)
-
-    try:
-        return nested_scores(features, positive, rows.groups, fold, Grid(), seed, on_fold)
-    except ValueError as error:
-        raise InputError(
-            f"{what} cannot be cross-validated: {error}",
-            "Add images of other lesions, or set another seed",
-        ) from error
-
-
-def features_of(store: DatasetStore, dataset: str, method: Method, ids: list[str]) -> np.ndarray:
-    """Rows (n, p) float32 that a classifier is fitted to."""
-    reader = open_features(store, dataset, method.features, ids)
-    try:
-        if method is ANALYTIC:
-            return np.asarray(reader.rows(0, len(reader)), np.float32)
-        layer = next(layer for layer in LAYER_SHAPES if layer_method(layer) == method.name)
-        return reader.columns(*layer_columns(reader.feature_set)[layer]).astype(np.float32)
-    finally:
-        reader.close()
-
-
-def _cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
-    """The classifier on one layer, or on the analytic features where ``layer`` is None."""
-    inputs = ("image_manifest", *(() if layer else ("lesion_segmentation",)), method.features)
-
-    @dg.asset(
-        name=method.evaluation,
-        description=f"{method.title}: polynomial SVM, its kernel chosen by nested grid search, scored by ROC analysis in five "
-        "folds over lesions or patients.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[dg.AssetKey(name) for name in inputs],
-        kinds={"scikitlearn", "parquet"},
-        code_version="1",
-        tags={"stage": "6"},
-    )
-    def evaluation(
-        context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            whole = lesion_rows(store, dataset, config)
-            made = store.need_record(dataset, method.features).feature_set
-            if made is None or (layer is not None and layer not in layer_columns(made)):
-                return materialize_nothing(
-                    context, store, config, f"the weights have no {layer}", inputs
-                )
-            rows = whole.only(ids_with(store, dataset, method, whole.ids))
-
-        def work_out(work: Work) -> Output:
-            features = features_of(store, dataset, method, rows.ids)
-            found = nested(rows, features, rows.positive, rows.fold, config.seed, method.title)
-            chosen = [f"a = {c.a:g} / {c.columns}, c = {c.c:g}, d = {c.d}" for c in found.choices]
-            cut = sum(not choice.converged for choice in found.choices)
-            notices = (
-                [
-                    f"NOT CONVERGED: an SVM of {method.title} stopped at its limit in {cut} of {FOLDS} folds"
-                ]
-                if cut
-                else []
-            )
-            if flat := sum(not choice.slope for choice in found.choices):
-                notices.append(
-                    f"NOTHING LEARNED in {flat} of {FOLDS} folds: {method.title} gives one probability to all images there"
-                )
-            return store_scores(
-                store,
-                work,
-                config,
-                method,
-                rows,
-                whole,
-                found.probability,
-                {
-                    **{
-                        f"kernel of fold {number}": kernel
-                        for number, kernel in enumerate(chosen, 1)
-                    },
-                    "columns of zero variance, most in a fold": features.shape[1]
-                    - min(c.columns for c in found.choices),
-                },
-                notices,
-            )
-
-        known_by = {"features": made.key, "rows": whole.version, "ids": rows.ids}
-        return materialize(context, store, config, work_out, inputs=inputs, known_by=known_by)
-
-    return evaluation
-
-
-def ids_with(store: DatasetStore, dataset: str, method: Method, ids: list[str]) -> list[str]:
-    """The images that have such features."""
-    if method is not ANALYTIC:
-        return ids
-    return contoured_ids(store, dataset)
-
-
-def chosen_layer(store: DatasetStore, dataset: str, asked: str) -> str:
-    """The layer whose classifier is the ensemble's first member.
-
-    Raises:
-        InputError: no such layer, or the weights lack it.
-    """
-    made = store.need_record(dataset, "alexnet_layers").feature_set
-    there = tuple(layer_columns(made)) if made is not None else ()
-    wanted = CHOSEN_LAYERS if asked == "auto" else (asked,)
-    layer = next((layer for layer in wanted if layer in there), None)
-    if layer is None:
-        raise InputError(
-            f"the weights have no {' and no '.join(wanted)}",
-            f"Set ensemble_layer to one of {', '.join(there)}",
-        )
-    return layer
+LAYER_METHODS = {layer: HUYNH2016.method(layer_method(layer)) for layer in LAYER_SHAPES}
+"""The method of each layer of AlexNet."""
 
 
 class EnsembleConfig(FoldConfig):
@@ -286,15 +53,258 @@ class EnsembleConfig(FoldConfig):
     """Layer of its first member: "auto" is the paper's fc6, or conv4 where the weights lack it."""
 
 
+@dataclass(frozen=True)
+class FoldScored:
+    """The out-of-fold probabilities that a method gives.
+
+    Attributes:
+        method: the method.
+        rows: the images that it scored, with their folds.
+        rows_version: version of all images that have folds.
+        probability: (n,) probability of the positive class of each of ``rows``.
+        summary: further figures.
+        notices: what a reader must know.
+        ensemble_layer: layer whose classifier is the first member; empty where it is no ensemble.
+    """
+
+    method: Method
+    rows: LesionRows
+    rows_version: str
+    probability: np.ndarray
+    summary: Mapping[str, float | int | str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    ensemble_layer: str = ""
+
+
+def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
+    """Out-of-fold probabilities with the areas under their ROC curves."""
+    from methods.reporting import figures
+    from methods.statistics.fold_roc import fold_roc
+    from methods.statistics.roc import empirical_roc
+
+    method, rows, probability = scored.method, scored.rows, scored.probability
+    roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
+    settings = {**config.settings(), "interval": roc.pooled_interval.method}
+    made = MetricRows(work, HUYNH2016, method.name, config.seed, settings)
+    metrics, scores = _metrics(made, roc, rows), _fold_scores(rows, probability)
+    fitted = roc.binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if roc.binormal else None
+    curve = (method.title, *empirical_roc(probability, rows.positive), fitted)
+    notices = list(scored.notices)
+    if not rows.has_lesions:
+        notices.append(
+            "NO LESIONS GIVEN: each image is its own group, so images of one lesion may be on both "
+            "sides of a fold"
+        )
+    pooled = roc.pooled_interval
+    return Output(
+        content=[metrics, scores],
+        files=[work.write_table(metrics, METRICS), work.write_table(scores, FOLD_SCORES)],
+        pictures=[("ROC curve", figures.roc_curves([curve]))],
+        summary={
+            "AUC, mean over folds": roc.mean,
+            "AUC, SD over folds": roc.sd,
+            "AUC, pooled": roc.pooled,
+            "AUC, pooled, 95 % interval": f"{pooled.low:.4f} to {pooled.high:.4f}",
+            "AUC by lesion": roc.by_lesion,
+            "images": len(rows.ids),
+            "lesions": roc.n_lesions,
+            "positive class": rows.classes[1],
+            "folds by": config.group_by,
+            **scored.summary,
+            "method": method.title,
+        },
+        facts=FoldFacts(
+            rows_version=scored.rows_version,
+            title=method.title,
+            images=len(rows.ids),
+            ensemble_layer=scored.ensemble_layer,
+        ),
+        notices=notices,
+        rows=len(rows.ids),
+    )
+
+
+def _metrics(made: MetricRows, roc: "FoldRoc", rows: LesionRows) -> list[dict[str, Any]]:
+    """Rows of METRICS: the areas over all folds, then that of each fold."""
+    n = len(rows.ids)
+    return [
+        made.row("auc_mean_of_folds", "all", roc.mean, n),
+        made.row("auc_sd_of_folds", "all", roc.sd, n),
+        made.row("auc_pooled", "all", roc.pooled, n, roc.pooled_interval),
+        made.row("auc_by_lesion", "all", roc.by_lesion, roc.n_lesions, roc.by_lesion_interval),
+        *(
+            made.row("auc", f"fold {number + 1}", float(value), int((rows.fold == number).sum()))
+            for number, value in enumerate(roc.by_fold)
+        ),
+    ]
+
+
+def _fold_scores(rows: LesionRows, probability: np.ndarray) -> list[dict[str, Any]]:
+    """Rows of FOLD_SCORES, one an image."""
+    return [
+        {
+            "image_id": rows.ids[i],
+            "lesion_id": rows.lesions[i],
+            "group_id": rows.groups[i],
+            "fold": int(rows.fold[i]),
+            "positive": bool(rows.positive[i]),
+            "probability": float(probability[i]),
+        }
+        for i in range(len(rows.ids))
+    ]
+
+
+def nested(
+    rows: LesionRows,
+    features: np.ndarray,
+    positive: np.ndarray,
+    fold: np.ndarray,
+    seed: int,
+    title: str,
+) -> "NestedScores":
+    """Out-of-fold probabilities of the polynomial SVM, with a progress bar.
+
+    Args:
+        rows: the images, for their groups.
+        features: (n, p) rows of the classifier.
+        positive: (n,) bool, whether each image is of the positive class.
+        fold: (n,) fold in which each image is tested.
+        seed: seed of the inner folds.
+        title: title of the method, for the progress bar and the error.
+
+    Raises:
+        InputError: a class has too few groups for the folds.
+    """
+    from methods.classifiers.polynomial_svm import Grid, nested_scores
+
+    steps = iter(progress(range(FOLDS), title))
+
+    def on_fold(number: int) -> None:
+        next(steps, None)
+
+    try:
+        return nested_scores(features, positive, rows.groups, fold, Grid(), seed, on_fold)
+    except ValueError as error:
+        raise InputError(
+            f"{title} cannot be cross-validated: {error}",
+            "Add images of other lesions, or set another seed",
+        ) from error
+
+
+def rows_of_method(reader: FeatureReader, method: Method) -> np.ndarray:
+    """Rows (n, p) float32 that the classifier of ``method`` is fitted to."""
+    if method is ANALYTIC:
+        return np.asarray(reader.rows(0, len(reader)), np.float32)
+    layer = next(layer for layer in LAYER_SHAPES if layer_method(layer) == method.name)
+    return reader.columns(*layer_columns(reader.feature_set)[layer]).astype(np.float32)
+
+
+def ids_with_features(
+    store: DatasetStore, dataset: str, method: Method, ids: list[str]
+) -> list[str]:
+    """The images of ``ids`` that have features of ``method``: those with a contour, or all."""
+    return contoured_ids(store, dataset) if method is ANALYTIC else ids
+
+
+def cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
+    """The classifier on one layer, or on the analytic features where ``layer`` is None."""
+    segmentation = () if layer else (names.LESION_SEGMENTATION,)
+
+    @stage(
+        FoldConfig,
+        name=method.evaluation,
+        description=f"{method.title}: polynomial SVM, its kernel chosen by nested grid search, "
+        "scored by ROC analysis in five folds over lesions or patients.",
+        group=GROUP,
+        order=6,
+        kinds={"scikitlearn", "parquet"},
+        code_version="1",
+        inputs=(names.IMAGE_MANIFEST, *segmentation, method.features),
+        facts=FoldFacts,
+        tables=(METRICS, FOLD_SCORES),
+    )
+    def evaluation(here: Stage[FoldConfig]) -> Plan:
+        config = here.config
+        labelled = lesion_rows(here.store, here.dataset, config)
+        stored = here.record(method.features).feature_set
+        if stored is None or (layer is not None and layer not in layer_columns(stored)):
+            raise UnavailableError(f"the weights have no {layer}")
+        ids = ids_with_features(here.store, here.dataset, method, labelled.ids)
+        rows = labelled.only(ids)
+
+        def compute(work: Work) -> Output:
+            features = rows_of_method(here.features(method.features, rows.ids), method)
+            scores = nested(rows, features, rows.positive, rows.fold, config.seed, method.title)
+            scored = FoldScored(
+                method,
+                rows,
+                labelled.version,
+                scores.probability,
+                _kernels(scores, features.shape[1]),
+                _notices(scores, method.title),
+            )
+            return fold_output(work, config, scored)
+
+        identity = {"features": stored.key, "rows": labelled.version, "ids": rows.ids}
+        return Plan(compute, identity=identity)
+
+    return evaluation
+
+
+def _kernels(scores: "NestedScores", columns: int) -> dict[str, float | int | str]:
+    """The kernel that was chosen in each fold, in words, and how many of ``columns`` were left."""
+    return {
+        **{
+            f"kernel of fold {number}": f"a = {c.a:g} / {c.columns}, c = {c.c:g}, d = {c.d}"
+            for number, c in enumerate(scores.choices, 1)
+        },
+        "columns of zero variance, most in a fold": columns
+        - min(choice.columns for choice in scores.choices),
+    }
+
+
+def _notices(scores: "NestedScores", title: str) -> tuple[str, ...]:
+    """Whether a fit stopped at its limit, or learned nothing, in some folds."""
+    notices = []
+    if cut := sum(not choice.converged for choice in scores.choices):
+        notices.append(
+            f"NOT CONVERGED: an SVM of {title} stopped at its limit in {cut} of {FOLDS} folds"
+        )
+    if flat := sum(not choice.slope for choice in scores.choices):
+        notices.append(
+            f"NOTHING LEARNED in {flat} of {FOLDS} folds: {title} gives one probability to all "
+            "images there"
+        )
+    return tuple(notices)
+
+
+def chosen_layer(store: DatasetStore, dataset: str, asked: str) -> str:
+    """The layer whose classifier is the ensemble's first member.
+
+    Raises:
+        InputError: no such layer, or the weights lack it.
+    """
+    stored = store.need_record(dataset, names.ALEXNET_LAYERS).feature_set
+    available = tuple(layer_columns(stored)) if stored is not None else ()
+    candidates = CHOSEN_LAYERS if asked == "auto" else (asked,)
+    layer = next((layer for layer in candidates if layer in available), None)
+    if layer is None:
+        raise InputError(
+            f"the weights have no {' and no '.join(candidates)}",
+            f"Set ensemble_layer to one of {', '.join(available)}",
+        )
+    return layer
+
+
 def out_of_fold(
-    store: DatasetStore, dataset: str, method: Method, whole: LesionRows
+    store: DatasetStore, dataset: str, method: Method, labelled: LesionRows
 ) -> dict[str, float]:
     """Probability by image of a classifier that was scored in these very folds.
 
     Raises:
         InputError: it was scored in others.
     """
-    if store.facts(dataset, method.evaluation, FoldFacts).rows_version != whole.version:
+    if store.facts(dataset, method.evaluation, FoldFacts).rows_version != labelled.version:
         raise InputError(
             f"{method.evaluation} of {dataset} was made with other images or folds",
             f"Run {HUYNH2016.name} again",
@@ -303,45 +313,40 @@ def out_of_fold(
     return {row["image_id"]: row["probability"] for row in rows}
 
 
-LAYER_METHODS = {layer: HUYNH2016.method(layer_method(layer)) for layer in LAYER_SHAPES}
-
-
-@dg.asset(
+@stage(
+    EnsembleConfig,
     name=ENSEMBLE.evaluation,
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[dg.AssetKey(method.evaluation) for method in (*LAYER_METHODS.values(), ANALYTIC)],
+    group=GROUP,
+    order=7,
     kinds={"numpy", "parquet"},
     code_version="1",
-    tags={"stage": "7"},
+    inputs=[method.evaluation for method in (*LAYER_METHODS.values(), ANALYTIC)],
+    facts=FoldFacts,
+    tables=(METRICS, FOLD_SCORES),
 )
-def ensemble_evaluation(
-    context: dg.AssetExecutionContext, config: EnsembleConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def ensemble_evaluation(here: Stage[EnsembleConfig]) -> Plan:
     """Soft voting: the mean of the probabilities of the classifiers on one layer and on the
     analytic features.
     """
-    dataset = context.partition_key
-    with plain_failures():
-        whole = lesion_rows(store, dataset, config)
-        layer = chosen_layer(store, dataset, config.ensemble_layer)
-        network, analytic = (
-            out_of_fold(store, dataset, m, whole) for m in (LAYER_METHODS[layer], ANALYTIC)
-        )
+    config = here.config
+    labelled = lesion_rows(here.store, here.dataset, config)
+    layer = chosen_layer(here.store, here.dataset, config.ensemble_layer)
+    members = (LAYER_METHODS[layer], ANALYTIC)
+    network, analytic = (out_of_fold(here.store, here.dataset, m, labelled) for m in members)
 
-    def work_out(work: Work) -> Output:
-        rows = whole.only(sorted(network.keys() & analytic.keys()))
+    def compute(work: Work) -> Output:
+        rows = labelled.only(sorted(network.keys() & analytic.keys()))
         mean = np.array([(network[i] + analytic[i]) / 2 for i in rows.ids])
-        return store_scores(
-            store, work, config, ENSEMBLE, rows, whole, mean, {"layer": layer}, [], layer
+        scored = FoldScored(
+            ENSEMBLE, rows, labelled.version, mean, {"layer": layer}, ensemble_layer=layer
         )
+        return fold_output(work, config, scored)
 
-    members = (LAYER_METHODS[layer].evaluation, ANALYTIC.evaluation)
-    return materialize(context, store, config, work_out, inputs=members)
+    return Plan(compute, inputs=tuple(member.evaluation for member in members))
 
 
 cross_validations = [
-    *(_cv_evaluation(method, layer) for layer, method in LAYER_METHODS.items()),
-    _cv_evaluation(ANALYTIC, None),
+    *(cv_evaluation(method, layer) for layer, method in LAYER_METHODS.items()),
+    cv_evaluation(ANALYTIC, None),
     ensemble_evaluation,
 ]

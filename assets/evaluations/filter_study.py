@@ -4,35 +4,36 @@ import logging
 import time
 from collections import deque
 from dataclasses import asdict
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import dagster as dg
 import numpy as np
-import pyarrow as pa
 from pydantic import Field, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
-from assets.core.partitions import DATASETS
-from assets.core.scoring import metric_row
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
+from assets.core.scoring import MetricRows
 from assets.core.settings import BootstrapSetting, SvmSettings
-from assets.core.shards import READ_ROWS, open_features
-from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
+from assets.core.shards import READ_ROWS
+from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, MEMORY_BYTES, gram_limit
 from assets.features.auto_encoder import MORE_TO_FIT_ON, CaeTrainingConfig, fitting_ids
-from assets.features.frozen_networks import backbone_features
-from assets.images import image_manifest
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FilterStudyFacts
 from data_contracts.studies.ahn2019 import AHN2019, FILTER_SIZES, filters_estimate
 from data_contracts.tables.evaluations import METRICS
-from resources.compute import Compute
 from resources.progress import progress
-from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader
 from resources.store.partial_results import PartialResults
 
+if TYPE_CHECKING:
+    import torch
+
+    from methods.training.cae import CaeEpoch, CaeSettings, ConvAutoEncoder
+
 log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
+"""The paper's table of the number of filters."""
 
 
 class FilterStudyConfig(CaeTrainingConfig, SvmSettings, BootstrapSetting):
@@ -48,72 +49,60 @@ class FilterStudyConfig(CaeTrainingConfig, SvmSettings, BootstrapSetting):
     """Pooling of the maps by 2."""
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[image_manifest, backbone_features],
+@stage(
+    FilterStudyConfig,
+    group=GROUP,
+    order=6,
     kinds={"pytorch", "parquet"},
     code_version="2",
-    pool="gpu",
-    tags={"stage": "6"},
+    inputs=(names.IMAGE_MANIFEST, names.BACKBONE_FEATURES),
+    facts=FilterStudyFacts,
+    tables=(METRICS,),
+    uses_device=True,
 )
-def filter_size_study(
-    context: dg.AssetExecutionContext,
-    config: FilterStudyConfig,
-    store: DatasetStore,
-    compute: Compute,
-) -> dg.MaterializeResult:
+def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
     """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3).
     Goes on after a kill.
     """
-    dataset, inputs = context.partition_key, ("image_manifest", "backbone_features")
-    with plain_failures():
-        device = compute.resolve()
-        rows = scorable_rows(store, dataset, AHN2019)
-        reason = gram_limit(rows)
-        if reason:
-            return materialize_nothing(context, store, config, reason, inputs)
-        fitted_on = fitting_ids(store, dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-        fitting = open_features(store, dataset, "backbone_features", fitted_on)
-        scored = open_features(store, dataset, "backbone_features", rows.ids)
+    config, device = here.config, here.device
+    rows = scorable_rows(here.store, here.dataset, AHN2019)
+    if reason := gram_limit(rows):
+        raise UnavailableError(reason)
+    fitting = here.features(
+        names.BACKBONE_FEATURES,
+        fitting_ids(here.store, here.dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON),
+    )
+    scored = here.features(names.BACKBONE_FEATURES, rows.ids)
 
-    def work_out(work: Work) -> Output:
-        parts = PartialResults(store, dataset, work.asset, work.fingerprint)
+    def compute(work: Work) -> Output:
+        parts = PartialResults(work.store, work.dataset, work.asset, work.fingerprint)
         results = parts.load()
-        units = [
+        trainings = [
             (filters, config.seed + k)
             for filters in sorted(set(config.filter_sizes))
             for k in range(config.filter_seeds)
         ]
-        for filters, seed in progress(units, "filter sizes x seeds"):
+        for filters, seed in progress(trainings, "filter sizes x seeds"):
             if f"{filters}-{seed}" not in results:
-                results[f"{filters}-{seed}"] = _one(
+                results[f"{filters}-{seed}"] = _train_and_score(
                     config, filters, seed, rows, fitting, scored, device
                 )
                 parts.save(results)
-        output = _summarise(store, work, config, rows, results, device)
+        output = _summary(work, config, rows, list(results.values()), device)
         parts.drop()
         return output
 
-    try:
-        return materialize(
-            context,
-            store,
-            config,
-            work_out,
-            inputs=inputs,
-            known_by={
-                "features": fitting.feature_set.key,
-                "fitted on": fitting.image_ids,
-                "rows": rows.version,
-            },
-        )
-    finally:
-        fitting.close()
-        scored.close()
+    return Plan(
+        compute,
+        identity={
+            "features": fitting.feature_set.key,
+            "fitted on": fitting.image_ids,
+            "rows": rows.version,
+        },
+    )
 
 
-def _one(
+def _train_and_score(
     config: FilterStudyConfig,
     filters: int,
     seed: int,
@@ -122,41 +111,16 @@ def _one(
     scored: FeatureReader,
     device: str,
 ) -> dict[str, Any]:
-    """One training, and its codes' accuracy; codes are not stored."""
+    """One training, and the accuracy of its codes; codes are not stored."""
     import torch
 
     from methods.classifiers import linear_svm as svm
     from methods.statistics.significance import accuracy_interval
-    from methods.training import cae as method
-    from methods.training.loop import DivergedError
 
     started, target = time.monotonic(), torch.device(device)
     settings = config.cae_settings(filters, seed)
-    try:
-        epochs = method.train_cae(fitting.take, len(fitting), settings, target)
-        last, take = deque(
-            progress(epochs, f"{filters} filters, seed {seed}", settings.epochs), maxlen=1
-        ).pop()
-    except DivergedError as error:
-        raise InputError(
-            f"the training of {filters} filters diverged: {error}", "Set a smaller learning_rate"
-        ) from error
-    weights = take().last_weights()
-    model = method.load_cae(weights, settings, target)
-
-    def codes(start: int, stop: int) -> np.ndarray:
-        return np.concatenate(
-            [
-                method.encode(
-                    model, scored.rows(i, min(i + READ_ROWS, stop)), target, config.pool
-                ).astype(np.float16)
-                for i in range(start, stop, READ_ROWS)
-            ]
-        )
-
-    _, height, width = scored.feature_set.row_shape
-    numbers = filters * (height // 2) * (width // 2)
-    gram = svm.gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
+    model, last = _trained(settings, fitting, target)
+    gram = _gram_of_codes(model, scored, config.pool, target)
     fit = svm.fit_gram(
         gram[np.ix_(rows.train, rows.train)], rows.labels[rows.train], config.c, config.tolerance
     )
@@ -182,74 +146,82 @@ def _one(
     }
 
 
-def _summarise(
-    store: DatasetStore,
+def _trained(
+    settings: "CaeSettings", fitting: FeatureReader, device: "torch.device"
+) -> "tuple[ConvAutoEncoder, CaeEpoch]":
+    """The auto-encoder after its last epoch, and the record of that epoch.
+
+    Raises:
+        InputError: the training diverged.
+    """
+    from methods.training import cae
+    from methods.training.loop import DivergedError
+
+    caption = f"{settings.filters} filters, seed {settings.seed}"
+    try:
+        epochs = cae.train_cae(fitting.take, len(fitting), settings, device)
+        last, take = deque(progress(epochs, caption, settings.epochs), maxlen=1).pop()
+    except DivergedError as error:
+        raise InputError(
+            f"the training of {settings.filters} filters diverged: {error}",
+            "Set a smaller learning_rate",
+        ) from error
+    return cae.load_cae(take().last_weights(), settings, device), last
+
+
+def _gram_of_codes(
+    model: "ConvAutoEncoder",
+    scored: FeatureReader,
+    pool: Literal["max", "mean"],
+    device: "torch.device",
+) -> np.ndarray:
+    """Gram matrix (n, n) of the codes of all rows of ``scored``, rounded as stored codes are."""
+    from methods.classifiers import linear_svm as svm
+    from methods.training import cae
+
+    def codes(start: int, stop: int) -> np.ndarray:
+        blocks = [
+            cae.encode(model, scored.rows(i, min(i + READ_ROWS, stop)), device, pool)
+            for i in range(start, stop, READ_ROWS)
+        ]
+        return np.concatenate([block.astype(np.float16) for block in blocks])
+
+    _, height, width = scored.feature_set.row_shape
+    numbers = len(model.encoder_weight) * (height // 2) * (width // 2)
+    return svm.gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
+
+
+def _summary(
     work: Work,
     config: FilterStudyConfig,
     rows: LabelledRows,
-    results: dict[str, Any],
+    results: list[dict[str, Any]],
     device: str,
 ) -> Output:
+    """The figures of all trainings, and their picture beside the paper's table 3."""
     from methods.reporting import figures
 
-    lines = sorted(results.values(), key=lambda line: (line["filters"], line["seed"]))
-    metrics = []
-    for line in lines:
-        settings = {**config.settings(), "filters": line["filters"]}
-        name, n, interval = (
-            filters_estimate(line["filters"]),
-            len(rows.test),
-            (line["low"], line["high"]),
-        )
-        metrics += [
-            metric_row(
-                work,
-                AHN2019,
-                name,
-                "accuracy",
-                "all",
-                line["accuracy"],
-                n,
-                line["seed"],
-                settings,
-                interval,
-            ),
-            metric_row(
-                work,
-                AHN2019,
-                name,
-                "held_out_error",
-                "all",
-                line["held_out_error"],
-                n,
-                line["seed"],
-                settings,
-            ),
-        ]
-    points, seconds = [], {}
-    summary: dict[str, float | int | str] = {
-        "seeds": config.filter_seeds,
+    lines = sorted(results, key=lambda line: (line["filters"], line["seed"]))
+    metrics = [row for line in lines for row in _metrics(work, config, line, len(rows.test))]
+    by_size = {
+        size: [line for line in lines if line["filters"] == size]
+        for size in sorted({line["filters"] for line in lines})
     }
-    for filters in sorted({line["filters"] for line in lines}):
-        of_size = [line for line in lines if line["filters"] == filters]
+    seconds = {size: sum(line["seconds"] for line in of) for size, of in by_size.items()}
+    summary: dict[str, float | int | str] = {"seeds": config.filter_seeds}
+    for size, of_size in by_size.items():
         accuracies = [line["accuracy"] for line in of_size]
         spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
-        summary[f"{filters} filters, accuracy"] = f"{np.mean(accuracies):.4f} (SD {spread:.4f})"
-        seconds[filters] = sum(line["seconds"] for line in of_size)
-        summary[f"{filters} filters, seconds"] = seconds[filters]
-        points.append((filters, accuracies))
-    unfinished = sorted({line["filters"] for line in lines if not line["converged"]})
+        summary[f"{size} filters, accuracy"] = f"{np.mean(accuracies):.4f} (SD {spread:.4f})"
+        summary[f"{size} filters, seconds"] = seconds[size]
+    points = [(size, [line["accuracy"] for line in of_size]) for size, of_size in by_size.items()]
     paper = [
         (size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)
     ]
-    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
+    unfinished = sorted({line["filters"] for line in lines if not line["converged"]})
     return Output(
         content=metrics,
-        files=[
-            store.write_table(
-                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
-            )
-        ],
+        files=[work.write_table(metrics, METRICS)],
         pictures=[("accuracy by number of filters", figures.filter_size_curve(points, paper))],
         summary=summary,
         facts=FilterStudyFacts(rows_version=rows.version, seconds=seconds),
@@ -259,3 +231,18 @@ def _summarise(
         rows=len(lines),
         device=device,
     )
+
+
+def _metrics(
+    work: Work, config: FilterStudyConfig, line: dict[str, Any], n_test: int
+) -> list[dict[str, Any]]:
+    """Rows of METRICS of one training."""
+    from methods.statistics.significance import Interval
+
+    settings = {**config.settings(), "filters": line["filters"]}
+    made = MetricRows(work, AHN2019, filters_estimate(line["filters"]), line["seed"], settings)
+    interval = Interval(line["low"], line["high"], "")
+    return [
+        made.row("accuracy", "all", line["accuracy"], n_test, interval),
+        made.row("held_out_error", "all", line["held_out_error"], n_test),
+    ]

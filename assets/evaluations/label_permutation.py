@@ -1,31 +1,35 @@
 """The cross-validated evaluation on permuted labels: a proof that nothing leaks."""
 
-import dagster as dg
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
-from assets.core.lesion_rows import FOLDS, lesion_rows
-from assets.core.partitions import DATASETS
-from assets.core.scoring import metric_row
-from assets.core.stage import Output, Work, materialize, plain_failures
+from assets.core.lesion_rows import FOLDS, LesionRows, lesion_rows
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.scoring import MetricRows
+from assets.core.stage import stage
 from assets.evaluations.cross_validation import (
     GROUP,
     LAYER_METHODS,
     EnsembleConfig,
     chosen_layer,
-    features_of,
-    ids_with,
+    ids_with_features,
     nested,
+    rows_of_method,
 )
+from data_contracts import asset_names as names
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from resources.progress import progress
-from resources.store.dataset_store import DatasetStore
 
-INPUTS = ("image_manifest", "alexnet_layers", "lesion_segmentation", ANALYTIC.features)
+if TYPE_CHECKING:
+    from methods.statistics.significance import Interval
+
 METRIC, SUBJECT = "auc_of_permuted_labels", "mean"
+"""Metric of every row, and subject of the row of the mean over the permutations."""
 
 
 class PermutationConfig(EnsembleConfig):
@@ -35,89 +39,108 @@ class PermutationConfig(EnsembleConfig):
     """How often the classes are dealt anew among the lesions."""
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[dg.AssetKey(name) for name in INPUTS],
+@stage(
+    PermutationConfig,
+    group=GROUP,
+    order=6,
     kinds={"scikitlearn", "parquet"},
     code_version="1",
-    tags={"stage": "6"},
+    inputs=(
+        names.IMAGE_MANIFEST,
+        names.ALEXNET_LAYERS,
+        names.LESION_SEGMENTATION,
+        ANALYTIC.features,
+    ),
+    tables=(METRICS,),
 )
-def label_permutation(
-    context: dg.AssetExecutionContext, config: PermutationConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def label_permutation(here: Stage[PermutationConfig]) -> Plan:
     """The whole evaluation on classes dealt at random among the lesions: its AUC must be 0.5, or
     something leaks.
     """
-    dataset = context.partition_key
-    with plain_failures():
-        whole = lesion_rows(store, dataset, config)
-        layer = chosen_layer(store, dataset, config.ensemble_layer)
-        rows = whole.only(ids_with(store, dataset, ANALYTIC, whole.ids))
+    config = here.config
+    labelled = lesion_rows(here.store, here.dataset, config)
+    members = (
+        LAYER_METHODS[chosen_layer(here.store, here.dataset, config.ensemble_layer)],
+        ANALYTIC,
+    )
+    rows = labelled.only(ids_with_features(here.store, here.dataset, ANALYTIC, labelled.ids))
 
-    def work_out(work: Work) -> Output:
-        from methods.classifiers.polynomial_svm import outer_folds
-        from methods.statistics.fold_roc import fold_aucs, permuted_by_lesion
+    def compute(work: Work) -> Output:
         from methods.statistics.significance import mean_interval
 
-        members = (LAYER_METHODS[layer], ANALYTIC)
-        features = {method: features_of(store, dataset, method, rows.ids) for method in members}
-        aucs: dict[Method, list[float]] = {method: [] for method in (*members, ENSEMBLE)}
-        for number in progress(range(config.permutations), "label permutations"):
-            dealt = permuted_by_lesion(rows.positive, rows.lesions, config.seed + number)
-            fold = outer_folds(dealt, rows.groups, config.seed + number, FOLDS)
-            said = {
-                method: nested(
-                    rows, features[method], dealt, fold, config.seed, method.title
-                ).probability
-                for method in members
-            }
-            said[ENSEMBLE] = (said[members[0]] + said[members[1]]) / 2
-            for method, probability in said.items():
-                aucs[method].append(float(fold_aucs(probability, dealt, fold).mean()))
-        metrics, summary, notices = [], {}, []
-        for method, values in aucs.items():
-            interval, mean = mean_interval(np.array(values)), float(np.mean(values))
-            of_each = [
-                (f"permutation {number}", value, len(rows.ids), None)
-                for number, value in enumerate(values, 1)
-            ]
-            metrics += [
-                metric_row(
-                    work,
-                    HUYNH2016,
-                    method.name,
-                    METRIC,
-                    subject,
-                    value,
-                    n,
-                    config.seed,
-                    config.settings(),
-                    between,
-                )
-                for subject, value, n, between in [
-                    *of_each,
-                    (SUBJECT, mean, len(values), (interval.low, interval.high)),
-                ]
-            ]
-            summary[f"{method.title}, permuted"] = (
-                f"{mean:.3f}, 95 % interval {interval.low:.3f} to {interval.high:.3f}"
+        features = {m: rows_of_method(here.features(m.features, rows.ids), m) for m in members}
+        aucs = permuted_aucs(rows, features, config.seed, config.permutations)
+        intervals = {method: mean_interval(np.array(values)) for method, values in aucs.items()}
+        metrics = [
+            row
+            for method, values in aucs.items()
+            for row in _metrics(
+                MetricRows(work, HUYNH2016, method.name, config.seed, config.settings()),
+                values,
+                intervals[method],
+                len(rows.ids),
             )
-            if not interval.low <= 0.5 <= interval.high:
-                notices.append(
-                    f"PERMUTED LABELS: AUC {mean:.3f} ({interval.low:.3f} to {interval.high:.3f}) of {method.title} is not 0.5"
-                )
-        table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
+        ]
         return Output(
             content=metrics,
-            files=[
-                store.write_table(
-                    dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
-                )
+            files=[work.write_table(metrics, METRICS)],
+            summary={
+                **{
+                    f"{method.title}, permuted": f"{np.mean(aucs[method]):.3f}, 95 % interval "
+                    f"{between.low:.3f} to {between.high:.3f}"
+                    for method, between in intervals.items()
+                },
+                "permutations": config.permutations,
+            },
+            notices=[
+                f"PERMUTED LABELS: AUC {np.mean(aucs[method]):.3f} ({between.low:.3f} to "
+                f"{between.high:.3f}) of {method.title} is not 0.5"
+                for method, between in intervals.items()
+                if not between.low <= 0.5 <= between.high
             ],
-            summary={**summary, "permutations": config.permutations},
-            notices=notices,
             rows=len(rows.ids),
         )
 
-    return materialize(context, store, config, work_out, inputs=INPUTS)
+    return Plan(compute)
+
+
+def permuted_aucs(
+    rows: LesionRows, features: Mapping[Method, np.ndarray], seed: int, permutations: int
+) -> dict[Method, list[float]]:
+    """Mean AUC over the folds for each permutation, of two members and of their ensemble.
+
+    Args:
+        rows: the images.
+        features: (n, p) rows of each of the two members.
+        seed: seed of the first permutation; the others follow it.
+        permutations: number of permutations.
+    """
+    from methods.classifiers.polynomial_svm import outer_folds
+    from methods.statistics.fold_roc import fold_aucs, permuted_by_lesion
+
+    first, second = features
+    aucs: dict[Method, list[float]] = {method: [] for method in (first, second, ENSEMBLE)}
+    for number in progress(range(permutations), "label permutations"):
+        dealt = permuted_by_lesion(rows.positive, rows.lesions, seed + number)
+        fold = outer_folds(dealt, rows.groups, seed + number, FOLDS)
+        probability = {
+            method: nested(rows, of_method, dealt, fold, seed, method.title).probability
+            for method, of_method in features.items()
+        }
+        probability[ENSEMBLE] = (probability[first] + probability[second]) / 2
+        for method, of_method in probability.items():
+            aucs[method].append(float(fold_aucs(of_method, dealt, fold).mean()))
+    return aucs
+
+
+def _metrics(
+    made: MetricRows, aucs: Sequence[float], interval: "Interval", n: int
+) -> list[dict[str, Any]]:
+    """Rows of METRICS of one method: the AUC of each permutation on ``n`` images, then the mean."""
+    return [
+        *(
+            made.row(METRIC, f"permutation {number}", value, n)
+            for number, value in enumerate(aucs, 1)
+        ),
+        made.row(METRIC, SUBJECT, float(np.mean(aucs)), len(aucs), interval),
+    ]

@@ -2,20 +2,20 @@
 section 4).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-import pyarrow as pa
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
-from assets.core.partitions import DATASETS
-from assets.core.scoring import ScoreConfig, metric_row
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
+from assets.core.scoring import MetricRows, ScoreConfig
 from assets.core.settings import SvmSettings
-from assets.core.shards import open_features
-from assets.core.stage import Output, Work, materialize, materialize_nothing, plain_failures
+from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, gram_limit, gram_of
-from assets.features.lenet import SQUARES
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts
 from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
@@ -23,12 +23,15 @@ from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS
 from methods.curation.manifest_rows import label_matrix
-from resources.compute import Compute
-from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
 
+if TYPE_CHECKING:
+    from methods.statistics.metrics import Answers
+
 NETWORK_BATCH = 20
+"""Number of images that the networks take at once."""
 NETWORK_THRESHOLD = 0.5
+"""Probability from which on a network gives its label."""
 
 
 class MultilabelSvmConfig(ScoreConfig, SvmSettings):
@@ -36,12 +39,12 @@ class MultilabelSvmConfig(ScoreConfig, SvmSettings):
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """What a method says of the test images.
+class LabelScores:
+    """The scores that a method gives to the labels of the test images.
 
     Attributes:
         scores: (n_test, L), larger where a label is more likely.
-        thresholds: (L,), a label is predicted from here on.
+        thresholds: (L,) score from which on a label is predicted.
         notices: what a reader must know.
     """
 
@@ -50,87 +53,46 @@ class _Answers:
     notices: tuple[str, ...] = ()
 
 
-def _store(
-    store: DatasetStore,
-    work: Work,
-    config: ScoreConfig,
-    method: Method,
-    rows: LabelledRows,
-    answers: _Answers,
+def label_output(
+    work: Work, config: ScoreConfig, method: Method, rows: LabelledRows, given: LabelScores
 ) -> Output:
     """Matches with their intervals, figures by label, predictions and a picture."""
     from methods.reporting import figures
-    from methods.statistics.metrics import Answers, exact_match, measure, null_counts
+    from methods.statistics.metrics import Answers, measure, null_counts
 
-    names, truth = label_matrix(rows.labels.tolist())
-    true, predicted = truth[rows.test], answers.scores >= answers.thresholds
-    found = Answers(tuple(names), true, predicted, answers.scores)
-    settings, n, null = config.settings(), len(true), null_counts(found)
-    measured = measure(
-        found, LYNDON2015.protocol, rows.test_groups, config.bootstrap_resamples, config.seed
-    )
-    metrics, bars, matches = [], [], {}
-    for row in measured:
-        between = (row.interval.low, row.interval.high) if row.interval else None
-        metrics.append(
-            metric_row(
-                work,
-                LYNDON2015,
-                method.name,
-                row.metric.name,
-                row.subject,
-                row.value,
-                row.n,
-                config.seed,
-                settings,
-                between,
-            )
-        )
-        if between is not None:
-            matches[row.metric.name.replace("_", " ")] = row.value
-            bars.append((row.metric.title.lower(), row.value, *between))
-    sets = [
-        [[names[k] for k in np.flatnonzero(row)] for row in which] for which in (true, predicted)
+    labels, truth = label_matrix(rows.labels.tolist())
+    predicted = given.scores >= given.thresholds
+    answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores)
+    resamples, seed = config.bootstrap_resamples, config.seed
+    measured = measure(answers, LYNDON2015.protocol, rows.test_groups, resamples, seed)
+    made = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
+    metrics = [made.measured(figure) for figure in measured]
+    of_images = [figure for figure in measured if figure.interval is not None]
+    bars = [
+        (figure.metric.title.lower(), row["value"], row["ci_low"], row["ci_high"])
+        for figure, row in zip(measured, metrics, strict=True)
+        if figure.interval is not None
     ]
-    predictions = pa.Table.from_pydict(
-        {
-            "image_id": [rows.ids[i] for i in rows.test],
-            "split": ["test"] * n,
-            "labels": sets[0],
-            "predicted": sets[1],
-            "scores": answers.scores.astype(np.float64).tolist(),
-            "exact": exact_match(found).tolist(),
-            "group_id": [None] * n if rows.test_groups is None else rows.test_groups,
-        },
-        schema=MULTILABEL_PREDICTIONS.schema,
-    )
-    table = pa.Table.from_pylist(metrics, schema=METRICS.schema)
+    predictions = _predictions(rows, answers)
+    null = null_counts(answers)
     return Output(
-        content=[metrics, predictions.to_pylist()],
+        content=[metrics, predictions],
         files=[
-            store.write_table(
-                work.dataset, work.asset, f"{work.fingerprint}.metrics.parquet", table, METRICS
-            ),
-            store.write_table(
-                work.dataset,
-                work.asset,
-                f"{work.fingerprint}.predictions.parquet",
-                predictions,
-                MULTILABEL_PREDICTIONS,
-            ),
+            work.write_table(metrics, METRICS),
+            work.write_table(predictions, MULTILABEL_PREDICTIONS),
         ],
         pictures=[("matches", figures.method_bars(bars))],
         summary={
-            **matches,
-            "test images": n,
+            **{figure.metric.name.replace("_", " "): figure.value for figure in of_images},
+            "test images": len(rows.test),
             "training images": len(rows.train),
-            "labels": len(names),
+            "labels": len(labels),
             "test images without a label": null.true_empty,
             "given no label": null.predicted_empty,
             "both": null.both_empty,
             **{
-                f"threshold of {name}": _in_words(t)
-                for name, t in zip(names, answers.thresholds, strict=True)
+                f"threshold of {label}": _in_words(threshold)
+                for label, threshold in zip(labels, given.thresholds, strict=True)
             },
             "method": method.title,
         },
@@ -138,174 +100,169 @@ def _store(
             rows_version=rows.version,
             title=method.title,
             training_images=len(rows.train),
-            test_images=n,
-            labels=len(names),
+            test_images=len(rows.test),
+            labels=len(labels),
             both_empty=null.both_empty,
         ),
-        notices=list(answers.notices),
-        rows=n,
+        notices=list(given.notices),
+        rows=len(rows.test),
     )
 
 
+def _predictions(rows: LabelledRows, answers: "Answers") -> list[dict[str, Any]]:
+    """Rows of MULTILABEL_PREDICTIONS, one a test image."""
+    from methods.statistics.metrics import exact_match
+
+    exact = exact_match(answers)
+    groups: Sequence[str | None] = rows.test_groups or [None] * len(rows.test)
+
+    def in_words(given: np.ndarray) -> list[str]:
+        return [answers.labels[k] for k in np.flatnonzero(given).tolist()]
+
+    return [
+        {
+            "image_id": rows.ids[i],
+            "split": "test",
+            "labels": in_words(answers.truth[n]),
+            "predicted": in_words(answers.predicted[n]),
+            "scores": answers.scores[n].astype(np.float64).tolist(),
+            "exact": bool(exact[n]),
+            "group_id": groups[n],
+        }
+        for n, i in enumerate(rows.test)
+    ]
+
+
 def _in_words(threshold: float) -> float | str:
+    """A threshold for a person: a number, or what an infinite one does."""
     if np.isfinite(threshold):
         return float(threshold)
     return "never given" if threshold > 0 else "always given"
 
 
-def _network_evaluation(method: Method) -> dg.AssetsDefinition:
+def network_evaluation(method: Method) -> dg.AssetsDefinition:
     """The networks, each at the probability of 0.5."""
-    inputs = ("image_manifest", SQUARES, method.features)
 
-    @dg.asset(
+    @stage(
+        ScoreConfig,
         name=method.evaluation,
-        description=f"{method.title}: exact match, any match and Hamming similarity with intervals, and figures by label.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[dg.AssetKey(name) for name in inputs],
+        description=f"{method.title}: exact match, any match and Hamming similarity with "
+        "intervals, and figures by label.",
+        group=GROUP,
+        order=6,
         kinds={"pytorch", "parquet"},
         code_version="2",
-        pool="gpu",
-        tags={"stage": "6"},
+        inputs=(names.IMAGE_MANIFEST, names.SQUARE_IMAGES, method.features),
+        facts=MultilabelFacts,
+        tables=(METRICS, MULTILABEL_PREDICTIONS),
+        uses_device=True,
     )
-    def evaluation(
-        context: dg.AssetExecutionContext,
-        config: ScoreConfig,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            device = compute.resolve()
-            rows = scorable_rows(store, dataset, LYNDON2015)
-            images = open_features(store, dataset, SQUARES, rows.ids)
-            tensors, sidecar = load_model(store, dataset, method.features)
-            names, _ = label_matrix(rows.labels.tolist())
-            if sidecar.settings["labels"] != names:
-                raise InputError(
-                    f"{method.features} of {dataset} was trained on other labels",
-                    f"Run {LYNDON2015.name} again",
-                )
+    def evaluation(here: Stage[ScoreConfig]) -> Plan:
+        device = here.device
+        rows = scorable_rows(here.store, here.dataset, LYNDON2015)
+        images = here.features(names.SQUARE_IMAGES, rows.ids)
+        tensors, sidecar = load_model(here.store, here.dataset, method.features)
+        labels, _ = label_matrix(rows.labels.tolist())
+        if sidecar.settings["labels"] != labels:
+            raise InputError(
+                f"{method.features} of {here.dataset} was trained on other labels",
+                f"Run {LYNDON2015.name} again",
+            )
 
-        def work_out(work: Work) -> Output:
+        def compute(work: Work) -> Output:
             import torch
 
             from methods.training import lenet
 
-            wanted = {name: value for name, value in sidecar.settings.items() if name != "labels"}
-            settings, target = lenet.LenetSettings(**wanted), torch.device(device)
-            network = lenet.load_networks(
-                tensors, images.feature_set.row_shape[0], settings, target
-            )
+            trained = {name: of for name, of in sidecar.settings.items() if name != "labels"}
+            settings, target = lenet.LenetSettings(**trained), torch.device(device)
+            side = images.feature_set.row_shape[0]
+            network = lenet.load_networks(tensors, side, settings, target)
             scores = lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)
-            return _store(
-                store,
-                work,
-                config,
-                method,
-                rows,
-                _Answers(scores, np.full(len(names), NETWORK_THRESHOLD)),
-            )
+            given = LabelScores(scores, np.full(len(labels), NETWORK_THRESHOLD))
+            return label_output(work, here.config, method, rows, given)
 
-        try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=inputs,
-                known_by={
-                    "images": images.feature_set.key,
-                    "model": sidecar.weights_sha256,
-                    "rows": rows.version,
-                },
-            )
-        finally:
-            images.close()
+        return Plan(
+            compute,
+            identity={
+                "images": images.feature_set.key,
+                "model": sidecar.weights_sha256,
+                "rows": rows.version,
+            },
+        )
 
     return evaluation
 
 
-def _svm_evaluation(method: Method) -> dg.AssetsDefinition:
+def svm_evaluation(method: Method) -> dg.AssetsDefinition:
     """One SVM for each label, its threshold from out-of-fold scores of the training images."""
-    inputs = ("image_manifest", method.features)
 
-    @dg.asset(
+    @stage(
+        MultilabelSvmConfig,
         name=method.evaluation,
-        description=f"{method.title}: one linear SVM for each label, its threshold fitted on folds of the training images; exact "
-        "match, any match and Hamming similarity with intervals, and figures by label.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[dg.AssetKey(name) for name in inputs],
+        description=f"{method.title}: one linear SVM for each label, its threshold fitted on folds "
+        "of the training images; exact match, any match and Hamming similarity with intervals, and "
+        "figures by label.",
+        group=GROUP,
+        order=6,
         kinds={"scikitlearn", "parquet"},
         code_version="3",
-        tags={"stage": "6"},
+        inputs=(names.IMAGE_MANIFEST, method.features),
+        facts=MultilabelFacts,
+        tables=(METRICS, MULTILABEL_PREDICTIONS),
     )
-    def evaluation(
-        context: dg.AssetExecutionContext, config: MultilabelSvmConfig, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            rows = scorable_rows(store, dataset, LYNDON2015)
-            if gram_limit(rows):
-                return materialize_nothing(context, store, config, gram_limit(rows), inputs)
-            reader = open_features(store, dataset, method.features, rows.ids)
+    def evaluation(here: Stage[MultilabelSvmConfig]) -> Plan:
+        rows = scorable_rows(here.store, here.dataset, LYNDON2015)
+        if reason := gram_limit(rows):
+            raise UnavailableError(reason)
+        reader = here.features(method.features, rows.ids)
 
-        def work_out(work: Work) -> Output:
-            from methods.classifiers.one_vs_all import (
-                fit_one_vs_all,
-                fit_thresholds,
-                out_of_fold_scores,
-            )
+        def compute(work: Work) -> Output:
+            given = svm_scores(here.config, here.dataset, method.title, rows, gram_of(reader))
+            return label_output(work, here.config, method, rows, given)
 
-            names, truth = label_matrix(rows.labels.tolist())
-            gram = gram_of(reader)
-            of_train, known = gram[np.ix_(rows.train, rows.train)], truth[rows.train]
-            groups = [rows.groups[i] for i in rows.train]
-            try:
-                held_out = out_of_fold_scores(
-                    of_train, known, groups, config.c, config.tolerance, config.seed
-                )
-            except ValueError as error:
-                raise InputError(
-                    f"no threshold can be fitted on {dataset}: {error}",
-                    "Add images of other groups",
-                ) from error
-            fit = fit_one_vs_all(of_train, known, config.c, config.tolerance)
-            notices = [
-                f"NOT CONVERGED: the SVM of {names[k]} ({method.title}) stopped above its tolerance"
-                for k in np.flatnonzero(~fit.converged)
-            ]
-            notices += [
-                f"NOT LEARNED: {names[k]} is on all training images or on none"
-                for k in np.flatnonzero(~fit.learned)
-            ]
-            scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
-            return _store(
-                store,
-                work,
-                config,
-                method,
-                rows,
-                _Answers(scores, fit_thresholds(held_out, known), tuple(notices)),
-            )
-
-        try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=inputs,
-                known_by={"features": reader.feature_set.key, "rows": rows.version},
-            )
-        finally:
-            reader.close()
+        return Plan(compute, identity={"features": reader.feature_set.key, "rows": rows.version})
 
     return evaluation
+
+
+def svm_scores(
+    config: MultilabelSvmConfig, dataset: str, title: str, rows: LabelledRows, gram: np.ndarray
+) -> LabelScores:
+    """Scores of one SVM a label on the test images; ``gram`` (n, n) is of all rows.
+
+    Raises:
+        InputError: the training images have too few groups for the folds behind the thresholds.
+    """
+    from methods.classifiers.one_vs_all import fit_one_vs_all, fit_thresholds, out_of_fold_scores
+
+    labels, truth = label_matrix(rows.labels.tolist())
+    of_train, known = gram[np.ix_(rows.train, rows.train)], truth[rows.train]
+    groups = [rows.groups[i] for i in rows.train]
+    try:
+        out_of_fold = out_of_fold_scores(
+            of_train, known, groups, config.c, config.tolerance, config.seed
+        )
+    except ValueError as error:
+        raise InputError(
+            f"no threshold can be fitted on {dataset}: {error}", "Add images of other groups"
+        ) from error
+    fit = fit_one_vs_all(of_train, known, config.c, config.tolerance)
+    notices = (
+        *(
+            f"NOT CONVERGED: the SVM of {labels[k]} ({title}) stopped above its tolerance"
+            for k in np.flatnonzero(~fit.converged)
+        ),
+        *(
+            f"NOT LEARNED: {labels[k]} is on all training images or on none"
+            for k in np.flatnonzero(~fit.learned)
+        ),
+    )
+    scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
+    return LabelScores(scores, fit_thresholds(out_of_fold, known), notices)
 
 
 multilabel_evaluations = [
-    _network_evaluation(method) if method in (LENET, MODERN) else _svm_evaluation(method)
+    network_evaluation(method) if method in (LENET, MODERN) else svm_evaluation(method)
     for method in LYNDON2015.methods
 ]

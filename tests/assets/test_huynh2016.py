@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assets.evaluations.cross_validation import features_of
+from assets.core.originals import Originals
+from assets.core.shards import open_features
+from assets.evaluations.cross_validation import rows_of_method
 from data_contracts.studies.huynh2016 import (
     ANALYTIC,
     ENSEMBLE,
@@ -190,8 +192,7 @@ def test_no_lesion_and_no_patient_crosses_a_fold(materialise: Materialise, lesio
 def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Path) -> None:
     import torch
 
-    from assets.core.originals import Originals
-    from assets.images import scored_ids
+    from assets.core.manifest_rows import scored_ids
     from methods.imaging.preprocessing import PreprocessingSettings
 
     materialise(lesions, ["image_manifest", "alexnet_layers"])
@@ -202,7 +203,9 @@ def test_columns_of_a_layer_are_that_layer(materialise: Materialise, lesions: Pa
     with torch.inference_mode():
         outputs = AlexNetLayers(fresh_alexnet()).outputs(torch.from_numpy(images))
     for layer in ("conv1", "pool5", "fc6", "fc8"):
-        stored = features_of(store, "tiny", HUYNH2016.method(layer_method(layer)), ids)
+        reader = open_features(store, "tiny", "alexnet_layers", ids)
+        stored = rows_of_method(reader, HUYNH2016.method(layer_method(layer)))
+        reader.close()
         assert stored.shape == (len(ids), int(np.prod(LAYER_SHAPES[layer])))
         np.testing.assert_allclose(stored, outputs[layer].flatten(1).numpy(), rtol=1e-3, atol=1e-3)
 
