@@ -68,8 +68,8 @@ class FileFacts:
     Attributes:
         frames: one for each image.
         patient: the patient's identifier, or None. It may be hashed, and is never written or shown.
-        identifiers: values in the file that name a patient or a study, in lower case; never written
-            or shown.
+        identifiers: casefolded values in the file, at least 3 characters long, that name a person,
+            a visit, a place or a device: no label of a folder may be one. Never written or shown.
         burned_in: whether the file says that annotations are part of its pixels.
     """
 

@@ -20,9 +20,10 @@ class PreprocessingSettings:
         size: pixels on a side.
         voi: which grey values of a DICOM image are shown: "file" (its own window) or "full" (all of
             its range).
-        decode: "exact" decodes every pixel of a JPEG; "scaled" has libjpeg make it 2, 4 or 8 times
-            smaller on the way, but not below SCALED_MARGIN times what the resize then makes of it.
-            Other formats, and smaller images, know no difference.
+        decode: "exact" decodes every pixel of a JPEG; "scaled" has libjpeg shrink a large JPEG 2, 4
+            or 8 times while it decodes, but not below
+            :data:`~methods.imaging.pictures.SCALED_MARGIN` times the resized side. It changes
+            nothing for other formats and for small images.
     """
 
     resize: Literal["direct", "pad"] = "direct"

@@ -24,12 +24,12 @@ class _WarningGuard:
 
     @contextmanager
     def __call__(self, modules: str, prepare: Callable[[], None] | None = None) -> Iterator[None]:
-        """Ignore warnings of some modules.
+        """Ignore the warnings of modules whose names match.
 
         Args:
-            modules: regular expression of the names of the modules that warn.
-            prepare: called after the filter is set and before the block runs, once for all threads
-                that are inside at the same time.
+            modules: regular expression of the names of the modules.
+            prepare: function called after the filter is set and before the block runs, once for all
+                threads that are inside at the same time.
         """
         with self._lock:
             if self._n_threads == 0:

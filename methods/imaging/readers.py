@@ -51,7 +51,7 @@ class Reader(FileFormat):
 
 
 def begins_with(*signatures: bytes) -> Callable[[bytes], bool]:
-    """Return a test for files that begin with one of some signatures."""
+    """Return a test for files that begin with one of the signatures."""
     return lambda data: data.startswith(signatures)
 
 

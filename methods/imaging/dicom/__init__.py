@@ -1,8 +1,8 @@
 """From the bytes of a DICOM file to 8-bit RGB frames.
 
 A DICOM file names a patient and comes from anywhere, so two rules hold throughout. Nothing read
-from the file leaves this package except the fields of :class:`DicomFacts` and the pixels: reasons
-are literal strings, and what the libraries would print, warn or log is silenced. And sizes are
+from the file leaves this package except the facts and the pixels: reasons are literal strings, at
+most with the type name of a library's exception, and what the libraries would print, warn or log is silenced. And sizes are
 checked against the bytes of the file, and against the compressed stream's own header, before any
 decoder in C sees them.
 
@@ -14,18 +14,7 @@ Overlays, presentation states, ICC profiles, supplemental palettes and the dose 
 Dose are ignored.
 """
 
-from methods.imaging.dicom.errors import UndecodableDicomError
-from methods.imaging.dicom.facts import DicomFacts
 from methods.imaging.dicom.file import is_dicom
-from methods.imaging.dicom.frames import DicomFrames, decode_frame, read_dicom_header
 from methods.imaging.dicom.reader import OpenedDicom
 
-__all__ = [
-    "DicomFacts",
-    "DicomFrames",
-    "OpenedDicom",
-    "UndecodableDicomError",
-    "decode_frame",
-    "is_dicom",
-    "read_dicom_header",
-]
+__all__ = ["OpenedDicom", "is_dicom"]

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.layout import PixelLayout
 from methods.imaging.dicom.quiet import quiet_c_library
 from methods.imaging.dicom.stream_header import (
@@ -26,6 +25,7 @@ from methods.imaging.dicom.transfer_syntax import (
     JPEG_LOSSLESS,
     RLE,
 )
+from methods.imaging.image_format import UndecodableImageError
 
 
 def _decode_baseline(
@@ -40,7 +40,7 @@ def _decode_baseline(
     """
     image = Image.open(BytesIO(stream), formats=("JPEG",))
     if image.size != (layout.columns, layout.rows) or image.mode not in ("L", "RGB"):
-        raise UndecodableDicomError("the compressed frame has another size than the header says")
+        raise UndecodableImageError("the compressed frame has another size than the header says")
     if layout.samples == 3 and layout.photometric == "RGB" and not header.own_colour:
         image.draft("YCbCr", image.size)  # that is, without a conversion
     values = np.asarray(image)
@@ -56,7 +56,7 @@ def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
         (rows, columns) uint16 or int16.
 
     Raises:
-        UndecodableDicomError: GDCM finds it broken or truncated.
+        UndecodableImageError: GDCM finds it broken or truncated.
     """
     import gdcm
 
@@ -76,7 +76,7 @@ def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
     image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, int(layout.signed)))
     decoded = image.GetBuffer()
     if decoded is None:
-        raise UndecodableDicomError("the compressed frame is broken")
+        raise UndecodableImageError("the compressed frame is broken")
     values = np.frombuffer(decoded.encode("utf-8", "surrogateescape"), "<u2").reshape(
         layout.rows, layout.columns
     )
@@ -117,7 +117,7 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
         (rows, columns[, 3]) integers, and the photometric interpretation they have after the codec.
 
     Raises:
-        UndecodableDicomError: another size than the data set says, or truncated.
+        UndecodableImageError: another size than the data set says, or truncated.
         Exception: nearly any other.
     """
     from pydicom.encaps import encapsulate
@@ -147,5 +147,5 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
         ):
             return _decode_extended(stream, layout), layout.photometric
         if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
-            raise UndecodableDicomError("the number of bits is not supported")
+            raise UndecodableImageError("the number of bits is not supported")
         return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "gdcm", **options)

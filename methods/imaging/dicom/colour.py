@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.lookup_table import read_descriptor, table_entries, table_words
+from methods.imaging.image_format import UndecodableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -52,7 +52,7 @@ def show_colour(values: NDArray[Any], bits: int, photometric: str) -> NDArray[np
     if photometric in ("RGB", "YBR_FULL", "YBR_FULL_422"):
         eight = _eight_bits(values, bits)
         return eight if photometric == "RGB" else _rgb_from_ybr(eight)
-    raise UndecodableDicomError("the photometric interpretation does not suit the transfer syntax")
+    raise UndecodableImageError("the photometric interpretation does not suit the transfer syntax")
 
 
 def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -63,7 +63,7 @@ def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
         count: number of entries of the palette; the expansion stops when it is reached.
 
     Raises:
-        UndecodableDicomError: an indirect segment, or a broken one.
+        UndecodableImageError: an indirect segment, or a broken one.
     """
     pieces: list[NDArray[np.int64]] = []
     total, at = 0, 0
@@ -78,7 +78,7 @@ def _expand_segments(words: NDArray[np.int64], count: int) -> NDArray[np.int64]:
             )
             at += 3
         if not len(piece):
-            raise UndecodableDicomError("a palette is broken or of a kind that is not supported")
+            raise UndecodableImageError("a palette is broken or of a kind that is not supported")
         pieces.append(piece)
         total += len(piece)
     return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
@@ -105,7 +105,7 @@ def read_palette(dataset: Dataset, signed: bool, little: bool) -> tuple[int, NDA
         else:
             columns.append(table_entries(table_words(value, little), count, bits))
     if len({len(column) for column in columns}) != 1:
-        raise UndecodableDicomError("a palette is broken or of a kind that is not supported")
+        raise UndecodableImageError("a palette is broken or of a kind that is not supported")
     colours = np.stack(columns, axis=-1)
     # Some writers announce 16 bits and store 8; a palette with no colour above 255 of 65535 would
     # be all black.

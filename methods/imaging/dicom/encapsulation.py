@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import struct
 
-from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.image_format import UndecodableImageError
 
 
 def _fragments(pixels: bytes) -> tuple[list[int], list[tuple[int, int]]]:
     """Return the basic offset table, and the start and the end of every fragment in `pixels`.
 
     Raises:
-        UndecodableDicomError: an item is cut off, or what follows one is not an item.
+        UndecodableImageError: an item is cut off, or what follows one is not an item.
     """
     items: list[tuple[int, int]] = []
     at = 0
@@ -24,13 +24,13 @@ def _fragments(pixels: bytes) -> tuple[list[int], list[tuple[int, int]]]:
         if tag == 0xE0DDFFFE:  # sequence delimiter
             break
         if tag != 0xE000FFFE:
-            raise UndecodableDicomError("the compressed fragments are broken")
+            raise UndecodableImageError("the compressed fragments are broken")
         if at + 8 + length > len(pixels):
-            raise UndecodableDicomError("the pixel data is truncated")
+            raise UndecodableImageError("the pixel data is truncated")
         items.append((at + 8, at + 8 + length))
         at += 8 + length
     if len(items) < 2:
-        raise UndecodableDicomError("the pixel data is truncated")
+        raise UndecodableImageError("the pixel data is truncated")
     start, end = items[0]
     offsets = list(struct.unpack_from(f"<{(end - start) // 4}L", pixels, start))
     return offsets, items[1:]
@@ -45,7 +45,7 @@ def frame_pieces(pixels: bytes, frames: int) -> list[list[tuple[int, int]]]:
     """
     offsets, fragments = _fragments(pixels)
     if len(fragments) < frames:
-        raise UndecodableDicomError("the pixel data is truncated")
+        raise UndecodableImageError("the pixel data is truncated")
     if frames == 1:
         return [fragments]
     if len(fragments) == frames:
@@ -62,8 +62,8 @@ def frame_pieces(pixels: bytes, frames: int) -> list[list[tuple[int, int]]]:
         if begin:
             pieces.append([])
         if not pieces:
-            raise UndecodableDicomError("the compressed fragments are broken")
+            raise UndecodableImageError("the compressed fragments are broken")
         pieces[-1].append(fragment)
     if len(pieces) < frames:
-        raise UndecodableDicomError("the compressed fragments are broken")
+        raise UndecodableImageError("the compressed fragments are broken")
     return pieces[:frames]

@@ -6,7 +6,6 @@ import struct
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.transfer_syntax import (
     DEFLATED,
     EXPLICIT_BIG,
@@ -14,6 +13,7 @@ from methods.imaging.dicom.transfer_syntax import (
     IMPLICIT_LITTLE,
     SUPPORTED,
 )
+from methods.imaging.image_format import UndecodableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataelem import DataElement, RawDataElement
@@ -77,7 +77,7 @@ def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | N
     to any size, and accepts a value that the end of the file cuts off.
 
     Raises:
-        UndecodableDicomError: the file ends within an element.
+        UndecodableImageError: the file ends within an element.
         Exception: nearly any other.
     """
     from pydicom.charset import convert_encodings
@@ -92,10 +92,10 @@ def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | N
         for element in data_element_generator(stream, implicit, little, stop_when=beyond):
             length = getattr(element, "length", _UNDEFINED_LENGTH)
             if length != _UNDEFINED_LENGTH and len(element.value or b"") < length:
-                raise UndecodableDicomError("the file is truncated")
+                raise UndecodableImageError("the file is truncated")
             elements[element.tag] = element
     except EOFError:
-        raise UndecodableDicomError("the file is truncated") from None
+        raise UndecodableImageError("the file is truncated") from None
     dataset = Dataset(elements)
     encoding: Any = "iso8859"
     if 0x00080005 in elements:
@@ -108,7 +108,7 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
     """Parse a file into its transfer syntax, file meta information and data set.
 
     Raises:
-        UndecodableDicomError: no DICOM file, truncated, a directory, or of a transfer syntax that
+        UndecodableImageError: no DICOM file, truncated, a directory, or of a transfer syntax that
             is not read.
     """
     stream = BytesIO(data)
@@ -118,7 +118,7 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
     else:
         first = _first_element(data)
         if first is None:
-            raise UndecodableDicomError("not a DICOM file")
+            raise UndecodableImageError("not a DICOM file")
     meta = _read_elements(stream, False, True, 0x0002)
     syntax = str(meta.get("TransferSyntaxUID") or "")
     start = stream.tell()
@@ -127,12 +127,12 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
     if not syntax:  # PS3.10 7.1 wants it; without it only little endian is guessed
         syntax = EXPLICIT_LITTLE if looks_explicit else IMPLICIT_LITTLE
     if syntax in DEFLATED:
-        raise UndecodableDicomError("deflated files are not read")
+        raise UndecodableImageError("deflated files are not read")
     if str(meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
-        raise UndecodableDicomError("a DICOMDIR, not an image")
+        raise UndecodableImageError("a DICOMDIR, not an image")
     if syntax not in SUPPORTED:
-        raise UndecodableDicomError("the transfer syntax is not supported")
+        raise UndecodableImageError("the transfer syntax is not supported")
     dataset = _read_elements(stream, not looks_explicit, syntax != EXPLICIT_BIG, None)
     if "DirectoryRecordSequence" in dataset:
-        raise UndecodableDicomError("a DICOMDIR, not an image")
+        raise UndecodableImageError("a DICOMDIR, not an image")
     return syntax, meta, dataset

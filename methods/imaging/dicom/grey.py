@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.layout import PixelLayout
 from methods.imaging.dicom.lookup_table import LookupTable, read_table
+from methods.imaging.image_format import UndecodableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -92,7 +92,7 @@ def _window(scope: Dataset) -> Dataset | None:
     if centre is None or width is None or not np.isfinite([centre, width]).all():
         return None
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
-        raise UndecodableDicomError("the window function is not supported")
+        raise UndecodableImageError("the window function is not supported")
     if width <= 0 or (function == "LINEAR" and width < 1):
         return None
     window = Dataset()
@@ -188,13 +188,13 @@ def _levels(
         Same shape, uint8; padding and values that are no number are 0 even in an inverted frame.
 
     Raises:
-        UndecodableDicomError: none of the values is a number, or the file's numbers lead to one
+        UndecodableImageError: none of the values is a number, or the file's numbers lead to one
             that is not.
     """
     values = stored.astype(np.float64)
     hidden = ~np.isfinite(values)
     if hidden.all():
-        raise UndecodableDicomError("no pixel value is a number")
+        raise UndecodableImageError("no pixel value is a number")
     if settings.padding:
         hidden |= (values >= settings.padding[0]) & (values <= settings.padding[1])
     seen = present & ~hidden
@@ -209,7 +209,7 @@ def _levels(
             values = values * slope + intercept
         shown = _display_values(values, seen, settings.voi if window == "file" else None)
     if not (np.isfinite(shown[seen]).all() and np.isfinite(values[seen]).all()):
-        raise UndecodableDicomError("the grey values leave the range of numbers")
+        raise UndecodableImageError("the grey values leave the range of numbers")
     shown[hidden | ~present] = np.nan_to_num(shown[hidden | ~present], nan=0, posinf=255, neginf=0)
     levels = np.rint(shown).astype(np.uint8)
     if inverted:

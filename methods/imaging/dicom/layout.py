@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from methods.imaging.dicom.errors import UndecodableDicomError
-from methods.imaging.image_format import MAX_PIXELS
+from methods.imaging.image_format import MAX_PIXELS, UndecodableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -66,15 +65,15 @@ def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> 
     """Return the value of an element that holds one whole number.
 
     Raises:
-        UndecodableDicomError: it holds something else, or nothing and there is no default.
+        UndecodableImageError: it holds something else, or nothing and there is no default.
     """
     value = dataset.get(keyword)
     if value is None or value == "":
         if default is None:
-            raise UndecodableDicomError("an attribute that describes the pixels is missing")
+            raise UndecodableImageError("an attribute that describes the pixels is missing")
         return default
     if not isinstance(value, int):
-        raise UndecodableDicomError(
+        raise UndecodableImageError(
             "an attribute that describes the pixels is not one whole number"
         )
     return int(value)
@@ -83,14 +82,14 @@ def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> 
 def _frame_count(dataset: Dataset) -> int:
     try:
         frames = whole_number(dataset, "NumberOfFrames", 1) or 1  # 0 is a known slip for 1
-    except UndecodableDicomError:
+    except UndecodableImageError:
         raise
     except Exception:
-        raise UndecodableDicomError("the number of frames is not a number") from None
+        raise UndecodableImageError("the number of frames is not a number") from None
     if frames < 0:
-        raise UndecodableDicomError("the number of frames is not a number")
+        raise UndecodableImageError("the number of frames is not a number")
     if frames > MAX_FRAMES:
-        raise UndecodableDicomError("too many frames")
+        raise UndecodableImageError("too many frames")
     return frames
 
 
@@ -98,20 +97,20 @@ def read_layout(dataset: Dataset) -> PixelLayout:
     """Read and check the layout of the pixel data of an image.
 
     Raises:
-        UndecodableDicomError: there is none, it is over a limit, or its parts contradict each
+        UndecodableImageError: there is none, it is over a limit, or its parts contradict each
             other.
     """
     keywords = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
     if not keywords:
-        raise UndecodableDicomError("no pixel data")
+        raise UndecodableImageError("no pixel data")
     if len(keywords) > 1:
-        raise UndecodableDicomError("more than one kind of pixel data")
+        raise UndecodableImageError("more than one kind of pixel data")
     keyword = keywords[0]
     rows, columns = whole_number(dataset, "Rows"), whole_number(dataset, "Columns")
     if rows < 1 or columns < 1:
-        raise UndecodableDicomError("the frame has no pixels")
+        raise UndecodableImageError("the frame has no pixels")
     if rows * columns > MAX_PIXELS:
-        raise UndecodableDicomError("a frame is too large")
+        raise UndecodableImageError("a frame is too large")
     photometric = str(dataset.get("PhotometricInterpretation") or "").strip().upper()
     allocated = whole_number(dataset, "BitsAllocated")
     is_float = keyword != "PixelData"
@@ -137,12 +136,12 @@ def _check_layout(layout: PixelLayout) -> None:
         layout.keyword
     ]
     if layout.allocated not in widths or not 1 <= layout.stored <= layout.allocated:
-        raise UndecodableDicomError("the number of bits is not supported")
+        raise UndecodableImageError("the number of bits is not supported")
     if layout.planar not in (0, 1):
-        raise UndecodableDicomError("the planar configuration is neither 0 nor 1")
+        raise UndecodableImageError("the planar configuration is neither 0 nor 1")
     grey = layout.photometric in GREY
     if not grey and (layout.keyword != "PixelData" or layout.allocated == 1):
-        raise UndecodableDicomError(
+        raise UndecodableImageError(
             "the number of bits does not suit the photometric interpretation"
         )
     if layout.samples not in (1, 3) or (layout.samples == 1) != (
@@ -150,8 +149,8 @@ def _check_layout(layout: PixelLayout) -> None:
     ):
         # What cannot be shown (an unknown interpretation) still has facts; decoding refuses it.
         if layout.photometric in SHOWN:
-            raise UndecodableDicomError(
+            raise UndecodableImageError(
                 "the samples per pixel do not suit the photometric interpretation"
             )
         if not 1 <= layout.samples <= 4:
-            raise UndecodableDicomError("the samples per pixel are not supported")
+            raise UndecodableImageError("the samples per pixel are not supported")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.image_format import UndecodableImageError
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -56,7 +56,7 @@ def read_descriptor(value: Any, signed: bool, little: bool) -> tuple[int, int, i
     """Return the number of entries, the first input and the bits of an entry (PS3.3 C.11.1.1)."""
     words = table_words(value, little)
     if len(words) != 3:
-        raise UndecodableDicomError("a lookup table is broken")
+        raise UndecodableImageError("a lookup table is broken")
     entries, first, bits = (int(word) for word in words)
     # The first value has the sign of the pixels; the number of entries never has one, and 0 stands
     # for 65536.
@@ -68,7 +68,7 @@ def table_entries(words: NDArray[np.int64], count: int, bits: int) -> NDArray[np
     if len(words) < count and bits <= 8:
         words = words.astype("<u2").view(np.uint8).astype(np.int64)
     if len(words) < count or not 1 <= bits <= 16:
-        raise UndecodableDicomError("a lookup table is broken")
+        raise UndecodableImageError("a lookup table is broken")
     return words[:count] & ((1 << bits) - 1)
 
 

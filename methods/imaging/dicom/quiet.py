@@ -1,4 +1,4 @@
-"""Silences what pydicom and its codecs print, warn, log or raise, as it quotes a file's content."""
+"""Silences pydicom and its codecs, whose messages and exceptions quote what a file holds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import TypeVar
 
-from methods.imaging.dicom.errors import UndecodableDicomError
+from methods.imaging.image_format import UndecodableImageError
 from methods.imaging.quiet import ignoring_warnings
 
 _QUIET_LOGGERS = ("pydicom", "pylibjpeg", "openjpeg", "rle", "libjpeg")
@@ -39,7 +39,7 @@ def _silence_loggers() -> None:
 
 
 def safely(work: Callable[[], _Result]) -> _Result:
-    """Return the result of `work`; whatever it raises becomes an UndecodableDicomError.
+    """Return the result of `work`; whatever it raises becomes an UndecodableImageError.
 
     These libraries raise nearly every exception. A MemoryError stays one: whether the file is to
     blame only the caller knows, who may have set the limit. The error is raised outside of the
@@ -48,13 +48,13 @@ def safely(work: Callable[[], _Result]) -> _Result:
     with ignoring_warnings(_QUIET_MODULES, _silence_libraries):
         try:
             return work()
-        except UndecodableDicomError as error:
+        except UndecodableImageError as error:
             reason = str(error)
         except MemoryError:
             raise
         except Exception as error:
             reason = f"broken DICOM data ({type(error).__name__})"
-    raise UndecodableDicomError(reason)
+    raise UndecodableImageError(reason)
 
 
 @contextmanager

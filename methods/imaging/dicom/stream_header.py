@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from methods.imaging.dicom.errors import UndecodableDicomError
 from methods.imaging.dicom.layout import PixelLayout
+from methods.imaging.image_format import UndecodableImageError
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def jpeg_header(stream: bytes) -> StreamHeader:
     """Read the frame header of JPEG (ISO/IEC 10918-1 B.2.2) or JPEG-LS (ISO/IEC 14495-1 C.2.2).
 
     Raises:
-        UndecodableDicomError: there is none.
+        UndecodableImageError: there is none.
     """
     at, own_colour = 2, False
     while stream[:2] == b"\xff\xd8" and at + 10 <= len(stream) and stream[at] == 0xFF:
@@ -50,18 +50,18 @@ def jpeg_header(stream: bytes) -> StreamHeader:
             names = stream[at + 10 : at + 10 + 3 * samples : 3]
             return StreamHeader(rows, columns, samples, precision, own_colour or names == b"RGB")
         at += 2 + length
-    raise UndecodableDicomError("the compressed frame has no readable header")
+    raise UndecodableImageError("the compressed frame has no readable header")
 
 
 def jpeg_2000_header(stream: bytes) -> StreamHeader:
     """Read the SIZ marker segment (ISO/IEC 15444-1 A.5.1), behind the boxes of a stored JP2 file.
 
     Raises:
-        UndecodableDicomError: there is none.
+        UndecodableImageError: there is none.
     """
     at = 0 if stream[:2] == b"\xff\x4f" else stream.find(b"jp2c\xff\x4f\xff\x51") + 4
     if stream[at : at + 4] != b"\xff\x4f\xff\x51" or len(stream) < at + 43:
-        raise UndecodableDicomError("the compressed frame has no readable header")
+        raise UndecodableImageError("the compressed frame has no readable header")
     right, bottom, left, top = struct.unpack_from(">4L", stream, at + 8)
     samples = struct.unpack_from(">H", stream, at + 40)[0]
     return StreamHeader(bottom - top, right - left, samples, (stream[at + 42] & 0x7F) + 1, True)
@@ -77,12 +77,12 @@ def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
         layout.columns,
         layout.samples,
     ):
-        raise UndecodableDicomError("the compressed frame has another size than the header says")
+        raise UndecodableImageError("the compressed frame has another size than the header says")
     if not 1 <= header.precision <= 16:
-        raise UndecodableDicomError("the number of bits is not supported")
+        raise UndecodableImageError("the number of bits is not supported")
 
 
 def check_end(stream: bytes) -> None:
     """Refuse a JPEG stream without its end marker: GDCM fills the missing part with grey."""
     if b"\xff\xd9" not in stream[-16:]:
-        raise UndecodableDicomError("the pixel data is truncated")
+        raise UndecodableImageError("the pixel data is truncated")

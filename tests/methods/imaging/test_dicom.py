@@ -26,13 +26,9 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 from pydicom.sequence import Sequence
 from pydicom.uid import UID
 
-from methods.imaging.dicom import (
-    DicomFrames,
-    UndecodableDicomError,
-    decode_frame,
-    is_dicom,
-    read_dicom_header,
-)
+from methods.imaging.dicom import OpenedDicom, is_dicom
+from methods.imaging.image_format import FileFacts, Frame, ImageFacts, UndecodableImageError
+from methods.imaging.preprocessing import PreprocessingSettings
 
 IMPLICIT = "1.2.840.10008.1.2"
 EXPLICIT = "1.2.840.10008.1.2.1"
@@ -41,6 +37,18 @@ BASELINE = "1.2.840.10008.1.2.4.50"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 CANARY = "Zanzibar"
 TEXT_VRS = ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT")
+
+
+def decode(opened: OpenedDicom, frame: int, window: Any = "file") -> np.ndarray:
+    return np.asarray(opened.decode(frame, PreprocessingSettings(voi=window)))
+
+
+def decode_frame(data: bytes, frame: int, window: Any = "file") -> np.ndarray:
+    return decode(OpenedDicom(data), frame, window)
+
+
+def read_header(data: bytes) -> FileFacts:
+    return OpenedDicom(data).facts
 
 
 def grey(values: Any, bits: int = 16, signed: bool = False, **tags: Any) -> Dataset:
@@ -221,7 +229,7 @@ def test_a_width_that_cannot_be_one_is_no_window(width: str) -> None:
 
 
 def test_unknown_window_function_is_refused() -> None:
-    with pytest.raises(UndecodableDicomError, match="window function is not supported"):
+    with pytest.raises(UndecodableImageError, match="window function is not supported"):
         shown(grey([[0, 1]], WindowCenter="1", WindowWidth="2", VOILUTFunction="MAGIC"))
 
 
@@ -263,7 +271,7 @@ def test_table_of_8_bit_entries_packed_in_words() -> None:
 def test_broken_table_is_refused() -> None:
     lut = table(0, [1, 2], 8)
     lut.LUTDescriptor = [200, 0, 8]
-    with pytest.raises(UndecodableDicomError, match="lookup table is broken"):
+    with pytest.raises(UndecodableImageError, match="lookup table is broken"):
         shown(grey([[0, 1]], VOILUTSequence=Sequence([lut])))
 
 
@@ -330,7 +338,7 @@ def test_float_pixels_without_the_values_that_are_none() -> None:
     ds.FloatPixelData = np.array([-1.0, np.nan, 0.5, 1.5], "<f4").tobytes()
     assert shown(ds) == [[0, 0, 0, 255]]
     ds.FloatPixelData = np.array([np.nan, np.inf, np.nan, -np.inf], "<f4").tobytes()
-    with pytest.raises(UndecodableDicomError, match="no pixel value is a number"):
+    with pytest.raises(UndecodableImageError, match="no pixel value is a number"):
         shown(ds)
 
 
@@ -343,7 +351,7 @@ def test_double_float_pixels() -> None:
 
 
 def test_grey_values_that_overflow_are_refused() -> None:
-    with pytest.raises(UndecodableDicomError, match="leave the range"):
+    with pytest.raises(UndecodableImageError, match="leave the range"):
         shown(grey([[0, 65535]], RescaleSlope="1e308", RescaleIntercept="1e308"))
 
 
@@ -465,7 +473,7 @@ def test_segmented_palette() -> None:
         )
     assert shown(ds) == [[0, 85, 170, 255]]
     ds["SegmentedRedPaletteColorLookupTableData"].value = struct.pack("<6H", 2, 1, 0, 0, 0, 0)
-    with pytest.raises(UndecodableDicomError, match="palette is broken"):
+    with pytest.raises(UndecodableImageError, match="palette is broken"):
         shown(ds)
 
 
@@ -582,20 +590,20 @@ def test_multi_frame_in_fragments_with_and_without_an_offset_table() -> None:
         ds.NumberOfFrames = 3
         ds.PixelData = encapsulate(streams, fragments_per_frame=2, has_bot=has_bot)
         ds["PixelData"].is_undefined_length = True
-        frames = DicomFrames(save(ds, BASELINE))
-        assert len(frames) == 3
+        frames = OpenedDicom(save(ds, BASELINE))
+        assert len(frames.facts.frames) == 3
         for index, one in enumerate(pixels):
-            assert np.abs(frames.decode(index).astype(int) - one).mean() < 6
+            assert np.abs(decode(frames, index).astype(int) - one).mean() < 6
 
 
 def test_one_parse_serves_all_frames() -> None:
     values = np.arange(5)[:, None, None] + np.array([[0, 10]])
-    frames = DicomFrames(save(grey(values, WindowCenter="8", WindowWidth="16")))
+    frames = OpenedDicom(save(grey(values, WindowCenter="8", WindowWidth="16")))
     # ((i - 7.5)/15 + 0.5) * 255
-    assert [frames.decode(index)[0, 0, 0] for index in range(5)] == [0, 17, 34, 51, 68]
-    with pytest.raises(UndecodableDicomError, match="no such frame"):
+    assert [decode(frames, index)[0, 0, 0] for index in range(5)] == [0, 17, 34, 51, 68]
+    with pytest.raises(UndecodableImageError, match="no such frame"):
         frames.decode(5)
-    with pytest.raises(UndecodableDicomError, match="no such frame"):
+    with pytest.raises(UndecodableImageError, match="no such frame"):
         frames.decode(-1)
 
 
@@ -611,14 +619,8 @@ def test_facts() -> None:
         PatientID=" 0815 ",
         PatientName="Doe^Jane",
     )
-    facts = read_dicom_header(save(ds))
-    assert (facts.width, facts.height, facts.frames, facts.photometric, facts.bits) == (
-        4,
-        3,
-        2,
-        "MONOCHROME2",
-        12,
-    )
+    facts = read_header(save(ds))
+    assert facts.frames == (Frame(ImageFacts(4, 3, "MONOCHROME2", "DICOM")),) * 2
     assert facts.burned_in
     assert facts.patient == "0815"
     assert "0815" not in repr(facts)
@@ -627,19 +629,19 @@ def test_facts() -> None:
 
 def test_patient_falls_back_to_the_name_and_to_none() -> None:
     assert (
-        read_dicom_header(save(grey([[0, 1]], PatientID="  ", PatientName="Doe^Jane "))).patient
+        read_header(save(grey([[0, 1]], PatientID="  ", PatientName="Doe^Jane "))).patient
         == "Doe^Jane"
     )
-    facts = read_dicom_header(save(grey([[0, 1]], PatientID="", PatientName="")))
+    facts = read_header(save(grey([[0, 1]], PatientID="", PatientName="")))
     assert facts.patient is None
     assert not facts.burned_in
-    assert facts.frames == 1
+    assert len(facts.frames) == 1
 
 
 def test_unknown_photometric_is_other_and_not_decoded() -> None:
     data = save(grey([[0, 1]], PhotometricInterpretation="SECRET"))
-    assert read_dicom_header(data).photometric == "other"
-    with pytest.raises(UndecodableDicomError, match="photometric interpretation is not supported"):
+    assert read_header(data).frames[0].facts.mode == "other"
+    with pytest.raises(UndecodableImageError, match="photometric interpretation is not supported"):
         decode_frame(data, 0)
 
 
@@ -678,7 +680,7 @@ IDENTIFYING = {
 @pytest.mark.parametrize("keyword", IDENTIFYING)
 def test_each_kind_of_identifier_is_one(keyword: str) -> None:
     value = IDENTIFYING[keyword]
-    found = read_dicom_header(save(grey([[0, 1]], **{keyword: value}))).identifiers
+    found = read_header(save(grey([[0, 1]], **{keyword: value}))).identifiers
     assert {one.casefold() for one in ([value] if isinstance(value, str) else value)} <= found
 
 
@@ -698,7 +700,7 @@ def test_what_a_class_may_be_called_is_no_identifier() -> None:
         **dict.fromkeys((*words, "InstitutionalDepartmentName", "RequestedProcedureID"), "CHEST"),
     )
     ds.private_block(0x0029, "MAKER X", create=True).add_new(1, "LO", "CHEST")
-    assert read_dicom_header(save(ds)).identifiers == {"1.2.3.4"}
+    assert read_header(save(ds)).identifiers == {"1.2.3.4"}
 
 
 @pytest.mark.parametrize("syntax", [EXPLICIT, IMPLICIT])
@@ -711,7 +713,7 @@ def test_identifiers_come_from_every_depth_and_in_parts(syntax: str) -> None:
     ds.RequestAttributesSequence = Sequence(
         [item(ScheduledProcedureStepID="1", RequestingPhysician="Deep^Down")]
     )
-    found = read_dicom_header(save(ds, syntax)).identifiers
+    found = read_header(save(ds, syntax)).identifiers
     names = {
         "doe",
         "janet",
@@ -735,7 +737,7 @@ def test_a_private_element_counts_where_its_vr_tells() -> None:
     block.add_new(1, "PN", "Hidden^Name")
     block.add_new(2, "LO", "Some Words")
     block.add_new(3, "SQ", Sequence([item(PatientID="PAT-77", PatientComments="More Words")]))
-    assert read_dicom_header(save(ds)).identifiers == {
+    assert read_header(save(ds)).identifiers == {
         "1.2.3.4",
         "hidden",
         "name",
@@ -748,7 +750,7 @@ def test_a_value_that_breaks_its_vr_is_still_an_identifier() -> None:
     data = save(grey([[0, 1]], PatientID="PAT-77")).replace(
         b"LO\x06\x00PAT-77", b"DS\x06\x00PAT-77"
     )
-    assert "pat-77" in read_dicom_header(data).identifiers
+    assert "pat-77" in read_header(data).identifiers
 
 
 # --- what is no DICOM image
@@ -779,8 +781,8 @@ def test_is_dicom_is_false_for_other_files() -> None:
         b"\xff" * 500,
     ):
         assert not is_dicom(data)
-        with pytest.raises(UndecodableDicomError, match="not a DICOM file"):
-            read_dicom_header(data)
+        with pytest.raises(UndecodableImageError, match="not a DICOM file"):
+            read_header(data)
     rng = np.random.default_rng(1)
     assert not any(is_dicom(rng.bytes(300)) for _ in range(2000))
 
@@ -797,25 +799,25 @@ def test_deflated_file_is_refused_before_it_is_inflated(monkeypatch: pytest.Monk
         raise AssertionError("inflated")
 
     monkeypatch.setattr(zlib, "decompress", inflate)
-    with pytest.raises(UndecodableDicomError, match="deflated files are not read"):
-        read_dicom_header(with_syntax("1.2.840.10008.1.2.1.99"))
+    with pytest.raises(UndecodableImageError, match="deflated files are not read"):
+        read_header(with_syntax("1.2.840.10008.1.2.1.99"))
 
 
 def test_unknown_transfer_syntax_is_refused() -> None:
-    with pytest.raises(UndecodableDicomError, match="transfer syntax is not supported"):
-        read_dicom_header(with_syntax("1.2.840.10008.1.2.4.100\0"))
+    with pytest.raises(UndecodableImageError, match="transfer syntax is not supported"):
+        read_header(with_syntax("1.2.840.10008.1.2.4.100\0"))
 
 
 def test_directory_is_refused() -> None:
     ds = grey([[0, 1]])
     ds.DirectoryRecordSequence = Sequence([])
-    with pytest.raises(UndecodableDicomError, match="a DICOMDIR"):
-        read_dicom_header(save(ds))
+    with pytest.raises(UndecodableImageError, match="a DICOMDIR"):
+        read_header(save(ds))
     data = save(grey([[0, 1]])).replace(
         SECONDARY_CAPTURE.encode() + b"\0", b"1.2.840.10008.1.3.10".ljust(26, b"\0"), 1
     )
-    with pytest.raises(UndecodableDicomError, match="a DICOMDIR"):
-        read_dicom_header(data)
+    with pytest.raises(UndecodableImageError, match="a DICOMDIR"):
+        read_header(data)
 
 
 @pytest.mark.parametrize(
@@ -839,27 +841,27 @@ def test_directory_is_refused() -> None:
 )
 def test_header_that_does_not_fit_is_refused(change: dict[str, Any], reason: str) -> None:
     data = save(grey([[0, 1, 2]], **change))
-    with pytest.raises(UndecodableDicomError, match=reason):
-        read_dicom_header(data)
+    with pytest.raises(UndecodableImageError, match=reason):
+        read_header(data)
 
 
 def test_no_pixel_data_is_refused() -> None:
     ds = grey([[0, 1]])
     del ds.PixelData
-    with pytest.raises(UndecodableDicomError, match="no pixel data"):
-        read_dicom_header(save(ds))
+    with pytest.raises(UndecodableImageError, match="no pixel data"):
+        read_header(save(ds))
 
 
 def test_compressed_frame_of_another_size_is_refused() -> None:
     ds = compressed(smooth())
     ds.Rows = 33
-    with pytest.raises(UndecodableDicomError, match="another size"):
+    with pytest.raises(UndecodableImageError, match="another size"):
         decode_frame(save(ds, BASELINE), 0)
 
 
 def test_compressed_syntax_with_plain_pixels_is_refused() -> None:
-    with pytest.raises(UndecodableDicomError, match="does not suit the transfer syntax"):
-        read_dicom_header(with_syntax(BASELINE))
+    with pytest.raises(UndecodableImageError, match="does not suit the transfer syntax"):
+        read_header(with_syntax(BASELINE))
 
 
 @pytest.mark.parametrize(
@@ -878,7 +880,7 @@ def test_truncated_fragment_is_refused(name: str) -> None:
     stream = b"".join(_streams(ds))
     assert decode_frame(_with_stream(ds, stream), 0).size
     for part in (0.1, 0.5, 0.9):
-        with pytest.raises(UndecodableDicomError):
+        with pytest.raises(UndecodableImageError):
             decode_frame(_with_stream(ds, stream[: int(len(stream) * part)]), 0)
 
 
@@ -900,11 +902,11 @@ def _with_stream(ds: Dataset, stream: bytes) -> bytes:
 # ----------------------------------------------------------------------------------------------------------
 
 
-def _decoded_or_refused(data: bytes) -> tuple[DicomFrames, np.ndarray] | UndecodableDicomError:
+def _decoded_or_refused(data: bytes) -> tuple[OpenedDicom, np.ndarray] | UndecodableImageError:
     try:
-        frames = DicomFrames(data)
-        return frames, frames.decode(len(frames) - 1)
-    except UndecodableDicomError as error:
+        frames = OpenedDicom(data)
+        return frames, decode(frames, len(frames.facts.frames) - 1)
+    except UndecodableImageError as error:
         return error
 
 
@@ -912,12 +914,13 @@ def _valid_or_refused(data: bytes) -> bool:
     """Whether the file was decoded; anything but an array of its facts' size or the one error fails
     the test."""
     found = _decoded_or_refused(data)
-    if isinstance(found, UndecodableDicomError):
+    if isinstance(found, UndecodableImageError):
         assert found.__context__ is None  # a traceback prints it
         assert found.__cause__ is None
         return False
     frames, rgb = found
-    assert rgb.shape == (frames.facts.height, frames.facts.width, 3)
+    facts = frames.facts.frames[0].facts
+    assert rgb.shape == (facts.height, facts.width, 3)
     assert rgb.dtype == np.uint8
     return True
 
@@ -974,7 +977,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from pydicom.data import get_testdata_file
-from methods.imaging.dicom import UndecodableDicomError, decode_frame
+from methods.imaging.dicom import OpenedDicom
+from methods.imaging.image_format import UndecodableImageError
 data = Path(str(get_testdata_file(sys.argv[1], download=False))).read_bytes()
 rng = np.random.default_rng(3)
 for _ in range(150):
@@ -982,8 +986,8 @@ for _ in range(150):
     for at in rng.integers(len(data) * 2 // 5, len(data), int(rng.integers(1, 6))):
         broken[at] = int(rng.integers(256))
     try:
-        decode_frame(bytes(broken), 0)
-    except UndecodableDicomError:
+        OpenedDicom(bytes(broken)).decode(0)
+    except UndecodableImageError:
         pass
 """
     done = subprocess.run(
@@ -1058,7 +1062,7 @@ def test_nothing_of_the_file_is_said(
         variants = [data[:at] + element + data[at:]]
     for variant in variants:
         found = _decoded_or_refused(variant)
-        said = str(found) if isinstance(found, UndecodableDicomError) else repr(found[0].facts)
+        said = str(found) if isinstance(found, UndecodableImageError) else repr(found[0].facts)
         assert CANARY.casefold() not in said.casefold()
         assert getattr(found, "__context__", None) is None
     out, err = capfd.readouterr()
@@ -1072,12 +1076,13 @@ import logging, sys, warnings
 logging.basicConfig(level=logging.DEBUG)
 warnings.simplefilter("always")
 data = sys.stdin.buffer.read()
-from methods.imaging.dicom import UndecodableDicomError, decode_frame
-decode_frame(data, 0)
+from methods.imaging.dicom import OpenedDicom
+from methods.imaging.image_format import UndecodableImageError
+OpenedDicom(data).decode(0)
 for size in range(0, len(data), 13):
     try:
-        decode_frame(data[:size], 0)
-    except UndecodableDicomError:
+        OpenedDicom(data[:size]).decode(0)
+    except UndecodableImageError:
         pass
 """
     done = subprocess.run(
@@ -1099,14 +1104,14 @@ def test_threads_get_what_one_thread_gets() -> None:
         "MR_small_RLE.dcm",
         "GDCMJ2K_TextGBR.dcm",
     )
-    shared = {name: DicomFrames(bundled(name)) for name in names}
-    expected = {name: frames.decode(0) for name, frames in shared.items()}
+    shared = {name: OpenedDicom(bundled(name)) for name in names}
+    expected = {name: decode(frames, 0) for name, frames in shared.items()}
     failures: list[str] = []
 
     def work(seed: int) -> None:
         for number in np.random.default_rng(seed).integers(len(names), size=15):
             name = names[number]
-            found = shared[name].decode(0) if seed % 2 else decode_frame(bundled(name), 0)
+            found = decode(shared[name], 0) if seed % 2 else decode_frame(bundled(name), 0)
             if not (found == expected[name]).all():
                 failures.append(name)
 
@@ -1149,7 +1154,7 @@ ACCEPTED = [
 def test_odd_files_that_are_images(name: str, real_data: Path) -> None:
     data = (real_data / "datasets" / "hostile" / name).read_bytes()
     assert is_dicom(data)
-    facts = read_dicom_header(data)
+    facts = read_header(data).frames[0].facts
     for window in ("file", "full"):
         rgb = decode_frame(data, 0, window)  # type: ignore[arg-type]
         assert rgb.shape == (facts.height, facts.width, 3)
@@ -1166,7 +1171,7 @@ def test_odd_files_that_are_images(name: str, real_data: Path) -> None:
     ],
 )
 def test_odd_files_that_are_none(name: str, reason: str, real_data: Path) -> None:
-    with pytest.raises(UndecodableDicomError, match=reason):
+    with pytest.raises(UndecodableImageError, match=reason):
         decode_frame((real_data / "datasets" / "hostile" / name).read_bytes(), 0)
 
 
