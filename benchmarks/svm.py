@@ -33,8 +33,8 @@ from scipy.optimize import minimize
 from sklearn.svm import LinearSVC
 
 from benchmarks.measure import Row, against, from_pairs, main, seconds
-from methods.arrays import l2_normalise
-from methods.classifiers.linear_svm import SvmFit, fit_gram, gram_matrix
+from methods.arrays import gram_matrix, l2_normalise
+from methods.classifiers.linear_svm import SvmFit, fit_gram
 
 ROWS, WIDTH, CLASSES, LATENT = 3000, 18_432, 30, 400
 ROWS_AT_ONCE = 2**30 // (8 * WIDTH)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from methods.arrays import l2_normalise
+from methods.arrays import gram_matrix, l2_normalise
 from methods.classifiers import gram_pca, linear_svm
 from methods.features import frozen_network, vlad
 from methods.features.codebook import fit_codebook
@@ -72,7 +72,7 @@ def svm(seed: int, batch: int) -> np.ndarray:
         rng.normal(size=(120, 500)).astype(np.float32)
         + rng.normal(size=(3, 500))[np.arange(120) % 3]
     )
-    gram = linear_svm.gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
+    gram = gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
     fit = linear_svm.fit_gram(gram, np.array(["a", "b", "c"])[np.arange(120) % 3])
     return np.asarray(gram @ fit.coefficients + fit.intercept)
 
@@ -82,7 +82,7 @@ def pca(seed: int, batch: int) -> np.ndarray:
     rows = np.random.default_rng(seed).normal(size=(100, 300)).astype(np.float32) * np.linspace(
         1, 9, 300, dtype=np.float32
     )
-    gram = linear_svm.gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
+    gram = gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
     fitted = gram_pca.gram_pca(gram, np.arange(80), 10, whiten=True)
     return np.asarray(fitted.scores)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 
 import numpy as np
@@ -68,3 +69,28 @@ def check_label_matrices(**matrices: NDArray[np.bool_]) -> None:
             )
     if len(set(shapes.values())) > 1:
         raise ValueError(f"matrices of the same images and labels are needed, got {shapes}")
+
+
+def gram_matrix(
+    read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int
+) -> Float32:
+    """``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
+
+    Args:
+        read: ``read(start, stop)`` gives rows start..stop as (stop - start, ...) numbers.
+        n_rows: number of rows.
+        rows_at_once: rows held in memory at a time (two such blocks are held where n_rows is
+            larger).
+    """
+    starts = range(0, n_rows, rows_at_once)
+    gram = np.empty((n_rows, n_rows), np.float32)
+    for i in starts:
+        left = l2_normalise(read(i, min(i + rows_at_once, n_rows)))
+        rows = slice(i, i + len(left))
+        gram[rows, rows] = left @ left.T
+        for j in range(i + rows_at_once, n_rows, rows_at_once):
+            right = l2_normalise(read(j, min(j + rows_at_once, n_rows)))
+            columns = slice(j, j + len(right))
+            gram[rows, columns] = left @ right.T
+            gram[columns, rows] = gram[rows, columns].T
+    return gram

@@ -176,7 +176,7 @@ def _gram_of_codes(
     device: "torch.device",
 ) -> np.ndarray:
     """Gram matrix (n, n) of the codes of all rows of ``scored``, rounded as stored codes are."""
-    from methods.classifiers import linear_svm as svm
+    from methods.arrays import gram_matrix
     from methods.training import cae
 
     def codes(start: int, stop: int) -> np.ndarray:
@@ -188,7 +188,7 @@ def _gram_of_codes(
 
     _, height, width = scored.feature_set.row_shape
     numbers = len(model.encoder_weight) * (height // 2) * (width // 2)
-    return svm.gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
+    return gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
 
 
 def _summary(

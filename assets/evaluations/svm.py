@@ -18,7 +18,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS, PREDICTIONS
-from methods.arrays import l2_normalise
+from methods.arrays import gram_matrix, l2_normalise
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
 
@@ -143,10 +143,8 @@ def correct_on_test(
 
 def gram_of(reader: FeatureReader) -> np.ndarray:
     """Gram matrix of all rows of a reader, normalised, (n, n) float32."""
-    from methods.classifiers import linear_svm as svm
-
     width = int(np.prod(reader.feature_set.row_shape))
-    return svm.gram_matrix(reader.rows, len(reader), max(MEMORY_BYTES // (8 * width), 256))
+    return gram_matrix(reader.rows, len(reader), max(MEMORY_BYTES // (8 * width), 256))
 
 
 def streamed_rows(width: int) -> int:

@@ -162,6 +162,7 @@ def _unit_blocks(
 def _fit(
     config: ClassifierConfig, rows: LabelledRows, reader: FeatureReader, features_version: str
 ) -> tuple["LinearClassifier", ModelSidecar, list[str]]:
+    from methods.arrays import gram_matrix
     from methods.classifiers import calibration
     from methods.classifiers import linear_svm as svm
     from methods.classifiers.linear_classifier import LinearClassifier, weights_of
@@ -173,7 +174,7 @@ def _fit(
     if n > svm.MAX_GRAM_ROWS:
         calibrated = np.sort(np.random.default_rng(config.seed).permutation(n)[:CALIBRATION_ROWS])
     of_gram = rows.train[calibrated]
-    gram = svm.gram_matrix(
+    gram = gram_matrix(
         lambda start, stop: reader.take(of_gram[start:stop]),
         len(of_gram),
         max(MEMORY_BYTES // (8 * width), READ_ROWS),

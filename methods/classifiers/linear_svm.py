@@ -26,8 +26,6 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
-from methods.arrays import l2_normalise
-
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Blocks = Callable[[], Iterable[NDArray[np.floating]]]
@@ -54,7 +52,9 @@ class SvmFit:
         duality_gap: (K,) float64 (objective - dual value) / objective, or NaN where the dual point
             is not known.
         iterations: (K,) int Newton steps, or L-BFGS iterations.
-        converged: whether every class reached the tolerance.
+        class_converged: (K,) bool; from :func:`fit_gram`, whether both the gradient norm and the
+            magnitude of the duality gap are within the tolerance; from :func:`fit_primal`, whether
+            the joint gradient norm is, the same for every class.
     """
 
     classes: NDArray[np.str_]
@@ -64,7 +64,12 @@ class SvmFit:
     gradient_norm: Float64
     duality_gap: Float64
     iterations: NDArray[np.int64]
-    converged: bool
+    class_converged: NDArray[np.bool_]
+
+    @property
+    def converged(self) -> bool:
+        """Whether every class reached the tolerance."""
+        return bool(self.class_converged.all())
 
     def decision(self, rows: NDArray[np.floating]) -> Float64:
         """One-vs-all scores, (m, K) float64.
@@ -80,31 +85,6 @@ class SvmFit:
         """The class of the largest score, (m,)."""
         predicted: NDArray[np.str_] = self.classes[np.argmax(self.decision(rows), axis=1)]
         return predicted
-
-
-def gram_matrix(
-    read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int
-) -> Float32:
-    """``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
-
-    Args:
-        read: ``read(start, stop)`` gives rows start..stop as (stop - start, ...) numbers.
-        n_rows: number of rows.
-        rows_at_once: rows held in memory at a time (two such blocks are held where n_rows is
-            larger).
-    """
-    starts = range(0, n_rows, rows_at_once)
-    gram = np.empty((n_rows, n_rows), np.float32)
-    for i in starts:
-        left = l2_normalise(read(i, min(i + rows_at_once, n_rows)))
-        rows = slice(i, i + len(left))
-        gram[rows, rows] = left @ left.T
-        for j in range(i + rows_at_once, n_rows, rows_at_once):
-            right = l2_normalise(read(j, min(j + rows_at_once, n_rows)))
-            columns = slice(j, j + len(right))
-            gram[rows, columns] = left @ right.T
-            gram[columns, rows] = gram[rows, columns].T
-    return gram
 
 
 def _one_vs_all(labels: Sequence[str] | NDArray[np.str_]) -> tuple[NDArray[np.str_], Float64]:
@@ -248,11 +228,155 @@ def _solved(
     return beta, bias
 
 
-def at_rest(gradient_norm: Float64, duality_gap: Float64, tolerance: float) -> NDArray[np.bool_]:
-    """Whether each class is where :func:`fit_gram` stops: both of :class:`SvmFit`'s figures within
-    the tolerance.
-    """
+def _converged(gradient_norm: Float64, duality_gap: Float64, tolerance: float) -> NDArray[np.bool_]:
+    """Apply the two conditions of :attr:`SvmFit.class_converged`, (K,)."""
     return np.asarray((gradient_norm <= tolerance) & (np.abs(duality_gap) <= tolerance))
+
+
+@dataclass(frozen=True)
+class _Gradient:
+    """Gradient of some problems at their current points; columns are problems.
+
+    Attributes:
+        residual: (n, m) max(0, 1 - y (w.x + b)) y.
+        delta: (n, m); the gradient in w is ``X' delta``.
+        slope: (m,) the gradient in b.
+        product: (n, m) ``gram @ delta``.
+    """
+
+    residual: Float64
+    delta: Float64
+    slope: Float64
+    product: Float64
+
+    def of(self, problems: NDArray[np.bool_]) -> _Gradient:
+        """Keep some of the problems."""
+        return _Gradient(
+            self.residual[:, problems],
+            self.delta[:, problems],
+            self.slope[problems],
+            self.product[:, problems],
+        )
+
+
+class _Newton:
+    """Newton's method on several binary problems with the same training rows.
+
+    Args:
+        gram: (n, n) ``X X'`` of the training rows.
+        targets: (n, K) of -1 and +1, both in every column.
+        c: weight of the loss.
+
+    Attributes:
+        beta: (n, K) dual coefficients, w = X' beta.
+        product: (n, K) ``gram @ beta``.
+        bias: (K,).
+        objective: (K,) value at the current point.
+        gradient_norm: (K,) norm of the gradient over that at w = 0, b = 0.
+        duality_gap: (K,) relative.
+        steps: (K,) Newton steps taken.
+        exact: (K,) whether the problem is solved by Cholesky from now on.
+    """
+
+    def __init__(self, gram: NDArray[np.floating], targets: NDArray[np.floating], c: float) -> None:
+        self.y, self.c = np.asarray(targets, np.float64), c
+        self.kernel, self.single = np.asarray(gram, np.float64), np.asarray(gram, np.float32)
+        n, k = self.y.shape
+        self.beta, self.product = np.zeros((n, k)), np.zeros((n, k))
+        self.bias = self.y.mean(axis=0)  # the best b at w = 0
+        in_w = np.maximum(_dots(self.y, self.kernel @ self.y), 0.0)
+        self.scale = 2 * c * np.sqrt(in_w + self.y.sum(axis=0) ** 2)
+        self.scale[self.scale == 0] = 1.0
+        self.objective = np.full(k, np.inf)
+        self.gradient_norm, self.duality_gap = np.zeros(k), np.zeros(k)
+        self.steps, self.exact = np.zeros(k, np.int64), np.zeros(k, np.bool_)
+        # Up to here a Cholesky factorisation costs less than some 15 steps of conjugate gradients
+        # (3,000 rows: 710 active ones).
+        self.few_rows = max(500.0, (40.0 * n * n) ** (1 / 3))
+
+    def evaluate(self, todo: NDArray[np.int64]) -> tuple[_Gradient, NDArray[np.bool_]]:
+        """Compute the gradient, objective and duality gap of some problems, (m,) positions.
+
+        Returns:
+            The gradient, and whether each problem can descend no further: an exact solution did not
+            descend because the rounding of the Gram matrix forbids more.
+        """
+        margin = self.y[:, todo] * (self.product[:, todo] + self.bias[todo])
+        residual = np.maximum(0.0, 1.0 - margin) * self.y[:, todo]
+        delta, slope = (
+            self.beta[:, todo] - 2 * self.c * residual,
+            -2 * self.c * residual.sum(axis=0),
+        )
+        pushed = self.kernel @ delta
+        norm = np.sqrt(np.maximum(_dots(delta, pushed), 0.0) + slope**2)
+        self.gradient_norm[todo] = norm / self.scale[todo]
+        squares = self.c * _dots(residual, residual)
+        value = 0.5 * _dots(self.beta[:, todo], self.product[:, todo]) + squares
+        # The dual point is alpha = 2 c residual y, and gram @ (alpha y) = product - pushed.
+        dual = (
+            2 * self.c * np.abs(residual).sum(axis=0)
+            - self.c * _dots(residual, self.product[:, todo] - pushed)
+            - squares
+        )
+        self.duality_gap[todo] = (value - dual) / np.maximum(value, np.finfo(np.float32).tiny)
+        no_descent = value >= self.objective[todo]
+        stuck = self.exact[todo] & no_descent
+        self.exact[todo] |= no_descent
+        self.objective[todo] = value
+        return _Gradient(residual, delta, slope, pushed), stuck
+
+    def _directions(
+        self, todo: NDArray[np.int64], at: _Gradient
+    ) -> tuple[Float64, Float64, NDArray[np.bool_]]:
+        """Compute Newton directions in beta (n, m) and b (m,), and which of them are not exact."""
+        active = at.residual != 0
+        way, way_b = np.zeros_like(at.delta), np.zeros_like(at.slope)
+        truncated = np.ones(len(todo), np.bool_)
+        for j in np.flatnonzero(self.exact[todo] | (active.sum(axis=0) <= self.few_rows)):
+            k = todo[j]
+            solution = _solved(self.kernel, self.y[:, k], self.bias[k], active[:, j], self.c)
+            if solution is not None:
+                way[:, j], way_b[j] = solution[0] - self.beta[:, k], solution[1] - self.bias[k]
+                truncated[j] = False
+        if truncated.any():
+            t = np.flatnonzero(truncated)
+            reach = np.clip(np.sqrt(self.gradient_norm[todo[t]]), 1e-5, 0.03)
+            way[:, t], way_b[t], reached = _truncated(
+                self.single,
+                at.delta[:, t],
+                at.slope[t],
+                at.product[:, t],
+                active[:, t],
+                self.c,
+                reach,
+            )
+            self.exact[todo[t]] |= ~reached
+        return way, way_b, truncated
+
+    def step(self, todo: NDArray[np.int64], at: _Gradient) -> None:
+        """Take one Newton step with a line search in some problems, (m,) positions."""
+        self.steps[todo] += 1
+        way, way_b, truncated = self._directions(todo, at)
+        image = self.kernel @ way
+        signs = self.y[:, todo]
+        slack = 1.0 - signs * (self.product[:, todo] + self.bias[todo])
+        change = -signs * (image + way_b)
+        linear, quadratic = _dots(self.beta[:, todo], image), _dots(way, image)
+        hinge = np.maximum(0.0, slack + change)
+        gain = self.c * (_dots(hinge, hinge) - _dots(at.residual, at.residual))
+        # An exact step is taken in full where that descends: once the active set is right it ends
+        # at the minimum.
+        full = ~truncated & (linear + quadratic / 2 + gain < 0)
+        length = np.where(full, 1.0, _steps_along(linear, quadratic, slack, change, self.c))
+        self.beta[:, todo] += length * way
+        self.product[:, todo] += length * image
+        self.bias[todo] += length * way_b
+        # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual
+        # value.
+        t = np.flatnonzero(truncated)
+        zero = np.zeros(len(t))
+        slack = 1.0 - signs[:, t] * (self.product[:, todo[t]] + self.bias[todo[t]])
+        self.bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], self.c)
 
 
 def fit_targets(
@@ -262,7 +386,6 @@ def fit_targets(
     c: float = 1.0,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> SvmFit:
     """Fit binary problems that share their training rows, together.
 
@@ -273,94 +396,25 @@ def fit_targets(
         c: as in :func:`fit_gram`.
         tolerance: as in :func:`fit_gram`.
         max_iterations: as in :func:`fit_gram`.
-        progress: as in :func:`fit_gram`.
     """
-    y = np.asarray(targets, np.float64)
-    kernel, single = np.asarray(gram, np.float64), np.asarray(gram, np.float32)
-    n, k = y.shape
-    beta, product, bias = np.zeros((n, k)), np.zeros((n, k)), y.mean(axis=0)  # the best b at w = 0
-    scale = 2 * c * np.sqrt(np.maximum(_dots(y, kernel @ y), 0.0) + y.sum(axis=0) ** 2)
-    scale[scale == 0] = 1.0
-    objective, norm, gap = np.full(k, np.inf), np.zeros(k), np.zeros(k)
-    steps, exact = np.zeros(k, np.int64), np.zeros(k, np.bool_)
-    # Where a Cholesky factorisation costs less than some 15 steps of conjugate gradients do (3,000
-    # rows: 710 active ones).
-    few = max(500.0, (40.0 * n * n) ** (1 / 3))
-    counted = iter(progress(range(k)))
-    todo = np.arange(k)
+    newton = _Newton(gram, targets, c)
+    todo = np.arange(targets.shape[1])
     while len(todo):
-        margin = y[:, todo] * (product[:, todo] + bias[todo])
-        residual = np.maximum(0.0, 1.0 - margin) * y[:, todo]
-        delta, slope = beta[:, todo] - 2 * c * residual, -2 * c * residual.sum(axis=0)
-        pushed = kernel @ delta
-        norm[todo] = np.sqrt(np.maximum(_dots(delta, pushed), 0.0) + slope**2) / scale[todo]
-        squares = c * _dots(residual, residual)
-        value = 0.5 * _dots(beta[:, todo], product[:, todo]) + squares
-        # The dual point is alpha = 2 c residual y, and gram @ (alpha y) = product - pushed.
-        dual = (
-            2 * c * np.abs(residual).sum(axis=0)
-            - c * _dots(residual, product[:, todo] - pushed)
-            - squares
-        )
-        gap[todo] = (value - dual) / np.maximum(value, np.finfo(np.float32).tiny)
-        # No descent even by an exact solution: the rounding of the Gram matrix forbids more, and
-        # the norm tells.
-        stuck = exact[todo] & (value >= objective[todo])
-        exact[todo] |= value >= objective[todo]
-        objective[todo] = value
-        open_ = ~at_rest(norm[todo], gap[todo], tolerance) & (steps[todo] < max_iterations) & ~stuck
-        for _ in range(int((~open_).sum())):
-            next(counted, None)
-        todo, residual, delta, slope, pushed = (
-            todo[open_],
-            residual[:, open_],
-            delta[:, open_],
-            slope[open_],
-            pushed[:, open_],
-        )
-        if not len(todo):
-            break
-        steps[todo] += 1
-        active = residual != 0
-        way, way_b = np.zeros_like(delta), np.zeros_like(slope)
-        truncated = np.ones(len(todo), np.bool_)
-        for j in np.flatnonzero(exact[todo] | (active.sum(axis=0) <= few)):
-            solution = _solved(kernel, y[:, todo[j]], bias[todo[j]], active[:, j], c)
-            if solution is not None:
-                way[:, j], way_b[j] = solution[0] - beta[:, todo[j]], solution[1] - bias[todo[j]]
-                truncated[j] = False
-        if truncated.any():
-            t = np.flatnonzero(truncated)
-            reach = np.clip(np.sqrt(norm[todo[t]]), 1e-5, 0.03)
-            way[:, t], way_b[t], reached = _truncated(
-                single, delta[:, t], slope[t], pushed[:, t], active[:, t], c, reach
-            )
-            exact[todo[t]] |= ~reached
-        image = kernel @ way
-        signs = y[:, todo]
-        slack = 1.0 - signs * (product[:, todo] + bias[todo])
-        change = -signs * (image + way_b)
-        linear, quadratic = _dots(beta[:, todo], image), _dots(way, image)
-        hinge = np.maximum(0.0, slack + change)
-        # The whole of an exact step where that descends: once the active set is right it ends at
-        # the minimum.
-        whole = ~truncated & (
-            linear + quadratic / 2 + c * (_dots(hinge, hinge) - _dots(residual, residual)) < 0
-        )
-        length = np.where(whole, 1.0, _steps_along(linear, quadratic, slack, change, c))
-        beta[:, todo] += length * way
-        product[:, todo] += length * image
-        bias[todo] += length * way_b
-        # b once more by itself where w is not exact: without a sum of alpha y of 0 there is no dual
-        # value.
-        t = np.flatnonzero(truncated)
-        zero = np.zeros(len(t))
-        slack = 1.0 - signs[:, t] * (product[:, todo[t]] + bias[todo[t]])
-        bias[todo[t]] += _steps_along(zero, zero, slack, -signs[:, t], c)
-    for _ in counted:
-        pass
+        gradient, stuck = newton.evaluate(todo)
+        done = _converged(newton.gradient_norm[todo], newton.duality_gap[todo], tolerance)
+        going = ~done & (newton.steps[todo] < max_iterations) & ~stuck
+        todo, gradient = todo[going], gradient.of(going)
+        if len(todo):
+            newton.step(todo, gradient)
     return SvmFit(
-        names, beta, bias, objective, norm, gap, steps, bool(at_rest(norm, gap, tolerance).all())
+        classes=names,
+        coefficients=newton.beta,
+        intercept=newton.bias,
+        objective=newton.objective,
+        gradient_norm=newton.gradient_norm,
+        duality_gap=newton.duality_gap,
+        iterations=newton.steps,
+        class_converged=_converged(newton.gradient_norm, newton.duality_gap, tolerance),
     )
 
 
@@ -370,7 +424,6 @@ def fit_gram(
     c: float = 1.0,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> SvmFit:
     """Fit every class from the Gram matrix of the training rows.
 
@@ -382,16 +435,12 @@ def fit_gram(
             relative duality gap below this: the norm at zero grows with c, and for a large c is no
             measure by itself.
         max_iterations: Newton steps a class; hitting it leaves ``converged`` False.
-        progress: wraps the numbers of the classes and is advanced as they finish, for a progress
-            bar.
 
     Raises:
         ValueError: fewer than two classes.
     """
     classes, targets = _one_vs_all(labels)
-    fit = fit_targets(
-        gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations, progress
-    )
+    fit = fit_targets(gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations)
     return replace(
         fit,
         classes=classes,
@@ -401,7 +450,43 @@ def fit_gram(
         gradient_norm=_mirror_two_classes(classes, fit.gradient_norm, 1.0),
         duality_gap=_mirror_two_classes(classes, fit.duality_gap, 1.0),
         iterations=np.resize(fit.iterations, len(classes)),
+        class_converged=np.resize(fit.class_converged, len(classes)),
     )
+
+
+class _JointProblem:
+    """Objective and gradient of all classes at once, summed over streamed rows.
+
+    Args:
+        blocks: as in :func:`fit_primal`.
+        targets: (n, K) of -1 and +1.
+        c: weight of the loss.
+
+    Attributes:
+        objective: (K,) values at the point evaluated last.
+        gradient_norm: (K,) norms of the gradient there.
+    """
+
+    def __init__(self, blocks: Blocks, targets: Float64, c: float) -> None:
+        self.blocks, self.targets, self.c = blocks, targets, c
+        self.objective = self.gradient_norm = np.zeros(targets.shape[1])
+
+    def evaluate(self, flat: Float64) -> tuple[float, Float64]:
+        """Sum of the objectives and its gradient at weights and biases, ((d + 1) K,)."""
+        parameters = flat.reshape(-1, self.targets.shape[1])
+        weights, bias = parameters[:-1], parameters[-1]
+        losses = 0.5 * (weights**2).sum(axis=0)
+        gradient = np.concatenate([weights, np.zeros((1, len(bias)))])
+        row = 0
+        for block in self.blocks():
+            y = self.targets[row : row + len(block)]
+            residual = np.maximum(0.0, 1.0 - y * (block @ weights + bias)) * y
+            losses = losses + self.c * (residual**2).sum(axis=0)
+            gradient[:-1] -= 2 * self.c * (block.T @ residual)
+            gradient[-1] -= 2 * self.c * residual.sum(axis=0)
+            row += len(block)
+        self.objective, self.gradient_norm = losses, np.linalg.norm(gradient, axis=0)
+        return float(losses.sum()), gradient.ravel()
 
 
 def fit_primal(
@@ -427,36 +512,18 @@ def fit_primal(
         ValueError: fewer than two classes.
     """
     classes, targets = _one_vs_all(labels)
-    n_problems = targets.shape[1]
-    last: dict[str, Float64] = {}
-
-    def value_and_gradient(flat: Float64) -> tuple[float, Float64]:
-        parameters = flat.reshape(n_features + 1, n_problems)
-        weights, bias = parameters[:-1], parameters[-1]
-        losses = 0.5 * (weights**2).sum(axis=0)
-        gradient = np.concatenate([weights, np.zeros((1, n_problems))])
-        row = 0
-        for block in blocks():
-            y = targets[row : row + len(block)]
-            residual = np.maximum(0.0, 1.0 - y * (block @ weights + bias)) * y
-            losses = losses + c * (residual**2).sum(axis=0)
-            gradient[:-1] -= 2 * c * (block.T @ residual)
-            gradient[-1] -= 2 * c * residual.sum(axis=0)
-            row += len(block)
-        last["objective"], last["norm"] = losses, np.linalg.norm(gradient, axis=0)
-        return float(losses.sum()), gradient.ravel()
-
-    start = np.zeros((n_features + 1) * n_problems)
-    value_and_gradient(start)
-    scale = np.maximum(last["norm"], 1e-300)
+    problem = _JointProblem(blocks, targets, c)
+    start = np.zeros((n_features + 1) * targets.shape[1])
+    problem.evaluate(start)
+    scale = np.maximum(problem.gradient_norm, 1e-300)
     limit = tolerance * float(np.linalg.norm(scale))
 
     def stop_when_flat(intermediate_result: object) -> None:
-        if float(np.linalg.norm(last["norm"])) <= limit:
+        if float(np.linalg.norm(problem.gradient_norm)) <= limit:
             raise StopIteration
 
     result = minimize(
-        value_and_gradient,
+        problem.evaluate,
         start,
         jac=True,
         method="L-BFGS-B",
@@ -469,17 +536,16 @@ def fit_primal(
             "maxfun": 20 * max_iterations,
         },
     )
-    value_and_gradient(result.x)
-    parameters = result.x.reshape(n_features + 1, n_problems)
-    norm = last["norm"] / scale
-    steps = np.full(n_problems, result.nit, np.float64)
+    problem.evaluate(result.x)
+    parameters = result.x.reshape(n_features + 1, -1)
+    norm = problem.gradient_norm
     return SvmFit(
         classes=classes,
         coefficients=_mirror_two_classes(classes, parameters[:-1], -1.0),
         intercept=_mirror_two_classes(classes, parameters[-1], -1.0),
-        objective=_mirror_two_classes(classes, last["objective"], 1.0),
-        gradient_norm=_mirror_two_classes(classes, norm, 1.0),
+        objective=_mirror_two_classes(classes, problem.objective, 1.0),
+        gradient_norm=_mirror_two_classes(classes, norm / scale, 1.0),
         duality_gap=np.full(len(classes), np.nan),
-        iterations=_mirror_two_classes(classes, steps, 1.0).astype(np.int64),
-        converged=bool(np.linalg.norm(last["norm"]) <= limit),
+        iterations=np.full(len(classes), result.nit, np.int64),
+        class_converged=np.full(len(classes), np.linalg.norm(norm) <= limit),
     )

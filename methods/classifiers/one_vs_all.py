@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.arrays import check_label_matrices
-from methods.classifiers.linear_svm import at_rest, fit_targets
+from methods.classifiers.linear_svm import fit_targets
 from methods.curation.folds import grouped_folds
 
 Bool = NDArray[np.bool_]
@@ -81,7 +81,7 @@ def fit_one_vs_all(
             gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance
         )
         coefficients[:, known], intercept[known] = fit.coefficients, fit.intercept
-        converged[known] = at_rest(fit.gradient_norm, fit.duality_gap, tolerance)
+        converged[known] = fit.class_converged
     return OneVsAllFit(coefficients, intercept, learned, converged)
 
 

@@ -16,7 +16,6 @@ from methods.classifiers.linear_svm import (
     fit_gram,
     fit_primal,
     fit_targets,
-    gram_matrix,
 )
 
 
@@ -324,35 +323,3 @@ def test_an_all_zero_row_is_harmless() -> None:
     assert fit.converged
     np.testing.assert_allclose(fit.decision(rows @ rows.T)[4], fit.intercept)
     assert np.isfinite(fit.decision(rows @ rows.T)).all()
-
-
-def test_progress_sees_every_problem() -> None:
-    rows, labels = _clouds(20, 5)
-    seen: list[int] = []
-    fit_gram(rows @ rows.T, labels, progress=lambda columns: (seen.append(k) or k for k in columns))
-    assert seen == [0, 1, 2]
-
-
-def test_l2_normalise_by_hand() -> None:
-    result = l2_normalise(np.array([[[3.0, 0.0], [0.0, 4.0]], [[0.0, 0.0], [0.0, 0.0]]]))
-    assert result.dtype == np.float32
-    np.testing.assert_allclose(result, [[0.6, 0, 0, 0.8], [0, 0, 0, 0]], rtol=1e-6)
-
-
-@pytest.mark.parametrize("rows_at_once", [1, 4, 5, 10, 11, 100])
-def test_gram_by_blocks_equals_direct(rows_at_once: int) -> None:
-    features = np.random.default_rng(0).normal(size=(11, 3, 2, 2)).astype(np.float32)
-    features[7] = 0
-    gram = gram_matrix(lambda start, stop: features[start:stop], 11, rows_at_once)
-    rows = features.reshape(11, -1).astype(np.float64)
-    rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30)
-    assert gram.dtype == np.float32
-    np.testing.assert_allclose(gram, rows @ rows.T, atol=1e-6)
-    np.testing.assert_array_equal(gram, gram.T)
-
-
-def test_unit_length_of_no_rows_and_of_a_row_of_zeros() -> None:
-    assert l2_normalise(np.empty((0, 2, 3), np.float16)).shape == (0, 6)
-    np.testing.assert_array_equal(
-        l2_normalise(np.array([[3, 4], [0, 0]])), np.array([[0.6, 0.8], [0, 0]], np.float32)
-    )
