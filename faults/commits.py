@@ -155,9 +155,7 @@ def _trained(store: DatasetStore, name: str) -> list[StoredFile]:
         settings={},
         input_shape=(4, 3),
         fitted_on="v",
-        fitted_rows=12,
         curve=[],
-        input_energy=1.0,
     )
     return save_model(store, DATASET, ASSET, name, {"w": weights}, sidecar)
 

@@ -135,9 +135,7 @@ def in_place_of_a_model(ground: Ground) -> None:
         settings={},
         input_shape=(1,),
         fitted_on="x",
-        fitted_rows=1,
         curve=[],
-        input_energy=0.0,
     ).model_copy(update={"weights_sha256": digest})
     (folder / "x.model.json").write_text(sidecar.model_dump_json())
     files = [

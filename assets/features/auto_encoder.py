@@ -19,7 +19,6 @@ from assets.core.stage import Output, StageConfig, Work, materialize, plain_fail
 from assets.features.frozen_networks import backbone_features, materialize_shards
 from assets.images import image_manifest
 from data_contracts.errors import InputError
-from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.tables.manifest import ok_rows
 from resources.compute import Compute
@@ -172,9 +171,7 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
                 settings=asdict(settings),
                 input_shape=features.feature_set.row_shape,
                 fitted_on=work.inputs["backbone_features"].data_version,
-                fitted_rows=len(ids),
                 curve=state.get("curve", []),
-                input_energy=state.get("input_energy", 0.0),
             )
             files = save_model(store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
             checkpoints.drop()
@@ -336,14 +333,10 @@ def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.
         shards = FeatureStore(
             store,
             dataset,
-            FeatureSet(
+            source.derived(
                 kind=name,
                 dtype=config.dtype,
                 row_shape=(settings.filters, height // 2, width // 2),
-                preprocessing=source.preprocessing,
-                backbone=source.backbone,
-                weights_sha256=source.weights_sha256,
-                layer=source.layer,
                 method={
                     "features": source.key,
                     "model_sha256": sidecar.weights_sha256,

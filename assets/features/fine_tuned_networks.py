@@ -319,9 +319,7 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
                 },
                 input_shape=images.feature_set.row_shape,
                 fitted_on=work.inputs["prepared_images"].data_version,
-                fitted_rows=len(rows.train),
                 curve=[{k: v for k, v in line.items() if v is not None} for line in curve],
-                input_energy=0.0,
             )
             files = save_model(store, dataset, work.asset, work.fingerprint, tensors, sidecar)
             checkpoints.drop()
@@ -408,10 +406,7 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
                 kind=name,
                 dtype="float32",
                 row_shape=(tensors["head.weight"].shape[1],),
-                preprocessing={
-                    **images.feature_set.preprocessing,
-                    "prepared_by": images.feature_set.key,
-                },
+                preprocessing=images.feature_set.preparation,
                 backbone=sidecar.settings["network"],
                 weights_sha256=sidecar.weights_sha256,
                 layer=sidecar.settings["layer"],

@@ -211,7 +211,7 @@ def extract_features(
     position = {image_id: i for i, image_id in enumerate(ids)}
     pixels = Pixels(
         take=lambda some: images.take([position[image_id] for image_id in some]),
-        preprocessing={**images.feature_set.preprocessing, "prepared_by": images.feature_set.key},
+        preprocessing=images.feature_set.preparation,
         inputs=("prepared_images",),
         at_once=READ_ROWS,
     )

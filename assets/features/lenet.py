@@ -232,12 +232,10 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
                 settings={**asdict(settings), "labels": names},
                 input_shape=images.feature_set.row_shape,
                 fitted_on=work.inputs[SQUARES].data_version,
-                fitted_rows=len(rows.train),
                 curve=[
                     {"epoch": line["epoch"], **dict(zip(names, line["train_loss"], strict=True))}
                     for line in curve
                 ],
-                input_energy=0.0,
             )
             files = save_model(
                 store, dataset, work.asset, work.fingerprint, last.best_weights(), sidecar

@@ -168,14 +168,10 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
         shards = FeatureStore(
             store,
             dataset,
-            FeatureSet(
+            of.derived(
                 kind=name,
                 dtype="float32",
                 row_shape=of.row_shape[:1],
-                preprocessing=of.preprocessing,
-                backbone=of.backbone,
-                weights_sha256=of.weights_sha256,
-                layer=of.layer,
                 method={"descriptors": of.key},
                 code_version=CODE_VERSION,
             ),

@@ -315,9 +315,7 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
                 settings={**config.settings(), "responses": fitted.responses},
                 input_shape=(config.patch_size, config.patch_size),
                 fitted_on=work.inputs["prepared_images"].data_version,
-                fitted_rows=len(sample),
                 curve=list(fitted.curve),
-                input_energy=0.0,
             )
             files = save_model(store, dataset, work.asset, work.fingerprint, tensors, sidecar)
             return Output(
@@ -405,10 +403,7 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
                 kind=name,
                 dtype="float32",
                 row_shape=(sum(level * level for level in PYRAMID), sidecar.settings["responses"]),
-                preprocessing={
-                    **images.feature_set.preprocessing,
-                    "prepared_by": images.feature_set.key,
-                },
+                preprocessing=images.feature_set.preparation,
                 method={"model_sha256": sidecar.weights_sha256, **config.settings()},
                 code_version=FEATURES_CODE_VERSION,
             ),

@@ -29,7 +29,6 @@ from assets.features.local_descriptors import (
 )
 from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
-from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
 from resources.store.dataset_store import DatasetStore
@@ -121,9 +120,7 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
                 settings=config.settings(),
                 input_shape=of.row_shape[:1],
                 fitted_on=work.inputs[source].data_version,
-                fitted_rows=len(sample),
                 curve=[],
-                input_energy=0.0,
             )
             files = save_model(
                 store,
@@ -253,14 +250,10 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
         shards = FeatureStore(
             store,
             dataset,
-            FeatureSet(
+            of.derived(
                 kind=name,
                 dtype=config.dtype,
                 row_shape=(centroids.size,),
-                preprocessing=of.preprocessing,
-                backbone=of.backbone,
-                weights_sha256=of.weights_sha256,
-                layer=of.layer,
                 method={"descriptors": of.key, "model_sha256": sidecar.weights_sha256, **switches},
                 code_version=CODE_VERSION,
             ),

@@ -227,9 +227,7 @@ def _fit(
         },
         input_shape=reader.feature_set.row_shape,
         fitted_on=features_version,
-        fitted_rows=n,
         curve=[],
-        input_energy=0.0,
     )
     return fitted, sidecar, notices
 

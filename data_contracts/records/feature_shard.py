@@ -107,6 +107,36 @@ class FeatureSet(BaseModel):
         """16 hexadecimal digits: names the index file."""
         return content_hash({"layout": LAYOUT_VERSION, **self.model_dump(mode="json")})
 
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """Preprocessing of what is computed from these prepared images: theirs, with their key."""
+        return {**self.preprocessing, "prepared_by": self.key}
+
+    def derived(
+        self,
+        kind: str,
+        dtype: Literal["uint8", "float16", "float32"],
+        row_shape: tuple[int, ...],
+        method: dict[str, Any],
+        code_version: str,
+    ) -> FeatureSet:
+        """Return the set of rows that are computed from the rows of this one.
+
+        Its images, network, weights and layer are those of this set; ``method`` should name this
+        set by its key.
+        """
+        return FeatureSet(
+            kind=kind,
+            dtype=dtype,
+            row_shape=row_shape,
+            preprocessing=self.preprocessing,
+            backbone=self.backbone,
+            weights_sha256=self.weights_sha256,
+            layer=self.layer,
+            method=method,
+            code_version=code_version,
+        )
+
     def shard_key(self, image_ids: list[str]) -> str:
         """16 hexadecimal digits of the set and of the images in order: names the shard file."""
         return content_hash({"set": self.key, "image_ids": image_ids})

@@ -1,45 +1,41 @@
-"""The index of shards lists what can be a shard, each once."""
+"""Sets of rows that are computed from other rows."""
 
-from __future__ import annotations
+from data_contracts.records.feature_shard import FeatureSet
 
-from typing import Any
-
-import pytest
-from pydantic import ValidationError
-
-from data_contracts.records.feature_shard import ShardEntry, ShardIndex
-
-ENTRY: dict[str, Any] = {
-    "shard": "s.h5",
-    "rows": 2,
-    "sha256": "0" * 64,
-    "bytes": 8,
-    "image_ids": ["a" * 64, "b" * 64],
-}
-
-
-def test_an_entry_comes_back_as_it_was_written() -> None:
-    index = ShardIndex(shards=[ShardEntry(**ENTRY), ShardEntry(**{**ENTRY, "shard": "t.h5"})])
-    assert ShardIndex.model_validate(index.model_dump(mode="json")) == index
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        ({"shard": "../s.h5"}, "shard"),
-        ({"shard": "s.h5\n"}, "shard"),
-        ({"shard": "s.parquet"}, "shard"),
-        ({"rows": 0, "image_ids": []}, "rows"),
-        ({"rows": 1025, "image_ids": ["a" * 64] * 1025}, "rows"),
-        ({"image_ids": ["a" * 64]}, "one entry a row"),
-        ({"path": "x"}, "path"),
-    ],
+SOURCE = FeatureSet(
+    kind="alexnet_conv5",
+    dtype="float16",
+    row_shape=(256, 6, 6),
+    preprocessing={"resize": "stretch"},
+    backbone="alexnet",
+    weights_sha256="a" * 64,
+    layer="conv5",
+    method={"precision": "bfloat16"},
+    code_version="3",
 )
-def test_an_entry_that_breaks_a_rule_is_refused(change: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValidationError, match=message):
-        ShardEntry(**{**ENTRY, **change})
 
 
-def test_a_shard_that_is_listed_twice_is_refused() -> None:
-    with pytest.raises(ValidationError, match="listed twice"):
-        ShardIndex(shards=[ShardEntry(**ENTRY), ShardEntry(**ENTRY)])
+def test_a_derived_set_keeps_images_network_weights_and_layer_alone() -> None:
+    derived = SOURCE.derived(
+        kind="cae_features",
+        dtype="float32",
+        row_shape=(16, 3, 3),
+        method={"features": SOURCE.key},
+        code_version="1",
+    )
+    assert derived == FeatureSet(
+        kind="cae_features",
+        dtype="float32",
+        row_shape=(16, 3, 3),
+        preprocessing={"resize": "stretch"},
+        backbone="alexnet",
+        weights_sha256="a" * 64,
+        layer="conv5",
+        method={"features": SOURCE.key},
+        code_version="1",
+    )
+
+
+def test_the_preparation_names_the_set_of_prepared_images() -> None:
+    assert SOURCE.preparation == {"resize": "stretch", "prepared_by": SOURCE.key}
+    assert SOURCE.preprocessing == {"resize": "stretch"}
