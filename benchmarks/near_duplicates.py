@@ -26,17 +26,10 @@ from PIL import Image, ImageEnhance
 from safetensors.torch import load_file
 
 from methods.curation.near_duplicates import (
-    HALF_A_TURN,
-    LEFT_RIGHT,
     MAX_HAMMING,
-    STRAIGHT,
-    TURNS,
-    UPSIDE_DOWN,
     Candidates,
     candidates,
     cosine_confirms,
-    mirrored_hash,
-    perceptual_hash,
     required_cosine,
 )
 from methods.features.frozen_network import (
@@ -44,6 +37,15 @@ from methods.features.frozen_network import (
     Conv5Extractor,
     alexnet_convolutions,
     extract,
+)
+from methods.imaging.perceptual_hash import (
+    HALF_A_TURN,
+    LEFT_RIGHT,
+    STRAIGHT,
+    TURNS,
+    UPSIDE_DOWN,
+    mirrored_hashes,
+    perceptual_hash,
 )
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 
@@ -188,7 +190,7 @@ def _in_order(
     originals: Described, copies: Described, turn: int
 ) -> tuple[Candidates, NDArray[np.float32]]:
     """Each original with its copy, however far apart, and their cosines (n,)."""
-    hashes = np.array([mirrored_hash(int(h), turn) for h in originals.hashes], np.uint64)
+    hashes = mirrored_hashes(originals.hashes, turn)
     distances: NDArray[np.uint8] = np.bitwise_count(hashes ^ copies.hashes)
     order = np.arange(len(hashes))
     pairs = Candidates(order, order, distances, np.full(len(hashes), turn, np.uint8))

@@ -1,15 +1,8 @@
-"""Near-duplicate images across a split: copies that were re-encoded, resized, brightened, slightly
-cropped or turned over.
+"""Near-duplicate images across a split: copies that were re-encoded, resized, cropped or mirrored.
 
 A copy of a training image among the test images makes an evaluation optimistic. Two steps find
-them: a 64-bit perceptual hash (Zauner 2010, "Implementation and Benchmarking of Perceptual Image
-Hash Functions", section 3.1.1) gives candidates in a few nanoseconds a pair, and the cosine of the
-stored conv5 features confirms or drops each.
-
-Deviation from Zauner: the DCT coefficients are compared with 0, not with their median. Mirroring an
-image left to right turns the sign of the odd horizontal frequencies, and upside down that of the
-odd vertical ones, so the hash of the mirrored image follows from the hash itself; a median would
-move.
+them: perceptual hashes (:mod:`methods.imaging.perceptual_hash`) give candidates in a few
+nanoseconds a pair, and the cosine of the stored conv5 features confirms or drops each.
 """
 
 from __future__ import annotations
@@ -19,9 +12,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-Hashes = NDArray[np.uint64]
+from methods.arrays import l2_normalise
+from methods.imaging.perceptual_hash import (
+    FLAT_HASH,
+    HALF_A_TURN,
+    LEFT_RIGHT,
+    STRAIGHT,
+    TURNS,
+    UPSIDE_DOWN,
+    Hashes,
+    mirrored_hashes,
+)
+
 Take = Callable[[NDArray[np.int64]], NDArray[np.floating]]
 """``take(positions)`` reads the conv5 features of ascending, unrepeated positions: (m,) int64 ->
 (m, C, H, W)."""
@@ -53,29 +56,6 @@ MIN_COSINE_UPSIDE_DOWN = 0.5
 no copy was below 0.51. Of 20 million pairs of different groups none has hashes that agree so,
 whatever the cosine."""
 
-FLAT_HASH = 1 << 63
-"""Hash of an image without contrast. The top bit, where the mean's coefficient would be, is set in
-no other hash."""
-
-_SIDE, _KEPT = 32, 8
-# Rows of the orthonormal DCT-II. scipy.fft takes as long to import as all else that a process which
-# decodes images imports.
-_DCT = np.cos(np.pi / _SIDE * np.arange(_KEPT)[:, np.newaxis] * (np.arange(_SIDE) + 0.5)) * np.sqrt(
-    2 / _SIDE
-)
-_DCT[0] /= np.sqrt(2)
-# a row of 8 coefficients is a byte, the lowest frequency its top bit
-_ODD_COLUMNS = 0x5555_5555_5555_5555
-_ODD_ROWS = 0x00FF_00FF_00FF_00FF  # the lowest row is the top byte
-STRAIGHT, LEFT_RIGHT, UPSIDE_DOWN, HALF_A_TURN = TURNS = range(4)
-"""How the first image of a pair is mirrored before the two are compared; half a turn is both
-ways."""
-_TURNED_SIGNS = (0, _ODD_COLUMNS, _ODD_ROWS, _ODD_COLUMNS ^ _ODD_ROWS)
-# grey levels; rounding stays far below, so a coefficient that is 0 by symmetry gives the same bit
-# everywhere
-_ZERO = 1e-3
-# norm of the kept coefficients where the grey values' standard deviation is one level
-_FLAT = float(_SIDE)
 _CANDIDATES_AT_ONCE = 1 << 20
 
 
@@ -123,42 +103,6 @@ class Candidates:
         return Candidates(self.first[keep], self.second[keep], self.distance[keep], self.turn[keep])
 
 
-def perceptual_hash(rgb: NDArray[np.uint8]) -> int:
-    """Signs of the 63 lowest frequencies, which survive encoding, scaling and changes of brightness
-    and contrast.
-
-    Grey, antialiased to 32 x 32 whatever the aspect ratio, DCT-II, the top left 8 x 8 coefficients
-    without the mean. Row by row from the second highest bit on, a bit is 1 where the coefficient is
-    positive.
-
-    Args:
-        rgb: (h, w, 3) or (h, w) uint8.
-
-    Returns:
-        0 <= hash < 2^63, or FLAT_HASH where the low frequencies hold less than one grey level of
-        contrast: their signs would be those of the noise.
-    """
-    grey = (
-        Image.fromarray(rgb)
-        .convert("L")
-        .convert("F")
-        .resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)
-    )
-    low = (_DCT @ np.asarray(grey, np.float64) @ _DCT.T).ravel()[1:]
-    if np.linalg.norm(low) < _FLAT:
-        return FLAT_HASH
-    return int.from_bytes(np.packbits(np.concatenate([[False], low > _ZERO])).tobytes(), "big")
-
-
-def mirrored_hash(hash64: int, turn: int = LEFT_RIGHT) -> int:
-    """Hash of the image mirrored in one of TURNS: the signs of the odd frequencies turn.
-
-    It is exact but for a coefficient of 0, which has no sign to turn. Those of a symmetric image
-    are such, and a symmetric image equals its mirror image anyway.
-    """
-    return hash64 ^ _TURNED_SIGNS[turn]
-
-
 def _close(
     hashes_a: Hashes, hashes_b: Hashes, max_distance: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
@@ -192,7 +136,7 @@ def candidates(
         first and second.
     """
     for turn in TURNS:
-        turned = hashes_a ^ np.uint64(_TURNED_SIGNS[turn])
+        turned = mirrored_hashes(hashes_a, turn)
         for a in range(0, len(turned), rows_at_once):
             for b in range(0, len(hashes_b), rows_at_once):
                 i, j, distance = _close(
@@ -241,8 +185,6 @@ def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
 
 def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
     """Cosines of pairs that are all of one turn, (n,) float32."""
-    from methods.arrays import l2_normalise  # as above
-
     rows, i = np.unique(pairs.first, return_inverse=True)
     columns, j = np.unique(pairs.second, return_inverse=True)
     turn, left = pairs.turn[0], take_first(rows)
@@ -280,22 +222,11 @@ def cosine_confirms(
     return cosines
 
 
-def required_cosine(
-    pairs: Candidates,
-    min_cosine: float = MIN_COSINE,
-    min_cosine_mirrored: float = MIN_COSINE_MIRRORED,
-    min_cosine_close: float = MIN_COSINE_CLOSE,
-) -> NDArray[np.float64]:
-    """Cosine from which on a candidate counts as a copy, (n,) float64; see
-    :func:`find_near_duplicates`.
-    """
-    required = np.where(pairs.turn != STRAIGHT, min_cosine_mirrored, min_cosine)
-    close = np.where(
-        pairs.turn >= UPSIDE_DOWN,
-        np.minimum(min_cosine_close, MIN_COSINE_UPSIDE_DOWN),
-        min_cosine_close,
-    )
-    return np.where(pairs.distance <= CLOSE_HAMMING, np.minimum(required, close), required)
+def required_cosine(pairs: Candidates) -> NDArray[np.float64]:
+    """Return the cosine from which on each candidate counts as a copy, (n,) float64."""
+    required = np.where(pairs.turn != STRAIGHT, MIN_COSINE_MIRRORED, MIN_COSINE)
+    close = np.where(pairs.turn >= UPSIDE_DOWN, MIN_COSINE_UPSIDE_DOWN, MIN_COSINE_CLOSE)
+    return np.where(pairs.distance <= CLOSE_HAMMING, close, required)
 
 
 def _confirmed(
@@ -313,34 +244,26 @@ def find_near_duplicates(
     hashes_test: Hashes,
     take_train: Take,
     take_test: Take,
-    max_distance: int = MAX_HAMMING,
-    min_cosine: float = MIN_COSINE,
-    min_cosine_mirrored: float = MIN_COSINE_MIRRORED,
-    min_cosine_close: float = MIN_COSINE_CLOSE,
 ) -> list[Pair]:
-    """Pairs of a training and a test image that are copies of each other.
+    """Find the pairs of a training and a test image that are copies of each other.
 
-    Flat images (see :func:`candidates`) are in no pair.
+    Candidates differ by at most MAX_HAMMING bits of their hashes; :func:`required_cosine` says how
+    similar their features must be. Flat images (see :func:`candidates`) are in no pair.
 
     Args:
         hashes_train: (n,) uint64 of :func:`perceptual_hash`.
         hashes_test: (m,) uint64.
         take_train: reads features by position in ``hashes_train``.
         take_test: reads features by position in ``hashes_test``.
-        max_distance: differing bits up to which the features are compared at all.
-        min_cosine: similarity from which on a straight candidate counts.
-        min_cosine_mirrored: the same for a mirrored one.
-        min_cosine_close: enough for either where at most CLOSE_HAMMING bits differ;
-            MIN_COSINE_UPSIDE_DOWN is, the other way up.
 
     Returns:
         By falling similarity, then first and second. A pair that counts in several ways is listed
         once, the most similar way.
     """
     best: dict[tuple[int, int], Pair] = {}
-    for batch in _batches(candidates(hashes_train, hashes_test, max_distance), _CANDIDATES_AT_ONCE):
-        required = required_cosine(batch, min_cosine, min_cosine_mirrored, min_cosine_close)
-        for pair in _confirmed(batch, cosine_confirms(batch, take_train, take_test), required):
+    for batch in _batches(candidates(hashes_train, hashes_test, MAX_HAMMING), _CANDIDATES_AT_ONCE):
+        cosines = cosine_confirms(batch, take_train, take_test)
+        for pair in _confirmed(batch, cosines, required_cosine(batch)):
             other = best.get((pair.first, pair.second))
             if other is None or pair.similarity > other.similarity:
                 best[pair.first, pair.second] = pair

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from methods.curation.near_duplicates import perceptual_hash
 from methods.imaging.image_format import FileFacts, Frame, ImageFacts
+from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 from methods.imaging.readers import open_image
 

@@ -12,9 +12,9 @@ from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import UID
 
-from methods.curation.near_duplicates import perceptual_hash
 from methods.imaging.image_file import inspect_file, prepare_frames
 from methods.imaging.image_format import Frame, ImageFacts, UndecodableImageError
+from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings
 
 Pixels = NDArray[np.uint8]
