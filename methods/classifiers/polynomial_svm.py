@@ -29,10 +29,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
-from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from methods.curation.folds import grouped_folds
+from methods.statistics.roc import aucs
 
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]
@@ -303,18 +303,6 @@ def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Fl
     return decision, bool(svm.fit_status_ == 0)
 
 
-def _auc(decision: Float64, positive: Bools) -> Float64:
-    """Area under the ROC curve of each row of (m, k) decision values, (m,): the Mann-Whitney
-    statistic, ties count half.
-    """
-    n_positive = int(positive.sum())
-    rank_sum = rankdata(decision, axis=1)[:, positive].sum(axis=1)
-    area: Float64 = (rank_sum - n_positive * (n_positive + 1) / 2) / (
-        n_positive * (len(positive) - n_positive)
-    )
-    return area
-
-
 def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
     """Slope >= 0 and intercept of Platt's sigmoid: the likeliest for his smoothed targets (Platt
     1999, section 2.2).
@@ -391,7 +379,7 @@ def nested_scores(
             for s, setting in enumerate(settings):
                 out_of_fold[s, left_out], reached = _decision_values(side, truth[fitted], setting)
                 converged &= reached
-            auc[:, i] = _auc(out_of_fold[:, left_out], truth[left_out])
+            auc[:, i] = aucs(out_of_fold[:, left_out], truth[left_out])
         # rounded: equal means may differ by the order of their summands
         best = int(auc.mean(axis=1).round(12).argmax())
         slope, intercept = _fit_sigmoid(out_of_fold[best], truth)

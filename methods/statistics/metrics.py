@@ -19,10 +19,10 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
 from data_contracts.studies.study import Protocol
 from methods.arrays import check_label_matrices
+from methods.statistics.roc import auc
 from methods.statistics.significance import Interval, accuracy_interval
 
 Bool = NDArray[np.bool_]
@@ -147,7 +147,7 @@ def label_auc(answers: Answers) -> Float64:
         if not np.isfinite(scores).all():
             raise ValueError(f"the scores of label {name!r} are not all finite numbers")
         if truth.any() and not truth.all():
-            areas[k] = roc_auc_score(truth, scores)
+            areas[k] = auc(scores, truth)
     return areas
 
 

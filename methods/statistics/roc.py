@@ -122,8 +122,7 @@ def _wins(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> tuple[Fl
 
 
 def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
-    """Area under the empirical ROC curve: the share of (positive, negative) pairs ranked rightly,
-    ties one half (Mann-Whitney).
+    """Area under the empirical ROC curve.
 
     Args:
         scores: (n,) float, higher for the positive class.
@@ -132,9 +131,29 @@ def auc(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> float:
     Raises:
         ValueError: a class is missing, the lengths differ, or a score is not finite.
     """
+    return float(aucs(scores[np.newaxis], positive)[0])
+
+
+def aucs(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Float64:
+    """Areas under the empirical ROC curves of several scores of the same images, (m,).
+
+    Each is the share of (positive, negative) pairs that a score ranks correctly; a tie counts one
+    half (the Mann-Whitney statistic). The sums are exact, so equal rankings have equal areas.
+
+    Args:
+        scores: (m, n) float, higher for the positive class.
+        positive: (n,) bool.
+
+    Raises:
+        ValueError: a class is missing, the lengths differ, or a score is not finite.
+    """
     _check(scores, positive)
-    wins, losses = _wins(scores[np.newaxis], positive)
-    return float(wins.sum() / (wins.size * losses.size))
+    n_positive = int(positive.sum())
+    rank_sum = stats.rankdata(scores, axis=1)[:, positive].sum(axis=1)
+    areas: Float64 = (rank_sum - n_positive * (n_positive + 1) / 2) / (
+        n_positive * (len(positive) - n_positive)
+    )
+    return areas
 
 
 def empirical_roc(

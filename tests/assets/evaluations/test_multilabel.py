@@ -80,9 +80,7 @@ def _store_networks(store: DatasetStore, labels: list[str]) -> None:
         settings={"labels": labels},
         input_shape=(48, 48),
         fitted_on="rows",
-        fitted_rows=12,
         curve=[],
-        input_energy=0.0,
     )
     files = save_model(store, DATASET, LENET.features, "model", tensors, sidecar)
     store_record(store, LENET.features, files=files)

@@ -15,6 +15,7 @@ from methods.statistics.roc import (
     auc,
     auc_difference_p,
     auc_interval,
+    aucs,
     delong,
     empirical_roc,
     fit_binormal,
@@ -103,6 +104,22 @@ def test_auc_by_hand() -> None:
     assert auc(scores, positive) == 3.5 / 4
     assert auc(-scores, positive) == 0.5 / 4
     assert auc(np.ones(4), positive) == 0.5
+
+
+def test_several_areas_at_once_by_hand() -> None:
+    positive = np.array([True, True, False, False])
+    scores = np.array([[4, 2, 3, 1], [1, 1, 1, 1], [2, 1, 1, 0], [0, 1, 2, 3]], np.float64)
+    assert aucs(scores, positive).tolist() == [0.75, 0.5, 0.875, 0.0]
+    assert [auc(row, positive) for row in scores] == [0.75, 0.5, 0.875, 0.0]
+
+
+def test_areas_are_exact_fractions() -> None:
+    positive = np.arange(49) < 7
+    scores = np.where(np.arange(49) < 1, 100.0, -np.arange(49.0))
+    # the first positive beats all 42, so do the others but none is beaten
+    assert auc(scores, positive) == 1.0
+    scores[6] = -1000.0  # the last positive loses to all
+    assert auc(scores, positive) == 6 / 7
 
 
 def test_auc_agrees_with_scikit_learn() -> None:
