@@ -46,6 +46,7 @@ def _results(
     store: DatasetStore, dataset: str, metrics: list[dict[str, Any]], chains: Mapping[str, Chain]
 ) -> list[dict[str, Any]]:
     """Rows of MULTILABEL_RESULTS, one a method that was scored."""
+    from methods.reporting.metric_tables import figures_of
     from methods.statistics.significance import holm, mcnemar
 
     there = [method for method in LYNDON2015.methods if method.evaluation in chains]
@@ -77,6 +78,7 @@ def _results(
                 **{measure: of_all[measure]["value"] for measure in MEASURES},
                 **{f"{measure}_low": of_all[measure]["ci_low"] for measure in MEASURES},
                 **{f"{measure}_high": of_all[measure]["ci_high"] for measure in MEASURES},
+                "metrics": figures_of(metrics, method.name),
                 "both_empty": facts.both_empty,
                 "p_holm": p_of.get(method.name),
                 "n_test": facts.test_images,
@@ -99,7 +101,7 @@ def _results(
         for name in ("image_manifest", *(method.evaluation for method in LYNDON2015.methods))
     ],
     kinds={"html", "markdown"},
-    code_version="2",
+    code_version="3",
     tags={"stage": "8"},
 )
 def multilabel_report(
@@ -132,6 +134,8 @@ def multilabel_report(
         from methods.reporting import multilabel_tables as parts
         from methods.reporting import single_label_tables
         from methods.reporting.document import Report, Section
+        from methods.reporting.metric_tables import label_metrics_table
+        from methods.reporting.verdicts import multilabel_verdict
 
         metrics = [
             row
@@ -153,7 +157,7 @@ def multilabel_report(
             sections=(
                 Section(
                     "Result",
-                    (parts.multilabel_verdict(LYNDON2015, results), *left_out),
+                    (multilabel_verdict(LYNDON2015, results), *left_out),
                     (parts.multilabel_results_table(results, notices),),
                     pictures_of(store, records, inputs[1:]),
                 ),
@@ -166,7 +170,9 @@ def multilabel_report(
                     "Each label",
                     (),
                     tuple(
-                        parts.label_table(metrics, row["method"], row["title"], notices)
+                        label_metrics_table(
+                            metrics, row["method"], row["title"], LYNDON2015.protocol, notices
+                        )
                         for row in results
                     ),
                 ),

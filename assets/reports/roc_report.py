@@ -199,6 +199,7 @@ def _document(
     from methods.features.radiomics import FEATURES
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Report, Section
+    from methods.reporting.verdicts import roc_verdict
 
     records = {name: record for chain in chains.values() for name, record in chain.items()}
     results, comparisons = tables["roc_results"], tables["roc_comparisons"]
@@ -238,7 +239,7 @@ def _document(
             Section(
                 "Result",
                 (
-                    parts.roc_verdict(HUYNH2016, contoured, comparisons, titles),
+                    roc_verdict(HUYNH2016, contoured, comparisons, titles),
                     f"Folds by {by}, five of them.",
                 ),
                 (

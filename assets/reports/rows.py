@@ -67,6 +67,8 @@ def result_rows(
     chains: Mapping[str, Chain],
 ) -> list[dict[str, Any]]:
     """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
+    from methods.reporting.metric_tables import figures_of
+
     of_all_rows = notices_of_chain(chains["near_duplicates"])
     p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
     rows = []
@@ -88,6 +90,7 @@ def result_rows(
                 "ci_low": of_all["accuracy"]["ci_low"],
                 "ci_high": of_all["accuracy"]["ci_high"],
                 "macro_f1": of_all["macro_f1"]["value"],
+                "metrics": figures_of(tables["metrics"], method.name),
                 "p_holm": p_of.get(method.name),
                 "n_test": of_all["accuracy"]["n"],
                 "n_train": facts.training_images,

@@ -80,6 +80,8 @@ def _document(
     """The report as a document, ready to be rendered."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Report, Section
+    from methods.reporting.metric_tables import label_metrics_table
+    from methods.reporting.verdicts import single_label_verdict
 
     results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
     records = {name: record for chain in chains.values() for name, record in chain.items()}
@@ -99,7 +101,7 @@ def _document(
         sections=(
             Section(
                 "Result",
-                (parts.verdict(study, results, comparisons),),
+                (single_label_verdict(study, results, comparisons),),
                 (
                     parts.results_table(results),
                     parts.comparison_table(comparisons, titles, notices),
@@ -131,7 +133,7 @@ def _document(
                 if len(titles) > len(core)
                 else (),
                 tuple(
-                    parts.per_class_table(metrics, name, title, notices)
+                    label_metrics_table(metrics, name, title, study.protocol, notices)
                     for name, title in core.items()
                 ),
                 pictures_of(
@@ -176,7 +178,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
             *(dg.AssetKey(method.evaluation) for method in study.methods_of(all_tables)),
         ],
         kinds={"html", "markdown"},
-        code_version="4",
+        code_version="5",
         tags={"stage": "8"},
     )
     def report(

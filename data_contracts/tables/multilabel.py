@@ -8,6 +8,7 @@ from data_contracts.tables.contract import TableContract
 from data_contracts.tables.rules import (
     ROUNDING,
     not_a_measure,
+    not_figures,
     not_unit,
     outside_interval,
     rows_where,
@@ -63,6 +64,8 @@ MULTILABEL_RESULTS = TableContract(
                 for measure in MEASURES
                 for part in PARTS
             ),
+            # JSON: metric -> value over all test images, of every metric of the registry
+            pa.field("metrics", pa.string(), nullable=False),
             # matches of an image that has no label and is given none
             pa.field("both_empty", pa.int64(), nullable=False),
             # McNemar of exact match against the study's main method
@@ -77,6 +80,7 @@ MULTILABEL_RESULTS = TableContract(
     ),
     key=("method",),
     rules={
+        "metrics are finite numbers by name": rows_where("metrics", not_figures),
         "a share lies in 0..1 and within its interval": rows_where(
             [f"{measure}{part}" for measure in MEASURES for part in PARTS],
             lambda *of: any(

@@ -14,6 +14,7 @@ import pyarrow as pa
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.rules import (
     not_a_measure,
+    not_figures,
     not_unit,
     outside_interval,
     outside_root,
@@ -75,6 +76,8 @@ RESULTS = TableContract(
             _filled("ci_low", pa.float64()),  # 95 %
             _filled("ci_high", pa.float64()),
             _filled("macro_f1", pa.float64()),  # 0 to 1
+            # JSON: metric -> value over all test images, of every metric of the registry
+            _filled("metrics", pa.string()),
             # McNemar against the study's main method; empty for itself
             _optional("p_holm", pa.float64()),
             _filled("n_test", pa.int64()),
@@ -96,6 +99,7 @@ RESULTS = TableContract(
         "accuracy lies within its interval": rows_where(
             ("accuracy", "ci_low", "ci_high"), outside_interval
         ),
+        "metrics are finite numbers by name": rows_where("metrics", not_figures),
         "p_holm lies in 0..1": rows_where("p_holm", not_unit),
         "n_test, n_train and seeds are positive": rows_where(
             ("n_test", "n_train", "seeds"), lambda *counts: min(counts) < 1

@@ -5,6 +5,7 @@ A rule sees only tables whose columns, types and nullability are already those o
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
@@ -50,6 +51,17 @@ def outside_interval(value: float | None, low: float | None, high: float | None)
     if value is None or low is None or high is None:
         return True
     return not low - ROUNDING <= value <= high + ROUNDING
+
+
+def not_figures(text: str) -> bool:
+    """Whether a text is not a JSON object of finite numbers by name."""
+    try:
+        figures = json.loads(text)
+    except ValueError:
+        return True
+    return not isinstance(figures, dict) or not all(
+        isinstance(value, int | float) and math.isfinite(value) for value in figures.values()
+    )
 
 
 def outside_root(path: str) -> bool:

@@ -7,9 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_contracts.studies.study import PaperTable, Study
+from data_contracts.studies.study import PaperTable
 from data_contracts.tables.multilabel import MEASURES
-from methods.reporting.document import SIGNIFICANT, Kind, Table, p_value
+from methods.reporting.document import Kind, Table
+from methods.reporting.metric_tables import cells_of, heading, other_metrics
+from methods.statistics.metrics import SEVERAL_LABELS
 
 Row = Mapping[str, Any]
 DEFINITIONS = (
@@ -28,11 +30,13 @@ def _interval(row: Row, measure: str) -> str:
 
 def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -> Table:
     """One row a method, from rows of MULTILABEL_RESULTS."""
+    others = other_metrics(SEVERAL_LABELS, MEASURES)
     return Table(
         "Results by method",
         (
             "Method",
             *(f"{_in_words(measure)}, %" for measure in MEASURES),
+            *map(heading, others),
             "p (Holm)",
             "Empty-empty",
             "Test images",
@@ -42,6 +46,7 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
             (
                 row["title"],
                 *(_interval(row, measure) for measure in MEASURES),
+                *cells_of(row, others),
                 row["p_holm"],
                 row["both_empty"],
                 row["n_test"],
@@ -51,7 +56,11 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
         ),
         f"{DEFINITIONS} p is from an exact McNemar test of exact match against the paper's network, corrected by Holm. "
         "Empty-empty: test images without a label that are given none; each counts as a match.",
-        ("text", "text", "text", "text", "p", "count", "count", "seconds"),
+        (
+            *("text", "text", "text", "text"),
+            *(metric.unit for metric in others),
+            *("p", "count", "count", "seconds"),
+        ),
         tuple(notices),
     )
 
@@ -72,58 +81,3 @@ def multilabel_paper_table(
         ("text", percent, *[percent for _ in rows]),
         tuple(notices),
     )
-
-
-def label_table(
-    metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()
-) -> Table:
-    """Figures of each label for one method, from rows of METRICS."""
-    found: dict[str, dict[str, float]] = {}
-    images: dict[str, int] = {}
-    for row in metrics:
-        if row["method"] == method and row["metric"] in ("precision", "recall", "f1", "auc"):
-            found.setdefault(row["subject"], {})[row["metric"]] = row["value"]
-            images[row["subject"]] = row["n"]
-
-    def percent(share: float | None) -> float | None:
-        return None if share is None else 100 * share
-
-    return Table(
-        f"Each label: {title}",
-        ("Label", "Test images", "Precision, %", "Recall, %", "F1, %", "AUC"),
-        tuple(
-            (
-                label,
-                images[label],
-                *(percent(of.get(name)) for name in ("precision", "recall", "f1")),
-                of.get("auc"),
-            )
-            for label, of in found.items()
-        ),
-        "Precision: of the images given this label, the share that has it; empty where none is given it. Recall: of those that "
-        "have it, the share given it. A label that no test image has is left out.",
-        ("text", "count", "percent", "percent", "percent", "share"),
-        tuple(notices),
-    )
-
-
-def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
-    """How the study's own networks stand against the other methods on this data."""
-    own = next(row for row in rows if row["method"] == study.main)
-    said = [
-        f"On this data {study.main_in_words} finds all labels of {100 * own['exact_match']:.2f} % of the test images."
-    ]
-    for row in rows:
-        if row["p_holm"] is None:
-            continue
-        p = p_value(row["p_holm"])
-        figures = f"{row['title']}, {100 * row['exact_match']:.2f} %; p {p if p.startswith('<') else f'= {p}'}"
-        if row["p_holm"] >= SIGNIFICANT:
-            said.append(
-                f"No measurable difference from {figures}, which is not proof that there is none."
-            )
-        else:
-            said.append(
-                f"{'Better' if own['exact_match'] > row['exact_match'] else 'Worse'} than {figures}."
-            )
-    return " ".join([*said, "p: exact McNemar test of exact match, Holm-corrected."])

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from data_contracts.studies.study import PaperTable, Study
+from data_contracts.studies.study import PaperTable
 from methods.features.radiomics import AnalyticFeature
 from methods.reporting.document import SIGNIFICANT, Table, p_value
 
@@ -210,28 +210,3 @@ def features_table(features: Sequence[AnalyticFeature]) -> Table:
         "Where a PyRadiomics name is given the definition is the same.",
         ("code", "text", "text", "text", "code"),
     )
-
-
-def roc_verdict(
-    study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]
-) -> str:
-    """Whether the ensemble is better than its members on this data, in plain words."""
-    auc = {row["method"]: row for row in rows}
-    main = auc[study.main]
-    said = [
-        f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} (SD over folds {main['auc_sd']:.3f})."
-    ]
-    for row in comparisons:
-        if study.main not in (row["method_a"], row["method_b"]):
-            continue
-        other = row["method_b"] if row["method_a"] == study.main else row["method_a"]
-        ahead = (row["pooled_difference"] > 0) == (row["method_a"] == study.main)
-        p = p_value(row["p_delong_bonferroni"])
-        figures = f"{titles[other]}, {auc[other]['auc']:.3f}; DeLong p {p if p.startswith('<') else f'= {p}'}"
-        if row["p_delong_bonferroni"] >= SIGNIFICANT:
-            said.append(
-                f"No measurable difference from {figures}, which is not proof that there is none."
-            )
-        else:
-            said.append(f"{'Better' if ahead else 'Worse'} than {figures}.")
-    return " ".join([*said, "p: DeLong's test for clustered data, Bonferroni-corrected."])

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.records.output_record import OutputRecord
-from data_contracts.studies.study import Choice, PaperTable, Study
-from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table, p_value
+from data_contracts.studies.study import Choice, PaperTable
+from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table
+from methods.reporting.metric_tables import cells_of, heading, other_metrics
+from methods.statistics.metrics import ONE_LABEL
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, object]]
@@ -88,6 +90,8 @@ def results_table(results: Sequence[Row]) -> Table:
     """One row a method, in the order given, from rows of RESULTS; its notices are theirs."""
     main = [row["title"] for row in results if row["p_holm"] is None]
     against = f"“{main[0]}”" if len(main) == 1 else "the main method"
+    others = other_metrics(ONE_LABEL, ("accuracy", "macro_f1"))
+    definitions = "".join(f"{metric.definition} " for metric in others)
     return _table(
         "Results by method",
         {
@@ -96,6 +100,7 @@ def results_table(results: Sequence[Row]) -> Table:
             "95 % low": "percent",
             "95 % high": "percent",
             "Macro F1, %": "percent",
+            **{heading(metric): metric.unit for metric in others},
             "p (Holm)": "p",
             "Test images": "count",
             "Training images": "count",
@@ -111,6 +116,7 @@ def results_table(results: Sequence[Row]) -> Table:
                 100 * row["ci_low"],
                 100 * row["ci_high"],
                 100 * row["macro_f1"],
+                *cells_of(row, others),
                 row["p_holm"],
                 row["n_test"],
                 row["n_train"],
@@ -121,9 +127,10 @@ def results_table(results: Sequence[Row]) -> Table:
             )
             for row in results
         ],
-        "Accuracy is the share of test images whose predicted class is right, with a bootstrap 95 % interval. Macro F1 gives "
-        f"every class the same weight. p is from an exact McNemar test against {against} on the same test images, corrected "
-        "by Holm for the number of comparisons. Seconds are of all stages of a method, image preparation left out.",
+        "Accuracy is the share of test images whose predicted class is right, with a bootstrap "
+        f"95 % interval. Macro F1 gives every class the same weight. {definitions}p is from an "
+        f"exact McNemar test against {against} on the same test images, corrected by Holm for the "
+        "number of comparisons. Seconds are of all stages of a method, image preparation left out.",
         notices_of(results),
     )
 
@@ -166,54 +173,6 @@ def comparison_table(
         "Exact McNemar test, two-sided, on the test images that only one of the two methods gets right. A difference is called "
         f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No measurable difference does not "
         "mean that the two are equal.",
-        notices,
-    )
-
-
-def per_class_table(
-    metrics: Sequence[Row], method: str, title: str, notices: Sequence[str] = ()
-) -> Table:
-    """Precision, recall and F1 of each class for one method, from rows of METRICS; classes in the
-    order of the rows.
-
-    Where a class was measured with several seeds, their mean.
-    """
-    found: dict[str, dict[str, list[float]]] = {}
-    images: dict[str, int] = {}
-    for row in metrics:
-        if row["method"] == method and row["metric"] in ("precision", "recall", "f1"):
-            found.setdefault(row["subject"], {}).setdefault(row["metric"], []).append(row["value"])
-            if row["metric"] == "recall":
-                images[row["subject"]] = row["n"]
-
-    def percent(values: Sequence[float] | None) -> float | None:
-        return 100 * sum(values) / len(values) if values else None
-
-    seeds = max(
-        (len(values) for by_metric in found.values() for values in by_metric.values()), default=1
-    )
-    return _table(
-        f"Each class: {title}",
-        {
-            "Class": "text",
-            "Test images": "count",
-            "Precision, %": "percent",
-            "Recall, %": "percent",
-            "F1, %": "percent",
-        },
-        [
-            (
-                name,
-                images.get(name),
-                percent(m.get("precision")),
-                percent(m.get("recall")),
-                percent(m.get("f1")),
-            )
-            for name, m in found.items()
-        ],
-        "Precision: of the images called this class, the share that is. Recall: of the images of this class, the share that is "
-        "called so. F1 is their harmonic mean."
-        + (f" Means over {seeds} seeds." if seeds > 1 else ""),
         notices,
     )
 
@@ -569,112 +528,3 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
         "the settings and the input versions. Peak memory is of the process up to then.",
         stale_inputs(records),
     )
-
-
-# The verdict
-# --------------------------------------------------------------------------------------------------------------
-
-
-def verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) -> str:
-    """Whether the study's own method beats its references on this data, in plain words.
-
-    A difference is claimed only where the Holm-corrected p of McNemar's test is below 0.05; its
-    direction is that of the test images only one method gets right.
-
-    Args:
-        study: of the methods.
-        results: rows of RESULTS.
-        comparisons: rows of COMPARISONS.
-    """
-    accuracy = {row["method"]: 100 * row["accuracy"] for row in results}
-    if study.main not in accuracy:
-        return f"{_capital(study.main_in_words)} was {NOT_RUN}, so nothing is said about it."
-    references: dict[str, str] = {}
-    for alternatives in study.references:
-        taken = next((name for name in alternatives if name in accuracy), list(alternatives)[-1])
-        references[taken] = alternatives[taken]
-    outcome: dict[str, str] = {}
-    details = []
-    for name, title in references.items():
-        row = next(
-            (r for r in comparisons if {r["method_a"], r["method_b"]} == {study.main, name}), None
-        )
-        if row is None or name not in accuracy:
-            outcome[name] = "unknown"
-            details.append(f"There is no comparison with {title}: {NOT_RUN}.")
-            continue
-        a_better = row["only_a_correct"] > row["only_b_correct"]
-        ahead = a_better == (row["method_a"] == study.main)
-        p = p_value(row["p_holm"])
-        p = p if p.startswith("<") else f"= {p}"
-        figures = f"{accuracy[study.main]:.2f} % against {accuracy[name]:.2f} %, p {p}"
-        if row["p_holm"] >= SIGNIFICANT:
-            outcome[name] = "same"
-            details.append(
-                f"No measurable difference from {title} ({figures}), which is not proof that there is none."
-            )
-        else:
-            outcome[name] = "better" if ahead else "worse"
-            details.append(f"{outcome[name].capitalize()} than {title} ({figures}).")
-    notices = notices_of(results)
-    caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
-    lead = _lead(study.main_in_words, {references[name]: how for name, how in outcome.items()})
-    titles = {
-        row["method"]: row["title"]
-        for row in results
-        if row["method"] not in (*references, study.main)
-    }
-    rest = _against_the_rest(
-        study.main,
-        [c for c in comparisons if {c["method_a"], c["method_b"]} & titles.keys()],
-        titles,
-    )
-    return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
-
-
-def _against_the_rest(
-    main: str, comparisons: Sequence[Row], titles: Mapping[str, str]
-) -> list[str]:
-    """Which of the other methods the main one is better than, worse than, or not to be told
-    from.
-    """
-    groups: dict[str, list[str]] = {
-        "Better than": [],
-        "Worse than": [],
-        "No measurable difference from": [],
-    }
-    for row in comparisons:
-        other, main_right = (
-            ("method_b", "only_a_correct")
-            if row["method_a"] == main
-            else ("method_a", "only_b_correct")
-        )
-        if row[other] not in titles:
-            continue
-        other_right = "only_a_correct" if main_right == "only_b_correct" else "only_b_correct"
-        how = "Better than" if row[main_right] > row[other_right] else "Worse than"
-        groups["No measurable difference from" if row["p_holm"] >= SIGNIFICANT else how].append(
-            titles[row[other]]
-        )
-    return [f"{how}: {'; '.join(names)}." for how, names in groups.items() if names]
-
-
-def _lead(main: str, outcome: Mapping[str, str]) -> str:
-    """``outcome``: what the main method is compared with, in words -> better, worse, same or
-    unknown.
-    """
-    beaten = [name for name, how in outcome.items() if how == "better"]
-    unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
-    if beaten and unbeaten:
-        return f"On this data {main} beats {beaten[0]} but not {unbeaten[0]}."
-    if beaten:
-        return f"On this data {main} beats {' and '.join(beaten)}."
-    if len(unbeaten) > 1:
-        return f"On this data {main} beats neither {' nor '.join(unbeaten)}."
-    if unbeaten:
-        return f"On this data {main} does not beat {unbeaten[0]}."
-    return f"Whether {main} helps on this data was not tested."
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 RESAMPLES_AT_ONCE = 500
+"""Number of bootstrap resamples held in memory at once."""
 
 
 @dataclass(frozen=True)

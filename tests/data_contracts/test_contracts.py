@@ -133,6 +133,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "ci_low": 0.4,
             "ci_high": 0.6,
             "macro_f1": 0.5,
+            "metrics": '{"accuracy": 0.5}',
             "p_holm": None,
             "n_test": 5,
             "n_train": 5,
@@ -200,6 +201,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
                 for m in MEASURES
                 for part, v in (("", 0.5), ("_low", 0.4), ("_high", 0.6))
             },
+            "metrics": '{"exact_match": 0.5}',
             "both_empty": 0,
             "p_holm": None,
             "n_test": 4,
@@ -350,6 +352,10 @@ BROKEN = [
     ("multilabel results", {"exact_match": 0.6}, "an exact match is an any match"),
     ("multilabel results", {"p_holm": 1.1}, "p_holm lies in 0..1"),
     ("multilabel results", {"both_empty": 5}, "counts are positive"),
+    ("multilabel results", {"metrics": "exact_match: 0.5"}, "metrics are finite numbers by name"),
+    ("results", {"metrics": '{"accuracy": NaN}'}, "metrics are finite numbers by name"),
+    ("results", {"metrics": '{"accuracy": "good"}'}, "metrics are finite numbers by name"),
+    ("results", {"metrics": "[0.5]"}, "metrics are finite numbers by name"),
     ("multilabel results", {"seconds": float("nan")}, "seconds is finite"),
     ("lesions", {"fault": "no transition"}, "a contour or a fault"),
     ("lesions", {"area_pixels": 0}, "a contour or a fault"),

@@ -12,13 +12,13 @@ import pytest
 from data_contracts.studies.ahn2019 import AHN2019
 from methods.reporting import document
 from methods.reporting.document import Figure, Report, Section, Table
-from methods.reporting.multilabel_tables import label_table
+from methods.reporting.metric_tables import label_metrics_table
 from methods.reporting.single_label_tables import (
     Estimate,
     label_efficiency_table,
     paper_rows,
-    verdict,
 )
+from methods.reporting.verdicts import single_label_verdict
 from tests.page_rules import EVIL as EVILS
 from tests.page_rules import dangers_of
 
@@ -121,7 +121,7 @@ def pair(a: str, b: str, only_a: int, only_b: int, p: float) -> dict[str, Any]:
 )
 def test_the_verdict_claims_what_the_test_shows(conv5: Any, random: Any, lead: str) -> None:
     results = [result("conv5", 0.8), result("random_cae", 0.8), result("cae", 0.9)]
-    text = verdict(
+    text = single_label_verdict(
         AHN2019, results, [pair("conv5", "cae", *conv5), pair("random_cae", "cae", *random)]
     )
     assert lead in text
@@ -172,7 +172,7 @@ def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() ->
         pair("ssae", "cae", 30, 2, 0.001),
         pair("fc7", "cae", 5, 6, 0.9),
     ]
-    text = verdict(AHN2019, results, [*known, *others])
+    text = single_label_verdict(AHN2019, results, [*known, *others])
     assert "Better than: ica. Worse than: ssae. No measurable difference from: fc7." in text
     mirrored = [
         {
@@ -184,7 +184,7 @@ def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() ->
         }
         for o in others
     ]
-    assert verdict(AHN2019, results, [*known, *mirrored]) == text
+    assert single_label_verdict(AHN2019, results, [*known, *mirrored]) == text
 
 
 def test_under_another_backbone_the_reference_is_its_own_features() -> None:
@@ -194,7 +194,7 @@ def test_under_another_backbone_the_reference_is_its_own_features() -> None:
     pairs = [pair(name, "cae", 1, 20, 0.001) for name in ("backbone", "random_cae")] + [
         pair("conv5", "cae", 20, 1, 0.001)
     ]
-    text = verdict(AHN2019, results, pairs)
+    text = single_label_verdict(AHN2019, results, pairs)
     assert "beats the backbone's own features and random filters" in text
     assert "Worse than: conv5." in text
 
@@ -223,6 +223,6 @@ def test_a_label_that_is_never_given_has_no_precision() -> None:
         {"method": "m", "subject": "a", "metric": metric, "value": value, "n": 3}
         for metric, value in figures.items()
     ]
-    assert label_table(rows, "m", "M").page_rows == [
+    assert label_metrics_table(rows, "m", "M", "several labels").page_rows == [
         ["a", "3", document.MISSING, "0.00", "0.00", "0.750"]
     ]

@@ -1,0 +1,95 @@
+"""Columns and tables of the registry's metrics, for images of one label and of several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from data_contracts.studies.study import Protocol
+from methods.reporting.document import Cell, Kind, Table
+from methods.statistics.metrics import SEVERAL_LABELS, Metric, metrics_of
+
+Row = Mapping[str, Any]
+
+
+def heading(metric: Metric) -> str:
+    """Heading of a metric's column."""
+    return f"{metric.title}, %" if metric.unit == "percent" else metric.title
+
+
+def _cell(metric: Metric, value: float | None) -> float | None:
+    """A value as it stands in a table."""
+    return value if value is None or metric.unit == "share" else 100 * value
+
+
+def other_metrics(protocol: Protocol, shown: Collection[str]) -> tuple[Metric, ...]:
+    """Metrics over all test images that a table of results has no column of its own for."""
+    return tuple(
+        metric
+        for metric in metrics_of(protocol)
+        if metric.of != "labels" and metric.name not in shown
+    )
+
+
+def figures_of(metrics: Sequence[Row], method: str) -> str:
+    """JSON of a method's metrics over all test images, from rows of METRICS."""
+    values = {
+        row["metric"]: row["value"]
+        for row in metrics
+        if row["method"] == method and row["subject"] == "all"
+    }
+    return json.dumps(values, sort_keys=True)
+
+
+def cells_of(row: Row, metrics: Sequence[Metric]) -> tuple[Cell, ...]:
+    """Cells of some metrics, from the column ``metrics`` of a row of results.
+
+    A report that was stored before a metric was added has an empty cell.
+    """
+    values = json.loads(row["metrics"])
+    return tuple(_cell(metric, values.get(metric.name)) for metric in metrics)
+
+
+def label_metrics_table(
+    metrics: Sequence[Row],
+    method: str,
+    title: str,
+    protocol: Protocol,
+    notices: Sequence[str] = (),
+) -> Table:
+    """Every metric of each class or label for one method, from rows of METRICS.
+
+    Classes stand in the order of the rows. Where one was measured with several seeds, their mean
+    is shown.
+    """
+    columns = metrics_of(protocol, "labels")
+    names = {metric.name for metric in columns}
+    values: dict[str, dict[str, list[float]]] = {}
+    images: dict[str, int] = {}
+    for row in metrics:
+        if row["method"] == method and row["metric"] in names:
+            values.setdefault(row["subject"], {}).setdefault(row["metric"], []).append(row["value"])
+            images[row["subject"]] = row["n"]
+    word = "label" if protocol == SEVERAL_LABELS else "class"
+    seeds = max((len(v) for of_one in values.values() for v in of_one.values()), default=1)
+    kinds: list[Kind] = ["text", "count", *(metric.unit for metric in columns)]
+    definitions = " ".join(metric.definition for metric in columns)
+    return Table(
+        f"Each {word}: {title}",
+        (word.capitalize(), "Test images", *map(heading, columns)),
+        tuple(
+            (name, images[name], *(_cell(m, _mean(of_one.get(m.name))) for m in columns))
+            for name, of_one in values.items()
+        ),
+        definitions
+        + f" A figure that is not defined is empty; a {word} without a test image is left out."
+        + (f" Means over {seeds} seeds." if seeds > 1 else ""),
+        tuple(kinds),
+        tuple(notices),
+    )
+
+
+def _mean(values: Sequence[float] | None) -> float | None:
+    """The mean of some values; None where there is none."""
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,176 @@
+"""The verdict of a report: its first sentence, from the rows of the comparisons.
+
+A difference is claimed only where the corrected p value is below SIGNIFICANT; what is not measurably
+different is never called equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from data_contracts.studies.study import Study
+from methods.reporting.document import SIGNIFICANT, p_value
+from methods.reporting.single_label_tables import NOT_RUN, notices_of
+
+Row = Mapping[str, Any]
+
+
+def _p_in_words(p: float) -> str:
+    """A p value for a sentence: "= 0.012" or "< 0.001"."""
+    text = p_value(p)
+    return text if text.startswith("<") else f"= {text}"
+
+
+def _sentence(p: float, is_better: bool, figures: str) -> str:
+    """What a comparison with another method says of the main one."""
+    if p >= SIGNIFICANT:
+        return f"No measurable difference from {figures}, which is not proof that there is none."
+    return f"{'Better' if is_better else 'Worse'} than {figures}."
+
+
+def _outcome(p: float, is_better: bool) -> str:
+    """The comparison in one word: same, better or worse."""
+    if p >= SIGNIFICANT:
+        return "same"
+    return "better" if is_better else "worse"
+
+
+def single_label_verdict(study: Study, results: Sequence[Row], comparisons: Sequence[Row]) -> str:
+    """Whether the study's own method beats its references on this data, in plain words.
+
+    The direction of a difference is that of the test images only one method gets right.
+
+    Args:
+        study: of the methods.
+        results: rows of RESULTS.
+        comparisons: rows of COMPARISONS.
+    """
+    accuracy = {row["method"]: 100 * row["accuracy"] for row in results}
+    if study.main not in accuracy:
+        main = study.main_in_words[:1].upper() + study.main_in_words[1:]
+        return f"{main} was {NOT_RUN}, so nothing is said about it."
+    references = _references(study, accuracy)
+    outcome: dict[str, str] = {}
+    details = []
+    for name, title in references.items():
+        pair = {study.main, name}
+        row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == pair), None)
+        if row is None or name not in accuracy:
+            outcome[title] = "unknown"
+            details.append(f"There is no comparison with {title}: {NOT_RUN}.")
+            continue
+        a_better = row["only_a_correct"] > row["only_b_correct"]
+        ahead = a_better == (row["method_a"] == study.main)
+        figures = (
+            f"{accuracy[study.main]:.2f} % against {accuracy[name]:.2f} %, "
+            f"p {_p_in_words(row['p_holm'])}"
+        )
+        outcome[title] = _outcome(row["p_holm"], ahead)
+        details.append(_sentence(row["p_holm"], ahead, f"{title} ({figures})"))
+    notices = notices_of(results)
+    caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
+    others = {
+        row["method"]: row["title"]
+        for row in results
+        if row["method"] not in (*references, study.main)
+    }
+    rest = _against_the_others(study.main, comparisons, others)
+    lead = _lead(study.main_in_words, outcome)
+    return " ".join([lead, *details, *rest, "p: exact McNemar test, Holm-corrected.", *caution])
+
+
+def _references(study: Study, scored: Mapping[str, object]) -> dict[str, str]:
+    """Methods to compare with, in words by name: of each alternative the first that was scored."""
+    references = {}
+    for alternatives in study.references:
+        name = next((name for name in alternatives if name in scored), list(alternatives)[-1])
+        references[name] = alternatives[name]
+    return references
+
+
+def _against_the_others(
+    main: str, comparisons: Sequence[Row], titles: Mapping[str, str]
+) -> list[str]:
+    """Which other methods the main one is better than, worse than, or not different from."""
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "same": []}
+    for row in comparisons:
+        is_a = row["method_a"] == main
+        other = row["method_b"] if is_a else row["method_a"]
+        if other not in titles:
+            continue
+        ours, theirs = (row["only_a_correct"], row["only_b_correct"])
+        ours, theirs = (ours, theirs) if is_a else (theirs, ours)
+        groups[_outcome(row["p_holm"], ours > theirs)].append(titles[other])
+    leads = {
+        "better": "Better than",
+        "worse": "Worse than",
+        "same": "No measurable difference from",
+    }
+    return [f"{leads[how]}: {'; '.join(names)}." for how, names in groups.items() if names]
+
+
+def _lead(main: str, outcome: Mapping[str, str]) -> str:
+    """The first sentence, from what the main method is compared with, in words, and how."""
+    beaten = [name for name, how in outcome.items() if how == "better"]
+    unbeaten = [name for name, how in outcome.items() if how in ("same", "worse")]
+    if beaten and unbeaten:
+        return f"On this data {main} beats {beaten[0]} but not {unbeaten[0]}."
+    if beaten:
+        return f"On this data {main} beats {' and '.join(beaten)}."
+    if len(unbeaten) > 1:
+        return f"On this data {main} beats neither {' nor '.join(unbeaten)}."
+    if unbeaten:
+        return f"On this data {main} does not beat {unbeaten[0]}."
+    return f"Whether {main} helps on this data was not tested."
+
+
+def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
+    """How the study's own networks stand against the other methods on this data.
+
+    Args:
+        study: of the methods.
+        rows: rows of MULTILABEL_RESULTS.
+    """
+    own = next(row for row in rows if row["method"] == study.main)
+    sentences = [
+        f"On this data {study.main_in_words} finds all labels of "
+        f"{100 * own['exact_match']:.2f} % of the test images."
+    ]
+    for row in rows:
+        if row["p_holm"] is None:
+            continue
+        figures = (
+            f"{row['title']}, {100 * row['exact_match']:.2f} %; p {_p_in_words(row['p_holm'])}"
+        )
+        ahead = own["exact_match"] > row["exact_match"]
+        sentences.append(_sentence(row["p_holm"], ahead, figures))
+    return " ".join([*sentences, "p: exact McNemar test of exact match, Holm-corrected."])
+
+
+def roc_verdict(
+    study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]
+) -> str:
+    """Whether the ensemble is better than its members on this data, in plain words.
+
+    Args:
+        study: of the methods.
+        rows: rows of ROC_RESULTS, one a method.
+        comparisons: rows of ROC_COMPARISONS.
+        titles: title of each method, by name.
+    """
+    auc = {row["method"]: row for row in rows}
+    main = auc[study.main]
+    sentences = [
+        f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} "
+        f"(SD over folds {main['auc_sd']:.3f})."
+    ]
+    for row in comparisons:
+        if study.main not in (row["method_a"], row["method_b"]):
+            continue
+        is_a = row["method_a"] == study.main
+        other = row["method_b"] if is_a else row["method_a"]
+        p = row["p_delong_bonferroni"]
+        figures = f"{titles[other]}, {auc[other]['auc']:.3f}; DeLong p {_p_in_words(p)}"
+        sentences.append(_sentence(p, (row["pooled_difference"] > 0) == is_a, figures))
+    return " ".join([*sentences, "p: DeLong's test for clustered data, Bonferroni-corrected."])
