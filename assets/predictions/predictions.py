@@ -318,6 +318,8 @@ def predict_rows(
     )
 
 
+CSV_DIGITS = 6
+"""Significant digits of a number in predictions.csv."""
 CSV_COLUMNS = (
     "image_id",
     "path",
@@ -335,7 +337,7 @@ CSV_COLUMNS = (
 
 def predictions_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
     """The predictions as CSV, one column for each nearest label and similarity."""
-    from methods.reporting.review_page import to_csv
+    from methods.reporting.spreadsheet_text import csv_text
 
     columns = [
         *CSV_COLUMNS,
@@ -350,7 +352,7 @@ def predictions_csv(lines: Sequence[Mapping[str, Any]]) -> bytes:
             *(value for pair in padded for value in pair),
         ]
 
-    return to_csv(columns, [cells(line) for line in lines]).encode()
+    return csv_text(columns, [cells(line) for line in lines], CSV_DIGITS).encode()
 
 
 def review_page(

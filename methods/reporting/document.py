@@ -9,8 +9,6 @@ shown and never run. The tables themselves are put together in
 from __future__ import annotations
 
 import base64
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -18,7 +16,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from methods.reporting.page_template import page_template, visible
-from methods.reporting.spreadsheet_text import spreadsheet_safe
+from methods.reporting.spreadsheet_text import csv_text
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
@@ -26,6 +24,9 @@ Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "meg
 (an AUC, a difference), a p value, seconds, 10^6 bytes."""
 
 MISSING = "–"
+"""What stands in the place of a figure that there is not."""
+CSV_DIGITS = 10
+"""Significant digits of a number in a CSV file."""
 SIGNIFICANT = 0.05
 """Level below which a p value, corrected for the number of comparisons, counts as a difference."""
 
@@ -251,6 +252,8 @@ _WRAP_AT = 40
 
 def to_latex(table: Table) -> str:
     r"""A ``table`` float with booktabs rules; the document needs ``\usepackage{booktabs}``."""
+    import pandas as pd  # half a second, which only a report pays
+
     long = [
         max((len(row[i]) for row in table.page_rows), default=0) > _WRAP_AT
         for i in range(len(table.columns))
@@ -262,20 +265,17 @@ def to_latex(table: Table) -> str:
     )
     notices = "".join(rf"\textbf{{{_latex(notice)}}} " for notice in table.notices)
     text = " ".join(_latex(t) for t in (f"{table.title}.", table.rest, table.caption) if t)
-    lines = [
-        r"\begin{table}[htbp]",
-        r"\centering",
-        rf"\caption{{{notices}{text}}}",
-        rf"\begin{{tabular}}{{{layout}}}",
-        r"\toprule",
-        " & ".join(_latex(c) for c in table.columns) + r" \\",
-        r"\midrule",
-        *(" & ".join(_latex(c) for c in row) + r" \\" for row in table.page_rows),
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    frame = pd.DataFrame([[_latex(cell) for cell in row] for row in table.page_rows])
+    frame = frame.reindex(columns=range(len(table.columns)))  # a table may have no row
+    frame.columns = pd.Index([_latex(column) for column in table.columns])
+    latex: str = frame.style.hide(axis="index").to_latex(
+        column_format=layout,
+        hrules=True,
+        position="htbp",
+        position_float="centering",
+        caption=notices + text,
+    )
+    return latex
 
 
 def _latex(text: str) -> str:
@@ -287,24 +287,13 @@ def _latex(text: str) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """RFC 4180, all rows, numbers in full.
+    """All rows, numbers with ten significant digits (see :func:`csv_text`).
 
-    Texts go through :func:`spreadsheet_safe`. The table's notices are a last column, so that they
-    stay with the figures.
+    The table's notices are a last column, so that they stay with the figures.
     """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    notices = [" ".join(table.notices)] if table.notices else []
-    writer.writerow(
-        [spreadsheet_safe(c) for c in (*table.columns, *(["Notices"] if notices else []))]
+    if not table.notices:
+        return csv_text(table.columns, table.rows, CSV_DIGITS)
+    notices = " ".join(table.notices)
+    return csv_text(
+        (*table.columns, "Notices"), [(*row, notices) for row in table.rows], CSV_DIGITS
     )
-    writer.writerows([_csv_cell(c) for c in (*row, *notices)] for row in table.rows)
-    return out.getvalue()
-
-
-def _csv_cell(cell: Cell) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, float):
-        return format(cell, ".10g")
-    return spreadsheet_safe(cell) if isinstance(cell, str) else str(cell)

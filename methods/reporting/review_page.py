@@ -8,11 +8,9 @@ and small pictures; the page escapes every text and holds every picture, so a cl
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import math
-import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,7 +19,6 @@ from PIL import Image
 
 from methods.reporting.document import MISSING
 from methods.reporting.page_template import page_template
-from methods.reporting.spreadsheet_text import spreadsheet_safe
 
 ID_DIGITS = 12
 """So many digits of an image's id are shown: enough to find it in predictions.csv."""
@@ -226,40 +223,3 @@ def thumbnail(pixels: NDArray[np.uint8], side: int = 128) -> bytes:
 
 # CSV
 # ----------------------------------------------------------------------------------------------------------------------
-
-
-def to_csv(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    r"""RFC 4180: a header row, ``\r\n`` line ends, quotes where needed.
-
-    Texts go through :func:`spreadsheet_safe`; numbers do not, so a negative one stays a number.
-    Floats have six significant digits. None and not-a-number are empty; truth is ``true`` or
-    ``false``.
-
-    Args:
-        columns: headings.
-        rows: one sequence of cells a row, as long as ``columns``; numpy scalars count as numbers.
-
-    Raises:
-        ValueError: a row is longer or shorter than ``columns``.
-    """
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow([spreadsheet_safe(column) for column in columns])
-    for number, row in enumerate(rows):
-        if len(row) != len(columns):
-            raise ValueError(f"row {number} has {len(row)} cells, {len(columns)} columns")
-        writer.writerow([_csv_cell(cell) for cell in row])
-    return out.getvalue()
-
-
-def _csv_cell(cell: object) -> str:
-    if cell is None:
-        return ""
-    if isinstance(cell, bool | np.bool_):
-        return "true" if cell else "false"
-    if isinstance(cell, numbers.Integral):
-        return str(int(cell))
-    if isinstance(cell, numbers.Real):
-        # adding 0.0 turns -0.0 into 0.0
-        return "" if math.isnan(cell) else format(float(cell) + 0.0, ".6g")
-    return spreadsheet_safe(str(cell))

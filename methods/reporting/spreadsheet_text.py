@@ -1,8 +1,13 @@
-"""Text in a CSV file that people open in a spreadsheet, which runs what begins like a formula."""
+"""CSV files that people open in a spreadsheet, which runs what begins like a formula."""
 
 from __future__ import annotations
 
+import math
+import numbers
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 _FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫")
 """A spreadsheet runs a text that begins so; the full-width and small forms are folded to the plain
@@ -45,3 +50,45 @@ def _is_formula(text: str) -> bool:
         len(text),
     )
     return text.startswith(_FORMULA_STARTS, start)
+
+
+def csv_text(columns: Sequence[str], rows: Sequence[Sequence[object]], digits: int) -> str:
+    r"""RFC 4180: a header row, ``\r\n`` line ends, quotes where needed.
+
+    Texts go through :func:`spreadsheet_safe`; numbers do not, so a negative one stays a number.
+    None and not-a-number are empty; a bool is ``true`` or ``false``.
+
+    Args:
+        columns: headings.
+        rows: one sequence of cells a row, as long as ``columns``; numpy scalars count as numbers.
+        digits: significant digits of a float.
+
+    Raises:
+        ValueError: a row is longer or shorter than ``columns``.
+    """
+    import pandas as pd  # half a second, which only a report or predictions pay
+
+    for number, row in enumerate(rows):
+        if len(row) != len(columns):
+            raise ValueError(f"row {number} has {len(row)} cells, {len(columns)} columns")
+    frame = pd.DataFrame(
+        [[_csv_cell(cell, digits) for cell in row] for row in rows],
+        columns=[spreadsheet_safe(column) for column in columns],
+        dtype=object,
+    )
+    text: str = frame.to_csv(index=False, lineterminator="\r\n")
+    return text
+
+
+def _csv_cell(cell: object, digits: int) -> str:
+    """A cell as text; see :func:`csv_text`."""
+    if cell is None:
+        return ""
+    if isinstance(cell, bool | np.bool_):
+        return "true" if cell else "false"
+    if isinstance(cell, numbers.Integral):
+        return str(int(cell))
+    if isinstance(cell, numbers.Real):
+        # adding 0.0 turns -0.0 into 0.0
+        return "" if math.isnan(cell) else format(float(cell) + 0.0, f".{digits}g")
+    return spreadsheet_safe(str(cell))

@@ -83,6 +83,23 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_text(cell: str) -> None:
 def test_latex_and_markdown_specials_are_escaped() -> None:
     latex = document.to_latex(table(("50 % of $x_1 & #2", 1.0)))
     assert r"50 \% of \$x\_1 \& \#2" in latex
+    expected = r"""\begin{table}[htbp]
+\centering
+\caption{T.}
+\begin{tabular}{lr}
+\toprule
+A{[}1{]} & SD \\
+\midrule
+{[}a{]} & 1.00 \\
+\bottomrule
+\end{tabular}
+\end{table}
+"""
+    kinds: tuple[document.Kind, ...] = ("text", "percent")
+    whole = document.Table("T", ("A[1]", "SD"), (("[a]", 1.0),), kinds=kinds)
+    assert document.to_latex(whole) == expected
+    twice = document.Table("T", ("SD", "SD"), (), kinds=kinds)
+    assert "SD & SD" in document.to_latex(twice)
     markdown = document.markdown_table(table(("a|b <i>", 1.0)))
     assert r"a\|b" in markdown
     assert "<i>" not in markdown

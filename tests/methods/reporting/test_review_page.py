@@ -19,6 +19,7 @@ from PIL import Image
 
 from methods.reporting import review_page as page
 from methods.reporting.review_page import Card, Neighbour, Review
+from methods.reporting.spreadsheet_text import csv_text
 from tests.page_rules import EVIL, dangers_of
 
 HOSTILE = [
@@ -328,7 +329,7 @@ ROWS: list[list[object]] = [
 
 
 def test_csv_is_rfc_4180() -> None:
-    text = page.to_csv(COLUMNS, ROWS)
+    text = csv_text(COLUMNS, ROWS, 6)
     assert text.split("\r\n") == [
         "image_id,name,probability,margin,count,unlike",
         'a1,"comma, ""quote""",0.123457,-5.25,3,true',
@@ -345,7 +346,7 @@ def test_csv_is_rfc_4180() -> None:
 
 
 def test_pandas_reads_the_csv_back() -> None:
-    frame = pd.read_csv(io.BytesIO(page.to_csv(COLUMNS, ROWS).encode("utf-8")))
+    frame = pd.read_csv(io.BytesIO(csv_text(COLUMNS, ROWS, 6).encode("utf-8")))
     assert list(frame.columns) == COLUMNS
     assert frame["name"].tolist() == ['comma, "quote"', "'=HYPERLINK(1)", "良性"]
     np.testing.assert_allclose(frame["probability"], [0.123456789, 0.1, math.nan], rtol=1e-5)
@@ -355,8 +356,8 @@ def test_pandas_reads_the_csv_back() -> None:
 
 
 def test_csv_edges() -> None:
-    assert page.to_csv(["=a", "b"], []) == "'=a,b\r\n"
-    assert page.to_csv(["a", "b"], [[None, "x\r\ny"]]) == "a,b\r\n,xy\r\n"
-    assert page.to_csv(["a", "b"], [["\udcff", 1e300]]).encode("utf-8")
+    assert csv_text(["=a", "b"], [], 6) == "'=a,b\r\n"
+    assert csv_text(["a", "b"], [[None, "x\r\ny"]], 6) == "a,b\r\n,xy\r\n"
+    assert csv_text(["a", "b"], [["\udcff", 1e300]], 6).encode("utf-8")
     with pytest.raises(ValueError, match="row 0 has 1 cells"):
-        page.to_csv(["a", "b"], [["x"]])
+        csv_text(["a", "b"], [["x"]], 6)
