@@ -194,9 +194,7 @@ def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndar
     from methods.classifiers.gram_pca import gram_pca
 
     try:
-        scores = l2_normalise(
-            gram_pca(gram, rows.train, config.pca_components, config.pca_whiten).scores
-        )
+        scores = l2_normalise(gram_pca(gram, rows.train, config.pca_components, config.pca_whiten))
     except ValueError as error:
         raise InputError(
             f"pca_components is {config.pca_components}: {error}", "Set another number"

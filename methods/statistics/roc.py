@@ -23,7 +23,7 @@ from scipy.linalg import eigh, solveh_banded
 from scipy.special import log_ndtr, ndtr, ndtri
 from sklearn.metrics import roc_curve
 
-from methods.statistics.significance import Interval
+from methods.statistics.significance import CONFIDENCE, Interval
 
 Float64 = NDArray[np.float64]
 
@@ -261,7 +261,7 @@ def _outer(values: Float64) -> Float64:
     return product
 
 
-def auc_interval(delong: Delong, which: int, confidence: float = 0.95) -> Interval:
+def auc_interval(delong: Delong, which: int) -> Interval:
     """Interval of one area: normal approximation, clipped to 0..1.
 
     A variance of zero means that the sample shows no spread, not that the area is known, so a bound
@@ -275,7 +275,6 @@ def auc_interval(delong: Delong, which: int, confidence: float = 0.95) -> Interv
     Args:
         delong: from :func:`delong`.
         which: classifier.
-        confidence: level.
     """
     area, variance, k = (
         float(delong.auc[which]),
@@ -283,13 +282,13 @@ def auc_interval(delong: Delong, which: int, confidence: float = 0.95) -> Interv
         delong.n_pairs,
     )
     if variance > 0:
-        half = float(stats.norm.ppf((1 + confidence) / 2)) * np.sqrt(variance)
+        half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt(variance)
         method = "Obuchowski" if delong.clustered else "DeLong"
     elif area in (0.0, 1.0):
-        half = 1 - ((1 - confidence) / 2) ** (1 / k)
+        half = 1 - ((1 - CONFIDENCE) / 2) ** (1 / k)
         method = "Clopper-Pearson"
     else:
-        half = np.sqrt(np.log(2 / (1 - confidence)) / (2 * k))
+        half = np.sqrt(np.log(2 / (1 - CONFIDENCE)) / (2 * k))
         method = "Hoeffding"
     return Interval(max(float(area - half), 0.0), min(float(area + half), 1.0), method)
 

@@ -11,6 +11,8 @@ from scipy import stats
 
 RESAMPLES_AT_ONCE = 500
 """Number of bootstrap resamples held in memory at once."""
+CONFIDENCE = 0.95
+"""Level of every confidence interval."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,6 @@ def accuracy_interval(
     groups: Sequence[str] | None = None,
     n_resamples: int = 10_000,
     seed: int = 0,
-    confidence: float = 0.95,
 ) -> Interval:
     """Interval of an accuracy: percentile bootstrap over groups where given (images of a patient go
     together), else images.
@@ -58,7 +59,6 @@ def accuracy_interval(
         groups: (n,) group of each image, or None.
         n_resamples: bootstrap resamples.
         seed: of the resampling.
-        confidence: level.
 
     Raises:
         ValueError: no image.
@@ -68,7 +68,7 @@ def accuracy_interval(
         raise ValueError("an accuracy needs at least one image")
     hits = float(correct.sum())
     if hits in (0, n):
-        exact = stats.binomtest(int(hits), n).proportion_ci(confidence, method="exact")
+        exact = stats.binomtest(int(hits), n).proportion_ci(CONFIDENCE, method="exact")
         return Interval(float(exact.low), float(exact.high), "Clopper-Pearson")
     codes = (
         np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
@@ -82,7 +82,7 @@ def accuracy_interval(
             0, len(size_of), (min(RESAMPLES_AT_ONCE, n_resamples - start), len(size_of))
         )
         means.append(hits_of[drawn].sum(axis=1) / size_of[drawn].sum(axis=1))
-    low, high = np.quantile(np.concatenate(means), [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(np.concatenate(means), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     accuracy = hits / n
     return Interval(
         min(float(low), accuracy),
@@ -91,7 +91,7 @@ def accuracy_interval(
     )
 
 
-def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Interval:
+def mean_interval(values: NDArray[np.float64]) -> Interval:
     """Student's t interval of the mean of repeated draws, clipped to 0..1; a single value is its
     own interval.
 
@@ -104,7 +104,7 @@ def mean_interval(values: NDArray[np.float64], confidence: float = 0.95) -> Inte
     if len(values) == 1:
         return Interval(mean, mean, "single draw")
     half = float(
-        stats.t.ppf((1 + confidence) / 2, len(values) - 1)
+        stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
         * values.std(ddof=1)
         / np.sqrt(len(values))
     )

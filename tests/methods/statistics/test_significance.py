@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from methods.statistics import significance
 from methods.statistics.significance import (
     accuracy_interval,
     bonferroni,
@@ -70,9 +71,12 @@ def test_bootstrap_is_near_the_binomial_spread() -> None:
     assert interval.high == pytest.approx(0.75 + 1.96 * 0.02165, abs=0.004)
 
 
-def test_confidence_widens_the_interval() -> None:
+def test_confidence_widens_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     correct = np.arange(100) % 3 != 0
-    wide, narrow = (accuracy_interval(correct, n_resamples=2000, confidence=c) for c in (0.99, 0.8))
+    monkeypatch.setattr(significance, "CONFIDENCE", 0.99)
+    wide = accuracy_interval(correct, n_resamples=2000)
+    monkeypatch.setattr(significance, "CONFIDENCE", 0.8)
+    narrow = accuracy_interval(correct, n_resamples=2000)
     assert wide.low < narrow.low < correct.mean() < narrow.high < wide.high
 
 
@@ -88,10 +92,11 @@ def test_grouped_bootstrap_is_wider_on_clustered_images() -> None:
     assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
 
 
-def test_groups_are_weighed_by_their_images() -> None:
+def test_groups_are_weighed_by_their_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(significance, "CONFIDENCE", 0.2)
     # Two groups, 9 right and 1 wrong: a draw is 1.0, 0.0 or 0.9, never the mean of the groups 0.5.
     correct = np.array([True] * 9 + [False])
-    interval = accuracy_interval(correct, ["a"] * 9 + ["b"], n_resamples=1000, confidence=0.2)
+    interval = accuracy_interval(correct, ["a"] * 9 + ["b"], n_resamples=1000)
     assert (interval.low, interval.high) == (pytest.approx(0.9), pytest.approx(0.9))
 
 
