@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock audit licences peers bench ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit docs licences peers bench ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -63,8 +63,11 @@ audit: setup  ## known flaws of the locked packages; asks a service on the inter
 	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock -r requirements-setup.lock \
 		|| { echo "error: not every locked package is known to be free of flaws. If a flaw is listed above: raise the bound in pyproject.toml and run make lock. If a package could not be audited or a connection failed: this machine does not reach the service of advisories; run it where there is internet access." >&2; exit 1; }
 
+docs: setup  ## write docs/assets.md: every asset and its settings
+	$(BIN)/python -m docs.tools.assets
+
 licences: setup  ## write docs/licences.md: what each dependency's licence is
-	$(BIN)/python -m tests.licences
+	$(BIN)/python -m docs.tools.licences
 
 peers: benchmarks/.venv/.ready  ## what the benchmarks compare with, in an environment of its own (6 GB)
 

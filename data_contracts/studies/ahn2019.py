@@ -116,7 +116,7 @@ AHN2019 = Study(
         Choice(
             "SVM regularisation",
             '"regularization parameter of 1", "learning rate of 0.1"',
-            "C = 1 on the summed squared hinge",
+            "the summed squared hinge, weighted by the setting c",
             "c",
         ),
         Choice("SVM bias", "not stated", "free, not penalised (as ScSPM)", "-"),

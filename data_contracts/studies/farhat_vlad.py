@@ -125,7 +125,7 @@ FARHAT_VLAD = Study(
         Choice(
             "SVM",
             "linear, nothing else stated",
-            "one against all, squared hinge, C = 1, free bias",
+            "one against all, squared hinge weighted by the setting c, free bias",
             "c, tolerance",
         ),
     ),

@@ -1,5 +1,6 @@
 """The licences of what medfeat needs to run, as the packages themselves state them: ``make
-licences`` writes the page."""
+licences`` writes the page.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-PAGE = Path(__file__).parents[1] / "docs" / "licences.md"
+PAGE = Path(__file__).parents[1] / "licences.md"
 SPDX = {
     "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
@@ -95,7 +96,8 @@ def stated(package: Distribution) -> str:
 
 def needed(root: str = "medfeat") -> Iterator[Licensed]:
     """What an installed package needs to run on this machine, with all that those need in turn, by
-    name."""
+    name.
+    """
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
     left = [(root, "")]
@@ -124,7 +126,7 @@ def page() -> str:
         "# Licences",
         "",
         "What medfeat needs to run, as locked and installed on Linux x86-64, with the licence that each package states.",
-        "`make licences` writes this page anew; a test fails where a package has a licence that `tests/licences.py` does not",
+        "`make licences` writes this page anew; a test fails where a package has a licence that `docs/tools/licences.py` does not",
         "allow. timm, which is optional, and tools for development are left out. medfeat itself is under Apache-2.0.",
         "",
         "| package | version | licence | |",

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.licences import EXCEPTIONS, PAGE, Licensed, needed, page
+from docs.tools.licences import EXCEPTIONS, PAGE, Licensed, needed, page
 
-LOCK = Path(__file__).parents[1] / "requirements.lock"
+LOCK = Path(__file__).parents[2] / "requirements.lock"
 
 
 def test_every_dependency_has_a_licence_that_is_allowed() -> None:
