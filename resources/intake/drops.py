@@ -1,11 +1,11 @@
-"""Drops: what arrives below ``drops/<dataset>/``, and when it counts as arrived.
+"""Drops: the entries of ``drops/<dataset>/``, and when each of them counts.
 
-A drop is one entry there: a folder laid out like a dataset, an archive of one, or a single image.
-It counts when a marker ``_READY`` lies in it (beside a single file: ``<file>._READY``), or when two
-looks at least SETTLE_SECONDS apart found the same names, sizes and times. A drop that changes
-afterwards counts as it was until it has settled again.
+A drop is a folder laid out like a dataset, an archive of one, or a single image. It counts when a
+marker ``_READY`` lies in it (beside a single file: ``<file>._READY``), or when two checks at least
+SETTLE_SECONDS apart find the same names, sizes and times. A drop that changes afterwards counts
+with its unchanged files until it has settled again.
 
-What was seen is kept in a ledger in the store, with keyed hashes in place of names.
+A ledger in the store remembers what each check found, with keyed hashes in place of names.
 """
 
 import math
@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
@@ -29,11 +29,16 @@ from resources.store.atomic_file import write_atomically
 from resources.store.dataset_store import DatasetStore
 
 MARKER = "_READY"
+"""Name of the file that says that a drop is complete."""
+
 LEDGER = "drops"
+"""Kind of output under which the store keeps the ledger."""
+
 SETTLE_SECONDS = 30.0
+"""Seconds that a drop without a marker must stay unchanged before it counts."""
+
 PARTIAL_SECONDS = 3600.0
-"""A file with the name of an unfinished transfer holds its drop back until it has not changed for
-so long."""
+"""Seconds that a file named like an unfinished transfer must stay unchanged before it counts."""
 
 _PARTIAL = re.compile(
     r"\.(part|partial|tmp|temp|filepart|crdownload|download|upload)$|^\..+\.\w{6}$|~$",
@@ -41,11 +46,19 @@ _PARTIAL = re.compile(
 )
 
 Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in ns."""
+"""Size of a file in bytes, and time of its last change in ns since 1970."""
 
 
 class _Entry(BaseModel):
-    """What the ledger knows of one drop."""
+    """What the ledger holds of one drop.
+
+    Attributes:
+        seen: signature that the last check found.
+        seen_at: when it was first found, in seconds since 1970.
+        accepted: signature with which the drop last counted, or None.
+        accepted_at: when, in seconds since 1970.
+        first_load: whether it is what a dataset without a folder of its own began with.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
@@ -57,6 +70,8 @@ class _Entry(BaseModel):
 
 
 class _Ledger(BaseModel):
+    """All drops of a dataset, by the keyed hash of their names."""
+
     model_config = ConfigDict(extra="forbid")
 
     drops: dict[str, _Entry] = {}
@@ -67,11 +82,11 @@ class Drop:
     """A drop that counts.
 
     Attributes:
-        name: of the entry.
+        name: its file name.
         path: where it lies.
         first_load: whether it is what a dataset without a folder of its own began with.
-        accepted_at: seconds since 1970.
-        files: names below it that count ("" for a single file).
+        accepted_at: when it began to count, in seconds since 1970.
+        files: paths below it that count ("" for a single file).
     """
 
     name: str
@@ -88,7 +103,7 @@ class DropStatus:
     Attributes:
         drops: those that count, by name.
         waiting: how many have not settled.
-        signature: of all that counts, "" where nothing does.
+        signature: keyed hash of all that count; "" where none does.
     """
 
     drops: tuple[Drop, ...]
@@ -97,14 +112,14 @@ class DropStatus:
 
 
 def drops_root() -> Path:
-    """``MEDFEAT_DROPS``, or ``drops`` in ``MEDFEAT_HOME``."""
+    """The folder of all drops: ``MEDFEAT_DROPS``, or ``drops`` in ``MEDFEAT_HOME``."""
     from resources.store.home import medfeat_home
 
     return Path(os.environ.get("MEDFEAT_DROPS") or medfeat_home() / "drops").expanduser().absolute()
 
 
 def settle_seconds() -> float:
-    """``MEDFEAT_DROP_SETTLE_SECONDS``, or SETTLE_SECONDS.
+    """Seconds until an unchanged drop counts: ``MEDFEAT_DROP_SETTLE_SECONDS``, or SETTLE_SECONDS.
 
     Raises:
         InputError: it is not a number above 0.
@@ -122,12 +137,12 @@ def settle_seconds() -> float:
 
 
 def file_stamps(path: Path) -> dict[str, Stamp]:
-    """Every file below ``path`` with its stamp; of a file that one alone, under the name ""."""
-    found: dict[str, Stamp] = {}
+    """List every file below a folder with its stamp; for a file, only itself under the name ""."""
+    stamps: dict[str, Stamp] = {}
     if not path.is_dir() or path.is_symlink():
-        with suppress(FileNotFoundError):  # went away while we looked, here and below
-            found[""] = _stamp(path.lstat())
-        return found
+        with suppress(FileNotFoundError):  # it may vanish meanwhile, here and below
+            stamps[""] = _stamp(path.lstat())
+        return stamps
     folders = [""]
     while folders:
         folder = folders.pop()
@@ -138,18 +153,18 @@ def file_stamps(path: Path) -> dict[str, Stamp]:
                     folders.append(name)
                 elif name != MARKER:
                     with suppress(FileNotFoundError):
-                        found[name] = _stamp(entry.stat(follow_symlinks=False))
-    return found
+                        stamps[name] = _stamp(entry.stat(follow_symlinks=False))
+    return stamps
 
 
 def _stamp(status: os.stat_result) -> Stamp:
     return status.st_size, status.st_mtime_ns
 
 
-def signature_of(names: Names, listing: Mapping[str, Stamp]) -> str:
-    """Keyed hash of a listing."""
+def signature_of(names: Names, stamps: Mapping[str, Stamp]) -> str:
+    """Keyed hash of files and their stamps."""
     return names.signature(
-        "\n".join(f"{stamp[0]} {stamp[1]} {name}" for name, stamp in sorted(listing.items()))
+        "\n".join(f"{stamp[0]} {stamp[1]} {name}" for name, stamp in sorted(stamps.items()))
     )
 
 
@@ -160,7 +175,7 @@ def check_drops(
     first_load: bool = False,
     now: float | None = None,
 ) -> DropStatus:
-    """Look once, remember what was seen, and say what counts.
+    """List the drops of a dataset, record them in the ledger, and decide which count.
 
     Args:
         store: where the ledger lies.
@@ -171,8 +186,8 @@ def check_drops(
         now: seconds since 1970, for tests.
 
     Raises:
-        InputError: the drop folder or a drop cannot be read, the folder is gone although drops have
-            counted before, or what decides about a drop is being written anew.
+        InputError: the drop folder or a drop cannot be read, the folder is missing although drops
+            have counted before, or a file that decides about a drop is being rewritten.
         ContractError: the ledger is damaged.
     """
     now = time.time() if now is None else now
@@ -182,60 +197,91 @@ def check_drops(
     with store.lock(dataset, LEDGER):
         ledger = _read(store, dataset)
         before = ledger.model_dump_json()
-        known = any(entry.accepted for entry in ledger.drops.values())
+        has_accepted = any(entry.accepted for entry in ledger.drops.values())
         if not root.is_dir():
-            if known:
+            if has_accepted:
                 raise InputError(
                     f"the drop folder {root} is gone, and drops in it have counted before",
-                    "Mount the disk it is on, or make the folder again to take back all of its drops",
+                    "Mount the disk it is on, "
+                    "or make the folder again to take back all of its drops",
                 )
             return DropStatus((), 0, "")
-        begins = first_load and not known
-        drops, accepted, waiting = [], [], 0
-        # raised once everything seen is remembered, or a changed drop could never settle
-        troubles: list[InputError] = []
+        check = _Check(store, dataset, names, ledger, first_load and not has_accepted, now)
         for path in _entries(root):
-            key = names.signature(path.name)
-            try:
-                listing = file_stamps(path)
-            except OSError as error:
-                troubles.append(
-                    InputError(
-                        f"a drop of {dataset} cannot be read ({error.strerror})",
-                        "Give this user permission to read it (chmod -R u+rX), or move it out of the drop folder",
-                    )
-                )
-                continue
-            if not listing:
-                continue
-            signature = signature_of(names, listing)
-            entry = ledger.drops.get(key)
-            if entry is None or entry.seen != signature or entry.seen_at > now:
-                entry = ledger.drops[key] = _seen(entry, signature, now)
-            if entry.accepted != signature and _has_arrived(path, entry, listing, now):
-                write_atomically(_listing_path(store, dataset, key), _hashed(names, listing))
-                entry.accepted, entry.accepted_at = signature, now
-                entry.first_load = entry.first_load or begins
-            if entry.accepted is None:
-                waiting += 1
-                continue
-            files = frozenset(listing)
-            if entry.accepted != signature:
-                waiting += 1
-                try:
-                    files = _unchanged(store, dataset, key, names, listing)
-                except InputError as error:
-                    troubles.append(error)
-                    continue
-            drops.append(Drop(path.name, path, entry.first_load, entry.accepted_at or now, files))
-            accepted.append(f"{key} {entry.accepted}")
+            check.add(path)
         if ledger.model_dump_json() != before:
             write_atomically(_path(store, dataset), sealed_json(ledger.model_dump(mode="json")))
-        if troubles:
-            raise troubles[0]
+        # raised once everything is recorded, or a changed drop could never settle
+        if check.errors:
+            raise check.errors[0]
+    accepted = "\n".join(sorted(check.accepted))
     return DropStatus(
-        tuple(drops), waiting, names.signature("\n".join(sorted(accepted))) if accepted else ""
+        tuple(check.drops), check.waiting, names.signature(accepted) if accepted else ""
     )
+
+
+@dataclass
+class _Check:
+    """One check of all drops of a dataset, drop by drop.
+
+    Attributes:
+        begins: whether what is accepted now is the dataset's first load.
+        drops: those that count.
+        accepted: keys and signatures of those that count.
+        waiting: how many have not settled.
+        errors: why drops cannot be used.
+    """
+
+    store: DatasetStore
+    dataset: str
+    names: Names
+    ledger: _Ledger
+    begins: bool
+    now: float
+    drops: list[Drop] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=list)
+    waiting: int = 0
+    errors: list[InputError] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Check one drop, and record it in the ledger."""
+        key = self.names.signature(path.name)
+        try:
+            stamps = file_stamps(path)
+        except OSError as error:
+            self.errors.append(
+                InputError(
+                    f"a drop of {self.dataset} cannot be read ({error.strerror})",
+                    "Give this user permission to read it (chmod -R u+rX), "
+                    "or move it out of the drop folder",
+                )
+            )
+            return
+        if not stamps:
+            return
+        signature = signature_of(self.names, stamps)
+        entry = self.ledger.drops.get(key)
+        if entry is None or entry.seen != signature or entry.seen_at > self.now:
+            entry = self.ledger.drops[key] = _seen(entry, signature, self.now)
+        if entry.accepted != signature and _has_arrived(path, entry, stamps, self.now):
+            listing = _listing_path(self.store, self.dataset, key)
+            write_atomically(listing, _hashed(self.names, stamps))
+            entry.accepted, entry.accepted_at = signature, self.now
+            entry.first_load = entry.first_load or self.begins
+        if entry.accepted != signature:
+            self.waiting += 1
+        if entry.accepted is None:
+            return
+        files = frozenset(stamps)
+        if entry.accepted != signature:
+            try:
+                files = _unchanged(self.store, self.dataset, key, self.names, stamps)
+            except InputError as error:
+                self.errors.append(error)
+                return
+        accepted_at = entry.accepted_at or self.now
+        self.drops.append(Drop(path.name, path, entry.first_load, accepted_at, files))
+        self.accepted.append(f"{key} {entry.accepted}")
 
 
 def _seen(entry: _Entry | None, signature: str, now: float) -> _Entry:
@@ -260,49 +306,49 @@ def _entries(root: Path) -> Iterator[Path]:
             yield root / name
 
 
-def _has_arrived(path: Path, entry: _Entry, listing: Mapping[str, Stamp], now: float) -> bool:
+def _has_arrived(path: Path, entry: _Entry, stamps: Mapping[str, Stamp], now: float) -> bool:
     marker = path / MARKER if path.is_dir() else path.with_name(f"{path.name}.{MARKER}")
     if entry.accepted is None and marker.exists():
         return True
     unfinished = any(
         _PARTIAL.search(name.rpartition("/")[2] or path.name)
         and now - stamp[1] / 1e9 < PARTIAL_SECONDS
-        for name, stamp in listing.items()
+        for name, stamp in stamps.items()
     )
     return not unfinished and now - entry.seen_at >= settle_seconds()
 
 
 def _unchanged(
-    store: DatasetStore, dataset: str, key: str, names: Names, listing: Mapping[str, Stamp]
+    store: DatasetStore, dataset: str, key: str, names: Names, stamps: Mapping[str, Stamp]
 ) -> frozenset[str]:
     """The files of a changing drop that are as they were accepted.
 
     Raises:
-        InputError: what says how the rest is to be read is among the changed ones.
+        InputError: a file that says how the others are to be read is among the changed ones.
     """
     try:
         accepted = unsealed_json(_listing_path(store, dataset, key).read_bytes())
     except (OSError, ValueError):
         accepted = {}
     same = frozenset(
-        name
-        for name, stamp in listing.items()
-        if accepted.get(names.signature(name)) == list(stamp)
+        name for name, stamp in stamps.items() if accepted.get(names.signature(name)) == list(stamp)
     )
-    for name in (set(listing) - same) | {
-        name for name in MANIFEST_NAMES if names.signature(name) in accepted and name not in listing
-    }:
+    removed = {
+        name for name in MANIFEST_NAMES if names.signature(name) in accepted and name not in stamps
+    }
+    for name in (set(stamps) - same) | removed:
         decides = name in ("", *MANIFEST_NAMES) or is_archive(Path(name)) or is_npz(Path(name))
         if decides and names.signature(name) in accepted:
             raise InputError(
-                f"a drop of {dataset} is being written anew (a manifest, an archive or a single file of it changed)",
+                f"a drop of {dataset} is being written anew "
+                "(a manifest, an archive or a single file of it changed)",
                 f"Run again when it has not changed for {settle_seconds():g} seconds",
             )
     return same
 
 
-def _hashed(names: Names, listing: Mapping[str, Stamp]) -> bytes:
-    return sealed_json({names.signature(name): stamp for name, stamp in listing.items()})
+def _hashed(names: Names, stamps: Mapping[str, Stamp]) -> bytes:
+    return sealed_json({names.signature(name): stamp for name, stamp in stamps.items()})
 
 
 def _path(store: DatasetStore, dataset: str) -> Path:

@@ -1,8 +1,11 @@
-"""What the user says about each file of a dataset: in a ``manifest.csv`` or ``manifest.parquet``,
-or by the folders it lies in.
+"""What a user states about each file: in a manifest (CSV or Parquet), or by the folders it lies in.
 
 Messages name files and lines, never what stands in a cell or what a folder is called: either can be
 a patient's name.
+
+Read by csv and pyarrow, which keep the bounds below. pandas takes the first cell of a row that has
+one too many for an index, reads ``"1".png`` as ``1.png``, and takes a row of any length into
+memory.
 """
 
 import csv
@@ -32,42 +35,53 @@ SPLIT_WORDS = {
     "test": "test",
     "testing": "test",
 }
-"""Names of split folders and values of the split column, in any case. A validation split counts as
-train: nothing here is tuned on it, and what needs a held-out part draws it from train."""
+"""Split that each word means, as the name of a folder or in the split column, in any case.
 
-_NOT_A_LAYOUT_ALONE = {"val", "valid", "validation"}
+A validation split counts as train: nothing here is tuned on it, and what needs a held-out part
+draws it from train."""
+
+_VALIDATION_WORDS = {"val", "valid", "validation"}
+"""Words that do not make a split layout by themselves."""
+
 _COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
-_FIRST_COLUMNS = ",".join(_COLUMNS[:4])
-"""Those that most datasets have."""
+"""Columns that are read."""
 
+_FIRST_COLUMNS = ",".join(_COLUMNS[:4])
+"""Columns that messages tell the user to write."""
 
 ROWS = 4_000_000
-"""Of a manifest. What is kept of each takes some 600 bytes."""
+"""Maximum rows of a manifest; each takes about 600 bytes of memory."""
 
 FILE_BYTES = 2**29
+"""Maximum bytes of a manifest as a file."""
+
 TEXT_BYTES = 2**30
-"""Of all cells of a Parquet manifest that are read: packed, they can be ten thousand times
-smaller."""
+"""Maximum bytes of the cells that are read from a Parquet manifest.
+
+Packed, they can be ten thousand times smaller."""
 
 FOOTER_BYTES = 2**24
-"""Of the description of its columns and row groups in a Parquet manifest, which takes ten times as
-much once it is read."""
+"""Maximum bytes of the footer of a Parquet manifest, which describes its columns and row groups.
+
+Parsed, it takes ten times as much memory."""
 
 CELL_BYTES = csv.field_size_limit()
-"""Of the longest cell of a Parquet manifest: what a CSV file may have."""
+"""Maximum bytes of a cell of a Parquet manifest: the limit that csv has for a CSV file."""
 
 ROW_CHARACTERS = 2**20
-"""Of a row of a CSV file."""
+"""Maximum characters of a row of a CSV manifest."""
 
 _BATCH_ROWS = 1024
-_SHORTER = (
+"""Rows of a Parquet manifest that are unpacked at a time."""
+
+_REMEDY_SHORTER = (
     f"Keep only the columns {','.join(_COLUMNS)}, or register parts of the dataset on their own"
 )
 
 
 @dataclass(frozen=True)
 class FileAnnotation:
-    """What the user says about one file.
+    """What the user states about one file.
 
     Attributes:
         label: class, or None where none is given.
@@ -86,10 +100,10 @@ class FileAnnotation:
 
 @dataclass(frozen=True)
 class UserManifest:
-    """What a manifest of the user's says.
+    """The content of a user's manifest.
 
     Attributes:
-        name: of the file.
+        name: its file name.
         annotations: by path relative to the root, with /.
         outside: listed paths that are absolute or contain "..".
     """
@@ -100,15 +114,15 @@ class UserManifest:
 
 
 def annotations_by_folders(paths: Iterable[str], where: str) -> dict[str, FileAnnotation]:
-    """Annotations from ``<split>/<class>/...`` where every top folder is a split word, else from
-    ``<class>/...``.
+    """Annotate files by their folders: ``<split>/<class>/...`` or ``<class>/...``.
 
+    The first folder is the split where every top folder is a split word.
     The class is the first folder, deeper ones are free. A file directly in the root, or directly in
     a split folder, has no label. Validation folders alone do not make a split layout.
 
     Args:
-        paths: of the candidate images, relative to the root, with /.
-        where: the folder, for the message.
+        paths: candidate images, relative to the root, with /.
+        where: what messages call the folder.
 
     Raises:
         InputError: train and test folders lie beside others, so that they could be classes as well.
@@ -117,18 +131,20 @@ def annotations_by_folders(paths: Iterable[str], where: str) -> dict[str, FileAn
     tops = {parts[0] for parts in parts_of.values() if len(parts) > 1}
     others = sorted(top for top in tops if top.casefold() not in SPLIT_WORDS)
     words = {top.casefold() for top in tops if top not in others}
-    named = sorted(words - _NOT_A_LAYOUT_ALONE)
+    named = sorted(words - _VALIDATION_WORDS)
     if others and {SPLIT_WORDS[word] for word in named} == {"train", "test"}:
+        folders = "other folder" if len(others) == 1 else "other folders"
         raise InputError(
-            f"{where} has split folders ({', '.join(named)}) beside {len(others)} other folder{'s' if len(others) > 1 else ''}",
-            f"Move the other folders out of it, or say what is what in a {MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
+            f"{where} has split folders ({', '.join(named)}) beside {len(others)} {folders}",
+            "Move the other folders out of it, or say what is what in a "
+            f"{MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
         )
     by_split = bool(named) and not others
     annotations = {}
     for path, parts in parts_of.items():
-        folders = parts[:-1]
-        split = SPLIT_WORDS[folders[0].casefold()] if by_split and folders else None
-        classes = folders[1:] if by_split else folders
+        above = parts[:-1]
+        split = SPLIT_WORDS[above[0].casefold()] if by_split and above else None
+        classes = above[1:] if by_split else above
         annotations[path] = FileAnnotation(
             label=_text(classes[0]) if classes else None, split=split
         )
@@ -136,16 +152,15 @@ def annotations_by_folders(paths: Iterable[str], where: str) -> dict[str, FileAn
 
 
 def read_user_manifest(root: Path, where: str) -> UserManifest | None:
-    """What ``manifest.csv`` or ``manifest.parquet`` in the root says, or None where there is
-    neither.
+    """Read ``manifest.csv`` or ``manifest.parquet`` in a folder; None where it has neither.
 
     Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is
     required, others are ignored). An empty cell says nothing; blank lines and a byte order mark are
     allowed; a backslash in a path counts as /.
 
     Args:
-        root: folder to look in, without links in it.
-        where: how messages call it.
+        root: the folder, without links in it.
+        where: what messages call it.
 
     Raises:
         InputError: naming the file and the line: not readable, no path column, an unknown split
@@ -164,9 +179,11 @@ def read_user_manifest(root: Path, where: str) -> UserManifest | None:
     try:
         with open(root / name, "rb", opener=ConfinedOpener(root)) as stream:
             if os.fstat(stream.fileno()).st_size > FILE_BYTES:
-                raise InputError(f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _SHORTER)
+                raise InputError(
+                    f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _REMEDY_SHORTER
+                )
             rows = (_csv_rows if name == MANIFEST_CSV else _parquet_rows)(stream, shown)
-            return _listing(name, rows, shown)
+            return _parse_rows(name, rows, shown)
     except RefusedFileError as error:
         raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
     except OSError as error:
@@ -175,8 +192,8 @@ def read_user_manifest(root: Path, where: str) -> UserManifest | None:
         ) from None
 
 
-def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> UserManifest:
-    """What numbered rows say, the header first."""
+def _parse_rows(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> UserManifest:
+    """Parse numbered rows, the header first; ``shown`` is what messages call the file."""
     header = [title.strip().lower() for title in next(rows, (1, []))[1]]
     if "path" not in header:
         raise InputError(
@@ -188,34 +205,36 @@ def _listing(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> Us
     for count, (number, cells) in enumerate(rows, 1):
         if count > ROWS:
             raise _too_many_rows(shown)
+        line = f"{shown} line {number}"
         if len(cells) > len(header):
             raise InputError(
-                f"{shown} line {number} has {len(cells)} cells, the header {len(header)}",
+                f"{line} has {len(cells)} cells, the header {len(header)}",
                 'Put a path with a comma between "quotes"',
             )
         values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
         listed = values.get("path")
         if listed is None:
-            raise InputError(
-                f"{shown} line {number} has no path", "Fill the cell, or delete the line"
-            )
+            raise InputError(f"{line} has no path", "Fill the cell, or delete the line")
         path = PurePosixPath(listed.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             outside[listed] = None
             continue
-        annotation = FileAnnotation(
-            values.get("label"),
-            _split(values.get("split"), shown, number),
-            values.get("group_id"),
-            values.get("patient_id"),
-            _center(values.get("center_x"), values.get("center_y"), shown, number),
-        )
+        annotation = _annotation(values, line)
         if annotations.setdefault(str(path), annotation) != annotation:
             raise InputError(
-                f"{shown} line {number} lists a path again with other values",
-                "Delete one of the two lines",
+                f"{line} lists a path again with other values", "Delete one of the two lines"
             )
     return UserManifest(name, annotations, list(outside))
+
+
+def _annotation(values: dict[str, str | None], line: str) -> FileAnnotation:
+    return FileAnnotation(
+        values.get("label"),
+        _split(values.get("split"), line),
+        values.get("group_id"),
+        values.get("patient_id"),
+        _center(values.get("center_x"), values.get("center_y"), line),
+    )
 
 
 def _too_many_rows(shown: str) -> InputError:
@@ -228,18 +247,18 @@ def _text(cell: str) -> str | None:
     return cell.strip() or None
 
 
-def _split(word: str | None, shown: str, number: int) -> str | None:
+def _split(word: str | None, line: str) -> str | None:
     if word is None:
         return None
     if word.casefold() not in SPLIT_WORDS:
         raise InputError(
-            f"{shown} line {number} has an unknown split",
+            f"{line} has an unknown split",
             "Write train, test or val, or leave the cell empty",
         )
     return SPLIT_WORDS[word.casefold()]
 
 
-def _center(x: str | None, y: str | None, shown: str, number: int) -> tuple[float, float] | None:
+def _center(x: str | None, y: str | None, line: str) -> tuple[float, float] | None:
     if x is None and y is None:
         return None
     try:
@@ -248,31 +267,32 @@ def _center(x: str | None, y: str | None, shown: str, number: int) -> tuple[floa
         center = math.nan, math.nan
     if not all(0 <= pixels < math.inf for pixels in center):
         raise InputError(
-            f"{shown} line {number} has a center_x and center_y that are not two numbers from 0",
-            "Write the lesion's centre in pixels of that image, column and row, or leave both cells empty",
+            f"{line} has a center_x and center_y that are not two numbers from 0",
+            "Write the lesion's centre in pixels of that image, column and row, "
+            "or leave both cells empty",
         )
     return center
 
 
 def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every row that is not blank."""
-    taken = 0
+    row_characters = 0
 
     def lines() -> Iterator[str]:
-        nonlocal taken
+        nonlocal row_characters
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
         for line in iter(lambda: text.readline(ROW_CHARACTERS + 1), ""):
-            taken += len(line)
-            if taken > ROW_CHARACTERS:
+            row_characters += len(line)
+            if row_characters > ROW_CHARACTERS:
                 raise InputError(
-                    f"{shown} has a row of more than {ROW_CHARACTERS:,} characters", _SHORTER
+                    f"{shown} has a row of more than {ROW_CHARACTERS:,} characters", _REMEDY_SHORTER
                 )
             yield line
 
     reader = csv.reader(lines(), strict=True)
     try:
         for cells in reader:
-            taken = 0
+            row_characters = 0
             if any(cell.strip() for cell in cells):
                 yield reader.line_num, cells
     except UnicodeDecodeError:
@@ -284,49 +304,30 @@ def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
-    """Row number (the header is 1) and cells as text, the column names first; of the columns that
-    say something alone.
+    """Row number (the header is 1) and cells as text, the column names first.
+
+    Columns that are not among _COLUMNS are left out and never unpacked.
     """
     try:
         stream.seek(-8, os.SEEK_END)
         footer, magic = stream.read(4), stream.read(4)
         if magic == b"PAR1" and int.from_bytes(footer, "little") > FOOTER_BYTES:
-            raise InputError(f"{shown} has too many columns or row groups", _SHORTER)
+            raise InputError(f"{shown} has too many columns or row groups", _REMEDY_SHORTER)
         with pq.ParquetFile(stream) as file:
             metadata, schema = file.metadata, file.schema_arrow
         if metadata.num_rows > ROWS:
             raise _too_many_rows(shown)
-        wanted = [field for field in schema if field.name.strip().lower() in _COLUMNS]
-        if not all(_is_plain(field.type) for field in wanted):
+        fields = [field for field in schema if field.name.strip().lower() in _COLUMNS]
+        if not all(_is_plain(field.type) for field in fields):
             raise InputError(
                 f"{shown} has cells that are neither text nor numbers nor dates",
                 "Save it with plain columns",
             )
-        names = [field.name for field in wanted]
+        names = [field.name for field in fields]
         yield 1, names
         if _unpacked_bytes(metadata, names) > TEXT_BYTES:
             raise _too_much_text(shown)
-        # As a dictionary, a text that stands in many rows is there once.
-        file, number, taken = pq.ParquetFile(stream, metadata=metadata, read_dictionary=names), 1, 0
-        for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-            columns = [
-                column
-                for title, column in zip(batch.schema.names, batch.columns, strict=True)
-                if title in names
-            ]
-            taken += sum(_text_bytes(column, shown) for column in columns)
-            if taken > TEXT_BYTES:
-                raise _too_much_text(shown)
-            texts = [
-                [
-                    "" if cell is None else str(cell)
-                    for cell in column.cast(_of_cells(column.type)).to_pylist()
-                ]
-                for column in columns
-            ]
-            for cells in zip(*texts, strict=True):
-                number += 1
-                yield number, list(cells)
+        yield from _parquet_cells(stream, metadata, names, shown)
     except OSError as error:
         raise InputError(
             f"{shown} cannot be read ({error.strerror or 'not Parquet'})",
@@ -340,19 +341,47 @@ def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]
         ) from None
 
 
+def _parquet_cells(
+    stream: BinaryIO, metadata: pq.FileMetaData, names: list[str], shown: str
+) -> Iterator[tuple[int, list[str]]]:
+    """Row number and cells as text of every row, a batch of rows in memory at a time."""
+    # As a dictionary, a text that stands in many rows is in memory once.
+    file = pq.ParquetFile(stream, metadata=metadata, read_dictionary=names)
+    number, text_bytes = 1, 0
+    for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+        columns = [
+            column
+            for title, column in zip(batch.schema.names, batch.columns, strict=True)
+            if title in names
+        ]
+        text_bytes += sum(_text_bytes(column, shown) for column in columns)
+        if text_bytes > TEXT_BYTES:
+            raise _too_much_text(shown)
+        texts = [
+            [
+                "" if cell is None else str(cell)
+                for cell in column.cast(_value_type(column.type)).to_pylist()
+            ]
+            for column in columns
+        ]
+        for cells in zip(*texts, strict=True):
+            number += 1
+            yield number, list(cells)
+
+
 def _too_much_text(shown: str) -> InputError:
-    return InputError(f"{shown} unpacks to more than {TEXT_BYTES // 2**20} MiB", _SHORTER)
+    return InputError(f"{shown} unpacks to more than {TEXT_BYTES // 2**20} MiB", _REMEDY_SHORTER)
 
 
 def _unpacked_bytes(metadata: pq.FileMetaData, names: list[str]) -> int:
-    """As the file says: less than its cells have where many are the same."""
+    """Bytes of columns as the file states them; their cells have more where many are equal."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     return sum(chunk.total_uncompressed_size for chunk in chunks if chunk.path_in_schema in names)
 
 
 def _is_plain(kind: pa.DataType) -> bool:
-    value = _of_cells(kind)
+    value = _value_type(kind)
     tests = (_is_text, pa.types.is_primitive, pa.types.is_decimal, pa.types.is_null)
     return any(test(value) for test in tests)
 
@@ -361,13 +390,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string())
 
 
-def _of_cells(kind: pa.DataType) -> pa.DataType:
+def _value_type(kind: pa.DataType) -> pa.DataType:
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _text_bytes(column: pa.Array, shown: str) -> int:
-    """Bytes of the cells of a column of text; of another none, each of its cells is small."""
-    if not _is_text(_of_cells(column.type)):
+    """Bytes of the cells of a column of text; 0 for another, each of whose cells is small."""
+    if not _is_text(_value_type(column.type)):
         return 0
     is_dictionary = pa.types.is_dictionary(column.type)
     lengths = pc.binary_length(column.dictionary if is_dictionary else column)

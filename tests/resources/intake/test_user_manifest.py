@@ -124,6 +124,11 @@ class TestListing:
             FileAnnotation(),
         ]
 
+    def test_labels_stay_as_they_are_written(self, tmp_path: Path) -> None:
+        labels = ["NA", "007", "nan", "None", "1.0", "TRUE", "1e5"]
+        text = "path,label\n" + "".join(f"{label}.png,{label}\n" for label in labels)
+        assert [row.label for row in listing(tmp_path, text).annotations.values()] == labels
+
     def test_byte_order_mark_blank_lines_and_windows_line_ends(self, tmp_path: Path) -> None:
         result = listing(
             tmp_path, "\ufeff\r\npath,label\r\n\r\n1.png,Ä\r\n,,\r\n   \r\n2.png,B\r\n".encode()
