@@ -1,6 +1,4 @@
-"""What of a dataset counts at one moment (its root and its drops), and a signature that
-says whether anything changed.
-"""
+"""The root and the drops of a dataset that count now, with a signature that shows any change."""
 
 from dataclasses import dataclass
 
@@ -14,11 +12,11 @@ from resources.store.dataset_store import DatasetStore
 
 @dataclass(frozen=True)
 class Arrivals:
-    """Everything of a dataset that counts at one moment.
+    """The parts of a dataset that count at one moment.
 
     Attributes:
-        intake: the dataset, to be scanned.
-        waiting: drops that have not settled yet.
+        intake: the dataset and its drops, to be scanned.
+        waiting: how many drops have not settled yet.
         signature: keyed hash of the names, sizes and times of all files that count.
     """
 
@@ -31,8 +29,8 @@ def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = No
     """List a dataset's root and drops, without opening a file.
 
     Raises:
-        InputError: a folder cannot be read, the drop folder is gone, or the site key is not to be
-            had.
+        InputError: a folder cannot be read, the drop folder is missing although drops have counted,
+            or there is no usable site key.
     """
     names = names_of(store.root, spec.name, spec.show_names)
     in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()
@@ -44,7 +42,8 @@ def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = No
         except OSError as error:
             raise InputError(
                 f"a folder of {spec.name} cannot be read ({error.strerror})",
-                "Give this user permission to read it (chmod -R u+rX), or move it out of the dataset",
+                "Give this user permission to read it (chmod -R u+rX), "
+                "or move it out of the dataset",
             ) from None
     intake = Intake(spec, names, store.root / "unpacked" / spec.name, drops.drops, in_drops_only)
     return Arrivals(intake, drops.waiting, names.signature(f"{base} {drops.signature}"))

@@ -1,5 +1,6 @@
-"""Opening a file that strangers may replace at any time: what was opened is checked, not what the
-name stood for before.
+"""Opening files that others may replace at any time, confined to one folder.
+
+What was opened is checked, not what the name led to before.
 """
 
 import os
@@ -11,31 +12,36 @@ LEAVES = "link leaves the dataset's folder"
 NOT_REGULAR = "not a regular file"
 
 _OPEN_FILES = Path("/proc/self/fd")
+"""Folder in which Linux tells where each open file lies."""
 
 
 class RefusedFileError(Exception):
-    """A file is not to be read; the message is LEAVES or NOT_REGULAR."""
+    """A file must not be read; the message is LEAVES or NOT_REGULAR."""
 
 
 def is_inside(file: Path, root: Path) -> bool:
-    """Whether a file, links followed, lies in a folder; ``root`` itself has no links in it (see
-    :func:`without_links`).
+    """Whether a file, links followed, lies in a folder.
+
+    Args:
+        file: any path.
+        root: the folder, without links in it (see :func:`without_links`).
     """
     return without_links(file).is_relative_to(root)
 
 
 def without_links(path: Path) -> Path:
-    """Where a path leads."""
+    """The path that a path leads to, all links followed."""
     return Path(os.path.realpath(path))
 
 
 @dataclass(frozen=True)
 class ConfinedOpener:
-    """An ``opener`` for :func:`open` that opens regular files in a folder alone, links followed,
-    and waits on no pipe.
+    """An ``opener`` for :func:`open` that opens only regular files in a folder.
+
+    Links are followed, and the place they lead to is checked; it never waits on a pipe.
 
     Attributes:
-        root: the folder, without links in it: one that is replaced by a link later is another.
+        root: the folder, without links in it: if a link replaces it later, files there are refused.
 
     Raises:
         RefusedFileError: it lies elsewhere, or is a pipe, a device or a folder.

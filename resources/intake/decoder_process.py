@@ -1,8 +1,7 @@
-"""The process that decodes bytes nobody has vouched for; ``resources.intake.limited_decoder``
-starts it and is the one to talk to it.
+"""The process that decodes untrusted files; only ``resources.intake.limited_decoder`` starts it.
 
-It imports what a decoder needs and no more, gives itself limits, and answers in JSON: should a
-decoder be taken over by what it decodes, then data comes out of it and never code.
+It imports only what a decoder needs, limits itself, and answers in JSON: if a file takes a decoder
+over, data comes out of it and never code.
 """
 
 import ctypes
@@ -21,27 +20,30 @@ from methods.imaging.image_file import inspect_file
 from methods.imaging.image_format import UndecodableImageError
 
 HEADROOM = 4 * 2**30
-"""Bytes of address space for one file beyond what the process has when it begins with it, and
-beyond another copy of the file. The largest image that is accepted, 100 megapixels, takes up to 2.5
-GiB."""
+"""Maximum bytes of address space that one file may add, beside another copy of the file.
+
+The largest image that is accepted, 100 megapixels, takes up to 2.5 GiB."""
 
 NEEDS_MEMORY = f"decoding it takes more than {HEADROOM // 2**30} GiB of memory"
 
 _PR_SET_PDEATHSIG = 1
+"""Option of Linux's prctl: the signal that a process gets when its parent dies."""
+
 _WORST_SCORE = "1000"
+"""Score with which Linux kills this process first where memory runs out."""
 
 
 def main() -> None:
-    """Answer until the other end of the socket, whose number is the argument, is closed."""
+    """Answer requests until the other end of the socket is closed; the argument is its number."""
     if sys.platform == "linux":
-        # in the middle of a decode it would not see that end
+        # in the middle of a decode it would not notice that the socket was closed
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        # where memory runs out the run is not what is killed
+        # so that the run itself is not killed where memory runs out
         Path("/proc/self/oom_score_adj").write_text(_WORST_SCORE)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # the core of a crash would hold the image
     with Connection(int(sys.argv[1])) as connection:
         connection.send_bytes(b"ready")
-        # a dying decoder's words can quote the file
+        # a dying decoder's messages can quote the file
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
         while True:
             try:
@@ -49,7 +51,7 @@ def main() -> None:
                 data = connection.recv_bytes()
             except EOFError:
                 return
-            # of processor time; its signal ends the process, C or not
+            # processor time; its signal ends the process even in C code
             signal.setitimer(signal.ITIMER_PROF, request["seconds"])
             answer = _answer(data, request["decode"])
             signal.setitimer(signal.ITIMER_PROF, 0)
@@ -70,8 +72,9 @@ def _answer(data: bytes, decode: bool) -> bytes:
 
 @contextmanager
 def _memory_limit(n_bytes: int) -> Iterator[None]:
-    """HEADROOM and room for one more copy of the file; only Linux tells how much there is already
-    and keeps to the limit.
+    """Limit the address space to its present size, HEADROOM and one more copy of the file.
+
+    Linux alone tells the present size and enforces the limit.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     if sys.platform == "linux":

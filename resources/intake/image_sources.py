@@ -1,9 +1,8 @@
-"""Where the files of a dataset lie: its root (a folder, an archive, a .npz) and its drops, walked
-into trees of files.
+"""The files of a dataset: its root (a folder, an archive, a .npz) and its drops, as source trees.
 
-A tree is what is laid out on its own: it has class folders, split folders or a manifest of its own.
-Archives are unpacked whole into a cache beside the store and count as lying where the archive lies;
-one with a manifest is a tree of its own.
+A source tree is a set of files laid out on its own: it has class folders, split folders or a
+manifest of its own. Archives are unpacked whole into a cache beside the store, and their files
+count as lying where the archive lies; an archive with a manifest is a tree of its own.
 """
 
 import os
@@ -37,26 +36,29 @@ from resources.intake.user_manifest import (
 from resources.store.atomic_file import file_sha256, make_folder, remove_unfinished
 
 NOT_AN_IMAGE = "not an image file"
+
 _JUNK = ("thumbs.db", "desktop.ini", "readme*", "*.csv", "*.txt", "*.json", "*.md", "dicomdir")
+"""Patterns of names, in lower case, of files that lie beside images and are none."""
 
 
 class _UnusableLayoutError(InputError):
-    """The manifest or the folders of a tree cannot be used; a full disk or a missing permission is
-    no such error.
+    """The manifest or the folders of a tree cannot be used.
+
+    A full disk or a missing permission is no such error.
     """
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A directory entry that is not a folder.
+    """One file of a dataset (any directory entry that is not a folder).
 
     Attributes:
-        path: in the dataset, with /; holds surrogates where the name is not UTF-8. It is the user's
-            and may name a patient.
-        place: in its tree, where archives are no folders: what the layout goes by.
+        path: path in the dataset, with /; holds surrogates where the name is not UTF-8. It is the
+            user's and may name a patient.
+        place: path in its source tree, where archives are no folders; the layout goes by it.
         root: folder that it must lie in, without links in it.
-        file: where it lies.
-        fault: why it is rejected without a look inside.
+        file: path on this machine.
+        fault: why it is rejected without being opened, or None.
         readable: whether its bytes may be read.
     """
 
@@ -73,8 +75,8 @@ class SourceTree:
     """Files that are laid out on their own.
 
     Attributes:
-        files: in the order of the walk.
-        annotations: what the user says about them, by place.
+        files: the files, in the order of the walk.
+        annotations: what the user states about them, by place.
         drop: name of the drop they came in, or None for the first load.
     """
 
@@ -88,10 +90,10 @@ class Intake:
     """A dataset with everything that is needed to read its files.
 
     Attributes:
-        spec: of the dataset.
-        names: how names are written.
+        spec: its specification.
+        names: written forms of its names.
         unpacked: folder of the unpacked archives.
-        drops: those that count.
+        drops: the drops that count.
         in_drops_only: whether the dataset has no folder of its own.
     """
 
@@ -103,13 +105,13 @@ class Intake:
 
 
 def source_trees(intake: Intake) -> list[SourceTree]:
-    """The trees of the root, then those of the drops.
+    """List the source trees of the root, then those of the drops.
 
     Raises:
         InputError: the root or its manifest cannot be used. A drop whose manifest cannot be used is
             a tree of rejected files.
     """
-    found: list[SourceTree] = []
+    trees: list[SourceTree] = []
     if not intake.in_drops_only:
         root = intake.spec.root
         if not os.path.exists(root):
@@ -118,10 +120,10 @@ def source_trees(intake: Intake) -> list[SourceTree]:
             )
         if root.is_dir():
             real = without_links(root)
-            found += _laid_out(_walk(real, intake.names), real, str(root), intake)
+            trees += _laid_out(_walk(real, intake.names), real, str(root), intake)
         elif is_archive(root) or is_npz(root):
             folder = _unpacked(root, without_links(root).parent, intake)
-            found += _laid_out(
+            trees += _laid_out(
                 [_not_nested(file) for file in _walk(folder, intake.names)],
                 folder,
                 str(root),
@@ -133,30 +135,30 @@ def source_trees(intake: Intake) -> list[SourceTree]:
                 "Give the folder that holds the images, an archive, or a .npz",
             )
     for drop in intake.drops:
-        found += [
+        trees += [
             replace(tree, drop=None if drop.first_load else drop.name)
             for tree in _trees_of_drop(drop, intake)
         ]
-    return found
+    return trees
 
 
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
     where = f"the drop {intake.names.drop(drop.name)}"
     prefix = f"drops/{drop.name}"
-    # what is a folder now and a link later is another
+    # a folder that a link replaces later is not followed
     path = without_links(drop.path.parent) / drop.path.name
     if path.is_symlink() or not path.is_dir():
-        root, has_listing = path.parent, False
+        root, has_manifest = path.parent, False
         files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
     else:
-        root, has_listing = path, any(name in drop.files for name in MANIFEST_NAMES)
+        root, has_manifest = path, any(name in drop.files for name in MANIFEST_NAMES)
         files = [
             replace(file, path=f"{prefix}/{file.path}")
             for file in _walk(root, intake.names)
             if file.place in drop.files and file.place != MARKER
         ]
     try:
-        return _laid_out(files, root, where, intake, has_listing)
+        return _laid_out(files, root, where, intake, has_manifest)
     except _UnusableLayoutError as error:
         reason = f"the drop cannot be used: {error.what}"
         return [
@@ -167,9 +169,9 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
 
 
 def _laid_out(
-    files: Sequence[SourceFile], root: Path, where: str, intake: Intake, has_listing: bool = True
+    files: Sequence[SourceFile], root: Path, where: str, intake: Intake, has_manifest: bool = True
 ) -> list[SourceTree]:
-    """The tree of ``files``, and those of archives among them that have a manifest of their own."""
+    """The tree of some files, and those of archives among them that have their own manifest."""
     own: list[SourceFile] = []
     others: list[SourceTree] = []
     for file in files:
@@ -186,24 +188,24 @@ def _laid_out(
             continue
         inside = [_in_archive(member, file) for member in _walk(folder, intake.names)]
         if any((folder / name).is_file() for name in MANIFEST_NAMES):
-            shown = f"{where}, archive {intake.names.path(file.path)}"
+            where_archive = f"{where}, archive {intake.names.path(file.path)}"
             inside = [
                 replace(member, place=str(member.file.relative_to(folder))) for member in inside
             ]
-            others += [_tree(inside, folder, shown)]
+            others += [_tree(inside, folder, where_archive)]
         else:
             own += inside
-    return [_tree(own, root, where, has_listing), *others]
+    return [_tree(own, root, where, has_manifest), *others]
 
 
 def _tree(
-    files: Sequence[SourceFile], root: Path, where: str, has_listing: bool = True
+    files: Sequence[SourceFile], root: Path, where: str, has_manifest: bool = True
 ) -> SourceTree:
     try:
-        listing = read_user_manifest(root, where) if has_listing else None
-        if listing is not None:
-            listed = _as_listed(files, listing, root)
-            return SourceTree(tuple(listed), listing.annotations, None)
+        manifest = read_user_manifest(root, where) if has_manifest else None
+        if manifest is not None:
+            listed = _as_listed(files, manifest, root)
+            return SourceTree(tuple(listed), manifest.annotations, None)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
         return SourceTree(
             tuple(ordered),
@@ -215,7 +217,7 @@ def _tree(
 
 
 def _in_archive(member: SourceFile, archive: SourceFile) -> SourceFile:
-    """A member as lying where its archive lies."""
+    """A file of an archive, placed where the archive lies."""
     beside = PurePosixPath(archive.place).parent
     return replace(
         _not_nested(member), path=f"{archive.path}/{member.path}", place=str(beside / member.place)
@@ -231,12 +233,13 @@ def _not_nested(member: SourceFile) -> SourceFile:
 
 
 def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
-    """The folder of an archive's content, unpacked once; without a single folder around split
-    folders or a manifest.
+    """Unpack an archive, unless its bytes were unpacked before, and give the folder.
+
+    A single folder around split folders or a manifest is left out.
 
     Raises:
         RefusedArchiveError: it is unsafe or damaged.
-        RefusedFileError: it is not a file in ``root`` any more.
+        RefusedFileError: it is no longer a file in ``root``.
         InputError: it cannot be read, or the cache cannot be written.
     """
     try:
@@ -273,9 +276,9 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
 
 
 def _walk(root: Path, names: Names) -> list[SourceFile]:
-    """Every file below the root, those without a fault first, then by path.
+    """List every file below a folder, those without a fault first, then by path.
 
-    Links to folders are not followed, so no loop can hold the walk.
+    Links to folders are not followed, so that no loop can hold up the walk.
     """
     return sorted(_entries(root, names), key=lambda file: (file.fault is not None, file.path))
 
@@ -294,27 +297,29 @@ def _entries(root: Path, names: Names) -> Iterator[SourceFile]:
                         yield _classify(root, path)
         except OSError as error:
             raise InputError(
-                f"the folder {names.path(folder) if folder else root} of {names.dataset} cannot be read ({error.strerror})",
-                "Give this user permission to read it (chmod -R u+rX), or move it out of the dataset",
+                f"the folder {names.path(folder) if folder else root} of {names.dataset} "
+                f"cannot be read ({error.strerror})",
+                "Give this user permission to read it (chmod -R u+rX), "
+                "or move it out of the dataset",
             ) from None
 
 
 def _classify(root: Path, path: str) -> SourceFile:
     file = root / path
-    found = SourceFile(path, path, root, file)
+    source = SourceFile(path, path, root, file)
     if file.is_symlink():
         if not is_inside(file, root):
-            return replace(found, fault=LEAVES, readable=False)
+            return replace(source, fault=LEAVES, readable=False)
         if file.is_dir():
             return replace(
-                found, fault="link to a folder: its files count where they lie", readable=False
+                source, fault="link to a folder: its files count where they lie", readable=False
             )
         if not os.path.exists(file):
-            return replace(found, fault="broken link", readable=False)
+            return replace(source, fault="broken link", readable=False)
     if not file.is_file():
-        return replace(found, fault=NOT_REGULAR, readable=False)
+        return replace(source, fault=NOT_REGULAR, readable=False)
     if path != path.encode("utf-8", "replace").decode():
-        return replace(found, fault="name is not valid UTF-8")
+        return replace(source, fault="name is not valid UTF-8")
     parts = PurePosixPath(path).parts
     is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     if (
@@ -322,35 +327,27 @@ def _classify(root: Path, path: str) -> SourceFile:
         or parts[-1] in MANIFEST_NAMES
         or any(fnmatchcase(parts[-1].lower(), pattern) for pattern in _JUNK)
     ):
-        return replace(found, fault=NOT_AN_IMAGE)
-    return found
+        return replace(source, fault=NOT_AN_IMAGE)
+    return source
 
 
-def _as_listed(found: Sequence[SourceFile], listing: UserManifest, root: Path) -> list[SourceFile]:
-    """The files as the manifest sees them, and behind them what it lists that is not there or not
-    inside.
-    """
-    files = [file for file in found if file.place != listing.name]
+def _as_listed(files: Sequence[SourceFile], manifest: UserManifest, root: Path) -> list[SourceFile]:
+    """Match files with a manifest: the files, then what it lists that is missing or outside."""
+    prefix = files[0].path.removesuffix(files[0].place) if files else ""
+    files = [file for file in files if file.place != manifest.name]
     faults = {file.place: file.fault for file in files}
-    prefix = found[0].path.removesuffix(found[0].place) if found else ""
-    seen = [
-        replace(file, fault=f"not listed in {listing.name}")
-        if file.fault is None and file.place not in listing.annotations
+    matched = [
+        replace(file, fault=f"not listed in {manifest.name}")
+        if file.fault is None and file.place not in manifest.annotations
         else file
         for file in files
     ]
     missing = []
-    for place in listing.annotations:
+    for place in manifest.annotations:
         if place not in faults:
-            link = next(
-                (
-                    faults[str(folder)]
-                    for folder in PurePosixPath(place).parents
-                    if str(folder) in faults
-                ),
-                None,
-            )
-            fault = link or f"listed in {listing.name} but not there"
+            folders = map(str, PurePosixPath(place).parents)
+            link = next((faults[folder] for folder in folders if folder in faults), None)
+            fault = link or f"listed in {manifest.name} but not there"
             missing.append(
                 SourceFile(f"{prefix}{place}", place, root, root / place, fault, readable=False)
             )
@@ -358,6 +355,7 @@ def _as_listed(found: Sequence[SourceFile], listing: UserManifest, root: Path) -
         SourceFile(
             f"{prefix}{path}", path, root, root, "path leaves the dataset's folder", readable=False
         )
-        for path in listing.outside
+        for path in manifest.outside
     ]
-    return sorted(seen, key=lambda file: (file.fault is not None, file.path)) + missing + outside
+    matched.sort(key=lambda file: (file.fault is not None, file.path))
+    return matched + missing + outside

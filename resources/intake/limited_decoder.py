@@ -1,10 +1,9 @@
-"""Decoding of bytes that nobody has vouched for, in processes that can die, hang or run out of
-memory without harm to the run.
+"""Decoding files in processes that may crash, hang or run out of memory without harm to the run.
 
-Each process has one file at a time, so there is no doubt about which one a death or a hang is due
-to, and no other file suffers. They are started by ``subprocess``, not as a pool of
-``multiprocessing`` or of a library on top of it: those import the caller's ``__main__`` into each
-process (all of Dagster, where a run is the caller) and take their answers out of pickles.
+Each process has one file at a time, so there is no doubt which file a crash or a hang is due to,
+and no other file suffers. They are started by ``subprocess``, not as a pool of ``multiprocessing``
+or of a library on top of it: those import the caller's ``__main__`` into each process (all of
+Dagster, where a run is the caller) and take their answers out of pickles.
 """
 
 import json
@@ -26,36 +25,42 @@ from data_contracts.errors import InputError
 from methods.imaging.image_format import FileFacts, UndecodableImageError
 
 SECONDS = 60.0
-"""Processor time for a file; a busy machine makes no image undecodable. The slowest of the images
-at the pixel limit, a TIFF of floats, takes a quarter of it."""
+"""Processor seconds allowed for a file, beside those of BYTES_PER_SECOND.
+
+The slowest image at the pixel limit, a TIFF of floats, takes a quarter of it, so that a busy
+machine makes no image undecodable."""
 
 BYTES_PER_SECOND = 2**20
-"""A file has that much more time: one of many frames takes longer."""
+"""Bytes of a file that add one processor second, since a file of many frames takes longer."""
 
 PATIENCE = 4
-"""Times as long may pass by the clock, in which a decoder may wait, for a processor or for nothing
-at all."""
+"""Wall-clock limit as a multiple of the processor-time limit."""
 
 TRIES = 2
-"""Processes that may die of a file. A hang is not tried again: it would hold up a core for another
-minute, and its limit is so wide that chance is no explanation, while a process can be killed by
-others, when memory runs out for instance."""
+"""Maximum processes that may die of one file before it is refused.
+
+A hang is not tried again: it would hold up a core for another minute, and its limit is so wide that
+chance is no explanation, while others can kill a process, when memory runs out for instance."""
 
 KILLED = f"({signal.SIGKILL.name})"
-"""Ends the reason where others killed the last of these processes. That speaks of the machine: a
-decoder is what goes first where memory runs out, and the limit of its own that a file runs into
-gives another reason."""
+"""Suffix of the reason where the system or a person killed the last process.
+
+That says something of the machine and nothing of the file: a decoder is the first to be killed
+where memory runs out, and a limit of its own that a file exceeds gives another reason."""
 
 _ROOT = Path(__file__).parents[2]
+"""Folder from which the process imports ``resources``."""
+
 _FACTS = TypeAdapter(FileFacts)
+"""Parser of a decoder's answer."""
 
 
 class _DeadProcessError(Exception):
-    """The process ended; the message says how."""
+    """A decoder process ended; the message says how."""
 
 
 class _Process:
-    """A ``resources.intake.decoder_process``."""
+    """One running ``resources.intake.decoder_process``."""
 
     def __init__(self) -> None:
         self._connection, theirs = Pipe()
@@ -84,12 +89,12 @@ class _Process:
             raise self._death() from None
 
     def inspect(self, data: bytes, decode: bool) -> FileFacts:
-        """Facts of a file.
+        """Inspect one file.
 
         Raises:
             UndecodableImageError: the decoder refuses it.
             TimeoutError: there is no answer in time; the message is a reason.
-            _DeadProcessError: the decoder died of it.
+            _DeadProcessError: the process died of it.
         """
         seconds = SECONDS + len(data) / BYTES_PER_SECOND
         try:
@@ -109,7 +114,7 @@ class _Process:
         return _FACTS.validate_python(answer["facts"])
 
     def end(self) -> None:
-        """Kill it, whatever it does."""
+        """Kill the process, whatever it does."""
         self._process.kill()
         self._process.wait()
 
@@ -122,10 +127,10 @@ class _Process:
 
 
 class LimitedDecoder:
-    """:func:`methods.imaging.image_file.inspect_file` in processes with limits; as many as there
-    are threads that ask at once.
+    """Calls :func:`methods.imaging.image_file.inspect_file` in processes with limits.
 
-    Nothing is started before something is asked. Use it as a context, or end it: see :meth:`close`.
+    There are as many processes as threads that call at once, the first started by the first call.
+    Use it as a context manager, or call :meth:`close`.
     """
 
     def __init__(self) -> None:
@@ -146,18 +151,18 @@ class LimitedDecoder:
         self.close()
 
     def inspect(self, data: bytes, decode: bool = True) -> FileFacts:
-        """Facts of a file.
+        """Inspect one file.
 
         Args:
             data: bytes of the file; its content decides the format.
-            decode: False reads the header only. Its parsers are C as well in part (WebP), so that
-                it is done there, too.
+            decode: False reads the header alone, in a process too: parsers of headers are partly C
+                as well (WebP).
 
         Raises:
             UndecodableImageError: the decoder refuses it, takes too much time or memory, or dies of
                 it each time.
             InputError: no process can be started.
-            CancelledError: closed meanwhile.
+            CancelledError: :meth:`close` was called meanwhile.
         """
         how = ""
         for attempt in range(TRIES):
@@ -179,9 +184,7 @@ class LimitedDecoder:
         raise UndecodableImageError(f"its decoder died of it {TRIES} times ({how})")
 
     def close(self) -> None:
-        """End all processes, also those that another thread waits for, whose call is then
-        cancelled.
-        """
+        """End all processes; calls in other threads that wait for one are cancelled."""
         with self._lock:
             self._closed = True
             for process in self._processes:
@@ -189,7 +192,7 @@ class LimitedDecoder:
 
     def _ready(self, fresh: bool) -> _Process:
         with self._lock:
-            self._go_on()
+            self._check_open()
             if self._idle and not fresh:
                 return self._idle.pop()
             try:
@@ -212,9 +215,9 @@ class LimitedDecoder:
         with self._lock:
             process.end()
             self._processes.discard(process)
-            self._go_on()
+            self._check_open()
 
-    def _go_on(self) -> None:
+    def _check_open(self) -> None:
         if self._closed:
             raise CancelledError
 

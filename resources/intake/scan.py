@@ -1,8 +1,8 @@
-"""The images that a user gives: found, hashed, decoded once, and listed in a manifest.
+"""The scan of a dataset: every file hashed, decoded once, and listed in a manifest.
 
 Nothing is written to the user's folders. Every file in them becomes one row, whatever it is, and a
-multi-frame file one row a frame. No name, identifier or decoder's message of a file leaves this
-module but through ``Intake.names``.
+multi-frame file one row for each frame. No name, identifier or decoder's message of a file leaves
+this module except through ``Intake.names``.
 """
 
 import hashlib
@@ -37,15 +37,19 @@ from resources.intake.user_manifest import FileAnnotation
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 MAX_BYTES = 2**30
-"""Size above which a file is rejected unread: no image within the pixel limit is as large."""
+"""Maximum bytes of a file that is read; no image within the pixel limit is as large."""
 
 UNDECODABLE = "cannot be decoded: "
-"""Begins the reason of every row whose bytes were refused by the decoder; a later scan knows them
-by it, unless others killed the decoder. One that did not get done in time it knows as well: the
-limits are so wide that a busy machine is no explanation, and to try again would hold up every scan
-for minutes."""
+"""Prefix of the reason of every row whose bytes the decoder refused.
 
-BURNED_IN = "annotations are burned into its pixels (DICOM BurnedInAnnotation); allow with --allow-burned-in"
+A later scan recognises such bytes by it and does not decode them again, unless the system or a
+person killed the decoder. That includes files that took too long: the limits are so wide that a
+busy machine is no explanation, and a new attempt would hold up every scan for minutes."""
+
+BURNED_IN = (
+    "annotations are burned into its pixels (DICOM BurnedInAnnotation); "
+    "allow with --allow-burned-in"
+)
 LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
 
 
@@ -54,9 +58,12 @@ class _Inspection:
     """Facts of a file, or why its bytes cannot be used.
 
     Attributes:
-        fault: why they cannot be used.
-        may_name: the label is not to be written: the file is or may be DICOM, and whom it is of
-            could not be read.
+        digest: SHA-256 of its bytes, hex, or None where they were not read.
+        n_bytes: its size.
+        facts: the decoder's, or None where there is a fault.
+        fault: why it cannot be used, or None.
+        may_name: whether the label must not be written, since it may be one of the file's own
+            identifiers, which could not be read (DICOM).
     """
 
     digest: str | None = None
@@ -69,13 +76,13 @@ class _Inspection:
 def scan(
     intake: Intake, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter
 ) -> pa.Table:
-    """Look at every file of a dataset and make its manifest.
+    """Make the manifest of a dataset.
 
     Args:
         intake: the dataset and its drops.
-        known: an earlier manifest that was made with ``decode``. Bytes that it knows as whole, or
-            as refused by the decoder, are not decoded again; they are always hashed again.
-        decode: False opens only the headers: quick, and a truncated image passes.
+        known: an earlier manifest that was made with ``decode``. Bytes that it lists as whole, or
+            as refused by the decoder, are not decoded again; all bytes are always hashed again.
+        decode: False reads only the headers, which is quick and lets truncated images pass.
         progress: wraps the iteration over files, for a progress bar.
 
     Returns:
@@ -84,8 +91,8 @@ def scan(
     Raises:
         InputError: the dataset or its manifest cannot be used, with what to do about it.
     """
-    found = [(named, tree, file) for named, tree, file in _named(intake)]
-    if not found:
+    entries = list(_named(intake))
+    if not entries:
         where = (
             f"{intake.spec.name} has no drop that has settled"
             if intake.in_drops_only
@@ -101,8 +108,8 @@ def scan(
     pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder()
     rows: list[ManifestRow] = []
     try:
-        inspections = pool.map(lambda entry: _inspect(entry[2], outcomes, decode, decoder), found)
-        for (named, tree, file), inspection in zip(progress(found), inspections, strict=True):
+        inspections = pool.map(lambda entry: _inspect(entry[2], outcomes, decode, decoder), entries)
+        for (named, tree, file), inspection in zip(progress(entries), inspections, strict=True):
             rows += _rows(
                 named, tree, tree.annotations.get(file.place, FileAnnotation()), inspection, intake
             )
@@ -117,21 +124,21 @@ def scan(
 
 
 def locate(intake: Intake, paths: Iterable[str]) -> dict[str, SourceFile]:
-    """Where the files lie that a manifest calls ``paths``; those that are gone are left out."""
-    wanted = set(paths)
-    return {named: file for named, _, file in _named(intake) if named in wanted}
+    """Find the files that a manifest calls ``paths``; missing ones are left out."""
+    requested = set(paths)
+    return {named: file for named, _, file in _named(intake) if named in requested}
 
 
 def read_image(file: SourceFile, named: str, is_expected: Callable[[str], bool]) -> bytes:
-    """Bytes of a file, exactly those that the manifest was made from.
+    """Read a file, whose bytes must be those that the manifest was made from.
 
     Args:
-        file: where it lies.
+        file: the file.
         named: what the manifest calls it, for messages.
-        is_expected: told the SHA-256 of its bytes, hex, says whether it is the file that is meant.
+        is_expected: whether a SHA-256 (hex) is the one in the manifest.
 
     Raises:
-        InputError: it is gone, has changed, is no regular file, or lies outside its folder.
+        InputError: it is missing, has changed, is no regular file, or lies outside its folder.
     """
     again = "Materialise image_manifest again"
     try:
@@ -150,7 +157,7 @@ def read_image(file: SourceFile, named: str, is_expected: Callable[[str], bool])
 
 
 def _named(intake: Intake) -> Iterator[tuple[str, SourceTree, SourceFile]]:
-    """Every file with the name it is written by."""
+    """Every file of a dataset, with the name under which the manifest lists it."""
     taken: set[str] = set()
     try:
         for tree in source_trees(intake):
@@ -206,11 +213,11 @@ def _facts(
     decode: bool,
     decoder: LimitedDecoder,
 ) -> FileFacts:
-    """Facts of a file, without decoding what an earlier manifest knows.
+    """Facts of a file, without decoding what an earlier manifest lists.
 
-    What no manifest knows may kill its decoder, and is looked at in a process with limits. What one
-    knows has been through that: its header is read here, and the stages that follow decode it, by
-    the same digest, in threads of their own.
+    A file that no manifest lists may crash its decoder, and is inspected in a process with limits.
+    One that a manifest lists has passed that: its header is read here, and later stages decode the
+    same bytes, by their digest, in threads of their own.
     """
     outcome = outcomes.get(digest)
     if isinstance(outcome, str):
@@ -219,7 +226,7 @@ def _facts(
         return FileFacts((outcome,))
     if outcome is None and frame_id(digest, 0) not in outcomes:
         return decoder.inspect(data, decode)
-    header = inspect_file(data, decode=False)  # what is not in a manifest: whom it is of
+    header = inspect_file(data, decode=False)  # for the patient, whom no manifest names
     frames = [outcomes.get(image_id) for image_id in _image_ids(digest, len(header.frames))]
     known = tuple(frame for frame in frames if isinstance(frame, Frame))
     if len(known) < len(header.frames):
@@ -232,26 +239,25 @@ def _image_ids(digest: str, n_frames: int) -> list[str]:
 
 
 def _outcomes(known: pa.Table) -> dict[str, Frame | str]:
-    """What an earlier manifest says about bytes: the facts of a whole image, or why the decoder
-    refused it.
-    """
+    """Facts of whole images, and reasons of refused files, by the digest of their bytes."""
     outcomes: dict[str, Frame | str] = {}
     for row in known.to_pylist():
         if row["pixel_sha256"] is not None:
             facts = ImageFacts(row["width"], row["height"], row["mode"], row["format"])
             outcomes[row["image_id"]] = Frame(facts, row["pixel_sha256"], row["perceptual_hash"])
-        elif row["image_id"] is not None and _is_of_the_bytes(row["reason"] or ""):
+        elif row["image_id"] is not None and _is_due_to_the_bytes(row["reason"] or ""):
             outcomes[row["image_id"]] = row["reason"]
     return outcomes
 
 
-def _is_of_the_bytes(reason: str) -> bool:
+def _is_due_to_the_bytes(reason: str) -> bool:
     return reason.startswith(UNDECODABLE) and not reason.endswith(KILLED)
 
 
 def _storable(path: str, taken: set[str]) -> str:
-    """``path`` as a manifest can hold it (no "..", no leading /, valid UTF-8), numbered where it is
-    taken already.
+    """A path as a manifest can hold it: valid UTF-8 without ".." or a leading /, and unique.
+
+    A number is added where another file has the same one.
     """
     parts = PurePosixPath(path.encode("utf-8", "backslashreplace").decode()).parts
     safe = "/".join(part for part in parts if part.strip("/") not in ("", "..")) or "unnamed"
@@ -269,7 +275,7 @@ def _texts_of(label: str) -> set[str]:
 
 
 def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRow]:
-    """The rows with a pseudonym for each class of a drop that the first load does not have."""
+    """Replace each class of a drop that the first load does not have by a pseudonym."""
     known = {
         part
         for row in rows
@@ -292,7 +298,7 @@ def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRo
 
 
 def _parts(label: str) -> list[str]:
-    """The classes that a label may stand for."""
+    """The classes that a label with bars lists."""
     return [part.strip() for part in label.split("|") if part.strip()]
 
 
@@ -304,16 +310,8 @@ def _rows(
     intake: Intake,
 ) -> list[ManifestRow]:
     """The rows of one file: one, or one for each frame."""
-    facts, fault = inspection.facts, inspection.fault
-    label = None if inspection.may_name else annotation.label
-    if (
-        facts is not None
-        and label is not None
-        and not facts.identifiers.isdisjoint(_texts_of(label))
-    ):
-        label, fault = None, LABEL_IS_IDENTIFIER
-    elif facts is not None and facts.burned_in and not intake.spec.allow_burned_in:
-        fault = BURNED_IN
+    facts = inspection.facts
+    label, fault = _label_and_fault(annotation, inspection, intake.spec.allow_burned_in)
     frames = facts.frames if facts is not None else ()
     # Frames of one file show one patient, whoever it is.
     group = (
@@ -349,3 +347,18 @@ def _rows(
         )
         for number, (image_id, frame) in enumerate(zip(ids, frames, strict=True))
     ]
+
+
+def _label_and_fault(
+    annotation: FileAnnotation, inspection: _Inspection, allow_burned_in: bool
+) -> tuple[str | None, str | None]:
+    """The label that may be written, and why the file is rejected, if it is."""
+    facts, fault = inspection.facts, inspection.fault
+    label = None if inspection.may_name else annotation.label
+    if facts is None:
+        return label, fault
+    if label is not None and not facts.identifiers.isdisjoint(_texts_of(label)):
+        return None, LABEL_IS_IDENTIFIER
+    if facts.burned_in and not allow_burned_in:
+        return label, BURNED_IN
+    return label, fault

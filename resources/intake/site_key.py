@@ -1,7 +1,7 @@
-"""The key of this site: names and groups are stored as keyed hashes, which nobody without the key
-can guess back.
+"""The site key, with which names and groups are stored as keyed hashes (pseudonyms).
 
-The key lies outside the store, so that a copy of the store does not carry it.
+Without the key nobody can guess the names back. It lies outside the store, so that a
+copy of the store does not hold it.
 """
 
 import hashlib
@@ -18,7 +18,11 @@ from resources.store.atomic_file import fsync_folder, make_folder, temporary_nam
 from resources.store.home import site_key_path
 
 DIGITS = 16
+"""Hexadecimal digits of a pseudonym (64 bits)."""
+
 FINGERPRINT = "site_key.fingerprint"
+"""Name of the file in a home that tells whether a key is the one the home was made with."""
+
 _OTHER_SUFFIXES = frozenset(
     {".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz"}
     | {".csv", ".parquet", ".txt", ".json", ".md", ".db"}
@@ -28,10 +32,11 @@ _OTHER_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Names:
-    """What names of one dataset are written as.
+    """The written forms of the names of one dataset.
 
     Attributes:
-        show: file names are written as they are.
+        dataset: its name, which is part of what is hashed.
+        show: whether file names are written as they are.
     """
 
     dataset: str
@@ -43,9 +48,7 @@ class Names:
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:DIGITS]
 
     def path(self, path: str) -> str:
-        """A relative path as it may be written: itself, or a pseudonym with the suffix where that
-        is a common one.
-        """
+        """Written form of a relative path: itself, or a pseudonym that keeps a common suffix."""
         if self.show:
             return path
         suffix = PurePosixPath(path).suffix.lower()
@@ -54,28 +57,24 @@ class Names:
         )
 
     def drop(self, name: str) -> str:
-        """A drop's name as it may be written."""
+        """Written form of a drop's name."""
         return name if self.show else self._digest("drop", name)
 
     def label(self, label: str) -> str:
-        """A class that the dataset does not know, as it may be written: it may be a folder named
-        after a person.
-        """
+        """Written form of a class that the first load lacks, which may be a person's name."""
         return label if self.show else f"class-{self._digest('label', label)}"
 
     def group(self, group: str) -> str:
-        """A group (patient, lesion) as it is written, always a pseudonym."""
+        """Written form of a group (patient, lesion), always a pseudonym."""
         return self._digest("group", group)
 
     def signature(self, text: str) -> str:
-        """A keyed hash of a listing: equal listings have equal ones, and names cannot be guessed
-        back.
-        """
+        """Keyed hash of a listing, equal for equal listings."""
         return self._digest("listing", text)
 
 
 def names_of(home: Path, dataset: str, show: bool) -> Names:
-    """What names of ``dataset`` are written as; makes the site key where there is none yet.
+    """Load the names of a dataset; makes the site key where none exists yet.
 
     Raises:
         InputError: the key cannot be read or made, or it is not the one that this home was made
@@ -86,12 +85,13 @@ def names_of(home: Path, dataset: str, show: bool) -> Names:
 
 
 def _read_or_make(path: Path, fingerprint: Path) -> bytes:
-    was_made = fingerprint.exists()  # asked first: another process may be making both
+    was_made = fingerprint.exists()  # looked up first: another process may be making both
     try:
         if not path.exists():
             if was_made:
                 raise InputError(
-                    f"the site key {path} is gone, and groups and names in {fingerprint.parent} were hashed with it",
+                    f"the site key {path} is gone, "
+                    f"and groups and names in {fingerprint.parent} were hashed with it",
                     "Put it back from your backup, or set MEDFEAT_SITE_KEY to where it lies",
                 )
             _make(path)
@@ -130,7 +130,7 @@ def _make(path: Path) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         with suppress(FileExistsError):
-            os.link(temporary, path)  # unlike a rename, it never replaces a key that is there
+            os.link(temporary, path)  # unlike a rename, it never replaces an existing key
         fsync_folder(path.parent)
     finally:
         temporary.unlink()
