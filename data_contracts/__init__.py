@@ -1,5 +1,5 @@
-"""Schemas, records and specifications of what crosses a stage, each with its rules.
+"""Schemas, records and specifications of the data between stages, each with its rules.
 
-Belongs here: what is written by one stage and read by another, and the rules that both sides check.
+Belongs here: everything that one stage writes and another reads, and the rules that both check.
 Does not belong here: reading or writing files, computing anything, importing any other folder.
 """

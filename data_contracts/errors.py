@@ -1,17 +1,14 @@
-"""Errors that are the user's to mend. Each says what is wrong and how to put it right, in one
-line.
-"""
+"""Errors that a user can correct: each message says what is wrong and what to do, in one line."""
 
 from __future__ import annotations
 
 
 class InputError(Exception):
-    """Something given to the pipeline (a folder, a name, a setting, a weights file, a store) cannot
-    be used.
+    """An input (a folder, name, setting, weights file or store) cannot be used.
 
     Args:
-        what: the fact, naming the file or setting.
-        remedy: what to do about it.
+        what: what is wrong, naming the file or the setting.
+        remedy: what the user can do about it.
     """
 
     def __init__(self, what: str, remedy: str) -> None:
@@ -21,4 +18,4 @@ class InputError(Exception):
 
 
 class ContractError(InputError):
-    """Stored data breaks a rule of its contract."""
+    """Stored data violates a rule of its contract."""

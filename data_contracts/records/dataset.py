@@ -1,4 +1,4 @@
-"""What a user says about a dataset: where it lies and how it is to be split."""
+"""The specification of a dataset: where its images lie and how they are split."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_vali
 from data_contracts.errors import InputError
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
+"""Allowed names of a dataset: safe as a partition key, a folder and a part of an address."""
 Task = Literal["single-label", "multi-label"]
 DatasetName = Annotated[str, StringConstraints(pattern=NAME_PATTERN)]
 
 
 def check_dataset_name(name: str) -> str:
-    """``name`` itself where it can be a partition key and a folder.
+    """Return ``name`` where it can be a partition key and a folder.
 
     Raises:
-        InputError: it has other characters than a-z 0-9 _ -, starts with _ or -, or is longer than
+        InputError: it has other characters than a-z 0-9 _ -, starts with _ or -, or has more than
             63.
     """
     if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
@@ -36,21 +37,22 @@ class DatasetSpec(BaseModel):
     Attributes:
         name: partition key and folder name.
         root: absolute path of the images (read only): a folder, an archive or a MedMNIST-style
-            .npz. A dataset that lives from drops alone names its own drop folder.
-        task: what the labels are; several labels of one image are written ``a|b``.
-        split: "given" where folders or the manifest say train and test (a missing split is an
-            error), "stratified" to ignore them and draw one, "auto" to take what is there and draw
-            one where nothing is.
-        test_fraction: share of a drawn test split; realised to the nearest 1/k.
+            .npz. A dataset that consists of drops alone names its own drop folder.
+        task: whether an image has one label or several; several are written ``a|b``.
+        split: "given" where folders or the manifest state train and test (a missing split is an
+            error), "stratified" to ignore them and draw one, "auto" to use a given split and draw
+            one where none is given.
+        test_fraction: share of the images in a drawn test split; realised to the nearest 1/k.
         split_seed: seed of a drawn split.
         unlabelled: whether images without a label are allowed (they get the split "unlabelled").
-        synthetic: generated images; every report of them says so.
-        new_labels: what becomes of labelled images that arrive in a drop: "hold" (they are
-            featurised and predicted, and neither train nor test), "train" (they extend the training
-            side), "given" (as the drop's own split says).
-        show_names: whether file names may be written to manifests, logs and reports. Off, a keyed
-            pseudonym stands for each.
-        allow_burned_in: whether DICOM files that say their pixels carry annotations are taken.
+        synthetic: whether the images are generated; every report of them says so.
+        new_labels: use of labelled images that arrive in a drop: "hold" (features and predictions
+            are computed for them, but they neither train nor test), "train" (they extend the
+            training side), "given" (as the drop's own split states).
+        show_names: whether file names may be written to manifests, logs and reports; otherwise a
+            keyed pseudonym replaces each.
+        allow_burned_in: whether DICOM files whose header declares burned-in annotations are
+            accepted.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

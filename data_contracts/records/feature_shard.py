@@ -27,11 +27,13 @@ CHUNK_BYTES = 2**15
 CHUNK_NUMBERS = 2**16
 """Maximum numbers of a vector in a chunk: some columns are read without the rest."""
 DATASET, IDS = "features", "image_id"
+"""Names of the two HDF5 datasets of a shard: its numbers, and the image of each row."""
 LAYOUT_VERSION = "2"
+"""Version of the layout of shards; a change makes new keys, so old shards are computed again."""
 
 
 class ShardEntry(BaseModel):
-    """What the index says of one shard.
+    """Entry of the index for one shard.
 
     Attributes:
         shard: file name beside the index.
@@ -76,7 +78,7 @@ class ShardIndex(BaseModel):
 
 
 class FeatureSet(BaseModel):
-    """What decides the numbers in a shard, besides the images.
+    """Everything that determines the numbers in a shard, besides the images.
 
     Attributes:
         kind: asset that writes it.
@@ -104,12 +106,12 @@ class FeatureSet(BaseModel):
 
     @property
     def key(self) -> str:
-        """16 hexadecimal digits: names the index file."""
+        """Name of the index file: 16 hexadecimal digits."""
         return content_hash({"layout": LAYOUT_VERSION, **self.model_dump(mode="json")})
 
     @property
     def preparation(self) -> dict[str, Any]:
-        """Preprocessing of what is computed from these prepared images: theirs, with their key."""
+        """Preprocessing of features computed from these prepared images: theirs, with their key."""
         return {**self.preprocessing, "prepared_by": self.key}
 
     def derived(
@@ -138,7 +140,7 @@ class FeatureSet(BaseModel):
         )
 
     def shard_key(self, image_ids: list[str]) -> str:
-        """16 hexadecimal digits of the set and of the images in order: names the shard file."""
+        """Return the name of a shard file: 16 hexadecimal digits of the set and the images in order."""
         return content_hash({"set": self.key, "image_ids": image_ids})
 
 

@@ -1,6 +1,4 @@
-"""The record beside every stored output: what it was made from, so that a figure can be traced to
-its bytes.
-"""
+"""The record stored with every output: its inputs, settings and files, to trace every figure."""
 
 from __future__ import annotations
 
@@ -16,8 +14,12 @@ FactsT = TypeVar("FactsT", bound=Facts)
 
 
 class StoredFile(BaseModel):
-    """One file of an output. ``name`` is relative to the asset's folder, or to that of reports for
-    what is published.
+    """One file of an output.
+
+    Attributes:
+        name: path relative to the asset's folder, or to the folder of reports if published.
+        sha256: of the file, hex.
+        bytes: size of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +30,12 @@ class StoredFile(BaseModel):
 
 
 class Picture(BaseModel):
-    """A picture that goes with an output."""
+    """A picture that belongs to an output.
+
+    Attributes:
+        title: caption of the picture.
+        file: name of the stored file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -1,5 +1,6 @@
-"""What is stored together with the SHA-256 of itself, so that a changed bit is seen in files that
-nothing else lists.
+"""Content that is stored with its own SHA-256, so that a changed bit is detected on reading.
+
+It protects files that no record lists with their digest.
 """
 
 from __future__ import annotations
@@ -12,23 +13,25 @@ from typing import Any
 from data_contracts.records.hashing import json_sha256
 
 SEAL = "sha256_of_the_rest"
+"""Key of the digest in sealed JSON."""
 DIGEST_BYTES = 32
+"""Length in bytes of the digest that follows sealed bytes."""
 
 
 def sealed_json(content: Mapping[str, Any]) -> bytes:
-    """JSON with sorted keys and one key more, the seal.
+    """Return JSON with sorted keys and one more key, the digest of the others.
 
     Args:
-        content: what JSON can hold; no key is SEAL.
+        content: values that JSON can hold; no key is SEAL.
     """
     return json.dumps({**content, SEAL: json_sha256(content)}, sort_keys=True, indent=1).encode()
 
 
 def unsealed_json(data: bytes) -> dict[str, Any]:
-    """What was sealed.
+    """Return the content of sealed JSON.
 
     Raises:
-        ValueError: it is no JSON object, has no seal, or is not as it was sealed.
+        ValueError: it is no JSON object, has no digest, or does not match its digest.
     """
     content = json.loads(data)
     if not isinstance(content, dict) or content.pop(SEAL, None) != json_sha256(content):
@@ -37,17 +40,18 @@ def unsealed_json(data: bytes) -> dict[str, Any]:
 
 
 def seal(data: bytes) -> bytes:
-    """What is stored behind ``data``, of DIGEST_BYTES. By itself, as putting it there would copy
-    all of a checkpoint.
+    """Return the digest to store after ``data``, DIGEST_BYTES long.
+
+    It is returned alone, since appending it here would copy the whole of a checkpoint.
     """
     return hashlib.sha256(data).digest()
 
 
 def unsealed_bytes(stored: bytes) -> bytes:
-    """What was sealed.
+    """Return the bytes before the digest.
 
     Raises:
-        ValueError: the digest is not its own.
+        ValueError: the digest is missing, or is that of other bytes.
     """
     data = stored[:-DIGEST_BYTES]
     if len(stored) < DIGEST_BYTES or hashlib.sha256(data).digest() != stored[-DIGEST_BYTES:]:

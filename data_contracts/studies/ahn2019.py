@@ -5,11 +5,11 @@ from __future__ import annotations
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 FILTER_SIZES = (512, 1024, 2048, 4096)
-"""Of Ahn et al. 2019, table 3."""
+"""Numbers of filters in table 3 of Ahn et al. 2019."""
 
 
 def filters_estimate(filters: int) -> str:
-    """Name of the estimate for a row of Ahn et al. 2019, table 3."""
+    """Return the name of the estimate for a row of table 3 of Ahn et al. 2019."""
     return f"cae_{filters}"
 
 

@@ -5,28 +5,28 @@ from __future__ import annotations
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 SCALES = (0, 1, 2)
-"""Of Farhat and Sicre: images of 224 + 320 s pixels a side."""
+"""Scales s of Farhat and Sicre: images have 224 + 320 s pixels a side."""
 CODEBOOK_SIZES = (64, 256)
-"""Of Farhat and Sicre, figure 6."""
+"""Numbers of centroids in figure 6 of Farhat and Sicre."""
 
 
 def side_of_scale(scale: int) -> int:
-    """Height and width of an image at a scale, pixels."""
+    """Return the height and width of an image at a scale, in pixels."""
     return 224 + 320 * scale
 
 
 def average_at(scale: int) -> str:
-    """Name of the baseline at a scale: average-pooled descriptors."""
+    """Return the name of the baseline at a scale: average-pooled descriptors."""
     return f"average_scale{scale}"
 
 
 def vlad_at(clusters: int, scale: int) -> str:
-    """Name of VLAD with so many centroids at a scale."""
+    """Return the name of VLAD with a number of centroids at a scale."""
     return f"vlad{clusters}_scale{scale}"
 
 
 def _farhat_tables() -> tuple[PaperTable, ...]:
-    """Figures 5 and 6, which hold three data sets each, as one table for each of them."""
+    """Return figures 5 and 6, which show three data sets each, as one table for each data set."""
     data = {
         "mini MIT": "mini MIT: 3 indoor scenes, 120 training and 120 test images",
         "chest X-ray": "chest X-ray (pneumonia): 2 classes, 5,232 training and 624 test images",

@@ -5,9 +5,9 @@ from __future__ import annotations
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 ROI_PIXELS = 512
-"""Side of a region of interest."""
+"""Side of a region of interest, in pixels."""
 NETWORK_PIXELS = 256
-"""Side of what AlexNet is given."""
+"""Side of the image that AlexNet takes, in pixels."""
 LAYER_SHAPES: dict[str, tuple[int, ...]] = {
     "conv1": (64, 63, 63),
     "pool1": (64, 31, 31),
@@ -21,15 +21,17 @@ LAYER_SHAPES: dict[str, tuple[int, ...]] = {
     "fc7": (4096,),
     "fc8": (1000,),
 }
-"""Output of each of AlexNet's layers for an image of 256 pixels a side, in the order of the
-network."""
+"""Shape of each AlexNet layer's output for an image of 256 pixels a side, in network order."""
 CHOSEN_LAYERS = ("fc6", "conv4")
-"""The layer that the paper chose for its classifier and, where the weights lack it, the one with
-the paper's highest AUC."""
+"""Layers of the paper's classifier, in order of preference.
+
+The paper chose the first; the second, with its highest AUC, is used where the weights lack the
+first.
+"""
 
 
 def layer_method(layer: str) -> str:
-    """Name of the classifier on a layer."""
+    """Return the name of the classifier on a layer."""
     return f"alexnet_{layer}"
 
 

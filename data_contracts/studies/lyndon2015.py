@@ -5,7 +5,7 @@ from __future__ import annotations
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 SQUARE_PIXELS = 256
-"""Side of the padded, grey image."""
+"""Side of the padded, grey image, in pixels."""
 LENET = Method(
     "lenet",
     "One-vs-all CNNs",

@@ -1,4 +1,4 @@
-"""All studies."""
+"""The registry of studies: a new study is one module and one entry of STUDIES."""
 
 from __future__ import annotations
 
@@ -16,12 +16,16 @@ STUDIES: dict[str, Study] = {
 
 
 def usual_study(task: Task) -> Study:
-    """What a dataset is run with where no study is named, and by itself when something arrives."""
+    """Return the study that runs for a dataset by default, also when images arrive."""
     return LYNDON2015 if task == "multi-label" else AHN2019
 
 
 def check_task(dataset: str, task: Task, study: Study) -> None:
-    """Raises InputError where a dataset's labels are not those that a study is about."""
+    """Refuse a study that needs one label an image where a dataset has several, or the reverse.
+
+    Raises:
+        InputError: naming the dataset and the study.
+    """
     several = study.protocol == "several labels"
     if (task == "multi-label") != several:
         has, wants = ("one label", "several") if several else ("several labels", "one")
@@ -32,5 +36,5 @@ def check_task(dataset: str, task: Task, study: Study) -> None:
 
 
 def studies_of(protocol: Protocol) -> list[Study]:
-    """Studies whose methods are scored that way."""
+    """Return the studies whose methods are scored by ``protocol``."""
     return [study for study in STUDIES.values() if study.protocol == protocol]

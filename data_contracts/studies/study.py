@@ -1,4 +1,4 @@
-"""What a study is: one paper, with the methods that are evaluated and the paper's own figures.
+"""A study: one paper, with the methods that are evaluated and the paper's own figures.
 
 A method is registered in its study once; its evaluation asset, its row in the report and its
 lineage follow.
@@ -11,25 +11,28 @@ from dataclasses import dataclass
 from typing import Literal
 
 Protocol = Literal["test split", "cross-validation", "several labels"]
-"""One label an image on a test split; two classes in folds over groups; several labels an image on
-a test split."""
+"""How the methods of a study are scored.
+
+"test split": one label an image, on a test split; "cross-validation": two classes, in folds over
+groups; "several labels": any number of labels an image, on a test split.
+"""
 
 
 @dataclass(frozen=True)
 class Method:
-    """A method that is scored on the test split.
+    """A method that is scored on test images.
 
     Attributes:
-        name: in asset names and tables.
-        title: in the report.
-        features: asset whose rows go to the SVM; empty for an ensemble.
-        source: (network, layer) that the title stands for; where the features are of another, the
-            title says so.
+        name: name in asset names and tables.
+        title: name in the report.
+        features: asset whose rows the SVM classifies; empty for an ensemble.
+        source: (network, layer) that the title refers to; the report names the actual ones where
+            they differ.
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
-        in_main_job: part of the study's own job; the others are computed by the job of all tables.
-        allows_pca: its rows are so long that principal components may take their place before the
-            SVM.
-        scored_by: asset that scores it; empty where it is called after the method.
+        in_main_job: whether the study's main job computes it; the job of all tables computes all.
+        allows_pca: whether principal components may replace its rows before the SVM, as they are
+            very long.
+        scored_by: asset that scores it; empty where the asset is named after the method.
     """
 
     name: str
@@ -43,7 +46,7 @@ class Method:
 
     @property
     def evaluation(self) -> str:
-        """Asset that scores it."""
+        """Name of the asset that scores this method."""
         if self.scored_by:
             return self.scored_by
         return f"ensemble_evaluation_{self.name}" if self.members else f"svm_evaluation_{self.name}"
@@ -55,11 +58,11 @@ class PaperRow:
 
     Attributes:
         title: the paper's wording.
-        percent: the figure it reports.
-        method: name of our method for this row, or of an estimate that a study of settings makes.
-        stand_in: method shown in its place where it could not run; the row says so.
-        sd: standard deviation that it reports, in percentage points.
-        time: that it reports, in its own words.
+        percent: the figure that the paper reports.
+        method: name of our method for this row, or of an estimate by a study of settings.
+        stand_in: method shown instead where that one could not run; the row says so.
+        sd: standard deviation that the paper reports, in percentage points.
+        time: duration that the paper reports, in its own words.
     """
 
     title: str
@@ -72,7 +75,15 @@ class PaperRow:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """One table of a paper: what is measured, on which data, its rows in the paper's order."""
+    """One table of a paper.
+
+    Attributes:
+        number: the paper's number, or the name of a figure.
+        title: what the table compares.
+        measure: what the figures are, with their unit.
+        data: the paper's images.
+        rows: rows in the paper's order.
+    """
 
     number: str
     title: str
@@ -82,14 +93,19 @@ class PaperTable:
 
     @property
     def place(self) -> str:
-        """Where it stands in the paper: a plain number is a table's."""
+        """Position in the paper: a plain number is that of a table."""
         return f"table {self.number}" if self.number.isdigit() else self.number
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A choice the paper leaves open: what it says, what we do, the setting that changes it ("-"
-    where none does).
+    """A choice that the paper leaves open.
+
+    Attributes:
+        point: what has to be chosen.
+        paper: what the paper says about it.
+        ours: what is done here.
+        switch: settings that change it; "-" where none does.
     """
 
     point: str
@@ -100,21 +116,20 @@ class Choice:
 
 @dataclass(frozen=True)
 class Study:
-    """One paper.
+    """One paper, as data.
 
     Attributes:
-        name: Dagster job and value of ``study`` in metric tables.
-        title: for the report.
-        citation: of the paper.
+        name: name of its Dagster job, and value of ``study`` in metric tables.
+        title: title of its report.
+        citation: bibliographic reference of the paper.
         methods: evaluated methods, in the order of the report.
-        main: name of the paper's own method, which the others are compared with.
-        main_in_words: as it stands within a sentence.
-        references: what the verdict compares it with: names in words by method, of each mapping the
-            first that was scored.
-        tables: the paper's tables.
-        choices: what the paper leaves open.
-        measurements: assets of the job of all tables that are measurements of their own, beside the
-            methods.
+        main: name of the paper's own method, with which the others are compared.
+        main_in_words: that method as a part of a sentence.
+        references: methods that the verdict compares it with, each with its name in a sentence; of
+            each mapping the first that was scored.
+        tables: tables of the paper.
+        choices: choices that the paper leaves open.
+        measurements: assets of the job of all tables that measure something else than a method.
         protocol: how the methods are scored.
     """
 
@@ -131,12 +146,12 @@ class Study:
     protocol: Protocol = "test split"
 
     def method(self, name: str) -> Method:
-        """The method called ``name``."""
+        """Return the method called ``name``."""
         return next(method for method in self.methods if method.name == name)
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """Its Dagster jobs: of its own methods and, where there is more, of every row."""
+        """Names of its Dagster jobs: the main job and, where it computes less than all, that of all rows."""
         return tuple(self.job(all_tables) for all_tables in self.scopes)
 
     @property
@@ -146,15 +161,17 @@ class Study:
 
     @property
     def tables_job(self) -> str:
-        """Dagster job of every row of every table."""
+        """Name of the Dagster job of every row of every table."""
         return f"{self.name}_tables"
 
     def job(self, all_tables: bool) -> str:
-        """Dagster job of every row, or of the study's own methods; the comparison and the report
-        are called after it.
+        """Return the name of a Dagster job; the comparison and the report are named after it.
+
+        Args:
+            all_tables: whether the job computes every row of every table, or the main methods.
         """
         return self.tables_job if all_tables else self.name
 
     def methods_of(self, all_tables: bool) -> tuple[Method, ...]:
-        """All methods, or the study's own."""
+        """Return the methods of a job: all of them, or those of the main job."""
         return tuple(method for method in self.methods if all_tables or method.in_main_job)

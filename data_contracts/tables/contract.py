@@ -1,4 +1,4 @@
-"""A table contract: a pyarrow schema plus row rules, checked on every write and every read."""
+"""A table contract: a pyarrow schema and row rules, checked on every write and every read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 from data_contracts.errors import ContractError
 
 RowRule = Callable[[pa.Table], Sequence[int]]
-"""Gives the positions of the rows that break the rule."""
+"""Function of a table that returns the positions of the rows that break the rule."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class TableContract:
     rules: dict[str, RowRule]
 
     def violations(self, table: pa.Table) -> list[Violation]:
-        """Every rule that ``table`` breaks, the schema first; an empty list is a valid table."""
+        """Return every rule that ``table`` breaks, the schema first; an empty list means it is valid."""
         if not table.schema.equals(self.schema):
             found = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
             return [
@@ -83,11 +83,11 @@ class TableContract:
         return broken
 
     def check(self, table: pa.Table, where: str) -> pa.Table:
-        """``table`` itself where it is valid.
+        """Return ``table`` where it is valid.
 
         Args:
-            table: what is written or was read.
-            where: the file, for the message.
+            table: table to be written, or as it was read.
+            where: its file, for the message.
 
         Raises:
             ContractError: naming the rule, the row and the file.

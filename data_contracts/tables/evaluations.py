@@ -1,4 +1,4 @@
-"""Tidy tables of what was measured: metrics, predictions, comparisons of methods."""
+"""Tables of evaluations in long form: metrics, predictions, comparisons of methods."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ METRICS = TableContract(
     schema=pa.schema(
         [
             pa.field("dataset", pa.string(), nullable=False),
-            pa.field("study", pa.string(), nullable=False),
-            pa.field("method", pa.string(), nullable=False),
+            pa.field("study", pa.string(), nullable=False),  # name of the study
+            pa.field("method", pa.string(), nullable=False),  # name of the method in the study
             # accuracy, macro_f1, precision, recall, f1, few_label_accuracy
             pa.field("metric", pa.string(), nullable=False),
             # "all", a class name, or "5 labels a class"
             pa.field("subject", pa.string(), nullable=False),
             pa.field("value", pa.float64(), nullable=False),
-            pa.field("ci_low", pa.float64(), nullable=True),  # 95 %
+            # 95 % confidence interval; empty where none can be given
+            pa.field("ci_low", pa.float64(), nullable=True),
             pa.field("ci_high", pa.float64(), nullable=True),
             # test images behind the value; of a class or label those that have it
             pa.field("n", pa.int64(), nullable=False),
-            pa.field("seed", pa.int64(), nullable=False),
-            pa.field("settings", pa.string(), nullable=False),  # JSON
+            pa.field("seed", pa.int64(), nullable=False),  # of everything drawn at random
+            pa.field("settings", pa.string(), nullable=False),  # run configuration, JSON
             # JSON: asset -> data version of each input
             pa.field("data_versions", pa.string(), nullable=False),
         ]
@@ -41,19 +42,20 @@ METRICS = TableContract(
         "n is positive": rows_where("n", lambda n: n <= 0),
     },
 )
+"""One row for each metric, method and subject: a figure with its interval and its origin."""
 
 PREDICTIONS = TableContract(
     name="prediction",
     suffix=".predictions.parquet",
     schema=pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
-            pa.field("split", pa.string(), nullable=False),
-            pa.field("label", pa.string(), nullable=False),
-            pa.field("predicted", pa.string(), nullable=False),
-            pa.field("correct", pa.bool_(), nullable=False),
+            pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
+            pa.field("split", pa.string(), nullable=False),  # test
+            pa.field("label", pa.string(), nullable=False),  # true class
+            pa.field("predicted", pa.string(), nullable=False),  # class with the best score
+            pa.field("correct", pa.bool_(), nullable=False),  # whether they are the same
             pa.field("margin", pa.float64(), nullable=False),  # best score minus second best
-            pa.field("group_id", pa.string(), nullable=True),
+            pa.field("group_id", pa.string(), nullable=True),  # as in the manifest
         ]
     ),
     key=("image_id",),
@@ -66,15 +68,17 @@ PREDICTIONS = TableContract(
         "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
     },
 )
+"""One row for each test image: its label, and the class that a method predicts."""
 
 COMPARISONS = TableContract(
     name="method comparison",
     suffix=".comparisons.parquet",
     schema=pa.schema(
         [
-            pa.field("method_a", pa.string(), nullable=False),
-            pa.field("method_b", pa.string(), nullable=False),
-            pa.field("n", pa.int64(), nullable=False),
+            pa.field("method_a", pa.string(), nullable=False),  # name of the first method
+            pa.field("method_b", pa.string(), nullable=False),  # name of the second method
+            pa.field("n", pa.int64(), nullable=False),  # test images that both classified
+            # images that only one of the two classified correctly
             pa.field("only_a_correct", pa.int64(), nullable=False),
             pa.field("only_b_correct", pa.int64(), nullable=False),
             pa.field("p_value", pa.float64(), nullable=False),  # exact McNemar, two-sided
@@ -93,3 +97,4 @@ COMPARISONS = TableContract(
         ),
     },
 )
+"""One row for each pair of methods, tested on the same images by McNemar's exact test."""

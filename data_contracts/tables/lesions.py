@@ -1,4 +1,4 @@
-"""What the segmentation says of each lesion."""
+"""The result of the segmentation of each lesion."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ LESIONS = TableContract(
     suffix=".lesions.parquet",
     schema=pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
-            # pixels of the region of interest
+            pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
+            # position of the centre in the region of interest, in pixels
             pa.field("center_row", pa.float64(), nullable=False),
             pa.field("center_column", pa.float64(), nullable=False),
             pa.field("marked", pa.bool_(), nullable=False),  # whether the manifest gave the centre
             pa.field("area_pixels", pa.int64(), nullable=False),  # 0 where there is no contour
-            # why there is none; empty where there is one
+            # reason why there is no contour; empty where there is one
             pa.field("fault", pa.string(), nullable=False),
         ]
     ),
@@ -30,3 +30,4 @@ LESIONS = TableContract(
         "the centre is not negative": rows_where("center_row", lambda row: not row >= 0),
     },
 )
+"""One row for each image: the contour that was found, or why there is none."""

@@ -1,9 +1,8 @@
-"""The image manifest: one row for each file of a dataset and its drops, or for each frame of a
-multi-frame file.
+"""The image manifest: one row for each file of a dataset and its drops, or for each frame of one.
 
-An image is known by the SHA-256 of its bytes (``image_id``; of a frame, see :func:`frame_id`);
-among rows with status ``ok`` it is unique. Paths are only where the bytes were found, and
-pseudonyms unless the dataset may show names.
+An image is identified by the SHA-256 of its bytes (``image_id``; of a frame, see :func:`frame_id`);
+among rows with status ``ok`` it is unique. A path says where the bytes were found; it is a
+pseudonym unless the dataset may show names.
 """
 
 from __future__ import annotations
@@ -18,9 +17,11 @@ from data_contracts.tables.contract import TableContract
 from data_contracts.tables.rules import outside_root, rows_where
 
 STATUSES = ("ok", "duplicate", "rejected")
+"""Values of ``status``: used, left out as a copy, or left out for the reason given."""
 SPLITS = ("train", "test", "unlabelled", "held")
-"""``held``: labelled, but neither trains nor tests."""
+"""Values of ``split``; ``held`` images are labelled, but neither train nor test."""
 PREDICTED_SPLITS = ("unlabelled", "held")
+"""Splits whose images are predicted."""
 _ID = re.compile(r"[0-9a-f]{64}")
 
 MANIFEST_SCHEMA = pa.schema(
@@ -34,22 +35,23 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("drop", pa.string(), nullable=True),
         pa.field("status", pa.string(), nullable=False),  # ok | duplicate | rejected
         pa.field("reason", pa.string(), nullable=True),  # why it is not ok
-        pa.field("label", pa.string(), nullable=True),
+        pa.field("label", pa.string(), nullable=True),  # class; several of one image with | between
         pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled | held
         pa.field("group_id", pa.string(), nullable=True),  # keyed hash of patient, lesion ...
-        pa.field("bytes", pa.int64(), nullable=False),
+        pa.field("bytes", pa.int64(), nullable=False),  # size of the file
         # keyed hash, where groups are lesions of patients
         pa.field("patient_id", pa.string(), nullable=True),
         # column of the lesion's centre, pixels as stored
         pa.field("center_x", pa.float64(), nullable=True),
         pa.field("center_y", pa.float64(), nullable=True),  # row of it
         pa.field("width", pa.int32(), nullable=True),  # pixels, as stored (before EXIF orientation)
-        pa.field("height", pa.int32(), nullable=True),
+        pa.field("height", pa.int32(), nullable=True),  # pixels, as stored
         # Pillow's pixel mode, or DICOM's photometric interpretation
         pa.field("mode", pa.string(), nullable=True),
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
         # of the decoded pixels; empty where only the header was read
         pa.field("pixel_sha256", pa.string(), nullable=True),
+        # methods.imaging.perceptual_hash; empty where only the header was read
         pa.field("perceptual_hash", pa.uint64(), nullable=True),
     ]
 )
@@ -107,11 +109,15 @@ MANIFEST = TableContract(
         ),
     },
 )
+"""One row for each file or frame, used or not, with its label, split, group and facts."""
 
 
 def frame_id(file_sha256: str, frame: int | None) -> str:
-    """``image_id`` of a file that is one image (``frame`` None), or of one frame of a multi-frame
-    file.
+    """Return the ``image_id`` of a file, or of one frame of a multi-frame file.
+
+    Args:
+        file_sha256: SHA-256 of the file, hex.
+        frame: number of the frame from 0; None where the file is one image.
     """
     if frame is None:
         return file_sha256
@@ -119,5 +125,5 @@ def frame_id(file_sha256: str, frame: int | None) -> str:
 
 
 def ok_rows(manifest: pa.Table) -> pa.Table:
-    """The usable images, sorted by image_id: the canonical order of every later stage."""
+    """Return the usable images, sorted by image_id: the canonical order of every later stage."""
     return manifest.filter(pc.equal(manifest["status"], "ok")).sort_by("image_id")

@@ -1,4 +1,4 @@
-"""Predictions and results where an image has several labels, or none."""
+"""Tables of predictions and results where an image has several labels, or none."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ MULTILABEL_PREDICTIONS = TableContract(
     suffix=".predictions.parquet",
     schema=pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
-            pa.field("split", pa.string(), nullable=False),
-            # true ones, sorted; empty for none of them
+            pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
+            pa.field("split", pa.string(), nullable=False),  # test
+            # true labels, sorted; an empty list where the image has none
             pa.field("labels", pa.list_(pa.string()), nullable=False),
-            pa.field("predicted", pa.list_(pa.string()), nullable=False),
-            # of each label of the dataset, in sorted order
+            pa.field("predicted", pa.list_(pa.string()), nullable=False),  # labels given, sorted
+            # one score for each label of the dataset, in sorted order of the labels
             pa.field("scores", pa.list_(pa.float64()), nullable=False),
-            pa.field("exact", pa.bool_(), nullable=False),
-            pa.field("group_id", pa.string(), nullable=True),
+            pa.field("exact", pa.bool_(), nullable=False),  # whether both lists are the same
+            pa.field("group_id", pa.string(), nullable=True),  # as in the manifest
         ]
     ),
     key=("image_id",),
@@ -50,14 +50,15 @@ MULTILABEL_PREDICTIONS = TableContract(
         ),
     },
 )
+"""One row for each test image: its labels, and those that a method gives it."""
 
 MULTILABEL_RESULTS = TableContract(
     name="result of several labels",
     suffix=".multilabel_results.parquet",
     schema=pa.schema(
         [
-            pa.field("method", pa.string(), nullable=False),
-            pa.field("title", pa.string(), nullable=False),
+            pa.field("method", pa.string(), nullable=False),  # name of the method in the study
+            pa.field("title", pa.string(), nullable=False),  # name of the method in the report
             *(
                 # shares, with a 95 % interval
                 pa.field(f"{measure}{part}", pa.float64(), nullable=False)
@@ -70,12 +71,13 @@ MULTILABEL_RESULTS = TableContract(
             pa.field("both_empty", pa.int64(), nullable=False),
             # McNemar of exact match against the study's main method
             pa.field("p_holm", pa.float64(), nullable=True),
-            pa.field("n_test", pa.int64(), nullable=False),
-            pa.field("n_train", pa.int64(), nullable=False),
-            pa.field("labels", pa.int64(), nullable=False),
+            pa.field("n_test", pa.int64(), nullable=False),  # test images
+            pa.field("n_train", pa.int64(), nullable=False),  # training images
+            pa.field("labels", pa.int64(), nullable=False),  # labels of the dataset
+            # wall time of every stage of this method, image preparation excluded
             pa.field("seconds", pa.float64(), nullable=False),
-            pa.field("device", pa.string(), nullable=False),
-            pa.field("notices", pa.string(), nullable=False),
+            pa.field("device", pa.string(), nullable=False),  # device that computed it
+            pa.field("notices", pa.string(), nullable=False),  # one a line; empty where none
         ]
     ),
     key=("method",),
@@ -101,3 +103,4 @@ MULTILABEL_RESULTS = TableContract(
         "seconds is finite and not negative": rows_where("seconds", not_a_measure),
     },
 )
+"""One row for each method: the measures of the study with their intervals."""

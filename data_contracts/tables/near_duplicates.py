@@ -12,14 +12,14 @@ NEAR_DUPLICATES = TableContract(
     suffix=".near_duplicates.parquet",
     schema=pa.schema(
         [
-            pa.field("train_id", pa.string(), nullable=False),
-            pa.field("test_id", pa.string(), nullable=False),
+            pa.field("train_id", pa.string(), nullable=False),  # image_id of the training image
+            pa.field("test_id", pa.string(), nullable=False),  # image_id of the test image
             pa.field("train_path", pa.string(), nullable=False),  # as in the manifest
             pa.field("test_path", pa.string(), nullable=False),
-            # differing bits of the perceptual hashes
+            # number of differing bits of the perceptual hashes
             pa.field("distance", pa.int32(), nullable=False),
             pa.field("similarity", pa.float64(), nullable=False),  # cosine of the conv5 features
-            # with a mirror image: left to right, upside down, or both
+            # whether one is the mirror image of the other: left to right, upside down, or both
             pa.field("mirrored", pa.bool_(), nullable=False),
         ]
     ),
@@ -31,3 +31,4 @@ NEAR_DUPLICATES = TableContract(
         ),
     },
 )
+"""One row for each pair of a training and a test image that are nearly the same picture."""

@@ -1,4 +1,4 @@
-"""Predictions for images whose label is not known, or not trusted yet."""
+"""Predictions for images whose label is unknown, or not trusted yet."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from data_contracts.tables.manifest import PREDICTED_SPLITS
 from data_contracts.tables.rules import not_unit, rows_where
 
 NEIGHBOURS = 3
+"""Number of nearest training images that are shown with a prediction."""
 
 
 IMAGE_PREDICTIONS = TableContract(
@@ -16,24 +17,26 @@ IMAGE_PREDICTIONS = TableContract(
     suffix=".predictions.parquet",
     schema=pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
-            pa.field("path", pa.string(), nullable=False),  # as in the manifest
+            pa.field(
+                "image_id", pa.string(), nullable=False
+            ),  # as in the manifest, like path, frame
+            pa.field("path", pa.string(), nullable=False),
             pa.field("frame", pa.int32(), nullable=True),
             pa.field("split", pa.string(), nullable=False),  # unlabelled | held
-            pa.field("label", pa.string(), nullable=True),  # that a held image came with
-            pa.field("predicted", pa.string(), nullable=False),
-            # calibrated on folds of the training images
+            pa.field("label", pa.string(), nullable=True),  # label that a held image came with
+            pa.field("predicted", pa.string(), nullable=False),  # most probable class
+            # probability of that class, calibrated on folds of the training images
             pa.field("probability", pa.float64(), nullable=False),
             # best score of the SVM minus second best
             pa.field("margin", pa.float64(), nullable=False),
-            pa.field("runner_up", pa.string(), nullable=False),
+            pa.field("runner_up", pa.string(), nullable=False),  # second most probable class
             pa.field("runner_up_probability", pa.float64(), nullable=False),
-            # less like any training image than 99 % of those
+            # whether it is less similar to its nearest training image than 99 % of those images are
             pa.field("out_of_distribution", pa.bool_(), nullable=False),
-            # nearest training images, nearest first
+            # image_id, label and cosine of the nearest training images, nearest first
             pa.field("neighbour_ids", pa.list_(pa.string()), nullable=False),
             pa.field("neighbour_labels", pa.list_(pa.string()), nullable=False),
-            pa.field("neighbour_similarities", pa.list_(pa.float64()), nullable=False),  # cosine
+            pa.field("neighbour_similarities", pa.list_(pa.float64()), nullable=False),
         ]
     ),
     key=("image_id",),
@@ -53,3 +56,4 @@ IMAGE_PREDICTIONS = TableContract(
         ),
     },
 )
+"""One row for each image that neither trains nor tests: the predicted class and how sure it is."""

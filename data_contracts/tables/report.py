@@ -1,6 +1,4 @@
-"""Tables behind the report: results by method, the paper's tables beside ours, lineage of every
-output, rejected files.
-"""
+"""Tables of a report: results by method, the paper's figures and ours, lineage, rejected files."""
 
 from __future__ import annotations
 
@@ -24,10 +22,12 @@ from data_contracts.tables.rules import (
 
 
 def _filled(name: str, kind: pa.DataType) -> pa.Field[Any]:
+    """Return a column without empty cells."""
     return pa.field(name, kind, nullable=False)
 
 
 def _optional(name: str, kind: pa.DataType) -> pa.Field[Any]:
+    """Return a column that may have empty cells."""
     return pa.field(name, kind, nullable=True)
 
 
@@ -37,6 +37,7 @@ def _blank(*texts: str | None) -> bool:
 
 
 def _not_utc(value: object) -> bool:
+    """Whether a text is no ISO 8601 time in UTC."""
     try:
         return datetime.fromisoformat(str(value)).utcoffset() != timedelta(0)
     except ValueError:
@@ -44,6 +45,7 @@ def _not_utc(value: object) -> bool:
 
 
 def _not_text_map(value: object) -> bool:
+    """Whether a text is no JSON object of texts, none of them empty."""
     try:
         parsed = json.loads(str(value))
     except ValueError:
@@ -54,6 +56,7 @@ def _not_text_map(value: object) -> bool:
 
 
 def _test_sets_differ(table: pa.Table) -> list[int]:
+    """Return the rows with another number of test images than the first row of their study."""
     first: dict[tuple[object, object], object] = {}
     rows = table.select(["dataset", "study", "n_test"]).to_pylist()
     return [
@@ -71,7 +74,7 @@ RESULTS = TableContract(
             _filled("dataset", pa.string()),
             _filled("study", pa.string()),
             _filled("method", pa.string()),
-            _filled("title", pa.string()),  # of the method, in the report
+            _filled("title", pa.string()),  # name of the method in the report
             _filled("accuracy", pa.float64()),  # share of the test images, 0 to 1
             _filled("ci_low", pa.float64()),  # 95 %
             _filled("ci_high", pa.float64()),
@@ -80,11 +83,11 @@ RESULTS = TableContract(
             _filled("metrics", pa.string()),
             # McNemar against the study's main method; empty for itself
             _optional("p_holm", pa.float64()),
-            _filled("n_test", pa.int64()),
-            _filled("n_train", pa.int64()),
-            _filled("classes", pa.int64()),
-            _filled("seeds", pa.int64()),  # how many the figures are a mean over
-            # wall time of every stage of this method, image preparation left out
+            _filled("n_test", pa.int64()),  # test images
+            _filled("n_train", pa.int64()),  # training images
+            _filled("classes", pa.int64()),  # classes of the dataset
+            _filled("seeds", pa.int64()),  # number of seeds whose mean the figures are
+            # wall time of every stage of this method, image preparation excluded
             _filled("seconds", pa.float64()),
             _filled("device", pa.string()),
             _filled("notices", pa.string()),  # one a line; empty where there is none
@@ -109,25 +112,26 @@ RESULTS = TableContract(
         "the methods of a study are tested on equally many images": _test_sets_differ,
     },
 )
+"""One row for each method of a study on a dataset: its accuracy, size, time and notices."""
 
 PAPER = TableContract(
     name="paper comparison",
     suffix=".paper.parquet",
     schema=pa.schema(
         [
-            _filled("paper_table", pa.string()),  # number the paper gives it
-            _filled("title", pa.string()),  # of the row, in the paper's wording
-            _filled("paper_percent", pa.float64()),
-            _optional("ours_percent", pa.float64()),
+            _filled("paper_table", pa.string()),  # number of the table in the paper
+            _filled("title", pa.string()),  # title of the row in the paper
+            _filled("paper_percent", pa.float64()),  # figure of the paper
+            _optional("ours_percent", pa.float64()),  # figure of this run
             _optional("ours_ci_low", pa.float64()),  # 95 %
             _optional("ours_ci_high", pa.float64()),
-            _optional("ours_sd", pa.float64()),  # over seeds, percentage points
+            _optional("ours_sd", pa.float64()),  # standard deviation over seeds, percentage points
             _optional("p_holm", pa.float64()),  # McNemar against the study's main method
             _optional("n_test", pa.int64()),
             _optional("seeds", pa.int64()),
             _optional("seconds", pa.float64()),
             _optional("device", pa.string()),
-            # why there is no figure of ours, or what to know about it
+            # reason why there is no figure of ours, or a remark on it
             _optional("note", pa.string()),
         ]
     ),
@@ -145,6 +149,7 @@ PAPER = TableContract(
         ),
     },
 )
+"""One row for each figure of the paper, with the figure of this run."""
 
 LINEAGE = TableContract(
     name="lineage",
@@ -179,6 +184,7 @@ LINEAGE = TableContract(
         "inputs is a JSON object, asset to data version": rows_where("inputs", _not_text_map),
     },
 )
+"""One row for each stored output: what it was computed from, when, where and how long."""
 
 REJECTED = TableContract(
     name="rejected file",
@@ -200,3 +206,4 @@ REJECTED = TableContract(
         "reason is not blank": rows_where("reason", _blank),
     },
 )
+"""One row for each file that is not used, with the reason."""

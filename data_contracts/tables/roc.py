@@ -1,6 +1,4 @@
-"""Results of two classes in folds over groups: out-of-fold scores, areas under ROC curves, and
-tests between them.
-"""
+"""Results of two classes in folds over groups: scores, areas under ROC curves, and their tests."""
 
 from __future__ import annotations
 
@@ -19,6 +17,7 @@ from data_contracts.tables.rules import (
 
 
 def _groups_in_two_folds(table: pa.Table) -> list[int]:
+    """Return the rows whose group is in more than one fold."""
     folds: dict[object, set[object]] = defaultdict(set)
     groups = table["group_id"].to_pylist()
     for group, fold in zip(groups, table["fold"].to_pylist(), strict=True):
@@ -31,12 +30,12 @@ FOLD_SCORES = TableContract(
     suffix=".fold_scores.parquet",
     schema=pa.schema(
         [
-            pa.field("image_id", pa.string(), nullable=False),
+            pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
             pa.field("lesion_id", pa.string(), nullable=False),  # smallest image_id of the lesion
-            # smallest image_id of what the folds keep together
+            # smallest image_id among the images that the folds keep together
             pa.field("group_id", pa.string(), nullable=False),
-            pa.field("fold", pa.int64(), nullable=False),  # whose classifier never saw the group
-            pa.field("positive", pa.bool_(), nullable=False),
+            pa.field("fold", pa.int64(), nullable=False),  # fold in which the group is left out
+            pa.field("positive", pa.bool_(), nullable=False),  # whether it is of the positive class
             pa.field("probability", pa.float64(), nullable=False),  # of the positive class
         ]
     ),
@@ -47,6 +46,7 @@ FOLD_SCORES = TableContract(
         "probability lies in 0..1": rows_where("probability", not_unit),
     },
 )
+"""One row for each image: the probability from a classifier that never saw its group."""
 
 ROC_RESULTS = TableContract(
     name="ROC result",
@@ -54,8 +54,8 @@ ROC_RESULTS = TableContract(
     schema=pa.schema(
         [
             pa.field("images", pa.string(), nullable=False),  # "all", or "with a contour"
-            pa.field("method", pa.string(), nullable=False),
-            pa.field("title", pa.string(), nullable=False),
+            pa.field("method", pa.string(), nullable=False),  # name of the method in the study
+            pa.field("title", pa.string(), nullable=False),  # name of the method in the report
             pa.field("auc", pa.float64(), nullable=False),  # mean over folds
             pa.field("auc_sd", pa.float64(), nullable=False),  # over folds
             pa.field("auc_se", pa.float64(), nullable=False),  # SD / sqrt(folds)
@@ -67,11 +67,11 @@ ROC_RESULTS = TableContract(
             pa.field("lesion_auc", pa.float64(), nullable=False),
             pa.field("lesion_low", pa.float64(), nullable=False),
             pa.field("lesion_high", pa.float64(), nullable=False),
-            # empty where no curve could be fitted
+            # parameters of the binormal curve; empty where none could be fitted
             pa.field("binormal_a", pa.float64(), nullable=True),
             pa.field("binormal_b", pa.float64(), nullable=True),
-            pa.field("n_images", pa.int64(), nullable=False),
-            pa.field("n_lesions", pa.int64(), nullable=False),
+            pa.field("n_images", pa.int64(), nullable=False),  # images scored
+            pa.field("n_lesions", pa.int64(), nullable=False),  # lesions that they show
         ]
     ),
     key=("images", "method"),
@@ -89,15 +89,16 @@ ROC_RESULTS = TableContract(
         ),
     },
 )
+"""One row for each method and set of images: its areas under ROC curves."""
 
 ROC_COMPARISONS = TableContract(
     name="comparison of ROC curves",
     suffix=".roc_comparisons.parquet",
     schema=pa.schema(
         [
-            pa.field("method_a", pa.string(), nullable=False),
-            pa.field("method_b", pa.string(), nullable=False),
-            pa.field("n_images", pa.int64(), nullable=False),
+            pa.field("method_a", pa.string(), nullable=False),  # name of the first method
+            pa.field("method_b", pa.string(), nullable=False),  # name of the second method
+            pa.field("n_images", pa.int64(), nullable=False),  # images that both scored
             # of the mean AUC over folds, A less B
             pa.field("difference", pa.float64(), nullable=False),
             pa.field("p_t", pa.float64(), nullable=False),  # paired t test over folds, two-sided
@@ -121,3 +122,4 @@ ROC_COMPARISONS = TableContract(
         ),
     },
 )
+"""One row for each pair of methods: the difference of their areas, and two tests of it."""
