@@ -1,4 +1,4 @@
-"""The report as a document: what it says, and the ways to write it down.
+"""The report as a document, and the formats that it is written in.
 
 Data in, strings out; nothing is read or stored here. A :class:`Report` holds plain text only. Each
 renderer escapes every text for its own format, so a class called ``<script>`` or ``=cmd()`` is
@@ -20,11 +20,14 @@ from methods.reporting.spreadsheet_text import csv_text
 
 Cell = str | float | int | None
 Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
-"""What a column holds: prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1
-(an AUC, a difference), a p value, seconds, 10^6 bytes."""
+"""What a column holds, which decides how a number is written.
+
+Prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1 (an AUC, a difference), a
+p value, seconds, 10^6 bytes.
+"""
 
 MISSING = "–"
-"""What stands in the place of a figure that there is not."""
+"""Text in the place of a figure that does not exist."""
 CSV_DIGITS = 10
 """Significant digits of a number in a CSV file."""
 SIGNIFICANT = 0.05
@@ -65,7 +68,7 @@ class Table:
 
     @property
     def column_kinds(self) -> tuple[Kind, ...]:
-        """One kind a column."""
+        """The kind of each column."""
         return self.kinds or tuple("text" for _ in self.columns)
 
     @property
@@ -78,7 +81,7 @@ class Table:
 
     @property
     def rest(self) -> str:
-        """How many rows the page leaves out; empty where it has them all."""
+        """How many rows the page leaves out; empty where it has all."""
         left_out = len(self.rows) - len(self.rows[: self.shown])
         return (
             f"{left_out:,} more of {len(self.rows):,} rows are in the CSV file." if left_out else ""
@@ -100,8 +103,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report. The first paragraph of the first section is set large: it is the
-    answer.
+    """A part of the report.
+
+    The first paragraph of the first section is set large: it is the answer.
     """
 
     heading: str
@@ -130,7 +134,7 @@ class Report:
 
 
 def show(value: Cell, kind: Kind = "text") -> str:
-    """The one place that decides how a cell is written, for people."""
+    """Write a cell for people."""
     if value is None:
         return MISSING
     if isinstance(value, str):
@@ -162,20 +166,20 @@ def p_value(p: float) -> str:
 
 
 # HTML
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def to_html(report: Report) -> str:
-    """One self-contained page: no script, no outside resource, pictures inside."""
+    """Write one self-contained page: no script, no outside resource, pictures inside."""
     return page_template("report_page").render(report=report)
 
 
 # Markdown
-# -----------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
-    """GitHub-flavoured Markdown.
+    """Write GitHub-flavoured Markdown.
 
     Args:
         report: what to write.
@@ -195,7 +199,7 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """One table in Markdown: title, notices, table, caption."""
+    """Write one table in Markdown: title, notices, table, caption."""
     rules = ["---" if kind in ("text", "code") else "--:" for kind in table.column_kinds]
     lines = [_pipes(markdown_text(c) for c in table.columns), _pipes(rules)]
     lines += [_pipes(markdown_text(c) for c in row) for row in table.page_rows]
@@ -223,7 +227,7 @@ def markdown_text(text: str) -> str:
 
 
 # LaTeX
-# --------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 _LATEX = str.maketrans(
     {
@@ -247,7 +251,7 @@ _LATEX = str.maketrans(
     }
 )
 _WRAP_AT = 40
-"""A text column with a longer cell gets a fixed width in LaTeX, so that its lines break."""
+"""Longest cell, in characters, of a LaTeX column without a fixed width."""
 
 
 def to_latex(table: Table) -> str:
@@ -283,11 +287,11 @@ def _latex(text: str) -> str:
 
 
 # CSV
-# ----------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def to_csv(table: Table) -> str:
-    """All rows, numbers with ten significant digits (see :func:`csv_text`).
+    """Write all rows, numbers with ten significant digits (see :func:`csv_text`).
 
     The table's notices are a last column, so that they stay with the figures.
     """

@@ -1,5 +1,6 @@
-"""Pictures a person wants to look at: arrays and results in, PNG bytes (under 50 kB, the same every
-time) out.
+"""Pictures of results: arrays in, PNG bytes out.
+
+A picture has at most 50 kB and the same bytes every time.
 """
 
 from __future__ import annotations
@@ -33,12 +34,14 @@ INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
 OUTLINE, CENTRE = (0xFF, 0x9F, 0x00), (0x00, 0xD0, 0xFF)
 TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
-"""Of a grid of pictures: how many in a row, rows apart in widths of a column, and how many in
-all."""
+"""Layout of a grid of pictures.
+
+Pictures in a row, distance of rows in widths of a column, maximum number of pictures.
+"""
 
 
 def _plain(text: str, limit: int = 28) -> str:
-    """Text that matplotlib shows as it is."""
+    """Text that matplotlib shows without reading markup in it."""
     short = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return short.replace("$", r"\$")
 
@@ -52,8 +55,9 @@ def _canvas(
 
 
 def _png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """The picture with as many colours, and then as many pixels, as fit the limit; the colours of
-    ``marks`` are kept.
+    """Write the picture with as many colours, then pixels, as fit the size limit.
+
+    The colours of ``marks`` are kept.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -76,7 +80,10 @@ def _within_limit(image: Image.Image, marks: Sequence[tuple[int, int, int]] = ()
 def _quantized(
     image: Image.Image, colours: int, marks: Sequence[tuple[int, int, int]]
 ) -> Image.Image:
-    """So many colours; a rare one would not be among them, so those of ``marks`` are put there."""
+    """Reduce the picture to a number of colours that include those of ``marks``.
+
+    A rare colour would otherwise be lost.
+    """
     chosen = image.quantize(colours - len(marks), dither=Image.Dither.NONE)
     if not marks:
         return chosen
@@ -131,8 +138,9 @@ def _tiles(
     marks: Sequence[tuple[int, int, int]] = (),
     **options: Any,
 ) -> bytes:
-    """Pictures with captions in rows of eight, on one pair of axes: axes of their own take a second
-    to lay out.
+    """Draw pictures with captions in rows of eight, on one pair of axes.
+
+    Axes for each picture take a second to lay out.
     """
     n_rows = -(-len(pictures) // TILE_COLUMNS)
     top = 0.4 if title else 0.0
@@ -166,7 +174,7 @@ def sample_grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[str]) ->
 
 
 def codebook_regions(rows: Sequence[tuple[str, Sequence[NDArray[np.uint8]]]]) -> bytes:
-    """A row of image regions (h, w, 3) for each centroid, its caption over the first."""
+    """Draw a row of image regions (h, w, 3) for each centroid, its caption over the first."""
     side = 90
     blank = np.full((side, side, 3), 255, np.uint8)
     tiles, captions = [], []
@@ -186,8 +194,9 @@ def contours(
     centres: Sequence[tuple[float, float]],
     captions: Sequence[str],
 ) -> bytes:
-    """Up to 24 grey pictures (n, H, W) with the outline of their masks and a cross at their centre
-    (row, column).
+    """Draw up to 24 grey pictures (n, H, W) with the outline of their masks.
+
+    A cross marks each centre (row, column).
     """
     tiles, side = [], 100
     for picture, mask, (row, column) in zip(pictures[:MAX_TILES], masks, centres, strict=False):
@@ -216,9 +225,7 @@ def contours(
 def features_by_class(
     values: NDArray[np.floating[Any]], labels: Sequence[str], names: Sequence[str]
 ) -> bytes:
-    """Median and quartiles of each standardised feature (n, F) by class: what tells the classes
-    apart is seen at a glance.
-    """
+    """Draw the median and quartiles of each standardised feature (n, F) by class."""
     scale = values.std(axis=0)
     scores = (values - values.mean(axis=0)) / np.where(scale > 0, scale, 1)
     figure, axes = _canvas(1.2 + 0.2 * len(names))
@@ -278,8 +285,9 @@ def roc_curves(
 def auc_by_layer(
     layers: Sequence[str], rows: Sequence[tuple[float, float] | None], paper: Mapping[str, float]
 ) -> bytes:
-    """Bars of the mean AUC with its standard error by layer, None where there is none, and what the
-    paper says of some.
+    """Draw bars of the mean AUC with its standard error by layer.
+
+    Layers without a figure are left empty; the paper's figures are marked where it has them.
     """
     figure, axes = _canvas(3.6)
     axis = axes[0, 0]
@@ -325,8 +333,9 @@ def feature_maps(
 
 
 def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:
-    """Histograms over channels of the mean activation and of the share of zeros; ``features`` is
-    (N, C, H, W).
+    """Draw histograms over channels of the mean activation and the share of zeros.
+
+    ``features`` is (N, C, H, W).
     """
     figure, axes = _canvas(2.6, 1, 2)
     axes[0, 0].hist(features.mean(axis=(0, 2, 3)), bins=40, color=COLOURS[0])
@@ -338,7 +347,10 @@ def activation_summary(features: NDArray[np.floating[Any]]) -> bytes:
 
 
 def learning_curve(records: Sequence[CaeEpoch]) -> bytes:
-    """Training and held-out error over the epochs; a drop of the learning rate is a dotted line."""
+    """Draw training and held-out error over the epochs.
+
+    A drop of the learning rate is a dotted line.
+    """
     figure, axes = _canvas(3.2)
     axis = axes[0, 0]
     epochs = [r.epoch for r in records]
@@ -371,8 +383,9 @@ def learning_curve(records: Sequence[CaeEpoch]) -> bytes:
 
 
 def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.floating[Any]]) -> bytes:
-    """Up to 6 images, a row each: input, output and difference of the mean map and of its three
-    strongest channels.
+    """Draw up to 6 images, a row each: input, output and difference.
+
+    The mean map and the three strongest channels are shown.
 
     Args:
         inputs: (m, C, H, W).
@@ -408,7 +421,10 @@ def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.float
 
 
 def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[Any]]) -> bytes:
-    """How often and how strongly filters respond, and their norms; ``weights`` is (K, C, 3, 3)."""
+    """Draw how often and how strongly filters respond, and their norms.
+
+    ``weights`` is (K, C, 3, 3).
+    """
     figure, axes = _canvas(2.7, 1, 3)
     axes[0, 0].hist(statistics.active_fraction, bins=40, range=(0, 1), color=COLOURS[0])
     axes[0, 0].set(xlabel="share of positions where active", ylabel="filters")
@@ -426,8 +442,9 @@ def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[A
 
 
 def code_examples(codes: NDArray[np.floating[Any]], captions: Sequence[str]) -> bytes:
-    """Codes (m, K, 3, 3) of a few images, the 64 filters of largest variance, one row of 9
-    positions x 64 an image.
+    """Draw the codes (m, K, 3, 3) of a few images.
+
+    The 64 filters of largest variance, one row of 9 positions x 64 an image.
     """
     order = np.sort(np.argsort(-codes.var(axis=(0, 2, 3)), kind="stable")[:64])
     figure, axes = _canvas(0.9 * len(codes) + 0.4, len(codes), 1)
@@ -530,7 +547,9 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
 def reliability(
     confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10
 ) -> bytes:
-    """Accuracy against stated probability in equal-width bins, and how many images each bin has.
+    """Draw accuracy against stated probability in equal-width bins.
+
+    The number of images of each bin stands below.
 
     Args:
         confidence: (n,) probability of the predicted class.
@@ -562,8 +581,9 @@ def reliability(
 def label_curves(
     names: Sequence[str], train: NDArray[np.float64], validation: NDArray[np.float64] | None
 ) -> bytes:
-    """Loss of each label's network over the epochs, (epochs, L): of the training images solid, of
-    the validation slice dashed.
+    """Draw the loss of each label's network over the epochs, (epochs, L).
+
+    Training images are solid, the validation slice is dashed.
     """
     figure, axes = _canvas(3.4)
     axis, epochs = axes[0, 0], np.arange(1, len(train) + 1)
@@ -582,8 +602,9 @@ def label_curves(
 
 
 def _apart(ticks: Sequence[int], share: float) -> list[int]:
-    """Of ascending ticks on a log axis those with room for their text, the last always; ``share``
-    of the axis is one text.
+    """Choose the ascending ticks of a log axis that have room for their text.
+
+    The last is always chosen; ``share`` of the axis is one text.
     """
     room = share * np.log(ticks[-1] / ticks[0])
     kept = [ticks[-1]]
@@ -596,7 +617,9 @@ def _apart(ticks: Sequence[int], share: float) -> list[int]:
 def label_efficiency_curve(
     curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str
 ) -> bytes:
-    """Accuracy over the number of labels, on a log axis: mean lines with bands of their intervals.
+    """Draw accuracy over the number of labels, on a log axis.
+
+    Mean lines have bands of their intervals.
 
     Args:
         curves: method -> its points (labelled training images, mean accuracy, low, high), shares of
@@ -626,7 +649,8 @@ def label_efficiency_curve(
     )
     axis.minorticks_off()
     axis.set(
-        xlabel="labelled training images, and their share of all labels (band: 95 % interval over seeds and test images)",
+        xlabel="labelled training images, and their share of all labels "
+        "(band: 95 % interval over seeds and test images)",
         ylabel="accuracy on the test split, %",
         title=_plain(title, 70),
     )
@@ -638,7 +662,7 @@ def label_efficiency_curve(
 def filter_size_curve(
     points: Sequence[tuple[int, Sequence[float]]], paper: Sequence[tuple[int, float]]
 ) -> bytes:
-    """Accuracy over the number of filters, beside table 3 of Ahn et al. 2019, on a log axis.
+    """Draw accuracy over the number of filters beside table 3 of Ahn et al. 2019.
 
     Args:
         points: (filters, accuracies of the seeds), shares of 1, in order of the filters.

@@ -1,6 +1,4 @@
-"""What the report of a study of several labels says: its tables and its verdict, from the rows of
-the contracts.
-"""
+"""Tables of a report of several labels, from the rows of the contracts."""
 
 from __future__ import annotations
 
@@ -15,8 +13,10 @@ from methods.statistics.metrics import SEVERAL_LABELS
 
 Row = Mapping[str, Any]
 DEFINITIONS = (
-    "Exact match: all labels of an image are right. Any match: a true label is given, or there is none and none is given. "
-    "Hamming similarity: share of the label decisions that are right. Intervals are bootstrapped over groups where there are any."
+    "Exact match: all labels of an image are right. Any match: a true label is given, or there is "
+    "none and none is given. "
+    "Hamming similarity: share of the label decisions that are right. Intervals are bootstrapped "
+    "over groups where there are any."
 )
 
 
@@ -25,11 +25,12 @@ def _in_words(measure: str) -> str:
 
 
 def _interval(row: Row, measure: str) -> str:
-    return f"{100 * row[measure]:.2f} ({100 * row[f'{measure}_low']:.2f} to {100 * row[f'{measure}_high']:.2f})"
+    low, high = 100 * row[f"{measure}_low"], 100 * row[f"{measure}_high"]
+    return f"{100 * row[measure]:.2f} ({low:.2f} to {high:.2f})"
 
 
 def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -> Table:
-    """One row a method, from rows of MULTILABEL_RESULTS."""
+    """Results table with one row a method, from rows of MULTILABEL_RESULTS."""
     others = other_metrics(SEVERAL_LABELS, MEASURES)
     return Table(
         "Results by method",
@@ -54,7 +55,8 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
             )
             for row in rows
         ),
-        f"{DEFINITIONS} p is from an exact McNemar test of exact match against the paper's network, corrected by Holm. "
+        f"{DEFINITIONS} p is from an exact McNemar test of exact match against the paper's "
+        "network, corrected by Holm. "
         "Empty-empty: test images without a label that are given none; each counts as a match.",
         (
             *("text", "text", "text", "text"),
@@ -77,7 +79,8 @@ def multilabel_paper_table(
             (row.title, row.percent, *(100 * ours[row.method] for ours in rows))
             for row in paper.rows
         ),
-        f"The paper's data: {paper.data}. Unless the data of this report is that, the columns are not comparable.",
+        f"The paper's data: {paper.data}. Unless the data of this report is that, the columns are "
+        "not comparable.",
         ("text", percent, *[percent for _ in rows]),
         tuple(notices),
     )

@@ -1,5 +1,6 @@
-"""Jinja templates of pages that people open: everything escaped, on one line, and nothing undefined
-passes.
+"""Jinja templates of pages that people open.
+
+Every text is escaped and put on one line, and an undefined name is an error.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from markupsafe import Markup
 
 
 def visible(text: str) -> str:
-    """``text`` on one line, with each character that does not show (control, direction override,
-    lone surrogate) spelt out.
+    """Put ``text`` on one line, with each character that does not show spelt out.
+
+    Such are controls, direction overrides and lone surrogates.
 
     The joiners U+200C and U+200D stay: several scripts are spelt with them.
     """
@@ -33,7 +35,7 @@ def visible(text: str) -> str:
 
 @cache
 def page_template(name: str, **filters: Callable[..., Any]) -> Template:
-    """The template ``methods/<name>.html.jinja``, with filters of its own."""
+    """Load the template ``<name>.html.jinja`` of this folder, with the filters of pages."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,

@@ -1,4 +1,4 @@
-"""The page on which a person checks predictions by eye, and the CSV file beside it.
+"""The page on which a person checks predictions by eye.
 
 Data in, strings and bytes out; nothing is read or stored here. A :class:`Review` holds plain text
 and small pictures; the page escapes every text and holds every picture, so a class called
@@ -21,7 +21,7 @@ from methods.reporting.document import MISSING
 from methods.reporting.page_template import page_template
 
 ID_DIGITS = 12
-"""So many digits of an image's id are shown: enough to find it in predictions.csv."""
+"""Number of digits of an image's id that are shown: enough to find it in predictions.csv."""
 
 _JPEG_QUALITY = 80
 
@@ -111,8 +111,9 @@ class Review:
 
 
 def by_doubt(cards: Iterable[Card]) -> list[Card]:
-    """``cards``, those unlike the training images first, then the least probable; ties by id and
-    name.
+    """Sort ``cards``: those unlike the training images first, then the least probable.
+
+    Ties are sorted by id and name.
     """
     return sorted(
         cards,
@@ -121,7 +122,7 @@ def by_doubt(cards: Iterable[Card]) -> list[Card]:
 
 
 # Page
-# ---------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def review_html(review: Review) -> str:
@@ -147,7 +148,7 @@ def _classes(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
 
 
 def _extent(review: Review) -> str:
-    """What part of the predictions the page shows."""
+    """Say which part of the predictions the page shows."""
     shown, total = len(review.cards), review.total
     if not total:
         return "No image was predicted, so there is nothing to check."
@@ -165,8 +166,9 @@ def _extent(review: Review) -> str:
 
 
 def _percent(share: float | None) -> str:
-    """``share`` (0 to 1) with one decimal; what is not certain does not read 100 %, what is not
-    excluded not 0 %.
+    """Write ``share`` (0 to 1) with one decimal.
+
+    A figure that is not certain does not read 100 %, one that is not excluded not 0 %.
     """
     if share is None:
         return MISSING
@@ -195,7 +197,7 @@ def _data_uri(picture: bytes) -> str:
 
 
 def thumbnail(pixels: NDArray[np.uint8], side: int = 128) -> bytes:
-    """A small JPEG file without metadata; the same pixels give the same bytes.
+    """Make a small JPEG file without metadata; the same pixels give the same bytes.
 
     Args:
         pixels: (height, width, 3) uint8, RGB.
@@ -222,4 +224,4 @@ def thumbnail(pixels: NDArray[np.uint8], side: int = 128) -> bytes:
 
 
 # CSV
-# ----------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------

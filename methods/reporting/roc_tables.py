@@ -1,23 +1,24 @@
-"""What the report of a cross-validated study says: its tables and its verdict, from the rows of the
-contracts.
-"""
+"""Tables of the report of a cross-validated study, from the rows of the contracts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from data_contracts.studies.study import PaperTable
 from methods.features.radiomics import AnalyticFeature
-from methods.reporting.document import SIGNIFICANT, Table, p_value
+from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table, p_value
 
 Row = Mapping[str, Any]
 ALL, CONTOURED = "all", "with a contour"
 """Values of the column ``images`` of ROC_RESULTS."""
 FOLDS = (
-    "AUC is the mean over the folds, SD its standard deviation over them and SE that divided by the root of their number, as in "
-    "the paper. Pooled is the AUC of all out-of-fold probabilities together, by lesion that of each lesion's mean probability, "
-    "both with DeLong's 95 % interval for clustered data. Each probability comes from a classifier that saw no image of the same "
+    "AUC is the mean over the folds, SD its standard deviation over them and SE that divided by "
+    "the root of their number, as in "
+    "the paper. Pooled is the AUC of all out-of-fold probabilities together, by lesion that of "
+    "each lesion's mean probability, "
+    "both with DeLong's 95 % interval for clustered data. Each probability comes from a classifier "
+    "that saw no image of the same "
     "group."
 )
 
@@ -28,57 +29,43 @@ def roc_results_table(
     notices: Sequence[str] = (),
     seconds: Mapping[str, float] | None = None,
 ) -> Table:
-    """One row a method from rows of ROC_RESULTS on the same images, with the seconds of all its
-    stages where given.
+    """Results table with one row a method, from rows of ROC_RESULTS on the same images.
+
+    With the seconds of all stages of each method where they are given.
     """
-    of = [row for row in rows if row["images"] == images]
-    timed = seconds is not None
+    columns: dict[str, tuple[Kind, list[Cell]]] = {}
+    shown = [row for row in rows if row["images"] == images]
+
+    def add(heading: str, kind: Kind, cells: Iterable[Cell]) -> None:
+        columns[heading] = (kind, list(cells))
+
+    add("Method", "text", (row["title"] for row in shown))
+    add("AUC", "share", (row["auc"] for row in shown))
+    add("SD", "share", (row["auc_sd"] for row in shown))
+    add("SE", "share", (row["auc_se"] for row in shown))
+    add("Pooled", "share", (row["pooled_auc"] for row in shown))
+    add("95 % interval", "text", (_interval(row, "pooled") for row in shown))
+    add("By lesion", "share", (row["lesion_auc"] for row in shown))
+    add("95 % interval by lesion", "text", (_interval(row, "lesion") for row in shown))
+    add("Images", "count", (row["n_images"] for row in shown))
+    add("Lesions", "count", (row["n_lesions"] for row in shown))
+    caption = FOLDS
+    if seconds is not None:
+        add("Seconds", "seconds", (seconds[row["method"]] for row in shown))
+        caption += " Seconds are of all stages of a method; all layers share one forward pass."
     return Table(
         f"ROC analysis by method, {'all images' if images == ALL else 'images with a contour'}",
-        (
-            "Method",
-            "AUC",
-            "SD",
-            "SE",
-            "Pooled",
-            "95 % interval",
-            "By lesion",
-            "95 % interval",
-            "Images",
-            "Lesions",
-            *(("Seconds",) if timed else ()),
-        ),
-        tuple(
-            (
-                row["title"],
-                *(row[name] for name in ("auc", "auc_sd", "auc_se", "pooled_auc")),
-                f"{row['pooled_low']:.3f} to {row['pooled_high']:.3f}",
-                row["lesion_auc"],
-                f"{row['lesion_low']:.3f} to {row['lesion_high']:.3f}",
-                row["n_images"],
-                row["n_lesions"],
-                *((seconds[row["method"]],) if seconds is not None else ()),
-            )
-            for row in of
-        ),
-        FOLDS
-        + (
-            " Seconds are of all stages of a method; all layers share one forward pass."
-            if timed
-            else ""
-        ),
-        (
-            "text",
-            *("share",) * 4,
-            "text",
-            "share",
-            "text",
-            "count",
-            "count",
-            *(("seconds",) if timed else ()),
-        ),
+        tuple(columns),
+        tuple(zip(*(cells for _, cells in columns.values()), strict=True)),
+        caption,
+        tuple(kind for kind, _ in columns.values()),
         tuple(notices),
     )
+
+
+def _interval(row: Row, area: str) -> str:
+    """The 95 % interval of an area in words."""
+    return f"{row[f'{area}_low']:.3f} to {row[f'{area}_high']:.3f}"
 
 
 def roc_comparison_table(
@@ -100,9 +87,12 @@ def roc_comparison_table(
             )
             for row in rows
         ),
-        "The paired t test over the five folds is the paper's; folds share training images, so it finds differences too easily "
-        "(Dietterich 1998). DeLong's test, for clustered data, is on the pooled out-of-fold probabilities. Both two-sided, in "
-        f"brackets with Bonferroni's correction over the rows. A difference is called one where DeLong's corrected p is below "
+        "The paired t test over the five folds is the paper's; folds share training images, so it "
+        "finds differences too easily "
+        "(Dietterich 1998). DeLong's test, for clustered data, is on the pooled out-of-fold "
+        "probabilities. Both two-sided, in "
+        "brackets with Bonferroni's correction over the rows. A difference is called one where "
+        "DeLong's corrected p is below "
         f"{SIGNIFICANT}.",
         ("text", "text", "share", "text", "share", "text", "text"),
         tuple(notices),
@@ -169,7 +159,8 @@ def roc_paper_table(
             "Note",
         ),
         tuple(cells),
-        f"Mean AUC over five folds. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
+        f"Mean AUC over five folds. The paper's data: {paper.data}. The figures of this run are "
+        "for the data of this report; "
         "unless that is the paper's own data the two columns are not comparable.",
         ("text", "share", "share", "text", "share", "share", "share", "count", "seconds", "text"),
         tuple(notices),
@@ -194,8 +185,10 @@ def permutation_table(
             )
             for row in rows
         ),
-        "The classes are dealt anew among the lesions and everything is run again, folds and grid search included. An AUC other "
-        "than 0.5 would mean that test lesions reach the classifiers. Mean over folds and permutations with Student's interval.",
+        "The classes are dealt anew among the lesions and everything is run again, folds and grid "
+        "search included. An AUC other "
+        "than 0.5 would mean that test lesions reach the classifiers. Mean over folds and "
+        "permutations with Student's interval.",
         ("text", "share", "share", "share", "count", "text"),
         tuple(notices),
     )

@@ -1,4 +1,4 @@
-"""What the report says: its tables, and its verdict, from the rows of the contracts.
+"""Tables of a report of one label an image, from the rows of the contracts.
 
 Inputs are what ``pa.Table.to_pylist()`` gives for a table of
 :mod:`data_contracts.tables.evaluations` or :mod:`data_contracts.tables.report`. Nothing is computed
@@ -22,11 +22,12 @@ from methods.statistics.metrics import ONE_LABEL
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, object]]
-"""Asset -> setting -> value."""
-"""A Holm-corrected p value below it is called a difference."""
+"""Value of each setting, by asset and by name."""
 
 REJECTED_SHOWN = 200
+"""Maximum number of rows of a long table on a page; a CSV file has all."""
 NOT_RUN = "not part of this run"
+"""Note in the place of a figure whose method did not run."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,9 @@ def _table(
 
 
 def notices_of(results: Sequence[Row]) -> tuple[str, ...]:
-    """The notices of RESULTS rows, each once; one that does not hold for every row names its
-    methods.
+    """List the notices of RESULTS rows, each once.
+
+    A notice that does not hold for every row names its methods.
     """
     titles: dict[str, list[str]] = {}
     for row in results:
@@ -83,7 +85,7 @@ def notices_of(results: Sequence[Row]) -> tuple[str, ...]:
 
 
 # Results
-# ------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def results_table(results: Sequence[Row]) -> Table:
@@ -170,8 +172,10 @@ def comparison_table(
             )
             for row in comparisons
         ],
-        "Exact McNemar test, two-sided, on the test images that only one of the two methods gets right. A difference is called "
-        f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No measurable difference does not "
+        "Exact McNemar test, two-sided, on the test images that only one of the two methods gets "
+        "right. A difference is called "
+        f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No "
+        "measurable difference does not "
         "mean that the two are equal.",
         notices,
     )
@@ -180,8 +184,9 @@ def comparison_table(
 def label_budget_table(
     metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
 ) -> Table:
-    """Accuracy with few labels, from METRICS rows ``few_label_accuracy`` ("5 labels a class");
-    methods as in ``titles``.
+    """Table of the accuracy with few labels, from METRICS rows ``few_label_accuracy``.
+
+    The subject of such a row is "5 labels a class"; methods are shown in the order of ``titles``.
 
     Each row is the mean over seeded draws, with the interval of that mean.
     """
@@ -214,14 +219,15 @@ def label_budget_table(
             )
             for row in sorted(few, key=place)
         ],
-        "The classifier sees only so many labelled training images of each class; the features are the same. Accuracy is the "
+        "The classifier sees only so many labelled training images of each class; the features are "
+        "the same. Accuracy is the "
         "mean over draws of the labelled images, with Student's interval of that mean.",
         notices,
     )
 
 
 # The paper
-# ----------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def paper_rows(
@@ -308,8 +314,10 @@ def paper_table(
             )
             for row in rows
         ],
-        f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are for the data of this report; "
-        "unless that is the paper's own data, with its own split, the two columns are not comparable. "
+        f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are "
+        "for the data of this report; "
+        "unless that is the paper's own data, with its own split, the two columns are not "
+        "comparable. "
         + ("SD is over seeds, in percentage points. " if "SD" in shown else "")
         + ("p is against our own row, as above. " if "p (Holm)" in shown else ""),
         notices,
@@ -319,8 +327,9 @@ def paper_table(
 def label_efficiency_table(
     metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
 ) -> Table:
-    """Mean accuracy over seeds by number of labels, a column a method, from METRICS rows
-    ``label_efficiency``.
+    """Table of the mean accuracy over seeds by number of labels, a column a method.
+
+    From METRICS rows ``label_efficiency``.
     """
     found: dict[tuple[int, float], dict[str, list[float]]] = {}
     for row in metrics:
@@ -346,16 +355,19 @@ def label_efficiency_table(
             (labels, f"{100 * fraction:g}", *(mean_and_sd(by_method.get(name)) for name in titles))
             for (labels, fraction), by_method in sorted(found.items())
         ],
-        "Mean and standard deviation over seeds. Each seed draws the labelled images of each class, whole groups (patients) at a "
-        "time, at least one image a class, the same for every method; a smaller draw is part of the larger one. With all labels "
-        "features that need none have no spread: their support vector machine is the same for every seed. The "
+        "Mean and standard deviation over seeds. Each seed draws the labelled images of each "
+        "class, whole groups (patients) at a "
+        "time, at least one image a class, the same for every method; a smaller draw is part of "
+        "the larger one. With all labels "
+        "features that need none have no spread: their support vector machine is the same for "
+        "every seed. The "
         "test images are always all of them.",
         notices,
     )
 
 
 def choices_table(choices: Sequence[Choice], settings: Settings) -> Table:
-    """What the paper leaves open, what is done here, and the value of each setting in this run."""
+    """Table of what the paper leaves open, what is done here, and the settings of this run."""
 
     def current(switch: str) -> str:
         parts = []
@@ -377,17 +389,18 @@ def choices_table(choices: Sequence[Choice], settings: Settings) -> Table:
             (c.point, c.paper, c.ours, "" if c.switch == "-" else c.switch, current(c.switch))
             for c in choices
         ],
-        "Here: what is done unless a setting says otherwise. In this run: the settings that were in force.",
+        "Here: what is done unless a setting says otherwise. In this run: the settings that were "
+        "in force.",
         (),
     )
 
 
 # What it was made from
-# ----------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def settings_table(settings: Settings) -> Table:
-    """Every setting of every stage, as it was in force."""
+    """Table of every setting of every stage, as it was in force."""
     return _table(
         "Settings",
         {"Stage": "text", "Setting": "text", "Value": "text"},
@@ -407,8 +420,9 @@ def _json(value: object) -> str:
 
 
 def rejected_table(rejected: Sequence[Row]) -> Table:
-    """Files that were left out, from rows of REJECTED; a page shows the first 200, a CSV file has
-    all.
+    """Table of the files that were left out, from rows of REJECTED.
+
+    A page shows the first 200, a CSV file has all.
     """
     return _table(
         "Files left out",
@@ -428,8 +442,9 @@ def rejected_table(rejected: Sequence[Row]) -> Table:
 
 
 def near_duplicates_table(pairs: Sequence[Row]) -> Table:
-    """Pairs across the split, from rows of NEAR_DUPLICATES, the most similar first; a CSV file has
-    all.
+    """Table of pairs across the split, from rows of NEAR_DUPLICATES, most similar first.
+
+    A CSV file has all.
     """
     return _table(
         "Near-duplicates across the split",
@@ -478,12 +493,11 @@ def lineage_rows(records: Sequence[OutputRecord]) -> list[dict[str, str | float 
 
 
 def stale_inputs(records: Sequence[OutputRecord]) -> tuple[str, ...]:
-    """One sentence for each output that was made from another version of an input than the one
-    recorded now.
-    """
+    """One sentence for each output that was made from another version of an input."""
     now = {(r.dataset, r.asset): r.data_version for r in records}
     return tuple(
-        f"STALE: {r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run the study again"
+        f"STALE: {r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run "
+        "the study again"
         for r in records
         for name, used in sorted(r.inputs.items())
         if now.get((r.dataset, name), used) != used
@@ -491,7 +505,10 @@ def stale_inputs(records: Sequence[OutputRecord]) -> tuple[str, ...]:
 
 
 def lineage_table(records: Sequence[OutputRecord]) -> Table:
-    """What every output was made from, when, where and by which run; a stale output is a notice."""
+    """Table of what every output was made from, when, where and by which run.
+
+    A stale output is a notice.
+    """
     return _table(
         "Lineage",
         {
@@ -524,7 +541,8 @@ def lineage_table(records: Sequence[OutputRecord]) -> Table:
             )
             for r in records
         ],
-        "A data version is a hash of the content: the same version is the same numbers. A fingerprint covers the code version, "
+        "A data version is a hash of the content: the same version is the same numbers. A "
+        "fingerprint covers the code version, "
         "the settings and the input versions. Peak memory is of the process up to then.",
         stale_inputs(records),
     )

@@ -10,12 +10,14 @@ from collections.abc import Sequence
 import numpy as np
 
 _FORMULA_STARTS = tuple("=+-@＝＋－＠﹦﹢﹣﹫")
-"""A spreadsheet runs a text that begins so; the full-width and small forms are folded to the plain
-ones by some."""
+"""Characters with which a spreadsheet formula begins.
+
+Some spreadsheets fold the full-width and small forms to the plain ones.
+"""
 _LINE_STARTS = ("\t", "\r", "\n")
 _QUOTES = "'\"‘’“”＇＂"
 _JOINERS = "\u200c\u200d"
-"""Several scripts are spelt with them."""
+"""Invisible characters that are kept, as several scripts are spelt with them."""
 
 
 def spreadsheet_safe(cell: str) -> str:

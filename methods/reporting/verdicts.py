@@ -1,7 +1,7 @@
 """The verdict of a report: its first sentence, from the rows of the comparisons.
 
-A difference is claimed only where the corrected p value is below SIGNIFICANT; what is not measurably
-different is never called equal.
+A difference is claimed only where the corrected p value is below SIGNIFICANT. What is not
+measurably different is never called equal.
 """
 
 from __future__ import annotations

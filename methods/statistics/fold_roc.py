@@ -1,5 +1,6 @@
-"""ROC analysis of out-of-fold probabilities: by fold, pooled, and by lesion (Huynh et al. 2016,
-section 2.6).
+"""ROC analysis of out-of-fold probabilities (Huynh et al. 2016, section 2.6).
+
+Areas are given by fold, pooled, and by lesion.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class FoldRoc:
 
     @property
     def mean(self) -> float:
-        """Over folds: the paper's AUC."""
+        """Mean over folds: the paper's AUC."""
         return float(self.by_fold.mean())
 
     @property
@@ -81,7 +82,7 @@ def fold_roc(
     lesions: Sequence[str],
     patients: Sequence[str],
 ) -> FoldRoc:
-    """Areas and intervals of one classifier.
+    """Compute the areas of one classifier and their intervals.
 
     Args:
         probability: (n,) of the positive class, each from a classifier that did not see the image's
@@ -120,7 +121,7 @@ def fold_roc(
 
 @dataclass(frozen=True)
 class RocComparison:
-    """Two classifiers on the same images and folds.
+    """Result of comparing two classifiers on the same images and folds.
 
     Attributes:
         difference: of the mean areas over folds, the first less the second.
@@ -142,8 +143,9 @@ def compare_roc(
     fold: NDArray[np.int64],
     patients: Sequence[str],
 ) -> RocComparison:
-    """Compare the probabilities (n,) of two classifiers; the other arguments as for
-    :func:`fold_roc`.
+    """Compare the probabilities (n,) of two classifiers on the same images.
+
+    The other arguments are those of :func:`fold_roc`.
     """
     of_a, of_b = fold_aucs(a, positive, fold), fold_aucs(b, positive, fold)
     both = delong(np.stack([a, b]), positive, patients)
@@ -158,8 +160,9 @@ def compare_roc(
 def permuted_by_lesion(
     positive: NDArray[np.bool_], lesions: Sequence[str], seed: int
 ) -> NDArray[np.bool_]:
-    """The classes dealt anew among the lesions, each lesion's images still of one class, (n,)
-    bool.
+    """Permute the classes among the lesions, (n,) bool.
+
+    The images of a lesion keep one class.
     """
     _, first, lesion = np.unique(
         np.asarray(lesions, np.str_), return_index=True, return_inverse=True

@@ -1,5 +1,6 @@
-"""How many labels a method needs: draws of the labelled rows, accuracy over their number, and the
-labels saved.
+"""How many labels a method needs.
+
+Draws of labelled rows, accuracy over their number, and the labels saved against another method.
 
 Ahn et al. 2019 learn features without labels because labels of medical images are rare (section 1),
 but report one size of training set only. This study is ours: the methods are trained with growing
@@ -21,11 +22,17 @@ from methods.statistics.significance import accuracy_interval
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SAME_ACCURACY = 1e-9
-"""Means of the same accuracies added in another order differ by less; one image in any test set
-makes more."""
+"""Largest difference of two mean accuracies that counts as rounding.
+
+Means of the same accuracies added in another order differ by less; one image of any test set makes
+more.
+"""
 MIN_SEEDS = 5
-"""The chance that so many draws all lean the same way without a difference, 2 / 2**5, is the first
-near 5 %."""
+"""Fewest seeds from which a difference is claimed.
+
+The chance that five draws all lean the same way without a difference, 2 / 2**5, is the first near 5
+%.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +61,7 @@ class CurvePoint:
 
 @dataclass(frozen=True)
 class Saving:
-    """Labels that methods A and B need for the same accuracy.
+    """Numbers of labels that methods A and B need for the same accuracy.
 
     Attributes:
         target: the accuracy, a share of 1.
@@ -82,7 +89,7 @@ class Saving:
 def fraction_draw(
     labels: NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int
 ) -> NDArray[np.int64]:
-    """Positions of the training rows that are labelled when only a share of them is.
+    """Draw the training rows that are labelled when only a share of them is.
 
     Of each class ``max(1, round(fraction * size))`` rows (a half is rounded to even). The groups of
     a class are taken whole in an order drawn from (seed, class): images of a patient are alike, so
@@ -129,8 +136,7 @@ def fraction_draw(
 def _resamples(
     seeds: int, groups: int, seed: int, n: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Seeds drawn with replacement, and how often each group of test images was: both at once,
-    independently.
+    """Resample seeds with replacement and groups of test images independently.
 
     Accuracies vary with either; such a bootstrap is on the safe side (Owen 2007, "The pigeonhole
     bootstrap").
@@ -170,7 +176,7 @@ def curve_point(
     seed: int,
     n_resamples: int = RESAMPLES,
 ) -> CurvePoint:
-    """What several seeds classify correctly with one number of labels: mean accuracy and interval.
+    """Compute the mean accuracy over seeds at one number of labels, with its interval.
 
     The interval is a percentile bootstrap over seeds and test images together (groups of them where
     given). Where every image is right, or none, it is the exact one of
@@ -193,7 +199,8 @@ def curve_point(
         raise ValueError(f"a point of the curve has at least 1 label, got {labels}")
     if correct.ndim != 2 or not correct.size:
         raise ValueError(
-            f"a point of the curve needs at least one seed and one test image, got shape {correct.shape}"
+            "a point of the curve needs at least one seed and one test image, got shape "
+            f"{correct.shape}"
         )
     seeds, n = correct.shape
     codes = (
@@ -218,7 +225,7 @@ def curve_point(
 def labels_needed(
     labels: NDArray[np.float64], means: NDArray[np.float64], target: float
 ) -> tuple[float, bool]:
-    """Labels at which a curve first reaches an accuracy.
+    """Return the number of labels at which a curve first reaches an accuracy.
 
     The curve is the running maximum of the means, and linear in accuracy over the logarithm of the
     labels between points.
@@ -249,9 +256,36 @@ def _labels_of(points: Sequence[CurvePoint]) -> NDArray[np.float64]:
         raise ValueError("a curve needs at least one point")
     if (np.diff(labels) < 0).any():
         raise ValueError(
-            f"the points of a curve are in order of their labels, got {[point.labels for point in points]}"
+            "the points of a curve are in order of their labels, got "
+            f"{[point.labels for point in points]}"
         )
     return labels
+
+
+def _check_curves(
+    curve_a: Sequence[CurvePoint], curve_b: Sequence[CurvePoint], n_resamples: int
+) -> None:
+    """Refuse two curves that cannot be compared; see :func:`label_saving`."""
+    if curve_a[-1].fraction != 1 or curve_b[-1].fraction != 1:
+        raise ValueError(
+            f"a curve ends with all labels, got fractions {curve_a[-1].fraction} and "
+            f"{curve_b[-1].fraction}"
+        )
+    if curve_a[-1].labels != curve_b[-1].labels:
+        raise ValueError(
+            f"both curves end with all labels of the same rows, got {curve_a[-1].labels} and "
+            f"{curve_b[-1].labels}"
+        )
+    seed_counts = [len(point.right) for point in (*curve_a, *curve_b)]
+    if len(set(seed_counts)) > 1:
+        raise ValueError(
+            f"every point of both curves needs the same seeds, got {seed_counts} of them"
+        )
+    sizes = curve_a[0].sizes
+    if any(not np.array_equal(point.sizes, sizes) for point in (*curve_a, *curve_b)):
+        raise ValueError("every point of both curves needs the same test images in the same groups")
+    if n_resamples < 1:
+        raise ValueError(f"a bootstrap needs at least 1 resample, got {n_resamples}")
 
 
 def label_saving(
@@ -260,7 +294,7 @@ def label_saving(
     seed: int,
     n_resamples: int = RESAMPLES,
 ) -> Saving:
-    """How many times fewer labels method A needs than B for the accuracy that both reach.
+    """Compute how many times fewer labels method A needs than B for the same accuracy.
 
     The target is the lower of the two mean accuracies with all labels. The interval is a percentile
     bootstrap over the seeds (the draws of labels, and the trainings) and over the groups of test
@@ -285,24 +319,8 @@ def label_saving(
             different numbers of labels, seeds or test images differ, or no resample is asked for.
     """
     labels_a, labels_b = _labels_of(curve_a), _labels_of(curve_b)
-    if curve_a[-1].fraction != 1 or curve_b[-1].fraction != 1:
-        raise ValueError(
-            f"a curve ends with all labels, got fractions {curve_a[-1].fraction} and {curve_b[-1].fraction}"
-        )
-    if labels_a[-1] != labels_b[-1]:
-        raise ValueError(
-            f"both curves end with all labels of the same rows, got {labels_a[-1]:.0f} and {labels_b[-1]:.0f}"
-        )
-    seed_counts = [len(point.right) for point in (*curve_a, *curve_b)]
-    if len(set(seed_counts)) > 1:
-        raise ValueError(
-            f"every point of both curves needs the same seeds, got {seed_counts} of them"
-        )
-    sizes, seeds = curve_a[0].sizes, seed_counts[0]
-    if any(not np.array_equal(point.sizes, sizes) for point in (*curve_a, *curve_b)):
-        raise ValueError("every point of both curves needs the same test images in the same groups")
-    if n_resamples < 1:
-        raise ValueError(f"a bootstrap needs at least 1 resample, got {n_resamples}")
+    _check_curves(curve_a, curve_b, n_resamples)
+    sizes, seeds = curve_a[0].sizes, len(curve_a[0].right)
     right_a, right_b = (np.stack([point.right for point in curve]) for curve in (curve_a, curve_b))
 
     def needs(
@@ -328,17 +346,8 @@ def label_saving(
         _, (a, first_a), (b, first_b) = needs(drawn, weights)
         lower[i], upper[i] = 0.0 if first_b else b / a, math.inf if first_a else b / a
     low, high = _limits_of(lower, upper, seeds)
-    return Saving(
-        target,
-        need_a,
-        need_b,
-        at_most_a,
-        at_most_b,
-        ratio,
-        min(ratio, low),
-        max(ratio, high),
-        seeds,
-    )
+    low, high = min(ratio, low), max(ratio, high)
+    return Saving(target, need_a, need_b, at_most_a, at_most_b, ratio, low, high, seeds)
 
 
 def _factor(value: float) -> str:
@@ -357,7 +366,7 @@ def _limits(low: float, high: float) -> str:
 
 
 def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
-    """The saving in words, for either direction and for none that the seeds can show.
+    """Say the saving in words, for either direction and for none that the seeds can show.
 
     Args:
         saving: of :func:`label_saving`.
@@ -376,13 +385,15 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
         least = "at least " if saving.at_most_a else ""
         return (
             f"With {name_a}, {need_a} labels reach what {name_b} needs {need_b} for "
-            f"({accuracy}; {least}{_factor(saving.ratio)} times fewer, {_limits(saving.low, saving.high)})."
+            f"({accuracy}; {least}{_factor(saving.ratio)} times fewer, "
+            f"{_limits(saving.low, saving.high)})."
         )
     if saving.high < 1:
         least = "at least " if saving.at_most_b else ""
         limits = _limits(1 / saving.high, 1 / saving.low if saving.low else math.inf)
         return (
-            f"To reach {accuracy}, {name_a} needs more labels than {name_b}: {need_a} against {need_b} "
+            f"To reach {accuracy}, {name_a} needs more labels than {name_b}: {need_a} against "
+            f"{need_b} "
             f"({least}{_factor(1 / saving.ratio)} times as many, {limits})."
         )
     bound = "at least " if saving.at_most_a else "at most " if saving.at_most_b else ""
@@ -392,7 +403,8 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
         else f"an interval takes {MIN_SEEDS} seeds"
     )
     return (
-        f"{both}with {saving.seeds} seed{'' if saving.seeds == 1 else 's'} a difference is not measurable "
+        f"{both}with {saving.seeds} seed{'' if saving.seeds == 1 else 's'} a difference is not "
+        "measurable "
         f"({name_b} needs {bound}{_factor(saving.ratio)} times the labels, {limits})."
     )
 
@@ -400,7 +412,7 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
 def label_budget_draw(
     labels: NDArray[np.str_], per_class: int, seed: int, repeat: int
 ) -> NDArray[np.int64]:
-    """Positions of ``per_class`` rows of each class (all of a class that has fewer), sorted.
+    """Draw ``per_class`` rows of each class (all of a class that has fewer), sorted.
 
     Depends on (labels, per_class, seed, repeat) alone, so every method is fitted on the same rows.
     """

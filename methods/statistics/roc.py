@@ -1,5 +1,4 @@
-"""ROC analysis: areas, their covariance and the fitted binormal curve (Huynh et al. 2016, sections
-2.6 and 3).
+"""ROC analysis: areas, their covariance, binormal curves (Huynh et al. 2016, 2.6 and 3).
 
 A score ranks images, a higher one speaks for the positive class. Three independent pieces live
 here:
@@ -28,7 +27,7 @@ from methods.statistics.significance import CONFIDENCE, Interval
 Float64 = NDArray[np.float64]
 
 MAX_STEPS = 200
-"""Newton steps of a binormal fit."""
+"""Maximum number of Newton steps of a binormal fit."""
 _HALVINGS = 40
 _GAIN_TOLERANCE = 1e-10
 _ROUNDING = 1e-13
@@ -55,8 +54,10 @@ class Delong:
 
 @dataclass(frozen=True)
 class Binormal:
-    """Binormal ROC curve: negatives score N(0, 1) and positives N(a / b, 1 / b) after some monotone
-    transform of the scores.
+    """Binormal ROC curve.
+
+    After some monotone transform of the scores, negatives score N(0, 1) and positives N(a / b, 1 /
+    b).
 
     Attributes:
         a: distance of the two means in standard deviations of the positives.
@@ -78,8 +79,9 @@ class Binormal:
     n_categories: int
 
     def tpr(self, fpr: Float64) -> Float64:
-        """True-positive rate at each false-positive rate, Phi(a + b Phi^-1(fpr)), float64 of the
-        shape of ``fpr``.
+        """True-positive rate at each false-positive rate, float64 of the shape of ``fpr``.
+
+        It is Phi(a + b Phi^-1(fpr)).
 
         Raises:
             ValueError: a rate lies outside 0..1.
@@ -107,8 +109,9 @@ def _check(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> None:
 
 
 def _wins(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> tuple[Float64, Float64]:
-    """Negatives that each positive outscores (m, M), and positives that outscore each negative (m,
-    N); a tie counts one half.
+    """Count the negatives that each positive outscores (m, M), and the reverse (m, N).
+
+    A tie counts one half.
 
     By midranks (Sun and Xu 2014, IEEE Signal Process. Lett. 21:1389): the rank among all less the
     rank within the class.
@@ -159,8 +162,9 @@ def aucs(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Float64:
 def empirical_roc(
     scores: NDArray[np.floating], positive: NDArray[np.bool_]
 ) -> tuple[Float64, Float64]:
-    """Operating points of the empirical ROC curve, (false-positive rate, true-positive rate) from
-    (0, 0) to (1, 1), float64.
+    """Operating points of the empirical ROC curve.
+
+    The false-positive rate and the true-positive rate, from (0, 0) to (1, 1), float64.
 
     Points between two others on a straight line are left out where that changes no line of the
     curve.
@@ -224,7 +228,8 @@ def delong(
     if min(with_positive, with_negative) < 2:
         unit = "images" if groups is None else "groups with images"
         raise ValueError(
-            f"a variance needs two {unit} of each class, got {with_positive} positive and {with_negative} negative"
+            f"a variance needs two {unit} of each class, got {with_positive} positive and "
+            f"{with_negative} negative"
         )
 
     wins, losses = _wins(scores, positive)
@@ -254,8 +259,9 @@ def _sum_by(group: NDArray[np.intp], values: Float64, n_groups: int) -> Float64:
 
 
 def _outer(values: Float64) -> Float64:
-    """Sum over columns of the outer products, (m, m); einsum, as a matrix product may depend on the
-    number of threads.
+    """Sum over columns of the outer products, (m, m).
+
+    It uses einsum, as a matrix product may depend on the number of threads.
     """
     product: Float64 = np.einsum("ag,bg->ab", values, values)
     return product
@@ -294,8 +300,7 @@ def auc_interval(delong: Delong, which: int) -> Interval:
 
 
 def auc_difference_p(delong: Delong, a: int, b: int) -> float:
-    """Two-sided p value that classifiers ``a`` and ``b`` have the same area (z test, DeLong et al.
-    1988).
+    """Two-sided p value that two classifiers have the same area (z test, DeLong et al. 1988).
 
     Equal areas give 1. Where the areas differ but their difference has no variance (one classifier
     ranks every pair rightly, the other none), z is infinite and Hoeffding's bound on k =
@@ -312,7 +317,9 @@ def auc_difference_p(delong: Delong, a: int, b: int) -> float:
 
 @dataclass(frozen=True)
 class _Ordinal:
-    """Log likelihood of the ordinal counts of one class, with its derivatives in the K - 1 cutoffs.
+    """Log likelihood of the ordinal counts of one class.
+
+    With its derivatives in the K - 1 cutoffs.
 
     Attributes:
         value: log likelihood, -inf where a category that holds images has no probability.
@@ -335,8 +342,9 @@ class _Ordinal:
 
 
 def _ordinal(cutoffs: Float64, counts: Float64) -> _Ordinal:
-    """Standard normal scores cut at ``cutoffs`` (K - 1,), ``counts`` (K,) images in the categories
-    (Dorfman and Alf 1969).
+    """Log likelihood of standard normal scores cut at ``cutoffs`` (K - 1,).
+
+    ``counts`` (K,) are the images in each category (Dorfman and Alf 1969).
     """
     held = counts > 0
     edges = np.concatenate([[-np.inf], cutoffs, [np.inf]])
@@ -366,8 +374,9 @@ def _ordinal(cutoffs: Float64, counts: Float64) -> _Ordinal:
 def _truth_state_runs(
     scores: NDArray[np.floating], positive: NDArray[np.bool_]
 ) -> tuple[Float64, Float64]:
-    """Negatives and positives (K,) in each truth-state run of the scores, lowest first (Metz,
-    Herman and Shen 1998, section 2).
+    """Count negatives and positives (K,) in each truth-state run, lowest scores first.
+
+    See Metz, Herman and Shen 1998, section 2.
 
     Images of one score stay together; neighbouring scores join where both hold images of the same
     single class, as a cutoff between them changes the likelihood by a constant only.
@@ -383,8 +392,9 @@ def _truth_state_runs(
 def _has_maximum(
     negatives_below: Float64, positives_below: Float64, n_negative: float, n_positive: float
 ) -> bool:
-    """Whether the binormal likelihood has a finite maximum, from the images below each cutoff (K -
-    1,).
+    """Whether the binormal likelihood has a finite maximum.
+
+    Decided from the images below each cutoff (K - 1,).
 
     b cannot grow without bound if two operating points with 0 < TPR < 1 differ in FPR (images of
     both classes then lie between finite cutoffs of the positives), and cannot vanish if two with 0
@@ -401,8 +411,9 @@ def _has_maximum(
 
 @dataclass(frozen=True)
 class _Likelihood:
-    """Log likelihood of both classes at the cutoffs t (K - 1,) of the negatives and u = b t - a of
-    the positives.
+    """Log likelihood of both classes.
+
+    The cutoffs are t (K - 1,) for the negatives and u = b t - a for the positives.
     """
 
     t: Float64
@@ -416,7 +427,7 @@ class _Likelihood:
         return self.negative.value + self.positive.value if self.b > 0 else -np.inf
 
     def newton_step(self) -> tuple[Float64, Float64, float]:
-        """Ascent step of t and of (a, b), and the gain it promises (the squared Newton decrement).
+        """Ascent step of t and of (a, b), and its gain (the squared Newton decrement).
 
         At fixed (a, b) the likelihood is concave in t and its Hessian tridiagonal, so t is
         eliminated; what is left is the 2 x 2 Hessian of the likelihood profiled over t, whose
@@ -445,8 +456,9 @@ class _Likelihood:
 
 
 def fit_binormal(scores: NDArray[np.floating], positive: NDArray[np.bool_]) -> Binormal | None:
-    """Binormal ROC curve of continuous scores by maximum likelihood (Metz, Herman and Shen 1998,
-    Stat. Med. 17:1033).
+    """Fit a binormal ROC curve to continuous scores by maximum likelihood.
+
+    See Metz, Herman and Shen 1998, Stat. Med. 17:1033.
 
     The scores enter by their truth-state runs only, so any increasing transform of them gives the
     same bytes. The runs are the categories of Dorfman and Alf's ordinal likelihood (1969) in a, b

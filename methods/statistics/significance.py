@@ -47,8 +47,10 @@ def accuracy_interval(
     n_resamples: int = 10_000,
     seed: int = 0,
 ) -> Interval:
-    """Interval of an accuracy: percentile bootstrap over groups where given (images of a patient go
-    together), else images.
+    """Compute the confidence interval of an accuracy.
+
+    A percentile bootstrap over groups where they are given (the images of a patient go together),
+    else over images.
 
     Where every image is right, or none, the bootstrap has no spread and the exact Clopper-Pearson
     interval is given.
@@ -92,8 +94,9 @@ def accuracy_interval(
 
 
 def mean_interval(values: NDArray[np.float64]) -> Interval:
-    """Student's t interval of the mean of repeated draws, clipped to 0..1; a single value is its
-    own interval.
+    """Student's t interval of the mean of repeated draws, clipped to 0..1.
+
+    A single value is its own interval.
 
     Raises:
         ValueError: no value.
@@ -112,15 +115,17 @@ def mean_interval(values: NDArray[np.float64]) -> Interval:
 
 
 def mcnemar(correct_a: NDArray[np.bool_], correct_b: NDArray[np.bool_]) -> McNemar:
-    """Exact McNemar test: a binomial test on the images that only one of two classifiers gets
-    right.
+    """Exact McNemar test of two classifiers on the same images.
+
+    A binomial test on the images that only one of them gets right.
 
     Raises:
         ValueError: the two differ in length, or are empty.
     """
     if len(correct_a) != len(correct_b) or not len(correct_a):
         raise ValueError(
-            f"two classifiers are compared on the same images, got {len(correct_a)} and {len(correct_b)}"
+            f"two classifiers are compared on the same images, got {len(correct_a)} and "
+            f"{len(correct_b)}"
         )
     only_a = int((correct_a & ~correct_b).sum())
     only_b = int((correct_b & ~correct_a).sum())
@@ -138,8 +143,9 @@ def holm(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> float:
-    """Two-sided p value of the paired t test of two classifiers over the same k folds (Huynh et al.
-    2016, section 2.6).
+    """Two-sided p value of the paired t test of two classifiers over the same k folds.
+
+    See Huynh et al. 2016, section 2.6.
 
     The training sets of folds overlap, so the test finds a difference more often than its level
     says (Nadeau and Bengio 2003).
@@ -157,7 +163,8 @@ def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> fl
     """
     if values_a.shape != values_b.shape or values_a.ndim != 1 or len(values_a) < 2:
         raise ValueError(
-            f"a paired test needs the same two or more folds, got {values_a.shape} and {values_b.shape}"
+            f"a paired test needs the same two or more folds, got {values_a.shape} and "
+            f"{values_b.shape}"
         )
     if not (np.isfinite(values_a).all() and np.isfinite(values_b).all()):
         raise ValueError("a value of a fold is not finite")
@@ -169,7 +176,8 @@ def paired_t(values_a: NDArray[np.float64], values_b: NDArray[np.float64]) -> fl
 
 
 def bonferroni(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Bonferroni's adjusted p values min(1, m p), (m,), in the order given (Huynh et al. 2016,
-    section 2.6).
+    """Bonferroni's adjusted p values min(1, m p), (m,), in the order given.
+
+    See Huynh et al. 2016, section 2.6.
     """
     return np.minimum(len(p_values) * p_values, 1.0)
