@@ -1,7 +1,6 @@
-"""What the pipeline needs from a reader of image files, whatever their format.
+"""The facts, the interface and the error that readers of all image formats share.
 
-Belongs here: the facts that a reader gives, the interface of an opened file, and the one error with
-which a file is refused. The readers themselves are listed in :mod:`methods.imaging.readers`.
+The readers themselves are listed in :mod:`methods.imaging.readers`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class UnknownFormatError(UndecodableImageError):
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What the header of an image file says about one image.
+    """Facts of one image, from the header of its file.
 
     Attributes:
         width: pixels, as stored (before the EXIF orientation).
@@ -50,7 +49,7 @@ class Frame:
     """One image of a file.
 
     Attributes:
-        facts: what the header says.
+        facts: facts from the header.
         pixel_sha256: SHA-256 of the decoded 8-bit RGB pixels and their shape, hex; None where they
             were not decoded.
         perceptual_hash: perceptual hash of the decoded pixels; None where they were not decoded.
@@ -63,7 +62,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What a file holds.
+    """Facts of a file of images.
 
     Attributes:
         frames: one for each image.

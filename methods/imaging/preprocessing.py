@@ -12,7 +12,7 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class PreprocessingSettings:
-    """How an image becomes a square.
+    """Settings with which an image becomes a square.
 
     Attributes:
         resize: "direct" ignores the aspect ratio; "pad" keeps it and fills the rest with black, the

@@ -1,4 +1,4 @@
-"""Where the frames of compressed pixel data lie (PS3.5 A.4).
+"""The positions of frames in compressed pixel data (PS3.5 A.4).
 
 The fragments are found here and not by ``pydicom.encaps``, which gives frames of pixel data that is
 cut off or whose offset table is wrong instead of refusing it.

@@ -28,7 +28,7 @@ frame."""
 
 @dataclass(frozen=True)
 class GreySettings:
-    """How the stored values of one frame are shown; None where the file does not say.
+    """Settings with which one frame is shown; None where the file gives none.
 
     Attributes:
         modality: a table, or slope and intercept.

@@ -23,7 +23,7 @@ _Result = TypeVar("_Result")
 def _silence_libraries() -> None:
     """Silence pydicom and its codecs, whose warnings and log records quote tag values."""
     _silence_loggers()  # before the import, during which codecs log
-    import pydicom.pixels  # noqa: F401  sets the level of its logger when first imported
+    import pydicom.pixels  # noqa: F401  sets the level of its logger when imported first
 
     _silence_loggers()
 
