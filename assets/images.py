@@ -3,7 +3,6 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -229,11 +228,10 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
     )
 
     def compute(work: Work) -> Output:
-        # Listing an archive or a drop takes time, so it is done only where a shard is missing.
-        originals = cache(lambda: Originals(here.store, here.dataset, images))
+        originals = Originals(here.store, here.dataset, images)
 
         def produce(batch: list[str]) -> np.ndarray:
-            return originals().squares(
+            return originals.squares(
                 batch, settings, lambda files, n: progress(files, "preparing images", n)
             )
 

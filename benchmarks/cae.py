@@ -17,10 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measure import Row, against, main, seconds
+from methods.settings import CaeSettings
 from methods.training import cae as method
 
 IMAGES, CHANNELS, FILTERS = 512, 256, 4096
-SETTINGS = method.CaeSettings(filters=FILTERS)
+SETTINGS = CaeSettings(filters=FILTERS)
 FORMATS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
 
 

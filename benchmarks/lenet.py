@@ -18,7 +18,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from methods.training.lenet import LenetOneVsAll, LenetSettings, train
+from methods.settings import LenetSettings
+from methods.training.lenet import LenetOneVsAll, train
 from resources.compute import reuse_freed_memory
 
 IMAGES, LABELS, SIDE = 20, 4, 256

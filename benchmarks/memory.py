@@ -33,6 +33,7 @@ from methods.classifiers.linear_svm import fit_primal
 from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
 from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings
+from methods.settings import CaeSettings
 from methods.training import cae
 from resources.compute import give_large_blocks_back
 from resources.intake.arrivals import find_arrivals
@@ -42,7 +43,7 @@ from resources.store.feature_store import FeatureReader, FeatureStore
 
 GOAL = 1.2
 CPU = torch.device("cpu")
-SETTINGS = cae.CaeSettings(filters=16, epochs=1)
+SETTINGS = CaeSettings(filters=16, epochs=1)
 PREPARED = FeatureSet(
     kind="prepared", dtype="uint8", row_shape=(227, 227, 3), preprocessing={}, code_version="1"
 )

@@ -16,6 +16,7 @@ from methods.arrays import gram_matrix, l2_normalise
 from methods.classifiers import gram_pca, linear_svm
 from methods.features import frozen_network, vlad
 from methods.features.codebook import fit_codebook
+from methods.settings import CaeSettings
 from methods.training import cae
 
 CPU = torch.device("cpu")
@@ -38,7 +39,7 @@ def alexnet(seed: int, batch: int) -> np.ndarray:
 
 def _trained(seed: int) -> cae.ConvAutoEncoder:
     maps = _maps(seed)
-    settings = cae.CaeSettings(filters=32, epochs=3, batch_size=16, learning_rate=1e-4, seed=seed)
+    settings = CaeSettings(filters=32, epochs=3, batch_size=16, learning_rate=1e-4, seed=seed)
     last = None
     for _, checkpoint in cae.train_cae(lambda rows: maps[rows], len(maps), settings, CPU):
         last = checkpoint

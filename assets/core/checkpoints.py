@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from assets.core.stage import Work
-from resources.store.dataset_store import DatasetStore
+from assets.core.plan import Work
 from resources.store.model_store import drop_checkpoint, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -21,8 +20,8 @@ Checkpoints so cost at most 5 % of a training.
 class SpacedCheckpoints:
     """Checkpoints of the training of one output."""
 
-    def __init__(self, store: DatasetStore, work: Work) -> None:
-        self._place = (store, work.dataset, work.asset, work.fingerprint)
+    def __init__(self, work: Work) -> None:
+        self._place = (work.store, work.dataset, work.asset, work.fingerprint)
         self._spent, self._saved_at = 0.0, float("-inf")
 
     def load(self) -> "Checkpoint | None":

@@ -1,17 +1,18 @@
-"""Usable images of a dataset, read from the files as they arrived and resized to a square of any
-size.
-"""
+"""Usable images of a dataset, decoded from its own files at any size."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
-from data_contracts.tables.manifest import frame_id
+from data_contracts.tables.manifest import frame_id, ok_rows
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
+from resources.intake.image_sources import SourceFile
 from resources.intake.scan import locate, read_image
 from resources.store.dataset_store import DatasetStore
 
@@ -19,47 +20,65 @@ if TYPE_CHECKING:
     from methods.imaging.preprocessing import PreprocessingSettings
 
 Prepared: TypeAlias = list[tuple[str, np.ndarray]]
+"""(image id, (size, size, 3) uint8) of every frame that was asked for in one file."""
 
 
-def _as_it_comes(files: Iterable[Prepared], total: int) -> Iterator[Prepared]:
+def _unchanged(files: Iterable[Prepared], total: int) -> Iterator[Prepared]:
     del total
     return iter(files)
 
 
 class Originals:
-    """The files of some usable images.
+    """The files of usable images, found when the first of them is read.
+
+    Finding them lists every archive and drop, which takes time; a stage whose shards are all stored
+    does not need it.
 
     Args:
         store: of the home.
         dataset: partition key.
-        rows: of the manifest.
+        rows: rows of the manifest; every usable image of it by default.
     """
 
     def __init__(
-        self, store: DatasetStore, dataset: str, rows: Sequence[Mapping[str, Any]]
+        self,
+        store: DatasetStore,
+        dataset: str,
+        rows: Sequence[Mapping[str, Any]] | None = None,
     ) -> None:
-        self._dataset = dataset
-        self._row_of = {row["image_id"]: row for row in rows}
-        self._found = locate(
-            find_arrivals(store, store.spec(dataset)).intake, (row["path"] for row in rows)
-        )
+        self._store, self._dataset, self._rows = store, dataset, rows
+
+    @cached_property
+    def _row_of(self) -> dict[str, Mapping[str, Any]]:
+        """Rows of the manifest by image id."""
+        rows = self._rows
+        if rows is None:
+            rows = ok_rows(manifest_of(self._store, self._dataset)).to_pylist()
+        return {row["image_id"]: row for row in rows}
+
+    @cached_property
+    def _found(self) -> dict[str, SourceFile]:
+        """Where the files of the rows lie, by their paths in the manifest."""
+        intake = find_arrivals(self._store, self._store.spec(self._dataset)).intake
+        return locate(intake, (row["path"] for row in self._row_of.values()))
 
     def squares(
         self,
         image_ids: Sequence[str],
         settings: "PreprocessingSettings",
-        show: Callable[[Iterable[Prepared], int], Iterable[Prepared]] = _as_it_comes,
+        show: Callable[[Iterable[Prepared], int], Iterable[Prepared]] = _unchanged,
     ) -> np.ndarray:
-        """Images in the order asked for, (n, size, size, 3) uint8; a file of several frames is read
-        once.
+        """Decode images in the order asked for, (n, size, size, 3) uint8.
+
+        A file of several frames is read once.
 
         Args:
-            image_ids: of images among the rows.
+            image_ids: ids of images among the rows.
             settings: side, aspect ratio, grey window.
-            show: wraps the files as they are done, of which the number is given.
+            show: wraps the files as they are decoded, to show progress; gets their number as well.
 
         Raises:
-            InputError: a file is not there any more, or can no longer be decoded.
+            InputError: a file is missing or changed, or can no longer be decoded.
         """
         files: dict[str, list[str]] = {}
         for image_id in image_ids:

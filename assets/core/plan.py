@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import pyarrow as pa
 
@@ -24,15 +24,21 @@ from data_contracts.errors import ContractError
 from data_contracts.records.facts import AnyFacts, Facts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
+from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
+from resources.store.model_store import save_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("medfeat.stage")
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
+ConfigT_co = TypeVar("ConfigT_co", bound=StageConfig, covariant=True)
 FactsT = TypeVar("FactsT", bound=Facts)
 
 
@@ -79,6 +85,12 @@ class Work:
         name = f"{self.fingerprint}{contract.suffix}"
         return self.store.write_table(self.dataset, self.asset, name, table, contract)
 
+    def write_model(
+        self, tensors: Mapping[str, "Tensor"], sidecar: ModelSidecar
+    ) -> list[StoredFile]:
+        """Store a model under this fingerprint: its weights, then its sidecar."""
+        return save_model(self.store, self.dataset, self.asset, self.fingerprint, tensors, sidecar)
+
 
 @dataclass(frozen=True)
 class Output:
@@ -103,6 +115,21 @@ class Output:
     feature_set: FeatureSet | None = None
     facts: AnyFacts | None = None
     unavailable: str = ""
+
+    @classmethod
+    def of_shards(cls, shards: FeatureStore, ids: list[str], **fields: Any) -> "Output":
+        """The output whose content are the rows of ``ids`` in ``shards``; ``fields`` are the rest."""
+        return cls(
+            content=shards.data_version(ids),
+            rows=len(ids),
+            feature_set=shards.feature_set,
+            **fields,
+        )
+
+    @classmethod
+    def of_model(cls, files: list[StoredFile], **fields: Any) -> "Output":
+        """The output whose content are the weights of a stored model; ``fields`` are the rest."""
+        return cls(content=files[0].sha256, files=files, **fields)
 
 
 @dataclass(frozen=True)
@@ -143,7 +170,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Stage(Generic[ConfigT]):
+class Stage(Generic[ConfigT_co]):
     """What a plan is made from.
 
     Attributes:
@@ -156,7 +183,7 @@ class Stage(Generic[ConfigT]):
 
     dataset: str
     asset: str
-    config: ConfigT
+    config: ConfigT_co
     store: DatasetStore
     compute: Compute | None = None
     _opened: ExitStack = field(default_factory=ExitStack, repr=False, compare=False)

@@ -4,6 +4,7 @@ Belongs here: what Dagster wants around a plan (definition, partition, errors, m
 Does not belong here: what any stage does (``assets.core.plan``, and the assets themselves).
 """
 
+import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -96,7 +97,7 @@ def stage(
         DEFINITIONS[asset_name] = definition
         return dg.asset(
             name=asset_name,
-            description=description or plan.__doc__,
+            description=description or inspect.getdoc(plan),
             partitions_def=DATASETS if per_dataset else None,
             group_name=group,
             deps=[dg.AssetKey(upstream) for upstream in definition.inputs],

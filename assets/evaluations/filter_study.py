@@ -12,11 +12,11 @@ from pydantic import Field, PositiveInt
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows
-from assets.core.settings import BootstrapSetting, SvmSettings
+from assets.core.settings import BootstrapSetting, CaeTrainingSettings, CodePoolSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, MEMORY_BYTES, gram_limit
-from assets.features.auto_encoder import MORE_TO_FIT_ON, CaeTrainingConfig, fitting_ids
+from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FilterStudyFacts
@@ -29,14 +29,15 @@ from resources.store.partial_results import PartialResults
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.cae import CaeEpoch, CaeSettings, ConvAutoEncoder
+    from methods.settings import CaeSettings
+    from methods.training.cae import CaeEpoch, ConvAutoEncoder
 
 log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 """The paper's table of the number of filters."""
 
 
-class FilterStudyConfig(CaeTrainingConfig, SvmSettings, BootstrapSetting):
+class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, BootstrapSetting):
     """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is
     varied.
     """
@@ -45,8 +46,6 @@ class FilterStudyConfig(CaeTrainingConfig, SvmSettings, BootstrapSetting):
     """Numbers of filters to try."""
     filter_seeds: PositiveInt = 3
     """Trainings of each size: seed, seed + 1, ..."""
-    pool: Literal["max", "mean"] = "max"
-    """Pooling of the maps by 2."""
 
 
 @stage(

@@ -19,7 +19,7 @@ from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, correct_on_test, gram_limit, gram_of
 from assets.features.fine_tuned_networks import ALEXNET, FineTuneAlexNetConfig, pixels_of
-from assets.features.frozen_networks import Frozen, side_of
+from assets.features.frozen_networks import FrozenNetwork, side_of
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import LabelEfficiencyFacts
@@ -36,8 +36,9 @@ from resources.weights import WeightsMissingError
 if TYPE_CHECKING:
     import torch
 
+    from methods.settings import FineTuneSettings
     from methods.statistics.label_efficiency import CurvePoint
-    from methods.training.fine_tuning import FineTuneSettings, HeadedNetwork
+    from methods.training.fine_tuning import HeadedNetwork
 
 log = logging.getLogger("medfeat.label_efficiency")
 METRIC = "label_efficiency"
@@ -184,7 +185,7 @@ def _on_tuned_features(
     config: LabelEfficiencyConfig,
     rows: LabelledRows,
     images: FeatureReader,
-    body: Frozen,
+    body: FrozenNetwork,
     device: str,
 ) -> CorrectFrom:
     """The SVM on the penultimate features of AlexNet fine-tuned on the same labels, as in table
@@ -216,7 +217,7 @@ class _Tuning:
     config: LabelEfficiencyConfig
     rows: LabelledRows
     train_pixels: Callable[[np.ndarray], np.ndarray]
-    body: Frozen
+    body: FrozenNetwork
     device: "torch.device"
 
     def tuned(self, drawn: np.ndarray, seed: int) -> "HeadedNetwork":

@@ -23,6 +23,7 @@ from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS
 from methods.curation.manifest_rows import label_matrix
+from methods.settings import LenetSettings
 from resources.store.model_store import load_model
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
             from methods.training import lenet
 
             trained = {name: of for name, of in sidecar.settings.items() if name != "labels"}
-            settings, target = lenet.LenetSettings(**trained), torch.device(device)
+            settings, target = LenetSettings(**trained), torch.device(device)
             side = images.feature_set.row_shape[0]
             network = lenet.load_networks(tensors, side, settings, target)
             scores = lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)

@@ -4,41 +4,26 @@ Belongs here: frozen networks, auto-encoders, codebooks, patch models, fine-tune
 Does not belong here: classifiers and figures of merit (``assets.evaluations``).
 """
 
-from assets.features.alexnet_layers import alexnet_layers
-from assets.features.auto_encoder import (
-    cae_features,
-    cae_model,
-    random_cae_features,
-    random_cae_model,
+from assets.features import (
+    alexnet_layers,
+    auto_encoder,
+    frozen_networks,
+    lesions,
+    local_descriptors,
+    vlad,
 )
 from assets.features.fine_tuned_networks import fine_tuned_networks
-from assets.features.frozen_networks import (
-    alexnet_conv5,
-    alexnet_fc7,
-    backbone_features,
-    googlenet_pool5,
-)
 from assets.features.lenet import lenet_assets
-from assets.features.lesions import analytic_features, lesion_segmentation
-from assets.features.local_descriptors import descriptor_assets
 from assets.features.patch_baselines import patch_baselines
-from assets.features.vlad import vlad_assets
 
 ASSETS = [
-    alexnet_conv5,
-    backbone_features,
-    alexnet_fc7,
-    googlenet_pool5,
+    *frozen_networks.ASSETS,
     *patch_baselines,
     *fine_tuned_networks,
-    *descriptor_assets,
-    *vlad_assets,
-    alexnet_layers,
-    lesion_segmentation,
-    analytic_features,
+    *local_descriptors.ASSETS,
+    *vlad.ASSETS,
+    *alexnet_layers.ASSETS,
+    *lesions.ASSETS,
     *lenet_assets,
-    cae_model,
-    random_cae_model,
-    cae_features,
-    random_cae_features,
+    *auto_encoder.ASSETS,
 ]

@@ -4,31 +4,35 @@ codes.
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
-from assets.core.partitions import DATASETS
-from assets.core.shards import READ_ROWS, in_blocks, open_features
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
-from assets.features.frozen_networks import backbone_features, materialize_shards
-from assets.images import image_manifest
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import CaeTrainingSettings, CodePoolSetting, CodePrecisionSetting
+from assets.core.shards import READ_ROWS, in_blocks
+from assets.core.stage import stage
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.output_record import StoredFile
 from data_contracts.tables.manifest import ok_rows
-from resources.compute import Compute
+from methods.settings import CaeSettings
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
-from resources.store.feature_store import FeatureStore
-from resources.store.model_store import load_model, save_model
+from resources.store.feature_store import FeatureReader, FeatureStore
+from resources.store.model_store import load_model
 
 if TYPE_CHECKING:
-    from methods.training.cae import CaeSettings
+    import torch
+
+    from methods.training.cae import ConvAutoEncoder
 
 log = logging.getLogger("medfeat.cae")
 
@@ -36,67 +40,32 @@ GROUP = "representations"
 MODEL_CODE_VERSION = "3"
 CODES_CODE_VERSION = "3"
 SHOWN = 4
-
-
+"""Number of images in the picture of reconstructions."""
 MORE_TO_FIT_ON = "Add training images, or set fit_on"
 
 
-class CaeTrainingConfig(StageConfig):
-    """Settings of a training of the auto-encoder. The names are those of
-    `methods.training.cae.CaeSettings`.
-    """
-
-    epochs: PositiveInt = 100
-    batch_size: PositiveInt = 512
-    learning_rate: PositiveFloat = 1e-5
-    momentum: float = Field(default=0.9, ge=0, lt=1)
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    plateau_patience: NonNegativeInt = 5
-    held_out_fraction: float = Field(default=0.1, gt=0, lt=1)
-    zero_bias: Literal["encoding", "never", "always"] = "encoding"
-    tied: bool = True
-    decoder_activation: Literal["relu", "linear"] = "relu"
-    init_scale: Literal["least_squares", "kaiming"] = "least_squares"
-    seed: NonNegativeInt = 0
-    fit_on: Literal["train", "train+drops", "train+unlabelled", "all"] = "train"
-    """Which images train the auto-encoder. "train" is the training images of the first load, so
-    that a drop trains nothing anew; "train+drops" has those of drops as well. "all" includes test
-    images (transductive); the report then says so."""
-
-    def cae_settings(self, filters: int, seed: int) -> "CaeSettings":
-        """What `methods.training.cae` wants."""
-        from methods.training.cae import CaeSettings
-
-        values = self.model_dump() | {"filters": filters, "seed": seed}
-        return CaeSettings(**{field.name: values[field.name] for field in fields(CaeSettings)})
-
-
-class CaeModelConfig(CaeTrainingConfig):
+class CaeModelConfig(CaeTrainingSettings):
     """Settings of `cae_model`, and of the filters of its control."""
 
-    filters: PositiveInt = 4096
+    filters: PositiveInt = CaeSettings.filters
+    """Number of 3 x 3 filters of the auto-encoder."""
 
 
-class EncodeConfig(StageConfig):
+class EncodeConfig(CodePrecisionSetting, CodePoolSetting):
     """Settings of an asset of codes."""
-
-    dtype: Literal["float16", "float32"] = "float16"
-    """Stored precision."""
-    pool: Literal["max", "mean"] = "max"
-    """Pooling of the maps by 2."""
 
 
 def fitting_ids(
     store: DatasetStore, dataset: str, fit_on: str, model: str, remedy: str
 ) -> list[str]:
-    """Ids of the images that an unsupervised model may see, sorted.
+    """Ids of the images that an unsupervised model is fitted on, sorted.
 
     Args:
         store: of the home.
         dataset: partition key.
-        fit_on: see :class:`CaeTrainingConfig`.
-        model: in words, for the error.
-        remedy: of the error.
+        fit_on: which images, see :class:`CaeTrainingSettings`.
+        model: the model in words, for the error.
+        remedy: what to do about the error.
 
     Raises:
         InputError: there are fewer than two.
@@ -121,103 +90,97 @@ def fitting_ids(
 def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinition:
     """The auto-encoder itself, or its untrained control with the same initial filters."""
 
-    @dg.asset(
+    @stage(
+        CaeModelConfig,
         name=name,
         description=description,
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, backbone_features],
+        group=GROUP,
+        order=4,
         kinds={"pytorch", "safetensors"},
         code_version=MODEL_CODE_VERSION,
-        pool="gpu",
-        tags={"stage": "4"},
+        inputs=(names.IMAGE_MANIFEST, names.BACKBONE_FEATURES),
+        is_model=True,
+        uses_device=True,
     )
-    def cae(
-        context: dg.AssetExecutionContext,
-        config: CaeModelConfig,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        from methods.training import cae as method
-
-        dataset = context.partition_key
-        with plain_failures():
-            device = compute.resolve()
-            settings = config.cae_settings(config.filters, config.seed)
-            ids = fitting_ids(store, dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-            features = open_features(store, dataset, "backbone_features", ids)
+    def cae(here: Stage[CaeModelConfig]) -> Plan:
+        config, device = here.config, here.device
+        settings = config.cae_settings(config.filters, config.seed)
         if not trained:
             settings = replace(settings, epochs=0)
+        fit_on = config.fit_on
+        ids = fitting_ids(here.store, here.dataset, fit_on, "the auto-encoder", MORE_TO_FIT_ON)
+        maps = here.features(names.BACKBONE_FEATURES, ids)
 
-        def work_out(work: Work) -> Output:
-            import torch
-
-            target, checkpoints = torch.device(device), SpacedCheckpoints(store, work)
-            if trained:
-                tensors, state = _train(
-                    checkpoints, work.asset, settings, features.take, len(ids), target
-                )
-            else:
-                first = features.take(
-                    method.split_held_out(len(ids), settings)[0][: method.INIT_BATCH]
-                )
-                fresh = method.new_cae(first.shape[1], settings, first, target)
-                tensors, state = (
-                    {k: v.detach().cpu().contiguous() for k, v in fresh.state_dict().items()},
-                    {},
-                )
-            sidecar = ModelSidecar(
-                architecture="methods.training.cae.ConvAutoEncoder",
-                settings=asdict(settings),
-                input_shape=features.feature_set.row_shape,
-                fitted_on=work.inputs["backbone_features"].data_version,
-                curve=state.get("curve", []),
-            )
-            files = save_model(store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
-            checkpoints.drop()
-            held = features.take(method.split_held_out(len(ids), settings)[1][:READ_ROWS]).astype(
-                np.float32
-            )
-            pictures, summary = _describe(
-                method.load_cae(tensors, settings, target), held, sidecar, target
-            )
-            return Output(
-                content=files[0].sha256,
-                files=files,
+        def compute(work: Work) -> Output:
+            files, pictures, summary = _fitted(work, settings, maps, device)
+            transductive = "TRANSDUCTIVE: test images trained the auto-encoder (without labels)"
+            return Output.of_model(
+                files,
                 pictures=pictures,
                 summary={"training images": len(ids), "filters": settings.filters, **summary},
-                notices=["TRANSDUCTIVE: test images trained the auto-encoder (without labels)"]
-                if config.fit_on == "all"
-                else [],
+                notices=[transductive] if fit_on == "all" else [],
                 rows=len(ids),
                 device=device,
             )
 
-        try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=("image_manifest", "backbone_features"),
-                known_by={"features": features.feature_set.key, "images": ids, "trained": trained},
-            )
-        finally:
-            features.close()
+        identity = {"features": maps.feature_set.key, "images": ids, "trained": trained}
+        return Plan(compute, identity=identity)
 
     return cae
+
+
+def _fitted(
+    work: Work, settings: CaeSettings, maps: FeatureReader, device: str
+) -> tuple[list[StoredFile], list[tuple[str, bytes]], dict[str, float | int | str]]:
+    """Fit and store an auto-encoder; give its files, pictures of it and figures."""
+    import torch
+
+    from methods.training.cae import load_cae, split_held_out
+
+    target, checkpoints = torch.device(device), SpacedCheckpoints(work)
+    if settings.epochs:
+        tensors, state = _train(checkpoints, work.asset, settings, maps, target)
+    else:
+        tensors, state = _initial_weights(settings, maps, target), {}
+    sidecar = ModelSidecar(
+        architecture="methods.training.cae.ConvAutoEncoder",
+        settings=asdict(settings),
+        input_shape=maps.feature_set.row_shape,
+        fitted_on=work.inputs[names.BACKBONE_FEATURES].data_version,
+        curve=state.get("curve", []),
+    )
+    files = work.write_model(tensors, sidecar)
+    checkpoints.drop()
+    held_out = split_held_out(len(maps), settings)[1][:READ_ROWS]
+    sample = maps.take(held_out).astype(np.float32)
+    model = load_cae(tensors, settings, target)
+    return files, *_describe(model, sample, sidecar, target)
+
+
+def _initial_weights(
+    settings: CaeSettings, maps: FeatureReader, device: "torch.device"
+) -> dict[str, "torch.Tensor"]:
+    """The weights that a training would start from, scaled on its first images."""
+    from methods.training.cae import INIT_BATCH, new_cae, split_held_out
+
+    first = maps.take(split_held_out(len(maps), settings)[0][:INIT_BATCH])
+    model = new_cae(first.shape[1], settings, first, device)
+    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
 
 
 def _train(
     checkpoints: SpacedCheckpoints,
     asset: str,
-    settings: "CaeSettings",
-    read: Any,
-    n_rows: int,
-    device: Any,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights and last state of a training that goes on from its last checkpoint, if any."""
-    from methods.training import cae as method
+    settings: CaeSettings,
+    maps: FeatureReader,
+    device: "torch.device",
+) -> tuple[dict[str, "torch.Tensor"], dict[str, Any]]:
+    """Weights and last state of a training that continues from its last checkpoint, if any.
+
+    Raises:
+        InputError: it diverged.
+    """
+    from methods.training.cae import train_cae
     from methods.training.loop import DivergedError
 
     last = checkpoints.load()
@@ -225,7 +188,7 @@ def _train(
     if last:
         log.info("resuming after epoch %d of %d", done, settings.epochs)
     try:
-        epochs = method.train_cae(read, n_rows, settings, device, last)
+        epochs = train_cae(maps.take, len(maps), settings, device, last)
         for record, take_checkpoint in progress(
             epochs, f"training {settings.filters} filters", settings.epochs - done
         ):
@@ -249,17 +212,17 @@ def _train(
 
 
 def _describe(
-    model: Any, held: np.ndarray, sidecar: ModelSidecar, device: Any
+    model: "ConvAutoEncoder", held_out: np.ndarray, sidecar: ModelSidecar, device: "torch.device"
 ) -> tuple[list[tuple[str, bytes]], dict[str, float | int | str]]:
     """Pictures and figures of a fitted auto-encoder on held-out rows."""
     from methods.reporting import figures
-    from methods.training import cae as method
+    from methods.training.cae import CaeEpoch, filter_statistics, reconstruct
 
-    statistics = method.filter_statistics(model, held, device)
+    statistics = filter_statistics(model, held_out, device)
     pictures = [
         (
             "reconstructions of held-out images",
-            figures.reconstructions(held[:SHOWN], method.reconstruct(model, held[:SHOWN], device)),
+            figures.reconstructions(held_out[:SHOWN], reconstruct(model, held_out[:SHOWN], device)),
         ),
         (
             "how the filters respond",
@@ -275,7 +238,7 @@ def _describe(
     }
     if sidecar.curve:
         records = [
-            method.CaeEpoch(**{**line, "epoch": int(line["epoch"])})  # type: ignore[arg-type]
+            CaeEpoch(**{**line, "epoch": int(line["epoch"])})  # type: ignore[arg-type]
             for line in sidecar.curve
         ]
         pictures.insert(0, ("learning curve", figures.learning_curve(records)))
@@ -286,127 +249,120 @@ def _describe(
 
 
 cae_model = _cae_asset(
-    "cae_model",
-    "Zero-bias convolutional auto-encoder fitted without labels on the backbone's maps (Ahn et al. 2019, sections 2.2 and 2.3). "
-    "Goes on from its last epoch after a kill.",
+    names.CAE_MODEL,
+    "Zero-bias convolutional auto-encoder fitted without labels on the backbone's maps (Ahn et al. "
+    "2019, sections 2.2 and 2.3). Goes on from its last epoch after a kill.",
     trained=True,
 )
 random_cae_model = _cae_asset(
-    "random_cae_model",
-    "Control: the same filters before any training. What the CAE gains over this is what it has learned.",
+    names.RANDOM_CAE_MODEL,
+    "Control: the same filters before any training. What the CAE gains over this is what it has "
+    "learned.",
     trained=False,
 )
 
 
-def _codes_asset(name: str, model: dg.AssetsDefinition, description: str) -> dg.AssetsDefinition:
+def _codes_asset(name: str, model: str, description: str) -> dg.AssetsDefinition:
     """Codes of all usable images under one auto-encoder."""
-    model_name = model.key.path[-1]
 
-    @dg.asset(
+    @stage(
+        EncodeConfig,
         name=name,
         description=description,
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[backbone_features, model],
+        group=GROUP,
+        order=5,
         kinds={"pytorch", "hdf5"},
         code_version=CODES_CODE_VERSION,
-        pool="gpu",
-        tags={"stage": "5"},
+        inputs=(names.BACKBONE_FEATURES, model),
+        features_of=usable_ids,
+        uses_device=True,
     )
-    def codes(
-        context: dg.AssetExecutionContext,
-        config: EncodeConfig,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        from methods.training import cae as method
+    def codes(here: Stage[EncodeConfig]) -> Plan:
+        device = here.device
+        ids = usable_ids(here.store, here.dataset)
+        maps = here.features(names.BACKBONE_FEATURES, ids)
+        tensors, sidecar = load_model(here.store, here.dataset, model)
+        features = _code_set(here, maps.feature_set, sidecar)
+        shards = FeatureStore(here.store, here.dataset, features)
 
-        dataset = context.partition_key
-        with plain_failures():
-            device = compute.resolve()
-            ids = usable_ids(store, dataset)
-            features = open_features(store, dataset, "backbone_features")
-            tensors, sidecar = load_model(store, dataset, model_name)
-        settings = method.CaeSettings(**sidecar.settings)
-        _, height, width = sidecar.input_shape
-        source = features.feature_set
-        shards = FeatureStore(
-            store,
-            dataset,
-            source.derived(
-                kind=name,
-                dtype=config.dtype,
-                row_shape=(settings.filters, height // 2, width // 2),
-                method={
-                    "features": source.key,
-                    "model_sha256": sidecar.weights_sha256,
-                    "pool": config.pool,
-                },
-                code_version=CODES_CODE_VERSION,
-            ),
-        )
-
-        def work_out(work: Work) -> Output:
+        def compute(work: Work) -> Output:
             import torch
 
-            from methods.reporting import figures
+            from methods.training.cae import encode, load_cae
 
-            target = torch.device(device)
-            model = method.load_cae(tensors, settings, target)
+            target, pool = torch.device(device), here.config.pool
+            network = load_cae(tensors, CaeSettings(**sidecar.settings), target)
             produce = in_blocks(
-                lambda rows: method.encode(model, rows, target, config.pool),
+                lambda rows: encode(network, rows, target, pool),
+                maps,
                 features,
-                shards.feature_set,
                 READ_ROWS,
                 "encoding",
             )
-            computed = shards.fill(
-                ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
-            )
-            reader = shards.reader(ids)
-            sample = reader.rows(0, SHOWN * 2).astype(np.float32)
-            reader.close()
-            labels = _labels(store, dataset, ids[: len(sample)])
-            return Output(
-                content=shards.data_version(ids),
-                pictures=[("codes of a few images", figures.code_examples(sample, labels))],
+            attributes = {"torch": torch.__version__, "device": device}
+            computed = shards.fill(ids, produce, attributes, force=here.config.force)
+            picture, zeros = _code_examples(here, shards, ids)
+            return Output.of_shards(
+                shards,
+                ids,
+                pictures=[("codes of a few images", picture)],
                 summary={
                     "images": len(ids),
                     "newly encoded": computed,
-                    "numbers an image": int(np.prod(shards.feature_set.row_shape)),
-                    "share of zeros in the sample": round(float((sample == 0).mean()), 4),
-                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                    "numbers an image": int(np.prod(features.row_shape)),
+                    "share of zeros in the sample": zeros,
+                    "stored MB": shards.stored_megabytes(),
                 },
-                rows=len(ids),
                 device=device,
-                feature_set=shards.feature_set,
             )
 
-        try:
-            return materialize_shards(
-                context, config, shards, ids, work_out, ("backbone_features", model_name)
-            )
-        finally:
-            features.close()
+        return Plan.of_shards(shards, ids, compute)
 
     return codes
 
 
-def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
-    label_of = {
-        row["image_id"]: label_in_words(row["label"])
-        for row in ok_rows(manifest_of(store, dataset)).to_pylist()
+def _code_set(here: Stage[EncodeConfig], maps: FeatureSet, sidecar: ModelSidecar) -> FeatureSet:
+    """The codes of ``maps`` under a model: (filters, height // 2, width // 2)."""
+    _, height, width = sidecar.input_shape
+    method = {
+        "features": maps.key,
+        "model_sha256": sidecar.weights_sha256,
+        "pool": here.config.pool,
     }
+    shape = (sidecar.settings["filters"], height // 2, width // 2)
+    return maps.derived(here.asset, here.config.dtype, shape, method, CODES_CODE_VERSION)
+
+
+def _code_examples(
+    here: Stage[EncodeConfig], shards: FeatureStore, ids: list[str]
+) -> tuple[bytes, float]:
+    """PNG of the codes of the first images, and the share of zeros in them."""
+    from methods.reporting import figures
+
+    reader = shards.reader(ids)
+    sample = reader.rows(0, SHOWN * 2).astype(np.float32)
+    reader.close()
+    labels = _labels(here.store, here.dataset, ids[: len(sample)])
+    return figures.code_examples(sample, labels), round(float((sample == 0).mean()), 4)
+
+
+def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
+    """The labels of some usable images, for captions."""
+    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
+    label_of = {row["image_id"]: label_in_words(row["label"]) for row in rows}
     return [label_of[image_id] for image_id in ids]
 
 
 cae_features = _codes_asset(
-    "cae_features",
-    cae_model,
-    "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, pool 2).",
+    names.CAE_FEATURES,
+    names.CAE_MODEL,
+    "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, "
+    "pool 2).",
 )
 random_cae_features = _codes_asset(
-    "random_cae_features",
-    random_cae_model,
+    names.RANDOM_CAE_FEATURES,
+    names.RANDOM_CAE_MODEL,
     "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards.",
 )
+
+ASSETS = [cae_model, random_cae_model, cae_features, random_cae_features]

@@ -26,7 +26,7 @@ from assets.core.stage import (
     plain_failures,
 )
 from assets.features.frozen_networks import (
-    Frozen,
+    FrozenNetwork,
     frozen_network,
     materialize_shards,
     network_up_to,
@@ -47,7 +47,8 @@ from resources.weights import WeightsMissingError
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from methods.training.fine_tuning import FineTuneSettings, HeadedNetwork
+    from methods.settings import FineTuneSettings
+    from methods.training.fine_tuning import HeadedNetwork
 
 log = logging.getLogger("medfeat.fine_tuning")
 GROUP = "fine_tuning"
@@ -75,7 +76,7 @@ class FineTuneConfig(StageConfig):
 
     def fine_tune_settings(self) -> "FineTuneSettings":
         """What `methods.training.fine_tuning` wants."""
-        from methods.training.fine_tuning import FineTuneSettings
+        from methods.settings import FineTuneSettings
 
         return FineTuneSettings(
             epochs=self.fine_tune_epochs,
@@ -139,7 +140,7 @@ class Tunable:
     config_type: type[FineTuneConfig]
     source: Callable[[Any], str]
 
-    def pre_trained(self, source: str, side: int) -> Frozen:
+    def pre_trained(self, source: str, side: int) -> FrozenNetwork:
         """The network up to its penultimate layer, for images of ``side`` pixels.
 
         Raises:
@@ -290,7 +291,7 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
             from methods.training.loop import DivergedError
 
             classes = np.unique(rows.labels[rows.train]).tolist()
-            checkpoints = SpacedCheckpoints(store, work)
+            checkpoints = SpacedCheckpoints(work)
             network = HeadedNetwork(
                 body.network,
                 math.prod(body.row_shape),

@@ -1,32 +1,38 @@
-"""Features of frozen, pre-trained networks."""
+"""Features of frozen, pre-trained networks.
+
+A new backbone of torchvision or timm needs no code as the base of the auto-encoder (``--set
+backbone=... layer=...``), and one entry ``Method.of_network`` in its study as a row of a table: its
+asset is made of that entry.
+"""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import numpy as np
-from pydantic import PositiveInt
 
 from assets.core.manifest_rows import scored_ids, usable_ids
-from assets.core.partitions import DATASETS
-from assets.core.shards import READ_ROWS, open_features
-from assets.core.stage import (
-    Output,
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
+from assets.core.settings import (
+    AlexNetWeightsSetting,
+    FeaturePrecisionSetting,
+    ForwardBatchSetting,
     StageConfig,
-    Work,
-    materialize,
-    materialize_nothing,
-    plain_failures,
+    weights_named_in,
+    with_weights_of,
 )
-from assets.images import image_manifest, prepared_images
+from assets.core.shards import READ_ROWS
+from assets.core.stage import materialize, stage
+from data_contracts import asset_names as names
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.facts import NetworkFacts
 from data_contracts.records.feature_shard import FeatureSet
-from resources.compute import Compute
+from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.study import Method
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
-from resources.store.feature_store import FeatureStore
+from resources.store.feature_store import FeatureStore, Produce
 from resources.weights import Weights, WeightsMissingError, alexnet_weights, network_weights
 
 if TYPE_CHECKING:
@@ -34,65 +40,51 @@ if TYPE_CHECKING:
 
     from methods.features.networks import NetworkInput
 
+GROUP = "features"
 CODE_VERSION = "3"
 CONV5_CODE_VERSION = "4"
 """Code version of AlexNet's conv5 features, whose layers are computed by code of our own."""
 CONV5 = ("alexnet", "conv5")
+"""Network and layer of the paper, whose convolutions have a module of their own."""
 
 
-class NetworkConfig(StageConfig):
+class NetworkConfig(ForwardBatchSetting, FeaturePrecisionSetting):
     """Settings of every asset of a network's features."""
 
-    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
-
-    dtype: Literal["float16", "float32"] = "float32"
-    """Stored precision."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the network's products; "bfloat16" where the processor or the card has units for it, at a
-    loss of digits."""
-    batch_size: PositiveInt = 64
-    """Images a forward pass; changes speed, not results beyond rounding."""
+    """Precision of the network's products; "bfloat16" is faster where the processor or the card
+    has units for it, and loses digits."""
 
 
-class AlexNetConfig(NetworkConfig):
-    """Settings of `alexnet_conv5` and `alexnet_fc7`."""
-
-    weights: str = "auto"
-    """"auto" (MEDFEAT_WEIGHTS_DIR, torch's cache, download), a .safetensors or .pth file, or
-    "random"."""
-
-
-class GoogLeNetConfig(NetworkConfig):
-    """Settings of `googlenet_pool5`."""
-
-    googlenet_weights: str = "auto"
-    """As `weights`, for GoogLeNet."""
+class AlexNetConfig(AlexNetWeightsSetting, NetworkConfig):
+    """Settings of `alexnet_conv5`."""
 
 
 class BackboneConfig(NetworkConfig):
     """Settings of `backbone_features`."""
 
     backbone: str = "alexnet"
-    """Network of torchvision, or of timm ("timm/..."), that the auto-encoder sits on."""
+    """Network of torchvision, or of timm ("timm/..."), that the auto-encoder is fitted on."""
     layer: str = "conv5"
-    """Its layer: a module path ("layer4", "blocks.11"), or a name that the network is known by
+    """Layer of the network: a module path ("layer4", "blocks.11"), or a name that it is known by
     (conv5, fc7, pool5)."""
     backbone_weights: str = "auto"
-    """As `weights`, for a backbone other than AlexNet conv5."""
+    """Weights of a backbone other than AlexNet conv5: "auto" (MEDFEAT_WEIGHTS_DIR, torch's cache,
+    download), a .safetensors or .pth file, or "random"."""
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenNetwork:
     """A pre-trained network up to one layer.
 
     Attributes:
-        name: of the network.
-        layer: as asked for.
-        weights: where they came from.
-        network: (N, H, W, 3) uint8 -> rows of ``row_shape``.
-        row_shape: of one image.
-        own_input: what the weights want, where that is not what the network wants in its library.
-        input_side: height and width that it resizes every image to, or None where it takes any.
+        name: name in torchvision or timm.
+        layer: name of the layer whose output is taken.
+        weights: the weights and where they came from.
+        network: module from (N, H, W, 3) uint8 to rows of ``row_shape``.
+        row_shape: shape of the features of one image.
+        own_input: input that the weights need, where their library's differs; else None.
+        input_side: height and width that it resizes every image to; None where it takes any.
     """
 
     name: str
@@ -104,9 +96,14 @@ class Frozen:
     input_side: int | None = None
 
 
-def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
-    """The network ``name`` up to ``layer`` with the weights that ``source`` names, for images of
-    ``side`` pixels.
+def frozen_network(name: str, layer: str, source: str, side: int) -> FrozenNetwork:
+    """Load a network up to one layer, with the weights that a setting names.
+
+    Args:
+        name: name in torchvision or timm.
+        layer: module path, or a name that the network's layers are known by.
+        source: "auto", "random" or a file of weights.
+        side: height and width of the images in pixels.
 
     Raises:
         WeightsMissingError: no weights were found, or those that were lack tensors that the layer
@@ -118,7 +115,7 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
     if (name, layer) == CONV5:
         weights = alexnet_weights(source)
         network = frozen_network.Conv5Extractor(weights.tensors)
-        return Frozen(name, layer, weights, network, network.row_shape(side))
+        return FrozenNetwork(name, layer, weights, network, network.row_shape(side))
     from methods.features import networks
 
     try:
@@ -134,9 +131,9 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
         raise InputError(
             f"{weights.origin} does not hold {name}: {error}", "Name the right file"
         ) from None
-    wants = own_input or networks.network_input(name)
+    network_input = own_input or networks.network_input(name)
     try:
-        tap = networks.LayerTap(whole, layer, wants, missing, name)
+        tap = networks.LayerTap(whole, layer, network_input, missing, name)
     except networks.UnknownLayerError as error:
         raise InputError(str(error), "Name one of these layers") from None
     except frozen_network.WrongWeightsError as error:
@@ -144,11 +141,13 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> Frozen:
             f"{weights.origin}: {error}",
             f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR",
         ) from None
-    return Frozen(name, layer, weights, tap, tap.row_shape(side), own_input, wants.size)
+    return FrozenNetwork(
+        name, layer, weights, tap, tap.row_shape(side), own_input, network_input.size
+    )
 
 
 def network_up_to(name: str, layer: str) -> "nn.Module":
-    """The network of :func:`frozen_network` with fresh weights, for those of a stored model."""
+    """Build the network of :func:`frozen_network` with random weights, to load a stored model."""
     from methods.features import frozen_network, networks
 
     if (name, layer) == CONV5:
@@ -156,23 +155,6 @@ def network_up_to(name: str, layer: str) -> "nn.Module":
     return networks.LayerTap(
         networks.new_network(name), layer, networks.network_input(name), name=name
     )
-
-
-@dataclass(frozen=True)
-class Pixels:
-    """Images that a network is given.
-
-    Attributes:
-        take: identifiers of images -> (n, side, side, 3) uint8, in their order.
-        preprocessing: what was done to them.
-        inputs: assets that they come from.
-        at_once: images a call, bounds the memory.
-    """
-
-    take: Callable[[list[str]], np.ndarray]
-    preprocessing: dict[str, Any]
-    inputs: tuple[str, ...]
-    at_once: int
 
 
 def materialize_shards(
@@ -183,9 +165,7 @@ def materialize_shards(
     compute: Callable[[Work], Output],
     inputs: tuple[str, ...],
 ) -> dg.MaterializeResult[Any]:
-    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless they are all there
-    and verified.
-    """
+    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless all are stored."""
     return materialize(
         context,
         shards.store,
@@ -197,90 +177,67 @@ def materialize_shards(
     )
 
 
-def extract_features(
-    context: dg.AssetExecutionContext,
-    config: NetworkConfig,
-    store: DatasetStore,
-    device: str,
-    frozen: Frozen,
-    ids: list[str],
-) -> dg.MaterializeResult[Any]:
-    """Store the rows of prepared images under a frozen network as the output of this asset."""
-    with plain_failures():
-        images = open_features(store, context.partition_key, "prepared_images", ids)
+@dataclass(frozen=True)
+class Pixels:
+    """Images that a network gets.
+
+    Attributes:
+        take: from ids of images to (n, side, side, 3) uint8, in their order.
+        preprocessing: how they were prepared.
+        images_at_once: images a call; bounds the memory.
+    """
+
+    take: Callable[[list[str]], np.ndarray]
+    preprocessing: dict[str, Any]
+    images_at_once: int
+
+
+def prepared_pixels(here: Stage[StageConfig], ids: list[str]) -> Pixels:
+    """The prepared images of ``ids``.
+
+    Raises:
+        InputError: they have not been prepared.
+    """
+    images = here.features(names.PREPARED_IMAGES, ids)
     position = {image_id: i for i, image_id in enumerate(ids)}
-    pixels = Pixels(
-        take=lambda some: images.take([position[image_id] for image_id in some]),
+    return Pixels(
+        take=lambda batch: images.take([position[image_id] for image_id in batch]),
         preprocessing=images.feature_set.preparation,
-        inputs=("prepared_images",),
-        at_once=READ_ROWS,
+        images_at_once=READ_ROWS,
     )
-    try:
-        return extract_features_of(pixels, context, config, store, device, frozen, ids)
-    finally:
-        images.close()
 
 
-def extract_features_of(
+def network_plan(
+    here: Stage[NetworkConfig],
+    frozen: FrozenNetwork,
     pixels: Pixels,
-    context: dg.AssetExecutionContext,
-    config: NetworkConfig,
-    store: DatasetStore,
-    device: str,
-    frozen: Frozen,
     ids: list[str],
     batch_size: int | None = None,
-) -> dg.MaterializeResult[Any]:
-    """Store the rows of ``ids`` under a frozen network as this asset's output; ``batch_size``
-    replaces the configured one.
-    """
-    dataset, asset = context.partition_key, context.asset_key.path[-1]
-    shards = FeatureStore(
-        store,
-        dataset,
-        FeatureSet(
-            kind=asset,
-            dtype=config.dtype,
-            row_shape=frozen.row_shape,
-            preprocessing=pixels.preprocessing,
-            backbone=frozen.name,
-            weights_sha256=frozen.weights.sha256,
-            layer=frozen.layer,
-            method=({} if config.precision == "float32" else {"precision": config.precision})
-            | ({"input": asdict(frozen.own_input)} if frozen.own_input else {}),
-            code_version=CONV5_CODE_VERSION
-            if (frozen.name, frozen.layer) == CONV5
-            else CODE_VERSION,
-        ),
-    )
+) -> Plan:
+    """The plan that stores the features of ``ids`` under a frozen network.
 
-    def work_out(work: Work) -> Output:
+    Args:
+        here: stage of the features.
+        frozen: the network.
+        pixels: what it gets.
+        ids: ids of the images, sorted.
+        batch_size: images a forward pass; the configured number by default.
+    """
+    config, device = here.config, here.device
+    shards = FeatureStore(here.store, here.dataset, _feature_set(here, frozen, pixels))
+
+    def compute(work: Work) -> Output:
         import torch
 
-        from methods.features import frozen_network
-
-        network, target = frozen.network.to(device), torch.device(device)
-
-        def produce(wanted: list[str]) -> np.ndarray:
-            rows = np.empty((len(wanted), *shards.feature_set.row_shape), shards.feature_set.dtype)
-            for start in progress(
-                range(0, len(wanted), pixels.at_once), f"{frozen.name} {frozen.layer} features"
-            ):
-                some = pixels.take(wanted[start : start + pixels.at_once])
-                made = frozen_network.extract(
-                    network, some, target, batch_size or config.batch_size, config.precision
-                )
-                rows[start : start + len(some)] = made
-            return rows
-
-        origin = frozen.weights.origin + (
-            " (BGR, 0 to 255 less the mean colour)" if frozen.own_input else ""
+        produce = _forward(
+            frozen, pixels, shards.feature_set, config, device, batch_size or config.batch_size
         )
-        computed = shards.fill(
-            ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
-        )
-        return Output(
-            content=shards.data_version(ids),
+        attributes = {"torch": torch.__version__, "device": device}
+        computed = shards.fill(ids, produce, attributes, force=config.force)
+        facts = _network_facts(frozen)
+        return Output.of_shards(
+            shards,
+            ids,
             pictures=_pictures(pixels, shards, ids, frozen),
             summary={
                 "images": len(ids),
@@ -288,39 +245,95 @@ def extract_features_of(
                 "network": frozen.name,
                 "layer": frozen.layer,
                 "row of an image": " x ".join(map(str, frozen.row_shape)),
-                "weights": origin,
-                "weights sha256": frozen.weights.sha256,
-                "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                "weights": facts.weights,
+                "weights sha256": facts.weights_sha256,
+                "stored MB": shards.stored_megabytes(),
             },
             notices=[frozen.weights.notice] if frozen.weights.notice else [],
-            rows=len(ids),
             device=device,
-            feature_set=shards.feature_set,
-            facts=NetworkFacts(
-                network=frozen.name,
-                layer=frozen.layer,
-                weights=origin,
-                weights_sha256=frozen.weights.sha256,
-            ),
+            facts=facts,
         )
 
-    return materialize_shards(context, config, shards, ids, work_out, pixels.inputs)
+    return Plan.of_shards(shards, ids, compute)
+
+
+def _feature_set(here: Stage[NetworkConfig], frozen: FrozenNetwork, pixels: Pixels) -> FeatureSet:
+    """The rows that a frozen network gives; a setting at its default leaves no trace."""
+    method: dict[str, Any] = {}
+    if here.config.precision != "float32":
+        method["precision"] = here.config.precision
+    if frozen.own_input:
+        method["input"] = asdict(frozen.own_input)
+    return FeatureSet(
+        kind=here.asset,
+        dtype=here.config.dtype,
+        row_shape=frozen.row_shape,
+        preprocessing=pixels.preprocessing,
+        backbone=frozen.name,
+        weights_sha256=frozen.weights.sha256,
+        layer=frozen.layer,
+        method=method,
+        code_version=CONV5_CODE_VERSION if _is_conv5(frozen) else CODE_VERSION,
+    )
+
+
+def _is_conv5(frozen: FrozenNetwork) -> bool:
+    """Whether a network is the paper's, up to the paper's layer."""
+    return (frozen.name, frozen.layer) == CONV5
+
+
+def _forward(
+    frozen: FrozenNetwork,
+    pixels: Pixels,
+    features: FeatureSet,
+    config: NetworkConfig,
+    device: str,
+    batch_size: int,
+) -> Produce:
+    """A function that fills shards of ``features`` by the network."""
+    import torch
+
+    from methods.features import frozen_network
+
+    network, target = frozen.network.to(device), torch.device(device)
+
+    def produce(batch: list[str]) -> np.ndarray:
+        rows = np.empty((len(batch), *features.row_shape), features.dtype)
+        starts = range(0, len(batch), pixels.images_at_once)
+        for start in progress(starts, f"{frozen.name} {frozen.layer} features"):
+            images = pixels.take(batch[start : start + pixels.images_at_once])
+            rows[start : start + len(images)] = frozen_network.extract(
+                network, images, target, batch_size, config.precision
+            )
+        return rows
+
+    return produce
+
+
+def _network_facts(frozen: FrozenNetwork) -> NetworkFacts:
+    """The network, the layer and the weights, for the reports."""
+    colours = " (BGR, 0 to 255 less the mean colour)" if frozen.own_input else ""
+    return NetworkFacts(
+        network=frozen.name,
+        layer=frozen.layer,
+        weights=frozen.weights.origin + colours,
+        weights_sha256=frozen.weights.sha256,
+    )
 
 
 def _pictures(
-    pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: Frozen
+    pixels: Pixels, shards: FeatureStore, ids: list[str], frozen: FrozenNetwork
 ) -> list[tuple[str, bytes]]:
-    """Of a network's maps; vectors have none."""
+    """Pictures of a network's maps; none where its features are vectors."""
     if len(frozen.row_shape) != 3:
         return []
     from methods.reporting import figures
 
     reader = shards.reader(ids)
-    first, sample = pixels.take(ids[:1])[0], reader.rows(0, pixels.at_once).astype(np.float32)
+    first = pixels.take(ids[:1])[0]
+    sample = reader.rows(0, pixels.images_at_once).astype(np.float32)
     reader.close()
-    name = (
-        "AlexNet conv5" if (frozen.name, frozen.layer) == CONV5 else f"{frozen.name} {frozen.layer}"
-    )
+    name = "AlexNet conv5" if _is_conv5(frozen) else f"{frozen.name} {frozen.layer}"
     return [
         (
             f"strongest {frozen.layer} maps of one image",
@@ -331,8 +344,12 @@ def _pictures(
 
 
 def side_of(store: DatasetStore, dataset: str) -> int:
-    """Height and width of a dataset's prepared images, in pixels."""
-    record = store.need_record(dataset, "prepared_images")
+    """Height and width of a dataset's prepared images, in pixels.
+
+    Raises:
+        InputError: they have not been prepared.
+    """
+    record = store.need_record(dataset, names.PREPARED_IMAGES)
     if record.feature_set is None:
         raise ContractError(
             f"prepared_images of {dataset} stores no images", "Materialise it again with force"
@@ -340,67 +357,70 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     return record.feature_set.row_shape[0]
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="features",
-    deps=[prepared_images],
+@stage(
+    AlexNetConfig,
+    group=GROUP,
+    order=3,
     kinds={"pytorch", "hdf5"},
     code_version=CONV5_CODE_VERSION,
-    pool="gpu",
-    tags={"stage": "3"},
+    inputs=(names.PREPARED_IMAGES,),
+    facts=NetworkFacts,
+    features_of=usable_ids,
+    uses_device=True,
 )
-def alexnet_conv5(
-    context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
-) -> dg.MaterializeResult:
+def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
     """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al.
     2019, section 2.4).
     """
-    dataset = context.partition_key
-    with plain_failures():
-        device = compute.resolve()
-        frozen = frozen_network(*CONV5, config.weights, side_of(store, dataset))
-        ids = usable_ids(store, dataset)
-    return extract_features(context, config, store, device, frozen, ids)
+    side = side_of(here.store, here.dataset)
+    frozen = frozen_network(*CONV5, here.config.weights, side)
+    ids = usable_ids(here.store, here.dataset)
+    return network_plan(here, frozen, prepared_pixels(here, ids), ids)
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="features",
-    deps=[prepared_images, alexnet_conv5],
+@stage(
+    BackboneConfig,
+    group=GROUP,
+    order=3,
     kinds={"pytorch", "hdf5"},
     code_version=CODE_VERSION,
-    pool="gpu",
-    tags={"stage": "3"},
+    inputs=(names.PREPARED_IMAGES, names.ALEXNET_CONV5),
+    features_of=usable_ids,
+    uses_device=True,
 )
-def backbone_features(
-    context: dg.AssetExecutionContext, config: BackboneConfig, store: DatasetStore, compute: Compute
-) -> dg.MaterializeResult:
+def backbone_features(here: Stage[BackboneConfig]) -> Plan:
     """Maps that the auto-encoder sits on: AlexNet conv5's own shards, or those of any other network
     and layer, (N, C, h, w).
     """
-    dataset = context.partition_key
-    if (config.backbone, config.layer) != CONV5:
-        with plain_failures():
-            device = compute.resolve()
-            frozen = frozen_network(
-                config.backbone, config.layer, config.backbone_weights, side_of(store, dataset)
-            )
-            if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
-                raise InputError(
-                    f"{config.layer} of {config.backbone} gives rows of shape {frozen.row_shape}",
-                    "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer",
-                )
-            ids = usable_ids(store, dataset)
-        return extract_features(context, config, store, device, frozen, ids)
-    with plain_failures():
-        if config.backbone_weights != "auto":
-            raise InputError(
-                "backbone_weights is of a backbone other than AlexNet conv5",
-                "Set weights for AlexNet",
-            )
-        source = store.need_record(dataset, "alexnet_conv5")
+    config = here.config
+    if (config.backbone, config.layer) == CONV5:
+        return _same_shards(here)
+    side = side_of(here.store, here.dataset)
+    frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
+    if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
+        raise InputError(
+            f"{config.layer} of {config.backbone} gives rows of shape {frozen.row_shape}",
+            "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer",
+        )
+    ids = usable_ids(here.store, here.dataset)
+    plan = network_plan(here, frozen, prepared_pixels(here, ids), ids)
+    return replace(plan, inputs=(names.PREPARED_IMAGES,))
 
-    def same_shards(work: Work) -> Output:
+
+def _same_shards(here: Stage[BackboneConfig]) -> Plan:
+    """The plan that refers to the shards of ``alexnet_conv5``.
+
+    Raises:
+        InputError: weights are set that would not be used.
+    """
+    if here.config.backbone_weights != "auto":
+        raise InputError(
+            "backbone_weights is of a backbone other than AlexNet conv5",
+            "Set weights for AlexNet",
+        )
+    source = here.record(names.ALEXNET_CONV5)
+
+    def compute(work: Work) -> Output:
         return Output(
             content=source.data_version,
             summary={
@@ -413,77 +433,50 @@ def backbone_features(
             feature_set=source.feature_set,
         )
 
-    return materialize(
-        context,
-        store,
-        config,
-        same_shards,
-        inputs=("alexnet_conv5",),
-        known_by={"features": source.data_version},
-    )
+    return Plan(compute, identity={"features": source.data_version}, inputs=(names.ALEXNET_CONV5,))
 
 
-def _row_features(
-    context: dg.AssetExecutionContext,
-    config: NetworkConfig,
-    store: DatasetStore,
-    compute: Compute,
-    network: str,
-    layer: str,
-    source: str,
-) -> dg.MaterializeResult[Any]:
-    """Features of the labelled images for a row of a table; the reason in their place where there
-    are no weights for it.
+def network_features(method: Method) -> dg.AssetsDefinition:
+    """The asset of the features that a row of a table takes from a frozen network.
+
+    Args:
+        method: an entry made by ``Method.of_network``.
     """
-    dataset = context.partition_key
-    with plain_failures():
-        device = compute.resolve()
-        ids = scored_ids(store, dataset)
+    assert method.network is not None  # noqa: S101 - the caller's choice of methods
+    network, layer = method.network
+
+    @stage(
+        with_weights_of(network, NetworkConfig),
+        name=method.features,
+        description=f"Output of {network} {layer} for the labelled images, in HDF5 shards, for "
+        f'the row "{method.title}".',
+        group=GROUP,
+        order=3,
+        kinds={"pytorch", "hdf5"},
+        code_version=CODE_VERSION,
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES),
+        facts=NetworkFacts,
+        features_of=scored_ids,
+        uses_device=True,
+    )
+    def features(here: Stage[NetworkConfig]) -> Plan:
+        ids = scored_ids(here.store, here.dataset)
+        side = side_of(here.store, here.dataset)
         try:
-            frozen = frozen_network(network, layer, source, side_of(store, dataset))
+            frozen = frozen_network(network, layer, weights_named_in(here.config, network), side)
         except WeightsMissingError as error:
-            return materialize_nothing(
-                context, store, config, error.what, inputs=("prepared_images",)
-            )
-    return extract_features(context, config, store, device, frozen, ids)
+            raise UnavailableError(error.what) from error
+        return network_plan(here, frozen, prepared_pixels(here, ids), ids)
+
+    return features
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="features",
-    deps=[image_manifest, prepared_images],
-    kinds={"pytorch", "hdf5"},
-    code_version=CODE_VERSION,
-    pool="gpu",
-    tags={"stage": "3"},
-)
-def alexnet_fc7(
-    context: dg.AssetExecutionContext, config: AlexNetConfig, store: DatasetStore, compute: Compute
-) -> dg.MaterializeResult:
-    """AlexNet fc7 features after ReLU, (N, 4096), of the labelled images: the transfer-learned
-    AlexNet of table 2.
-    """
-    return _row_features(context, config, store, compute, "alexnet", "fc7", config.weights)
+ROWS = {
+    method.features: method
+    for study in STUDIES.values()
+    for method in study.methods
+    if method.network is not None
+}
+"""Methods of all studies whose features a frozen network gives, by asset."""
 
-
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name="features",
-    deps=[image_manifest, prepared_images],
-    kinds={"pytorch", "hdf5"},
-    code_version=CODE_VERSION,
-    pool="gpu",
-    tags={"stage": "3"},
-)
-def googlenet_pool5(
-    context: dg.AssetExecutionContext,
-    config: GoogLeNetConfig,
-    store: DatasetStore,
-    compute: Compute,
-) -> dg.MaterializeResult:
-    """GoogLeNet pool5 features, (N, 1024), of the labelled images: the transfer-learned GoogLeNet
-    of table 2.
-    """
-    return _row_features(
-        context, config, store, compute, "googlenet", "pool5", config.googlenet_weights
-    )
+ASSETS = [alexnet_conv5, backbone_features, *(network_features(row) for row in ROWS.values())]

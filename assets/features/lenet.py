@@ -36,7 +36,7 @@ from resources.store.feature_store import FeatureStore
 from resources.store.model_store import save_model
 
 if TYPE_CHECKING:
-    from methods.training.lenet import LenetSettings
+    from methods.settings import LenetSettings
 
 log = logging.getLogger("medfeat.lenet")
 
@@ -69,7 +69,7 @@ class LenetConfig(StageConfig):
 
     def lenet_settings(self, modern: bool) -> "LenetSettings":
         """What `methods.training.lenet` wants."""
-        from methods.training.lenet import LenetSettings
+        from methods.settings import LenetSettings
 
         return LenetSettings(
             epochs=self.lenet_epochs,
@@ -188,7 +188,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
             from methods.training import lenet
             from methods.training.loop import DivergedError
 
-            checkpoints = SpacedCheckpoints(store, work)
+            checkpoints = SpacedCheckpoints(work)
 
             last = checkpoints.load()
             done = int(last.state["epochs"]) if last else 0

@@ -2,24 +2,21 @@
 2016, section 2.4).
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, Literal
 
-import dagster as dg
 import numpy as np
-import pyarrow as pa
 from pydantic import PositiveFloat
 
 from assets.core.manifest_rows import manifest_of, scored_ids
 from assets.core.originals import Originals
-from assets.core.partitions import DATASETS
-from assets.core.shards import open_features
-from assets.core.stage import Output, StageConfig, Work, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import DicomWindowSetting
+from assets.core.stage import stage
 from assets.features.alexnet_layers import GROUP
-from assets.features.frozen_networks import materialize_shards
-from assets.images import image_manifest
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
@@ -30,22 +27,24 @@ from methods.imaging.preprocessing import PreprocessingSettings
 from resources.cores import cores
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
-from resources.store.feature_store import FeatureStore
+from resources.store.feature_store import FeatureReader, FeatureStore
 
 CODE_VERSION = "1"
 IMAGES_AT_ONCE = 64
+"""Regions of interest in memory at once (0.26 MB each, as grey values)."""
 SHOWN = 24
+"""Number of images in a picture of contours."""
 OUTSIDE = "the marked centre is outside of the image"
 
+Centres = Mapping[str, tuple[float, float]]
+"""Row and column of each lesion's centre in its region of interest, by image id."""
 
-class SegmentationConfig(StageConfig):
+
+class SegmentationConfig(DicomWindowSetting):
     """Settings of `lesion_segmentation`."""
 
-    voi: Literal["file", "full"] = "file"
-    """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
 
-
-class AnalyticConfig(SegmentationConfig):
+class AnalyticConfig(DicomWindowSetting):
     """Settings of `analytic_features`."""
 
     pixel_mm: PositiveFloat = 0.1
@@ -53,14 +52,20 @@ class AnalyticConfig(SegmentationConfig):
 
 
 def _blocks(ids: list[str]) -> list[list[str]]:
+    """The ids in blocks of IMAGES_AT_ONCE."""
     return [ids[start : start + IMAGES_AT_ONCE] for start in range(0, len(ids), IMAGES_AT_ONCE)]
+
+
+def _is_marked(row: Mapping[str, Any]) -> bool:
+    """Whether a row of the manifest gives the centre of its lesion."""
+    return row["center_x"] is not None
 
 
 def _centre(row: Mapping[str, Any]) -> tuple[float, float]:
     """Row and column of a lesion's centre in its region of interest: as marked, else the middle."""
-    if row["center_x"] is None:
+    if not _is_marked(row):
         return (ROI_PIXELS - 1) / 2, (ROI_PIXELS - 1) / 2
-    # The centre of a pixel stays the centre of what it becomes.
+    # The centre of a pixel is the centre of the pixels that it is resized to.
     y, x = (
         (row[f"center_{axis}"] + 0.5) * ROI_PIXELS / row[side] - 0.5
         for axis, side in (("y", "height"), ("x", "width"))
@@ -69,173 +74,182 @@ def _centre(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def _is_inside(centre: tuple[float, float]) -> bool:
-    return all(0 <= place <= ROI_PIXELS - 1 for place in centre)
+    return all(0 <= coordinate <= ROI_PIXELS - 1 for coordinate in centre)
 
 
 class _Regions:
-    """The regions of interest of a dataset in grey, and where their lesions' centres are."""
+    """The regions of interest of a dataset in grey, and the centres of their lesions."""
 
     def __init__(self, store: DatasetStore, dataset: str, voi: Literal["file", "full"]) -> None:
         rows = ok_rows(manifest_of(store, dataset)).to_pylist()
         self.row_of = {row["image_id"]: row for row in rows}
         self._settings = PreprocessingSettings(size=ROI_PIXELS, voi=voi)
-        self._originals = cache(lambda: Originals(store, dataset, rows))
+        self._originals = Originals(store, dataset, rows)
 
     def grey(self, ids: list[str]) -> np.ndarray:
-        """(n, 512, 512) uint8."""
+        """Grey values of the regions, (n, 512, 512) uint8."""
         from methods.features.alexnet_layers import grey_copied
 
-        return grey_copied(self._originals().squares(ids, self._settings))[..., 0]
+        return grey_copied(self._originals.squares(ids, self._settings))[..., 0]
 
     def contours(self, ids: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Masks (n, 512, 512) uint8, all 0 where there is no contour, and why there is none."""
+        """Masks (n, 512, 512) uint8, all 0 without a contour, and the reason of each without one."""
         from methods.features.lesion_segmentation import SegmentationSettings, segment_lesion
 
         def contour(image_id: str, picture: np.ndarray) -> tuple[np.ndarray, str]:
             centre = _centre(self.row_of[image_id])
             if not _is_inside(centre):
                 return np.zeros(picture.shape, np.bool_), OUTSIDE
-            found = segment_lesion(picture, centre, SegmentationSettings())
-            return found.mask, found.fault
+            lesion = segment_lesion(picture, centre, SegmentationSettings())
+            return lesion.mask, lesion.fault
 
         with ThreadPoolExecutor(cores()) as pool:
             masks, faults = zip(*pool.map(contour, ids, self.grey(ids)), strict=True)
         return np.stack(masks).astype(np.uint8), list(faults)
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[image_manifest],
+@stage(
+    SegmentationConfig,
+    group=GROUP,
+    order=3,
     kinds={"python", "hdf5"},
     code_version=CODE_VERSION,
-    tags={"stage": "3"},
+    inputs=(names.IMAGE_MANIFEST,),
+    tables=(LESIONS,),
+    features_of=scored_ids,
 )
-def lesion_segmentation(
-    context: dg.AssetExecutionContext, config: SegmentationConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def lesion_segmentation(here: Stage[SegmentationConfig]) -> Plan:
     """Mask of the lesion in each 512 x 512 region of interest, (N, 512, 512), grown from its
     centre; none where unsure.
     """
-    dataset = context.partition_key
-    with plain_failures():
-        ids = scored_ids(store, dataset)
-        regions = _Regions(store, dataset, config.voi)
+    ids = scored_ids(here.store, here.dataset)
+    regions = _Regions(here.store, here.dataset, here.config.voi)
     centres = {image_id: _centre(regions.row_of[image_id]) for image_id in ids}
-    shards = FeatureStore(
-        store,
-        dataset,
-        FeatureSet(
-            kind="lesion_segmentation",
-            dtype="uint8",
-            row_shape=(ROI_PIXELS, ROI_PIXELS),
-            preprocessing={"size": ROI_PIXELS, "voi": config.voi},
-            # A centre that is marked anew makes another set; without marks a new image is the only
-            # one computed.
-            method={
-                "marked centres": content_hash(
-                    {i: c for i, c in centres.items() if regions.row_of[i]["center_x"] is not None}
-                )
-            },
-            code_version=CODE_VERSION,
-        ),
-    )
+    shards = FeatureStore(here.store, here.dataset, _mask_set(here, regions, centres))
 
-    def work_out(work: Work) -> Output:
-        def produce(wanted: list[str]) -> np.ndarray:
-            return np.concatenate(
-                [regions.contours(some)[0] for some in progress(_blocks(wanted), "lesion contours")]
-            )
+    def produce(batch: list[str]) -> np.ndarray:
+        blocks = progress(_blocks(batch), "lesion contours")
+        return np.concatenate([regions.contours(block)[0] for block in blocks])
 
-        computed = shards.fill(ids, produce, {}, force=config.force)
-        reader = shards.reader(ids)
-        areas = np.concatenate(
-            [_areas(reader.rows(i, i + IMAGES_AT_ONCE)) for i in range(0, len(ids), IMAGES_AT_ONCE)]
-        )
-        without = [image_id for image_id, area in zip(ids, areas, strict=True) if not area]
-        fault_of: dict[str, str] = {}
-        for some in _blocks(without):
-            fault_of |= dict(zip(some, regions.contours(some)[1], strict=True))
-        table = pa.Table.from_pylist(
-            [
-                {
-                    "image_id": image_id,
-                    "center_row": max(centres[image_id][0], 0.0),
-                    "center_column": max(centres[image_id][1], 0.0),
-                    "marked": regions.row_of[image_id]["center_x"] is not None,
-                    "area_pixels": int(area),
-                    "fault": fault_of.get(image_id, ""),
-                }
-                for image_id, area in zip(ids, areas, strict=True)
-            ],
-            schema=LESIONS.schema,
-        )
-        pictures = [
-            (
-                "contours of lesions",
-                _overlays(regions, reader, ids, centres, np.flatnonzero(areas), fault_of),
-            )
-        ]
-        if without:
-            pictures.append(
-                (
-                    "regions without a contour",
-                    _overlays(regions, reader, ids, centres, np.flatnonzero(areas == 0), fault_of),
-                )
-            )
-        reader.close()
-        said = {
-            fault: list(fault_of.values()).count(fault) for fault in sorted(set(fault_of.values()))
-        }
-        marked = sum(regions.row_of[image_id]["center_x"] is not None for image_id in ids)
-        return Output(
-            content=shards.data_version(ids),
-            files=[
-                store.write_table(
-                    dataset, work.asset, f"{work.fingerprint}.lesions.parquet", table, LESIONS
-                )
-            ],
-            pictures=pictures,
+    def compute(work: Work) -> Output:
+        computed = shards.fill(ids, produce, {}, force=here.config.force)
+        masks = shards.reader(ids)
+        areas = _areas(masks)
+        faults = _faults(regions, ids, areas)
+        marked = sum(_is_marked(regions.row_of[image_id]) for image_id in ids)
+        output = Output.of_shards(
+            shards,
+            ids,
+            files=[work.write_table(_lesions(ids, regions, centres, areas, faults), LESIONS)],
+            pictures=_pictures(regions, masks, centres, areas, faults),
             summary={
                 "images": len(ids),
                 "newly segmented": computed,
-                "with a contour": len(ids) - len(without),
+                "with a contour": len(ids) - len(faults),
                 "with a marked centre": marked,
-                **{f"without: {fault}": count for fault, count in said.items()},
+                **{
+                    f"without: {fault}": count
+                    for fault, count in sorted(Counter(faults.values()).items())
+                },
             },
             notices=[
-                f"LESIONS WITHOUT A CONTOUR: {len(without)} of {len(ids)} images, left out wherever a contour is needed"
+                f"LESIONS WITHOUT A CONTOUR: {len(faults)} of {len(ids)} images, left out wherever "
+                "a contour is needed"
             ]
-            if without
+            if faults
             else [],
-            rows=len(ids),
-            feature_set=shards.feature_set,
         )
+        masks.close()
+        return output
 
-    return materialize_shards(context, config, shards, ids, work_out, ("image_manifest",))
+    return Plan.of_shards(shards, ids, compute)
 
 
-def _areas(masks: np.ndarray) -> np.ndarray:
-    return np.asarray(masks.sum(axis=(1, 2), dtype=np.int64))
+def _mask_set(here: Stage[SegmentationConfig], regions: _Regions, centres: Centres) -> FeatureSet:
+    """The set of masks. A centre that is marked anew makes another; an image that is added without
+    a mark is the only one computed.
+    """
+    marked = {i: centre for i, centre in centres.items() if _is_marked(regions.row_of[i])}
+    return FeatureSet(
+        kind=here.asset,
+        dtype="uint8",
+        row_shape=(ROI_PIXELS, ROI_PIXELS),
+        preprocessing={"size": ROI_PIXELS, "voi": here.config.voi},
+        method={"marked centres": content_hash(marked)},
+        code_version=CODE_VERSION,
+    )
+
+
+def _areas(masks: FeatureReader) -> np.ndarray:
+    """Pixels of each mask, (n,) int64."""
+    starts = range(0, len(masks), IMAGES_AT_ONCE)
+    blocks = (masks.rows(start, start + IMAGES_AT_ONCE) for start in starts)
+    return np.concatenate([block.sum(axis=(1, 2), dtype=np.int64) for block in blocks])
+
+
+def _faults(regions: _Regions, ids: list[str], areas: np.ndarray) -> dict[str, str]:
+    """The reason of each image that has no contour, by id."""
+    without = [image_id for image_id, area in zip(ids, areas, strict=True) if not area]
+    faults: dict[str, str] = {}
+    for block in _blocks(without):
+        faults |= dict(zip(block, regions.contours(block)[1], strict=True))
+    return faults
+
+
+def _lesions(
+    ids: list[str],
+    regions: _Regions,
+    centres: Centres,
+    areas: np.ndarray,
+    faults: Mapping[str, str],
+) -> list[dict[str, Any]]:
+    """Rows of LESIONS."""
+    return [
+        {
+            "image_id": image_id,
+            "center_row": max(centres[image_id][0], 0.0),
+            "center_column": max(centres[image_id][1], 0.0),
+            "marked": _is_marked(regions.row_of[image_id]),
+            "area_pixels": int(area),
+            "fault": faults.get(image_id, ""),
+        }
+        for image_id, area in zip(ids, areas, strict=True)
+    ]
+
+
+def _pictures(
+    regions: _Regions,
+    masks: FeatureReader,
+    centres: Centres,
+    areas: np.ndarray,
+    faults: Mapping[str, str],
+) -> list[tuple[str, bytes]]:
+    """Some contours, and some regions without one where there are any."""
+    chosen = [("contours of lesions", np.flatnonzero(areas))]
+    if faults:
+        chosen.append(("regions without a contour", np.flatnonzero(areas == 0)))
+    return [
+        (title, _overlays(regions, masks, centres, positions, faults))
+        for title, positions in chosen
+    ]
 
 
 def _overlays(
     regions: _Regions,
-    reader: Any,
-    ids: list[str],
-    centres: Mapping[str, tuple[float, float]],
-    among: np.ndarray,
-    fault_of: Mapping[str, str],
+    masks: FeatureReader,
+    centres: Centres,
+    positions: np.ndarray,
+    faults: Mapping[str, str],
 ) -> bytes:
+    """PNG of regions with their contours, evenly spaced among those at ``positions``."""
     from methods.reporting import figures
 
-    shown = among[
-        np.unique(np.linspace(0, len(among) - 1, min(SHOWN, len(among))).astype(np.int64))
-    ]
-    names = [ids[i] for i in shown]
-    labels = [fault_of.get(name) or str(regions.row_of[name]["label"]) for name in names]
+    spaced = np.linspace(0, len(positions) - 1, min(SHOWN, len(positions))).astype(np.int64)
+    shown = positions[np.unique(spaced)]
+    ids = [masks.image_ids[i] for i in shown]
+    labels = [faults.get(image_id) or str(regions.row_of[image_id]["label"]) for image_id in ids]
     return figures.contours(
-        regions.grey(names), reader.take(shown), [centres[name] for name in names], labels
+        regions.grey(ids), masks.take(shown), [centres[image_id] for image_id in ids], labels
     )
 
 
@@ -245,94 +259,96 @@ def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
     Raises:
         InputError: there is none.
     """
-    rows = store.main_table(dataset, "lesion_segmentation", LESIONS).to_pylist()
+    rows = store.main_table(dataset, names.LESION_SEGMENTATION, LESIONS).to_pylist()
     ids = sorted(row["image_id"] for row in rows if not row["fault"])
     if not ids:
         raise InputError(
             f"no lesion of {dataset} has a contour",
-            "Give regions of interest with the lesion in the middle, or its place in the columns center_x and center_y",
+            "Give regions of interest with the lesion in the middle, or its place in the columns "
+            "center_x and center_y",
         )
     return ids
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[image_manifest, lesion_segmentation],
+@stage(
+    AnalyticConfig,
+    group=GROUP,
+    order=4,
     kinds={"python", "hdf5"},
     code_version=CODE_VERSION,
-    tags={"stage": "4"},
+    inputs=(names.IMAGE_MANIFEST, names.LESION_SEGMENTATION),
+    features_of=contoured_ids,
 )
-def analytic_features(
-    context: dg.AssetExecutionContext, config: AnalyticConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
     """Size, shape, intensity, texture and margin of each lesion that has a contour, (N, F) in HDF5
     shards.
     """
-    from methods.features.radiomics import FEATURES, analytic_features
+    from methods.features.radiomics import FEATURES
 
-    dataset = context.partition_key
-    with plain_failures():
-        ids = contoured_ids(store, dataset)
-        masks = open_features(store, dataset, "lesion_segmentation", ids)
-        regions = _Regions(store, dataset, config.voi)
-    shards = FeatureStore(
-        store,
-        dataset,
-        FeatureSet(
-            kind=ANALYTIC.features,
-            dtype="float32",
-            row_shape=(len(FEATURES),),
-            preprocessing={"size": ROI_PIXELS, "voi": config.voi},
-            method={
-                "masks": masks.feature_set.key,
-                "pixel_mm": config.pixel_mm,
-                "features": [f.name for f in FEATURES],
-            },
-            code_version=CODE_VERSION,
-        ),
+    ids = contoured_ids(here.store, here.dataset)
+    masks = here.features(names.LESION_SEGMENTATION, ids)
+    regions = _Regions(here.store, here.dataset, here.config.voi)
+    captions = [feature.name for feature in FEATURES]
+    features = FeatureSet(
+        kind=ANALYTIC.features,
+        dtype="float32",
+        row_shape=(len(captions),),
+        preprocessing={"size": ROI_PIXELS, "voi": here.config.voi},
+        method={
+            "masks": masks.feature_set.key,
+            "pixel_mm": here.config.pixel_mm,
+            "features": captions,
+        },
+        code_version=CODE_VERSION,
     )
+    shards = FeatureStore(here.store, here.dataset, features)
 
-    def work_out(work: Work) -> Output:
-        from methods.reporting import figures
+    def compute(work: Work) -> Output:
+        def produce(batch: list[str]) -> np.ndarray:
+            return _analytic_rows(batch, masks, regions, here.config.pixel_mm)
 
-        def produce(wanted: list[str]) -> np.ndarray:
-            position = {image_id: i for i, image_id in enumerate(ids)}
-            rows = []
-            for some in progress(_blocks(wanted), "analytic features"):
-                lesions = masks.take([position[image_id] for image_id in some]) > 0
-                for picture, lesion in zip(regions.grey(some), lesions, strict=True):
-                    rows.append(analytic_features(picture, lesion, config.pixel_mm))
-            return np.array(rows, np.float32)
-
-        computed = shards.fill(ids, produce, {}, force=config.force)
-        reader = shards.reader(ids)
-        values = reader.rows(0, len(ids))
-        reader.close()
-        labels = [str(regions.row_of[image_id]["label"]) for image_id in ids]
-        return Output(
-            content=shards.data_version(ids),
-            pictures=[
-                (
-                    "features by class",
-                    figures.features_by_class(
-                        values, labels, [feature.name for feature in FEATURES]
-                    ),
-                )
-            ],
+        computed = shards.fill(ids, produce, {}, force=here.config.force)
+        return Output.of_shards(
+            shards,
+            ids,
+            pictures=[("features by class", _by_class(shards, ids, regions, captions))],
             summary={
                 "images": len(ids),
                 "newly computed": computed,
-                "features": len(FEATURES),
-                "pixel, mm": config.pixel_mm,
+                "features": len(captions),
+                "pixel, mm": here.config.pixel_mm,
             },
-            rows=len(ids),
-            feature_set=shards.feature_set,
         )
 
-    try:
-        return materialize_shards(
-            context, config, shards, ids, work_out, ("image_manifest", "lesion_segmentation")
-        )
-    finally:
-        masks.close()
+    return Plan.of_shards(shards, ids, compute)
+
+
+def _analytic_rows(
+    ids: list[str], masks: FeatureReader, regions: _Regions, pixel_mm: float
+) -> np.ndarray:
+    """Features of the lesions of ``ids``, (n, F) float32."""
+    from methods.features.radiomics import analytic_features
+
+    position = {image_id: i for i, image_id in enumerate(masks.image_ids)}
+    rows = []
+    for block in progress(_blocks(ids), "analytic features"):
+        lesions = masks.take([position[image_id] for image_id in block]) > 0
+        for picture, lesion in zip(regions.grey(block), lesions, strict=True):
+            rows.append(analytic_features(picture, lesion, pixel_mm))
+    return np.array(rows, np.float32)
+
+
+def _by_class(
+    shards: FeatureStore, ids: list[str], regions: _Regions, captions: Sequence[str]
+) -> bytes:
+    """PNG of the distribution of each feature in each class."""
+    from methods.reporting import figures
+
+    reader = shards.reader(ids)
+    values = reader.rows(0, len(ids))
+    reader.close()
+    labels = [str(regions.row_of[image_id]["label"]) for image_id in ids]
+    return figures.features_by_class(values, labels, list(captions))
+
+
+ASSETS = [lesion_segmentation, analytic_features]

@@ -197,7 +197,8 @@ def _encode_ica(
 def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
     import torch
 
-    from methods.training.ssae import SsaeSettings, train_ssae
+    from methods.settings import SsaeSettings
+    from methods.training.ssae import train_ssae
 
     settings = SsaeSettings(
         hidden=tuple(config.hidden),

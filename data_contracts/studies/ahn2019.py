@@ -24,8 +24,10 @@ AHN2019 = Study(
         Method("sparse_coding", "Sparse coding + SVM", "sparse_coding_features"),
         Method("ica", "ICA + SVM", "ica_features"),
         Method("ssae", "Stacked sparse auto-encoder + SVM", "ssae_features"),
-        Method("googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet_pool5"),
-        Method("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet_fc7"),
+        Method.of_network(
+            "googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet", "pool5"
+        ),
+        Method.of_network("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet", "fc7"),
         Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", in_main_job=True),
         Method(
             "backbone",

@@ -6,6 +6,7 @@ lineage follow.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -33,6 +34,8 @@ class Method:
         allows_pca: whether principal components may replace its rows before the SVM, as they are
             very long.
         scored_by: asset that scores it; empty where the asset is named after the method.
+        network: (network, layer) of the frozen network whose features are classified; their asset
+            is made of this entry. Use :meth:`of_network`.
     """
 
     name: str
@@ -43,6 +46,23 @@ class Method:
     in_main_job: bool = False
     allows_pca: bool = False
     scored_by: str = ""
+    network: tuple[str, str] | None = None
+
+    @classmethod
+    def of_network(
+        cls, name: str, title: str, network: str, layer: str, in_main_job: bool = False
+    ) -> Method:
+        """A row for the features of a frozen network of torchvision, or of timm ("timm/...").
+
+        Args:
+            name: in asset names and tables.
+            title: in the report.
+            network: in the words of its library.
+            layer: its module path ("features.7"), or a name it is known by ("fc7", "pool5").
+            in_main_job: see the class.
+        """
+        features = re.sub(r"\W", "_", f"{network.removeprefix('timm/')}_{layer}")
+        return cls(name, title, features, in_main_job=in_main_job, network=(network, layer))
 
     @property
     def evaluation(self) -> str:

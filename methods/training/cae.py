@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.kernels import cae_tiles, winograd
+from methods.settings import CaeSettings
 from methods.training.batching import epoch_batches
 from methods.training.loop import (
     Checkpoint,
@@ -42,43 +43,6 @@ INIT_BATCH = 512
 PROBE_ROWS = 32
 MAX_RESPONSES = 2**26
 """Numbers before the pool held at once while encoding: 0.3 GB."""
-
-
-@dataclass(frozen=True)
-class CaeSettings:
-    """Everything that decides the fitted weights, beside the data.
-
-    Attributes:
-        filters: K, number of 3x3 filters.
-        epochs: passes over the training rows.
-        batch_size: rows a step.
-        learning_rate: initial rate; for a loss summed over an image, as in the paper.
-        momentum: of SGD; ignored by Adam.
-        optimizer: "sgd" (paper) or "adam".
-        plateau_patience: epochs without improvement of the held-out error before the rate is
-            divided by 10.
-        held_out_fraction: share of the rows kept out of the training to draw the learning curve and
-            find plateaus.
-        zero_bias: "encoding" (paper: biases learned, zero when encoding), "never" or "always".
-        tied: decoder shares the encoder's kernels.
-        decoder_activation: "relu" (paper) or "linear".
-        init_scale: "least_squares" or "kaiming" (torch's default for a convolution).
-        seed: of the initial weights, the held-out slice and the order of the rows.
-    """
-
-    filters: int = 4096
-    epochs: int = 100
-    batch_size: int = 512
-    learning_rate: float = 1e-5
-    momentum: float = 0.9
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    plateau_patience: int = 5
-    held_out_fraction: float = 0.1
-    zero_bias: Literal["encoding", "never", "always"] = "encoding"
-    tied: bool = True
-    decoder_activation: Literal["relu", "linear"] = "relu"
-    init_scale: Literal["least_squares", "kaiming"] = "least_squares"
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from torch.nn import functional
 
 from methods.curation.splits import stratified_group_split
 from methods.imaging.augmentation import augmented
+from methods.settings import FineTuneSettings
 from methods.training.batching import epoch_batches
 from methods.training.loop import (
     Checkpoint,
@@ -53,35 +54,6 @@ HEAD_SCALE = 0.01
 LARGEST_SLICE = 1.5
 """Times the wanted share of images; a validation slice larger than that takes too much from the
 training."""
-
-
-@dataclass(frozen=True)
-class FineTuneSettings:
-    """Everything that decides the fitted weights, beside the network and the data.
-
-    Attributes:
-        epochs: most passes over the training images.
-        patience: epochs without a lower validation loss before it stops, at least 1.
-        batch_size: images a step, at least 2.
-        learning_rate: initial rate of the pre-trained layers.
-        head_factor: how many times faster the new head learns.
-        momentum: of SGD.
-        weight_decay: L2 penalty w / 2 ||theta||^2 on every parameter, biases too.
-        validation_fraction: wanted share of the training images for :func:`validation_slice`.
-        augment: train on random views of the images (:mod:`methods.imaging.augmentation`).
-        seed: of the order of the images, their views and the dropout.
-    """
-
-    epochs: int = 30
-    patience: int = 5
-    batch_size: int = 32
-    learning_rate: float = 2.5e-4
-    head_factor: float = 10.0
-    momentum: float = 0.9
-    weight_decay: float = 1e-4
-    validation_fraction: float = 0.1
-    augment: bool = True
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,7 @@ from torch.nn import functional
 from methods.curation.splits import fairest, on_both_sides
 from methods.imaging.augmentation import random_transforms, warped
 from methods.kernels.fft_convolution import POOL, Correlation, PooledConvolution
+from methods.settings import LenetSettings
 from methods.training.batching import epoch_batches
 from methods.training.loop import (
     OPTIMIZER,
@@ -65,31 +66,6 @@ MOMENTA = "momentum."
 """Prefix of the momenta in the checkpoints of earlier versions."""
 MAX_DRAWS = 100
 """Validation slices drawn at most."""
-
-
-@dataclass(frozen=True)
-class LenetSettings:
-    """Everything that decides the fitted weights, beside the data.
-
-    Attributes:
-        epochs: passes over the training images; with ``modern`` the most of them.
-        batch_size: images a step.
-        learning_rate: constant.
-        seed: of the initial weights, the order of the images, and with ``modern`` the slice, the
-            views and the dropout.
-        modern: the variant of the paper's future work, see the module.
-        validation_fraction: share of the groups that decide when to stop; ``modern`` only.
-        patience: epochs without a lower validation loss before a label's network stops, at least 1;
-            ``modern`` only.
-    """
-
-    epochs: int = 100
-    batch_size: int = 20
-    learning_rate: float = 0.005
-    seed: int = 0
-    modern: bool = False
-    validation_fraction: float = 0.2
-    patience: int = 10
 
 
 @dataclass(frozen=True)

@@ -26,35 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from methods.settings import SsaeSettings
 from methods.training.loop import DivergedError, EpochRecord, to_tensor
 
 ROWS_AT_ONCE = 4096
-
-
-@dataclass(frozen=True)
-class SsaeSettings:
-    """Everything that decides the fitted weights, beside the data.
-
-    Attributes:
-        hidden: units of each layer, from the input up.
-        sparsity: rho, the mean activation wished for, inside 0..1.
-        sparsity_weight: beta.
-        weight_decay: lambda.
-        epochs: passes over the patches for each layer.
-        batch_size: rows a step, at most; a pass is cut into batches of equal size, as rho_j of a
-            small rest would be noise.
-        learning_rate: of Adam.
-        seed: of the initial weights and the order of the patches.
-    """
-
-    hidden: tuple[int, ...] = (512, 256)
-    sparsity: float = 0.05
-    sparsity_weight: float = 3.0
-    weight_decay: float = 1e-4
-    epochs: int = 10
-    batch_size: int = 256
-    learning_rate: float = 1e-3
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import frame_id
+from methods.settings import CaeSettings
 from resources.compute import Compute
 from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
@@ -76,7 +77,7 @@ class _Encoder:
         tensors, sidecar = load_model(store, dataset, "cae_model")
         self._device = torch.device(device)
         self._network = frozen.network.to(self._device)
-        self._cae = cae.load_cae(tensors, cae.CaeSettings(**sidecar.settings), self._device)
+        self._cae = cae.load_cae(tensors, CaeSettings(**sidecar.settings), self._device)
         self._maps_dtype, self._code_dtype = maps.feature_set.dtype, codes.feature_set.dtype
         self._precision, self._pool = (
             maps.feature_set.method.get("precision", "float32"),

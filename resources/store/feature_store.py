@@ -301,3 +301,7 @@ class FeatureStore:
     def stored_bytes(self) -> int:
         """Return the size of all listed shards in bytes."""
         return sum(entry.bytes for entry in self.index())
+
+    def stored_megabytes(self) -> float:
+        """Return the size of all listed shards in megabytes, to a tenth."""
+        return round(self.stored_bytes() / 1e6, 1)

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import pyarrow as pa
+import torch
 
 from assets.core.plan import Stage, StageResult, run_stage
 from assets.core.settings import StageConfig
@@ -23,12 +24,14 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import AnyFacts, ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
+from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.manifest import MANIFEST
 from resources.compute import Compute
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
+from resources.store.model_store import save_model
 
 DATASET = "tiny"
 
@@ -138,6 +141,31 @@ def store_features(
     position = {image: i for i, image in enumerate(ids)}
     shards.fill(sorted(ids), lambda batch: values[[position[i] for i in batch]], {})
     return store_record(store, asset, feature_set=kind, rows=len(ids))
+
+
+def store_model(
+    store: DatasetStore, asset: str, tensors: Mapping[str, torch.Tensor], **described: Any
+) -> OutputRecord:
+    """Store a model of ``asset`` with these weights; ``described`` are fields of its sidecar."""
+    values: dict[str, Any] = {
+        "architecture": "toy",
+        "settings": {},
+        "input_shape": (),
+        "fitted_on": "",
+        "curve": [],
+    }
+    sidecar = ModelSidecar(**values | described)
+    files = save_model(store, DATASET, asset, "a" * 16, tensors, sidecar)
+    return store_record(store, asset, files=files)
+
+
+def stored_rows(store: DatasetStore, record: OutputRecord, ids: Sequence[str]) -> np.ndarray:
+    """The features of ``ids``, which are sorted, in an output."""
+    assert record.feature_set is not None
+    reader = FeatureStore(store, DATASET, record.feature_set).reader(list(ids))
+    rows = reader.rows(0, len(reader))
+    reader.close()
+    return np.asarray(rows)
 
 
 def run_plan(

@@ -11,9 +11,7 @@ from assets.features.auto_encoder import CaeModelConfig
 from assets.features.fine_tuned_networks import FineTuneConfig
 from assets.features.patch_baselines import SsaeConfig
 from data_contracts.errors import InputError
-from methods.training.cae import CaeSettings
-from methods.training.fine_tuning import FineTuneSettings
-from methods.training.ssae import SsaeSettings
+from methods.settings import CaeSettings, FineTuneSettings, SsaeSettings
 from pipeline.graph import ASSETS
 from pipeline.launch import run_config
 

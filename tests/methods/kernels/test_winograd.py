@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from methods.kernels import cae_tiles, winograd
-from methods.training.cae import CaeSettings, ConvAutoEncoder, encode, reconstruct, train_cae
+from methods.settings import CaeSettings
+from methods.training.cae import ConvAutoEncoder, encode, reconstruct, train_cae
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,10 @@ import torch
 from safetensors.torch import load, save
 from scipy.signal import correlate2d
 
+from methods.settings import CaeSettings
 from methods.training import cae as method
 from methods.training.cae import (
     CaeEpoch,
-    CaeSettings,
     ConvAutoEncoder,
     encode,
     filter_statistics,

@@ -22,10 +22,10 @@ from sklearn.naive_bayes import GaussianNB
 from torch import Tensor, nn
 
 from methods.imaging.augmentation import augmented
+from methods.settings import FineTuneSettings
 from methods.training.batching import epoch_batches
 from methods.training.fine_tuning import (
     FineTuneEpoch,
-    FineTuneSettings,
     HeadedNetwork,
     class_probabilities,
     fine_tune,

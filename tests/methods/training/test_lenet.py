@@ -16,11 +16,11 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 from torch.nn import functional
 
+from methods.settings import LenetSettings
 from methods.training.batching import epoch_batches
 from methods.training.lenet import (
     LenetEpoch,
     LenetOneVsAll,
-    LenetSettings,
     load_networks,
     probabilities,
     train,

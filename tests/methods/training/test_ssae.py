@@ -9,14 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from methods.settings import SsaeSettings
 from methods.training.loop import DivergedError
-from methods.training.ssae import (
-    SparseAutoEncoder,
-    SsaeEpoch,
-    SsaeSettings,
-    encode,
-    train_ssae,
-)
+from methods.training.ssae import SparseAutoEncoder, SsaeEpoch, encode, train_ssae
 
 CPU = torch.device("cpu")
 SMALL = SsaeSettings(hidden=(16, 8), sparsity=0.1, epochs=8, batch_size=64, learning_rate=1e-2)

@@ -1,0 +1,122 @@
+"""Plans of the contours of lesions and of the features calculated from them, on drawn discs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from assets.features import lesions
+from assets.features.lesions import AnalyticConfig, analytic_features, lesion_segmentation
+from data_contracts import asset_names as names
+from data_contracts.errors import InputError
+from data_contracts.tables.lesions import LESIONS
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import (
+    DATASET,
+    image_id,
+    manifest_row,
+    new_store,
+    run_plan,
+    store_features,
+    store_manifest,
+    store_record,
+    stored_rows,
+)
+
+RADIUS = 60
+IDS = [image_id(i) for i in range(3)]
+
+
+def _disc(row: float, column: float) -> np.ndarray:
+    """A bright disc with a soft edge on a dark ground, (512, 512) uint8."""
+    y, x = np.mgrid[:512, :512]
+    distance = np.hypot(y - row, x - column)
+    return (40 + 160 / (1 + np.exp((distance - RADIUS) / 4))).astype(np.uint8)
+
+
+class DrawnOriginals:
+    """Stands for Originals: a disc in the middle, one at (100, 300), and nothing."""
+
+    PICTURES = (_disc(255.5, 255.5), _disc(100, 300), np.full((512, 512), 90, np.uint8))
+
+    def __init__(self, *arguments: object) -> None:
+        del arguments
+
+    def squares(self, image_ids: Sequence[str], settings: Any) -> np.ndarray:
+        del settings
+        grey = np.stack([self.PICTURES[IDS.index(image)] for image in image_ids])
+        return np.repeat(grey[..., None], 3, axis=3)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DatasetStore:
+    """Three files of 64 x 64 pixels; the centre of the second is marked at column 37, row 12."""
+    monkeypatch.setattr(lesions, "Originals", DrawnOriginals)
+    store = new_store(tmp_path)
+    rows = [manifest_row(i, "train", "ab"[i % 2]) for i in range(3)]
+    rows[1] |= {"center_x": 37, "center_y": 12}
+    store_manifest(store, rows)
+    return store
+
+
+def test_a_lesion_is_contoured_from_its_centre(store: DatasetStore) -> None:
+    record = run_plan(lesion_segmentation, store).record
+    table = {
+        row["image_id"]: row
+        for row in store.main_table(DATASET, names.LESION_SEGMENTATION, LESIONS).to_pylist()
+    }
+    middle, marked, empty = (table[image] for image in IDS)
+    assert (middle["center_row"], middle["center_column"], middle["marked"]) == (
+        255.5,
+        255.5,
+        False,
+    )
+    # pixel 12 of 64 becomes pixels 96 to 103 of 512, pixel 37 becomes 296 to 303
+    assert (marked["center_row"], marked["center_column"], marked["marked"]) == (99.5, 299.5, True)
+    for row in (middle, marked):
+        assert np.pi * 52**2 < row["area_pixels"] < np.pi * 70**2, "a disc of radius 60, blurred"
+    assert empty["area_pixels"] == 0
+    assert empty["fault"]
+    masks = stored_rows(store, record, IDS)
+    np.testing.assert_array_equal(masks.sum(axis=(1, 2)), [table[i]["area_pixels"] for i in IDS])
+    assert masks[1, 100, 300] == 1
+    assert record.notices == [
+        "LESIONS WITHOUT A CONTOUR: 1 of 3 images, left out wherever a contour is needed"
+    ]
+
+
+def _store_masks(store: DatasetStore, faults: Sequence[str]) -> None:
+    """Masks of a square of 100 x 100 pixels in the middle, of the images without a fault."""
+    mask = np.zeros((512, 512), np.uint8)
+    mask[206:306, 206:306] = 1
+    masks = np.stack([mask * (not fault) for fault in faults])
+    record = store_features(store, names.LESION_SEGMENTATION, IDS, masks)
+    line = {"center_row": 255.5, "center_column": 255.5, "marked": False}
+    table = [
+        {"image_id": image, "area_pixels": 0 if fault else 10_000, "fault": fault, **line}
+        for image, fault in zip(IDS, faults, strict=True)
+    ]
+    store_record(
+        store, names.LESION_SEGMENTATION, feature_set=record.feature_set, tables=[(LESIONS, table)]
+    )
+
+
+def test_features_are_of_the_lesions_that_have_a_contour(store: DatasetStore) -> None:
+    _store_masks(store, ["", "", "no contour"])
+    record = run_plan(analytic_features, store, AnalyticConfig(pixel_mm=0.2)).record
+    assert record.rows == 2
+    assert record.feature_set is not None
+    values = stored_rows(store, record, IDS[:2])
+    diameter = record.feature_set.method["features"].index("effective_diameter")
+    in_mm = 2 * np.sqrt(100 * 100 * 0.2**2 / np.pi)  # of the disc with the square's area
+    np.testing.assert_allclose(values[:, diameter], in_mm, rtol=1e-6)
+
+
+def test_without_any_contour_there_is_nothing_to_measure(store: DatasetStore) -> None:
+    _store_masks(store, ["no contour"] * 3)
+    with pytest.raises(InputError, match="no lesion of tiny has a contour"):
+        run_plan(analytic_features, store)
