@@ -1,4 +1,4 @@
-"""The Dagster instance of the home."""
+"""Opens and prepares the Dagster instance of the home."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from resources.store.home import dagster_home
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Dagster's databases are made, and partitions added, by one process at a time: SQLite refuses
-    the second otherwise.
+    """Let one process at a time make Dagster's databases and add partitions.
+
+    SQLite refuses the second otherwise.
     """
     make_folder(dagster_home())
     with FileLock(dagster_home() / ".lock"):
@@ -28,7 +29,7 @@ def one_at_a_time() -> Iterator[None]:
 
 @contextmanager
 def home_instance() -> Iterator[dg.DagsterInstance]:
-    """The instance, its databases made where this is the first time.
+    """Open the instance; the first time this makes its databases.
 
     Raises:
         InputError: the databases cannot be read or written, in here or while the instance is used.
@@ -44,7 +45,8 @@ def home_instance() -> Iterator[dg.DagsterInstance]:
     except DBAPIError as error:
         raise InputError(
             f"Dagster's databases in {dagster_home()} cannot be used ({error.orig})",
-            "Free space, make the folder writable, or see what medfeat doctor says of them; nothing stored was damaged",
+            "Free space, make the folder writable, or see what medfeat doctor says of them; "
+            "nothing stored was damaged",
         ) from error
     except OSError as error:
         if error.errno not in DISK_FULL:

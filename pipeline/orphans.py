@@ -1,5 +1,6 @@
-"""Runs whose process died: Dagster keeps them STARTED and their pool slots taken, so the next run
-would wait for ever.
+"""Runs whose process died.
+
+Dagster leaves them STARTED and their pool slots taken, so the next run would wait for ever.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ import time
 from collections.abc import Iterator
 
 import dagster as dg
-from dagster._core.storage.dagster_run import RunRecord
 
 from resources.run_owner import owner_is_alive, process_lives
 from resources.store.home import medfeat_home
 
 STARTED_HERE = "medfeat/pid"
-"""Tag of a run that a command started and waits for."""
+"""Tag with the process number of the command that started a run and waits for it."""
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -25,19 +25,19 @@ UNFINISHED = [
 IN_FLIGHT = [dg.DagsterRunStatus.QUEUED, *UNFINISHED]
 """Statuses of a run that is queued or has not ended."""
 UNCLAIMED_SECONDS = 600.0
-"""A run of which nothing says what process it has, and which no stage has claimed for so long,
-never got that far."""
+"""Age in seconds from which a run without a known process counts as one that never started."""
 
 
 def is_waited_for(run: dg.DagsterRun) -> bool:
-    """Whether a command started it. A run that Dagster starts again has the tags of the first, and
-    another process.
+    """Tell whether a command started a run and waits for it.
+
+    A run that Dagster starts again has the tags of the first one, and another process.
     """
     return STARTED_HERE in run.tags and run.parent_run_id is None
 
 
 def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
-    """Unfinished runs whose process is gone."""
+    """Yield the unfinished runs whose process is gone."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
         alive = owner_is_alive(medfeat_home(), record.dagster_run.run_id)
         if alive is None:
@@ -47,9 +47,10 @@ def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
             yield record.dagster_run
 
 
-def _was_launched_and_lives(instance: dg.DagsterInstance, record: RunRecord) -> bool | None:
-    """Whether the process lives that a run which no stage has claimed was given, where that is
-    known and is on this machine.
+def _was_launched_and_lives(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool | None:
+    """Tell whether the process of a run that no stage has claimed is alive.
+
+    None where that process is unknown or on another machine.
     """
     if is_waited_for(record.dagster_run):
         return process_lives(

@@ -12,7 +12,8 @@ CLOCK_TOLERANCE = 1.0
 """Maximum difference between the system's and Dagster's time of a process start, in seconds."""
 
 
-def _path(home: Path, run_id: str) -> Path:
+def owner_file(home: Path, run_id: str) -> Path:
+    """Return the file that says which process owns a run."""
     return home / "dagster" / "run_owners" / f"{run_id}.json"
 
 
@@ -34,7 +35,7 @@ def claim_run(home: Path, run_id: str) -> None:
 
     Its start time is stored too, because the system reuses process numbers.
     """
-    path = _path(home, run_id)
+    path = owner_file(home, run_id)
     if not path.exists():
         me = psutil.Process()
         owner = {"pid": me.pid, "start": _start_of(me), "host": platform.node()}
@@ -47,7 +48,7 @@ def owner_is_alive(home: Path, run_id: str) -> bool | None:
     An owner on another machine cannot be examined and counts as alive.
     """
     try:
-        owner = json.loads(_path(home, run_id).read_bytes())
+        owner = json.loads(owner_file(home, run_id).read_bytes())
         if owner["host"] != platform.node():
             return True
         process = psutil.Process(int(owner["pid"]))

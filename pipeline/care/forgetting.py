@@ -1,9 +1,9 @@
-"""Deleting a dataset for good: everything that was derived from its images, and Dagster's record of
-its runs.
+"""Deleting a dataset for good: all that was derived from its images, and Dagster's record of it.
 
-Dagster cannot wipe one partition of an asset in its SQL storages, so what it keeps outside the log
-of a run is mended here: the last materialisation that it copies (with pictures) to each asset's
-row, the outcomes of checks, and what ticks and backfills say.
+Dagster cannot wipe one partition of an asset in its SQL storages. What it keeps outside the log of
+a run is corrected one by one: the latest materialisation that it copies to each asset's row, the
+outcomes of checks, and what ticks and backfills say. Homes of earlier versions have pictures of
+patients in the events of runs: deleting the runs deletes them, and packing overwrites them.
 """
 
 from __future__ import annotations
@@ -14,34 +14,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
-import sqlalchemy as sql
-from dagster._core.execution.backfill import BulkActionStatus
-from dagster._core.scheduler.instigation import InstigatorTick, SensorInstigatorData, TickStatus
-from dagster._core.storage.event_log.schema import AssetCheckExecutionsTable
-from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
-from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
-from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
-from dagster_shared.error import SerializableErrorInfo
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import check_dataset_name
+from pipeline.care.history import databases_of, delete_run, delete_unowned_databases, pack
+from pipeline.dagster_internals import (
+    UNFINISHED_BACKFILLS,
+    backfills_of,
+    delete_backfills,
+    remove_from_ticks,
+    restore_latest_materialization,
+)
 from pipeline.instance import home_instance
 from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import ALL_DATASETS, DatasetStore
 from resources.store.home import dagster_home
 
 SUMMARY_JOB = "summary"
-LOCK_SECONDS = 30.0
-_FORGOTTEN = "what this said was about a dataset that is forgotten"
-_UNFINISHED_BACKFILLS = [
-    BulkActionStatus.REQUESTED,
-    BulkActionStatus.CANCELING,
-    BulkActionStatus.FAILING,
-]
+REPLACEMENT = "this text was about a dataset that is forgotten"
 
 
 def _places(store: DatasetStore, dataset: str) -> list[Path]:
-    """Everything on disk that is the dataset's alone."""
+    """Return the files and folders that belong to this dataset alone."""
     root = store.root
     places = [
         root / "store" / dataset,
@@ -57,23 +51,22 @@ def _runs(instance: dg.DagsterInstance, dataset: str) -> list[dg.DagsterRun]:
 
 
 def _summary_runs(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs of the summary: their log has the figures of every dataset."""
+    """Return the runs of the summary, whose events have the figures of every dataset."""
     return list(instance.get_runs(dg.RunsFilter(job_name=SUMMARY_JOB)))
 
 
 def what_is_forgotten(dataset: str) -> list[str]:
-    """Lines that say what :func:`forget_dataset` would delete.
+    """Return lines that say what :func:`forget_dataset` would delete.
 
     Raises:
-        InputError: there is nothing of this name, or a run or a backfill that concerns it is going
-            on.
+        InputError: nothing has this name, or a run or a backfill of it is in progress.
     """
     store = DatasetStore()
     check_dataset_name(dataset)
     with home_instance() as instance:
         runs, summaries = _runs(instance, dataset), _summary_runs(instance)
         known = dataset in instance.get_dynamic_partitions("dataset")
-        backfilled = _backfills(instance, dataset, _UNFINISHED_BACKFILLS)
+        backfilled = backfills_of(instance, dataset, UNFINISHED_BACKFILLS)
     if not _places(store, dataset) and not runs and not known:
         raise InputError(
             f"there is nothing of a dataset called {dataset}",
@@ -106,10 +99,7 @@ def _size(place: Path) -> int:
 
 
 def forget_dataset(dataset: str) -> Iterator[str]:
-    """Delete it; the specification last, so that an interrupted deletion can be told to go on.
-
-    Dagster's database keeps deleted rows in free pages until it is packed (`VACUUM`): it is packed
-    here, where it is SQLite.
+    """Delete a dataset; the specification last, so that an interrupted deletion can be repeated.
 
     Raises:
         InputError: as :func:`what_is_forgotten`, or another process keeps Dagster's database from
@@ -119,11 +109,13 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     what_is_forgotten(dataset)
     with home_instance() as instance:
         for run in [*_runs(instance, dataset), *_summary_runs(instance)]:
-            _forget_run(instance, store, run.run_id)
+            delete_run(instance, store, run.run_id)
+        delete_unowned_databases(instance)
         for key in instance.get_asset_keys():
-            _mend_asset(instance, key)
-        _forget_ticks(instance, dataset)
-        _delete_backfills(instance, _backfills(instance, dataset))
+            restore_latest_materialization(instance, key)
+        mention = re.compile(rf"(?<![a-z0-9_-]){re.escape(dataset)}(?![a-z0-9_-])")
+        remove_from_ticks(instance, mention, dataset, REPLACEMENT)
+        delete_backfills(instance, backfills_of(instance, dataset))
     for folder in (store.root / "store" / ALL_DATASETS, store.root / "reports" / SUMMARY_JOB):
         shutil.rmtree(folder, ignore_errors=True)
     specification = store.root / "datasets" / f"{dataset}.json"
@@ -133,128 +125,10 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     with home_instance() as instance:
         if instance.has_dynamic_partition("dataset", dataset):
             instance.delete_dynamic_partition("dataset", dataset)
-    _pack(dagster_home())
+    for database in pack(databases_of(dagster_home())):
+        raise InputError(
+            f"{database} is in use, so what was deleted cannot be overwritten",
+            "End medfeat ui and all runs, then forget again",
+        )
     specification.unlink(missing_ok=True)
     yield f"{dataset} is forgotten. Backups and the images themselves are yours to delete."
-
-
-def _forget_run(instance: dg.DagsterInstance, store: DatasetStore, run_id: str) -> None:
-    """The run itself goes last: until then an interrupted deletion finds it again."""
-    storage = instance.event_log_storage
-    if isinstance(storage, SqlEventLogStorage):
-        with storage.index_connection() as connection:
-            connection.execute(
-                AssetCheckExecutionsTable.delete().where(
-                    AssetCheckExecutionsTable.c.run_id == run_id
-                )
-            )
-    instance.compute_log_manager.delete_logs(prefix=[run_id])
-    (store.root / "dagster" / "run_owners" / f"{run_id}.json").unlink(missing_ok=True)
-    instance.delete_run(run_id)
-
-
-def _mend_asset(instance: dg.DagsterInstance, key: dg.AssetKey) -> None:
-    """Make an asset's row say what the events that are left say."""
-    left = instance.fetch_materializations(key, limit=1).records
-    if not left:
-        instance.wipe_assets([key])
-        return
-    storage = instance.event_log_storage
-    if isinstance(storage, SqlEventLogStorage):
-        storage.store_asset_event(left[0].event_log_entry, left[0].storage_id)
-    instance.wipe_asset_cached_status([key])
-
-
-def _forget_ticks(instance: dg.DagsterInstance, dataset: str) -> None:
-    """Take the dataset out of what sensors and schedules have done and said; the rest of their
-    history stays.
-    """
-    about = re.compile(rf"(?<![a-z0-9_-]){re.escape(dataset)}(?![a-z0-9_-])")
-    logs = instance.compute_log_manager
-    for state in instance.all_instigator_state():
-        data = state.instigator_data
-        if (
-            isinstance(data, SensorInstigatorData)
-            and data.last_run_key
-            and about.search(data.last_run_key)
-        ):
-            instance.update_instigator_state(state.with_data(data._replace(last_run_key=None)))
-        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id):
-            if tick.status == TickStatus.STARTED:  # is being worked on
-                continue
-            without = _without(tick, about, dataset)
-            if without != tick:
-                instance.update_tick(without)
-            log_key = tick.tick_data.log_key
-            if log_key:
-                said = logs.get_log_data(log_key)
-                if about.search(
-                    ((said.stdout or b"") + (said.stderr or b"")).decode(errors="replace")
-                ):
-                    logs.delete_logs(log_key=log_key)
-
-
-def _without(tick: InstigatorTick, about: re.Pattern[str], dataset: str) -> InstigatorTick:
-    data = tick.tick_data
-    failed = data.error is not None and about.search(str(data.error))
-    return tick._replace(
-        tick_data=data._replace(
-            run_keys=[key for key in data.run_keys if not about.search(key)],
-            run_requests=data.run_requests
-            and [one for one in data.run_requests if one.partition_key != dataset],
-            dynamic_partitions_request_results=[
-                one for one in data.dynamic_partitions_request_results if not about.search(str(one))
-            ],
-            skip_reason=_FORGOTTEN
-            if data.skip_reason and about.search(data.skip_reason)
-            else data.skip_reason,
-            error=SerializableErrorInfo(_FORGOTTEN, [], None) if failed else data.error,
-        )
-    )
-
-
-def _backfills(
-    instance: dg.DagsterInstance, dataset: str, statuses: list[BulkActionStatus] | None = None
-) -> list[str]:
-    """Ids of the backfills, of these statuses, that have the dataset among their partitions."""
-    storage = instance.run_storage
-    if not isinstance(storage, SqlRunStorage):
-        return []
-    about = re.compile(rf'"{re.escape(dataset)}\\*"(?!\s*:)')
-    query = sql.select(BulkActionsTable.c.key, BulkActionsTable.c.body)
-    if statuses is not None:
-        query = query.where(BulkActionsTable.c.status.in_([status.value for status in statuses]))
-    with storage.connect() as connection:
-        return [key for key, body in connection.execute(query) if about.search(body or "")]
-
-
-def _delete_backfills(instance: dg.DagsterInstance, backfill_ids: list[str]) -> None:
-    storage = instance.run_storage
-    if backfill_ids and isinstance(storage, SqlRunStorage):
-        with storage.connect() as connection:
-            connection.execute(
-                BackfillTagsTable.delete().where(BackfillTagsTable.c.backfill_id.in_(backfill_ids))
-            )
-            connection.execute(
-                BulkActionsTable.delete().where(BulkActionsTable.c.key.in_(backfill_ids))
-            )
-
-
-def _pack(folder: Path) -> None:
-    """Overwrite what was deleted in the SQLite databases of an embedded instance."""
-    import sqlite3
-    from contextlib import closing
-
-    for database in sorted(folder.glob("**/*.db")):
-        try:
-            with closing(sqlite3.connect(database, timeout=LOCK_SECONDS)) as connection:
-                connection.execute("VACUUM")
-                # a reader keeps old pages alive
-                is_busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        except sqlite3.OperationalError:
-            is_busy = True
-        if is_busy:
-            raise InputError(
-                f"{database} is in use, so what was deleted cannot be overwritten",
-                "End medfeat ui and all runs, then forget again",
-            )

@@ -1,6 +1,4 @@
-"""The address that the web UI listens on: one that only this machine reaches, unless a person says
-what stands in front.
-"""
+"""The address that the web UI listens on: loopback, unless a proxy with a login is in front."""
 
 from __future__ import annotations
 
@@ -10,18 +8,19 @@ import socket
 from data_contracts.errors import InputError
 
 LOOPBACK = "127.0.0.1"
-"""Every machine has it, and no other machine reaches it."""
+"""The address that every machine has and no other machine reaches."""
 ANY_NAME = "MEDFEAT_UI_ANY_NAME"
-"""Environment variable of the web server, "1" behind a proxy: it may be called by any name."""
+"""Environment variable of the web server: "1" behind a proxy lets ``Host`` be any name."""
 
 
 def listening_address(host: str, behind_proxy: bool = False) -> str:
-    """The address of ``host``, as numbers: a name could mean another address by the time the server
-    looks it up.
+    """Return the numeric address of ``host``.
+
+    A name could have another address by the time the server resolves it.
 
     Args:
-        host: name or address, of IPv4 or IPv6.
-        behind_proxy: take an address that other machines reach.
+        host: IPv4 or IPv6 address, or a name.
+        behind_proxy: allow an address that other machines reach.
 
     Raises:
         InputError: it is no address, or other machines reach it and nobody said that a proxy with a
@@ -44,12 +43,14 @@ def listening_address(host: str, behind_proxy: bool = False) -> str:
     ]
     if reached and not behind_proxy:
         raise InputError(
-            f"other machines reach {reached[0]}, and Dagster's server has no login: whoever reaches it starts and deletes runs",
-            "Leave --host away and use an SSH tunnel, or put a proxy with a login in front and add --behind-proxy",
+            f"other machines reach {reached[0]}, and Dagster's server has no login: whoever "
+            "reaches it starts and deletes runs",
+            "Leave --host away and use an SSH tunnel, or put a proxy with a login in front and add "
+            "--behind-proxy",
         )
     return LOOPBACK if LOOPBACK in addresses else addresses[0]
 
 
 def url_of(address: str, port: int) -> str:
-    """What to type into a browser."""
+    """Return the address to type into a browser."""
     return f"http://[{address}]:{port}" if ":" in address else f"http://{address}:{port}"

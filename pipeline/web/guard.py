@@ -1,8 +1,8 @@
-"""Refuses what other web pages send to the web UI: Dagster's server looks neither at the origin nor
-at its own name in a request.
+"""Refuses requests that other web pages send to the web UI.
 
-A browser sends to this machine what any page that is open in it asks for, and says so in headers
-that no page can change. Programs without a browser send none of them and are let through.
+Dagster's server checks neither the origin of a request nor the name it is called by. A browser
+sends to this machine what any page that is open in it asks for, and says so in headers that no page
+can change. Programs without a browser send none of them and are let through.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
 COMMANDS = "/graphql"
-"""Dagster takes commands here, in the address of a GET too."""
+"""Path at which Dagster takes commands, in the address of a GET too."""
 POLICY_VIOLATION = 1008
-"""Of RFC 6455, section 7.4.1."""
+"""Close code of a refused WebSocket (RFC 6455, section 7.4.1)."""
 
 
 class SameOrigin:
@@ -49,7 +49,10 @@ class SameOrigin:
         headers = Headers(scope=scope)
         host = headers.get("host", "")
         if not self.any_name and not _is_loopback(host):
-            return "this server is called 127.0.0.1 or localhost; behind a proxy start it with --behind-proxy"
+            return (
+                "this server is called 127.0.0.1 or localhost; "
+                "behind a proxy start it with --behind-proxy"
+            )
         site = headers.get("sec-fetch-site")
         if site is None:
             origin = headers.get("origin")
@@ -69,9 +72,7 @@ def _netloc(url: str) -> str | None:
 
 
 def _is_loopback(host: str) -> bool:
-    """Whether a ``Host`` header, name or address with or without a port, is this machine's
-    loopback.
-    """
+    """Tell whether a ``Host`` header names this machine's loopback, with or without a port."""
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -83,9 +84,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_followed_link(scope: Scope, headers: Headers) -> bool:
-    """A person followed a link, from a mail or a wiki, to a page; it shows something and does
-    nothing.
-    """
+    """Tell whether a person followed a link to a page, which shows something and does nothing."""
     return (
         scope.get("method") == "GET"
         and headers.get("sec-fetch-mode") == "navigate"

@@ -23,8 +23,14 @@ run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false
 python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}
 # Many parallel runs or several machines: install dagster-postgres and put `storage: {postgres: ...}` in the place of this.
 storage:
-  custom: {module: resources.dagster_storage, class: OpenSqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
+  custom: {module: pipeline.dagster_internals, class: OpenSqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
 """
+
+
+FORMER_STORAGE_MODULES = ("resources.run_record", "resources.dagster_storage")
+"""Modules of earlier versions that dagster.yaml of an older home names for the storage class."""
+STORAGE_MODULE = "pipeline.dagster_internals"
+"""Module of the storage class that dagster.yaml names."""
 
 
 def medfeat_home() -> Path:
@@ -63,6 +69,8 @@ def prepare_home() -> Path:
         settings = home / "dagster" / "dagster.yaml"
         if not settings.exists() or not settings.stat().st_size:
             write_atomically(settings, DAGSTER_YAML.encode())
+        else:
+            _name_present_storage(settings)
         for folder in (home, home / "datasets", home / "dagster", home / "dagster" / "run_owners"):
             remove_unfinished(folder)
         probe = home / "store" / f".probe.{os.getpid()}"
@@ -81,6 +89,16 @@ def prepare_home() -> Path:
     with suppress(OSError):
         remove_unfinished(key.parent, f"{key.name}.")
     return home
+
+
+def _name_present_storage(settings: Path) -> None:
+    """Replace the former module of the storage class in dagster.yaml; nothing else is changed."""
+    text = settings.read_text()
+    present = text
+    for module in FORMER_STORAGE_MODULES:
+        present = present.replace(f"module: {module},", f"module: {STORAGE_MODULE},")
+    if present != text:
+        write_atomically(settings, present.encode())
 
 
 def free_bytes(folder: Path) -> int:

@@ -110,8 +110,7 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
         ):
             page.goto(f"{page_of_the_ui}/assets/{asset}?view=events&partition=tiny")
             row = page.get_by_role("row").filter(has_text=picture)
-            row.get_by_text("Show Markdown").first.click()
-            image = page.locator("img[src^='data:image/png']").first
+            image = row.locator("img[src*='/medfeat/pictures/tiny/']").first
             expect(image).to_be_visible()
             assert image.evaluate("i => i.complete && i.naturalWidth") > 300
         browser.close()

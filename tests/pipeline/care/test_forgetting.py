@@ -33,7 +33,7 @@ from PIL import Image
 from assets.core.manifest_rows import manifest_of
 from assets.images import image_manifest, prepared_images
 from data_contracts.errors import InputError
-from pipeline.care import forgetting
+from pipeline.care import forgetting, history
 from pipeline.care.forgetting import forget_dataset, what_is_forgotten
 from pipeline.commands.registration import register
 from pipeline.launch import refresh_summary, run_job
@@ -315,7 +315,15 @@ def test_a_name_that_is_none_deletes_nothing(home: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stopped_in", ["_mend_asset", "_forget_ticks", "_delete_backfills", "rmtree", "_pack"]
+    "stopped_in",
+    [
+        "delete_unowned_databases",
+        "restore_latest_materialization",
+        "remove_from_ticks",
+        "delete_backfills",
+        "rmtree",
+        "pack",
+    ],
 )
 def test_an_interrupted_deletion_goes_on(
     home: Path, monkeypatch: pytest.MonkeyPatch, stopped_in: str
@@ -342,7 +350,7 @@ def test_an_interrupted_deletion_goes_on(
 def test_a_database_in_use_keeps_old_pages_so_it_says_so(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(forgetting, "LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(history, "LOCK_SECONDS", 0.1)
     last = max((home / "dagster").rglob("*.db"))
     holder = sqlite3.connect(last, isolation_level=None)
     holder.execute("PRAGMA journal_mode=WAL")
