@@ -7,14 +7,16 @@ import dagster as dg
 
 from pipeline.automation.schedules import SCHEDULES
 from pipeline.automation.sensors import SENSORS
+from pipeline.care.retention import history, nightly_history
 from pipeline.graph import build_graph
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
     """Build fresh definitions; ``resource_overrides`` replaces resources by name."""
-    return dg.Definitions.merge(
-        build_graph(resource_overrides), dg.Definitions(schedules=SCHEDULES, sensors=SENSORS)
+    automation = dg.Definitions(
+        jobs=[history], schedules=[*SCHEDULES, nightly_history], sensors=SENSORS
     )
+    return dg.Definitions.merge(build_graph(resource_overrides), automation)
 
 
 defs = build_defs()

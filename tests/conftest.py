@@ -46,6 +46,7 @@ def use_home(patch: pytest.MonkeyPatch, folder: Path, home: Path | None = None) 
     for name in (
         "MEDFEAT_DROPS",
         "MEDFEAT_DROP_SETTLE_SECONDS",
+        "MEDFEAT_KEEP_RUNS_DAYS",
         "MEDFEAT_NIGHTLY",
         "MEDFEAT_TIME_ZONE",
     ):

@@ -1,4 +1,4 @@
-"""Checks of the environment, the store and the runs, and what can be mended."""
+"""Checks the environment, the store and the runs, and repairs what can be repaired."""
 
 from __future__ import annotations
 
@@ -7,13 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import dagster as dg
 
 from data_contracts.errors import InputError
 from pipeline.care.disk_need import bytes_needed
+from pipeline.care.history import old_runs, size_of
+from pipeline.care.retention import KEEP_RUNS_DAYS, oldest_kept
 from pipeline.care.store_health import damaged_files, mend
+from pipeline.dagster_internals import switched_off
 from pipeline.instance import home_instance
 from pipeline.orphans import orphaned_runs, release
 from resources.cores import cores
@@ -30,33 +34,37 @@ from resources.store.home import (
 )
 
 LOW_DISK_BYTES = 5 * 10**9
+"""Free space below which a warning is given, in bytes beyond what features still need."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's."""
+    """One line that `medfeat doctor` prints."""
 
     state: Literal["ok", "warning", "problem"]
     text: str
 
 
 def examine(fix: bool) -> Iterator[Finding]:
-    """Every check in turn; ``fix`` fails runs whose process is gone and computes damaged files
-    again.
+    """Yield the findings of every check in turn.
+
+    Args:
+        fix: mark runs whose process is gone as failed, and compute damaged files again.
     """
-    yield from _or_why_not(_runs(fix))  # first: what waits for a dead run waits for this alone
+    yield from _or_why_not(_runs(fix))  # first: a run may wait for a dead one
     yield from _environment()
     yield from _store()
     yield from _site_key()
     yield from _datasets()
     yield from _weights()
     yield from _databases()
+    yield from _or_why_not(_history())
     yield from _stored_files(fix)
     yield from _or_why_not(_automation())
 
 
 def _or_why_not(findings: Iterator[Finding]) -> Iterator[Finding]:
-    """The findings; where they cannot be had, why, so that what else is wrong is still told."""
+    """Yield the findings of a check; an input error becomes one, so the other checks still run."""
     try:
         yield from findings
     except InputError as error:
@@ -83,15 +91,16 @@ def _store() -> Iterator[Finding]:
         if kind is not None:
             yield Finding(
                 "problem",
-                f"{what} lies on a network file system ({kind}), whose locks neither HDF5 nor SQLite can rely on. "
-                "Set MEDFEAT_HOME to a folder on a local disk",
+                f"{what} lies on a network file system ({kind}), whose locks neither HDF5 nor "
+                "SQLite can rely on. Set MEDFEAT_HOME to a folder on a local disk",
             )
     outside = not dagster_home().is_relative_to(home)
     yield Finding(
         "warning" if outside else "ok",
         f"Dagster home {dagster_home()}"
         + (
-            " is not in the store: the command line and the UI show the same runs only if both have this DAGSTER_HOME"
+            " is not in the store: the command line and the UI show the same runs only if both "
+            "have this DAGSTER_HOME"
             if outside
             else ""
         ),
@@ -116,7 +125,8 @@ def _site_key() -> Iterator[Finding]:
     if path.is_relative_to(home):
         yield Finding(
             "warning",
-            f"site key {path} lies in the store, so that a copy of the store carries it. Move it elsewhere",
+            f"site key {path} lies in the store, so that a copy of the store carries it. "
+            "Move it elsewhere",
         )
     elif path.stat().st_mode & 0o077:
         yield Finding(
@@ -167,10 +177,24 @@ def _databases() -> Iterator[Finding]:
             broken += 1
             yield Finding(
                 "problem",
-                f"{database} is damaged ({answer}). Restore it from a backup; the store itself does not need it",
+                f"{database} is damaged ({answer}). Restore it from a backup; the store itself "
+                "does not need it",
             )
     if not broken:
         yield Finding("ok", "Dagster's databases are whole")
+
+
+def _history() -> Iterator[Finding]:
+    before = oldest_kept()
+    with home_instance() as instance:
+        runs = instance.get_runs_count()
+        overdue = 0 if before is None else len(old_runs(instance, before - timedelta(days=2)))
+    kept = "every run is kept" if before is None else f"runs before {before:%Y-%m-%d} go at night"
+    size = f"{size_of(dagster_home()) / 1e6:.1f} MB"
+    text = f"Dagster's history: {runs} runs, {size}; {kept} ({KEEP_RUNS_DAYS})"
+    if overdue:
+        text += f". {overdue} of them are overdue: the schedule nightly_history did not run"
+    yield Finding("warning" if overdue else "ok", text)
 
 
 def _weights() -> Iterator[Finding]:
@@ -198,7 +222,8 @@ def _runs(fix: bool) -> Iterator[Finding]:
             else:
                 yield Finding(
                     "problem",
-                    f"run {run.run_id[:8]} is {run.status.value} but its process is gone. Run: medfeat doctor --fix",
+                    f"run {run.run_id[:8]} is {run.status.value} but its process is gone. "
+                    "Run: medfeat doctor --fix",
                 )
     if not orphans:
         yield Finding("ok", "no orphaned runs")
@@ -226,22 +251,15 @@ def _stored_files(fix: bool) -> Iterator[Finding]:
 
 
 def _automation() -> Iterator[Finding]:
-    # Dagster shows it nowhere else
-    from dagster._core.scheduler.instigation import InstigatorStatus
-
     with home_instance() as instance:
         statuses = instance.get_daemon_statuses().values()
         beats = [status for status in statuses if status.last_heartbeat is not None]
-        off = sorted(
-            state.name
-            for state in instance.all_instigator_state()
-            if state.status is InstigatorStatus.STOPPED
-        )
+        off = switched_off(instance)
     if not any(status.healthy for status in beats):
         yield Finding(
             "warning",
-            "Dagster's daemon is not running: no drop is picked up and no schedule ticks. Start it: medfeat ui, or a service "
-            "(docs/operations.md)",
+            "Dagster's daemon is not running: no drop is picked up and no schedule ticks. Start "
+            "it: medfeat ui, or a service (docs/operations.md)",
         )
     else:
         yield Finding("ok", "Dagster's daemon is running")
