@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import difflib
+import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
@@ -9,246 +12,82 @@ import yaml
 
 from pipeline.definitions import build_defs
 from pipeline.graph import ASSETS
+from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import PROJECT_ROOT
 
 CONTRACT = "contract"
-IMAGES = {"image_manifest", "prepared_images"}
-OWN = {"conv5", "backbone", "random_cae", "cae"}
-"""Methods of the study's own job."""
-SCORED = {
-    "sparse_coding": {"sparse_coding_features"},
-    "ica": {"ica_features"},
-    "ssae": {"ssae_features"},
-    "googlenet": {"googlenet_pool5"},
-    "fc7": {"alexnet_fc7"},
-    "conv5": {"alexnet_conv5"},
-    "backbone": {"backbone_features"},
-    "fine_tuned_alexnet": {"fine_tuned_alexnet_features"},
-    "fine_tuned_googlenet": {"fine_tuned_googlenet_features"},
-    "fine_tuned_resnet50": {"fine_tuned_resnet50_features"},
-    "random_cae": {"random_cae_features"},
-    "cae": {"cae_features"},
-}
-ENSEMBLES = {
-    "alexnet_googlenet": ("alexnet", "googlenet"),
-    "googlenet_resnet50": ("googlenet", "resnet50"),
-}
-EVALUATIONS = {
-    f"svm_evaluation_{name}": {"image_manifest", *features} for name, features in SCORED.items()
-} | {
-    f"ensemble_evaluation_{name}": {
-        "image_manifest",
-        *(f"fine_tuned_{member}{part}" for member in members for part in ("", "_features")),
-    }
-    for name, members in ENSEMBLES.items()
-}
-SCALES = (0, 1, 2)
-VLAD = {f"vlad{clusters}_{{}}scale{scale}": scale for scale in SCALES for clusters in (64, 256)}
-FARHAT_ROWS = {
-    f"average_scale{scale}": {f"average_descriptors_scale{scale}"} for scale in SCALES
-} | {name.format(""): {name.format("descriptors_")} for name in VLAD}
-FARHAT_EVALUATIONS = {
-    f"svm_evaluation_{name}": {"image_manifest", *features}
-    for name, features in FARHAT_ROWS.items()
-}
-FARHAT_OWN = {name for name in FARHAT_EVALUATIONS if name.endswith("scale0")}
-FARHAT = {
-    **{f"local_descriptors_scale{scale}": {"image_manifest"} for scale in SCALES},
-    **{
-        f"average_descriptors_scale{scale}": {"image_manifest", f"local_descriptors_scale{scale}"}
-        for scale in SCALES
-    },
-    **{
-        name.format("codebook_"): {*IMAGES, f"local_descriptors_scale{scale}"}
-        for name, scale in VLAD.items()
-    },
-    **{
-        name.format("descriptors_"): {
-            "image_manifest",
-            f"local_descriptors_scale{scale}",
-            name.format("codebook_"),
-        }
-        for name, scale in VLAD.items()
-    },
-    **FARHAT_EVALUATIONS,
-    "method_comparison_farhat_vlad": FARHAT_OWN,
-    "method_comparison_farhat_vlad_tables": set(FARHAT_EVALUATIONS),
-    "report_farhat_vlad": {
-        "image_manifest",
-        "near_duplicates",
-        "method_comparison_farhat_vlad",
-        *FARHAT_OWN,
-    },
-    "report_farhat_vlad_tables": {
-        "image_manifest",
-        "near_duplicates",
-        "method_comparison_farhat_vlad_tables",
-        *FARHAT_EVALUATIONS,
-    },
-}
-LAYERS = (
-    "conv1",
-    "pool1",
-    "conv2",
-    "pool2",
-    "conv3",
-    "conv4",
-    "conv5",
-    "pool5",
-    "fc6",
-    "fc7",
-    "fc8",
-)
-CROSS_VALIDATED = {f"cv_evaluation_{layer}" for layer in LAYERS} | {"cv_evaluation_analytic"}
-HUYNH = {
-    "alexnet_layers": {"image_manifest"},
-    "lesion_segmentation": {"image_manifest"},
-    "analytic_features": {"image_manifest", "lesion_segmentation"},
-    **{f"cv_evaluation_{layer}": {"image_manifest", "alexnet_layers"} for layer in LAYERS},
-    "cv_evaluation_analytic": {"image_manifest", "lesion_segmentation", "analytic_features"},
-    "ensemble_evaluation": CROSS_VALIDATED,
-    "label_permutation": {
-        "image_manifest",
-        "alexnet_layers",
-        "lesion_segmentation",
-        "analytic_features",
-    },
-    "roc_comparison": {*CROSS_VALIDATED, "ensemble_evaluation"},
-    "report_huynh2016": {"image_manifest", "roc_comparison", "label_permutation"},
-}
-NETWORKS = {"lenet": "lenet_one_vs_all", "lenet_modern": "lenet_modern"}
-LYNDON = {
-    "square_images": {"image_manifest"},
-    **{model: {"image_manifest", "square_images"} for model in NETWORKS.values()},
-    **{
-        f"multilabel_evaluation_{name}": {"image_manifest", "square_images", model}
-        for name, model in NETWORKS.items()
-    },
-    "multilabel_evaluation_conv5": {"image_manifest", "alexnet_conv5"},
-    "multilabel_evaluation_cae": {"image_manifest", "cae_features"},
-    "report_lyndon2015": {
-        "image_manifest",
-        *(f"multilabel_evaluation_{name}" for name in ("lenet", "lenet_modern", "conv5", "cae")),
-    },
-}
-GRAPH = {
-    "image_manifest": set(),
-    "prepared_images": {"image_manifest"},
-    "alexnet_conv5": {"prepared_images"},
-    "backbone_features": {"prepared_images", "alexnet_conv5"},
-    "alexnet_fc7": IMAGES,
-    "googlenet_pool5": IMAGES,
-    **{f"{name}_model": IMAGES for name in ("sparse_coding", "ica", "ssae")},
-    **{f"{name}_features": {*IMAGES, f"{name}_model"} for name in ("sparse_coding", "ica", "ssae")},
-    **{f"fine_tuned_{name}": IMAGES for name in ("alexnet", "googlenet", "resnet50")},
-    **{
-        f"fine_tuned_{name}_features": {*IMAGES, f"fine_tuned_{name}"}
-        for name in ("alexnet", "googlenet", "resnet50")
-    },
-    "cae_model": {"image_manifest", "backbone_features"},
-    "random_cae_model": {"image_manifest", "backbone_features"},
-    "cae_features": {"backbone_features", "cae_model"},
-    "random_cae_features": {"backbone_features", "random_cae_model"},
-    **EVALUATIONS,
-    "method_comparison_ahn2019": {f"svm_evaluation_{name}" for name in OWN},
-    "method_comparison_ahn2019_tables": set(EVALUATIONS),
-    "filter_size_study": {"image_manifest", "backbone_features"},
-    "label_efficiency": {*IMAGES, "backbone_features", "cae_features"},
-    "report_ahn2019": {
-        "image_manifest",
-        "near_duplicates",
-        "method_comparison_ahn2019",
-        *(f"svm_evaluation_{name}" for name in OWN),
-    },
-    "report_ahn2019_tables": {
-        "image_manifest",
-        "near_duplicates",
-        "method_comparison_ahn2019_tables",
-        "filter_size_study",
-        "label_efficiency",
-        *EVALUATIONS,
-    },
-    "near_duplicates": {"image_manifest", "prepared_images", "alexnet_conv5"},
-    "classifier": {"image_manifest", "cae_features"},
-    "predictions": {"image_manifest", "prepared_images", "cae_features", "classifier"},
-    "summary_report": {
-        "report_ahn2019",
-        "report_farhat_vlad",
-        "report_huynh2016",
-        "report_lyndon2015",
-    },
-    **FARHAT,
-    **HUYNH,
-    **LYNDON,
-}
+SNAPSHOT = Path(__file__).with_name("graph.txt")
+"""The graph as it was reviewed: each asset with its inputs, and the assets of each job."""
+REWRITE = ".venv/bin/python -m tests.pipeline.test_definitions"
+
+
+def assets_of(job: str) -> set[str]:
+    """Names of the assets that a job makes."""
+    keys = build_defs().resolve_job_def(job).asset_layer.executable_asset_keys
+    return {key.path[-1] for key in keys}
+
+
+def inputs_of(asset: dg.AssetsDefinition) -> set[str]:
+    return {key.path[-1] for key in asset.asset_deps[asset.key]}
+
+
+def graph_text() -> str:
+    """The graph in lines that a review can compare, sorted by name."""
+    lines = []
+    for asset in sorted(ASSETS, key=lambda asset: asset.key.path[-1]):
+        spec = asset.specs_by_key[asset.key]
+        pool = f" pool={asset.op.pool}" if asset.op.pool else ""
+        kinds = "+".join(sorted(spec.kinds))
+        lines.append(
+            f"{asset.key.path[-1]}: {spec.group_name} code={spec.code_version} kinds={kinds}{pool}"
+        )
+        lines += [f"    from {name}" for name in sorted(inputs_of(asset))]
+    for job in sorted([*JOBS, PREDICTIONS.name, SUMMARY.name]):
+        names = sorted(assets_of(job))
+        lines += [f"job {job}: {len(names)} assets", *(f"    makes {name}" for name in names)]
+    return "\n".join(lines) + "\n"
 
 
 def test_the_graph_is_the_one_that_was_reviewed() -> None:
-    found = {a.key.path[-1]: {key.path[-1] for key in a.asset_deps[a.key]} for a in ASSETS}
-    assert found == GRAPH
+    change = "\n".join(
+        difflib.unified_diff(
+            SNAPSHOT.read_text().splitlines(), graph_text().splitlines(), "reviewed", "now", n=1
+        )
+    )
+    assert not change, f"{change}\nIf this is what you want: {REWRITE}, and review graph.txt"
+
+
+def test_a_job_makes_all_that_its_assets_are_made_from() -> None:
+    """Otherwise the UI warns of an asset whose input no run has made."""
+    inputs = {asset.key.path[-1]: inputs_of(asset) for asset in ASSETS}
+    for job in [*JOBS, PREDICTIONS.name]:
+        made = assets_of(job)
+        assert made
+        assert all(inputs[name] <= made for name in made), job
 
 
 def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
-    defs = build_defs()
-    own, tables = (
-        {key.path[-1] for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("ahn2019", "ahn2019_tables")
-    )
+    own, tables = assets_of("ahn2019"), assets_of("ahn2019_tables")
     assert own < tables
-    for job in (own, tables):
-        assert all(GRAPH[name] <= job for name in job), (
-            "the UI warns of an asset whose input no run has made"
-        )
-    assert tables == set(GRAPH) - {"summary_report", *FARHAT, *HUYNH, *LYNDON}
-    assert tables - own == {
-        name
-        for name in tables
-        if name.startswith(
-            ("sparse_coding", "ica", "ssae", "fine_tuned", "ensemble", "alexnet_fc7", "googlenet")
-        )
-        or name in ("filter_size_study", "label_efficiency")
-        or name.endswith("_tables")
-        or (name.startswith("svm_evaluation_") and name.removeprefix("svm_evaluation_") not in OWN)
-    }
+    assert {"svm_evaluation_cae", "predictions", "report_ahn2019"} <= own
+    for name in tables - own:
+        assert name in ("filter_size_study", "label_efficiency") or name.startswith(
+            (
+                *("sparse_coding", "ica", "ssae", "fine_tuned", "ensemble", "alexnet_fc7"),
+                *("googlenet", "svm_evaluation_", "method_comparison_", "report_"),
+            )
+        ), name
 
 
-def test_the_job_of_lesions_is_one_and_needs_nothing_of_the_others() -> None:
-    defs = build_defs()
-    job = {
-        key.path[-1] for key in defs.resolve_job_def("huynh2016").asset_layer.executable_asset_keys
-    }
-    assert job == {*HUYNH, "image_manifest"}
-
-
-def test_the_job_of_several_labels_takes_the_auto_encoder_along() -> None:
-    defs = build_defs()
-    job = {
-        key.path[-1] for key in defs.resolve_job_def("lyndon2015").asset_layer.executable_asset_keys
-    }
-    shared = {
-        "image_manifest",
-        "prepared_images",
-        "alexnet_conv5",
-        "backbone_features",
-        "cae_model",
-        "cae_features",
-    }
-    assert job == {*LYNDON, *shared}
-
-
-def test_the_job_of_vlad_is_of_the_first_scale_and_that_of_its_tables_of_all() -> None:
-    defs = build_defs()
-    own, tables = (
-        {key.path[-1] for key in defs.resolve_job_def(name).asset_layer.executable_asset_keys}
-        for name in ("farhat_vlad", "farhat_vlad_tables")
-    )
-    checked = {"prepared_images", "image_manifest", "alexnet_conv5", "near_duplicates"}
-    assert tables == {*FARHAT, *checked}
-    assert own == {*(name for name in FARHAT if name.endswith(("scale0", "_vlad"))), *checked}
-    assert all(GRAPH[name] <= own for name in own), (
-        "the UI warns of an asset whose input no run has made"
-    )
+def test_the_jobs_of_other_studies_leave_the_auto_encoder_where_they_need_none() -> None:
+    assert "cae_model" in assets_of("lyndon2015")
+    assert not assets_of("huynh2016") & {"prepared_images", "alexnet_conv5", "cae_model"}
+    own, tables = assets_of("farhat_vlad"), assets_of("farhat_vlad_tables")
+    assert "cae_model" not in tables
+    scales = {name[-1] for name in own if "scale" in name}
+    assert scales == {"0"}
+    assert {name[-1] for name in tables if "scale" in name} == {"0", "1", "2"}
 
 
 def test_definitions_load_and_every_asset_says_what_it_is() -> None:
@@ -286,8 +125,9 @@ def test_leakage_blocks_and_near_duplicates_warn() -> None:
     }
 
 
-def test_loading_imports_no_torch() -> None:
-    code = "import sys, pipeline.definitions; print({'torch', 'matplotlib', 'sklearn'} & set(sys.modules))"
+def test_loading_imports_nothing_heavy() -> None:
+    heavy = "{'torch', 'matplotlib', 'sklearn', 'sqlalchemy'}"
+    code = f"import sys, pipeline.definitions; print({heavy} & set(sys.modules))"
     out = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         capture_output=True,
@@ -324,3 +164,15 @@ def test_one_name_for_the_code_location() -> None:
 def test_a_resource_can_be_replaced(tmp_path: Path) -> None:
     store = DatasetStore(home=str(tmp_path))
     assert build_defs({"store": store}).resources == {**build_defs().resources, "store": store}
+
+
+def test_the_services_start_modules_that_exist() -> None:
+    units = sorted((PROJECT_ROOT / "docs" / "systemd").glob("*.service"))
+    text = "".join(unit.read_text() for unit in units)
+    modules = re.findall(r"python -m ([\w.]+)", text)
+    assert modules == ["pipeline.web.server"]
+    assert all(find_spec(module) for module in modules)
+
+
+if __name__ == "__main__":
+    SNAPSHOT.write_text(graph_text())
