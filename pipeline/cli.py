@@ -1,4 +1,4 @@
-"""The command line: thin, and with every heavy import inside the command that needs it."""
+"""The command line: parses, calls and prints; each command imports what it needs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,16 +17,20 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import PredictionFacts
 from data_contracts.studies.ahn2019 import AHN2019
 
+if TYPE_CHECKING:
+    from resources.store.dataset_store import DatasetStore
+
 app = typer.Typer(
     name="medfeat",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
-    help="""From folders of medical images with few labels to features, classifiers and honest tables.
+    help="""From folders of medical images with few labels to features, classifiers and tables.
 
-A first look: `medfeat demo`. Your own folder: `medfeat add NAME FOLDER`, then `medfeat run NAME`, then `medfeat report NAME`.
-Everything runs on the Dagster instance that `medfeat ui` shows and is kept under MEDFEAT_HOME (default: .medfeat in the project).
+To see an example: `medfeat demo`. For your own folder: `medfeat add NAME FOLDER`, then
+`medfeat run NAME`, then `medfeat report NAME`. Everything runs on the Dagster instance that
+`medfeat ui` shows and is kept under MEDFEAT_HOME (default: .medfeat in the project).
 
 Exit codes: 0 done, 1 a run failed, 2 the input is wrong.""",
 )
@@ -36,7 +40,7 @@ StudyName = Annotated[
     str | None,
     typer.Option(
         "--study",
-        help="Which paper's study; NAME_tables is all rows of its tables. "
+        help="Study to run; NAME_tables runs every row of its tables. "
         "[default: lyndon2015 where images have several labels, else ahn2019]",
     ),
 ]
@@ -44,7 +48,8 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. Repeatable.",
+        help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. "
+        "Repeatable.",
     ),
 ]
 WeightsOption = Annotated[
@@ -67,18 +72,13 @@ def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict
 
 
 def _pages(dataset: str) -> list[Path]:
-    """The reports that a dataset has, one a job."""
+    """Return the reports that exist for a dataset, one for each job."""
     from data_contracts.studies.registry import STUDIES
     from resources.store.home import medfeat_home
 
     jobs = [job for study in STUDIES.values() for job in study.jobs]
     pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in jobs]
     return [page for page in pages if page.is_file()]
-
-
-def _say_where(dataset: str) -> None:
-    for page in _pages(dataset):
-        print(f"report: {page}")
 
 
 def _run(
@@ -88,7 +88,7 @@ def _run(
     device: str,
     tags: dict[str, str] | None = None,
 ) -> int:
-    """Run one dataset, print how it ended in one line, give the exit code."""
+    """Run a job for one dataset, print how it ended in one line, and return the exit code."""
     from pipeline.launch import DONE, run_job
 
     outcome = run_job(job, dataset, settings, device, tags)
@@ -97,6 +97,18 @@ def _run(
     else:
         print(f"{dataset}: {outcome.message} (run {outcome.run_id[:8]})", file=sys.stderr)
     return outcome.exit_code
+
+
+def _run_study(dataset: str, job: str, settings: dict[str, object], device: str) -> typer.Exit:
+    """Run a study for one dataset, print where its reports are, and return the command's exit."""
+    from pipeline.launch import DONE, refresh_summary
+
+    code = _run(dataset, job, settings, device)
+    if code == DONE:
+        refresh_summary()
+        for page in _pages(dataset):
+            print(f"report: {page}")
+    return typer.Exit(code)
 
 
 @app.command()
@@ -109,27 +121,22 @@ def demo(
     weights: WeightsOption = None,
     device: Device = "auto",
 ) -> None:
-    """Run the main job end to end on generated phantoms (or --data FOLDER) and print where the
-    report is.
-    """
+    """Run the study on generated phantoms (or --data FOLDER) and print where the report is."""
     from pipeline.commands.demo import NAME, SETTINGS, register_demo, weights_or_random
-    from pipeline.launch import refresh_summary, show_progress
+    from pipeline.launch import progress_shown
     from resources.store.dataset_store import DatasetStore
 
-    show_progress()
-    settings = {**SETTINGS, **_settings(pairs, weights, force=False)}
-    if "weights" not in settings:
-        settings["weights"], why = weights_or_random()
-        if why:
-            print(
-                f"\n*** RANDOM WEIGHTS: {why}.\n*** It goes on with an untrained AlexNet; the figures mean nothing.\n"
-            )
-    register_demo(DatasetStore(), data)
-    code = _run(NAME, AHN2019.name, settings, device)
-    if code == 0:
-        refresh_summary()
-        _say_where(NAME)
-    raise typer.Exit(code)
+    with progress_shown():
+        settings = {**SETTINGS, **_settings(pairs, weights, force=False)}
+        if "weights" not in settings:
+            settings["weights"], why = weights_or_random()
+            if why:
+                print(
+                    f"\n*** RANDOM WEIGHTS: {why}.\n"
+                    "*** It goes on with an untrained AlexNet; the figures mean nothing.\n"
+                )
+        register_demo(DatasetStore(), data)
+        raise _run_study(NAME, AHN2019.name, settings, device)
 
 
 @app.command()
@@ -138,7 +145,8 @@ def add(
     path: Annotated[
         Path,
         typer.Argument(
-            help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), a zip or tar, or a .npz."
+            help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), "
+            "a zip or tar, or a .npz."
         ),
     ],
     unlabelled: Annotated[
@@ -178,7 +186,7 @@ def add(
         ),
     ] = False,
 ) -> None:
-    """Register a dataset: look through its files, write its specification, add its partition."""
+    """Register a dataset: read its files, store its specification, add its partition."""
     from pipeline.commands.registration import register
 
     spec = {
@@ -207,28 +215,26 @@ def run(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Materialise a study for one dataset, in the foreground."""
-    from pipeline.launch import refresh_summary, show_progress, study_for
+    """Run a study for one dataset, in the foreground."""
+    from pipeline.launch import progress_shown, study_for
     from resources.store.dataset_store import DatasetStore
 
     job = study_for(DatasetStore().spec(name), study)
-    show_progress()
-    code = _run(name, job, _settings(pairs, weights, force), device)
-    if code == 0:
-        refresh_summary()
-        _say_where(name)
-    raise typer.Exit(code)
+    with progress_shown():
+        raise _run_study(name, job, _settings(pairs, weights, force), device)
 
 
 @app.command()
 def backfill(
-    names: Annotated[list[str] | None, typer.Argument(help="Datasets.")] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAMES]...", help="Names of datasets.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
     only_stale: Annotated[
         bool,
         typer.Option(
             "--only-stale",
-            help="Of these, the ones whose results do not stand for all that has arrived.",
+            help="Only datasets whose results are older than their files, settings or code.",
         ),
     ] = False,
     from_drop: Annotated[
@@ -236,7 +242,7 @@ def backfill(
         typer.Option(
             "--from-drop",
             metavar="DATE",
-            help="Of these, those with a drop since then (YYYY-MM-DD, UTC).",
+            help="Only datasets with a drop on this day or later (YYYY-MM-DD, UTC).",
         ),
     ] = None,
     study: StudyName = None,
@@ -245,42 +251,57 @@ def backfill(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """One run for each dataset, one after another; a failed one does not stop the others.
+    """Run a study for several datasets, one after another; a failure does not stop the others.
 
     With --only-stale or --from-drop, settings that are not given are those of the dataset's last
     run.
     """
-    import uuid
-
-    from pipeline.automation.backfills import choose, with_last_settings
-    from pipeline.launch import refresh_summary, show_progress, study_for
+    from pipeline.launch import DONE, progress_shown, refresh_summary, study_for
     from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
-    everything = everything or (not names and (only_stale or from_drop is not None))
-    listed = store.datasets() if everything else list(dict.fromkeys(names or []))
+    everything = everything or (not datasets and (only_stale or from_drop is not None))
+    listed = store.datasets() if everything else list(dict.fromkeys(datasets or []))
     if not listed:
         raise InputError(
             "no dataset is named", "Name datasets, or give --all (register some with medfeat add)"
         )
     jobs = {name: study_for(store.spec(name), study) for name in listed}
-    show_progress()
-    chosen, unreadable = choose(store, jobs, only_stale, from_drop)
+    with progress_shown():
+        given = _settings(pairs, weights, force)
+        codes = _run_several(store, jobs, only_stale, from_drop, given, device)
+        if DONE in codes:
+            refresh_summary()
+    raise typer.Exit(1 if any(codes) else 0)
+
+
+def _run_several(
+    store: DatasetStore,
+    jobs: dict[str, str],
+    only_stale: bool,
+    from_drop: str | None,
+    given: dict[str, object],
+    device: str,
+) -> list[int]:
+    """Run the job of each dataset that is due, and return the exit codes."""
+    import uuid
+
+    from pipeline.automation.backfills import choose, with_last_settings
+    from pipeline.launch import INPUT_WRONG
+
+    due, unreadable = choose(store, jobs, only_stale, from_drop)
     for name, problem in unreadable.items():
         print(f"{name}: {problem}", file=sys.stderr)
-    given = _settings(pairs, weights, force)
     tags = {"medfeat/backfill": uuid.uuid4().hex[:8]}
-    codes = [2] * len(unreadable)
-    for name in chosen:
+    codes = [INPUT_WRONG] * len(unreadable)
+    for name in due:
         as_last_time = only_stale or from_drop is not None
         settings = with_last_settings(store, name, jobs[name], given) if as_last_time else given
         codes.append(_run(name, jobs[name], settings, device, tags))
-    for name in listed:
-        if name not in chosen and name not in unreadable:
+    for name in jobs:
+        if name not in due and name not in unreadable:
             print(f"{name}: nothing to do")
-    if 0 in codes:
-        refresh_summary()
-    raise typer.Exit(1 if any(codes) else 0)
+    return codes
 
 
 @app.command()
@@ -299,36 +320,42 @@ def predict(
         bool, typer.Option("--show-names", help="Write file names of PATH into the files.")
     ] = False,
 ) -> None:
-    """Labels for a dataset's unlabelled and held images, or for those of PATH, the least sure
-    first.
+    """Predict the unlabelled and held images of a dataset, or those of PATH, the least sure first.
 
     Without PATH the dataset is brought up to date first, with the settings of its last run where
     none are given.
     """
-    from pipeline.automation.backfills import with_last_settings
-    from pipeline.launch import show_progress
+    from pipeline.launch import progress_shown
     from resources.store.dataset_store import DatasetStore
-    from resources.store.home import medfeat_home
 
-    show_progress()
     store = DatasetStore()
     store.spec(name)
-    if path is not None:
-        from pipeline.commands.predict_path import predict_path
+    with progress_shown():
+        if path is not None:
+            from pipeline.commands.predict_path import predict_path
 
-        for line in predict_path(store, name, path.expanduser().resolve(), device, show_names):
-            print(line)
-        return
-    given = _settings(pairs, weights, force=False)
+            for line in predict_path(store, name, path.expanduser().resolve(), device, show_names):
+                print(line)
+            return
+        raise _predict_dataset(store, name, _settings(pairs, weights, force=False), device)
+
+
+def _predict_dataset(
+    store: DatasetStore, name: str, given: dict[str, object], device: str
+) -> typer.Exit:
+    """Bring the predictions of a dataset up to date, print where they are, and return the exit."""
+    from pipeline.automation.backfills import with_last_settings
+    from pipeline.launch import DONE
+
     code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
-    if code == 0:
+    if code == DONE:
         facts = store.facts(name, names.PREDICTIONS, PredictionFacts)
         print(
             f"{facts.images} images predicted, {facts.unlike_training} unlike the training images"
         )
         for suffix in ("html", "csv", "parquet"):
-            print(medfeat_home() / "reports" / name / f"predictions.{suffix}")
-    raise typer.Exit(code)
+            print(store.reports / name / f"predictions.{suffix}")
+    return typer.Exit(code)
 
 
 @app.command()
@@ -342,12 +369,10 @@ def find(
     ],
     folder: Annotated[
         Path | None,
-        typer.Option("--folder", help="Of a dataset that could not be registered: its folder."),
+        typer.Option("--folder", help="Folder of a dataset that could not be registered."),
     ] = None,
 ) -> None:
-    """Where the file lies that a report or a message calls by a pseudonym. Printed here, and
-    written nowhere.
-    """
+    """Print which file a pseudonym of a report or a message stands for; it is written nowhere."""
     from pipeline.commands.registration import locate_files
 
     for line in locate_files(
@@ -361,10 +386,10 @@ def forget(
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Delete a dataset for good: features, models, results, reports, unpacked copies,
-    specification, Dagster's record.
+    """Delete a dataset for good: all that is stored of it, and Dagster's record of its runs.
 
-    The images themselves (the folder that was registered, and drops) are yours and stay.
+    That is features, models, results, reports, unpacked copies and the specification. The images
+    themselves (the folder that was registered, and drops) are yours and stay.
     """
     from pipeline.care.forgetting import forget_dataset, what_is_forgotten
 
@@ -381,7 +406,7 @@ def forget(
 def results(
     name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False
 ) -> None:
-    """The metrics of a dataset's evaluations."""
+    """Print the metrics of a dataset's evaluations."""
     from data_contracts.tables.evaluations import METRICS
     from resources.store.dataset_store import DatasetStore
 
@@ -422,7 +447,7 @@ def report(
     name: Name,
     show: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
 ) -> None:
-    """Where a dataset's reports are; opens the one that was written last."""
+    """Print where a dataset's reports are, and open the one that was written last."""
     from data_contracts.records.dataset import check_dataset_name
 
     pages = _pages(check_dataset_name(name))
@@ -447,13 +472,14 @@ def ui(
         bool,
         typer.Option(
             "--behind-proxy",
-            help="Allow an address that other machines reach. Dagster's server has no login: whoever reaches it starts runs with "
-            "any settings, sees pictures and figures, and deletes records. Only where a proxy with a login stands in front and "
-            "nothing else gets to the port.",
+            help="Allow an address that other machines reach. Dagster's server has no login: "
+            "whoever reaches it starts runs with any settings, sees pictures and figures, and "
+            "deletes records. Use it only behind a proxy with a login, where nothing else reaches "
+            "the port.",
         ),
     ] = False,
 ) -> None:
-    """Dagster's web UI and daemon, on this machine only (Dagster's server has no login)."""
+    """Start Dagster's web UI and daemon, for this machine only (the server has no login)."""
     from pipeline.web.address import ANY_NAME, listening_address, url_of
 
     address = listening_address(host, behind_proxy)
@@ -491,7 +517,7 @@ def doctor(
         ),
     ] = False,
 ) -> None:
-    """Check environment, weights, runs, and every stored file against its SHA-256."""
+    """Check the environment, the weights, the runs, and every stored file against its SHA-256."""
     from pipeline.care.doctor import examine
 
     problems = 0
@@ -502,7 +528,7 @@ def doctor(
 
 
 def one_set_each(words: Sequence[str]) -> list[str]:
-    """``--set a=1 b=2`` as ``--set a=1 --set b=2``, which is what the parser knows."""
+    """Return words with ``--set a=1 b=2`` written as ``--set a=1 --set b=2`` for the parser."""
     parsed: list[str] = []
     for word in words:
         after_a_setting = len(parsed) > 1 and parsed[-2] == "--set"
@@ -515,7 +541,7 @@ def one_set_each(words: Sequence[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point of the ``medfeat`` command."""
+    """Run the ``medfeat`` command."""
     from resources.store.home import prepare_home
 
     try:

@@ -1,18 +1,18 @@
-"""Starting a study's job in the foreground, on the same Dagster instance that the UI shows. No
-daemon is needed.
-"""
+"""Runs a job in the foreground, on the Dagster instance that the web UI shows, without a daemon."""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
-from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
@@ -24,6 +24,7 @@ from pipeline.orphans import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
+"""Exit codes of a command that runs a job."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,10 @@ class RunOutcome:
     """How a run ended.
 
     Attributes:
-        dataset: partition key.
-        run_id: of Dagster.
-        exit_code: 0 done, 1 a run failed, 2 the user's input is wrong.
-        message: one line; empty where it is done.
+        dataset: partition key, "" for a job over all datasets.
+        run_id: id of the Dagster run.
+        exit_code: 0 done, 1 the run failed, 2 the user's input is wrong.
+        message: why, in one line; empty where the run is done.
     """
 
     dataset: str
@@ -43,24 +44,25 @@ class RunOutcome:
     message: str
 
 
-class _AboveTheBar(logging.Handler):
-    """Log lines on a terminal, printed above a progress bar."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        tqdm.write(f"  {record.getMessage()}", file=None)
-
-
-def show_progress() -> None:
-    """Print what the stages report while a command waits for them."""
+@contextmanager
+def progress_shown() -> Iterator[None]:
+    """Print what the stages report, above their progress bars, while a command waits for them."""
     logger = logging.getLogger("medfeat")
-    if not logger.handlers:
-        logger.addHandler(_AboveTheBar())
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("  %(message)s"))
+    before = logger.handlers, logger.level, logger.propagate
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+    try:
+        with logging_redirect_tqdm([logger]):
+            yield
+    finally:
+        logger.handlers, logger.propagate = before[0], before[2]
+        logger.setLevel(before[1])
 
 
 def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
-    """``key=value`` words as a mapping; a value is read as JSON where it is JSON, else as text.
+    """Read ``key=value`` words as a mapping; a value is JSON where it can be, else text.
 
     Raises:
         InputError: a word has no ``=``.
@@ -81,7 +83,7 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
 
 
 def fields_of(asset: dg.AssetsDefinition) -> set[str]:
-    """Names of the settings that an asset has."""
+    """Return the names of the settings that an asset has."""
     config_type: Any = (
         asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
     )
@@ -93,12 +95,17 @@ def run_config(
     settings: Mapping[str, Any],
     device: str,
 ) -> dict[str, Any]:
-    """Dagster run config: each setting goes to every asset that has it; ``asset.key`` goes to that
-    asset alone.
+    """Return the Dagster run config of settings.
+
+    Args:
+        assets: the assets of the run.
+        settings: value of each setting. ``key`` goes to every asset that has it, ``asset.key`` to
+            that asset alone.
+        device: "auto", "cpu", "cuda" or "mps".
 
     Raises:
-        InputError: no asset has the setting, or its value is out of range: Dagster would look at
-            the range only when the asset's turn comes.
+        InputError: no asset has the setting, or its value is out of range (Dagster itself checks
+            the range only when the asset's turn comes).
     """
     known = {asset.key.path[-1]: fields_of(asset) for asset in assets}
     ops: dict[str, dict[str, Any]] = {}
@@ -123,7 +130,7 @@ def run_config(
 
 
 def study_for(spec: DatasetSpec, named: str | None) -> str:
-    """The job of a study for a dataset: the one that is named, or else its usual one.
+    """Return the job of a study for a dataset: the named one, or else the usual one of its task.
 
     Raises:
         InputError: there is no study of that name.
@@ -145,21 +152,21 @@ def run_job(
     """Run a job (a study, or ``predict``) for one dataset and wait for it.
 
     Args:
-        job: its name.
-        dataset: a registered one.
+        job: name of the job.
+        dataset: name of a registered dataset.
         settings: see :func:`run_config`.
         device: "auto", "cpu", "cuda" or "mps".
-        tags: of the run.
-        only: some assets of the job; None for all.
+        tags: tags of the run.
+        only: names of some assets of the job; None for all.
 
     Raises:
-        InputError: unknown dataset or setting, a value of the wrong type, or a study for other
-            labels than the dataset's.
+        InputError: the dataset or a setting is unknown, a value has the wrong type, or the study
+            is for another task than the dataset's.
     """
     store = DatasetStore()
-    # whose classifier predicts
-    about = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)
-    check_task(dataset, store.spec(dataset).task, about)
+    # predictions are made by the classifier of Ahn et al.
+    study = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)
+    check_task(dataset, store.spec(dataset).task, study)
     with home_instance() as instance:
         prepare_instance(instance, store)
         all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}
@@ -201,23 +208,23 @@ def _execute(
         raise InputError(
             f"a setting has a value of the wrong kind: {first}", "See the settings in the README"
         ) from None
+    return _outcome_of(result, dataset or "")
+
+
+def _outcome_of(result: dg.ExecuteInProcessResult, dataset: str) -> RunOutcome:
+    """Return how a run ended, with the first reason where it failed."""
     if result.success:
-        return RunOutcome(dataset or "", result.run_id, DONE, "")
-    broken = [
-        check
-        for check in result.get_asset_check_evaluations()
-        if not check.passed and check.blocking
-    ]
-    if broken:
-        return RunOutcome(dataset or "", result.run_id, INPUT_WRONG, str(broken[0].description))
+        return RunOutcome(dataset, result.run_id, DONE, "")
+    for check in result.get_asset_check_evaluations():
+        if not check.passed and check.blocking:
+            return RunOutcome(dataset, result.run_id, INPUT_WRONG, str(check.description))
     code, message = RUN_FAILED, "the run failed; see it in the UI"
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            if data.user_failure_data is not None and data.user_failure_data.description:
-                code, message = INPUT_WRONG, data.user_failure_data.description
-            elif data.error is not None:
-                cause = data.error.cause or data.error
-                message = f"{event.step_key} failed: {cause.message.strip().splitlines()[0]}"
-            break
-    return RunOutcome(dataset or "", result.run_id, code, message)
+    failure = next((event for event in result.all_events if event.is_step_failure), None)
+    if failure is not None:
+        data = failure.step_failure_data
+        if data.user_failure_data is not None and data.user_failure_data.description:
+            code, message = INPUT_WRONG, data.user_failure_data.description
+        elif data.error is not None:
+            cause = data.error.cause or data.error
+            message = f"{failure.step_key} failed: {cause.message.strip().splitlines()[0]}"
+    return RunOutcome(dataset, result.run_id, code, message)

@@ -1,4 +1,4 @@
-"""Which datasets a backfill runs, and with which settings."""
+"""Decides which datasets a backfill runs, and with which settings."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from resources.store.dataset_store import DatasetStore
 def choose(
     store: DatasetStore, jobs: Mapping[str, str], only_stale: bool, from_drop: str | None
 ) -> tuple[list[str], dict[str, str]]:
-    """The datasets to run, in order, and what is wrong with those that cannot be looked at.
+    """Return the datasets to run, in order, and why others cannot be examined.
 
     Args:
-        store: of the home.
-        jobs: of each of the registered datasets in question the job whose outputs are to be up to
-            date.
-        only_stale: leave out those whose results stand for all that has arrived.
-        from_drop: leave out those without a drop that was accepted on this day (ISO 8601, UTC) or
-            later.
+        store: store of the home.
+        jobs: the job to run for each registered dataset in question.
+        only_stale: leave out datasets whose results are up to date.
+        from_drop: leave out datasets without a drop that was accepted on this day (ISO 8601, UTC)
+            or later.
 
     Raises:
         InputError: ``from_drop`` is not a date.
@@ -60,7 +59,7 @@ def _since(day: str) -> float:
 def with_last_settings(
     store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The settings of the last run that a job's assets have, and over them those that are given."""
+    """Return the settings of a dataset's last run, overridden by those that are given."""
     overridden = {key.rpartition(".")[2] for key in given if "." not in key}
     last = still_valid_settings(store, dataset, job)
     return {

@@ -1,6 +1,4 @@
-"""What the sensor and the schedule have in common: which datasets are free, and how their runs are
-asked for.
-"""
+"""What sensors, schedules and backfills share: idle datasets, last settings, run requests."""
 
 from __future__ import annotations
 
@@ -23,7 +21,7 @@ SCHEDULED_STUDIES = sorted({usual_study(task).name for task in get_args(Task)})
 
 @cache
 def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
-    """The assets of a job, a study's or another."""
+    """Return the assets of a job."""
     job = GRAPH.resolve_job_def(study)
     return tuple(
         GRAPH.resolve_assets_def(key) for key in sorted(job.asset_layer.executable_asset_keys)
@@ -31,19 +29,21 @@ def study_assets(study: str) -> tuple[dg.AssetsDefinition, ...]:
 
 
 def code_versions(study: str) -> dict[str, str]:
-    """Code version of every asset of a study's job, by name."""
+    """Return the code version of every asset of a job, by name."""
     return chain_of(list(study_assets(study)))
 
 
 def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
-    """Datasets with a run that is queued or going on."""
+    """Return the datasets with a run that is queued or in progress."""
     runs = instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT))
     return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
 
 
 def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
-    """The settings of a dataset's last outputs, as ``asset.key`` -> value: those that the job's
-    assets (still) have.
+    """Return the settings of a dataset's last outputs that the assets of a job still have.
+
+    Returns:
+        value of each setting, by ``asset.key``.
     """
     known = {
         f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)
@@ -56,7 +56,7 @@ def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[st
 
 
 def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> dg.RunRequest:
-    """A run of the dataset's usual study with the settings of its last one."""
+    """Return a request for the usual study of a dataset, with the settings of its last run."""
     job = usual_study(spec.task).name
     config = run_config(study_assets(job), still_valid_settings(store, spec.name, job), "auto")
     return dg.RunRequest(
@@ -69,7 +69,7 @@ def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> d
 
 
 def was_begun(instance: dg.DagsterInstance, store: DatasetStore, dataset: str, job: str) -> bool:
-    """Whether a job, a study's, was ever started for a dataset."""
+    """Tell whether the job of a study was ever started for a dataset."""
     runs = dg.RunsFilter(job_name=job, tags={"dagster/partition": dataset})
     return store.record(dataset, f"report_{job}") is not None or bool(
         instance.get_runs(runs, limit=1)

@@ -1,4 +1,4 @@
-"""Work that starts by the clock."""
+"""Schedules: nightly runs of the datasets whose results are not up to date."""
 
 import os
 from collections.abc import Iterator
@@ -15,11 +15,13 @@ from pipeline.jobs import JOBS
 from resources.store.dataset_store import DatasetStore
 
 NIGHTLY_CRON = os.environ.get("MEDFEAT_NIGHTLY") or "0 3 * * *"
+"""Time of all nightly schedules, as a cron expression."""
 TIME_ZONE = os.environ.get("MEDFEAT_TIME_ZONE") or "UTC"
+"""Time zone of the cron expression."""
 
 
 def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
-    """One for each job: a schedule of Dagster starts runs of one."""
+    """Return the nightly schedule of a study; a Dagster schedule starts runs of one job."""
 
     @dg.schedule(
         name=name,
@@ -27,17 +29,18 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
         cron_schedule=NIGHTLY_CRON,
         execution_timezone=TIME_ZONE,
         default_status=dg.DefaultScheduleStatus.RUNNING,
-        description=f"Reconciles the datasets whose usual study is {study}: one run for each whose results do not stand for all "
-        "that has arrived (new, changed or deleted files, a run that failed, newer code). A dataset without drops for which that "
-        "was never started is left alone. Time: MEDFEAT_NIGHTLY (cron) in MEDFEAT_TIME_ZONE.",
+        description=f"Runs {study} for each dataset whose usual study it is and whose results are "
+        "not up to date (new, changed or deleted files, a run that failed, newer code). A dataset "
+        "without drops is left alone until the study was started for it once. Time: "
+        "MEDFEAT_NIGHTLY (cron) in MEDFEAT_TIME_ZONE.",
     )
     def reconcile(
         context: dg.ScheduleEvaluationContext, store: DatasetStore
     ) -> Iterator[dg.RunRequest | dg.SkipReason]:
-        """One run request for each stale dataset that no run is working on."""
+        """Yield a run request for each stale dataset without a run in progress."""
         partitions = set(context.instance.get_dynamic_partitions("dataset"))
         busy = busy_datasets(context.instance)
-        asked = 0
+        requested = 0
         for dataset in store.datasets():
             if dataset not in partitions or dataset in busy:
                 continue
@@ -50,15 +53,15 @@ def reconciler(name: str, study: str) -> dg.ScheduleDefinition:
                     has_drops(store, dataset) or was_begun(context.instance, store, dataset, study)
                 ):
                     continue
-                wanted = request(
+                run_request = request(
                     store, spec, f"{dataset}:{context.scheduled_execution_time:%Y-%m-%dT%H:%M}", why
                 )
-            except InputError as error:  # one dataset's trouble is not another's
+            except InputError as error:  # an error of one dataset does not stop the others
                 context.log.warning(str(error))
                 continue
-            asked += 1
-            yield wanted
-        if not asked:
+            requested += 1
+            yield run_request
+        if not requested:
             yield dg.SkipReason("every dataset is up to date")
 
     return reconcile

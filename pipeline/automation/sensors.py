@@ -1,4 +1,4 @@
-"""Work that starts when something arrives."""
+"""Sensors: runs that start when images arrive, and the summary after runs."""
 
 import re
 
@@ -16,11 +16,12 @@ from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
 from resources.store.dataset_store import DatasetStore
 
-LOOK_EVERY_SECONDS = 30
+POLL_SECONDS = 30
+"""Minimum time between two checks of the drop folder, in seconds."""
 
 
 def datasets_with_drops() -> list[str]:
-    """Folders below the drop folder that can be datasets, sorted."""
+    """Return the folders below the drop folder that can be datasets, sorted."""
     root = drops_root()
     if not root.is_dir():
         return []
@@ -31,34 +32,37 @@ def datasets_with_drops() -> list[str]:
 
 @dg.sensor(
     jobs=[JOBS[job] for job in SCHEDULED_STUDIES],
-    minimum_interval_seconds=LOOK_EVERY_SECONDS,
+    minimum_interval_seconds=POLL_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Looks at drops/<dataset>/: registers a dataset it does not know yet and starts one run for each dataset with "
-    "something new that has settled. Off and on under Automation.",
+    description="Checks drops/<dataset>/: registers a dataset that is not registered yet and "
+    "starts one run for each dataset with new files that have settled. "
+    "Off and on under Automation.",
 )
 def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.SensorResult:
-    """One run request for each dataset whose drops have changed, known by the signature of all that
-    counts.
+    """Return a run request for each dataset whose accepted drops have changed.
+
+    The run key is the signature of all accepted files, so nothing is requested twice.
     """
     requests, added, notes = [], [], []
     busy = busy_datasets(context.instance)
     partitions = set(context.instance.get_dynamic_partitions("dataset"))
     for dataset in datasets_with_drops():
-        if not re.fullmatch(NAME_PATTERN, dataset):  # its name may be a person's: it is not told
+        if not re.fullmatch(NAME_PATTERN, dataset):  # a person's name, perhaps: not repeated
             notes.append(
-                "a folder in the drop folder has a name that no dataset can have (1 to 63 of a-z, 0-9, _ and -)"
+                "a folder in the drop folder has a name that no dataset can have "
+                "(1 to 63 of a-z, 0-9, _ and -)"
             )
             continue
         try:
-            wanted = _due(store, dataset, busy)
-        except InputError as error:  # one dataset's trouble is not another's
+            run_request = _due(store, dataset, busy)
+        except InputError as error:  # an error of one dataset does not stop the others
             notes.append(str(error))
             continue
-        if wanted is None:
+        if run_request is None:
             continue
         if dataset not in partitions:
             added.append(dataset)
-        requests.append(wanted)
+        requests.append(run_request)
     for note in notes:
         context.log.warning(note)
     return dg.SensorResult(
@@ -71,8 +75,9 @@ def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.Sensor
 
 
 def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | None:
-    """The run that a dataset needs, if any. Looks at its drops in any case, so that they can settle
-    while a run goes on.
+    """Return a request for the run that a dataset needs, or None.
+
+    The drops are examined in any case, so that they can settle while a run is in progress.
     """
     registered = dataset in store.datasets()
     spec = (
@@ -98,12 +103,13 @@ def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | N
     monitored_jobs=list(JOBS.values()),
     request_job=SUMMARY,
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Brings the page of all datasets up to date after every run of a study that did not do so itself.",
+    description="Updates the summary over all datasets after every run of a study that did not "
+    "update it itself.",
 )
 def summary_after_runs(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg.SkipReason:
-    """One run of the summary for each run of a study; the command line makes its own."""
+    """Request one run of the summary for each run of a study that no command waits for."""
     if is_waited_for(context.dagster_run):
-        return dg.SkipReason("the command line brings the summary up to date itself")
+        return dg.SkipReason("the command line updates the summary itself")
     return dg.RunRequest(run_key=context.dagster_run.run_id)
 
 

@@ -1,6 +1,4 @@
-"""Whether a dataset's results still stand for what has arrived, told from its records and a look at
-its files.
-"""
+"""Tells from records and from names, sizes and times of files whether results are up to date."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from resources.store.dataset_store import DatasetStore
 
 
 def chain_of(assets: list[dg.AssetsDefinition]) -> dict[str, str]:
-    """The code version of every asset of a dataset that a job makes, by name."""
+    """Return the code version of every partitioned asset, by name."""
     return {
         asset.key.path[-1]: asset.code_versions_by_key[asset.key] or "1"
         for asset in assets
@@ -26,17 +24,17 @@ def chain_of(assets: list[dg.AssetsDefinition]) -> dict[str, str]:
 
 
 def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, str]) -> str | None:
-    """Why a run is due, or None where the last results stand for all that has arrived.
+    """Return why a run is due, or None where the results are up to date.
 
-    Looks at the names, sizes and times of the dataset's files; opens none.
+    Reads the names, sizes and times of the dataset's files, and opens none.
 
     Args:
-        store: of the home.
-        dataset: a registered one.
-        code_versions: of every asset of the job, by name.
+        store: store of the home.
+        dataset: name of a registered dataset.
+        code_versions: present code version of every asset of the job, by name.
 
     Raises:
-        InputError: the dataset's folder or drops cannot be looked at, or a record is damaged.
+        InputError: the dataset's folder or drops cannot be read, or a record is damaged.
     """
     records = {name: store.record(dataset, name) for name in code_versions}
     manifest = records[names.IMAGE_MANIFEST]
@@ -59,15 +57,17 @@ def stale_reason(store: DatasetStore, dataset: str, code_versions: Mapping[str, 
 
 
 def has_drops(store: DatasetStore, dataset: str) -> bool:
-    """Whether any drop of a dataset counts."""
+    """Tell whether a dataset has an accepted drop."""
     return bool(find_arrivals(store, store.spec(dataset)).intake.drops)
 
 
 def last_settings(
     store: DatasetStore, dataset: str, code_versions: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The settings of a dataset's current outputs as ``asset.key`` -> value, so that a scheduled
-    run does as the last one did.
+    """Return the settings of a dataset's current outputs, so that a scheduled run repeats them.
+
+    Returns:
+        value of each setting, by ``asset.key``.
     """
     settings: dict[str, Any] = {}
     for name in code_versions:

@@ -1,4 +1,4 @@
-"""How much disk a dataset's features will take, told before they are computed."""
+"""Estimates how much disk the features of a dataset will take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CODE_POSITIONS = 9
 
 
 def _defaults() -> dict[str, tuple[str, tuple[int, ...]]]:
-    """Numpy dtype and shape of one row of every asset of shards, with default settings."""
+    """Return NumPy dtype and row shape of every asset of shards, with default settings."""
     side = PreprocessingSettings().size
     codes = (EncodeConfig().dtype, (CaeModelConfig().filters, CODE_POSITIONS))
     return {
@@ -34,14 +34,13 @@ def _row_bytes(dtype: str, shape: tuple[int, ...]) -> int:
 
 
 def bytes_needed(store: DatasetStore, dataset: str) -> int:
-    """Bytes that the features still to be computed take uncompressed, which is more than they take
-    on disk.
+    """Return the uncompressed bytes of the features still to be computed, an upper bound of disk.
 
     Every file below the dataset's folder and its drops counts as one image; an archive that was
     never unpacked counts as one.
 
     Raises:
-        InputError: the dataset's files cannot be looked at, or a record is damaged.
+        InputError: the dataset's files cannot be read, or a record is damaged.
     """
     spec = store.spec(dataset)
     intake = find_arrivals(store, spec).intake

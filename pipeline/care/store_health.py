@@ -1,4 +1,4 @@
-"""Stored files whose bytes are not those that were stored: found, and computed again."""
+"""Finds stored files that are missing or damaged, and computes them again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from resources.store.feature_store import FeatureStore
 
 @dataclass(frozen=True)
 class Damage:
-    """A file that is missing, or not as it was stored.
+    """A stored file that is missing, or whose bytes are not those that were stored.
 
     Attributes:
-        dataset: partition key ("" for what is over all datasets).
-        asset: whose it is ("" for a specification).
-        path: of the file.
+        dataset: partition key ("" for an output over all datasets).
+        asset: name of the asset that stored it ("" for a specification).
+        path: path of the file.
     """
 
     dataset: str
@@ -33,11 +33,12 @@ class Damage:
     path: Path
 
     def __str__(self) -> str:
-        return f"{self.path} is {'damaged: its bytes are not those that were stored' if self.path.exists() else 'missing'}"
+        state = "damaged: its bytes are not those that were stored"
+        return f"{self.path} is {state if self.path.exists() else 'missing'}"
 
 
 def damaged_files(store: DatasetStore) -> Iterator[Damage]:
-    """Everything that is damaged below the home, in order of name. Reads every stored byte."""
+    """Yield every damaged file below the home, sorted by name; reads every stored byte."""
     for path in sorted((store.root / "datasets").glob("*.json")):
         try:
             store.spec(path.stem)
@@ -53,7 +54,7 @@ def damaged_files(store: DatasetStore) -> Iterator[Damage]:
 
 
 def _damaged_in(store: DatasetStore, dataset: str, asset: str, folder: Path) -> Iterator[Path]:
-    """Damaged files of one asset."""
+    """Yield the damaged files of one asset."""
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".model.json"):  # listed by a record
             continue
@@ -73,24 +74,29 @@ def _damaged_in(store: DatasetStore, dataset: str, asset: str, folder: Path) -> 
 
 
 def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
-    """Remove damaged files and compute again what they held, with the settings that it was computed
-    with.
+    """Remove damaged files and compute their outputs again with the settings of the first time.
 
     Args:
-        store: of the home.
-        damages: as :func:`damaged_files` gives them.
+        store: store of the home.
+        damages: result of :func:`damaged_files`.
 
     Yields:
-        what was done, or could not be, a line each.
+        one line for each thing that was done or cannot be done.
     """
     concerned: dict[str, set[str]] = {}
     for damage in damages:
         if not damage.asset:
-            yield f"{damage} and cannot be made again from anything: register the dataset again (medfeat add {damage.dataset})"
+            yield (
+                f"{damage} and cannot be made again from anything: register the dataset again "
+                f"(medfeat add {damage.dataset})"
+            )
             continue
         damage.path.unlink(missing_ok=True)
         if damage.asset == LEDGER:
-            yield f"{damage.path} is removed: the drops of {damage.dataset} count again once they have settled"
+            yield (
+                f"{damage.path} is removed: the drops of {damage.dataset} count again once they "
+                "have settled"
+            )
         else:
             concerned.setdefault(damage.dataset, set()).add(damage.asset)
     for folder in [path for path in store.root.rglob("*") if path.is_dir()]:
@@ -100,7 +106,7 @@ def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
 
 
 def _last_record(store: DatasetStore, dataset: str, asset: str) -> OutputRecord | None:
-    """The current record; where that is lost, the youngest of those it may be."""
+    """Return the current record; where that is lost, the youngest of the earlier ones."""
     found = []
     for path in store.folder(dataset, asset).glob("*.json"):
         try:

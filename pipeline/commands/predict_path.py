@@ -1,18 +1,17 @@
-"""Predictions for images that are not part of a dataset, by the dataset's own network, auto-encoder
-and classifier.
-"""
+"""Predicts images that are not part of a dataset by its network, auto-encoder and classifier."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.core.labelled_rows import labelled_rows
+from assets.core.labelled_rows import LabelledRows, labelled_rows
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.predictions.predictions import (
@@ -38,14 +37,17 @@ from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
 
+if TYPE_CHECKING:
+    from methods.classifiers.linear_classifier import LinearClassifier
+
 SHOWN_LINES = 20
+"""Maximum number of predictions printed on the terminal."""
 BATCH = 64
+"""Number of images that pass the network at a time."""
 
 
 class _Encoder:
-    """From prepared pixels to the codes that the classifier knows, with everything as the dataset's
-    last run had it.
-    """
+    """Encodes prepared pixels with the networks and settings of the dataset's last run."""
 
     def __init__(self, store: DatasetStore, dataset: str, device: str) -> None:
         import torch
@@ -71,7 +73,8 @@ class _Encoder:
         frozen = frozen_network(name, layer, source, side_of(store, dataset))
         if maps.feature_set is None or frozen.weights.sha256 != maps.feature_set.weights_sha256:
             raise InputError(
-                f"the {name} weights found now are not those that the features of {dataset} were computed with",
+                f"the {name} weights found now are not those that the features of {dataset} were "
+                "computed with",
                 f"Put those back, or run first: medfeat predict {dataset}",
             )
         tensors, sidecar = load_model(store, dataset, "cae_model")
@@ -85,7 +88,7 @@ class _Encoder:
         )
 
     def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[Any]:
-        """Codes of (m, side, side, 3) uint8 pixels."""
+        """Return the codes of (m, side, side, 3) uint8 pixels, one row for each image."""
         from methods.features import frozen_network
         from methods.training import cae
 
@@ -95,28 +98,103 @@ class _Encoder:
         return cae.encode(self._cae, features, self._device, self._pool).astype(self._code_dtype)
 
 
+class _ImagesOfPath:
+    """The images at a path, prepared as those of a dataset; they do not become part of it."""
+
+    def __init__(
+        self, store: DatasetStore, dataset: str, path: Path, classes: set[str], show_names: bool
+    ) -> None:
+        from methods.imaging.preprocessing import PreprocessingSettings
+
+        registered = store.spec(dataset)
+        spec = DatasetSpec(
+            name=dataset,
+            root=path,
+            unlabelled=True,
+            task=registered.task,
+            allow_burned_in=registered.allow_burned_in,
+            show_names=show_names,
+        )
+        arrived = Drop(
+            path.name, path, first_load=False, accepted_at=0.0, files=frozenset(file_stamps(path))
+        )
+        names = names_of(store.root, dataset, show_names)
+        intake = Intake(spec, names, store.root / "unpacked" / dataset, (arrived,), True)
+        table = scan(intake, progress=lambda items: progress(items, "reading files"))
+        self._manifest = table.to_pylist()
+        self._row_of = {row["image_id"]: row for row in self._manifest if row["status"] == "ok"}
+        self._file_of = locate(intake, (row["path"] for row in self._row_of.values()))
+        self._settings = PreprocessingSettings(
+            **store.need_record(dataset, "prepared_images").settings
+        )
+        # a folder that is no class of the dataset may bear a patient's name
+        self._shown_labels = None if show_names else classes
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids of the usable images, sorted."""
+        return sorted(self._row_of)
+
+    def to_predict(self) -> list[ImageToPredict]:
+        """Return the usable images in the order of their ids."""
+        return [
+            ImageToPredict(i, row["path"], row["frame"], row["split"], self._label_of(row))
+            for i, row in sorted(self._row_of.items())
+        ]
+
+    def _label_of(self, row: dict[str, Any]) -> str | None:
+        label: str | None = row["label"]
+        return label if self._shown_labels is None or label in self._shown_labels else None
+
+    def __contains__(self, image_id: str) -> bool:
+        return image_id in self._row_of
+
+    def pixels(self, image_id: str) -> NDArray[np.uint8]:
+        """Return an image as prepared pixels, (side, side, 3) uint8."""
+        from methods.imaging.image_file import prepare_frames
+
+        row = self._row_of[image_id]
+        data = read_image(
+            self._file_of[row["path"]],
+            row["path"],
+            lambda digest: image_id == frame_id(digest, row["frame"]),
+        )
+        return next(prepare_frames(data, [row["frame"] or 0], self._settings))
+
+    def names(self) -> dict[str, str]:
+        """Return the name of each file below the path, by its path in the manifest."""
+        return {
+            row["path"]: self._file_of[row["path"]].path.partition("/")[2]
+            for row in self._row_of.values()
+        }
+
+    def left_out(self) -> Iterator[str]:
+        """Yield how many files cannot be used, one line for each reason."""
+        reasons = Counter(row["reason"] for row in self._manifest if row["status"] != "ok")
+        for reason, number in reasons.most_common():
+            yield f"left out: {number} - {reason}"
+
+
 def predict_path(
     store: DatasetStore, dataset: str, path: Path, device: str, show_names: bool
 ) -> Iterator[str]:
-    """Predict the images at ``path``; gives lines for the terminal, which show names, and writes
-    files, which do not.
+    """Predict the images at a path and write the predictions below the dataset's reports.
 
     Args:
-        store: of the home.
-        dataset: whose classifier is used.
-        path: folder, archive, .npz or one image.
-        device: as for a run.
-        show_names: write file names into the files as well.
+        store: store of the home.
+        dataset: name of the dataset whose classifier is used.
+        path: a folder, an archive, a .npz or one image.
+        device: "auto", "cpu", "cuda" or "mps".
+        show_names: whether the written files show file names.
+
+    Yields:
+        lines for the terminal, which show file names.
 
     Raises:
-        InputError: nothing usable there, or the dataset has no classifier.
+        InputError: the path holds nothing usable, or the dataset has no current classifier.
     """
-    from methods.imaging.image_file import prepare_frames
-    from methods.imaging.preprocessing import PreprocessingSettings
-
     if not path.exists():
         raise InputError(f"{path} does not exist", "Name a folder, an archive, a .npz or an image")
-    registered = store.spec(dataset)
     rows = labelled_rows(store, dataset, AHN2019)
     fitted = load_classifier(store, dataset)
     if (
@@ -128,90 +206,49 @@ def predict_path(
             f"Run first: medfeat predict {dataset}",
         )
     encode = _Encoder(store, dataset, Compute(device=device).resolve())
-
-    spec = DatasetSpec(
-        name=dataset,
-        root=path,
-        unlabelled=True,
-        task=registered.task,
-        allow_burned_in=registered.allow_burned_in,
-        show_names=show_names,
-    )
-    arrived = Drop(
-        path.name, path, first_load=False, accepted_at=0.0, files=frozenset(file_stamps(path))
-    )
-    intake = Intake(
-        spec,
-        names_of(store.root, dataset, show_names),
-        store.root / "unpacked" / dataset,
-        (arrived,),
-        True,
-    )
-    manifest = scan(intake, progress=lambda items: progress(items, "reading files")).to_pylist()
-    images = {row["image_id"]: row for row in manifest if row["status"] == "ok"}
-    # a folder that is none of them may be called after a patient
-    classes = set(fitted.classes.tolist())
-
-    def label_of(row: dict[str, Any]) -> str | None:
-        return row["label"] if show_names or row["label"] in classes else None
-
-    unknown = [
-        ImageToPredict(i, row["path"], row["frame"], row["split"], label_of(row))
-        for i, row in sorted(images.items())
-    ]
-    found = locate(intake, (image.path for image in unknown))
-    prepared_by = store.need_record(dataset, "prepared_images").settings
-    settings = PreprocessingSettings(**prepared_by)
-
-    def prepared(image_id: str) -> NDArray[np.uint8]:
-        row = images[image_id]
-        frame = row["frame"]
-        data = read_image(
-            found[row["path"]],
-            row["path"],
-            lambda digest: image_id == frame_id(digest, frame),
-        )
-        return next(prepare_frames(data, [frame or 0], settings))
-
-    training = open_features(store, dataset, FEATURES, rows.ids)
-    stored = open_features(store, dataset, "prepared_images", rows.ids)
-    position = {image_id: i for i, image_id in enumerate(rows.ids)}
-
-    def pixels_of(ids: Iterable[str]) -> Iterator[NDArray[np.uint8]]:
-        for image_id in ids:
-            yield prepared(image_id) if image_id in images else stored.take([position[image_id]])[0]
-
-    try:
-        lines = predict_rows(
-            fitted,
-            unknown,
-            lambda start, stop: encode(
-                np.stack([prepared(image.image_id) for image in unknown[start:stop]])
-            ),
-            training,
-            rows,
-        )
-        folder = store.root / "reports" / dataset / f"predictions-{content_hash(sorted(images))}"
-        notices = classifier_notices(store, dataset)
-        publish(
-            store, folder, f"Predictions by the classifier of {dataset}", lines, notices, pixels_of
-        )
-    finally:
-        training.close()
-        stored.close()
+    images = _ImagesOfPath(store, dataset, path, set(fitted.classes.tolist()), show_names)
+    notices = classifier_notices(store, dataset)
+    folder = store.reports / dataset / f"predictions-{content_hash(images.ids)}"
+    lines = _predicted(store, dataset, fitted, rows, images, encode, folder)
     yield from (f"*** {notice}" for notice in notices)
-    yield from _table(
-        lines, {row["path"]: found[row["path"]].path.partition("/")[2] for row in images.values()}
-    )
-    for reason, number in Counter(
-        row["reason"] for row in manifest if row["status"] != "ok"
-    ).most_common():
-        yield f"left out: {number} - {reason}"
+    yield from _table(lines, images.names())
+    yield from images.left_out()
     yield from (str(folder / f"predictions.{suffix}") for suffix in ("html", "csv", "parquet"))
 
 
+def _predicted(
+    store: DatasetStore,
+    dataset: str,
+    fitted: LinearClassifier,
+    rows: LabelledRows,
+    images: _ImagesOfPath,
+    encode: _Encoder,
+    folder: Path,
+) -> list[dict[str, Any]]:
+    """Return the rows of predictions, the least sure first, after publishing them in ``folder``."""
+    to_predict = images.to_predict()
+    position = {image_id: i for i, image_id in enumerate(rows.ids)}
+    with (
+        closing(open_features(store, dataset, FEATURES, rows.ids)) as training,
+        closing(open_features(store, dataset, "prepared_images", rows.ids)) as stored,
+    ):
+
+        def codes(start: int, stop: int) -> NDArray[Any]:
+            batch = to_predict[start:stop]
+            return encode(np.stack([images.pixels(image.image_id) for image in batch]))
+
+        def pixels_of(ids: Iterable[str]) -> Iterator[NDArray[np.uint8]]:
+            for i in ids:
+                yield images.pixels(i) if i in images else stored.take([position[i]])[0]
+
+        lines = predict_rows(fitted, to_predict, codes, training, rows)
+        title = f"Predictions by the classifier of {dataset}"
+        publish(store, folder, title, lines, classifier_notices(store, dataset), pixels_of)
+    return lines
+
+
 def _table(lines: list[dict[str, Any]], name_of: dict[str, str]) -> Iterator[str]:
-    """The least sure predictions, for the terminal."""
+    """Yield the least sure predictions as lines for the terminal."""
     yield f"{len(lines)} images, the least sure first" + (
         f" (the first {SHOWN_LINES})" if len(lines) > SHOWN_LINES else ""
     )
@@ -220,4 +257,5 @@ def _table(lines: list[dict[str, Any]], name_of: dict[str, str]) -> Iterator[str
         mark = "UNLIKE" if line["out_of_distribution"] else ""
         name = name_of[line["path"]].removeprefix("/") or line["path"]
         frame = "" if line["frame"] is None else f", frame {line['frame']}"
-        yield f"{line['predicted']:<24}{line['probability']:>12.3f}{line['margin']:>8.2f}  {mark:<8}{name}{frame}"
+        numbers = f"{line['probability']:>12.3f}{line['margin']:>8.2f}"
+        yield f"{line['predicted']:<24}{numbers}  {mark:<8}{name}{frame}"

@@ -25,11 +25,13 @@ _PSEUDONYM = re.compile(r"\b[0-9a-f]{16}\b")
 
 
 def register(fields: Mapping[str, Any]) -> Iterator[str]:
-    """Look through a dataset's files, store its specification, add its partition; gives lines that
-    say what was found.
+    """Read a dataset's files, store its specification and add its partition.
 
     Args:
-        fields: of the specification.
+        fields: fields of the specification.
+
+    Yields:
+        lines that say what was read.
 
     Raises:
         InputError: a field is wrong, or the files cannot be used as they are.

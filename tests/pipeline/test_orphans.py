@@ -58,7 +58,8 @@ def test_a_run_that_a_stage_claimed(instance: dg.DagsterInstance, home: Path) ->
         [
             sys.executable,
             "-c",
-            f"from pathlib import Path; import resources.run_owner as o; o.claim_run(Path('{home}'), '{other}')",
+            "from pathlib import Path; import resources.run_owner as o; "
+            f"o.claim_run(Path('{home}'), '{other}')",
         ],
         check=True,
     )
