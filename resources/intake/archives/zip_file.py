@@ -128,8 +128,6 @@ def _check_kind(info: zipfile.ZipInfo) -> None:
         raise RefusedArchiveError(refusal.LINK)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise RefusedArchiveError(refusal.NOT_REGULAR)
-    if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
-        raise RefusedArchiveError(refusal.DAMAGED)
 
 
 def _check_local_header(stream: ArchiveFile, info: zipfile.ZipInfo, end: int) -> bytes:

@@ -499,6 +499,27 @@ def test_memory_stays_small_while_a_bomb_expands(here, monkeypatch):
     assert max(seen) <= BLOCK
 
 
+def test_a_dictionary_of_gigabytes(here):
+    """The declared size of an LZMA dictionary, which is memory of the reader, is bounded."""
+    raw = bytearray(make_zip(here / "x.zip", {"a": NOISE[:5000]}, zipfile.ZIP_LZMA).read_bytes())
+    start = 30 + len("a")
+    assert raw[start + 2 : start + 4] == b"\5\0"  # the length of what follows
+    raw[start + 5 : start + 9] = struct.pack("<L", 2**31)
+    (here / "x.zip").write_bytes(raw)
+    refused(here / "x.zip", refusal.DAMAGED)
+    raw = bytearray(make_tar(here / "x.tar.xz", {"a": NOISE[:5000]}, "w:xz").read_bytes())
+    header = raw[12 : 12 + (raw[12] + 1) * 4 - 4]  # of the block, without its checksum
+    place = header.index(b"\x21\x01") + 2  # LZMA2, whose properties have one byte
+    for size, accepted in ((22, True), (38, False)):  # 8 MiB and 2 GiB
+        header[place] = size
+        raw[12 : 16 + len(header)] = header + struct.pack("<L", zlib.crc32(header))
+        (here / "x.tar.xz").write_bytes(raw)
+        if accepted:
+            unpack(here / "x.tar.xz", here / "target")
+        else:
+            refused(here / "x.tar.xz", refusal.DAMAGED)
+
+
 def test_the_limits(here):
     files = {f"{number}": NOISE[: 2**16] for number in range(4)}
     for archive in (make_zip(here / "x.zip", files), make_tar(here / "x.tar", files, "w:gz")):
