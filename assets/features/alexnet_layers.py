@@ -39,7 +39,7 @@ def layer_columns(features: FeatureSet) -> dict[str, tuple[int, int]]:
     group=GROUP,
     order=3,
     kinds={"pytorch", "hdf5"},
-    code_version="1",
+    code_version="2",
     inputs=(names.IMAGE_MANIFEST,),
     facts=NetworkFacts,
     features_of=scored_ids,
@@ -77,7 +77,7 @@ def _all_layers(source: str) -> FrozenNetwork:
 
 def _grey_pixels(here: Stage[AlexNetLayersConfig]) -> Pixels:
     """The original images at 256 x 256, grey in three channels."""
-    from methods.features.alexnet_layers import grey_copied
+    from methods.imaging.grey import luma_uint8
     from methods.imaging.preprocessing import PreprocessingSettings
 
     voi = here.config.voi
@@ -85,11 +85,12 @@ def _grey_pixels(here: Stage[AlexNetLayersConfig]) -> Pixels:
     originals = Originals(here.store, here.dataset)
 
     def grey_images(batch: list[str]) -> np.ndarray:
-        return grey_copied(originals.squares(batch, settings))
+        grey = luma_uint8(originals.squares(batch, settings))
+        return np.repeat(grey[..., None], 3, axis=3)
 
     return Pixels(
         take=grey_images,
-        preprocessing={"size": NETWORK_PIXELS, "voi": voi, "colour": "grey"},
+        preprocessing={"size": NETWORK_PIXELS, "voi": voi, "colour": "luma"},
         images_at_once=IMAGES_AT_ONCE,
     )
 

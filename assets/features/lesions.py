@@ -29,7 +29,7 @@ from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
 
-CODE_VERSION = "1"
+CODE_VERSION = "2"
 IMAGES_AT_ONCE = 64
 """Regions of interest in memory at once (0.26 MB each, as grey values)."""
 SHOWN = 24
@@ -88,9 +88,9 @@ class _Regions:
 
     def grey(self, ids: list[str]) -> np.ndarray:
         """Grey values of the regions, (n, 512, 512) uint8."""
-        from methods.features.alexnet_layers import grey_copied
+        from methods.imaging.grey import luma_uint8
 
-        return grey_copied(self._originals.squares(ids, self._settings))[..., 0]
+        return luma_uint8(self._originals.squares(ids, self._settings))
 
     def contours(self, ids: list[str]) -> tuple[np.ndarray, list[str]]:
         """Masks (n, 512, 512) uint8, all 0 without a contour, and the reason of each without one."""

@@ -411,7 +411,8 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         )
 
         def work_out(work: Work) -> Output:
-            from methods.features.patches import Whitening, grey, grid_patches, spatial_pyramid
+            from methods.features.patches import Whitening, grid_patches, spatial_pyramid
+            from methods.imaging.grey import luma
 
             whitening = Whitening(
                 tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy()
@@ -425,7 +426,7 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
 
             def encode(pixels: np.ndarray) -> np.ndarray:
                 grid = grid_patches(
-                    grey(pixels), sidecar.settings["patch_size"], config.patch_stride
+                    luma(pixels), sidecar.settings["patch_size"], config.patch_stride
                 )
                 n, high, wide, _ = grid.shape
                 flat = whitening.apply(grid.reshape(n * high * wide, -1))

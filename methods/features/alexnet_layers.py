@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from methods.features.frozen_network import (
@@ -106,12 +104,3 @@ def _steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 def fresh_alexnet() -> nn.Module:
     """AlexNet of torchvision with seeded initial weights, in evaluation mode."""
     return new_network("alexnet")
-
-
-def grey_copied(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """(n, H, W, 3) RGB -> the same shape with the luma (ITU-R BT.601) in all three channels; a grey
-    image stays as it is.
-    """
-    weights = np.array([0.299, 0.587, 0.114])
-    luma = np.rint(images @ weights).astype(np.uint8)
-    return np.repeat(luma[..., None], 3, axis=3)

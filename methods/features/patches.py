@@ -16,30 +16,12 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from methods.imaging.grey import luma
+
 Float32 = NDArray[np.float32]
 
 IMAGES_AT_ONCE = 256
 """Images held in memory at a time while patches are drawn."""
-
-
-def grey(images: NDArray[np.uint8]) -> Float32:
-    """Luma of ITU-R BT.601, 0.299 R + 0.587 G + 0.114 B.
-
-    Args:
-        images: (n, H, W, 3) uint8.
-
-    Returns:
-        (n, H, W) float32 in 0..1. The sum is taken in thousandths, which float32 holds exactly, so
-        white is exactly 1.
-
-    Raises:
-        ValueError: another shape or dtype.
-    """
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8:
-        raise ValueError(f"grey takes images (n, H, W, 3) uint8, got {images.shape} {images.dtype}")
-    thousandths = images.astype(np.float32) @ np.array([299, 587, 114], np.float32)
-    luma: Float32 = thousandths / np.float32(255_000)
-    return luma
 
 
 def _windows(pictures: Float32, size: int) -> Float32:
@@ -104,7 +86,7 @@ def sample_patches(
     patches = np.empty((n_patches, size * size), np.float32)
     for start in range(0, len(visited), IMAGES_AT_ONCE):
         block = visited[start : start + IMAGES_AT_ONCE]
-        windows = _windows(grey(read(block)), size)
+        windows = _windows(luma(read(block)), size)
         first, stop = np.searchsorted(image_of, [block[0], block[-1] + 1])
         rows, columns = (places[first:stop] * windows.shape[1:3]).astype(np.int64).T
         drawn = windows[np.searchsorted(block, image_of[first:stop]), rows, columns]

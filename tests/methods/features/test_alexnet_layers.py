@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from data_contracts.studies.huynh2016 import LAYER_SHAPES, NETWORK_PIXELS
-from methods.features.alexnet_layers import PATHS, AlexNetLayers, fresh_alexnet, grey_copied
+from methods.features.alexnet_layers import PATHS, AlexNetLayers, fresh_alexnet
 from methods.features.frozen_network import WrongWeightsError
 
 
@@ -63,13 +63,3 @@ def test_layers_from_the_first_missing_tensor_on_are_left_out(missing: str, last
 def test_a_file_without_the_first_layer_is_refused() -> None:
     with pytest.raises(WrongWeightsError, match="does not hold the first layer"):
         AlexNetLayers(fresh_alexnet(), frozenset({"features.0.bias"}))
-
-
-def test_grey_stays_as_it_is_and_colour_becomes_luma() -> None:
-    values = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
-    grey = np.repeat(values[..., None], 3, axis=3)
-    np.testing.assert_array_equal(grey_copied(grey), grey)
-    colour = np.array([[[[255, 0, 0], [0, 255, 0], [0, 0, 255]]]], np.uint8)
-    np.testing.assert_array_equal(
-        grey_copied(colour)[0, 0], np.repeat([[76], [150], [29]], 3, axis=1)
-    )

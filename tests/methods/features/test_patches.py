@@ -10,7 +10,6 @@ from sklearn.decomposition import PCA
 from methods.features import patches as method
 from methods.features.patches import (
     fit_whitening,
-    grey,
     grid_patches,
     sample_patches,
     spatial_pyramid,
@@ -31,29 +30,6 @@ def _numbered(positions: np.ndarray) -> np.ndarray:
     return np.broadcast_to(positions[:, None, None, None], (len(positions), 5, 6, 3)).astype(
         np.uint8
     )
-
-
-# Grey
-
-
-def test_grey_by_hand() -> None:
-    image = np.array(
-        [[[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255], [10, 20, 30]]]], np.uint8
-    )
-    luma = grey(image)
-    assert luma.dtype == np.float32
-    # 0.299 * 10 + 0.587 * 20 + 0.114 * 30 = 18.15
-    np.testing.assert_allclose(luma, [[[0.299, 0.587, 0.114, 1, 18.15 / 255]]], rtol=1e-6)
-    assert luma[0, 0, 3] == 1
-
-
-@pytest.mark.parametrize(
-    "images",
-    [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 1), np.uint8), np.zeros((1, 4, 4, 3))],
-)
-def test_grey_refuses_other_arrays(images: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"\(n, H, W, 3\) uint8"):
-        grey(images)
 
 
 # Grid
