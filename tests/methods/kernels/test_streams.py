@@ -2,14 +2,12 @@ from __future__ import annotations
 
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from itertools import count
 
 import pytest
 import torch
 
-from methods.kernels.streams import finished, side_by_side, submit, threads_each
+from methods.kernels.streams import side_by_side
 
 
 @pytest.fixture(autouse=True)
@@ -73,17 +71,7 @@ def test_threads_are_used_again_and_a_fork_makes_its_own() -> None:
 
 
 def test_a_thread_that_had_another_number_of_torchs_threads_takes_the_right_one() -> None:
-    torch.set_num_threads(1)
-    futures = [submit(3, 1, lambda _: torch.set_num_threads(2), 0) for _ in range(3)]
-    finished(futures)
-    torch.set_num_threads(1)
-    assert (
-        finished([submit(3, 1, lambda _: torch.get_num_threads(), 0) for _ in range(6)]) == [1] * 6
-    )
-
-
-def test_threads_started_in_the_context_have_torch_to_themselves() -> None:
-    with suppress(ZeroDivisionError), threads_each(1), ThreadPoolExecutor(1) as pool:
-        assert pool.submit(torch.get_num_threads).result() == 1
-        raise ZeroDivisionError
-    assert torch.get_num_threads() == 2
+    torch.set_num_threads(3)
+    side_by_side(lambda _: torch.set_num_threads(2), range(9))
+    torch.set_num_threads(3)
+    assert side_by_side(lambda _: torch.get_num_threads(), range(9)) == [1] * 9
