@@ -44,7 +44,7 @@ def finite_float32(values: NDArray[np.floating], purpose: str) -> Float32:
 
 
 def l2_normalise(features: NDArray[np.floating]) -> Float32:
-    """Rows scaled to unit Euclidean length, (n, d) float32; an all-zero row stays zero."""
+    """Scale rows to unit Euclidean length, (n, ...) -> (n, d) float32; a zero row stays zero."""
     unit: Float32 = features.reshape(len(features), prod(features.shape[1:])).astype(np.float32)
     # within the cache and without more arrays of this size: 0.11 s, not 0.14 to 0.8
     for start in range(0, len(unit), 64):
@@ -74,7 +74,7 @@ def check_label_matrices(**matrices: NDArray[np.bool_]) -> None:
 def gram_matrix(
     read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int
 ) -> Float32:
-    """``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
+    """Compute the Gram matrix ``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
 
     Args:
         read: ``read(start, stop)`` gives rows start..stop as (stop - start, ...) numbers.

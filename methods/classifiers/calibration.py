@@ -1,5 +1,6 @@
-"""How sure a classifier may say it is: probabilities and a threshold for "unlike the training
-images", both from training folds.
+"""Probabilities of a classifier, and a threshold for images unlike those of the training.
+
+Both are fitted on scores of training images from classifiers that did not see them.
 
 Nothing here sees a test image. Scores of the out-of-fold images are what the classifier would have
 said about an image it has not seen; groups (patients, lesions) are never parted by the folds.
@@ -21,13 +22,16 @@ from methods.curation.folds import grouped_folds
 Float64 = NDArray[np.float64]
 
 FOLDS = 5
+"""Number of grouped folds that give the scores."""
 UNLIKE_PERCENTILE = 1.0
+"""Percentile of the training images' cosines below which an image is unlike all of them."""
 _LOG_TEMPERATURE = (np.log(1e-3), np.log(1e2))
+"""Bounds of the search for the logarithm of the temperature."""
 
 
 @dataclass(frozen=True)
 class OutOfFold:
-    """What classifiers fitted on the other folds say about each training image.
+    """Scores and cosines of each training image from the folds that it is not in.
 
     Attributes:
         classes: (K,) sorted class labels.
@@ -50,7 +54,7 @@ def out_of_fold(
     tolerance: float,
     seed: int,
 ) -> OutOfFold | None:
-    """Scores of every training image from a classifier that did not see its group.
+    """Score every training image by a classifier that did not see its group.
 
     Args:
         gram: (n, n) cosines of the training rows.
@@ -90,8 +94,9 @@ def out_of_fold(
 
 
 def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
-    """The temperature T that makes softmax(scores / T) most likely (Guo et al. 2017, "On
-    Calibration of Modern Neural Networks").
+    """Find the temperature T with the largest likelihood of softmax(scores / T).
+
+    Guo et al. 2017, "On Calibration of Modern Neural Networks".
 
     Args:
         scores: (n, K) of images that the classifier did not see.
@@ -115,7 +120,7 @@ def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
 
 
 def probabilities(scores: Float64, temperature: float) -> Float64:
-    """softmax(scores / temperature), (n, K) float64."""
+    """Compute softmax(scores / temperature), (n, K) float64."""
     result: Float64 = np.exp(log_softmax(scores / temperature, axis=1))
     return result
 
@@ -123,8 +128,9 @@ def probabilities(scores: Float64, temperature: float) -> Float64:
 def expected_calibration_error(
     confidence: Float64, correct: NDArray[np.bool_], bins: int = 10
 ) -> float:
-    """Mean gap between confidence and accuracy over equal-width bins, weighted by their size (Guo
-    et al. 2017, equation 3).
+    """Compute the mean gap between confidence and accuracy over equal-width bins.
+
+    Bins are weighted by their size (Guo et al. 2017, equation 3).
     """
     which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     gaps = [
@@ -137,7 +143,7 @@ def expected_calibration_error(
 
 
 def unlike_threshold(nearest: Float64) -> float:
-    """Cosine to the nearest training image below which an image is called unlike all of them.
+    """Compute the cosine to the nearest training image below which an image is unlike them all.
 
     Args:
         nearest: (n,) of the training images, each to those of other folds; one in a hundred of them

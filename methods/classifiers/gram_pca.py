@@ -1,5 +1,4 @@
-"""Principal components of rows that have far more numbers than there are rows, from the Gram matrix
-of the rows.
+"""Principal components from the Gram matrix, for rows with far more numbers than rows.
 
 With the centred rows X of the training side and X X' = V diag(l) V', the scores of the training
 rows are V sqrt(l), and those of another centred row x are (X x)' V / sqrt(l) (Jolliffe 2002,
@@ -16,14 +15,14 @@ from scipy.linalg import eigh
 Float32 = NDArray[np.float32]
 
 RELATIVE_TOLERANCE = 1e-5
-"""Eigenvalues up to this times the first are taken for zero: the rounding of a float32 Gram matrix,
-about 1e-7 of the first, would be a hundredth of them."""
+"""Largest eigenvalue, as a share of the first, that counts as zero. The rounding of a float32 Gram
+matrix is about a hundredth of it."""
 
 
 def gram_pca(
     gram: NDArray[np.floating], train: NDArray[np.integer], n_components: int, whiten: bool
 ) -> Float32:
-    """Scores of all rows on the principal components of the training rows.
+    """Compute the scores of all rows on the principal components of the training rows.
 
     The scores of the training rows do not depend on any other row. Computed in float64.
 

@@ -1,6 +1,4 @@
-"""Labels for images that have none: scores, probabilities, and the training images that are
-nearest.
-"""
+"""Prediction for images without labels: scores, probabilities and nearest training images."""
 
 from __future__ import annotations
 
@@ -62,7 +60,7 @@ class Predicted:
 
 
 def weights_of(coefficients: Float64, blocks: Iterable[Float32]) -> Float32:
-    """The weights (d, K) of a fit on the Gram matrix: ``X' coefficients``.
+    """Compute the weights (d, K) of a fit on the Gram matrix: ``X' coefficients``.
 
     Args:
         coefficients: (n, K) dual coefficients.
@@ -82,7 +80,7 @@ def weights_of(coefficients: Float64, blocks: Iterable[Float32]) -> Float32:
 def nearest_rows(
     rows: Float32, blocks: Iterator[Float32], k: int
 ) -> tuple[NDArray[np.int64], Float64]:
-    """The k nearest of the rows that ``blocks`` gives, by cosine; equals go to the earlier row.
+    """Find the k nearest of the rows that ``blocks`` gives, by cosine; of ties the earlier row.
 
     Args:
         rows: (m, d) normalised.
@@ -113,7 +111,7 @@ def nearest_rows(
 def predict(
     classifier: LinearClassifier, rows: Float32, training: Iterator[Float32], k: int
 ) -> Predicted:
-    """Predictions for normalised rows.
+    """Predict normalised rows.
 
     Args:
         classifier: with at least two classes.

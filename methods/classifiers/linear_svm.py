@@ -29,13 +29,14 @@ from scipy.optimize import minimize
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Blocks = Callable[[], Iterable[NDArray[np.floating]]]
+"""Function that gives a fresh iterator over blocks (m, d) of rows."""
 
 MAX_GRAM_ROWS = 20_000
-"""Above this a float32 Gram matrix would pass 1.6 GB: :func:`fit_primal` takes over."""
+"""Maximum rows of a Gram matrix (1.6 GB of float32); with more, :func:`fit_primal` is used."""
 
 _CG_STEPS = 60
-"""Conjugate gradient steps of one Newton step; a class that needs more is solved by Cholesky from
-then on."""
+"""Maximum conjugate gradient steps of one Newton step; a class that needs more is solved by
+Cholesky from then on."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class SvmFit:
         return bool(self.class_converged.all())
 
     def decision(self, rows: NDArray[np.floating]) -> Float64:
-        """One-vs-all scores, (m, K) float64.
+        """Compute one-vs-all scores, (m, K) float64.
 
         Args:
             rows: (m, n) Gram rows against the training rows after :func:`fit_gram`; (m, d) features
@@ -82,14 +83,15 @@ class SvmFit:
         return scores
 
     def predict(self, rows: NDArray[np.floating]) -> NDArray[np.str_]:
-        """The class of the largest score, (m,)."""
+        """Return the class of the largest score, (m,)."""
         predicted: NDArray[np.str_] = self.classes[np.argmax(self.decision(rows), axis=1)]
         return predicted
 
 
 def _one_vs_all(labels: Sequence[str] | NDArray[np.str_]) -> tuple[NDArray[np.str_], Float64]:
-    """Sorted classes and (n, K) targets in {-1, +1}; two classes need one column (the other is its
-    mirror).
+    """Return the sorted classes and (n, K) targets in {-1, +1}.
+
+    Two classes need one column, as the other is its mirror.
     """
     classes, codes = np.unique(np.asarray(labels, dtype=np.str_), return_inverse=True)
     if len(classes) < 2:
@@ -99,11 +101,12 @@ def _one_vs_all(labels: Sequence[str] | NDArray[np.str_]) -> tuple[NDArray[np.st
 
 
 def _mirror_two_classes(classes: NDArray[np.str_], values: Float64, sign: float) -> Float64:
+    """Put the mirrored column of the first of two classes before that of the second."""
     return np.concatenate([sign * values, values], axis=-1) if len(classes) == 2 else values
 
 
 def _dots(left: NDArray[np.floating], right: NDArray[np.floating]) -> Float64:
-    """Inner products of the columns, (K,) float64."""
+    """Compute the inner products of the columns, (K,) float64."""
     products: Float64 = np.einsum("nk,nk->k", left, right).astype(np.float64)
     return products
 
@@ -111,8 +114,9 @@ def _dots(left: NDArray[np.floating], right: NDArray[np.floating]) -> Float64:
 def _steps_along(
     linear: Float64, quadratic: Float64, slack: Float64, change: Float64, c: float
 ) -> Float64:
-    """The t of each column that minimises ``linear t + quadratic t^2 / 2 + c sum_i max(0, slack_i +
-    t change_i)^2``, (K,).
+    """Find the step length t that minimises the objective along each direction, (K,).
+
+    The objective is ``linear t + quadratic t^2 / 2 + c sum_i max(0, slack_i + t change_i)^2``.
 
     Newton's method on the derivative, which is piecewise linear, within the bracket known so far.
     """
@@ -145,8 +149,9 @@ def _truncated(
     c: float,
     reach: Float64,
 ) -> tuple[Float32, Float32, NDArray[np.bool_]]:
-    """Newton directions of several problems by conjugate gradients in (w, b), one product with the
-    Gram matrix a step.
+    """Compute Newton directions of several problems by conjugate gradients in (w, b).
+
+    A step of all of them is one product with the Gram matrix.
 
     In float32, which halves the seconds: only the direction is rounded, never the gradient that the
     outer loop judges.
@@ -206,8 +211,9 @@ def _truncated(
 def _solved(
     kernel: Float64, y: Float64, bias: float, active: NDArray[np.bool_], c: float
 ) -> tuple[Float64, float] | None:
-    """The minimum if the active rows stayed active, beta (n,) and b; None where rounding left no
-    positive definite matrix.
+    """Solve one problem as if its active rows stayed active.
+
+    Returns beta (n,) and b, or None where rounding left no positive definite matrix.
     """
     rows = np.flatnonzero(active)
     if not len(rows):
@@ -472,7 +478,7 @@ class _JointProblem:
         self.objective = self.gradient_norm = np.zeros(targets.shape[1])
 
     def evaluate(self, flat: Float64) -> tuple[float, Float64]:
-        """Sum of the objectives and its gradient at weights and biases, ((d + 1) K,)."""
+        """Compute the sum of the objectives and its gradient at ((d + 1) K,) weights and biases."""
         parameters = flat.reshape(-1, self.targets.shape[1])
         weights, bias = parameters[:-1], parameters[-1]
         losses = 0.5 * (weights**2).sum(axis=0)

@@ -42,12 +42,13 @@ class OneVsAllFit:
     converged: Bool
 
     def decision(self, rows: NDArray[np.floating]) -> Float64:
-        """Scores, (m, L) float64, of (m, n) Gram rows against the training rows."""
+        """Compute scores (m, L) float64 of (m, n) Gram rows against the training rows."""
         scores: Float64 = rows @ self.coefficients + self.intercept
         return scores
 
 
 def _check_scores(scores: NDArray[np.floating], truth: Bool) -> None:
+    """Refuse scores or a truth that do not fit together."""
     if scores.shape != truth.shape:
         raise ValueError(
             f"scores of the same images and labels are needed, got {scores.shape} for labels of {truth.shape}"
@@ -94,7 +95,7 @@ def out_of_fold_scores(
     seed: int,
     n_folds: int = 5,
 ) -> Float64:
-    """Scores of every training image from classifiers that did not see its group.
+    """Score every training image by classifiers that did not see its group.
 
     The folds keep groups whole and are stratified by label set; sets of fewer than ``n_folds``
     images share a stratum. A fold whose other folds have no image with a label, or none without it,
@@ -143,8 +144,9 @@ def out_of_fold_scores(
 
 
 def fit_thresholds(scores: Float64, truth: Bool) -> Float64:
-    """The threshold of each label with the largest F1; a label is predicted where ``score >=
-    threshold``.
+    """Find the threshold of each label with the largest F1.
+
+    A label is predicted where ``score >= threshold``.
 
     Thresholds gone through are the lowest score and the midpoints between neighbouring different
     ones. Of equally good thresholds the highest is taken, which gives the label to the fewest
@@ -173,6 +175,7 @@ def fit_thresholds(scores: Float64, truth: Bool) -> Float64:
 
 
 def _best_threshold(scores: Float64, truth: Bool) -> float:
+    """Find the threshold of one label with the largest F1."""
     if truth.all():
         return -np.inf
     levels, which = np.unique(scores, return_inverse=True)

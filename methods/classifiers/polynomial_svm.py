@@ -1,5 +1,6 @@
-"""Polynomial-kernel SVM tuned inside each training fold, its probabilities on images of groups it
-never saw (Huynh et al. 2016).
+"""Polynomial-kernel SVM tuned inside each training fold (Huynh et al. 2016).
+
+Its probabilities are of images of groups that it never saw.
 
 Section 2.6 of the paper: features centred and scaled, an SVM with the kernel ``K(x, y) = (a x.y +
 c)^d``, its a, c, d chosen by a grid search with five folds, judged by five-fold cross-validation by
@@ -39,13 +40,15 @@ Int64 = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 INNER_FOLDS = 5
+"""Number of grouped folds of a training side that choose the kernel."""
 REGULARISATION = 1.0
-"""C of the SVM."""
+"""Weight C of the SVM's loss."""
 TOLERANCE = 1e-3
 """Largest violation of the optimality conditions at which the SVM's solver stops."""
 MAX_ITERATIONS = 1_000_000
-"""Of the SVM's solver, which has no limit of its own."""
+"""Maximum iterations of the SVM's solver, which has no limit of its own."""
 COLUMNS_AT_ONCE = 1024
+"""Feature columns that are held in float64 at a time."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Grid:
-    """Values to search, each combination of them.
+    """Values of each parameter of the kernel; every combination of them is searched.
 
     The offset shapes a kernel of d > 1 through c / a alone: from almost linear (16) over 4, 1 and
     1/4 to the pure power (0). A second positive c would repeat these ratios with the kernel
@@ -89,7 +92,7 @@ class Grid:
             raise ValueError(f"d is a whole number from 1, got {self.d}")
 
     def settings(self) -> list[Setting]:
-        """Each kernel once, the simplest first: by d, then a, then c.
+        """Return each kernel once, the simplest first: by d, then a, then c.
 
         With d = 1 only the smallest c: a constant added to a kernel changes no SVM, since its dual
         coefficients sum to zero.
@@ -104,7 +107,7 @@ class Grid:
 
 @dataclass(frozen=True)
 class FoldChoice:
-    """What the training side of one outer fold led to.
+    """Kernel and calibration chosen on the training side of one outer fold.
 
     Attributes:
         a: chosen, in units of 1 / ``columns``.
@@ -166,7 +169,7 @@ class _Side:
 
 
 def outer_folds(positive: Bools, groups: Sequence[str], seed: int, n_folds: int = 5) -> Int64:
-    """Outer fold of each row: stratified by class, groups kept together.
+    """Draw the outer fold of each row: stratified by class, groups kept together.
 
     A function of the multiset of (class, group) pairs: the order of the rows does not matter.
 
@@ -188,7 +191,7 @@ def outer_folds(positive: Bools, groups: Sequence[str], seed: int, n_folds: int 
 def _grouped_folds(
     positive: Bools, groups: NDArray[np.str_], n_folds: int, seed: int, name: str
 ) -> Int64:
-    """Fold of each row, (n,) int64; raises ValueError, naming the folds, where one lacks a class."""
+    """Draw the fold of each row, (n,) int64; refuse folds that lack a class, naming them."""
     if len(positive) != len(groups):
         raise ValueError(
             f"one group for each row is needed, got {len(groups)} groups and {len(positive)} rows"
@@ -210,12 +213,14 @@ def _grouped_folds(
 
 
 def _column_blocks(n_columns: int) -> Iterator[slice]:
+    """Cut the columns into blocks of :data:`COLUMNS_AT_ONCE`."""
     return (slice(start, start + COLUMNS_AT_ONCE) for start in range(0, n_columns, COLUMNS_AT_ONCE))
 
 
 def _check(
     rows: NDArray[np.float32], positive: Bools, groups: NDArray[np.str_], fold: Int64
 ) -> None:
+    """Refuse arrays that do not fit together, folds that split a group and values not finite."""
     if rows.ndim != 2 or not len(rows) == len(positive) == len(groups) == len(fold):
         raise ValueError(
             f"one class, group and fold for each of (n, p) rows is needed, got {len(positive)}, {len(groups)} and {len(fold)} "
@@ -235,7 +240,7 @@ def _check(
 
 
 def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int64]]) -> list[_Side]:
-    """Linear kernels of several training sides, in one pass over the columns.
+    """Compute the linear kernels of several training sides in one pass over the columns.
 
     Everything in float64: equal to the product of the standardised matrix to rounding, about 1e-15
     of the mean of the diagonal.
@@ -269,8 +274,9 @@ def _linear_kernels(rows: NDArray[np.float32], parts: Sequence[tuple[Int64, Int6
 
 
 def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Float64, bool]:
-    """Decision values of the rows left out, (k,), of an SVM fitted on the training rows; whether
-    its solver converged.
+    """Fit an SVM on the training rows and compute its decision values of the rows left out.
+
+    Returns (k,) decision values, and whether the solver converged.
 
     Raises:
         ValueError: a kernel value is too large: for a float32, in which the solver holds them, or
@@ -304,8 +310,9 @@ def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Fl
 
 
 def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
-    """Slope >= 0 and intercept of Platt's sigmoid: the likeliest for his smoothed targets (Platt
-    1999, section 2.2).
+    """Fit slope >= 0 and intercept of Platt's sigmoid.
+
+    The most likely ones for his smoothed targets (Platt 1999, section 2.2).
 
     A target t is a positive row of weight t and a negative one of weight 1 - t.
     """
@@ -328,6 +335,33 @@ def _fit_sigmoid(decision: Float64, positive: Bools) -> tuple[float, float]:
     return 0.0, float(logit(targets.mean()))
 
 
+def _searched(
+    sides: Sequence[_Side], fold: Int64, truth: Bools, settings: Sequence[Setting]
+) -> tuple[Float64, Float64, bool]:
+    """Judge every kernel by the inner folds of one training side of m rows.
+
+    Args:
+        sides: kernels of each inner fold.
+        fold: (m,) inner fold of each row.
+        truth: (m,) class of each row.
+        settings: S kernels.
+
+    Returns:
+        Decision values of the rows left out, (S, m); AUC of each fold, (S, folds); whether every
+        solver converged.
+    """
+    out_of_fold = np.empty((len(settings), len(truth)))
+    auc = np.empty((len(settings), len(sides)))
+    converged = True
+    for i, side in enumerate(sides):
+        fitted, left_out = fold != i, fold == i
+        for s, setting in enumerate(settings):
+            out_of_fold[s, left_out], reached = _decision_values(side, truth[fitted], setting)
+            converged &= reached
+        auc[:, i] = aucs(out_of_fold[:, left_out], truth[left_out])
+    return out_of_fold, auc, converged
+
+
 def nested_scores(
     rows: NDArray[np.float32],
     positive: Bools,
@@ -337,7 +371,7 @@ def nested_scores(
     seed: int,
     on_fold: Callable[[int], None] | None = None,
 ) -> NestedScores:
-    """Decision value and probability of every row from SVMs that saw nothing of its outer fold.
+    """Compute the score of every row from SVMs that saw nothing of its outer fold.
 
     Memory beyond the rows: kernels of n x n, and blocks of :data:`COLUMNS_AT_ONCE` columns in
     float64.
@@ -371,15 +405,7 @@ def nested_scores(
         )
         parts = [(train[inner != i], train[inner == i]) for i in range(INNER_FOLDS)]
         *inner_sides, outer_side = _linear_kernels(rows, [*parts, (train, test)])
-        out_of_fold = np.empty((len(settings), len(train)))
-        auc = np.empty((len(settings), INNER_FOLDS))
-        converged = True
-        for i, side in enumerate(inner_sides):
-            fitted, left_out = inner != i, inner == i
-            for s, setting in enumerate(settings):
-                out_of_fold[s, left_out], reached = _decision_values(side, truth[fitted], setting)
-                converged &= reached
-            auc[:, i] = aucs(out_of_fold[:, left_out], truth[left_out])
+        out_of_fold, auc, converged = _searched(inner_sides, inner, truth, settings)
         # rounded: equal means may differ by the order of their summands
         best = int(auc.mean(axis=1).round(12).argmax())
         slope, intercept = _fit_sigmoid(out_of_fold[best], truth)

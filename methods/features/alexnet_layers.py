@@ -1,4 +1,4 @@
-"""The output of every layer of AlexNet in one forward pass (Huynh et al. 2016, section 2.3)."""
+"""Outputs of every layer of AlexNet in one forward pass (Huynh et al. 2016, section 2.3)."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ PATHS = {
     "fc7": "classifier.5",
     "fc8": "classifier.6",
 }
-"""Modules of torchvision's AlexNet: a convolution or a fully connected layer after its ReLU, the
-last one before the softmax."""
+"""Modules of torchvision's AlexNet by layer: a convolution or fully connected layer after its ReLU,
+and the last layer before the softmax."""
 
 
 class AlexNetLayers(ImageNetwork):
-    """torchvision's AlexNet, which gives what each of its layers gives, as one row.
+    """Extract the output of each layer of torchvision's AlexNet as one row.
 
     Takes ``network`` over, in evaluation mode.
 
@@ -71,7 +71,7 @@ class AlexNetLayers(ImageNetwork):
         self.eval()
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        """(N, H, W, 3) uint8 RGB -> output of each layer, (N, C, h, w) or (N, D) float32."""
+        """Compute the output of each layer, (N, H, W, 3) uint8 RGB -> (N, C, h, w) or (N, D)."""
         x = self.normalised(images)
         found = {}
         for layer, step in zip(self._layer_at, self.steps, strict=False):
@@ -81,14 +81,12 @@ class AlexNetLayers(ImageNetwork):
         return found
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 RGB -> (N, D) float32: the layers one after another, each
-        flattened.
-        """
+        """Compute all layers, each flattened: (N, H, W, 3) uint8 RGB -> (N, D) float32."""
         return torch.cat([output.flatten(1) for output in self.outputs(images).values()], dim=1)
 
 
 def _steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules of AlexNet in the order in which they run, by path."""
+    """Return the modules of AlexNet in the order in which they run, by path."""
     features = (
         (f"features.{name}", module)
         for name, module in network.get_submodule("features").named_children()
@@ -102,5 +100,5 @@ def _steps(network: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def fresh_alexnet() -> nn.Module:
-    """AlexNet of torchvision with seeded initial weights, in evaluation mode."""
+    """Build torchvision's AlexNet with seeded initial weights, in evaluation mode."""
     return new_network("alexnet")

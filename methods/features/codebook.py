@@ -1,5 +1,6 @@
-"""Codebook of local descriptors by k-means, the vector quantiser of VLAD (Jegou et al. 2010; Farhat
-and Sicre, section 6.3).
+"""Codebook of local descriptors by k-means, the vector quantiser of VLAD.
+
+Jegou et al. 2010; Farhat and Sicre, section 6.3.
 
 scikit-learn's Lloyd algorithm from one k-means++ start (Arthur and Vassilvitskii 2007), followed by
 one pass in float64 for the means. It runs on one thread: with several, the order of the sums, and so

@@ -1,5 +1,6 @@
-"""Local descriptors: the columns of a network's last maps, one for each place (Farhat and Sicre,
-section 6).
+"""Local descriptors: the columns of a network's last maps, one for each place.
+
+Farhat and Sicre, section 6.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Float32 = NDArray[np.float32]
 
 
 def as_descriptors(maps: NDArray[np.floating]) -> Float32:
-    """Maps (n, C, h, w) as descriptors (n, h * w, C) float32, places row by row.
+    """Rearrange maps (n, C, h, w) as descriptors (n, h * w, C) float32, places row by row.
 
     Raises:
         ValueError: not maps.
@@ -29,8 +30,9 @@ def as_descriptors(maps: NDArray[np.floating]) -> Float32:
 
 
 def average(maps: NDArray[np.floating]) -> Float32:
-    """Mean descriptor of each image (section 6.2, "average pooling"): (n, C, h, w) -> (n, C)
-    float32.
+    """Average the descriptors of each image, (n, C, h, w) -> (n, C) float32.
+
+    Section 6.2, "average pooling".
     """
     means: Float32 = as_descriptors(maps).mean(axis=1, dtype=np.float64).astype(np.float32)
     return means
@@ -44,7 +46,7 @@ def sample_descriptors(
     images_at_once: int,
     seed: int,
 ) -> Float32:
-    """Descriptors at random places, spread as evenly as possible over the images; no place twice.
+    """Draw descriptors at random places, no place twice, equally many of each image.
 
     Args:
         read: gives maps by the positions of images, (m, C, h, w).

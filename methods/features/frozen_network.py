@@ -17,14 +17,17 @@ from torch.nn import functional
 from methods.kernels.streams import side_by_side
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of the RGB channels of ImageNet on the scale 0..1."""
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of the RGB channels of ImageNet on the scale 0..1."""
 CONV5_SHAPE = (256, 6, 6)
+"""Shape of AlexNet's conv5 features of an image of 227 x 227 pixels."""
 Precision = Literal["float32", "bfloat16"]
-"""Of the products inside a network. With bfloat16 AlexNet's conv5 is off by 1 % of its spread (root
-mean square, real images and weights, cosine of a row above 0.9996); it pays where the processor or
-the card has units for it, and is slower elsewhere."""
+"""Precision of the products inside a network. With bfloat16 AlexNet's conv5 is off by 1 % of its
+spread (root mean square, real images and weights, cosine of a row above 0.9996); it is faster where
+the processor or the card has units for it, and slower elsewhere."""
 CPU_BATCH = 16
-"""Images a batch on a CPU: more leave the cache."""
+"""Maximum images of a batch on a CPU; more do not fit the cache."""
 ALEXNET_IMAGENET_DIGEST = "b46189e918b5839984e730473cc7329f473de17968d8502d355c0f0fd30797e7"
 """Digest of torchvision's IMAGENET1K_V1 convolutional layers (see :func:`tensors_digest`), whatever
 file they came in."""
@@ -40,8 +43,8 @@ IMAGENET_DIGESTS = {
     # Oxford's own, blocks 1 to 3
     "vgg19": frozenset({"1c0294fa40a2d4c978bf2258f82a7393bcc366b8ec5bab91a0176a0301614d90"}),
 }
-"""Digests of published weights by network, of all tensors that a file holds: torchvision's, where
-nothing else is said."""
+"""Digests of published weights by network, each of all tensors that a file holds; torchvision's
+unless a comment names others."""
 
 
 class WrongWeightsError(ValueError):
@@ -49,7 +52,7 @@ class WrongWeightsError(ValueError):
 
 
 def _alexnet_features() -> nn.Sequential:
-    """The layers of torchvision's ``alexnet().features``.
+    """Build the layers of torchvision's ``alexnet().features``.
 
     Written out, for importing ``torchvision.models`` takes four seconds: as long as a nightly run
     of a few images computes.
@@ -72,8 +75,9 @@ def _alexnet_features() -> nn.Sequential:
 
 
 def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, shapes and float32 bytes in the order of the names: equal weights, equal
-    digest.
+    """Compute the SHA-256 of names, shapes and float32 bytes in the order of the names.
+
+    Equal weights have equal digests.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -84,8 +88,7 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
 
 
 def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The ten tensors of AlexNet's five convolutional layers out of a state dict in torchvision's
-    names.
+    """Select the ten tensors of AlexNet's convolutional layers, in torchvision's names.
 
     Raises:
         WrongWeightsError: one is missing or has another shape.
@@ -106,8 +109,9 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def random_alexnet(seed: int = 0) -> dict[str, Tensor]:
-    """AlexNet's convolutional layers as torchvision initialises them, seeded: for tests and
-    demonstrations.
+    """Draw seeded weights of AlexNet's convolutional layers, as torchvision does.
+
+    For tests and demonstrations.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -129,8 +133,9 @@ class ImageNetwork(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1) * 255, persistent=False)
 
     def normalised(self, images: Tensor, size: int | None = None) -> Tensor:
-        """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32, resized to ``size`` pixels a side
-        (bilinear, antialiased).
+        """Normalise images, (N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32.
+
+        They are resized to ``size`` pixels a side (bilinear, antialiased).
         """
         # NHWC storage seen as NCHW is channels_last already. A copy even of float32, as it is
         # written into.
@@ -141,8 +146,9 @@ class ImageNetwork(nn.Module):
 
     @torch.no_grad()
     def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """Shape of one image's row for images of ``side`` x ``side`` pixels, (C, h, w) or (D,).
-        Computes no number.
+        """Return the shape of one image's row, (C, h, w) or (D,), without computing a number.
+
+        Images have ``side`` x ``side`` pixels.
         """
         modes = {module: module.training for module in self.modules()}
         shapes = {
@@ -161,8 +167,9 @@ class ImageNetwork(nn.Module):
 
 
 class Conv5Extractor(ImageNetwork):
-    """AlexNet up to conv5 + ReLU + max-pool (Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x
-    227 image).
+    """Extract AlexNet's conv5 features, after ReLU and max-pool.
+
+    Ahn et al. 2019, section 2.4: 6 x 6 x 256 for a 227 x 227 image.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -174,13 +181,15 @@ class Conv5Extractor(ImageNetwork):
         self.eval().to(memory_format=torch.channels_last)
 
     def row_shape(self, side: int = 227) -> tuple[int, ...]:
-        """As for any network. The usual one is known: asking torch loads its compiler, a second of
+        """Return the shape of one image's row, as for any network.
+
+        That of the usual side is known: asking torch loads its compiler, which takes a second of
         every run of the pipeline.
         """
         return CONV5_SHAPE if side == 227 else super().row_shape(side)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, 227, 227, 3) uint8 RGB -> (N, 256, 6, 6) float32."""
+        """Compute the features, (N, 227, 227, 3) uint8 RGB -> (N, 256, 6, 6) float32."""
         y: Tensor = self.features(self.normalised(images))
         return y
 
@@ -192,8 +201,9 @@ def extract(
     batch_size: int,
     precision: Precision = "float32",
 ) -> NDArray[np.float32]:
-    """Features of (N, H, W, 3) uint8 images in their order, (N, ...) float32; ``network`` already
-    on ``device``.
+    """Compute features of (N, H, W, 3) uint8 images in their order, (N, ...) float32.
+
+    ``network`` is already on ``device``.
 
     On a CPU a batch is taken apart into small ones that are computed side by side, each by one
     thread: AlexNet does 140 images a second on two cores so, and 105 with both threads in every
@@ -219,6 +229,7 @@ def extract(
 def _features_of(
     network: nn.Module, images: NDArray[np.uint8], device: torch.device, precision: Precision
 ) -> NDArray[np.float32]:
+    """Compute the features of one batch."""
     batch = torch.from_numpy(np.ascontiguousarray(images))
     if device.type == "cuda":  # untried: no card was at hand
         batch = batch.pin_memory()

@@ -39,8 +39,9 @@ def fit_ica(
     max_iterations: int = 500,
     tolerance: float = 1e-4,
 ) -> IcaFit:
-    """Fit the unmixing matrix of the first ``components`` coordinates; its columns for the others
-    are zero.
+    """Fit the unmixing matrix of the first ``components`` coordinates.
+
+    Its columns for the other coordinates are zero.
 
     Args:
         patches: (n, k) whitened patches, coordinates of the largest variance first. The algorithm
@@ -76,6 +77,6 @@ def fit_ica(
 
 
 def encode(patches: NDArray[np.floating], unmixing: Float32) -> Float32:
-    """Magnitudes of the responses |W x|: (m, k) and (components, k) -> (m, components) float32."""
+    """Compute response magnitudes |W x|, (m, k) and (components, k) -> (m, components) float32."""
     magnitudes: Float32 = np.abs(np.asarray(patches, np.float32) @ unmixing.T)
     return magnitudes

@@ -1,5 +1,6 @@
-"""Outline of a lesion in a mammographic region of interest, grown from its marked centre (Huynh et
-al. 2016, section 2.4).
+"""Segmentation of a lesion in a mammographic region of interest, grown from its centre.
+
+Huynh et al. 2016, section 2.4.
 
 The paper names a "multiple-transition-point, gray-level, region-growing technique" (after Huo et
 al. 1995, Med. Phys. 22:1569, and Li et al. 2008) and gives no numbers; what is done here, each step
@@ -45,12 +46,14 @@ SIZE_OUT_OF_BOUNDS = (
 )
 
 CROSS = np.array([[0, 1, 0], [1, 1, 1], [0, 1, 0]], np.bool_)
+"""Neighbourhood of a pixel: the four that share an edge with it."""
 
 
 @dataclass(frozen=True)
 class SegmentationSettings:
-    """Lengths are fractions of the shorter side of the picture (the paper's is 512 pixels, 51.2
-    mm).
+    """Settings of the segmentation.
+
+    Lengths are fractions of the shorter side of the picture (the paper's is 512 pixels, 51.2 mm).
 
     Attributes:
         smoothing_sigma: standard deviation of the Gaussian the picture is smoothed with (2 pixels
@@ -96,7 +99,7 @@ class SegmentationSettings:
 
 @dataclass(frozen=True)
 class Transition:
-    """A contour after which the region grows abruptly.
+    """Contour after which the region grows abruptly.
 
     Attributes:
         threshold: grey levels above the background surface.
@@ -114,7 +117,7 @@ class Transition:
 
 @dataclass(frozen=True)
 class Segmentation:
-    """An outline, or the reason why there is none, with the course of the growing.
+    """Outline of a lesion, or the reason why there is none, with the course of the growth.
 
     Attributes:
         mask: (H, W) one 4-connected region without holes that holds the centre and does not touch
@@ -141,8 +144,9 @@ class Segmentation:
 
 
 def background_surface(picture: Float64, degree: int) -> Float64:
-    """The polynomial of total degree ``degree`` in row and column that is nearest to ``picture``
-    (H, W) in least squares.
+    """Fit the polynomial of total degree ``degree`` in row and column to a picture (H, W).
+
+    It is the nearest in least squares.
     """
     bases = []
     for side in picture.shape:
@@ -161,8 +165,9 @@ def background_surface(picture: Float64, degree: int) -> Float64:
 def circularities(
     rows: NDArray[np.intp], columns: NDArray[np.intp], areas: NDArray[np.int64]
 ) -> Float64:
-    """Circularity of nested regions (Huo et al. 1995): the share within the circle of equal area
-    around the centroid.
+    """Compute the circularity of nested regions (Huo et al. 1995).
+
+    It is the share of a region within the circle of equal area around its centroid.
 
     Args:
         rows: (n,) of the pixels, in the order in which they join.
@@ -184,7 +189,7 @@ def circularities(
 
 
 def _joining_level(grey: Float64, seed: NDArray[np.bool_]) -> Float64:
-    """(H, W) the highest threshold at which each pixel is 4-connected with the ``seed``."""
+    """Compute the highest threshold at which each pixel is 4-connected with the seed, (H, W)."""
     joined: Float64 = reconstruction(np.where(seed, grey, grey.min()), grey, footprint=CROSS)  # type: ignore[no-untyped-call]
     return joined
 
@@ -198,14 +203,16 @@ def _fill_holes(ranks: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _border(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Mark the pixels of the border of the picture."""
     border = np.ones(shape, np.bool_)
     border[1:-1, 1:-1] = False
     return border
 
 
 def _jumps(areas: NDArray[np.int64], window: int) -> Float64:
-    """(levels,) the jump after each threshold but the last, see the module; 0 where there is no
-    window before it.
+    """Compute the jump after each threshold but the last, (levels,), see the module.
+
+    It is 0 where there is no window before it.
     """
     diameters = np.sqrt(4 * areas / math.pi)
     last = len(areas) - 1
@@ -219,6 +226,7 @@ def _jumps(areas: NDArray[np.int64], window: int) -> Float64:
 
 
 def _checked(roi: NDArray[np.generic], centre: tuple[float, float]) -> Float64:
+    """Return the picture as float64, or refuse it."""
     if roi.ndim != 2 or 0 in roi.shape:
         raise ValueError(f"the picture must be (H, W), not {roi.shape}")
     picture = roi.astype(np.float64)
@@ -242,13 +250,21 @@ def _fault(
     return Segmentation(np.zeros(shape, np.bool_), math.nan, transitions, -1, *course, fault=fault)
 
 
+def _disc(shape: tuple[int, ...], centre: tuple[float, float], radius: float) -> NDArray[np.bool_]:
+    """Mark the pixels within a radius of the centre, at least the nearest one, (H, W)."""
+    row, column = np.ogrid[: shape[0], : shape[1]]
+    distance = np.hypot(row - centre[0], column - centre[1])
+    return np.asarray(distance <= max(radius, float(distance.min())))
+
+
 def segment_lesion(
     roi: NDArray[np.generic],
     centre: tuple[float, float],
     settings: SegmentationSettings | None = None,
 ) -> Segmentation:
-    """Outline the lesion around ``centre``, as the module says; the outline is the same for any ``a
-    * roi + b``, a > 0.
+    """Segment the lesion around ``centre``, as the module describes.
+
+    The outline is the same for any ``a * roi + b``, a > 0.
 
     Args:
         roi: (H, W) grey, lesions bright: uint8, uint16 or floating.
@@ -265,9 +281,7 @@ def segment_lesion(
     tolerance = 1e-6 * float(np.ptp(picture))
     grey = gaussian_filter(picture, settings.smoothing_sigma * side, mode="nearest")
     grey -= background_surface(grey, settings.background_degree)
-    row, column = np.ogrid[: picture.shape[0], : picture.shape[1]]
-    distance = np.hypot(row - centre[0], column - centre[1])
-    seed = distance <= max(settings.seed_diameter * side / 2, float(distance.min()))
+    seed = _disc(picture.shape, centre, settings.seed_diameter * side / 2)
     top = float(grey[seed].mean())
     if top <= tolerance:
         return _fault(DARK_CENTRE, picture.shape)

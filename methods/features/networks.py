@@ -1,4 +1,4 @@
-"""Any pre-trained network of torchvision or timm by name, and the output of any of its layers.
+"""Any pre-trained network of torchvision or timm by name, up to any of its layers.
 
 torchvision's classification networks are asked for by their name ("resnet50"), timm's by
 "timm/NAME" or, where torchvision has none of that name, by the name alone. timm is an optional
@@ -30,24 +30,27 @@ LAYER_ALIASES = {
         for block, index in zip(range(1, 6), (4, 9, 18, 27, 36), strict=True)
     },
 }
-"""Names that the literature gives to layers: conv5 after ReLU and max-pool, fc6 and fc7 after ReLU,
-pool5 the global average, block1_pool to block5_pool the max-pools of VGG-19."""
+"""Layer names of the literature and their paths: conv5 after ReLU and max-pool, fc6 and fc7 after
+ReLU, pool5 the global average, block1_pool to block5_pool the max-pools of VGG-19."""
 
 DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
-"""``norm.1`` in torchvision's files of DenseNet is ``norm1`` in its code."""
+"""Names in torchvision's files of DenseNet that differ in its code, ``norm.1`` for ``norm1``."""
 INCEPTION = {"init_weights": True, "aux_logits": False, "transform_input": True}
-"""As torchvision builds these networks for its weights, without the heads that only its own
-training used."""
+"""Arguments with which torchvision builds these networks for its weights, without the heads that
+only its own training used."""
 LISTED = 8
+"""Maximum layers that an error message names."""
 FIRST_KERNELS = "features.0.weight"
+"""Name of VGG's first tensor."""
 OXFORD_FIRST_KERNELS = {"vgg19": "8ceb0f796b98f4b40687e024d6379cbe11f061a03043e2c25d96438e823da4b9"}
-"""Digest of these alone in the weights of Simonyan and Zisserman 2015, which Keras gives out, too:
-a file may hold a part."""
+"""Digests of the first tensor in the weights of Simonyan and Zisserman 2015, which Keras
+distributes, too; a file may hold only some of the tensors."""
 
 
 class UnknownNetworkError(ValueError):
-    """Neither torchvision nor timm has a network of that name, or timm would be needed and is not
-    installed.
+    """No library has a network of that name.
+
+    Neither torchvision nor timm, or timm would be needed and is not installed.
     """
 
 
@@ -57,7 +60,7 @@ class UnknownLayerError(ValueError):
 
 @dataclass(frozen=True)
 class NetworkInput:
-    """What a network wants.
+    """Normalisation and size of the images that a network expects.
 
     Attributes:
         size: height and width in pixels, or None where any will do.
@@ -71,7 +74,7 @@ class NetworkInput:
 
 
 def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
-    """The library that has the network ``name``, and its name there.
+    """Return the library that has the network ``name``, and its name there.
 
     Raises:
         UnknownNetworkError: neither has it, or timm would be needed and is not installed.
@@ -104,12 +107,13 @@ def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
 
 
 def _close(name: str, known: list[str]) -> str:
+    """Suggest names that are close to ``name``, as the end of an error message."""
     names = difflib.get_close_matches(name, known, n=LISTED)
     return f" (close: {', '.join(names)})" if names else ""
 
 
 def new_network(name: str, seed: int = 0) -> nn.Module:
-    """The network ``name`` with fresh weights, in evaluation mode and the channels-last layout.
+    """Build the network ``name`` with fresh weights, for evaluation and channels last.
 
     GoogLeNet and Inception v3 come as torchvision's weights want them, without their auxiliary
     heads.
@@ -146,8 +150,9 @@ def _torchvision_network(name: str) -> nn.Module:
 
 
 def network_input(name: str) -> NetworkInput:
-    """What the network ``name`` wants: torchvision's transforms for its default weights, or timm's
-    data configuration.
+    """Return the images that the network ``name`` expects.
+
+    By torchvision's transforms for its default weights, or timm's data configuration.
 
     Raises:
         UnknownNetworkError: see :func:`library_of`.
@@ -175,14 +180,16 @@ def network_input(name: str) -> NetworkInput:
 
 
 OXFORD_INPUT = NetworkInput(None, (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
-"""The scale 0..255 less the mean colour of ImageNet."""
+"""Input of the weights of Simonyan and Zisserman 2015: the scale 0..255 less the mean colour of
+ImageNet."""
 
 
 def for_rgb(
     name: str, tensors: Mapping[str, Tensor]
 ) -> tuple[Mapping[str, Tensor], NetworkInput | None]:
-    """Weights that want other images than ``name`` does in its library: those for RGB, and what
-    they want; None for all others.
+    """Convert weights that expect other images than their library's to RGB.
+
+    Returns the weights for RGB, and the input that they expect; None for all others.
 
     These are Oxford's own of VGG-19, for blue, green and red on the scale 0..255. They fit
     torchvision's network, and with its normalisation they would see images of next to no contrast.
@@ -195,7 +202,7 @@ def for_rgb(
 
 
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset[str]:
-    """Load into ``network`` what ``tensors`` holds of it; the rest of either is left as it is.
+    """Load the tensors that belong to ``network``; the rest of either is left as it is.
 
     Returns:
         names of the network's parameters and buffers that ``tensors`` does not hold, but for the
@@ -224,7 +231,7 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset
 
 
 class _ReachedError(Exception):
-    """Carries the layer's output past everything that comes after it."""
+    """The tapped layer has been computed; carries its output past the rest of the network."""
 
     def __init__(self, output: object) -> None:
         super().__init__()
@@ -232,11 +239,12 @@ class _ReachedError(Exception):
 
 
 def _stop(module: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+    """Raise the output of a layer as :class:`_ReachedError`, as a forward hook."""
     raise _ReachedError(output)
 
 
 class _UsedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes which parameters and buffers of a network take part in a computation.
+    """Record which parameters and buffers of a network take part in a computation.
 
     Hooks would miss the parameters that a module reads from a part which it never calls, as
     multi-head attention does.
@@ -261,7 +269,7 @@ class _UsedTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class LayerTap(ImageNetwork):
-    """A network up to one layer: the layer's output, and nothing after it is computed or kept.
+    """Network up to one layer; nothing after the layer is computed or kept.
 
     Takes ``network`` over: parts whose parameters the layer does not need are replaced by
     identities. It starts in evaluation mode; in training mode gradients flow to what is left. Where
@@ -324,7 +332,7 @@ class LayerTap(ImageNetwork):
         _prune(network, used)
 
     def _tapped(self, images: Tensor) -> Any:
-        """What the layer gives, or None where it does not run."""
+        """Compute the layer's output, or None where the layer does not run."""
         x = self.normalised(images, self._size)
         try:
             self.network(x)
@@ -333,7 +341,7 @@ class LayerTap(ImageNetwork):
         return None
 
     def forward(self, images: Tensor) -> Tensor:
-        """(N, H, W, 3) uint8 RGB -> (N, C, h, w) maps or (N, D) vectors, float32.
+        """Compute features, (N, H, W, 3) uint8 RGB -> (N, C, h, w) or (N, D) float32.
 
         Maps of 1 x 1 become vectors. The tokens of a transformer, (N, L, D), become maps (N, D, s,
         s) without those that stand for no part of the image (class, registers).
@@ -348,8 +356,9 @@ class LayerTap(ImageNetwork):
 
 
 def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | None]:
-    """How to read the output of a layer for one square image: whether channels come last, and the
-    number of prefix tokens.
+    """Decide how to read the output of a layer for one square image.
+
+    Returns whether channels come last, and the number of prefix tokens.
 
     The second is None where the output is not tokens.
     """
@@ -369,6 +378,7 @@ def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | N
 
 
 def _prune(module: nn.Module, used: _UsedTensors) -> None:
+    """Replace the parts of a module whose tensors are not used by identities."""
     for name, child in module.named_children():
         tensors = [*child.parameters(), *child.buffers()]
         if any(tensor in used for tensor in tensors):

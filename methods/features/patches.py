@@ -1,5 +1,4 @@
-"""Image patches, their whitening and the pooling of what is learned on them, shared by the
-unsupervised baselines.
+"""Image patches, their whitening and spatial pooling, shared by the unsupervised baselines.
 
 Ahn et al. 2019, Table 2 names sparse coding, independent component analysis and a stacked sparse
 auto-encoder without saying how they were set up. Here all three see whitened patches of the grey
@@ -21,11 +20,11 @@ from methods.imaging.grey import luma
 Float32 = NDArray[np.float32]
 
 IMAGES_AT_ONCE = 256
-"""Images held in memory at a time while patches are drawn."""
+"""Images that are held in memory at a time while patches are drawn."""
 
 
 def _windows(pictures: Float32, size: int) -> Float32:
-    """Every patch of every picture, (n, H - size + 1, W - size + 1, size, size), a view."""
+    """View every patch of every picture, (n, H - size + 1, W - size + 1, size, size)."""
     height, width = pictures.shape[1:]
     if min(height, width) < size:
         raise ValueError(
@@ -36,8 +35,9 @@ def _windows(pictures: Float32, size: int) -> Float32:
 
 
 def grid_patches(pictures: Float32, size: int, stride: int) -> Float32:
-    """Patches on a regular grid from the upper left corner, (n, gh, gw, size * size) float32,
-    pixels row by row.
+    """Cut patches on a regular grid from the upper left corner.
+
+    Returns (n, gh, gw, size * size) float32, pixels row by row.
 
     Args:
         pictures: (n, H, W) float32.
@@ -59,7 +59,7 @@ def sample_patches(
     size: int,
     seed: int,
 ) -> Float32:
-    """Grey patches at random places, spread as evenly as possible over the images.
+    """Draw grey patches at random places, equally many of each image.
 
     Images are visited in order, at most :data:`IMAGES_AT_ONCE` at a time; an image that gives no
     patch is not read. The places are a function of (n_images, n_patches, seed) and the images'
@@ -96,8 +96,9 @@ def sample_patches(
 
 @dataclass(frozen=True)
 class Whitening:
-    """Affine map to uncorrelated coordinates of (nearly) unit variance, those of the largest
-    variance first.
+    """Affine map to uncorrelated coordinates of (nearly) unit variance.
+
+    The coordinates of the largest variance come first.
 
     Attributes:
         mean: (d,) float32 mean patch.
@@ -109,7 +110,7 @@ class Whitening:
     matrix: Float32
 
     def apply(self, patches: NDArray[np.floating]) -> Float32:
-        """Whitened patches: (..., d) -> (..., k) float32."""
+        """Whiten patches, (..., d) -> (..., k) float32."""
         white: Float32 = np.matmul(
             np.asarray(patches, np.float32) - self.mean, self.matrix, dtype=np.float32
         )
@@ -119,7 +120,7 @@ class Whitening:
 def fit_whitening(
     patches: NDArray[np.floating], components: int = 256, epsilon: float = 1e-4
 ) -> Whitening:
-    """Whitening by principal components.
+    """Fit a whitening by principal components.
 
     Args:
         patches: (n, d), n at least 2.
@@ -156,8 +157,9 @@ def spatial_pyramid(
     levels: tuple[int, ...] = (1, 2, 4),
     pool: Literal["max", "mean"] = "max",
 ) -> NDArray[np.floating]:
-    """Responses pooled over the cells of grids of l x l for each level l (Yang et al. 2009, section
-    3.2: max).
+    """Pool responses over the cells of grids of l x l for each level l.
+
+    Yang et al. 2009, section 3.2: max.
 
     Cell i of l along a side of g positions covers those from i * g // l up to (i + 1) * g // l, so
     every position lies in one cell of each level.

@@ -1,5 +1,6 @@
-"""Analytic features of a segmented lesion: size, shape, intensity, texture and margin (Huynh et al.
-2016, section 2.4).
+"""Analytic features of a segmented lesion: size, shape, intensity, texture and margin.
+
+Huynh et al. 2016, section 2.4.
 
 The paper names the families and leaves the formulas to earlier work of its laboratory; ``FEATURES``
 states every formula used here. Sources: circularity and irregularity Giger et al. 1988 and Huo et
@@ -30,28 +31,28 @@ Float64 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 MIN_PIXELS = 16
-"""Smallest lesion: fewer pixels give no texture and no outline worth a number."""
+"""Minimum pixels of a lesion; fewer give no meaningful texture or outline."""
 GREY_BINS = 32
-"""Equal bins between the least and the greatest grey value of the lesion, for entropy and
+"""Number of equal bins between the least and the greatest grey value of the lesion, for entropy and
 texture."""
 SURROUND_WIDTH = 0.5
-"""Width of the ring around the lesion, and of the radial profile to either side of the outline, in
+"""Width of the ring around the lesion, and of the radial profile on either side of the outline, in
 effective radii."""
 MARGIN_PIXELS = 2.0
-"""Half width in pixels of the margin, a band along the outline."""
+"""Half width of the margin, a band along the outline, in pixels."""
 CONSTANT_RANGE = 1e-10
-"""A lesion whose grey values spread over less than this part of the largest of them counts as
-constant."""
+"""Largest spread of the grey values of a constant lesion, as a share of the largest of them."""
 MAX_GREY = 1e100
-"""Largest size of a grey value: squares stay finite."""
+"""Maximum magnitude of a grey value, so that squares stay finite."""
 ANGLE_BIN_DEGREES = 5
+"""Width of a bin of the histogram of angles, in degrees."""
 ANGLE_SMOOTHING_DEGREES = 10
-"""Standard deviation of the Gaussian that smooths the histogram of angles."""
+"""Standard deviation of the Gaussian that smooths the histogram of angles, in degrees."""
 
 
 @dataclass(frozen=True)
 class AnalyticFeature:
-    """One feature of :func:`analytic_features`.
+    """Description of one feature of :func:`analytic_features`.
 
     Attributes:
         name: unique; PyRadiomics' own in snake case where the definition is the same.
@@ -303,10 +304,11 @@ FEATURES: tuple[AnalyticFeature, ...] = (
         "radial_gradient_fwhm_lesion", "margin", "the same over the whole lesion", "degree"
     ),
 )
-"""Every feature, in the order of :func:`analytic_features`."""
+"""Descriptions of all features, in the order of :func:`analytic_features`."""
 
 
 def _check(image: Float64, mask: Mask, pixel_mm: float) -> None:
+    """Refuse an image, mask or pixel size that gives no features."""
     if image.ndim != 2 or image.shape != mask.shape:
         raise ValueError(
             f"image and mask must be two-dimensional and of one shape, got {image.shape} and {mask.shape}"
@@ -327,7 +329,7 @@ def _check(image: Float64, mask: Mask, pixel_mm: float) -> None:
 
 
 def _cropped(grey: Float64, mask: Mask, n_around: int) -> tuple[Float64, Mask]:
-    """The lesion's bounding box and ``n_around`` pixels more, as far as the image goes."""
+    """Crop to the lesion's bounding box and ``n_around`` pixels more, as far as the image goes."""
     box = []
     for axis in (1, 0):
         used = np.flatnonzero(mask.any(axis=axis))
@@ -336,6 +338,7 @@ def _cropped(grey: Float64, mask: Mask, n_around: int) -> tuple[Float64, Mask]:
 
 
 def _size_and_shape(mask: Mask, pixel_mm: float) -> dict[str, float]:
+    """Compute the features of size and shape."""
     rows, columns = np.nonzero(mask)
     n_pixels = len(rows)
     y, x = rows - rows.mean(), columns - columns.mean()
@@ -372,8 +375,9 @@ def _size_and_shape(mask: Mask, pixel_mm: float) -> dict[str, float]:
 
 
 def _grey_levels(values: Float64) -> NDArray[np.uint8]:
-    """Levels 1 .. GREY_BINS of the grey values by PyRadiomics' fixed bin count; a constant gives
-    the middle level alone.
+    """Compute levels 1 .. GREY_BINS of the grey values by PyRadiomics' fixed bin count.
+
+    A constant gives the middle level alone.
     """
     low, high = float(values.min()), float(values.max())
     if high - low <= CONSTANT_RANGE * max(abs(low), abs(high)):
@@ -383,6 +387,7 @@ def _grey_levels(values: Float64) -> NDArray[np.uint8]:
 
 
 def _intensity(values: Float64, surround: Float64, levels: NDArray[np.uint8]) -> dict[str, float]:
+    """Compute the features of intensity."""
     mean, outside = float(values.mean()), float(surround.mean())
     constant = bool((levels == levels[0]).all())
     # Moments of values of size one neither overflow nor vanish.
@@ -407,7 +412,7 @@ def _intensity(values: Float64, surround: Float64, levels: NDArray[np.uint8]) ->
 
 
 def _texture(mask: Mask, levels: NDArray[np.uint8]) -> dict[str, float]:
-    """Co-occurrence features; the outside is level 0, and the pairs with it are dropped."""
+    """Compute co-occurrence features; the outside is level 0, and its pairs are dropped."""
     picture = np.zeros(mask.shape, np.uint8)
     picture[mask] = levels
     angles = [0, np.pi / 4, np.pi / 2, 3 * np.pi / 4]
@@ -459,8 +464,9 @@ def _texture(mask: Mask, levels: NDArray[np.uint8]) -> dict[str, float]:
 
 
 def _full_width_at_half_maximum(angles: Float64, weights: Float64) -> float:
-    """360 degrees less the longest arc below half the maximum of a weighted histogram of angles
-    (n,) in degrees.
+    """Compute the width of a weighted histogram of angles (n,), in degrees.
+
+    It is 360 less the longest arc below half the maximum.
 
     Spicules give two peaks, one for each of their sides; the arc from the first to the last
     crossing holds both.
@@ -486,8 +492,9 @@ def _full_width_at_half_maximum(angles: Float64, weights: Float64) -> float:
 def _margin(
     grey: Float64, mask: Mask, outwards: Float64, width: float, pixel_mm: float
 ) -> dict[str, float]:
-    """Features of the margin; ``outwards`` (H, W) is the distance from the outline in pixels,
-    negative inside.
+    """Compute the features of the margin.
+
+    ``outwards`` (H, W) is the distance from the outline in pixels, negative inside.
     """
     down, right = (sobel(grey, axis=axis, mode="nearest") / (8 * pixel_mm) for axis in (0, 1))
     magnitude = np.hypot(down, right)
@@ -534,8 +541,9 @@ def analytic_features(
     mask: Mask,
     pixel_mm: float = 1.0,
 ) -> Float64:
-    """Analytic features of one lesion (Huynh et al. 2016, section 2.4), formulas and units in
-    ``FEATURES``.
+    """Compute the analytic features of one lesion (Huynh et al. 2016, section 2.4).
+
+    Formulas and units are in :data:`FEATURES`.
 
     Where the edge of the image cuts the lesion, the cut counts for size and shape and is left out
     of the margin.

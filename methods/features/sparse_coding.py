@@ -1,5 +1,6 @@
-"""Sparse coding of image patches as in ScSPM (Yang et al. 2009), the first baseline of Ahn et al.
-2019, Table 2.
+"""Sparse coding of image patches as in ScSPM (Yang et al. 2009).
+
+It is the first baseline of Ahn et al. 2019, Table 2.
 
 Dictionary V and codes u of the patches x minimise (Yang et al. 2009, equation 2) ::
 
@@ -59,9 +60,7 @@ class SparseCodes:
 
 @contextmanager
 def _convergence_warnings() -> Iterator[list[warnings.WarningMessage]]:
-    """Collects scikit-learn's convergence warnings, one for each code; any other warning goes its
-    usual way.
-    """
+    """Collect scikit-learn's convergence warnings, one for each code; pass on all others."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ConvergenceWarning)
         unconverged: list[warnings.WarningMessage] = []
@@ -76,6 +75,7 @@ def _convergence_warnings() -> Iterator[list[warnings.WarningMessage]]:
 
 
 def _checked(patches: NDArray[np.floating], alpha: float) -> Float64:
+    """Return the patches as float64, or refuse them."""
     if alpha <= 0:
         raise ValueError(f"the weight alpha of the l1 penalty must be positive, got {alpha:g}")
     if not np.isfinite(patches).all():
@@ -86,8 +86,9 @@ def _checked(patches: NDArray[np.floating], alpha: float) -> Float64:
 def fit_dictionary(
     patches: NDArray[np.floating], atoms: int, alpha: float, passes: int, seed: int
 ) -> DictionaryFit:
-    """Learn a dictionary, starting from patches drawn without replacement and scaled to unit
-    length.
+    """Learn a dictionary of atoms of unit length.
+
+    It starts from patches drawn without replacement and scaled to unit length.
 
     An atom that no code uses is replaced by a random patch, so duplicates among the first atoms do
     no lasting harm.
@@ -131,7 +132,7 @@ def fit_dictionary(
 def encode(
     patches: NDArray[np.floating], dictionary: NDArray[np.floating], alpha: float, jobs: int = 1
 ) -> SparseCodes:
-    """Magnitudes of the sparse codes of ``patches``.
+    """Compute the magnitudes of the sparse codes of patches.
 
     Each patch is a problem of its own, so neither the number of threads nor the other patches
     change its code.

@@ -1,5 +1,6 @@
-"""Vectors of locally aggregated descriptors, VLAD (Jegou et al. 2010; Farhat and Sicre, section
-6.3).
+"""Vectors of locally aggregated descriptors, VLAD.
+
+Jegou et al. 2010; Farhat and Sicre, section 6.3.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ Float32 = NDArray[np.float32]
 DESCRIPTORS_AT_ONCE = 1024
 """Descriptors compared with the centroids at a time; bounds the memory of their distances."""
 FINITE = "VLAD needs finite descriptors and centroids"
+"""Beginning of the error message for values that are not finite."""
 
 
 def _nearest(rows: Float32, centres: Float32) -> NDArray[np.int64]:
-    """Index of the centre nearest to each row, (n, d) and (k, d) -> (n,)."""
+    """Find the centre nearest to each row, (n, d) and (k, d) -> (n,)."""
     half_norms = np.vecdot(centres, centres) / np.float32(2)
     nearest = np.empty(len(rows), np.int64)
     for start in range(0, len(rows), DESCRIPTORS_AT_ONCE):
@@ -62,8 +64,9 @@ def encode(
     intra_normalisation: bool = False,
     signed_sqrt: bool = False,
 ) -> Float32:
-    """One row for each image: for every centroid the sum of the residuals x_j - c_i of the
-    descriptors nearest to it.
+    """Encode each image as one row of summed residuals.
+
+    For every centroid c_i the residuals x_j - c_i of the descriptors nearest to it are summed.
 
     The steps, in this order; the paper has the first and the last:
 
@@ -116,8 +119,7 @@ def encode(
 
 
 class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  # type: ignore[misc]  # no types of their own
-    """:func:`methods.features.codebook.fit_codebook` and :func:`encode` as a scikit-learn
-    transformer.
+    """Codebook and encoding as a scikit-learn transformer.
 
     Args:
         n_clusters: k, centroids of the codebook.
@@ -158,8 +160,9 @@ class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return int(self.centroids_.size)
 
     def _images(self, x: ArrayLike, reset: bool) -> NDArray[np.floating]:
-        """Checked descriptors, (N, L, d); ``reset`` sets ``n_features_in_``, else it is
-        compared.
+        """Return checked descriptors, (N, L, d).
+
+        ``reset`` sets ``n_features_in_``, else it is compared.
         """
         shape = np.shape(x) if getattr(x, "ndim", 2) == 3 else None
         flat = np.reshape(x, (-1, shape[2])) if shape else x
@@ -193,7 +196,7 @@ class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
         return self
 
     def transform(self, X: ArrayLike) -> Float32:  # noqa: N803
-        """VLAD rows, (N, k * d) float32.
+        """Encode images as VLAD rows, (N, k * d) float32.
 
         Args:
             X: as in :meth:`fit`; L may differ.
