@@ -26,7 +26,8 @@ def check_dataset_name(name: str) -> str:
     if not re.match(NAME_PATTERN, name) or name.endswith("\n"):
         raise InputError(
             f"the dataset name {name!r} is not allowed",
-            "Use 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit, for example chest-xray",
+            "Use 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit, for example "
+            "chest-xray",
         )
     return name
 

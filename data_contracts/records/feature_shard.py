@@ -140,7 +140,7 @@ class FeatureSet(BaseModel):
         )
 
     def shard_key(self, image_ids: list[str]) -> str:
-        """Return the name of a shard file: 16 hexadecimal digits of the set and the images in order."""
+        """Return the name of a shard file: 16 hexadecimal digits of the set and its images."""
         return content_hash({"set": self.key, "image_ids": image_ids})
 
 
@@ -156,7 +156,8 @@ def check_rows(
     problems = []
     if len(features) != len(image_ids) or not len(image_ids):
         problems.append(
-            f"one image_id a row and at least one row, found {len(features)} rows and {len(image_ids)} ids"
+            f"one image_id a row and at least one row, found {len(features)} rows and "
+            f"{len(image_ids)} ids"
         )
     if features.shape[1:] != feature_set.row_shape:
         problems.append(f"a row has shape {feature_set.row_shape}, found {features.shape[1:]}")

@@ -17,5 +17,5 @@ def json_sha256(value: object) -> str:
 
 
 def content_hash(value: object) -> str:
-    """Return the first 16 hexadecimal digits of :func:`json_sha256`, short enough for a file name."""
+    """Return the first 16 hexadecimal digits of :func:`json_sha256`, as a part of file names."""
     return json_sha256(value)[:16]

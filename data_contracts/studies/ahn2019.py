@@ -17,8 +17,8 @@ AHN2019 = Study(
     name="ahn2019",
     title="Convolutional auto-encoder atop a pre-trained CNN",
     citation=(
-        "E. Ahn, A. Kumar, D. Feng, M. Fulham, J. Kim. Unsupervised Deep Transfer Feature Learning for Medical Image "
-        "Classification. ISBI 2019 (arXiv 1903.06342)."
+        "E. Ahn, A. Kumar, D. Feng, M. Fulham, J. Kim. Unsupervised Deep Transfer Feature "
+        "Learning for Medical Image Classification. ISBI 2019 (arXiv 1903.06342)."
     ),
     methods=(
         Method("sparse_coding", "Sparse coding + SVM", "sparse_coding_features"),

@@ -69,8 +69,8 @@ FARHAT_VLAD = Study(
     name="farhat_vlad",
     title="Average pooling and VLAD of a pre-trained CNN's local descriptors",
     citation=(
-        "H. Farhat, R. Sicre. Convolutional Neural Networks for Medical Image Transfer Learning + VLAD aggregation. "
-        "Aix-Marseille University."
+        "H. Farhat, R. Sicre. Convolutional Neural Networks for Medical Image Transfer Learning + "
+        "VLAD aggregation. Aix-Marseille University."
     ),
     methods=tuple(
         method

@@ -50,8 +50,9 @@ HUYNH2016 = Study(
     name="huynh2016",
     title="AlexNet's layers, analytic lesion features, and their ensemble",
     citation=(
-        "B. Q. Huynh, H. Li, M. L. Giger. Digital mammographic tumor classification using transfer learning from deep "
-        "convolutional neural networks. Journal of Medical Imaging 3(3), 034501 (2016)."
+        "B. Q. Huynh, H. Li, M. L. Giger. Digital mammographic tumor classification using "
+        "transfer learning from deep convolutional neural networks. "
+        "Journal of Medical Imaging 3(3), 034501 (2016)."
     ),
     protocol="cross-validation",
     methods=(
@@ -142,7 +143,8 @@ HUYNH2016 = Study(
         Choice(
             "Segmentation",
             "region growing with multiple transition points, details elsewhere",
-            "the contour before the strongest leak over falling thresholds; an image without one is left out, not guessed",
+            "the contour before the strongest leak over falling thresholds; an image without one "
+            "is left out, not guessed",
             "-",
         ),
         Choice(

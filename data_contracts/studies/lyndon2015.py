@@ -39,8 +39,8 @@ LYNDON2015 = Study(
     name="lyndon2015",
     title="One-vs-all CNNs for several labels",
     citation=(
-        "D. Lyndon, A. Kumar, J. Kim, P. H. W. Leong, D. Feng. Convolutional Neural Networks for Medical Clustering. "
-        "CLEF 2015 Working Notes."
+        "D. Lyndon, A. Kumar, J. Kim, P. H. W. Leong, D. Feng. Convolutional Neural Networks for "
+        "Medical Clustering. CLEF 2015 Working Notes."
     ),
     protocol="several labels",
     methods=(LENET, MODERN, CONV5, CAE),
@@ -52,7 +52,8 @@ LYNDON2015 = Study(
             number="3",
             title="Test results",
             measure="share of the test images, %",
-            data="ImageCLEF 2015 medical clustering: X-rays, 4 body parts, 500 training and 250 test images",
+            data="ImageCLEF 2015 medical clustering: X-rays, 4 body parts, 500 training and 250 "
+            "test images",
             rows=(
                 PaperRow("Exact match", 49.7, "exact_match"),
                 PaperRow("Any match", 59.6, "any_match"),

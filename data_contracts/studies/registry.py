@@ -31,7 +31,8 @@ def check_task(dataset: str, task: Task, study: Study) -> None:
         has, wants = ("one label", "several") if several else ("several labels", "one")
         raise InputError(
             f"{dataset} has {has} an image, and {study.name} wants {wants}",
-            f"Register it anew {'with' if several else 'without'} --multi-label, or run another study",
+            f"Register it anew {'with' if several else 'without'} --multi-label, or run another "
+            "study",
         )
 
 

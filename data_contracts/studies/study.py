@@ -171,7 +171,7 @@ class Study:
 
     @property
     def jobs(self) -> tuple[str, ...]:
-        """Names of its Dagster jobs: the main job and, where it computes less than all, that of all rows."""
+        """Names of its Dagster jobs: the main job and, where it leaves rows out, that of all."""
         return tuple(self.job(all_tables) for all_tables in self.scopes)
 
     @property

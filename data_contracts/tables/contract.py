@@ -37,11 +37,11 @@ class TableContract:
     """Schema, key and row rules of one kind of table.
 
     Attributes:
-        name: of the kind of table.
+        name: name of the kind of table, for messages.
         suffix: end of the name of every file that holds such a table.
         schema: exact column names, order, types and nullability.
         key: columns whose combination is unique.
-        rules: rule in words -> function that finds the offending rows.
+        rules: row rules by their statement in words.
     """
 
     name: str
@@ -51,12 +51,13 @@ class TableContract:
     rules: dict[str, RowRule]
 
     def violations(self, table: pa.Table) -> list[Violation]:
-        """Return every rule that ``table`` breaks, the schema first; an empty list means it is valid."""
+        """Return every rule that ``table`` breaks, the schema first; none means it is valid."""
         if not table.schema.equals(self.schema):
             found = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
             return [
                 Violation(
-                    f"the columns of a {self.name} table are exactly those of its schema, found {found}",
+                    f"the columns of a {self.name} table are exactly those of its schema, found "
+                    f"{found}",
                     None,
                     0,
                 )

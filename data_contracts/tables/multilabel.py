@@ -16,7 +16,7 @@ from data_contracts.tables.rules import (
 )
 
 MEASURES = ("exact_match", "any_match", "hamming_similarity")
-"""Measures of Lyndon et al. 2015, table 3; each is a share of the test images or label decisions."""
+"""Measures of Lyndon et al. 2015, table 3, each a share of test images or of label decisions."""
 PARTS = ("", "_low", "_high")
 """Suffixes of the columns of a measure: its value and its 95 % interval."""
 

@@ -50,7 +50,8 @@ IMAGE_PREDICTIONS = TableContract(
             lambda first, second: not_unit(second) or second > first,
         ),
         "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
-        "every neighbour has an id, a label and a similarity, and there is at least one": rows_where(
+        "every neighbour has an id, a label and a similarity, and there is at least "
+        "one": rows_where(
             ("neighbour_ids", "neighbour_labels", "neighbour_similarities"),
             lambda *lists: len({len(values) for values in lists}) != 1 or not lists[0],
         ),

@@ -1,6 +1,4 @@
-"""What a split must never have: an image, or a group, that is on the training and on the test
-side.
-"""
+"""Leaks of a split: images, groups or patients that are on both the training and the test side."""
 
 from __future__ import annotations
 
@@ -17,6 +15,7 @@ KINDS = {
     "group": "are of one group",
     "patient": "are of one patient",
 }
+"""Kinds of leaks, and how the two images are described in a message."""
 _COLUMN_OF = {
     "bytes": "image_id",
     "pixels": "pixel_sha256",
@@ -27,7 +26,7 @@ _COLUMN_OF = {
 
 @dataclass(frozen=True)
 class Leak:
-    """One thing that is on both sides.
+    """One image, group or patient that is on both sides.
 
     Attributes:
         kind: "bytes", "pixels", "group" or "patient".
@@ -46,15 +45,15 @@ class Leak:
 def find_leaks(
     rows: Iterable[Mapping[str, Any]], kinds: Iterable[str] = tuple(KINDS)
 ) -> list[Leak]:
-    """Every image and group of a manifest that is on both sides, in the order of kind and path.
+    """Find the images and groups of a manifest that are on both sides, by kind and path.
 
     Copies that are left out as duplicates count as well: a given split that has the same image
-    twice is wrong, whichever copy is used. What is equal in bytes is not told again as equal in
-    pixels.
+    twice is wrong, whichever copy is used. Images that are equal in bytes are not reported again as
+    equal in pixels.
 
     Args:
-        rows: of the manifest, as mappings.
-        kinds: what to look for.
+        rows: rows of the manifest.
+        kinds: keys of KINDS to look for.
     """
     on_a_side = [
         row for row in rows if row["status"] != "rejected" and row["split"] in ("train", "test")
@@ -76,9 +75,10 @@ def find_leaks(
 
 
 def leak_error(dataset: str, leaks: Sequence[Leak]) -> InputError:
-    """What to tell the user about the leaks of a dataset, of which there is at least one."""
+    """Return the error that tells the user of the leaks, of which there is at least one."""
     more = f" and {len(leaks) - 1} more" if len(leaks) > 1 else ""
     return InputError(
         f"the split of {dataset} leaks: {leaks[0]}{more}",
-        "Put all copies and all images of a group on one side, or register with --split stratified to draw a new split",
+        "Put all copies and all images of a group on one side, or register with --split "
+        "stratified to draw a new split",
     )

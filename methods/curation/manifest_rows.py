@@ -1,5 +1,4 @@
-"""From files that were found and read to manifest rows: what counts twice, what contradicts itself,
-which side of the split.
+"""Manifest rows from the files of a dataset: duplicates, contradicting labels, sides of the split.
 
 Pure functions on rows; the contract of the result is ``data_contracts.tables.manifest.MANIFEST``.
 """
@@ -18,21 +17,23 @@ from data_contracts.records.dataset import DatasetSpec
 from methods.curation.splits import label_group_split, on_both_sides, stratified_group_split
 
 REDRAW = "register with --split stratified to draw a new split"
+"""Remedy in messages about a split that is given and incomplete."""
 SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-label"
+"""Reason for which an image of a drop is rejected."""
 
 Key = tuple[str, int]
-
+"""Path and frame of a row; the frame is -1 where the file is one image."""
 
 NONE_OF_THEM = ""
-"""Label of an image that is known to have none of several."""
+"""Label of an image of a multi-label task that is known to have no label."""
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One row of the manifest, the fields of ``MANIFEST_SCHEMA`` in its order.
+    """One row of the manifest, with the columns of ``MANIFEST_SCHEMA`` as fields.
 
-    Before :func:`curate` ``split`` is what the user says ("train", "test" or None) and ``status``
-    is "ok" or "rejected".
+    Before :func:`curate` ``split`` is the one that the user gives ("train", "test" or None), and
+    ``status`` is "ok" or "rejected".
     """
 
     image_id: str | None
@@ -57,22 +58,21 @@ class ManifestRow:
 
     @property
     def key(self) -> Key:
-        """What is unique: the path, and the frame (-1 where the file is one image)."""
+        """Unique key of the row: its path and frame."""
         return self.path, -1 if self.frame is None else self.frame
 
 
 def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
-    """The rows with duplicates and label conflicts marked and every usable image on a side of the
-    split.
+    """Mark duplicates and contradicting labels, and put every usable image on a side of the split.
 
     The split is made on the first load alone (rows without a ``drop``), so that what arrives later
     cannot move it. Labelled images of a drop go where ``spec.new_labels`` says, but never to one
     side while their group or their pixels are on the other, and never with a class that the first
-    load does not have: then they are held. What the *given* split of the first load does wrong is
-    left as it is: :func:`methods.curation.leakage.find_leaks` finds it, and a check blocks on it.
+    load does not have: then they are held. Leaks of a *given* split of the first load are left as
+    they are: :func:`methods.curation.leakage.find_leaks` finds them, and a check blocks on them.
 
     Args:
-        rows: one for each file or frame, in any order.
+        rows: one row for each file or frame, in any order.
         spec: the split policy and whether unlabelled images are allowed; its root is named in
             messages.
 
@@ -104,8 +104,9 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
 
 
 def labels_of(label: str | None, task: str) -> tuple[str, ...]:
-    """The classes of one image: none, one, or for a multi-label task those between the bars ("" has
-    none of them).
+    """Return the classes of one image: none, one, or in a multi-label task those between the bars.
+
+    The label "" of a multi-label task has no class.
     """
     if label is None:
         return ()
@@ -113,7 +114,7 @@ def labels_of(label: str | None, task: str) -> tuple[str, ...]:
 
 
 def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
-    """Sorted classes of a multi-label task, and whether each image has each, (n, L) bool."""
+    """Return the sorted classes of a multi-label task, and which image has which, (n, L) bool."""
     sets = [set(labels_of(label, "multi-label")) for label in labels]
     names = sorted(set().union(*sets))
     return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(
@@ -122,10 +123,10 @@ def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
 
 
 def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
-    """Classes of a multi-label task that only training or only test images have, or lack.
+    """Return the classes of a multi-label task that only one side of the split has, or lacks.
 
     Args:
-        labels: (n,) of each image, as in the manifest.
+        labels: (n,) label of each image, as in the manifest.
         splits: (n,) "train" or "test".
     """
     names, truth = label_matrix(labels)
@@ -134,8 +135,9 @@ def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:
 
 
 def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
-    """The row with its labels in order. Of several labels an image may have none: "" is that, and
-    None is not known.
+    """Return the row with its labels sorted.
+
+    In a multi-label task an image that is known to have no label has "", an unlabelled one None.
     """
     known = row.status == "ok" and row.drop is None and not spec.unlabelled
     if row.label is None and spec.task == "multi-label" and known:
@@ -155,11 +157,11 @@ def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
 
 
 def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
-    """Marks all but one of the usable rows with the same bytes; all labelled ones where their
-    labels contradict each other.
+    """Mark all but one of the usable rows with the same bytes as duplicates.
 
-    The row that stays is the one that says most (label, first load, split, group), of those the
-    first by path. A drop cannot contradict the first load: what was there first stands.
+    Where their labels contradict each other, all labelled ones are rejected. The row that stays is
+    the one with most facts (label, first load, split, group), and among equals the first by path. A
+    drop cannot contradict the first load, whose label stands.
     """
     same_bytes: dict[str | None, list[ManifestRow]] = defaultdict(list)
     for row in rows:
@@ -202,10 +204,10 @@ def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
 
 
 def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """For every image a name of those that no drawn split may part from it: same group, patient or
-    pixels, or a copy's group.
+    """Return for every image the name of the set that no drawn split may divide.
 
-    The name is the smallest image_id of them, so that it does not depend on how groups are called.
+    A set has all images that are connected by a group, a patient or equal pixels, copies included.
+    Its name is the smallest image_id in it, so it does not depend on the names of groups.
     """
     parent: dict[str, str] = {}
 
@@ -234,13 +236,15 @@ def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
 def _sides(
     usable: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec
 ) -> dict[Key, str]:
-    """The side of each usable row of the first load: train, test or unlabelled."""
+    """Return the side of each usable row of the first load: train, test or unlabelled."""
     labelled = [row for row in usable if row.label is not None]
     unlabelled = [row for row in usable if row.label is None]
     if unlabelled and not spec.unlabelled:
         raise InputError(
-            f"{len(unlabelled)} of {len(usable)} images in {spec.root} have no label (first: {unlabelled[0].path})",
-            "Put each into a folder named after its class, fill the label column of manifest.csv, or register with --unlabelled",
+            f"{len(unlabelled)} of {len(usable)} images in {spec.root} have no label (first: "
+            f"{unlabelled[0].path})",
+            "Put each into a folder named after its class, fill the label column of manifest.csv, "
+            "or register with --unlabelled",
         )
     sides = {row.key: "unlabelled" for row in unlabelled}
     if not labelled:
@@ -256,10 +260,12 @@ def _sides(
         == 1
     ):
         raise InputError(
-            f"all {len(labelled)} labelled images in {spec.root} have one class, {labelled[0].label!r}"
+            f"all {len(labelled)} labelled images in {spec.root} have one class, "
+            f"{labelled[0].label!r}"
             if labelled[0].label
             else f"all {len(labelled)} images in {spec.root} have no label",
-            "Add images of a second class in a folder (or with a label in manifest.csv) of their own",
+            "Add images of a second class in a folder (or with a label in manifest.csv) of their "
+            "own",
         )
     n_given = sum(row.split is not None for row in labelled)
     if spec.split == "stratified" or (spec.split == "auto" and n_given == 0):
@@ -267,7 +273,8 @@ def _sides(
     if n_given < len(labelled):
         first = next(row.path for row in labelled if row.split is None)
         raise InputError(
-            f"{len(labelled) - n_given} of {len(labelled)} labelled images in {spec.root} have no split (first: {first})",
+            f"{len(labelled) - n_given} of {len(labelled)} labelled images in {spec.root} have no "
+            f"split (first: {first})",
             f"Put each below train/ or test/, fill the split column of manifest.csv, or {REDRAW}",
         )
     return sides | _given(labelled, spec)
@@ -279,7 +286,7 @@ def _sides_of_drops(
     together: dict[str, str],
     spec: DatasetSpec,
 ) -> dict[Key, str]:
-    """The side of each usable row that came in a drop."""
+    """Return the side of each usable row that came in a drop."""
     known: set[str] = set()
     taken: dict[str, set[str]] = defaultdict(set)
     wanted: dict[Key, str] = {}
@@ -308,6 +315,7 @@ def _sides_of_drops(
 def _drawn(
     labelled: Sequence[ManifestRow], together: dict[str, str], spec: DatasetSpec
 ) -> dict[Key, str]:
+    """Return the sides of a drawn split."""
     rows = sorted(labelled, key=lambda row: str(row.image_id))
     labels = [str(row.label) for row in rows]
     groups = [together[str(row.image_id)] for row in rows]
@@ -321,14 +329,16 @@ def _drawn(
     except ValueError as error:
         raise InputError(
             f"no test split can be drawn in {spec.root}: {error}",
-            "Add images (of other patients) to the class, leave it out, raise test_fraction, or give train/ and test/ yourself",
+            "Add images (of other patients) to the class, leave it out, raise test_fraction, or "
+            "give train/ and test/ yourself",
         ) from error
     return {row.key: "test" if test else "train" for row, test in zip(rows, in_test, strict=True)}
 
 
 def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[Key, str]:
-    """The given sides. A class that is in train alone is allowed: it can be learned, though never
-    tested.
+    """Return the sides of a given split, which must have both sides and train every class.
+
+    A class that is in train alone is allowed: it can be learned, though not tested.
     """
     sides = {row.key: str(row.split) for row in labelled}
     for side in ("train", "test"):

@@ -26,37 +26,46 @@ from methods.imaging.perceptual_hash import (
 )
 
 Take = Callable[[NDArray[np.int64]], NDArray[np.floating]]
-"""``take(positions)`` reads the conv5 features of ascending, unrepeated positions: (m,) int64 ->
-(m, C, H, W)."""
+"""Function that reads conv5 features by ascending, unrepeated positions: (m,) -> (m, C, H, W)."""
 
 # Chosen with benchmarks/near_duplicates.py on 9,602 images (chest x-rays, mammograms, figures of 13
 # kinds, MedNIST's 64-pixel images) and changed copies of 400 of them. Recall: 1.00 for JPEG of
 # quality 75 and 90, resizing to 80 %, contrast, gamma, darker, mirrored, upside down, turned by
 # half and the last three as JPEG 75; 0.99 for brighter; 0.98 for JPEG 50 and resizing to 50 %; 0.97
 # cropped by 2 %; 0.95 with noise; 0.72 mirrored and cropped by 5 %; 0.63 cropped by 5 %; 0.37
-# rotated by 2 degrees; 0.07 cropped by 10 %. Nothing found is no proof that there is nothing.
+# rotated by 2 degrees; 0.07 cropped by 10 %. No finding is no proof of absence.
 # Flagged pairs of different groups: of 17 million of chest x-rays 3, all within 2 bits; of 28
 # thousand of mammograms none; of 7,140 of fundus photographs, which are all framed alike, 2 (0.90
 # instead of 0.93 would flag 17). The other figures gave 32 and MedNIST 132, which are by eye nearly
 # all figures and gels drawn twice and adjacent slices; the rest are plots with the same axes,
 # hands, and heads.
 MAX_HAMMING = 10
-"""Bits: a crop by 5 % stays below for 91 %; at 14 the candidates are ten times as many, and the
-cosine drops most."""
+"""Maximum number of differing bits of the hashes of a candidate.
+
+91 % of crops by 5 % stay below it. With 14 the candidates are ten times as many, most of which the
+cosine drops.
+"""
 MIN_COSINE = 0.93
+"""Minimum cosine of the features of a candidate that is not mirrored."""
 MIN_COSINE_MIRRORED = 0.83
-"""Lower, as a map turned round only stands in; 0.83 flags 2 of 2 million pairs of MedNIST images
-mirrored, 0.80 would flag 20."""
+"""Minimum cosine of a mirrored candidate.
+
+It is lower, since a mirrored feature map only approximates the features of the mirrored image. 0.83
+flags 2 of 2 million pairs of MedNIST images, 0.80 would flag 20.
+"""
 CLOSE_HAMMING = 2
+"""Maximum number of differing bits at which hashes count as equal, and a lower cosine is enough."""
 MIN_COSINE_CLOSE = 0.75
-"""Noise, blur and JPEG leave the hash alone and change conv5 most: where it agrees, less is asked
-of the cosine."""
+"""Minimum cosine where the hashes are equal, since noise, blur and JPEG change conv5 alone."""
 MIN_COSINE_UPSIDE_DOWN = 0.5
-"""Where the hashes agree upside down or by half a turn: conv5 is far from symmetric that way, and
-no copy was below 0.51. Of 20 million pairs of different groups none has hashes that agree so,
-whatever the cosine."""
+"""Minimum cosine where the hashes are equal upside down or by half a turn.
+
+conv5 is far from symmetric in that direction; no copy was below 0.51. Of 20 million pairs of
+different groups none has such hashes, whatever the cosine.
+"""
 
 _CANDIDATES_AT_ONCE = 1 << 20
+"""Number of candidates whose features are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -99,16 +108,14 @@ class Candidates:
         return len(self.first)
 
     def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
-        """Those that a mask keeps, or in the order of an index."""
+        """Return the candidates that a mask keeps, or those of an index in its order."""
         return Candidates(self.first[keep], self.second[keep], self.distance[keep], self.turn[keep])
 
 
 def _close(
     hashes_a: Hashes, hashes_b: Hashes, max_distance: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
-    """Rows, columns and distances of the pairs within ``max_distance``; nothing is close to a flat
-    image.
-    """
+    """Return rows, columns and distances of the close pairs; nothing is close to a flat image."""
     distances: NDArray[np.uint8] = np.bitwise_count(hashes_a[:, None] ^ hashes_b)
     distances[hashes_a >= FLAT_HASH] = 64
     distances[:, hashes_b >= FLAT_HASH] = 64
@@ -119,15 +126,15 @@ def _close(
 def candidates(
     hashes_a: Hashes, hashes_b: Hashes, max_distance: int, rows_at_once: int = 2048
 ) -> Iterator[Candidates]:
-    """Pairs of the two sets whose hashes are close, straight or mirrored in one of three ways.
+    """Find the pairs of two sets whose hashes are close, as they are or mirrored.
 
-    Flat images (FLAT_HASH) are close to nothing, not even to each other: all black slices would be
-    pairs of all others. Equal files are found by their digest.
+    Flat images (FLAT_HASH) are close to nothing, not even to each other: every black slice would be
+    a pair with every other. Equal files are found by their digest.
 
     Args:
         hashes_a: (n,) uint64.
         hashes_b: (m,) uint64.
-        max_distance: differing bits up to which a pair is close, at most 63.
+        max_distance: maximum number of differing bits of a pair, at most 63.
         rows_at_once: hashes of each side that are compared at a time; memory grows with its square
             (80 MB for 2048, more where most pairs are close).
 
@@ -146,6 +153,7 @@ def candidates(
 
 
 def _merged(parts: list[Candidates]) -> Candidates:
+    """Return the candidates of all parts, in their order."""
     return Candidates(
         np.concatenate([part.first for part in parts]),
         np.concatenate([part.second for part in parts]),
@@ -155,9 +163,7 @@ def _merged(parts: list[Candidates]) -> Candidates:
 
 
 def _batches(blocks: Iterable[Candidates], at_least: int) -> Iterator[Candidates]:
-    """Blocks merged until there are ``at_least`` candidates; the last may be smaller, none is
-    empty.
-    """
+    """Merge blocks until each has ``at_least`` candidates; the last may have fewer, but some."""
     waiting: list[Candidates] = []
     count = 0
     for block in blocks:
@@ -172,8 +178,9 @@ def _batches(blocks: Iterable[Candidates], at_least: int) -> Iterator[Candidates
 
 
 def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
-    """Indices of the pairs, grouped so that a group names at most ``rows_at_once`` different images
-    of each side.
+    """Group the indices of the pairs by the images that they need.
+
+    A group needs at most ``rows_at_once`` different images of each side, and is of one turn.
     """
     first = np.unique(pairs.first, return_inverse=True)[1] // rows_at_once
     second = np.unique(pairs.second, return_inverse=True)[1] // rows_at_once
@@ -184,7 +191,7 @@ def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
 
 
 def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
-    """Cosines of pairs that are all of one turn, (n,) float32."""
+    """Return the cosines of pairs that are all of one turn, (n,) float32."""
     rows, i = np.unique(pairs.first, return_inverse=True)
     columns, j = np.unique(pairs.second, return_inverse=True)
     turn, left = pairs.turn[0], take_first(rows)
@@ -200,18 +207,18 @@ def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDA
 def cosine_confirms(
     pairs: Candidates, take_first: Take, take_second: Take, rows_at_once: int = 1024
 ) -> NDArray[np.float32]:
-    """Cosines of the conv5 features of the candidates.
+    """Return the cosines of the conv5 features of the candidates.
 
-    The features of a mirrored image are nearly those of the image with their axes turned round,
-    which stand in for them: the filters themselves are not symmetric, so the cosine is lower than
-    that of a straight copy.
+    The features of a mirrored image are approximated by those of the image with reversed axes. The
+    filters themselves are not symmetric, so the cosine is lower than that of a copy that is not
+    mirrored.
 
     Args:
         pairs: the candidates, any number.
         take_first: reads features of the first set.
         take_second: reads features of the second set.
-        rows_at_once: images of each side whose features are held at a time (38 MB a side for 1024
-            images of 256 x 6 x 6, and as much again while they are normalised).
+        rows_at_once: images of each side whose features are in memory at a time (38 MB a side for
+            1024 images of 256 x 6 x 6, and as much again while they are normalised).
 
     Returns:
         (n,) float32 in the order of the candidates; 0 where the features of an image are all 0.
@@ -232,6 +239,7 @@ def required_cosine(pairs: Candidates) -> NDArray[np.float64]:
 def _confirmed(
     batch: Candidates, cosines: NDArray[np.float32], required: NDArray[np.float64]
 ) -> Iterator[Pair]:
+    """Yield the pairs of a batch whose cosines are high enough."""
     enough = cosines >= required
     kept = batch.where(enough)
     columns = (kept.first, kept.second, kept.distance, cosines[enough], kept.turn != STRAIGHT)

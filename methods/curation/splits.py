@@ -1,4 +1,4 @@
-"""Drawing a side of the images (for a test, or for validation) that respects labels and groups."""
+"""Draws of a test or validation side that respect labels and groups."""
 
 from __future__ import annotations
 
@@ -12,28 +12,30 @@ from methods.curation.folds import grouped_folds
 Bool = NDArray[np.bool_]
 
 MAX_DRAWS = 100
-"""Seeds tried before a split is called impossible."""
+"""Maximum number of seeds tried before a split is called impossible."""
 MAX_LABEL_DRAWS = 10
-"""Seeds tried before the best split of several labels is taken: with 20,000 groups each costs
-seconds."""
+"""Maximum number of seeds tried for a split of several labels.
+
+The best of them is taken; with 20,000 groups each takes seconds.
+"""
 
 
 def stratified_group_split(
     labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int
 ) -> Bool:
-    """Which rows are the test split: one fold of a stratified k-fold over whole groups, k = round(1
-    / test_fraction).
+    """Draw the test split of rows that have one label each.
 
-    The folds of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every
-    class on both sides is taken. k is lowered to the number of groups and to the size of the
-    largest class where these are smaller. The split is a function of the set of (label, group)
-    pairs: the order of the rows does not matter.
+    It is one fold of a stratified k-fold over whole groups, k = round(1 / test_fraction). The folds
+    of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every class on both
+    sides is taken. k is lowered to the number of groups and to the size of the largest class where
+    these are smaller. The split is a function of the set of (label, group) pairs: the order of the
+    rows does not matter.
 
     Args:
         labels: (n,) class of each row.
         groups: (n,) group of each row (patient, lesion); a group is never on both sides.
-        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole
-            groups allow.
+        test_fraction: share of test rows; realised to about the nearest 1/k, as far as whole groups
+            allow.
         seed: first seed of the draws, at least 0.
 
     Returns:
@@ -51,7 +53,8 @@ def stratified_group_split(
         n_groups = len(np.unique(group_codes[codes == k]))
         if n_groups < 2:
             raise ValueError(
-                f"class {str(name)!r} has {sizes[k]} image{'s' if sizes[k] > 1 else ''} in {n_groups} group: "
+                f"class {str(name)!r} has {sizes[k]} image{'s' if sizes[k] > 1 else ''} in "
+                f"{n_groups} group: "
                 "two groups are needed to have it on both sides of a split"
             )
     n_folds = min(max(2, round(1 / test_fraction)), len(group_names), int(sizes.max()))
@@ -63,22 +66,23 @@ def stratified_group_split(
             return is_test
         missing += absent
     raise ValueError(
-        f"class {str(classes[missing.argmax()])!r} was not on both sides of the split in {MAX_DRAWS} draws"
+        f"class {str(classes[missing.argmax()])!r} was not on both sides of the split in "
+        f"{MAX_DRAWS} draws"
     )
 
 
 def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, seed: int) -> Bool:
-    """Which rows are the test split where a row has several labels, or none: one fold of k =
-    round(1 / test_fraction).
+    """Draw the test split of rows that have any number of labels.
 
-    Combinations of labels are too rare to stratify by. The folds keep groups whole, and of those of
-    ``seed``, ``seed + 1`` ... it is the one that :func:`fairest` takes. k is lowered to the number
-    of groups where these are fewer.
+    It is one fold of k = round(1 / test_fraction) over whole groups. Combinations of labels are too
+    rare to stratify by. The folds keep groups whole, and of those of ``seed``, ``seed + 1`` ... it
+    is the one that :func:`fairest` takes. k is lowered to the number of groups where these are
+    fewer.
 
     Args:
         truth: (n, L) whether each row has each label.
         groups: (n,) group of each row; a group is never on both sides.
-        test_fraction: wanted share of test rows; realised to about the nearest 1/k, as far as whole
+        test_fraction: share of test rows; realised to about the nearest 1/k, as far as whole
             groups allow.
         seed: first seed of the draws, at least 0.
 
@@ -91,7 +95,8 @@ def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, 
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(group_names) < 2:
         raise ValueError(
-            f"all {len(truth)} images are in one group: two groups are needed to have images on both sides"
+            f"all {len(truth)} images are in one group: two groups are needed to have images on "
+            "both sides"
         )
     n_folds = min(max(2, round(1 / test_fraction)), len(group_names))
     draws = _folds(
@@ -111,16 +116,18 @@ def _folds(
 
 
 def _answers(truth: Bool) -> Bool:
-    """Whether any row has each label, and whether any lacks it, (2, L) bool."""
+    """Return whether any row has each label, and whether any lacks it, (2, L) bool."""
     return np.stack([truth.any(axis=0), (~truth).any(axis=0)])
 
 
 def on_both_sides(truth: Bool, side: Bool) -> Bool:
-    """Which labels are present on both sides if on any, and absent on both if on any, (L,) bool.
+    """Return which labels have rows with and without them on both sides, (L,) bool.
+
+    A label that all rows have, or none, counts as being on both sides.
 
     Args:
         truth: (n, L) whether each row has each label.
-        side: (n,) whether it is on the one side.
+        side: (n,) whether each row is on the one side.
     """
     answers = _answers(truth)
     both: Bool = (_answers(truth[side]) == answers).all(axis=0) & (
@@ -130,7 +137,7 @@ def on_both_sides(truth: Bool, side: Bool) -> Bool:
 
 
 def fairest(truth: Bool, group_codes: NDArray[np.int64], draws: Iterable[Bool]) -> Bool:
-    """The first draw with as many labels on both sides as groups allow, or else the best one.
+    """Return the first draw with as many labels on both sides as groups allow, else the best one.
 
     A label that a single group has, or lacks, cannot be on both sides. Better is a draw that leaves
     both answers of more labels to learn from, then one with more labels on both sides (see
@@ -139,7 +146,7 @@ def fairest(truth: Bool, group_codes: NDArray[np.int64], draws: Iterable[Bool]) 
     Args:
         truth: (n, L) whether each row has each label.
         group_codes: (n,) group of each row.
-        draws: one or more, (n,) bool each: which rows are not learned from. No group is divided.
+        draws: one or more, (n,) bool each: rows that are not trained on. No group is divided.
     """
     answers = _answers(truth)
     n_groups = [

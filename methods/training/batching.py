@@ -1,4 +1,4 @@
-"""Order in which stored rows are visited during training."""
+"""The order in which stored rows are visited during training."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 READ_BLOCK = 16
-"""Rows stored side by side that are visited together: the length of an HDF5 chunk of a feature
-shard."""
+"""Number of neighbouring rows that are visited together: those of an HDF5 chunk of a shard."""
 
 SHUFFLE_BUFFER = 4096
-"""Rows among which the order is random within an epoch; bounds the memory a reader needs."""
+"""Number of rows among which the order is random; bounds the memory that a reader needs."""
 
 
 def epoch_batches(
     n_rows: int, batch_size: int, seed: int, epoch: int
 ) -> Iterator[NDArray[np.int64]]:
-    """Positions ``0 .. n_rows - 1``, each once, in batches of at most ``batch_size``.
+    """Yield the positions ``0 .. n_rows - 1``, each once, in batches.
 
     Blocks of neighbouring rows are permuted, then the rows are permuted within a buffer of blocks,
     so that disk reads stay nearly sequential. Rows are stored in the order of their content hashes,
-    which is itself random, so neighbours are no likelier to share a class. The order is a function
-    of (n_rows, batch_size, seed, epoch) and nothing else.
+    which is itself random, so neighbours are no likelier to share a class. The order depends on
+    (n_rows, batch_size, seed, epoch) alone.
+
+    Yields:
+        (m,) int64 positions, m at most ``batch_size``.
     """
     rng = np.random.default_rng([seed, epoch])
     starts = rng.permutation(np.arange(0, n_rows, READ_BLOCK))

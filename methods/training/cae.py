@@ -37,12 +37,14 @@ from methods.training.loop import (
 )
 
 ReadRows = Callable[[NDArray[np.int64]], NDArray[np.floating]]
-"""Rows by position -> (m, C, H, W) numbers."""
+"""Function that reads rows by position: (m,) int64 -> (m, C, H, W) numbers."""
 
 INIT_BATCH = 512
+"""Number of rows on which the scale of fresh kernels is set."""
 PROBE_ROWS = 32
+"""Number of held-out rows on which it is checked that some filter still responds."""
 MAX_RESPONSES = 2**26
-"""Numbers before the pool held at once while encoding: 0.3 GB."""
+"""Maximum responses before the pool in memory while encoding (0.3 GB)."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ class ConvAutoEncoder(nn.Module):
         self._settings = settings
 
     def forward(self, x: Tensor) -> Tensor:
-        """Reconstruction of ``x`` with the learned biases, (N, C, H, W) -> (N, C, H, W)."""
+        """Return the reconstruction with the learned biases, (N, C, H, W) -> (N, C, H, W)."""
         if not torch.is_grad_enabled() and cae_tiles.pays(x):
             return cae_tiles.reconstruct(x, self._tile_weights())
         z = functional.relu(functional.conv2d(x, self.encoder_weight, self.encoder_bias, padding=1))
@@ -92,8 +94,9 @@ class ConvAutoEncoder(nn.Module):
         return functional.relu(y) if self._settings.decoder_activation == "relu" else y
 
     def encode(self, x: Tensor, pool: Literal["max", "mean"] = "max") -> Tensor:
-        """Code of ``x`` (Table 1, pool 2): (N, C, H, W) -> (N, K, H // 2, W // 2), biases as
-        ``zero_bias`` says.
+        """Return the code of ``x`` (Table 1, pool 2), (N, C, H, W) -> (N, K, H // 2, W // 2).
+
+        Biases are zero or learned as ``zero_bias`` says.
         """
         bias = (
             self.encoder_bias
@@ -106,8 +109,10 @@ class ConvAutoEncoder(nn.Module):
         return functional.max_pool2d(z, 2) if pool == "max" else functional.avg_pool2d(z, 2)
 
     def backward_of_loss(self, x: Tensor) -> float:
-        """Half the squared error of ``x`` (equation 3), summed over its images; sets the gradients
-        of its mean over them.
+        """Set the gradients of the loss of ``x``, and return the loss (equation 3).
+
+        The loss is half the squared error, summed over the images; the gradients are those of its
+        mean over the images.
         """
         if not cae_tiles.pays(x):
             loss = 0.5 * (self(x) - x).square().sum()
@@ -132,12 +137,14 @@ class ConvAutoEncoder(nn.Module):
 
     @torch.no_grad()
     def scale_by_least_squares(self, x: Tensor) -> float:
-        """Scale the fresh kernels so that the first reconstruction of ``x`` has the least squared
-        error.
+        """Scale the fresh kernels so that ``x`` is reconstructed with the least squared error.
 
         With zero biases the reconstruction is homogeneous of degree two in the kernels, so the best
-        factor has a closed form. Returns the factor applied to the kernels: 1 where the
-        reconstruction is zero everywhere, as no factor changes it.
+        factor has a closed form.
+
+        Returns:
+            The factor applied to the kernels: 1 where the reconstruction is zero everywhere, as no
+            factor changes it.
         """
         y = self(x)
         if not bool(y.any()):
@@ -157,8 +164,9 @@ def _to_tensor(rows: NDArray[np.floating], device: torch.device) -> Tensor:
 def _tensors(
     read: ReadRows, n_rows: int, device: torch.device, resident: bool
 ) -> Callable[[NDArray[np.int64]], Tensor]:
-    """Rows by position as tensors on ``device``; with ``resident`` all are copied there now, and
-    none later.
+    """Return a function that gives rows by position as tensors on ``device``.
+
+    With ``resident`` all rows are copied there now, and none later.
     """
     if not resident:
         return lambda rows: _to_tensor(read(rows), device)
@@ -173,17 +181,20 @@ def _tensors(
 
 
 def _fit_on_card(row: NDArray[np.floating], n_rows: int, device: torch.device) -> bool:
-    """Whether so many rows take less than a third of the free memory of a CUDA card. Untried: no
-    card was at hand.
-    """
+    """Whether ``n_rows`` rows take less than a third of the free memory of a CUDA device."""
     return device.type == "cuda" and 4 * row.size * n_rows < torch.cuda.mem_get_info(device)[0] / 3
 
 
 def new_cae(
     channels: int, settings: CaeSettings, first_rows: NDArray[np.floating], device: torch.device
 ) -> ConvAutoEncoder:
-    """A fresh auto-encoder, its kernels scaled on ``first_rows`` (m, C, H, W) where the settings
-    say so.
+    """Return an untrained auto-encoder.
+
+    Args:
+        channels: C, number of input channels.
+        settings: see :class:`CaeSettings`; ``init_scale`` says whether the kernels are scaled.
+        first_rows: (m, C, H, W) rows that the kernels are scaled on.
+        device: where to compute.
     """
     cae = ConvAutoEncoder(channels, settings).to(device)
     if settings.init_scale == "least_squares":
@@ -194,7 +205,7 @@ def new_cae(
 def load_cae(
     weights: Mapping[str, Tensor], settings: CaeSettings, device: torch.device
 ) -> ConvAutoEncoder:
-    """The auto-encoder of stored ``weights``.
+    """Return the auto-encoder of stored ``weights``, in eval mode.
 
     Raises:
         RuntimeError: a tensor is missing or has another shape than the settings ask for.
@@ -210,8 +221,9 @@ def load_cae(
 def split_held_out(
     n_rows: int, settings: CaeSettings
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Positions (sorted) of the rows trained on and of the held-out slice; at least one row each
-    where n_rows > 1.
+    """Return the sorted positions of the rows trained on, and of the held-out rows.
+
+    Each has at least one row where there are two or more; a single row is in both.
     """
     order = np.random.default_rng(settings.seed).permutation(n_rows)
     n_held = (
@@ -222,9 +234,7 @@ def split_held_out(
 
 
 def _input_energy(read: ReadRows, rows: NDArray[np.int64], batch_size: int) -> float:
-    """Mean over images of the sum of squares around the channel means (the error of predicting each
-    channel's mean).
-    """
+    """Return the error of predicting each channel's mean: the sum of squares, mean over images."""
     total, squares, count, positions = 0.0, 0.0, 0, 1
     for start in range(0, len(rows), batch_size):
         x = np.asarray(read(rows[start : start + batch_size]), np.float64)
@@ -236,6 +246,7 @@ def _input_energy(read: ReadRows, rows: NDArray[np.int64], batch_size: int) -> f
 
 
 def _optimizer(cae: ConvAutoEncoder, settings: CaeSettings) -> torch.optim.Optimizer:
+    """Return the optimiser of the parameters that are learned."""
     parameters = [p for p in cae.parameters() if p.requires_grad]
     if settings.optimizer == "adam":
         return torch.optim.Adam(parameters, lr=settings.learning_rate)
@@ -243,6 +254,7 @@ def _optimizer(cae: ConvAutoEncoder, settings: CaeSettings) -> torch.optim.Optim
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter."""
     for group in optimizer.param_groups:
         group["lr"] = rate
 
@@ -254,7 +266,7 @@ def _squared_error(
     rows: NDArray[np.int64],
     batch_size: int,
 ) -> float:
-    """Mean over ``rows`` of the squared reconstruction error, summed over an image."""
+    """Return the squared reconstruction error of an image, mean over ``rows``."""
     total = 0.0
     for start in range(0, len(rows), batch_size):
         x = take(rows[start : start + batch_size])
@@ -274,7 +286,7 @@ def _check_alive(
 
 
 def _after(state: dict[str, Any], record: CaeEpoch, patience: int) -> dict[str, Any]:
-    """State of the loop after an epoch; on a plateau the learning rate is divided by 10."""
+    """Return the state of the loop after an epoch; a plateau divides the learning rate by 10."""
     best, rate = float(state["best"]), float(state["learning_rate"])
     improved = record.held_out_error < best * (1 - 1e-3)
     stale = 0 if improved else int(state["stale_epochs"]) + 1
@@ -297,8 +309,7 @@ def train_cae(
     device: torch.device,
     resume: Checkpoint | None = None,
 ) -> Iterator[tuple[CaeEpoch, Callable[[], Checkpoint]]]:
-    """Train on rows ``0 .. n_rows - 1``; yields after every epoch its record and a function that
-    takes a checkpoint.
+    """Train an auto-encoder on the rows ``0 .. n_rows - 1``.
 
     The order of the rows depends on (seed, epoch) alone, so a run resumed from a checkpoint ends
     with the same bytes on a CPU as one that was never stopped.
@@ -309,6 +320,9 @@ def train_cae(
         settings: see :class:`CaeSettings`.
         device: where to compute.
         resume: an earlier checkpoint of the same settings and rows.
+
+    Yields:
+        After every epoch its record, and a function that takes a checkpoint.
 
     Raises:
         DivergedError: the loss became NaN or infinite, or every filter died.
@@ -351,7 +365,7 @@ def train_cae(
 
 @dataclass(frozen=True)
 class FilterStatistics:
-    """How the filters of a fitted auto-encoder behave on a sample, biases as at encoding time.
+    """Statistics of the filters of a fitted auto-encoder on a sample, biases as when encoding.
 
     Attributes:
         active_fraction: (K,) share of positions where a filter's response is above zero.
@@ -373,7 +387,7 @@ class FilterStatistics:
 def filter_statistics(
     cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device
 ) -> FilterStatistics:
-    """Statistics of the un-pooled responses on ``rows`` (m, C, H, W)."""
+    """Return statistics of the responses to ``rows`` (m, C, H, W) before the pool."""
     bias = cae.encoder_bias if cae._settings.zero_bias == "never" else None
     z = functional.relu(
         functional.conv2d(_to_tensor(rows, device), cae.encoder_weight, bias, padding=1)
@@ -395,7 +409,7 @@ def encode(
     device: torch.device,
     pool: Literal["max", "mean"] = "max",
 ) -> NDArray[np.float32]:
-    """Codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
+    """Return the codes of ``rows`` (m, C, H, W), (m, K, H // 2, W // 2) float32."""
     filters, places = cae.encoder_weight.shape[0], int(np.prod(rows.shape[2:]))
     at_once = max(MAX_RESPONSES // (filters * places), 1)
     parts = [rows[first : first + at_once] for first in range(0, max(len(rows), 1), at_once)]
@@ -408,6 +422,6 @@ def encode(
 def reconstruct(
     cae: ConvAutoEncoder, rows: NDArray[np.floating], device: torch.device
 ) -> NDArray[np.float32]:
-    """Reconstructions of ``rows`` (m, C, H, W) with the learned biases, same shape, float32."""
+    """Return the reconstructions of ``rows`` (m, C, H, W), of the same shape, float32."""
     y: NDArray[np.float32] = cae(_to_tensor(rows, device)).contiguous().cpu().numpy()
     return y

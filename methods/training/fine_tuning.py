@@ -1,14 +1,14 @@
-"""Fine-tuning a pre-trained network (Ahn et al. 2019, Table 2, rows "fine-tuned"; after Kumar et
-al. 2017).
+"""Fine-tuning of a pre-trained network (rows "fine-tuned" of Ahn et al. 2019, Table 2).
 
-The last layer is replaced by a new linear one for the classes at hand, every layer is trained on
-the labelled training images, and the output of the layer before the last serves as the features of
-a classifier. The probabilities of several networks are averaged for the ensembles.
+The method is that of Kumar et al. 2017. The last layer is replaced by a new linear one for the
+classes of the dataset, every layer is trained on the labelled training images, and the output of
+the layer before the last is the features of a classifier. The probabilities of several networks are
+averaged for the ensembles.
 
 The papers leave the schedule open. Chosen here: softmax cross-entropy, SGD with momentum, a higher
 rate for the new layer, a rate that follows a cosine down to zero over the steps of all epochs, and
-the epoch with the lowest loss on a slice of the training images that is not trained on; the last
-one where no such slice can be spared.
+the epoch with the lowest loss on a slice of the training images that is not trained on, or the last
+epoch where the images are too few for such a slice.
 """
 
 from __future__ import annotations
@@ -46,14 +46,16 @@ from methods.training.loop import (
 Float64 = NDArray[np.float64]
 Positions = NDArray[np.int64]
 ReadImages = Callable[[Positions], NDArray[np.uint8]]
-"""Images by position -> (m, H, W, 3) uint8."""
+"""Function that reads images by position: (m,) int64 -> (m, H, W, 3) uint8."""
 
 HEAD_SCALE = 0.01
 """Standard deviation of a new head's weights (Krizhevsky et al. 2012, section 5)."""
 
 LARGEST_SLICE = 1.5
-"""Times the wanted share of images; a validation slice larger than that takes too much from the
-training."""
+"""Maximum size of a validation slice, as a multiple of the share of images asked for.
+
+A larger one would take too much from the training.
+"""
 
 
 @dataclass(frozen=True)
@@ -101,27 +103,30 @@ class HeadedNetwork(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def penultimate(self, images: Tensor) -> Tensor:
-        """Features before dropout and head, (N, H, W, 3) uint8 -> (N, D).
+        """Return the features before dropout and head, (N, H, W, 3) uint8 -> (N, D).
 
         Raises:
-            ValueError: the body gives another number of features than the head was made for.
+            ValueError: the body gives another number of features than the head takes.
         """
         features: Tensor = self.body(images).flatten(1)
         if features.shape[1] != self.head.in_features:
             raise ValueError(
-                f"the body gives {features.shape[1]} features an image, the head takes {self.head.in_features}"
+                f"the body gives {features.shape[1]} features an image, the head takes "
+                f"{self.head.in_features}"
             )
         return features
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits, (N, H, W, 3) uint8 -> (N, K)."""
+        """Return the logits, (N, H, W, 3) uint8 -> (N, K)."""
         logits: Tensor = self.head(self.dropout(self.penultimate(images)))
         return logits
 
 
 def _divisible(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np.bool_]:
-    """(n,) rows left after classes with a single group, and every group they appear in, are taken
-    out until there are none.
+    """Return which rows a split can divide, (n,) bool.
+
+    Classes with a single group, and every group that they appear in, are removed until no such
+    class is left.
     """
     kept = np.ones(len(labels), np.bool_)
     while True:
@@ -138,18 +143,17 @@ def _divisible(labels: NDArray[np.str_], groups: NDArray[np.str_]) -> NDArray[np
 def validation_slice(
     labels: Sequence[str] | NDArray[np.str_], groups: Sequence[str], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Which training images decide when to stop: a stratified draw of whole groups
-    (:mod:`methods.curation.splits`).
+    """Draw the training images that decide when to stop: a stratified draw of whole groups.
 
-    A class with a single group is trained on entirely, as is every group it shares images with. The
-    slice is empty where no draw has all other classes on both sides, or where it would take more
-    than LARGEST_SLICE times the wanted share: with few labels an image is worth more in the
-    training.
+    The draw is that of :mod:`methods.curation.splits`. A class with a single group is trained on
+    entirely, as is every group it shares images with. The slice is empty where no draw has all
+    other classes on both sides, or where it would have more than LARGEST_SLICE times ``fraction``
+    of the images: with few labels an image is worth more in the training.
 
     Args:
         labels: (n,) class of each training image.
         groups: (n,) group of each training image; a group is never on both sides.
-        fraction: wanted share of the images, between 0 and 1.
+        fraction: share of the images to draw, between 0 and 1.
         seed: of the draw.
 
     Returns:
@@ -178,8 +182,9 @@ def validation_slice(
 
 
 def _training_batches(n_rows: int, settings: FineTuneSettings, epoch: int) -> list[Positions]:
-    """Batches of at least two rows, as batch normalisation asks: a last row joins the batch before,
-    an only row comes twice.
+    """Return batches of at least two rows, as batch normalisation needs.
+
+    A single last row joins the batch before; a single training row is used twice.
     """
     batches = list(epoch_batches(n_rows, settings.batch_size, settings.seed, epoch))
     if len(batches[-1]) == 1:
@@ -198,7 +203,7 @@ def _train_epoch(
     device: torch.device,
     epoch: int,
 ) -> float:
-    """One pass over the training images at the rates of its steps; its mean loss."""
+    """Make one pass over the training images, and return its mean loss."""
     mixed = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     losses, sizes = [], []
     network.train()
@@ -235,7 +240,7 @@ def _evaluate(
     batch_size: int,
     device: torch.device,
 ) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy, in float32 on every device."""
+    """Return mean cross-entropy and accuracy, computed in float32 on every device."""
     network.eval()
     starts = range(0, len(positions), batch_size)
     logits = torch.cat(
@@ -247,6 +252,7 @@ def _evaluate(
 
 
 def _cosine_rate(settings: FineTuneSettings, epochs_done: float) -> float:
+    """Return the learning rate of the pre-trained layers after a number of epochs."""
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * epochs_done / settings.epochs))
 
 
@@ -276,6 +282,7 @@ def _check_inputs(
 
 
 def _check_finite(network: HeadedNetwork, record: FineTuneEpoch) -> None:
+    """Raise DivergedError where a loss or a weight is not finite."""
     losses = (record.train_loss, record.validation_loss or 0.0)
     if not all(math.isfinite(loss) for loss in losses) or not all(
         bool(tensor.isfinite().all()) for tensor in network.state_dict().values()
@@ -287,7 +294,7 @@ def _check_finite(network: HeadedNetwork, record: FineTuneEpoch) -> None:
 
 
 def _after(state: dict[str, Any], record: FineTuneEpoch) -> dict[str, Any]:
-    """State of the loop after an epoch; without a validation slice the last epoch is the best."""
+    """Return the state of the loop after an epoch; without a slice the last epoch is the best."""
     state = {**state, "epochs": record.epoch, "curve": [*state["curve"], asdict(record)]}
     loss = record.validation_loss
     if loss is None:
@@ -307,8 +314,7 @@ def fine_tune(
     device: torch.device,
     resume: Checkpoint | None = None,
 ) -> Iterator[tuple[FineTuneEpoch, Callable[[], Checkpoint]]]:
-    """Train ``network`` in place; yields after every epoch its record and a function that takes a
-    checkpoint.
+    """Train ``network`` in place.
 
     The run stops after ``patience`` epochs in which the validation loss was never lower than
     before. Order, views and dropout depend on (seed, epoch) alone, so a run resumed from a
@@ -326,6 +332,9 @@ def fine_tune(
         settings: see :class:`FineTuneSettings`.
         device: where to compute.
         resume: an earlier checkpoint of the same network, images and settings.
+
+    Yields:
+        After every epoch its record, and a function that takes a checkpoint.
 
     Raises:
         ValueError: no training image, an image on both sides, a class code without an output, or
@@ -378,8 +387,9 @@ def fine_tune(
 def penultimate_features(
     network: HeadedNetwork, images: NDArray[np.uint8], device: torch.device, batch_size: int
 ) -> NDArray[np.float32]:
-    """Features of (n, H, W, 3) uint8 images in their order, (n, D) float32; puts ``network``, on
-    ``device``, in eval mode.
+    """Return the features of (n, H, W, 3) uint8 images in their order, (n, D) float32.
+
+    ``network``, which is on ``device``, is put in eval mode.
 
     Raises:
         ValueError: a feature is not a finite number.
@@ -399,7 +409,7 @@ def class_probabilities(
     head_weight: NDArray[np.floating],
     head_bias: NDArray[np.floating],
 ) -> Float64:
-    """Softmax of the head's logits, (n, K) float64.
+    """Return the softmax of the head's logits, (n, K) float64.
 
     Args:
         features: (n, D) penultimate features.
@@ -411,7 +421,8 @@ def class_probabilities(
     """
     if features.ndim != 2 or head_weight.shape != (len(head_bias), features.shape[1]):
         raise ValueError(
-            f"features {features.shape} do not fit a head with weight {head_weight.shape} and bias {head_bias.shape}"
+            f"features {features.shape} do not fit a head with weight {head_weight.shape} and "
+            f"bias {head_bias.shape}"
         )
     logits = features.astype(np.float64) @ head_weight.astype(np.float64).T + head_bias
     if not np.isfinite(logits).all():
@@ -421,8 +432,9 @@ def class_probabilities(
 
 
 def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
-    """Soft vote of an ensemble (Ahn et al. 2019, Table 2): the mean of its members' class
-    probabilities, (n, K) float64.
+    """Return the mean of the class probabilities of an ensemble's members, (n, K) float64.
+
+    This is the soft vote of Ahn et al. 2019, Table 2.
 
     Args:
         members: each (n, K), images and classes in the same order.
@@ -434,7 +446,8 @@ def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
         raise ValueError("an ensemble needs at least one member")
     if len({member.shape for member in members}) > 1:
         raise ValueError(
-            f"members of an ensemble must have the same shape, got {[member.shape for member in members]}"
+            "members of an ensemble must have the same shape, got "
+            f"{[member.shape for member in members]}"
         )
     mean: Float64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
     if not np.isfinite(mean).all():

@@ -1,12 +1,12 @@
-"""One-vs-all convolutional networks trained from scratch (Lyndon et al. 2015, section 3.2, Tables 1
-and 2).
+"""One-vs-all convolutional networks trained from scratch (Lyndon et al. 2015, section 3.2).
 
-One network for each label: 20 filters of 15x15, max-pool 2, tanh; 50 filters of 15x15, max-pool 2,
-tanh; 500 tanh units; logistic regression. An image that every network denies has none of the
-labels. Input is one grey channel scaled to 0..1. With 256 x 256 pixels the maps are 242, 121, 107
-and 53 a side, and a network has 4,520 + 225,050 + 70,225,500 + 1,002 = 70,456,072 parameters: 0.28
-GB, and as much again for each of the gradients, the momenta and the best epoch where there are any.
-A checkpoint that is written takes as much as what is in it.
+Tables 1 and 2 of the paper give their layers and settings. There is one network for each label: 20
+filters of 15x15, max-pool 2, tanh; 50 filters of 15x15, max-pool 2, tanh; 500 tanh units; logistic
+regression. An image that every network rejects has none of the labels. Input is one grey channel
+scaled to 0..1. With 256 x 256 pixels the maps are 242, 121, 107 and 53 a side, and a network has
+4,520 + 225,050 + 70,225,500 + 1,002 = 70,456,072 parameters: 0.28 GB, and as much again for each of
+the gradients, the momenta and the best epoch where there are any. A checkpoint that is written
+takes as much as what is in it.
 
 What the paper leaves open follows the code it names, the LeNet tutorial of deeplearning.net:
 pooling before bias and tanh, weights uniform with the bound sqrt(6 / (fan_in + fan_out)), where
@@ -54,18 +54,23 @@ from methods.training.loop import (
 
 Positions = NDArray[np.int64]
 ReadImages = Callable[[Positions], NDArray[np.uint8]]
-"""Images by position -> (m, side, side) uint8."""
+"""Function that reads images by position: (m,) int64 -> (m, side, side) uint8."""
 
 FILTERS = (20, 50)
+"""Number of filters of the two convolutions."""
 KERNEL = 15
+"""Height and width of every filter, in pixels."""
 HIDDEN = 500
+"""Number of dense units."""
 
 DROPOUT = 0.5
+"""Share of the dense units set to zero in training; ``modern`` only."""
 MOMENTUM = 0.9
+"""Momentum of SGD; ``modern`` only."""
 MOMENTA = "momentum."
 """Prefix of the momenta in the checkpoints of earlier versions."""
 MAX_DRAWS = 100
-"""Validation slices drawn at most."""
+"""Maximum number of validation slices that are drawn and compared."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class LenetEpoch(EpochRecord):
 
 
 def _last_maps(side: int) -> int:
-    """Pixels a side of the second pooled layer."""
+    """Return the side of the second pooled layer, in pixels."""
     for _ in FILTERS:
         side = (side - KERNEL + 1) // POOL
     return side
@@ -111,7 +116,8 @@ class LenetOneVsAll(nn.Module):
             raise ValueError(f"there must be at least one label, got {n_labels}")
         if _last_maps(side) < 1:
             raise ValueError(
-                f"images must be at least 46 pixels a side for two layers of 15x15 filters, got {side}"
+                "images must be at least 46 pixels a side for two layers of 15x15 filters, got "
+                f"{side}"
             )
         self.side = side
         self.modern = settings.modern
@@ -141,7 +147,7 @@ class LenetOneVsAll(nn.Module):
                 nn.init.uniform_(weight[label], -bound, bound, generator=generator)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of having each label, (N, side, side) uint8 -> (N, L) float32.
+        """Return the logits of having each label, (N, side, side) uint8 -> (N, L) float32.
 
         Raises:
             ValueError: the images are not (N, side, side) uint8.
@@ -152,7 +158,8 @@ class LenetOneVsAll(nn.Module):
             or images.shape[1:] != (self.side, self.side)
         ):
             raise ValueError(
-                f"images must be (N, {self.side}, {self.side}) uint8, got {tuple(images.shape)} {str(images.dtype).split('.')[1]}"
+                f"images must be (N, {self.side}, {self.side}) uint8, got {tuple(images.shape)} "
+                f"{str(images.dtype).split('.')[1]}"
             )
         activation = torch.relu if self.modern else torch.tanh
         x = (images.to(torch.float32) / 255)[:, None]
@@ -184,7 +191,7 @@ class LenetOneVsAll(nn.Module):
 def load_networks(
     weights: Mapping[str, Tensor], side: int, settings: LenetSettings, device: torch.device
 ) -> LenetOneVsAll:
-    """The networks of stored ``weights``, in eval mode.
+    """Return the networks of stored ``weights``, in eval mode.
 
     Raises:
         RuntimeError: a tensor is missing or has another shape than ``side`` asks for.
@@ -199,17 +206,17 @@ def load_networks(
 def validation_slice(
     targets: NDArray[np.bool_], groups: Sequence[str] | NDArray[np.str_], fraction: float, seed: int
 ) -> NDArray[np.bool_]:
-    """Which training images decide when to stop: a random draw of whole groups.
+    """Draw the training images that decide when to stop: a random draw of whole groups.
 
     Groups of a draw without which a label could not be learned go back to the training. Of
-    MAX_DRAWS draws it is the one that :func:`methods.curation.splits.fairest` takes; what it tells
-    about a label that is not on both sides decides nothing. Where that is so of every label that
-    some images have and others lack, the slice is empty: they are worth more in the training.
+    MAX_DRAWS draws it is the one that :func:`methods.curation.splits.fairest` takes; the loss of a
+    label that is not on both sides is not used. Where no label that some images have and others
+    lack is on both sides, the slice is empty: the images are worth more in the training.
 
     Args:
         targets: (n, L) whether each training image has each label.
         groups: (n,) group of each training image; a group is never on both sides.
-        fraction: wanted share of the groups, between 0 and 1; one group is drawn at least, and
+        fraction: share of the groups to draw, between 0 and 1; at least one group is drawn, and
             never all.
         seed: of the draws.
 
@@ -225,7 +232,8 @@ def validation_slice(
         raise ValueError(f"the validation fraction must lie between 0 and 1, got {fraction}")
     if len(targets) != len(groups):
         raise ValueError(
-            f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups"
+            f"each image has labels and a group, got {len(targets)} rows of labels and "
+            f"{len(groups)} groups"
         )
     nothing = np.zeros(len(targets), np.bool_)
     names, codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
@@ -243,8 +251,9 @@ def validation_slice(
 def _learnable(
     targets: NDArray[np.bool_], codes: Positions, trained: Positions
 ) -> NDArray[np.bool_]:
-    """The images that are not trained on, less the groups with what no trained one has: a label, or
-    the lack of it.
+    """Return the images that are not trained on and need not be, (n,) bool.
+
+    Groups with a label that no trained image has, or without one that all have, are left out.
     """
     held = np.ones(len(targets), np.bool_)
     held[trained] = False
@@ -253,8 +262,9 @@ def _learnable(
 
 
 def _views(images: Tensor, generator: torch.Generator) -> Tensor:
-    """A random view of each image (:mod:`methods.imaging.augmentation`) that is not mirrored, as
-    left and right may be labels.
+    """Return a random view of each image that is not mirrored, as left and right may be labels.
+
+    The views are those of :mod:`methods.imaging.augmentation`.
     """
     n_images, height, width = images.shape
     transforms = random_transforms(n_images, height, width, generator)
@@ -263,7 +273,7 @@ def _views(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _losses(logits: Tensor, targets: NDArray[np.bool_]) -> Tensor:
-    """Mean negative log-likelihood of each label, (L,)."""
+    """Return the mean negative log-likelihood of each label, (L,)."""
     y = torch.from_numpy(targets.astype(np.float32)).to(logits.device)
     return functional.binary_cross_entropy_with_logits(logits, y, reduction="none").mean(dim=0)
 
@@ -279,12 +289,13 @@ def _train_epoch(
     epoch: int,
     stopped: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """One pass over the training images; the mean loss of each label, (L,). Networks that have
-    ``stopped`` keep their weights.
+    """Make one pass over the training images, and return the mean loss of each label, (L,).
+
+    Networks that have ``stopped`` keep their weights.
     """
     losses, sizes = [], []
     network.train()
-    _rest(optimizer, stopped)
+    _clear_momenta(optimizer, stopped)
     learning = np.flatnonzero(~stopped).tolist()
     with epoch_generators(settings.seed, epoch, device) as views:
         for rows in epoch_batches(len(train), settings.batch_size, settings.seed, epoch):
@@ -302,18 +313,18 @@ def _train_epoch(
     return mean_loss(losses, sizes)
 
 
-def _kept(
+def _frozen(
     losses: NDArray[np.float64],
     stopped: NDArray[np.bool_],
     curve: Sequence[Mapping[str, Any]],
     name: str,
 ) -> NDArray[np.float64]:
-    """The losses, those of networks that have stopped as they stand at the end of the curve."""
+    """Return the losses, with those of stopped networks taken from the end of the curve."""
     return np.where(stopped, curve[-1][name], losses) if stopped.any() else losses
 
 
-def _rest(optimizer: torch.optim.Optimizer, stopped: NDArray[np.bool_]) -> None:
-    """Take the momentum from networks that have stopped."""
+def _clear_momenta(optimizer: torch.optim.Optimizer, stopped: NDArray[np.bool_]) -> None:
+    """Set the momenta of networks that have stopped to zero, so that their weights stay."""
     for state in optimizer.state.values():
         if "momentum_buffer" in state:
             state["momentum_buffer"][np.flatnonzero(stopped).tolist()] = 0
@@ -323,7 +334,7 @@ def _rest(optimizer: torch.optim.Optimizer, stopped: NDArray[np.bool_]) -> None:
 def _logits(
     network: LenetOneVsAll, batches: Iterator[NDArray[np.uint8]], device: torch.device
 ) -> Tensor:
-    """Logits in eval mode, (n, L) float64 on the CPU."""
+    """Return the logits in eval mode, (n, L) float64 on the CPU."""
     network.eval()
     return torch.cat([network(to_tensor(images, device)).cpu() for images in batches]).to(
         torch.float64
@@ -348,7 +359,8 @@ def _check_inputs(
         raise ValueError("training needs at least one image")
     if len(targets) != len(groups):
         raise ValueError(
-            f"each image has labels and a group, got {len(targets)} rows of labels and {len(groups)} groups"
+            f"each image has labels and a group, got {len(targets)} rows of labels and "
+            f"{len(groups)} groups"
         )
     for name in ("batch_size", "patience"):
         if getattr(settings, name) < 1:
@@ -363,7 +375,7 @@ def _validation_losses(
     batch_size: int,
     device: torch.device,
 ) -> NDArray[np.float64]:
-    """Mean loss of each label on the validation slice, (L,) float64."""
+    """Return the mean loss of each label on the validation slice, (L,) float64."""
     starts = range(0, len(validation), batch_size)
     logits = _logits(network, (read(validation[s : s + batch_size]) for s in starts), device)
     losses: NDArray[np.float64] = _losses(logits, targets[validation]).numpy()
@@ -396,7 +408,7 @@ def _check_finite(
 
 
 def _lowest_losses(state: Mapping[str, Any]) -> NDArray[np.float64]:
-    """Lowest validation loss of each label so far, (L,), infinite before the first epoch."""
+    """Return the lowest validation loss of each label, (L,), infinite before the first epoch."""
     return np.array([math.inf if loss is None else loss for loss in state["best_loss"]])
 
 
@@ -406,7 +418,7 @@ def _better(
     stopped: NDArray[np.bool_],
     stops: NDArray[np.bool_],
 ) -> NDArray[np.bool_]:
-    """Which labels have their best weights after this epoch, (L,).
+    """Return which labels have their best weights after this epoch, (L,) bool.
 
     Without a validation slice, and for labels that it cannot judge, those are the latest.
     """
@@ -417,7 +429,7 @@ def _better(
 
 
 def _keep_best(best: dict[str, Tensor], network: LenetOneVsAll, better: NDArray[np.bool_]) -> None:
-    """Copy into ``best`` the weights of the labels that are ``better``, or all where it is empty."""
+    """Copy into ``best`` the weights of the labels that are ``better``; all where it is empty."""
     for name, tensor in network.state_dict().items():
         if name not in best:
             best[name] = tensor.to("cpu", copy=True)
@@ -426,7 +438,7 @@ def _keep_best(best: dict[str, Tensor], network: LenetOneVsAll, better: NDArray[
 
 
 def _after(state: dict[str, Any], record: LenetEpoch, better: NDArray[np.bool_]) -> dict[str, Any]:
-    """State of the loop after an epoch."""
+    """Return the state of the loop after an epoch."""
     epoch, losses = record.epoch, record.validation_loss
     state = {**state, "epochs": epoch, "curve": [*state["curve"], asdict(record)]}
     if losses is None:
@@ -438,6 +450,32 @@ def _after(state: dict[str, Any], record: LenetEpoch, better: NDArray[np.bool_])
     }
 
 
+def _started(
+    n_labels: int,
+    side: int,
+    settings: LenetSettings,
+    device: torch.device,
+    resume: Checkpoint | None,
+) -> tuple[LenetOneVsAll, torch.optim.Optimizer, dict[str, Any], dict[str, Tensor]]:
+    """Return network, optimiser, state of the loop and best weights, fresh or as in ``resume``."""
+    network = LenetOneVsAll(n_labels, side, settings).to(device)
+    momentum = MOMENTUM if settings.modern else 0.0
+    optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=momentum)
+    if resume is None:
+        state: dict[str, Any] = {
+            "epochs": 0,
+            "best_epoch": [0] * n_labels,
+            "best_loss": [None] * n_labels,
+            "stale_epochs": [0] * n_labels,
+            "curve": [],
+        }
+        return network, optimizer, state, {}
+    resume = _with_current_names(resume, network)
+    restore(network, optimizer, resume)
+    best = {name: tensor.clone() for name, tensor in resume.best_weights().items()}
+    return network, optimizer, resume.state, best
+
+
 def train(
     read: ReadImages,
     targets: NDArray[np.bool_],
@@ -446,8 +484,7 @@ def train(
     device: torch.device,
     resume: Checkpoint | None = None,
 ) -> Iterator[tuple[LenetEpoch, Callable[[], Checkpoint]]]:
-    """Train one network for each label in one pass; yields after every epoch its record and a
-    function that takes a checkpoint.
+    """Train one network for each label, all in one pass over the images.
 
     All labels see the same batches. With ``modern`` each keeps the weights of its own best epoch,
     stops after its own ``patience``, and the run ends when all have stopped; a label that is not on
@@ -465,6 +502,9 @@ def train(
         device: where to compute.
         resume: an earlier checkpoint of the same images and settings.
 
+    Yields:
+        After every epoch its record, and a function that takes a checkpoint.
+
     Raises:
         ValueError: no image or label, shapes that do not fit, images too small, or settings out of
             range.
@@ -477,24 +517,9 @@ def train(
         held = validation_slice(targets, groups, settings.validation_fraction, settings.seed)
     trained, validation = np.flatnonzero(~held), np.flatnonzero(held)
     stops = on_both_sides(targets, held)
-    network = LenetOneVsAll(n_labels, read(trained[:1]).shape[1], settings).to(device)
-    momentum = MOMENTUM if settings.modern else 0.0
-    optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=momentum)
-    best: dict[str, Tensor] = {}
-    if resume is None:
-        state: dict[str, Any] = {
-            "epochs": 0,
-            "best_epoch": [0] * n_labels,
-            "best_loss": [None] * n_labels,
-            "stale_epochs": [0] * n_labels,
-            "curve": [],
-        }
-    else:
-        resume = _with_current_names(resume, network)
-        state = resume.state
-        best = {name: tensor.clone() for name, tensor in resume.best_weights().items()}
-        restore(network, optimizer, resume)
-        del resume  # as large as all that was restored from it
+    side = read(trained[:1]).shape[1]
+    network, optimizer, state, best = _started(n_labels, side, settings, device, resume)
+    del resume  # as large as all that was restored from it
 
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:
         epoch, curve = int(state["epochs"]), state["curve"]
@@ -502,13 +527,13 @@ def train(
         losses = _train_epoch(
             network, optimizer, read, targets, trained, settings, device, epoch, stopped
         )
-        train_loss = _kept(losses, stopped, curve, "train_loss")
+        train_loss = _frozen(losses, stopped, curve, "train_loss")
         validation_loss = None
         if len(validation):
             losses = _validation_losses(
                 network, read, targets, validation, settings.batch_size, device
             )
-            validation_loss = _kept(losses, stopped, curve, "validation_loss")
+            validation_loss = _frozen(losses, stopped, curve, "validation_loss")
         _check_finite(network, train_loss, validation_loss, stopped, epoch + 1, settings)
         record = LenetEpoch(
             epoch + 1,
@@ -526,8 +551,13 @@ def train(
 def probabilities(
     network: LenetOneVsAll, images: NDArray[np.uint8], device: torch.device, batch_size: int
 ) -> NDArray[np.float64]:
-    """Probability of having each label, (n, L) float64, of (n, side, side) uint8 images; puts
-    ``network`` in eval mode.
+    """Return the probability of having each label, (n, L) float64.
+
+    Args:
+        network: the trained networks, which are put in eval mode.
+        images: (n, side, side) uint8.
+        device: device of the networks.
+        batch_size: number of images that are classified at a time.
 
     Raises:
         ValueError: no image, images of another shape, or a logit that is not finite.

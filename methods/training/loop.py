@@ -1,4 +1,4 @@
-"""What every training by gradient descent shares: records, checkpoints, seeds, divergence.
+"""Parts that all trainings share: records of epochs, checkpoints, seeds, the error of divergence.
 
 A training is a generator that yields after every epoch its record and a function that takes a
 checkpoint. A run that goes on from a checkpoint ends, on a CPU, with the bytes of an unbroken one.

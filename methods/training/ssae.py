@@ -30,6 +30,7 @@ from methods.settings import SsaeSettings
 from methods.training.loop import DivergedError, EpochRecord, to_tensor
 
 ROWS_AT_ONCE = 4096
+"""Number of rows that are encoded at a time; bounds the memory."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class SparseAutoEncoder(nn.Module):
         self.linear_decoder = linear_decoder
 
     def cost(self, x: Tensor, settings: SsaeSettings) -> Cost:
-        """J on the rows ``x`` (m, inputs)."""
+        """Return J on the rows ``x`` (m, inputs)."""
         h = torch.sigmoid(nn.functional.linear(x, self.weight, self.bias))
         y = nn.functional.linear(h, self.decoder_weight, self.decoder_bias)
         squared_error = ((y if self.linear_decoder else torch.sigmoid(y)) - x).square().sum()
@@ -123,6 +124,7 @@ class SparseAutoEncoder(nn.Module):
 
 
 def _hidden(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
+    """Return the activations of the last layer of ``tensors``, or ``x`` where there is none."""
     for layer in range(1, len(tensors) // 2 + 1):
         x = torch.sigmoid(
             nn.functional.linear(x, tensors[f"{layer}.weight"], tensors[f"{layer}.bias"])
@@ -131,7 +133,7 @@ def _hidden(tensors: Mapping[str, Tensor], x: Tensor) -> Tensor:
 
 
 def _energy(tensors: Mapping[str, Tensor], patches: Tensor) -> float:
-    """Sum of squares around the column means of what the layer above ``tensors`` sees."""
+    """Return the sum of squares of the input of the next layer around its column means."""
     total, squares = np.zeros(()), 0.0
     for block in torch.split(patches, ROWS_AT_ONCE):
         x = _hidden(tensors, block).cpu().numpy().astype(np.float64)
@@ -140,6 +142,7 @@ def _energy(tensors: Mapping[str, Tensor], patches: Tensor) -> float:
 
 
 def _check_inputs(patches: NDArray[np.floating], settings: SsaeSettings) -> None:
+    """Raise ValueError where there is nothing to train, or nothing to train on."""
     if not len(patches):
         raise ValueError("a sparse auto-encoder needs at least one patch")
     if not np.isfinite(patches).all():
@@ -162,7 +165,7 @@ def _train_epoch(
     order: NDArray[np.int64],
     settings: SsaeSettings,
 ) -> tuple[float, float, float]:
-    """One pass over ``rows`` in ``order``; sums over rows of cost, squared error and activation."""
+    """Make one pass over ``rows``; return the sums of cost, squared error and mean activation."""
     cost = error = activation = 0.0
     for positions in np.array_split(order, math.ceil(len(rows) / settings.batch_size)):
         chosen = rows[to_tensor(positions, rows.device)]
@@ -188,7 +191,7 @@ def train_ssae(
         patches: (n, k) whitened patches, held on the device.
         settings: see :class:`SsaeSettings`.
         device: where to compute.
-        on_epoch: called with the record of each epoch.
+        on_epoch: function that is called with the record of each epoch.
 
     Raises:
         ValueError: no patch, a patch that is not finite, no layer, or a sparsity that is not inside
@@ -233,11 +236,11 @@ def train_ssae(
 def encode(
     tensors: Mapping[str, Tensor], patches: NDArray[np.floating], device: torch.device
 ) -> NDArray[np.float32]:
-    """Activations of the last layer, (m, hidden[-1]) float32 in 0..1.
+    """Return the activations of the last layer, (m, hidden[-1]) float32 in 0..1.
 
     Args:
-        tensors: of a :class:`SsaeFit`.
-        patches: (m, k), whitened as those of the training.
+        tensors: weights of a :class:`SsaeFit`.
+        patches: (m, k), whitened like those of the training.
         device: where to compute.
     """
     weights = {name: tensor.to(device) for name, tensor in tensors.items()}
