@@ -178,7 +178,6 @@ def machine() -> dict[str, Any]:
         "scikit-learn",
         "h5py",
         "pillow",
-        "isal",
         "dagster",
     )
     return {

@@ -1,7 +1,7 @@
-"""Everything that is ever committed to a store, once each, by the functions that the assets use.
+"""One commit of each kind that a store makes, by the functions that the assets use.
 
-Shards and their index, checkpoint, model, table, picture, page, record, ledger of drops, unpacked
-archive, site key, specification. Called again it goes on where it was, as an asset does.
+They are shards and their index, checkpoint, model, table, picture, page, record, ledger of drops,
+unpacked archive, site key and specification. Called again, it continues as an asset does.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ EPOCHS = 3
 
 
 def put_archive(folder: Path) -> Path:
-    """A zip of two files in class folders, the same bytes each time."""
+    """Write a zip of two files in class folders, of the same bytes each time."""
     sink = io.BytesIO()
     with zipfile.ZipFile(sink, "w") as archive:
         for name in ("a/1.png", "b/2.png"):
@@ -62,15 +62,14 @@ def put_archive(folder: Path) -> Path:
 
 
 def rows_of(ids: list[str]) -> np.ndarray:
-    """(n, 4, 3) float32 that follow from the identifiers."""
+    """Return the rows of some images, (n, 4, 3) float32, made from their identifiers."""
     digests = np.array([list(bytes.fromhex(image_id)[:12]) for image_id in ids], np.float32)
     return digests.reshape(-1, 4, 3)
 
 
 @contextmanager
 def small_shards() -> Iterator[None]:
-    """Shards of few rows, so that little makes several; restored, because other tests of the
-    process want the real ones."""
+    """Make shards of few rows within this context, so that a few images need several."""
     with patch.object(feature_store, "SHARD_ROWS", SHARD_ROWS):
         yield
 
@@ -81,14 +80,14 @@ def commit(
     computed: list[str],
     stored: Callable[[], None] = lambda: None,
 ) -> None:
-    """Commit everything that is not there yet.
+    """Commit everything that is not committed yet.
 
     Args:
         store: of the home.
         archive: the dataset.
-        computed: gets the identifiers of the rows that are made.
-        stored: called when the store has said that one more shard is stored: from then on it must
-            not be lost.
+        computed: receives the identifiers of the rows that are computed.
+        stored: called when the store has acknowledged one more shard, which must not be lost from
+            then on.
     """
     if DATASET not in store.datasets():
         store.save_spec(DatasetSpec(name=DATASET, root=archive))
@@ -99,24 +98,13 @@ def commit(
         shards = FeatureStore(store, DATASET, SET)
         record = store.recorded(DATASET, ASSET, fingerprint)
         if record is None or shards.missing(IDS):
-            begun: list[list[str]] = []
-
-            def produce(ids: list[str]) -> np.ndarray:
-                if begun:
-                    stored()
-                begun.append(ids)
-                computed.extend(ids)
-                return rows_of(ids)
-
-            shards.fill(IDS, produce, {})
-            if begun:
-                stored()
-            save = _trained(store, fingerprint)
+            _fill(shards, computed, stored)
+            model = _trained(store, fingerprint)
             table = pa.Table.from_pylist(
                 [{"path": "x", "status": "rejected", "reason": "r"}], schema=REJECTED.schema
             )
             files = [
-                *save,
+                *model,
                 store.write_table(
                     DATASET, ASSET, f"{fingerprint}.rejected.parquet", table, REJECTED
                 ),
@@ -143,10 +131,26 @@ def commit(
         drop_checkpoint(store, DATASET, ASSET, fingerprint)
 
 
+def _fill(shards: FeatureStore, computed: list[str], stored: Callable[[], None]) -> None:
+    """Store the missing shards; a shard is acknowledged when the next one begins, or at the end."""
+    begun: list[list[str]] = []
+
+    def produce(ids: list[str]) -> np.ndarray:
+        if begun:
+            stored()
+        begun.append(ids)
+        computed.extend(ids)
+        return rows_of(ids)
+
+    shards.fill(IDS, produce, {})
+    if begun:
+        stored()
+
+
 def _trained(store: DatasetStore, name: str) -> list[StoredFile]:
-    """A model of so many epochs, each of which adds one; it goes on from its checkpoint."""
-    found = load_checkpoint(store, DATASET, ASSET, name)
-    weights, epoch = (found[0]["w"], int(found[1]["epoch"])) if found else (torch.zeros(300), 0)
+    """Store a model of EPOCHS epochs, each of which adds one; it resumes from its checkpoint."""
+    saved = load_checkpoint(store, DATASET, ASSET, name)
+    weights, epoch = (saved[0]["w"], int(saved[1]["epoch"])) if saved else (torch.zeros(300), 0)
     while epoch < EPOCHS:
         weights, epoch = weights + 1, epoch + 1
         save_checkpoint(store, DATASET, ASSET, name, {"w": weights}, {"epoch": epoch})
@@ -161,7 +165,7 @@ def _trained(store: DatasetStore, name: str) -> list[StoredFile]:
 
 
 def digest(store: DatasetStore) -> str:
-    """Of what was committed, read back through the product.
+    """Return a digest of what was committed, read back through the product.
 
     Raises:
         InputError: something is missing or damaged.
@@ -191,21 +195,23 @@ def digest(store: DatasetStore) -> str:
 
 
 def unharmed(folder: Path, archive: Path, names: tuple[str, ...]) -> tuple[int, str]:
-    """How many of these calls a first commit makes, and the digest of what it commits."""
+    """Return how many of these calls a first commit makes, and the digest of what it commits."""
     with home_in(folder) as store:
         number = count(names, lambda: commit(store, archive, []))
         return number, digest(store)
 
 
 def finished(store: DatasetStore, archive: Path, whole: str, shards: int = 0) -> str:
-    """Commit what a fault left undone, as the next command does; "" or what is wrong with the
-    outcome.
+    """Commit what a fault left undone, as the next command does.
 
     Args:
         store: of the home.
         archive: the dataset.
-        whole: digest of what an unharmed store holds.
-        shards: so many the store had said were stored.
+        whole: digest of the content of an unharmed store.
+        shards: number of shards that the store had acknowledged.
+
+    Returns:
+        what is wrong with the outcome, or "".
     """
     try:
         damaged = [str(damage) for damage in damaged_files(store)]

@@ -1,5 +1,4 @@
-"""Crafted HDF5 shards. The worst case: whoever made them could write the index too, so that their
-checksum is right."""
+"""Crafted HDF5 shards, whose author could write the index too, so that their checksum is right."""
 
 from __future__ import annotations
 
@@ -19,12 +18,11 @@ IDS = sorted(hashlib.sha256(str(number).encode()).hexdigest() for number in rang
 SHAPE = (GOOD, *FEATURES.row_shape)
 CHUNK = (1, *FEATURES.row_shape)
 OTHER_FILTER = 32015
-"""Zstandard's number: a plug-in, looked for in HDF5_PLUGIN_PATH."""
+"""Registered number of the filter plug-in Zstandard, which HDF5 seeks in HDF5_PLUGIN_PATH."""
 
 
 def in_place_of_a_shard(ground: Ground, write: Callable[[h5py.File], None]) -> None:
-    """Let ``write`` make a file, list it with its own checksum where a shard was, and read the
-    rows."""
+    """Replace a shard by a file that ``write`` makes, list its checksum, and read the rows."""
     shards = FeatureStore(ground.store, NAME, FEATURES)
     shards.fill(IDS, lambda ids: np.zeros((len(ids), *FEATURES.row_shape), np.float32), {})
     (entry,) = shards.index()
@@ -140,7 +138,7 @@ def rows_of_another_shape(ground: Ground) -> None:
 def packed(
     chunk: tuple[int, ...], most: tuple[int | None, ...] | None, unpacked: int
 ) -> Callable[[Ground], None]:
-    """Chunks that unpack to so many zeros, whatever the rows need."""
+    """Return an attack by chunks that unpack to so many zeros, whatever the rows need."""
 
     def attack(ground: Ground) -> None:
         data = zlib.compress(bytes(unpacked), 1)
@@ -162,7 +160,7 @@ def a_group_in_place_of_rows(ground: Ground) -> None:
 
 
 def link_in_place_of_the_file(ground: Ground) -> None:
-    """The shard is a link to a file outside, and the index has that file's checksum."""
+    """Replace the shard by a link to a file outside; the index has that file's checksum."""
     shards = FeatureStore(ground.store, NAME, FEATURES)
     shards.fill(IDS, lambda ids: np.zeros((len(ids), *FEATURES.row_shape), np.float32), {})
     (entry,) = shards.index()

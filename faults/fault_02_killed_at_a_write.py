@@ -1,5 +1,7 @@
-"""A process is killed at each write, fsync and rename of everything that a store commits, before
-it, half-way or after it."""
+"""A process is killed at each write, fsync and rename of all that a store commits.
+
+The call is not made at all, or made half-way.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ from faults.study import home_in
 from resources.store.dataset_store import DatasetStore
 
 PER_CHANGE = 2
-"""Seeds 2 n and 2 n + 1: at change n, whole and torn."""
+"""Seeds for each change: 2 n is before change n, 2 n + 1 half-way through it."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:

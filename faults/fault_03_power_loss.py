@@ -1,9 +1,8 @@
-"""Power fails: what a disk may then hold, of everything that a store commits, is put together from
-what was written to it.
+"""Power fails: the possible states of a disk are simulated from what a store wrote to it.
 
-The model is what POSIX promises and no more: the bytes of a file are there where they were synced,
-and else each block of 4 KiB is as it was, zero or new; a name (a new file, a rename, a removal, a
-folder) is there where its folder was synced after it, and else each change of a name may be lost on
+The model is what POSIX promises and no more: the bytes of a file last if they were synced, and
+otherwise each block of 4 KiB is old, zero or new; a name (a new file, a rename, a removal, a
+folder) lasts if its folder was synced after it, and otherwise each change of a name may be lost on
 its own.
 """
 
@@ -25,13 +24,14 @@ from faults.study import home_in
 from resources.store.home import prepare_home
 
 BLOCK = 4096
+"""Size of a block of the disk, in bytes."""
 LOST = 0.5
-"""Chance that a change of a name is lost that was not synced."""
+"""Probability that an unsynced change of a name is lost."""
 
 
 @dataclass
 class Recorder:
-    """What was done below a folder, in order: (what, path, and its bytes or its second path)."""
+    """The calls made below a folder, in order: (what, path, and its bytes or its second path)."""
 
     root: Path
     log: list[tuple[str, Path, Any]] = field(default_factory=list)
@@ -71,14 +71,14 @@ class Recorder:
 
 @dataclass
 class Inode:
-    """A file, whatever it is called."""
+    """The content of a file, under any name."""
 
     synced: bytes = b""
     now: bytes = b""
 
 
 def torn(inode: Inode, rng: np.random.Generator) -> bytes:
-    """Bytes of a file that perhaps was not synced."""
+    """Return the bytes that may remain of a file after its last sync."""
     if inode.synced == inode.now:
         return inode.now
     n_bytes = int(rng.choice([len(inode.synced), len(inode.now)]))
@@ -91,12 +91,14 @@ def torn(inode: Inode, rng: np.random.Generator) -> bytes:
     return bytes(content)
 
 
-def state(
-    log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator
-) -> tuple[dict[Path, bytes], set[Path]]:
-    """Files and folders of a disk that lost its power after ``log``."""
+Change = tuple[str, Path, Inode | None, Path | None]
+"""A change of a name: what, the name, the file that it names, and its earlier name."""
+
+
+def _name_changes(log: Sequence[tuple[str, Path, Any]]) -> tuple[list[Change], dict[Path, int]]:
+    """Return all changes of names, and how many of them each folder's last sync covers."""
     names: dict[Path, Inode] = {}  # as the running system saw them
-    changes: list[tuple[str, Path, Inode | None, Path | None]] = []
+    changes: list[Change] = []
     synced_up_to: dict[Path, int] = {}
     for what, path, more in log:
         if what in ("data", "synced"):
@@ -122,6 +124,14 @@ def state(
             changes.append(("unlink", path, names.pop(path, None), None))
         elif what == "mkdir":
             changes.append(("mkdir", path, None, None))
+    return changes, synced_up_to
+
+
+def state(
+    log: Sequence[tuple[str, Path, Any]], rng: np.random.Generator
+) -> tuple[dict[Path, bytes], set[Path]]:
+    """Return files and folders of a disk that lost its power after ``log``."""
+    changes, synced_up_to = _name_changes(log)
     files: dict[Path, Inode] = {}
     folders: set[Path] = set()
     for number, (what, path, inode, source) in enumerate(changes):
@@ -142,14 +152,13 @@ def state(
             for name in [name for name in folders if name == source or source in name.parents]:
                 folders.remove(name)
                 folders.add(path / name.relative_to(source))
-    return {_left_by_the_dead(name): torn(inode, rng) for name, inode in files.items()}, {
-        *map(_left_by_the_dead, folders)
+    return {_of_a_dead_process(name): torn(inode, rng) for name, inode in files.items()}, {
+        *map(_of_a_dead_process, folders)
     }
 
 
-def _left_by_the_dead(path: Path) -> Path:
-    """The same path: what is half-written has the number of this process in its name, which
-    lives."""
+def _of_a_dead_process(path: Path) -> Path:
+    """Replace the number of this living process in the names of unfinished files."""
     return Path(str(path).replace(f".{os.getpid()}.", f".{2**30}."))
 
 

@@ -1,5 +1,4 @@
-"""The disk is full, at each write of everything that a store commits, and for real on small file
-systems in memory."""
+"""The disk is full at each write of all that a store commits, and on small real file systems."""
 
 from __future__ import annotations
 
@@ -24,9 +23,13 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 
 TAKES_ROOM = ("write", "posix_fallocate", "mkdir")
+"""Calls that need space."""
 SIMULATED = 150
+"""Number of seeds with a simulated full disk; the others fill a real file system in memory."""
 WHOLE_OR_TORN = 2
+"""Seeds for each change: nothing of it is written, or half."""
 MEGABYTES = (3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+"""Sizes of the real file systems."""
 BIG = FeatureSet(
     kind="big", dtype="float32", row_shape=(2**17,), preprocessing={}, code_version="1"
 )
@@ -54,8 +57,7 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 def _full_from(
     seed: int, first: int, torn: bool, store: DatasetStore, archive: Path, whole: str
 ) -> Outcome:
-    """From change ``first`` on nothing more can be written; perhaps half of the bytes still
-    could."""
+    """Let every write from change ``first`` on fail, after half of its bytes if ``torn``."""
     real_write = os.write
 
     def full(number: int, name: str, arguments: tuple[Any, ...]) -> None:
@@ -69,10 +71,10 @@ def _full_from(
             commits.commit(store, archive, [])
         return Outcome(seed, False, f"change {first}: no error")
     except InputError as error:
-        said = str(error)
+        message = str(error)
     wrong = commits.finished(store, archive, whole)
-    clean = "the disk is full: /" in said and "bytes" in said
-    return Outcome(seed, clean and not wrong, f"change {first}: {said} {wrong}")
+    clean = "the disk is full: /" in message and "bytes" in message
+    return Outcome(seed, clean and not wrong, f"change {first}: {message} {wrong}")
 
 
 @contextmanager
@@ -88,15 +90,14 @@ def _mounted(folder: Path, megabytes: int) -> Iterator[None]:
 
 
 def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
-    """A feature set that does not fit is computed until the disk is full, and on when there is
-    room."""
+    """Compute a feature set until the disk is full, then continue on a larger one."""
     ids = commits.IDS[:12] + [f"{number:064}" for number in range(3 * megabytes)]
     computed: list[str] = []
 
-    def produce(some: list[str]) -> np.ndarray:
-        computed.extend(some)
-        return np.random.default_rng([seed, ids.index(some[0])]).random(
-            (len(some), 2**17), np.float32
+    def produce(asked: list[str]) -> np.ndarray:
+        computed.extend(asked)
+        return np.random.default_rng([seed, ids.index(asked[0])]).random(
+            (len(asked), 2**17), np.float32
         )
 
     with commits.small_shards(), _mounted(folder, megabytes), home_in(folder) as store:
@@ -106,7 +107,7 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
                 shards.fill(ids, produce, {})
             return Outcome(seed, False, f"{megabytes} MB: no error")
         except InputError as error:
-            said = str(error)
+            message = str(error)
         kept = set(ids) - set(shards.missing(ids))
         left = [str(path) for path in folder.rglob(".*.tmp")]
         subprocess.run(
@@ -118,11 +119,11 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
         reader = shards.reader(ids)
         rows = reader.rows(0, len(reader))
         reader.close()
-        clean = "the disk is full: /" in said and "bytes" in said
+        clean = "the disk is full: /" in message and "bytes" in message
         survived = (
             clean and not left and not kept & set(computed) and len(rows) == len(ids) and bool(kept)
         )
-        return Outcome(seed, survived, f"{megabytes} MB: {said} kept {len(kept)}, left {left}")
+        return Outcome(seed, survived, f"{megabytes} MB: {message} kept {len(kept)}, left {left}")
 
 
 FAULT = Fault(

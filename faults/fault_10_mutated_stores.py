@@ -1,5 +1,4 @@
-"""Stored files and manifests whose bytes were changed: refused or computed again, and never read as
-something else."""
+"""Stored files and manifests with changed bytes are refused or computed again."""
 
 from __future__ import annotations
 
@@ -62,8 +61,10 @@ def _changed(seed: int, path: Path, read: Callable[[], object], truth: object) -
 
 
 def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], object]]:
-    """How each kind of file is read: the truth, None where it is computed again, or an
-    InputError."""
+    """Return a reader of each kind of file.
+
+    A reader returns the content, or None where it is computed again, or raises an InputError.
+    """
     dataset, asset = commits.DATASET, commits.ASSET
     folder = store.folder(dataset, asset)
     shards = FeatureStore(store, dataset, commits.SET)
@@ -106,8 +107,7 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
 
 
 def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
-    """A user's manifests: nothing says what they should hold, so what is read is only to be well
-    formed."""
+    """Return readers of a user's manifests, which check that what they read is well formed."""
     text = io.StringIO()
     csv.writer(text).writerows([("path", "label", "split"), *ROWS])
     columns = dict(zip(("path", "label", "split"), zip(*ROWS, strict=True), strict=True))

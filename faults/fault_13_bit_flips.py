@@ -1,5 +1,4 @@
-"""A bit of a committed file is flipped: the doctor names the file and what to do, and computes it
-again."""
+"""A bit of a committed file is flipped: the doctor names the file and computes it again."""
 
 from __future__ import annotations
 
@@ -16,8 +15,7 @@ from pipeline.care.store_health import damaged_files
 from resources.store.dataset_store import DatasetStore
 
 MENDED = 0.05
-"""Share of the seeds whose file is mended by the doctor, at random; the other bytes are put
-back."""
+"""Share of the seeds whose file the doctor mends; the other files are restored."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:

@@ -15,7 +15,8 @@ Item = TypeVar("Item")
 class Compute(dg.ConfigurableResource[None]):
     """The device that torch computes on.
 
-    ``device`` is "auto" (CUDA if available, then Apple's MPS, then the CPU), "cpu", "cuda" or "mps".
+    ``device`` is "auto" (CUDA if available, then Apple's MPS, then the CPU), "cpu", "cuda" or
+    "mps".
     """
 
     device: str = "auto"
@@ -65,8 +66,9 @@ def give_large_blocks_back() -> None:
     """Make glibc return every freed block of 16 MB or more to the system at once.
 
     By default glibc raises that threshold to 32 MB as blocks are freed, and keeps smaller blocks in
-    a heap that batches fragment. Training on 100,000 images takes 1.6 GB with the default and 1.2 GB
-    with a fixed threshold, a tenth more than on 1,000 images. Other allocators are left alone.
+    a heap that batches fragment. Training on 100,000 images takes 1.6 GB with the default and
+    1.2 GB with a fixed threshold, a tenth more than on 1,000 images. Other allocators are left
+    alone.
     """
     libc = _glibc()
     if libc is not None:

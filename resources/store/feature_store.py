@@ -35,6 +35,8 @@ log = logging.getLogger("medfeat.features")
 
 EARLIER_INDEX = ".parquet"
 """Suffix of the indexes of earlier versions; their shards' names and digests verify them."""
+MAX_OPEN_SHARDS = 32
+"""Maximum HDF5 files that a reader keeps open (about 1 MB of memory each)."""
 
 Produce = Callable[[list[str]], NDArray[Any]]
 
@@ -88,9 +90,12 @@ class FeatureReader:
         return self.take(range(start, min(stop, len(self))))
 
     def _file(self, shard: str) -> ShardFile:
-        if shard not in self._open:
-            self._open[shard] = ShardFile(self.folder / shard)
-        return self._open[shard]
+        """Return the shard, open; the ones used longest ago are closed."""
+        file = self._open.pop(shard, None) or ShardFile(self.folder / shard)
+        self._open[shard] = file  # the last used stands last
+        if len(self._open) > MAX_OPEN_SHARDS:
+            self._open.pop(next(iter(self._open))).close()
+        return file
 
     def close(self) -> None:
         """Close the files."""
@@ -277,7 +282,8 @@ class FeatureStore:
                 continue
             if not self._is_intact(entry):
                 raise ContractError(
-                    f"{self.folder / entry.shard} is missing or its bytes are not those of the index",
+                    f"{self.folder / entry.shard} is missing or its bytes are not those of the "
+                    "index",
                     MEND,
                 )
             place.update({image_id: (entry.shard, i) for i, image_id in enumerate(entry.image_ids)})

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -261,7 +259,7 @@ def test_same_rows_same_bytes_but_for_the_time(shards: FeatureStore) -> None:
         ((2, 3 * CHUNK_NUMBERS + 1), "uint8"),
     ],
 )
-def test_chunks_packed_here_are_what_hdf5_itself_unpacks(
+def test_rows_are_what_hdf5_itself_reads(
     tmp_path: Path, shape: tuple[int, ...], dtype: str
 ) -> None:
     rows = np.random.default_rng(0).integers(0, 9, shape).astype(dtype)
@@ -326,26 +324,26 @@ def test_chunks_of_another_form_and_missing_ones_are_refused(
         )[:written]:
             data.id.write_direct_chunk(place, zlib.compress(np.ones(chunks, np.float32).tobytes()))
     with pytest.raises(ContractError, match=r"packed|stores"):
-        ShardFile(tmp_path / "shard.h5")
+        ShardFile(tmp_path / "shard.h5").read(
+            np.arange(4), np.empty((4, 6), np.float32), np.arange(4)
+        )
 
 
-def test_hdf5_is_closed_once_it_has_said_where_the_chunks_lie(tmp_path: Path) -> None:
-    (tmp_path / "shard.h5").write_bytes(
-        shard_bytes(np.arange(6.0).reshape(2, 3), ids_of(range(2)), {})
-    )
-    before = len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
-    shard = ShardFile(tmp_path / "shard.h5")
-    assert not any(
-        file.name == str(tmp_path / "shard.h5").encode()
-        for file in h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE)
-    )
-    taken = np.empty((2, 3))
-    shard.read(np.arange(2), taken, np.arange(2))
-    np.testing.assert_array_equal(taken, np.arange(6.0).reshape(2, 3))
-    shard.close()
-    shard.close()
-    if sys.platform == "linux":
-        assert len(os.listdir("/proc/self/fd")) == before
+def test_no_more_files_stay_open_than_allowed(
+    shards: FeatureStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = sorted(ids_of(range(12)))
+    monkeypatch.setattr(feature_store, "SHARD_ROWS", 2)
+    monkeypatch.setattr(feature_store, "MAX_OPEN_SHARDS", 3)
+    shards.fill(ids, produce, {})
+    reader = shards.reader(ids)
+    for positions in ([0, 11, 3], [7, 5, 1, 9, 3, 0, 11], list(range(12))):
+        np.testing.assert_array_equal(
+            reader.take(positions), produce([ids[position] for position in positions])
+        )
+        assert len(h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE)) == 3
+    reader.close()
+    assert h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE) == []
 
 
 def test_a_changed_bit_in_any_byte_of_the_index_is_seen(shards: FeatureStore) -> None:
