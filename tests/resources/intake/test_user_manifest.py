@@ -104,7 +104,7 @@ class TestFolders:
             )
 
 
-class TestListing:
+class TestCsv:
     def test_none(self, tmp_path: Path) -> None:
         assert read_user_manifest(tmp_path, "the set") is None
 
