@@ -24,7 +24,13 @@ from assets.features.local_descriptors import (
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.model_sidecar import ModelSidecar
-from data_contracts.studies.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, SCALES, vlad_at
+from data_contracts.studies.farhat_vlad import (
+    CODEBOOK_SIZES,
+    FARHAT_VLAD,
+    SCALES,
+    codebook_asset,
+    vlad_at,
+)
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model
 
@@ -56,11 +62,6 @@ class VladConfig(CodePrecisionSetting):
     """Take the signed square root of every number, before the norm."""
     intra_normalisation: bool = False
     """Scale each centroid's residual to unit length, before the norm of the row."""
-
-
-def codebook_asset(clusters: int, scale: int) -> str:
-    """Asset of a codebook of so many centroids at a scale."""
-    return f"vlad{clusters}_codebook_scale{scale}"
 
 
 def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:

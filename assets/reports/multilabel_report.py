@@ -2,70 +2,128 @@
 (Lyndon et al. 2015).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import numpy as np
 
-from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import StageConfig
+from assets.core.stage import stage
 from assets.reports.common import (
+    GROUP,
+    Rows,
     closing_sections,
     footer,
     pictures_of,
     rejected_files,
+    report_output,
     stages_section,
-    store_tables,
     subtitle_of,
     untimed,
-    write_document,
 )
-from assets.reports.rows import Chain, devices_of, notices_of_chain, seconds_of_stages
-from assets.reports.single_label_report import GROUP
+from assets.reports.rows import (
+    Chain,
+    devices_of,
+    notices_of_chain,
+    records_of,
+    seconds_of_stages,
+    versions_of,
+)
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts, ReportFacts
-from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
+from data_contracts.studies.lyndon2015 import LENET, LYNDON2015
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from data_contracts.tables.report import LINEAGE, REJECTED
-from resources.store.dataset_store import DatasetStore
 
-STAGES_SHOWN = (
-    "image_manifest",
-    "square_images",
-    LENET.features,
-    MODERN.features,
-    "alexnet_conv5",
-    "cae_model",
+if TYPE_CHECKING:
+    from methods.reporting.document import Report
+
+
+@stage(
+    StageConfig,
+    name=names.report(LYNDON2015.name),
+    group=GROUP,
+    order=8,
+    kinds={"html", "markdown"},
+    code_version="3",
+    inputs=(names.IMAGE_MANIFEST, *(method.evaluation for method in LYNDON2015.methods)),
+    facts=ReportFacts,
+    tables=(MULTILABEL_RESULTS, LINEAGE, REJECTED),
 )
-CONTRACTS = {"multilabel_results": MULTILABEL_RESULTS, "lineage": LINEAGE, "rejected": REJECTED}
+def multilabel_report(here: Stage[StageConfig]) -> Plan:
+    """Report of the one-vs-all networks and the SVMs: matches with intervals, beside the paper's,
+    figures by label, lineage.
+    """
+    reasons = {
+        method.evaluation: here.record(method.evaluation).unavailable
+        for method in LYNDON2015.methods
+    }
+    scored = [evaluation for evaluation, reason in reasons.items() if not reason]
+    left_out = {evaluation: reason for evaluation, reason in reasons.items() if reason}
+    if len({here.facts(of, MultilabelFacts).rows_version for of in scored}) > 1:
+        raise InputError(
+            f"methods of {here.dataset} were scored on different images",
+            f"Run {LYNDON2015.name} again",
+        )
+    inputs = (names.IMAGE_MANIFEST, *scored)
+    chains = {asset: here.store.upstream(here.dataset, asset) for asset in inputs}
+    records = records_of(chains)
+
+    def compute(work: Work) -> Output:
+        from methods.reporting.single_label_tables import lineage_rows
+
+        metrics = [row for of in scored for row in here.table(of, METRICS).to_pylist()]
+        exact = {of: _exact_matches(here, of) for of in scored}
+        results = result_rows(metrics, exact, chains)
+        rejected = rejected_files(here.store, here.dataset)
+        return report_output(
+            work,
+            LYNDON2015.name,
+            _document(here, results, metrics, chains, left_out, rejected),
+            (
+                (MULTILABEL_RESULTS, results),
+                (LINEAGE, lineage_rows(list(records.values()))),
+                (REJECTED, rejected),
+            ),
+            [[untimed(row) for row in results], rejected, versions_of(records)],
+            [(f"{row['title']}, exact match", row["exact_match"]) for row in results],
+        )
+
+    identity = {"made from": versions_of(records), "left out": left_out}
+    return Plan(compute, identity=identity, inputs=inputs)
 
 
-def _results(
-    store: DatasetStore, dataset: str, metrics: list[dict[str, Any]], chains: Mapping[str, Chain]
+def _exact_matches(here: Stage[StageConfig], evaluation: str) -> np.ndarray:
+    """Whether all labels of each test image are right, (n,) bool, in the order of the ids."""
+    table = here.table(evaluation, MULTILABEL_PREDICTIONS).sort_by("image_id")
+    return np.asarray(table["exact"].to_numpy(zero_copy_only=False))
+
+
+def result_rows(
+    metrics: Rows, exact: Mapping[str, np.ndarray], chains: Mapping[str, Chain]
 ) -> list[dict[str, Any]]:
-    """Rows of MULTILABEL_RESULTS, one a method that was scored."""
+    """Rows of MULTILABEL_RESULTS, one for each method that was scored.
+
+    Args:
+        metrics: rows of METRICS of all evaluations.
+        exact: exact matches (n,) bool of the same images, by evaluation.
+        chains: records of each evaluation and of everything upstream of it.
+    """
     from methods.reporting.metric_tables import figures_of
     from methods.statistics.significance import holm, mcnemar
 
-    there = [method for method in LYNDON2015.methods if method.evaluation in chains]
-
-    def exact(evaluation: str) -> np.ndarray:
-        table = store.main_table(dataset, evaluation, MULTILABEL_PREDICTIONS).sort_by("image_id")
-        return np.asarray(table["exact"].to_numpy(zero_copy_only=False))
-
-    others = [method for method in there if method is not LENET]
-    tests = [
-        mcnemar(exact(method.evaluation), exact(LENET.evaluation)).p_value for method in others
-    ]
-    p_of = dict(
-        zip((method.name for method in others), holm(np.array(tests)).tolist(), strict=True)
-    )
+    scored = [method for method in LYNDON2015.methods if method.evaluation in exact]
+    others = [method for method in scored if method is not LENET]
+    tests = [mcnemar(exact[method.evaluation], exact[LENET.evaluation]) for method in others]
+    corrected = holm(np.array([test.p_value for test in tests])).tolist()
+    p_of = dict(zip((method.name for method in others), corrected, strict=True))
     rows = []
-    for method in there:
+    for method in scored:
         chain = chains[method.evaluation]
-        facts = store.facts(dataset, method.evaluation, MultilabelFacts)
+        facts = chain[method.evaluation].facts_as(MultilabelFacts)
         of_all = {
             row["metric"]: row
             for row in metrics
@@ -78,7 +136,6 @@ def _results(
                 **{measure: of_all[measure]["value"] for measure in MEASURES},
                 **{f"{measure}_low": of_all[measure]["ci_low"] for measure in MEASURES},
                 **{f"{measure}_high": of_all[measure]["ci_high"] for measure in MEASURES},
-                "metrics": figures_of(metrics, method.name),
                 "both_empty": facts.both_empty,
                 "p_holm": p_of.get(method.name),
                 "n_test": facts.test_images,
@@ -87,129 +144,59 @@ def _results(
                 "seconds": seconds_of_stages(chain),
                 "device": devices_of(chain),
                 "notices": "\n".join(notices_of_chain(chain)),
+                "metrics": figures_of(metrics, method.name),
             }
         )
     return rows
 
 
-@dg.asset(
-    name=f"report_{LYNDON2015.name}",
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[
-        dg.AssetKey(name)
-        for name in ("image_manifest", *(method.evaluation for method in LYNDON2015.methods))
-    ],
-    kinds={"html", "markdown"},
-    code_version="3",
-    tags={"stage": "8"},
-)
-def multilabel_report(
-    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
-) -> dg.MaterializeResult:
-    """Report of the one-vs-all networks and the SVMs: matches with intervals, beside the paper's,
-    figures by label, lineage.
-    """
-    dataset = context.partition_key
-    folder = store.root / "reports" / dataset / LYNDON2015.name
-    with plain_failures():
-        evaluated = {
-            method.evaluation: store.need_record(dataset, method.evaluation)
-            for method in LYNDON2015.methods
-        }
-        missing = {
-            name: record.unavailable for name, record in evaluated.items() if record.unavailable
-        }
-        inputs = ("image_manifest", *(name for name in evaluated if name not in missing))
-        versions = {store.facts(dataset, name, MultilabelFacts).rows_version for name in inputs[1:]}
-        if len(versions) > 1:
-            raise InputError(
-                f"methods of {dataset} were scored on different images",
-                f"Run {LYNDON2015.name} again",
-            )
-        chains = {last: store.upstream(dataset, last) for last in inputs}
-    records = {name: record for chain in chains.values() for name, record in chain.items()}
+def _document(
+    here: Stage[StageConfig],
+    results: Sequence[Mapping[str, Any]],
+    metrics: Rows,
+    chains: Mapping[str, Chain],
+    left_out: Mapping[str, str],
+    rejected: Rows,
+) -> "Report":
+    """The report as a document, ready to be rendered."""
+    from methods.reporting import multilabel_tables as parts
+    from methods.reporting.document import Report, Section
+    from methods.reporting.metric_tables import label_metrics_table
+    from methods.reporting.single_label_tables import notices_of
+    from methods.reporting.verdicts import multilabel_verdict
 
-    def compute(work: Work) -> Output:
-        from methods.reporting import multilabel_tables as parts
-        from methods.reporting import single_label_tables
-        from methods.reporting.document import Report, Section
-        from methods.reporting.metric_tables import label_metrics_table
-        from methods.reporting.verdicts import multilabel_verdict
-
-        metrics = [
-            row
-            for evaluation in inputs[1:]
-            for row in store.main_table(dataset, evaluation, METRICS).to_pylist()
-        ]
-        results = _results(store, dataset, metrics, chains)
-        tables = {
-            "multilabel_results": results,
-            "lineage": single_label_tables.lineage_rows(list(records.values())),
-            "rejected": rejected_files(store, dataset),
-        }
-        notices = single_label_tables.notices_of(results)
-        left_out = tuple(f"Left out: {name}, {reason}." for name, reason in missing.items())
-        document = Report(
-            title=f"{dataset}: {LYNDON2015.title}",
-            subtitle=subtitle_of(dataset, LYNDON2015, records),
-            notices=notices,
-            sections=(
-                Section(
-                    "Result",
-                    (multilabel_verdict(LYNDON2015, results), *left_out),
-                    (parts.multilabel_results_table(results, notices),),
-                    pictures_of(store, records, inputs[1:]),
-                ),
-                Section(
-                    "Beside the paper",
-                    (LYNDON2015.citation,),
-                    (parts.multilabel_paper_table(LYNDON2015.tables[0], results, notices),),
-                ),
-                Section(
-                    "Each label",
-                    (),
-                    tuple(
-                        label_metrics_table(
-                            metrics, row["method"], row["title"], LYNDON2015.protocol, notices
-                        )
-                        for row in results
-                    ),
-                ),
-                stages_section(store, dataset, records, STAGES_SHOWN),
-                *closing_sections(LYNDON2015, records, tables["rejected"]),
+    records, notices = records_of(chains), notices_of(results)
+    verdict = multilabel_verdict(LYNDON2015, results)
+    reasons = tuple(f"Left out: {name}, {reason}." for name, reason in left_out.items())
+    evaluations = [asset for asset in chains if asset != names.IMAGE_MANIFEST]
+    return Report(
+        title=f"{here.dataset}: {LYNDON2015.title}",
+        subtitle=subtitle_of(here.dataset, LYNDON2015, records),
+        notices=notices,
+        sections=(
+            Section(
+                "Result",
+                (verdict, *reasons),
+                (parts.multilabel_results_table(results, notices),),
+                pictures_of(here.store, records, evaluations),
             ),
-            footer=footer(),
-        )
-        published = write_document(store, document, folder)
-        files = store_tables(store, work, tables, CONTRACTS)
-        return Output(
-            content=[
-                [untimed(row) for row in results],
-                tables["rejected"],
-                {name: record.data_version for name, record in records.items()},
-            ],
-            files=files,
-            published=published,
-            pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
-            summary={
-                **{f"{row['title']}, exact match": row["exact_match"] for row in results},
-                "verdict": document.sections[0].paragraphs[0],
-                "report": str(folder / "report.html"),
-            },
-            facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
-            notices=list(document.notices),
-            rows=len(results),
-        )
-
-    return materialize(
-        context,
-        store,
-        config,
-        compute,
-        inputs=inputs,
-        known_by={
-            "made from": {name: record.data_version for name, record in records.items()},
-            "left out": missing,
-        },
+            Section(
+                "Beside the paper",
+                (LYNDON2015.citation,),
+                (parts.multilabel_paper_table(LYNDON2015.tables[0], results, notices),),
+            ),
+            Section(
+                "Each label",
+                (),
+                tuple(
+                    label_metrics_table(
+                        metrics, row["method"], row["title"], LYNDON2015.protocol, notices
+                    )
+                    for row in results
+                ),
+            ),
+            stages_section(here.store, LYNDON2015, records),
+            *closing_sections(LYNDON2015, records, rejected),
+        ),
+        footer=footer(),
     )

@@ -2,30 +2,36 @@
 (Huynh et al. 2016).
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
-import dagster as dg
 import numpy as np
 
 from assets.core.lesion_rows import FoldConfig, LesionRows, lesion_rows
-from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import StageConfig
+from assets.core.stage import stage
+from assets.evaluations.cross_validation import CURVE_POINTS, LAYER_METHODS, out_of_fold
 from assets.evaluations.cross_validation import GROUP as EVALUATION
-from assets.evaluations.cross_validation import LAYER_METHODS, out_of_fold
 from assets.evaluations.label_permutation import METRIC, SUBJECT
 from assets.reports.common import (
+    GROUP,
+    Rows,
     closing_sections,
     footer,
     pictures_of,
     rejected_files,
+    report_output,
     stages_section,
-    store_tables,
     subtitle_of,
-    write_document,
 )
-from assets.reports.rows import Chain, notices_of_chain, seconds_of_stages
-from assets.reports.single_label_report import GROUP
+from assets.reports.rows import (
+    Chain,
+    notices_of_chain,
+    records_of,
+    seconds_of_stages,
+    versions_of,
+)
 from data_contracts import asset_names as names
 from data_contracts.records.facts import FoldFacts, ReportFacts, RocComparisonFacts
 from data_contracts.studies.huynh2016 import (
@@ -39,142 +45,50 @@ from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.report import LINEAGE, REJECTED
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
-from resources.store.dataset_store import DatasetStore
 
-STAGES_SHOWN = ("image_manifest", "lesion_segmentation", "analytic_features", "alexnet_layers")
-COMPARED = {"roc_results": ROC_RESULTS, "roc_comparisons": ROC_COMPARISONS}
-PAIRS = ((ENSEMBLE.name, ANALYTIC.name), (ENSEMBLE.name, ""), ("", ANALYTIC.name))
-"""Compared; the empty name is the classifier on the ensemble's layer."""
+if TYPE_CHECKING:
+    from methods.reporting.document import Report, Section
 
-
-def _result_row(
-    rows: LesionRows, method: Method, probability: np.ndarray, images: str
-) -> dict[str, Any]:
-    """A row of ROC_RESULTS."""
-    from methods.statistics.fold_roc import fold_roc
-
-    found = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
-    return {
-        "images": images,
-        "method": method.name,
-        "title": method.title,
-        "auc": found.mean,
-        "auc_sd": found.sd,
-        "auc_se": found.se,
-        "pooled_auc": found.pooled,
-        "pooled_low": found.pooled_interval.low,
-        "pooled_high": found.pooled_interval.high,
-        "lesion_auc": found.by_lesion,
-        "lesion_low": found.by_lesion_interval.low,
-        "lesion_high": found.by_lesion_interval.high,
-        "binormal_a": found.binormal.a if found.binormal else None,
-        "binormal_b": found.binormal.b if found.binormal else None,
-        "n_images": len(rows.ids),
-        "n_lesions": found.n_lesions,
-    }
+Probabilities = Mapping[Method, Mapping[str, float]]
+"""Out-of-fold probability of each image, by method."""
 
 
-@dg.asset(
-    partitions_def=DATASETS,
-    group_name=EVALUATION,
-    deps=[dg.AssetKey(method.evaluation) for method in HUYNH2016.methods],
+@stage(
+    FoldConfig,
+    group=EVALUATION,
+    order=8,
     kinds={"scipy", "parquet"},
     code_version="1",
-    tags={"stage": "8"},
+    inputs=[method.evaluation for method in HUYNH2016.methods],
+    facts=RocComparisonFacts,
+    tables=(ROC_RESULTS, ROC_COMPARISONS),
 )
-def roc_comparison(
-    context: dg.AssetExecutionContext, config: FoldConfig, store: DatasetStore
-) -> dg.MaterializeResult:
+def roc_comparison(here: Stage[FoldConfig]) -> Plan:
     """Every layer on all images; one layer, the analytic features and their ensemble on the images
     that have a contour.
     """
-    dataset = context.partition_key
-    with plain_failures():
-        whole = lesion_rows(store, dataset, config)
-        layer = LAYER_METHODS[store.facts(dataset, ENSEMBLE.evaluation, FoldFacts).ensemble_layer]
-        there = [
-            m for m in HUYNH2016.methods if not store.need_record(dataset, m.evaluation).unavailable
-        ]
-        said = {method: out_of_fold(store, dataset, method, whole) for method in there}
+    rows = lesion_rows(here.store, here.dataset, here.config)
+    layer = LAYER_METHODS[here.facts(ENSEMBLE.evaluation, FoldFacts).ensemble_layer]
+    scored = [m for m in HUYNH2016.methods if not here.record(m.evaluation).unavailable]
+    probabilities = {m: out_of_fold(here.store, here.dataset, m, rows) for m in scored}
 
-    def work_out(work: Work) -> Output:
+    def compute(work: Work) -> Output:
         from methods.reporting import figures
-        from methods.reporting.roc_tables import ALL, CONTOURED
-        from methods.statistics.fold_roc import compare_roc
-        from methods.statistics.roc import empirical_roc, fit_binormal
-        from methods.statistics.significance import bonferroni
 
-        def scores(method: Method, rows: LesionRows) -> np.ndarray:
-            return np.array([said[method][image_id] for image_id in rows.ids])
-
-        contoured = whole.only(list(said[ANALYTIC]))
         three = (layer, ANALYTIC, ENSEMBLE)
-        results = [
-            _result_row(whole, m, scores(m, whole), ALL)
-            for m in LAYER_METHODS.values()
-            if m in said
-        ]
-        results += [_result_row(contoured, m, scores(m, contoured), CONTOURED) for m in three]
-        comparisons = []
-        for pair in PAIRS:
-            a, b = (HUYNH2016.method(name or layer.name) for name in pair)
-            test = compare_roc(
-                scores(a, contoured),
-                scores(b, contoured),
-                contoured.positive,
-                contoured.fold,
-                contoured.patients,
-            )
-            comparisons.append(
-                {
-                    "method_a": a.name,
-                    "method_b": b.name,
-                    "n_images": len(contoured.ids),
-                    **vars(test),
-                }
-            )
-        for p in ("p_t", "p_delong"):
-            for row, corrected in zip(
-                comparisons, bonferroni(np.array([row[p] for row in comparisons])), strict=True
-            ):
-                row[f"{p}_bonferroni"] = float(corrected)
-        grid, curves = np.linspace(0, 1, 201), []
-        for method in three:
-            probability = scores(method, contoured)
-            binormal = fit_binormal(probability, contoured.positive)
-            auc = next(
-                r["auc"] for r in results if r["method"] == method.name and r["images"] == CONTOURED
-            )
-            fitted = binormal.tpr(grid) if binormal else None
-            curves.append(
-                (
-                    f"{method.title}, AUC {auc:.3f}",
-                    *empirical_roc(probability, contoured.positive),
-                    fitted,
-                )
-            )
-        of_layers = {
-            row["method"]: (row["auc"], row["auc_se"]) for row in results if row["images"] == ALL
-        }
-        paper = {row.method: row.percent / 100 for row in HUYNH2016.tables[0].rows}
-        tables = {"roc_results": results, "roc_comparisons": comparisons}
+        contoured = rows.only(list(probabilities[ANALYTIC]))
+        results = result_rows(rows, contoured, probabilities, three)
+        comparisons = comparison_rows(contoured, probabilities, three)
+        curves = _curves(contoured, probabilities, three, results)
         return Output(
             content=[results, comparisons],
-            files=store_tables(store, work, tables, COMPARED),
+            files=[
+                work.write_table(results, ROC_RESULTS),
+                work.write_table(comparisons, ROC_COMPARISONS),
+            ],
             pictures=[
                 ("ROC curves", figures.roc_curves(curves)),
-                (
-                    "AUC by layer",
-                    figures.auc_by_layer(
-                        list(LAYER_SHAPES),
-                        [of_layers.get(layer_method(name)) for name in LAYER_SHAPES],
-                        {
-                            name: paper[layer_method(name)]
-                            for name in LAYER_SHAPES
-                            if layer_method(name) in paper
-                        },
-                    ),
-                ),
+                ("AUC by layer", _auc_by_layer(results)),
             ],
             summary={
                 **{f"{row['title']}, {row['images']}, AUC": row["auc"] for row in results},
@@ -184,178 +98,313 @@ def roc_comparison(
             rows=len(results),
         )
 
-    return materialize(
-        context, store, config, work_out, inputs=tuple(method.evaluation for method in there)
+    return Plan(compute, inputs=tuple(method.evaluation for method in scored))
+
+
+def _scores(probabilities: Probabilities, method: Method, rows: LesionRows) -> np.ndarray:
+    """Probabilities (n,) of a method for the images of ``rows``."""
+    return np.array([probabilities[method][image_id] for image_id in rows.ids])
+
+
+def result_rows(
+    rows: LesionRows, contoured: LesionRows, probabilities: Probabilities, three: Sequence[Method]
+) -> list[dict[str, Any]]:
+    """Rows of ROC_RESULTS: every layer on all images, then three methods on those with a contour.
+
+    Args:
+        rows: all images.
+        contoured: the images that have a contour.
+        probabilities: of every method that was scored.
+        three: the layer of the ensemble, the analytic features, and the ensemble.
+    """
+    from methods.reporting.roc_tables import ALL, CONTOURED
+
+    scored = [(ALL, method, rows) for method in LAYER_METHODS.values() if method in probabilities]
+    scored += [(CONTOURED, method, contoured) for method in three]
+    return [
+        _result_row(images, method, of, _scores(probabilities, method, of))
+        for images, method, of in scored
+    ]
+
+
+def _result_row(
+    images: str, method: Method, rows: LesionRows, probability: np.ndarray
+) -> dict[str, Any]:
+    """A row of ROC_RESULTS; ``images`` says in words which images ``rows`` are."""
+    from methods.statistics.fold_roc import fold_roc
+
+    roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
+    return {
+        "images": images,
+        "method": method.name,
+        "title": method.title,
+        "auc": roc.mean,
+        "auc_sd": roc.sd,
+        "auc_se": roc.se,
+        "pooled_auc": roc.pooled,
+        "pooled_low": roc.pooled_interval.low,
+        "pooled_high": roc.pooled_interval.high,
+        "lesion_auc": roc.by_lesion,
+        "lesion_low": roc.by_lesion_interval.low,
+        "lesion_high": roc.by_lesion_interval.high,
+        "binormal_a": roc.binormal.a if roc.binormal else None,
+        "binormal_b": roc.binormal.b if roc.binormal else None,
+        "n_images": len(rows.ids),
+        "n_lesions": roc.n_lesions,
+    }
+
+
+def comparison_rows(
+    rows: LesionRows, probabilities: Probabilities, three: Sequence[Method]
+) -> list[dict[str, Any]]:
+    """Rows of ROC_COMPARISONS: the ensemble against its two members, and these against each other.
+
+    Args:
+        rows: the images that have a contour.
+        probabilities: of the three methods.
+        three: the layer of the ensemble, the analytic features, and the ensemble.
+    """
+    from methods.statistics.fold_roc import compare_roc
+    from methods.statistics.significance import bonferroni
+
+    layer, analytic, ensemble = three
+    comparisons = []
+    for a, b in ((ensemble, analytic), (ensemble, layer), (layer, analytic)):
+        test = compare_roc(
+            _scores(probabilities, a, rows),
+            _scores(probabilities, b, rows),
+            rows.positive,
+            rows.fold,
+            rows.patients,
+        )
+        comparisons.append(
+            {"method_a": a.name, "method_b": b.name, "n_images": len(rows.ids), **vars(test)}
+        )
+    for p in ("p_t", "p_delong"):
+        corrected = bonferroni(np.array([row[p] for row in comparisons]))
+        for row, of_row in zip(comparisons, corrected.tolist(), strict=True):
+            row[f"{p}_bonferroni"] = of_row
+    return comparisons
+
+
+def _curves(
+    rows: LesionRows, probabilities: Probabilities, methods: Sequence[Method], results: Rows
+) -> list[Any]:
+    """The ROC curves of the methods on the images that have a contour."""
+    from methods.reporting.roc_tables import CONTOURED
+    from methods.statistics.roc import empirical_roc, fit_binormal
+
+    auc_of = {row["method"]: row["auc"] for row in results if row["images"] == CONTOURED}
+    curves = []
+    for method in methods:
+        probability = _scores(probabilities, method, rows)
+        binormal = fit_binormal(probability, rows.positive)
+        fitted = binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if binormal else None
+        title = f"{method.title}, AUC {auc_of[method.name]:.3f}"
+        curves.append((title, *empirical_roc(probability, rows.positive), fitted))
+    return curves
+
+
+def _auc_by_layer(results: Rows) -> bytes:
+    """The picture of the AUC of each layer beside the paper's."""
+    from methods.reporting import figures
+    from methods.reporting.roc_tables import ALL
+
+    ours = {row["method"]: (row["auc"], row["auc_se"]) for row in results if row["images"] == ALL}
+    paper = {row.method: row.percent / 100 for row in HUYNH2016.tables[0].rows}
+    return figures.auc_by_layer(
+        list(LAYER_SHAPES),
+        [ours.get(layer_method(name)) for name in LAYER_SHAPES],
+        {name: paper[layer_method(name)] for name in LAYER_SHAPES if layer_method(name) in paper},
     )
 
 
+@stage(
+    StageConfig,
+    name=names.report(HUYNH2016.name),
+    group=GROUP,
+    order=9,
+    kinds={"html", "markdown"},
+    code_version="1",
+    inputs=(names.IMAGE_MANIFEST, names.ROC_COMPARISON, names.LABEL_PERMUTATION),
+    facts=ReportFacts,
+    tables=(ROC_RESULTS, ROC_COMPARISONS, LINEAGE, REJECTED),
+)
+def roc_report(here: Stage[StageConfig]) -> Plan:
+    """Report of the layers, the analytic features and their ensemble: tables beside the paper's,
+    curves, contours, lineage.
+    """
+    compared = here.record(names.ROC_COMPARISON)
+    lasts = (
+        names.IMAGE_MANIFEST,
+        names.ROC_COMPARISON,
+        names.LABEL_PERMUTATION,
+        *compared.inputs,
+    )
+    chains = {last: here.store.upstream(here.dataset, last) for last in lasts}
+    records = records_of(chains)
+
+    def compute(work: Work) -> Output:
+        from methods.reporting.roc_tables import CONTOURED
+        from methods.reporting.single_label_tables import lineage_rows
+
+        results = here.table(names.ROC_COMPARISON, ROC_RESULTS).to_pylist()
+        comparisons = here.table(names.ROC_COMPARISON, ROC_COMPARISONS).to_pylist()
+        permuted = [
+            row
+            for row in here.table(names.LABEL_PERMUTATION, METRICS).to_pylist()
+            if row["metric"] == METRIC
+        ]
+        rejected = rejected_files(here.store, here.dataset)
+        document = _document(here, chains, results, comparisons, permuted, rejected)
+        return report_output(
+            work,
+            HUYNH2016.name,
+            document,
+            (
+                (ROC_RESULTS, results),
+                (ROC_COMPARISONS, comparisons),
+                (LINEAGE, lineage_rows(list(records.values()))),
+                (REJECTED, rejected),
+            ),
+            {
+                "roc_results": results,
+                "roc_comparisons": comparisons,
+                "metrics": permuted,
+                "rejected": rejected,
+            },
+            [(f"{row['title']}, AUC", row["auc"]) for row in results if row["images"] == CONTOURED],
+        )
+
+    return Plan(compute, identity=versions_of(records))
+
+
 def _document(
-    store: DatasetStore,
-    dataset: str,
-    tables: Mapping[str, list[dict[str, Any]]],
+    here: Stage[StageConfig],
     chains: Mapping[str, Chain],
-    layer: Method,
-) -> Any:
+    results: Rows,
+    comparisons: Rows,
+    permuted: Rows,
+    rejected: Rows,
+) -> "Report":
+    """The report as a document, ready to be rendered."""
     from methods.features.radiomics import FEATURES
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Report, Section
-    from methods.reporting.verdicts import roc_verdict
 
-    records = {name: record for chain in chains.values() for name, record in chain.items()}
-    results, comparisons = tables["roc_results"], tables["roc_comparisons"]
-    titles = {method.name: method.title for method in HUYNH2016.methods}
+    records = records_of(chains)
     contoured = [row for row in results if row["images"] == parts.CONTOURED]
     everything = [row for row in results if row["images"] == parts.ALL]
-    seconds = {
-        method.name: seconds_of_stages(chains[method.evaluation])
-        for method in HUYNH2016.methods
-        if method.evaluation in chains
-    }
-    missing = {
-        method.name: str(record.unavailable)
-        for method in HUYNH2016.methods
-        if (record := store.record(dataset, method.evaluation)) is not None and record.unavailable
-    }
-    by = records["roc_comparison"].settings["group_by"]
-
-    def notices_of(rows: list[dict[str, Any]]) -> tuple[str, ...]:
-        scored = [HUYNH2016.method(row["method"]).evaluation for row in rows]
-        return tuple(
-            dict.fromkeys(
-                notice for evaluation in scored for notice in notices_of_chain(chains[evaluation])
-            )
-        )
-
-    of_three, of_layers = notices_of(contoured), notices_of(everything)
-    of_permutation = tuple(notices_of_chain(chains["label_permutation"]))
-    figure3, table1 = HUYNH2016.tables
+    of_three, of_layers = _notices(contoured, chains), _notices(everything, chains)
+    of_permutation = tuple(notices_of_chain(chains[names.LABEL_PERMUTATION]))
+    counts = ("training images", "test images")
+    features = parts.features_table(FEATURES)
     return Report(
-        title=f"{dataset}: {HUYNH2016.title}",
-        subtitle=subtitle_of(
-            dataset, HUYNH2016, records, left_out=("training images", "test images")
-        ),
+        title=f"{here.dataset}: {HUYNH2016.title}",
+        subtitle=subtitle_of(here.dataset, HUYNH2016, records, left_out=counts),
         notices=tuple(dict.fromkeys([*of_permutation, *of_three, *of_layers])),
         sections=(
-            Section(
-                "Result",
-                (
-                    roc_verdict(HUYNH2016, contoured, comparisons, titles),
-                    f"Folds by {by}, five of them.",
-                ),
-                (
-                    parts.roc_results_table(results, parts.CONTOURED, of_three, seconds),
-                    parts.roc_comparison_table(comparisons, titles, of_three),
-                    parts.roc_results_table(results, parts.ALL, of_layers, seconds),
-                ),
-                pictures_of(store, records, ("roc_comparison",)),
-            ),
-            Section(
-                "Beside the paper",
-                (HUYNH2016.citation,),
-                (
-                    parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
-                    parts.roc_paper_table(
-                        table1,
-                        contoured,
-                        {"cnn": layer.name},
-                        {"cnn": layer.title},
-                        seconds,
-                        of_three,
-                    ),
-                ),
-            ),
-            Section(
-                "Integrity",
-                (
-                    "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, classifier) is fitted inside "
-                    "the training folds. That no group is in two folds is checked whenever the scores are stored or read.",
-                ),
-                (
-                    parts.permutation_table(
-                        [r for r in tables["metrics"] if r["subject"] == SUBJECT],
-                        titles,
-                        of_permutation,
-                    ),
-                ),
-            ),
-            stages_section(store, dataset, records, STAGES_SHOWN),
-            Section("What is calculated from a contour", (), (parts.features_table(FEATURES),)),
-            *closing_sections(HUYNH2016, records, tables["rejected"]),
+            _result_section(here, chains, contoured, everything, comparisons),
+            _paper_section(here, chains, contoured, everything),
+            _integrity_section(permuted, of_permutation),
+            stages_section(here.store, HUYNH2016, records),
+            Section("What is calculated from a contour", (), (features,)),
+            *closing_sections(HUYNH2016, records, rejected),
         ),
         footer=footer(),
     )
 
 
-@dg.asset(
-    name=f"report_{HUYNH2016.name}",
-    partitions_def=DATASETS,
-    group_name=GROUP,
-    deps=[dg.AssetKey(name) for name in ("image_manifest", "roc_comparison", "label_permutation")],
-    kinds={"html", "markdown"},
-    code_version="1",
-    tags={"stage": "9"},
-)
-def roc_report(
-    context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
-) -> dg.MaterializeResult:
-    """Report of the layers, the analytic features and their ensemble: tables beside the paper's,
-    curves, contours, lineage.
-    """
-    dataset = context.partition_key
-    folder = store.root / "reports" / dataset / HUYNH2016.name
-    inputs = ("image_manifest", "roc_comparison", "label_permutation")
-    with plain_failures():
-        compared = store.need_record(dataset, "roc_comparison")
-        chains = {last: store.upstream(dataset, last) for last in (*inputs, *compared.inputs)}
-        layer = HUYNH2016.method(
-            store.facts(dataset, names.ROC_COMPARISON, RocComparisonFacts).ensemble_method
-        )
-    records = {name: record for chain in chains.values() for name, record in chain.items()}
+def _notices(results: Rows, chains: Mapping[str, Chain]) -> tuple[str, ...]:
+    """Notices of everything upstream of some results, each once."""
+    scored = [HUYNH2016.method(row["method"]).evaluation for row in results]
+    every = [notice for asset in scored for notice in notices_of_chain(chains[asset])]
+    return tuple(dict.fromkeys(every))
 
-    def compute(work: Work) -> Output:
-        from methods.reporting import roc_tables, single_label_tables
 
-        tables = {
-            "roc_results": store.main_table(dataset, "roc_comparison", ROC_RESULTS).to_pylist(),
-            "roc_comparisons": store.main_table(
-                dataset, "roc_comparison", ROC_COMPARISONS
-            ).to_pylist(),
-            "metrics": [
-                row
-                for row in store.main_table(dataset, "label_permutation", METRICS).to_pylist()
-                if row["metric"] == METRIC
-            ],
-            "rejected": rejected_files(store, dataset),
-            "lineage": single_label_tables.lineage_rows(list(records.values())),
-        }
-        document = _document(store, dataset, tables, chains, layer)
-        published = write_document(store, document, folder)
-        contracts = {**COMPARED, "lineage": LINEAGE, "rejected": REJECTED}
-        files = store_tables(store, work, tables, contracts)
-        contoured = [row for row in tables["roc_results"] if row["images"] == roc_tables.CONTOURED]
-        return Output(
-            content={
-                name: tables[name]
-                for name in ("roc_results", "roc_comparisons", "metrics", "rejected")
-            },
-            files=files,
-            published=published,
-            pictures=[(figure.title, figure.png) for figure in document.sections[0].figures[:1]],
-            summary={
-                **{f"{row['title']}, AUC": row["auc"] for row in contoured},
-                "verdict": document.sections[0].paragraphs[0],
-                "report": str(folder / "report.html"),
-            },
-            facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
-            notices=list(document.notices),
-            rows=len(contoured),
-        )
+def _titles() -> dict[str, str]:
+    """Title of each method by its name."""
+    return {method.name: method.title for method in HUYNH2016.methods}
 
-    return materialize(
-        context,
-        store,
-        config,
-        compute,
-        inputs=inputs,
-        known_by={name: record.data_version for name, record in records.items()},
+
+def _seconds(chains: Mapping[str, Chain]) -> dict[str, float]:
+    """Wall time of all stages of each method that was scored, in seconds."""
+    return {
+        method.name: seconds_of_stages(chains[method.evaluation])
+        for method in HUYNH2016.methods
+        if method.evaluation in chains
+    }
+
+
+def _result_section(
+    here: Stage[StageConfig],
+    chains: Mapping[str, Chain],
+    contoured: Rows,
+    everything: Rows,
+    comparisons: Rows,
+) -> "Section":
+    """The verdict and the tables of this dataset."""
+    from methods.reporting import roc_tables as parts
+    from methods.reporting.document import Section
+    from methods.reporting.verdicts import roc_verdict
+
+    records, titles, seconds = records_of(chains), _titles(), _seconds(chains)
+    results = [*everything, *contoured]
+    of_three, of_layers = _notices(contoured, chains), _notices(everything, chains)
+    group_by = records[names.ROC_COMPARISON].settings["group_by"]
+    return Section(
+        "Result",
+        (
+            roc_verdict(HUYNH2016, contoured, comparisons, titles),
+            f"Folds by {group_by}, five of them.",
+        ),
+        (
+            parts.roc_results_table(results, parts.CONTOURED, of_three, seconds),
+            parts.roc_comparison_table(comparisons, titles, of_three),
+            parts.roc_results_table(results, parts.ALL, of_layers, seconds),
+        ),
+        pictures_of(here.store, records, (names.ROC_COMPARISON,)),
+    )
+
+
+def _paper_section(
+    here: Stage[StageConfig], chains: Mapping[str, Chain], contoured: Rows, everything: Rows
+) -> "Section":
+    """The paper's tables beside ours; why a method is missing is noted in its row."""
+    from methods.reporting import roc_tables as parts
+    from methods.reporting.document import Section
+
+    missing = {
+        method.name: record.unavailable
+        for method in HUYNH2016.methods
+        if (record := here.store.record(here.dataset, method.evaluation)) and record.unavailable
+    }
+    layer = HUYNH2016.method(here.facts(names.ROC_COMPARISON, RocComparisonFacts).ensemble_method)
+    seconds, (figure3, table1) = _seconds(chains), HUYNH2016.tables
+    of_layers, of_three = _notices(everything, chains), _notices(contoured, chains)
+    ours, notes = {"cnn": layer.name}, {"cnn": layer.title}
+    return Section(
+        "Beside the paper",
+        (HUYNH2016.citation,),
+        (
+            parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
+            parts.roc_paper_table(table1, contoured, ours, notes, seconds, of_three),
+        ),
+    )
+
+
+def _integrity_section(permuted: Rows, notices: tuple[str, ...]) -> "Section":
+    """What is fitted inside the folds, and the AUC on permuted labels."""
+    from methods.reporting import roc_tables as parts
+    from methods.reporting.document import Section
+
+    means = [row for row in permuted if row["subject"] == SUBJECT]
+    return Section(
+        "Integrity",
+        (
+            "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, "
+            "classifier) is fitted inside the training folds. That no group is in two folds is "
+            "checked whenever the scores are stored or read.",
+        ),
+        (parts.permutation_table(means, _titles(), notices),),
     )

@@ -15,14 +15,22 @@ from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS
 from resources.store.dataset_store import DatasetStore
 
-PREPARATION = ("image_manifest", "prepared_images")
-"""Stages that every method shares, and that its seconds leave out."""
+PREPARATION = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)
+"""Assets that every method shares, and that its seconds leave out."""
 SWITCHES = ("signed_sqrt", "intra_normalisation", "pca_components", "pca_whiten")
 """Settings that are off in the paper's own method, and make another one of it where they are on."""
-
-
 Chain = Mapping[str, OutputRecord]
 """Records of an output and of everything upstream, by asset."""
+
+
+def records_of(chains: Mapping[str, Chain]) -> dict[str, OutputRecord]:
+    """The records of several chains, each once, in their order."""
+    return {asset: record for chain in chains.values() for asset, record in chain.items()}
+
+
+def versions_of(records: Mapping[str, OutputRecord]) -> dict[str, str]:
+    """Data versions of outputs, by asset."""
+    return {asset: record.data_version for asset, record in records.items()}
 
 
 def notices_of_chain(chain: Chain) -> dict[str, None]:
@@ -36,13 +44,9 @@ def seconds_of_stages(chain: Chain) -> float:
 
 
 def devices_of(chain: Chain) -> str:
-    """Where an output and everything upstream was computed; the processor is named only where it is
-    alone.
-    """
-    return (
-        " and ".join(sorted({record.device for record in chain.values() if record.device != "cpu"}))
-        or "cpu"
-    )
+    """Devices that computed an output and everything upstream; "cpu" only where it is alone."""
+    others = {record.device for record in chain.values() if record.device != "cpu"}
+    return " and ".join(sorted(others)) or "cpu"
 
 
 def switches_of(method: Method, chain: Chain) -> list[str]:
@@ -69,7 +73,7 @@ def result_rows(
     """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
     from methods.reporting.metric_tables import figures_of
 
-    of_all_rows = notices_of_chain(chains["near_duplicates"])
+    of_all_rows = notices_of_chain(chains[names.NEAR_DUPLICATES])
     p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
     rows = []
     for method, title in titles.items():
@@ -143,7 +147,7 @@ def paper_estimates(
         ]
     if study.main == "cae":
         _note_auto_encoder(store, dataset, included, ours, notes)
-    return ours, {method: "; ".join(said) for method, said in notes.items() if said}
+    return ours, {method: "; ".join(of) for method, of in notes.items() if of}
 
 
 def _note_auto_encoder(
@@ -154,20 +158,21 @@ def _note_auto_encoder(
     notes: dict[str, list[str]],
 ) -> None:
     """Add how the auto-encoder was trained, and the figures of the table of filter sizes."""
-    cae = store.need_record(dataset, "cae_model").settings
+    cae = store.need_record(dataset, names.CAE_MODEL).settings
     notes["cae"].insert(
         0, f"{cae['filters']} filters, {cae['epochs']} epochs (the paper: 4096, 100)"
     )
-    if "filter_size_study" in included.measurements:
+    if names.FILTER_SIZE_STUDY in included.measurements:
         ours |= _filter_estimates(store, dataset)
-        settings = store.need_record(dataset, "filter_size_study").settings
+        settings = store.need_record(dataset, names.FILTER_SIZE_STUDY).settings
         notes |= {
             filters_estimate(size): [f"{settings['epochs']} epochs (the paper: 100)"]
             for size in settings["filter_sizes"]
         }
     else:
         notes |= {
-            filters_estimate(size): [included.reasons["filter_size_study"]] for size in FILTER_SIZES
+            filters_estimate(size): [included.reasons[names.FILTER_SIZE_STUDY]]
+            for size in FILTER_SIZES
         }
         if cae["filters"] in FILTER_SIZES:
             ours[filters_estimate(cae["filters"])] = ours["cae"]
@@ -183,8 +188,8 @@ def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
     from methods.reporting.single_label_tables import Estimate
     from methods.statistics.significance import mean_interval
 
-    record = store.need_record(dataset, "filter_size_study")
-    rows = store.main_table(dataset, "filter_size_study", METRICS).to_pylist()
+    record = store.need_record(dataset, names.FILTER_SIZE_STUDY)
+    rows = store.main_table(dataset, names.FILTER_SIZE_STUDY, METRICS).to_pylist()
     seconds = store.facts(dataset, names.FILTER_SIZE_STUDY, FilterStudyFacts).seconds
     estimates = {}
     for size in record.settings["filter_sizes"]:

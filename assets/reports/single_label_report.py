@@ -1,272 +1,348 @@
 """The report of a study whose methods are scored on a test split."""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from assets.core.partitions import DATASETS
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import StageConfig
+from assets.core.stage import stage
 from assets.evaluations.comparison import ComparableMethods, comparable_methods
-from assets.evaluations.near_duplicates import near_duplicates
-from assets.images import image_manifest
 from assets.reports.common import (
-    STAGES_SHOWN,
+    GROUP,
     closing_sections,
     footer,
     pictures_of,
     rejected_files,
+    report_output,
     stages_section,
-    store_tables,
     subtitle_of,
     untimed,
-    write_document,
 )
-from assets.reports.rows import Chain, notices_of_chain, paper_estimates, result_rows
+from assets.reports.rows import (
+    Chain,
+    notices_of_chain,
+    paper_estimates,
+    records_of,
+    result_rows,
+    versions_of,
+)
 from data_contracts import asset_names as names
 from data_contracts.records.facts import LabelEfficiencyFacts, NearDuplicateFacts, ReportFacts
+from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import COMPARISONS, METRICS
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
-from resources.store.dataset_store import DatasetStore
 
-GROUP = "report"
+if TYPE_CHECKING:
+    from methods.reporting.document import Report, Section
+
 LABELS_NEEDED = "How many labels are needed"
+"""Title of the section on the number of labels."""
 
 
-def _label_sections(
-    store: DatasetStore,
-    dataset: str,
-    study: Study,
-    included: ComparableMethods,
-    chains: Mapping[str, Chain],
-    notices: tuple[str, ...],
-) -> list[Any]:
-    """How many labels each method needs, where the study measures it."""
-    from methods.reporting import single_label_tables as parts
-    from methods.reporting.document import Section
+def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
+    """The report of one study on one dataset: of its own methods, or of every row of its tables."""
+    job = study.job(all_tables)
+    comparison = names.method_comparison(job)
+    extent = "every row of its tables" if all_tables else "its own method with its controls"
 
-    if "label_efficiency" not in study.measurements:
-        return []
-    if "label_efficiency" not in chains:
-        return [Section(LABELS_NEEDED, (f"Not measured: {included.reasons['label_efficiency']}.",))]
-    chain = chains["label_efficiency"]
-    record = chain["label_efficiency"]
-    metrics = store.main_table(dataset, "label_efficiency", METRICS).to_pylist()
-    facts = store.facts(dataset, record.asset, LabelEfficiencyFacts)
-    said = tuple(dict.fromkeys([*notices, *notices_of_chain(chain)]))
-    return [
-        Section(
-            LABELS_NEEDED,
-            (facts.sentence, facts.sentence_raw),
-            (parts.label_efficiency_table(metrics, facts.titles, said),),
-            pictures_of(store, chain, (record.asset,)),
+    @stage(
+        StageConfig,
+        name=names.report(job),
+        description=f"Report of {study.title}, {extent}: tables beside the paper's, pictures, "
+        "settings, files left out and lineage, as HTML, Markdown, CSV and LaTeX.",
+        group=GROUP,
+        order=8,
+        kinds={"html", "markdown"},
+        code_version="5",
+        inputs=(
+            names.IMAGE_MANIFEST,
+            names.NEAR_DUPLICATES,
+            *(study.measurements if all_tables else ()),
+            comparison,
+            *(method.evaluation for method in study.methods_of(all_tables)),
+        ),
+        facts=ReportFacts,
+        tables=(RESULTS, PAPER, LINEAGE, REJECTED),
+    )
+    def report(here: Stage[StageConfig]) -> Plan:
+        included = comparable_methods(here.store, here.dataset, study, all_tables)
+        inputs = (
+            names.IMAGE_MANIFEST,
+            names.NEAR_DUPLICATES,
+            comparison,
+            *(method.evaluation for method in included.titles),
+            *included.measurements,
         )
-    ]
+        chains = {last: here.store.upstream(here.dataset, last) for last in inputs}
+        made_from = _MadeFrom(here, study, comparison, included, chains)
+
+        def compute(work: Work) -> Output:
+            return _output(work, job, made_from)
+
+        # The page shows the lineage of every stage, so it is as old as the oldest of them.
+        versions = versions_of(made_from.records)
+        identity = {"made from": versions, "left out": included.reasons}
+        return Plan(compute, identity=identity, inputs=inputs)
+
+    return report
 
 
-def _document(
-    store: DatasetStore,
-    dataset: str,
-    study: Study,
-    comparison: str,
-    included: ComparableMethods,
-    paper: tuple[Mapping[str, Any], Mapping[str, str]],
-    tables: Mapping[str, list[dict[str, Any]]],
-    chains: Mapping[str, Chain],
-) -> Any:
+@dataclass(frozen=True)
+class _MadeFrom:
+    """What a report is made from.
+
+    Attributes:
+        here: the stage of the report.
+        study: the study.
+        comparison: asset that compares the methods.
+        included: methods and measurements that the report shows.
+        chains: records of each input and of everything upstream of it.
+    """
+
+    here: Stage[StageConfig]
+    study: Study
+    comparison: str
+    included: ComparableMethods
+    chains: Mapping[str, Chain]
+
+    @property
+    def records(self) -> dict[str, OutputRecord]:
+        """Records of everything that the report is made from."""
+        return records_of(self.chains)
+
+    @cached_property
+    def tables(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows of METRICS of all methods, of COMPARISONS, NEAR_DUPLICATES and REJECTED."""
+        return {
+            "metrics": [
+                row
+                for method in self.included.titles
+                for row in self.here.table(method.evaluation, METRICS).to_pylist()
+            ],
+            "comparisons": self.here.table(self.comparison, COMPARISONS).to_pylist(),
+            "near_duplicates": self.here.table(names.NEAR_DUPLICATES, NEAR_DUPLICATES).to_pylist(),
+            "rejected": rejected_files(self.here.store, self.here.dataset),
+        }
+
+    @cached_property
+    def results(self) -> list[dict[str, Any]]:
+        """Rows of RESULTS."""
+        return result_rows(
+            self.here.dataset, self.study, self.included.titles, self.tables, self.chains
+        )
+
+    @cached_property
+    def estimates(self) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Our figures for the rows of the paper, and notes on them."""
+        return paper_estimates(
+            self.here.store,
+            self.here.dataset,
+            self.study,
+            self.results,
+            self.included,
+            self.chains,
+        )
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Title of each method by its name."""
+        return {method.name: title for method, title in self.included.titles.items()}
+
+    @property
+    def main_titles(self) -> dict[str, str]:
+        """Titles of the methods of the study's own job, by name."""
+        return {
+            method.name: title
+            for method, title in self.included.titles.items()
+            if method.in_main_job
+        }
+
+    def pictures(self, *assets: str) -> Any:
+        """The pictures of some assets, where the report is made from them."""
+        return pictures_of(self.here.store, self.records, assets)
+
+
+def _output(work: Work, job: str, made_from: _MadeFrom) -> Output:
+    """Publish the report and store the tables behind it."""
+    from methods.reporting.single_label_tables import lineage_rows, paper_rows
+
+    study, results, rejected = made_from.study, made_from.results, made_from.tables["rejected"]
+    paper = [row for table in study.tables for row in paper_rows(table, *made_from.estimates)]
+    return report_output(
+        work,
+        job,
+        _document(made_from),
+        (
+            (RESULTS, results),
+            (PAPER, paper),
+            (LINEAGE, lineage_rows(list(made_from.records.values()))),
+            (REJECTED, rejected),
+        ),
+        {
+            "results": [untimed(row) for row in results],
+            "paper": [untimed(row) for row in paper],
+            "rejected": rejected,
+            "lineage": versions_of(made_from.records),
+        },
+        [(f"{row['title']}, accuracy", row["accuracy"]) for row in results],
+    )
+
+
+def _document(made_from: _MadeFrom) -> "Report":
     """The report as a document, ready to be rendered."""
     from methods.reporting import single_label_tables as parts
-    from methods.reporting.document import Report, Section
-    from methods.reporting.metric_tables import label_metrics_table
-    from methods.reporting.verdicts import single_label_verdict
+    from methods.reporting.document import Report
 
-    results, comparisons, metrics = tables["results"], tables["comparisons"], tables["metrics"]
-    records = {name: record for chain in chains.values() for name, record in chain.items()}
-    titles = {method.name: title for method, title in included.titles.items()}
-    core = {method.name: title for method, title in included.titles.items() if method.in_main_job}
-    notices = parts.notices_of(results)
-    of_studies = notices_of_chain(chains.get("filter_size_study", {}))
-    paper_notices = tuple(dict.fromkeys([*notices, *of_studies]))
-    near = store.facts(dataset, names.NEAR_DUPLICATES, NearDuplicateFacts)
-    few = [
-        row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in core
-    ]
+    here, study, records = made_from.here, made_from.study, made_from.records
+    notices = parts.notices_of(made_from.results)
     return Report(
-        title=f"{dataset}: {study.title}",
-        subtitle=subtitle_of(dataset, study, records),
+        title=f"{here.dataset}: {study.title}",
+        subtitle=subtitle_of(here.dataset, study, records),
         notices=notices,
         sections=(
-            Section(
-                "Result",
-                (single_label_verdict(study, results, comparisons),),
-                (
-                    parts.results_table(results),
-                    parts.comparison_table(comparisons, titles, notices),
-                ),
-                pictures_of(store, records, (comparison,)),
-            ),
-            Section(
-                "Beside the paper",
-                (
-                    study.citation,
-                    "The paper's figures were measured on its own data. Unless this dataset is that data, the two columns are "
-                    "not comparable; they stand side by side so that the order of the methods can be compared.",
-                ),
-                tuple(parts.paper_table(table, *paper, paper_notices) for table in study.tables),
-                pictures_of(store, records, ("filter_size_study",)),
-            ),
-            *_label_sections(store, dataset, study, included, chains, notices),
-            Section(
-                "From few labels a class",
-                (
-                    "Each figure is the mean over seeded draws of labelled training images, the same draws for every method. "
-                    "The test images are always all of them.",
-                ),
-                (parts.label_budget_table(few, core, notices),) if few else (),
-            ),
-            Section(
-                "Each class",
-                (f"The figures of the other methods: medfeat results {dataset}.",)
-                if len(titles) > len(core)
-                else (),
-                tuple(
-                    label_metrics_table(metrics, name, title, study.protocol, notices)
-                    for name, title in core.items()
-                ),
-                pictures_of(
-                    store,
-                    records,
-                    tuple(method.evaluation for method in included.titles if method.in_main_job),
-                ),
-            ),
-            stages_section(store, dataset, records, STAGES_SHOWN),
-            Section(
-                "Integrity",
-                (
-                    "No image (by bytes or pixels) and no group is on both sides of the split: two checks block a run otherwise. "
-                    f"Near-duplicates across the split: {near.pairs} pairs, {near.test_images} test images "
-                    f"({near.share:.1%}).",
-                ),
-                (parts.near_duplicates_table(tables["near_duplicates"]),),
-                pictures_of(store, records, ("near_duplicates",)),
-            ),
-            *closing_sections(study, records, tables["rejected"]),
+            _result_section(made_from, notices),
+            _paper_section(made_from, notices),
+            *_label_sections(made_from, notices),
+            _few_labels_section(made_from, notices),
+            _class_section(made_from, notices),
+            stages_section(here.store, study, records),
+            _integrity_section(made_from),
+            *closing_sections(study, records, made_from.tables["rejected"]),
         ),
         footer=footer(),
     )
 
 
-def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
-    """The report of one study on one dataset: of its own methods, or of every row of its tables."""
-    comparison = f"method_comparison_{study.job(all_tables)}"
-    name = f"report_{study.job(all_tables)}"
+def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
+    """The verdict, and the methods beside each other."""
+    from methods.reporting import single_label_tables as parts
+    from methods.reporting.document import Section
+    from methods.reporting.verdicts import single_label_verdict
 
-    @dg.asset(
-        name=name,
-        description=f"Report of {study.title}, {'every row of its tables' if all_tables else 'its own method with its controls'}: "
-        "tables beside the paper's, pictures, settings, files left out and lineage, as HTML, Markdown, CSV and LaTeX.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[
-            image_manifest,
-            near_duplicates,
-            *(dg.AssetKey(name) for name in study.measurements if all_tables),
-            dg.AssetKey(comparison),
-            *(dg.AssetKey(method.evaluation) for method in study.methods_of(all_tables)),
-        ],
-        kinds={"html", "markdown"},
-        code_version="5",
-        tags={"stage": "8"},
+    results, comparisons = made_from.results, made_from.tables["comparisons"]
+    return Section(
+        "Result",
+        (single_label_verdict(made_from.study, results, comparisons),),
+        (
+            parts.results_table(results),
+            parts.comparison_table(comparisons, made_from.titles, notices),
+        ),
+        made_from.pictures(made_from.comparison),
     )
-    def report(
-        context: dg.AssetExecutionContext, config: StageConfig, store: DatasetStore
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        folder = store.root / "reports" / dataset / study.job(all_tables)
-        with plain_failures():
-            included = comparable_methods(store, dataset, study, all_tables)
-            evaluations = [method.evaluation for method in included.titles]
-            inputs = (
-                "image_manifest",
-                "near_duplicates",
-                comparison,
-                *evaluations,
-                *included.measurements,
-            )
-            chains = {last: store.upstream(dataset, last) for last in inputs}
-        # The page shows the lineage of every stage, so it is as old as the oldest of them.
-        records = {name: record for chain in chains.values() for name, record in chain.items()}
 
-        def compute(work: Work) -> Output:
-            from methods.reporting import single_label_tables as parts
 
-            metrics = [
-                row
-                for evaluation in evaluations
-                for row in store.main_table(dataset, evaluation, METRICS).to_pylist()
-            ]
-            comparisons = store.main_table(dataset, comparison, COMPARISONS).to_pylist()
-            similar = store.main_table(dataset, "near_duplicates", NEAR_DUPLICATES).to_pylist()
-            tables: dict[str, list[dict[str, Any]]] = {
-                "metrics": metrics,
-                "comparisons": comparisons,
-                "near_duplicates": similar,
-            }
-            results = result_rows(dataset, study, included.titles, tables, chains)
-            paper = paper_estimates(store, dataset, study, results, included, chains)
-            tables |= {
-                "results": results,
-                "paper": [row for table in study.tables for row in parts.paper_rows(table, *paper)],
-                "lineage": parts.lineage_rows(list(records.values())),
-                "rejected": rejected_files(store, dataset),
-            }
-            document = _document(store, dataset, study, comparison, included, paper, tables, chains)
-            published = write_document(store, document, folder)
-            contracts = {
-                "results": RESULTS,
-                "paper": PAPER,
-                "lineage": LINEAGE,
-                "rejected": REJECTED,
-            }
-            files = store_tables(store, work, tables, contracts)
-            return Output(
-                content={
-                    "results": [untimed(row) for row in results],
-                    "paper": [untimed(row) for row in tables["paper"]],
-                    "rejected": tables["rejected"],
-                    "lineage": {name: record.data_version for name, record in records.items()},
-                },
-                files=files,
-                published=published,
-                pictures=[
-                    (figure.title, figure.png) for figure in document.sections[0].figures[:1]
-                ],
-                summary={
-                    **{f"{row['title']}, accuracy": row["accuracy"] for row in results},
-                    "verdict": document.sections[0].paragraphs[0],
-                    "report": str(folder / "report.html"),
-                },
-                facts=ReportFacts(verdict=document.sections[0].paragraphs[0]),
-                notices=list(document.notices),
-                rows=len(results),
-            )
+def _paper_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
+    """The paper's tables beside ours."""
+    from methods.reporting import single_label_tables as parts
+    from methods.reporting.document import Section
 
-        return materialize(
-            context,
-            store,
-            config,
-            compute,
-            inputs=inputs,
-            known_by={
-                "made from": {name: record.data_version for name, record in records.items()},
-                "left out": included.reasons,
-            },
+    of_filters = notices_of_chain(made_from.chains.get(names.FILTER_SIZE_STUDY, {}))
+    every = tuple(dict.fromkeys([*notices, *of_filters]))
+    return Section(
+        "Beside the paper",
+        (
+            made_from.study.citation,
+            "The paper's figures were measured on its own data. Unless this dataset is that data, "
+            "the two columns are not comparable; they stand side by side so that the order of the "
+            "methods can be compared.",
+        ),
+        tuple(
+            parts.paper_table(table, *made_from.estimates, every)
+            for table in made_from.study.tables
+        ),
+        made_from.pictures(names.FILTER_SIZE_STUDY),
+    )
+
+
+def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
+    """How many labels each method needs, where the study measures it."""
+    from methods.reporting import single_label_tables as parts
+    from methods.reporting.document import Section
+
+    asset = names.LABEL_EFFICIENCY
+    if asset not in made_from.study.measurements:
+        return []
+    if asset not in made_from.chains:
+        reason = made_from.included.reasons[asset]
+        return [Section(LABELS_NEEDED, (f"Not measured: {reason}.",))]
+    metrics = made_from.here.table(asset, METRICS).to_pylist()
+    facts = made_from.here.facts(asset, LabelEfficiencyFacts)
+    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    return [
+        Section(
+            LABELS_NEEDED,
+            (facts.sentence, facts.sentence_raw),
+            (parts.label_efficiency_table(metrics, facts.titles, every),),
+            made_from.pictures(asset),
         )
+    ]
 
-    return report
+
+def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
+    """Accuracy from a few labels a class, of the methods of the study's own job."""
+    from methods.reporting import single_label_tables as parts
+    from methods.reporting.document import Section
+
+    titles = made_from.main_titles
+    few = [
+        row
+        for row in made_from.tables["metrics"]
+        if row["metric"] == "few_label_accuracy" and row["method"] in titles
+    ]
+    return Section(
+        "From few labels a class",
+        (
+            "Each figure is the mean over seeded draws of labelled training images, the same draws "
+            "for every method. The test images are always all of them.",
+        ),
+        (parts.label_budget_table(few, titles, notices),) if few else (),
+    )
+
+
+def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
+    """Figures of each class, of the methods of the study's own job."""
+    from methods.reporting.document import Section
+    from methods.reporting.metric_tables import label_metrics_table
+
+    titles, metrics = made_from.main_titles, made_from.tables["metrics"]
+    protocol = made_from.study.protocol
+    others = f"The figures of the other methods: medfeat results {made_from.here.dataset}."
+    return Section(
+        "Each class",
+        (others,) if len(made_from.titles) > len(titles) else (),
+        tuple(
+            label_metrics_table(metrics, name, title, protocol, notices)
+            for name, title in titles.items()
+        ),
+        made_from.pictures(
+            *(method.evaluation for method in made_from.included.titles if method.in_main_job)
+        ),
+    )
+
+
+def _integrity_section(made_from: _MadeFrom) -> "Section":
+    """What both sides of the split share."""
+    from methods.reporting import single_label_tables as parts
+    from methods.reporting.document import Section
+
+    near = made_from.here.facts(names.NEAR_DUPLICATES, NearDuplicateFacts)
+    return Section(
+        "Integrity",
+        (
+            "No image (by bytes or pixels) and no group is on both sides of the split: two checks "
+            "block a run otherwise. Near-duplicates across the split: "
+            f"{near.pairs} pairs, {near.test_images} test images ({near.share:.1%}).",
+        ),
+        (parts.near_duplicates_table(made_from.tables["near_duplicates"]),),
+        made_from.pictures(names.NEAR_DUPLICATES),
+    )
 
 
 study_reports = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_contracts import asset_names as names
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 FILTER_SIZES = (512, 1024, 2048, 4096)
@@ -77,7 +78,22 @@ AHN2019 = Study(
         {"backbone": "the backbone's own features", "conv5": "raw conv5 features"},
         {"random_cae": "random filters"},
     ),
-    measurements=("filter_size_study", "label_efficiency"),
+    measurements=(names.FILTER_SIZE_STUDY, names.LABEL_EFFICIENCY),
+    stages_shown=(
+        names.IMAGE_MANIFEST,
+        names.PREPARED_IMAGES,
+        names.ALEXNET_CONV5,
+        names.BACKBONE_FEATURES,
+        names.CAE_MODEL,
+        names.CAE_FEATURES,
+        names.RANDOM_CAE_MODEL,
+        "sparse_coding_model",
+        "ica_model",
+        "ssae_model",
+        "fine_tuned_alexnet",
+        "fine_tuned_googlenet",
+        "fine_tuned_resnet50",
+    ),
     tables=(
         PaperTable(
             number="2",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_contracts import asset_names as names
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 SCALES = (0, 1, 2)
@@ -23,6 +24,11 @@ def average_at(scale: int) -> str:
 def vlad_at(clusters: int, scale: int) -> str:
     """Return the name of VLAD with a number of centroids at a scale."""
     return f"vlad{clusters}_scale{scale}"
+
+
+def codebook_asset(clusters: int, scale: int) -> str:
+    """Asset of the codebook of so many centroids at a scale."""
+    return f"vlad{clusters}_codebook_scale{scale}"
 
 
 def _farhat_tables() -> tuple[PaperTable, ...]:
@@ -99,6 +105,12 @@ FARHAT_VLAD = Study(
     main=vlad_at(256, 0),
     main_in_words="VLAD with 256 centroids",
     references=({average_at(0): "the average of the same descriptors"},),
+    stages_shown=(
+        names.IMAGE_MANIFEST,
+        names.PREPARED_IMAGES,
+        names.ALEXNET_CONV5,
+        *(codebook_asset(clusters, scale) for clusters in CODEBOOK_SIZES for scale in SCALES),
+    ),
     tables=_farhat_tables(),
     choices=(
         Choice(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_contracts import asset_names as names
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 ROI_PIXELS = 512
@@ -72,6 +73,12 @@ HUYNH2016 = Study(
     main=ENSEMBLE.name,
     main_in_words="the ensemble",
     references=({ANALYTIC.name: "the analytic features"},),
+    stages_shown=(
+        names.IMAGE_MANIFEST,
+        names.LESION_SEGMENTATION,
+        names.ANALYTIC_FEATURES,
+        names.ALEXNET_LAYERS,
+    ),
     tables=(
         PaperTable(
             number="figure 3",

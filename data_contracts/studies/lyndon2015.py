@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from data_contracts import asset_names as names
 from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
 
 SQUARE_PIXELS = 256
@@ -47,6 +48,14 @@ LYNDON2015 = Study(
     main=LENET.name,
     main_in_words="the paper's network",
     references=({CONV5.name: "SVMs on raw conv5 features"},),
+    stages_shown=(
+        names.IMAGE_MANIFEST,
+        names.SQUARE_IMAGES,
+        LENET.features,
+        MODERN.features,
+        names.ALEXNET_CONV5,
+        names.CAE_MODEL,
+    ),
     tables=(
         PaperTable(
             number="3",

@@ -151,6 +151,8 @@ class Study:
         choices: choices that the paper leaves open.
         measurements: assets of the job of all tables that measure something else than a method.
         protocol: how the methods are scored.
+        stages_shown: assets whose pictures the report shows, in its order, where they are upstream
+            of a figure.
     """
 
     name: str
@@ -164,6 +166,7 @@ class Study:
     choices: tuple[Choice, ...]
     measurements: tuple[str, ...] = ()
     protocol: Protocol = "test split"
+    stages_shown: tuple[str, ...] = ()
 
     def method(self, name: str) -> Method:
         """Return the method called ``name``."""

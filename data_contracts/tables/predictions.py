@@ -58,3 +58,14 @@ IMAGE_PREDICTIONS = TableContract(
     },
 )
 """One row for each image that neither trains nor tests: the predicted class and how sure it is."""
+
+_KNOWN_BEFORE = ("split", "label")
+"""Columns that the manifest gives, which stand behind the prediction in a CSV file."""
+
+CSV_COLUMNS: tuple[str, ...] = tuple(
+    field.name
+    for last in (False, True)
+    for field in IMAGE_PREDICTIONS.schema
+    if not pa.types.is_list(field.type) and (field.name in _KNOWN_BEFORE) == last
+)
+"""Columns of predictions.csv: every column of the contract with one value a row, in its order."""

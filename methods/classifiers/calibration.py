@@ -93,6 +93,46 @@ def out_of_fold(
     return OutOfFold(classes, scores, nearest, usable)
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """How the scores of a classifier are read.
+
+    Attributes:
+        temperature: divisor of the scores before the softmax.
+        unlike_below: cosine to the nearest training image below which an image is called unlike
+            all of them.
+    """
+
+    temperature: float
+    unlike_below: float
+
+
+UNCALIBRATED = Calibration(temperature=1.0, unlike_below=-1.0)
+"""Readings where no folds can be made: the scores as they are, and no image is unlike."""
+
+
+def calibrate(
+    gram: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    groups: Sequence[str],
+    c: float,
+    tolerance: float,
+    seed: int,
+) -> Calibration | None:
+    """Temperature and threshold from scores of training images; the arguments of out_of_fold.
+
+    Returns:
+        None where no folds can be made, or no class is learned from the other folds.
+    """
+    seen = out_of_fold(gram, labels, groups, c, tolerance, seed)
+    if seen is None or not seen.usable.any():
+        return None
+    codes = np.searchsorted(seen.classes, labels[seen.usable])
+    return Calibration(
+        fit_temperature(seen.scores[seen.usable], codes), unlike_threshold(seen.nearest)
+    )
+
+
 def fit_temperature(scores: Float64, codes: NDArray[np.integer]) -> float:
     """Find the temperature T with the largest likelihood of softmax(scores / T).
 

@@ -14,14 +14,8 @@ from numpy.typing import NDArray
 from assets.core.labelled_rows import LabelledRows, labelled_rows
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
-from assets.predictions.predictions import (
-    FEATURES,
-    ImageToPredict,
-    classifier_notices,
-    load_classifier,
-    predict_rows,
-    publish,
-)
+from assets.predictions.classifier import FEATURES, classifier_notices, load_classifier
+from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash

@@ -16,18 +16,20 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from assets.core.lesion_rows import LesionRows
 from assets.core.plan import Stage, StageResult, run_stage
 from assets.core.settings import StageConfig
 from assets.core.stage import definition_of
 from data_contracts import asset_names as names
 from data_contracts.records.dataset import DatasetSpec
-from data_contracts.records.facts import AnyFacts, ManifestFacts
+from data_contracts.records.facts import AnyFacts, FoldFacts, ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.manifest import MANIFEST
+from data_contracts.tables.roc import FOLD_SCORES
 from resources.compute import Compute
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
@@ -168,11 +170,37 @@ def stored_rows(store: DatasetStore, record: OutputRecord, ids: Sequence[str]) -
     return np.asarray(rows)
 
 
+def store_fold_scores(
+    store: DatasetStore,
+    asset: str,
+    rows: LesionRows,
+    probability: np.ndarray,
+    **facts: Any,
+) -> OutputRecord:
+    """Store out-of-fold probabilities of ``rows`` as those of the evaluation ``asset``."""
+    scores = [
+        {
+            "image_id": image,
+            "lesion_id": rows.lesions[i],
+            "group_id": rows.groups[i],
+            "fold": int(rows.fold[i]),
+            "positive": bool(rows.positive[i]),
+            "probability": float(probability[i]),
+        }
+        for i, image in enumerate(rows.ids)
+    ]
+    described = {"rows_version": rows.version, "title": asset, "images": len(scores)} | facts
+    return store_record(store, asset, facts=FoldFacts(**described), tables=[(FOLD_SCORES, scores)])
+
+
 def run_plan(
-    asset: dg.AssetsDefinition, store: DatasetStore, config: StageConfig | None = None
+    asset: dg.AssetsDefinition,
+    store: DatasetStore,
+    config: StageConfig | None = None,
+    dataset: str = DATASET,
 ) -> StageResult:
     """Run the plan of an asset on the processor and store its output."""
     definition = definition_of(asset)
     settings = config if config is not None else definition.config_type()
-    here = Stage(DATASET, definition.name, settings, store, Compute(device="cpu"))
+    here = Stage(dataset, definition.name, settings, store, Compute(device="cpu"))
     return run_stage(definition, here, "run-of-a-test")

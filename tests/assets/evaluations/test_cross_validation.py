@@ -30,6 +30,7 @@ from tests.assets.plans import (
     new_store,
     run_plan,
     store_features,
+    store_fold_scores,
     store_manifest,
     store_record,
 )
@@ -97,24 +98,6 @@ def test_a_layer_that_the_weights_lack_is_not_available(store: DatasetStore) -> 
     assert record.unavailable == "the weights have no fc6"
 
 
-def _store_scores(store: DatasetStore, asset: str, probability: np.ndarray, version: str) -> None:
-    """Out-of-fold probabilities of a member of the ensemble."""
-    rows = lesion_rows(store, DATASET, FoldConfig())
-    scores = [
-        {
-            "image_id": image,
-            "lesion_id": rows.lesions[i],
-            "group_id": rows.groups[i],
-            "fold": int(rows.fold[i]),
-            "positive": bool(rows.positive[i]),
-            "probability": float(probability[i]),
-        }
-        for i, image in enumerate(rows.ids)
-    ]
-    facts = FoldFacts(rows_version=version, title=asset, images=len(scores))
-    store_record(store, asset, facts=facts, tables=[(FOLD_SCORES, scores)])
-
-
 def test_the_ensemble_is_the_mean_of_its_two_members(store: DatasetStore) -> None:
     store_features(
         store, names.ALEXNET_LAYERS, IDS[:1], np.zeros((1, 64 * 63 * 63), "float16"), layer="conv1"
@@ -122,8 +105,8 @@ def test_the_ensemble_is_the_mean_of_its_two_members(store: DatasetStore) -> Non
     rows = lesion_rows(store, DATASET, FoldConfig())
     network = np.where(rows.positive, 0.75, 0.5)
     analytic = np.where(rows.positive, 0.25, 0.5)
-    _store_scores(store, LAYER_METHODS["conv1"].evaluation, network, rows.version)
-    _store_scores(store, ANALYTIC.evaluation, analytic, rows.version)
+    store_fold_scores(store, LAYER_METHODS["conv1"].evaluation, rows, network)
+    store_fold_scores(store, ANALYTIC.evaluation, rows, analytic)
     run_plan(ensemble_evaluation, store, EnsembleConfig(ensemble_layer="conv1"))
     scores = store.main_table(DATASET, ENSEMBLE.evaluation, FOLD_SCORES).to_pylist()
     assert [row["probability"] for row in scores] == [0.5] * 40, (
@@ -137,8 +120,9 @@ def test_a_member_of_other_folds_is_refused(store: DatasetStore) -> None:
     store_features(
         store, names.ALEXNET_LAYERS, IDS[:1], np.zeros((1, 64 * 63 * 63), "float16"), layer="conv1"
     )
-    half = np.full(len(IDS), 0.5)
-    _store_scores(store, LAYER_METHODS["conv1"].evaluation, half, "another")
+    rows, half = lesion_rows(store, DATASET, FoldConfig()), np.full(len(IDS), 0.5)
+    conv1 = LAYER_METHODS["conv1"].evaluation
+    store_fold_scores(store, conv1, rows, half, rows_version="another")
     with pytest.raises(InputError, match="was made with other images or folds"):
         run_plan(ensemble_evaluation, store, EnsembleConfig(ensemble_layer="conv1"))
 

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from assets.features.local_descriptors import descriptors_asset
-from assets.features.vlad import CodebookConfig, VladConfig, codebook, codebook_asset, vlad_rows
+from assets.features.vlad import CodebookConfig, VladConfig, codebook, vlad_rows
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.studies.farhat_vlad import codebook_asset
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
 from tests.assets.features.toy import flat_images

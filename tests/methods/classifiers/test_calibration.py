@@ -12,6 +12,7 @@ from methods.arrays import l2_normalise
 from methods.classifiers.calibration import (
     FOLDS,
     OutOfFold,
+    calibrate,
     expected_calibration_error,
     fit_temperature,
     out_of_fold,
@@ -227,3 +228,20 @@ class TestUnlikeThreshold:
     def test_images_that_are_all_alike_are_not_below(self) -> None:
         assert unlike_threshold(np.full(7, 0.8)) == 0.8
         assert unlike_threshold(np.array([0.3])) == 0.3
+
+
+def test_a_calibration_is_the_temperature_and_the_threshold_of_the_same_folds() -> None:
+    rows, labels = _images(20)
+    groups = [str(i) for i in range(len(labels))]
+    seen = _out_of_fold(rows, labels, groups)
+    assert seen is not None
+    codes = np.unique(labels, return_inverse=True)[1]
+    found = calibrate(rows @ rows.T, labels, groups, 1.0, 1e-6, 0)
+    assert found is not None
+    assert found.temperature == fit_temperature(seen.scores, codes)
+    assert found.unlike_below == unlike_threshold(seen.nearest)
+
+
+def test_one_group_cannot_be_calibrated() -> None:
+    rows, labels = _images(4)
+    assert calibrate(rows @ rows.T, labels, ["one"] * len(labels), 1.0, 1e-6, 0) is None

@@ -1,0 +1,236 @@
+"""The classifier of a dataset, which is kept and predicts labels of images that have none."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from assets.core.labelled_rows import LabelledRows, labelled_rows
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import SeedSetting, SvmSettings
+from assets.core.shards import READ_ROWS
+from assets.core.stage import stage
+from assets.evaluations.svm import MEMORY_BYTES
+from data_contracts import asset_names as names
+from data_contracts.errors import InputError
+from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.studies.ahn2019 import AHN2019
+from resources.store.dataset_store import DatasetStore
+from resources.store.feature_store import FeatureReader
+from resources.store.model_store import load_model, save_model
+
+if TYPE_CHECKING:
+    from methods.classifiers.linear_classifier import LinearClassifier
+
+GROUP = "predictions"
+
+FEATURES = AHN2019.method(AHN2019.main).features
+"""Asset whose rows are classified: the features of the study's own method."""
+
+CALIBRATION_ROWS = 5_000
+"""Number of training images behind the calibration where all are too many for one Gram matrix."""
+
+READ_TRAINING_ROWS = 1024
+"""Number of training rows read at once; bounds the memory."""
+
+
+class ClassifierConfig(SeedSetting, SvmSettings):
+    """Settings of `classifier`; the seed draws the folds behind the calibration."""
+
+
+@stage(
+    ClassifierConfig,
+    group=GROUP,
+    order=6,
+    kinds={"scikitlearn", "safetensors"},
+    code_version="2",
+    inputs=(names.IMAGE_MANIFEST, FEATURES),
+    is_model=True,
+)
+def classifier(here: Stage[ClassifierConfig]) -> Plan:
+    """Linear SVM on all training images, with probabilities and a threshold for unlike images
+    calibrated on training folds.
+    """
+    rows = labelled_rows(here.store, here.dataset, AHN2019)
+    if len(set(rows.labels[rows.train])) < 2:
+        raise InputError(
+            f"{here.dataset} has fewer than two classes to learn",
+            "Add labelled training images of a second class",
+        )
+    reader = here.features(FEATURES, rows.ids)
+
+    def compute(work: Work) -> Output:
+        model = fit_classifier(here.config, rows, reader)
+        version = work.inputs[FEATURES].data_version
+        sidecar = _sidecar(here.config, model, reader, version)
+        tensors = _tensors(model.classifier)
+        files = save_model(work.store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
+        of_test, pictures = _on_test_images(model.classifier, rows, reader)
+        return Output(
+            content=files[0].sha256,
+            files=files,
+            pictures=pictures,
+            summary={
+                "training images": len(rows.train),
+                "classes": len(model.classifier.classes),
+                "temperature": model.classifier.temperature,
+                "unlike below cosine": model.classifier.unlike_below,
+                **of_test,
+            },
+            notices=model.notices,
+            rows=len(rows.train),
+        )
+
+    given = [rows.ids, rows.labels.tolist(), rows.train.tolist(), rows.test.tolist(), rows.groups]
+    return Plan(compute, identity={"features": reader.feature_set.key, "rows": given})
+
+
+def unit_blocks(
+    reader: FeatureReader, positions: np.ndarray, rows_at_once: int
+) -> Iterator[np.ndarray]:
+    """The rows at ``positions`` scaled to unit length, block by block."""
+    from methods.arrays import l2_normalise
+
+    for start in range(0, len(positions), rows_at_once):
+        yield l2_normalise(reader.take(positions[start : start + rows_at_once]))
+
+
+@dataclass(frozen=True)
+class FittedClassifier:
+    """A classifier, and what a reader of its predictions must know."""
+
+    classifier: "LinearClassifier"
+    notices: list[str]
+
+
+def fit_classifier(
+    config: ClassifierConfig, rows: LabelledRows, reader: FeatureReader
+) -> FittedClassifier:
+    """The SVM on all training rows of ``reader``, calibrated on folds of them."""
+    from methods.arrays import gram_matrix
+    from methods.classifiers import calibration
+    from methods.classifiers import linear_svm as svm
+    from methods.classifiers.linear_classifier import LinearClassifier, weights_of
+
+    width = int(np.prod(reader.feature_set.row_shape))
+    labels, n = rows.labels[rows.train], len(rows.train)
+    calibrated = np.arange(n)
+    if n > svm.MAX_GRAM_ROWS:
+        calibrated = np.sort(np.random.default_rng(config.seed).permutation(n)[:CALIBRATION_ROWS])
+    of_gram = rows.train[calibrated]
+    gram = gram_matrix(
+        lambda start, stop: reader.take(of_gram[start:stop]),
+        len(of_gram),
+        max(MEMORY_BYTES // (8 * width), READ_ROWS),
+    )
+
+    def blocks() -> Iterator[np.ndarray]:
+        return unit_blocks(reader, rows.train, READ_TRAINING_ROWS)
+
+    if n <= svm.MAX_GRAM_ROWS:
+        fit = svm.fit_gram(gram, labels, config.c, config.tolerance)
+        weights = weights_of(fit.coefficients, blocks())
+    else:
+        fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
+        weights = fit.coefficients.astype(np.float32)
+    groups = [rows.groups[i] for i in of_gram]
+    calibrated_by = calibration.calibrate(
+        gram, labels[calibrated], groups, config.c, config.tolerance, config.seed
+    )
+    notices = []
+    if not fit.converged:
+        notices.append("NOT CONVERGED: the SVM of the classifier stopped above its tolerance")
+    if calibrated_by is None:
+        notices.append(
+            "NOT CALIBRATED: too few groups for folds; probabilities and the mark of unlike images "
+            "mean nothing"
+        )
+        calibrated_by = calibration.UNCALIBRATED
+    fitted = LinearClassifier(
+        fit.classes,
+        weights,
+        fit.intercept.astype(np.float32),
+        calibrated_by.temperature,
+        calibrated_by.unlike_below,
+    )
+    return FittedClassifier(fitted, notices)
+
+
+def _sidecar(
+    config: ClassifierConfig,
+    model: FittedClassifier,
+    reader: FeatureReader,
+    features_version: str,
+) -> ModelSidecar:
+    """The sidecar of the stored model."""
+    return ModelSidecar(
+        architecture="methods.classifiers.linear_classifier.LinearClassifier",
+        settings={
+            **config.settings(),
+            "classes": model.classifier.classes.tolist(),
+            "temperature": model.classifier.temperature,
+            "unlike_below": model.classifier.unlike_below,
+            "features": reader.feature_set.model_dump(mode="json"),
+        },
+        input_shape=reader.feature_set.row_shape,
+        fitted_on=features_version,
+        curve=[],
+    )
+
+
+def _on_test_images(
+    fitted: "LinearClassifier", rows: LabelledRows, reader: FeatureReader
+) -> tuple[dict[str, float | int | str], list[tuple[str, bytes]]]:
+    """Calibration error and accuracy on the test images with a picture; nothing where there are
+    none.
+    """
+    from methods.classifiers.calibration import expected_calibration_error, probabilities
+    from methods.reporting import figures
+
+    if not len(rows.test):
+        return {}, []
+    scores = np.concatenate(
+        [
+            block @ fitted.weights + fitted.intercept
+            for block in unit_blocks(reader, rows.test, READ_ROWS)
+        ]
+    ).astype(np.float64)
+    stated = probabilities(scores, fitted.temperature).max(axis=1)
+    correct = fitted.classes[scores.argmax(axis=1)] == rows.labels[rows.test]
+    figures_of_test: dict[str, float | int | str] = {
+        "calibration error on test images": expected_calibration_error(stated, correct),
+        "accuracy on test images": float(correct.mean()),
+    }
+    title = "stated probability against accuracy, test images"
+    return figures_of_test, [(title, figures.reliability(stated, correct))]
+
+
+def _tensors(fitted: "LinearClassifier") -> dict[str, Any]:
+    """The stored tensors of a classifier."""
+    import torch
+
+    return {
+        "weights": torch.from_numpy(fitted.weights),
+        "intercept": torch.from_numpy(fitted.intercept),
+    }
+
+
+def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
+    """The current classifier of a dataset."""
+    from methods.classifiers.linear_classifier import LinearClassifier
+
+    tensors, sidecar = load_model(store, dataset, names.CLASSIFIER)
+    return LinearClassifier(
+        np.array(sidecar.settings["classes"], dtype=np.str_),
+        tensors["weights"].numpy(),
+        tensors["intercept"].numpy(),
+        float(sidecar.settings["temperature"]),
+        float(sidecar.settings["unlike_below"]),
+    )
+
+
+def classifier_notices(store: DatasetStore, dataset: str) -> list[str]:
+    """The notices of everything that the classifier was made from, each once."""
+    made_from = store.upstream(dataset, names.CLASSIFIER).values()
+    return list(dict.fromkeys(notice for record in made_from for notice in record.notices))

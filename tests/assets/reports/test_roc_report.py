@@ -1,0 +1,102 @@
+"""Plans of the comparison of ROC curves and of its report, on probabilities worked by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.core.lesion_rows import FoldConfig, lesion_rows
+from assets.evaluations.cross_validation import LAYER_METHODS
+from assets.evaluations.label_permutation import METRIC, SUBJECT
+from assets.reports.roc_report import roc_comparison, roc_report
+from data_contracts import asset_names as names
+from data_contracts.records.facts import RocComparisonFacts
+from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
+from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
+from methods.reporting.roc_tables import ALL, CONTOURED
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import (
+    DATASET,
+    manifest_row,
+    new_store,
+    run_plan,
+    store_fold_scores,
+    store_manifest,
+    store_record,
+)
+
+CONV1 = LAYER_METHODS["conv1"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    """Forty lesions: conv1 tells nothing, the analytic features and the ensemble everything."""
+    store = new_store(tmp_path)
+    labels = ["benign", "malignant"] * 20
+    store_manifest(
+        store,
+        [manifest_row(i, "train", of, group_id=f"lesion {i}") for i, of in enumerate(labels)],
+    )
+    rows = lesion_rows(store, DATASET, FoldConfig())
+    contoured = rows.only(rows.ids[:38])
+    told = np.where(contoured.positive, 0.75, 0.25)
+    store_fold_scores(store, CONV1.evaluation, rows, np.full(40, 0.5))
+    of_analytic = {"rows_version": rows.version, "images": 38}
+    store_fold_scores(store, ANALYTIC.evaluation, contoured, told, **of_analytic)
+    store_fold_scores(
+        store, ENSEMBLE.evaluation, contoured, told, ensemble_layer="conv1", **of_analytic
+    )
+    for method in HUYNH2016.methods:
+        if method not in (CONV1, ANALYTIC, ENSEMBLE):
+            store_record(store, method.evaluation, unavailable="the weights have no such layer")
+    return store
+
+
+def test_three_methods_are_compared_on_the_images_with_a_contour(store: DatasetStore) -> None:
+    record = run_plan(roc_comparison, store).record
+    results = store.main_table(DATASET, names.ROC_COMPARISON, ROC_RESULTS).to_pylist()
+    assert [(row["images"], row["method"], row["n_images"], row["auc"]) for row in results] == [
+        (ALL, CONV1.name, 40, 0.5),
+        (CONTOURED, CONV1.name, 38, 0.5),
+        (CONTOURED, ANALYTIC.name, 38, 1.0),
+        (CONTOURED, ENSEMBLE.name, 38, 1.0),
+    ]
+    rows = store.main_table(DATASET, names.ROC_COMPARISON, ROC_COMPARISONS).to_pylist()
+    assert [(row["method_a"], row["method_b"], row["pooled_difference"]) for row in rows] == [
+        (ENSEMBLE.name, ANALYTIC.name, 0.0),
+        (ENSEMBLE.name, CONV1.name, 0.5),
+        (CONV1.name, ANALYTIC.name, -0.5),
+    ]
+    for row in rows:
+        assert row["p_delong_bonferroni"] == pytest.approx(min(3 * row["p_delong"], 1))
+    assert record.facts_as(RocComparisonFacts).ensemble_method == CONV1.name
+
+
+def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
+    store: DatasetStore,
+) -> None:
+    run_plan(roc_comparison, store)
+    permuted = {
+        "dataset": DATASET,
+        "study": HUYNH2016.name,
+        "method": ENSEMBLE.name,
+        "metric": METRIC,
+        "subject": SUBJECT,
+        "value": 0.501,
+        "ci_low": 0.4,
+        "ci_high": 0.6,
+        "n": 10,
+        "seed": 0,
+        "settings": "{}",
+        "data_versions": "{}",
+    }
+    store_record(store, names.LABEL_PERMUTATION, tables=[(METRICS, [permuted])])
+    record = run_plan(roc_report, store).record
+    assert record.rows == 3
+    assert record.summary[f"{ENSEMBLE.title}, AUC"] == 1
+    page = (store.reports / DATASET / HUYNH2016.name / "report.html").read_text()
+    assert "the weights have no such layer" in page
+    assert "0.501" in page

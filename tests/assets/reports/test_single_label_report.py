@@ -1,0 +1,129 @@
+"""The plan of a study's report, from evaluations of small arrays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from assets.evaluations.comparison import method_comparison
+from assets.evaluations.svm import SvmConfig, svm_evaluation
+from assets.reports.rows import devices_of, seconds_of_stages, switches_of
+from assets.reports.single_label_report import study_report
+from data_contracts import asset_names as names
+from data_contracts.records.facts import NearDuplicateFacts, ReportFacts
+from data_contracts.records.output_record import OutputRecord
+from data_contracts.studies.farhat_vlad import FARHAT_VLAD
+from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
+from data_contracts.tables.report import LINEAGE, PAPER, RESULTS
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import (
+    DATASET,
+    image_id,
+    manifest_row,
+    new_store,
+    run_plan,
+    store_features,
+    store_manifest,
+    store_record,
+)
+
+OWN = [method for method in FARHAT_VLAD.methods if method.in_main_job]
+LABELS = ["a", "b"] * 6
+QUICK = SvmConfig(label_budgets=[1], label_repeats=2, bootstrap_resamples=20)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    """Three methods on six training and six test images; the first one is wrong on one image."""
+    store = new_store(tmp_path)
+    rows = [manifest_row(i, "train" if i < 6 else "test", label) for i, label in enumerate(LABELS)]
+    store_manifest(store, rows)
+    ids = [image_id(i) for i in range(12)]
+    for method in OWN:
+        points = np.array([[1, 0] if label == "a" else [0, 1] for label in LABELS], np.float32)
+        points[11] = points[10] if method is OWN[0] else points[11]
+        source = {"backbone": "vgg19", "layer": "block5_pool"}
+        store_features(store, method.features, ids, points, **source)
+        run_plan(svm_evaluation(FARHAT_VLAD, method), store, QUICK)
+    near = NearDuplicateFacts(pairs=2, test_images=1, share=1 / 6)
+    store_record(
+        store,
+        names.NEAR_DUPLICATES,
+        facts=near,
+        tables=[(NEAR_DUPLICATES, [])],
+        notices=["NEAR-DUPLICATES: 1 of 6"],
+    )
+    run_plan(method_comparison(FARHAT_VLAD, False), store)
+    return store
+
+
+def test_the_report_has_every_method_with_its_figures_and_lineage(store: DatasetStore) -> None:
+    record = run_plan(study_report(FARHAT_VLAD, False), store).record
+    asset = names.report(FARHAT_VLAD.name)
+    results = store.main_table(DATASET, asset, RESULTS).to_pylist()
+    assert {row["method"]: row["accuracy"] for row in results} == pytest.approx(
+        {OWN[0].name: 5 / 6, OWN[1].name: 1, OWN[2].name: 1}
+    )
+    assert all(row["notices"] == "NEAR-DUPLICATES: 1 of 6" for row in results)
+    paper = store.main_table(DATASET, asset, PAPER).to_pylist()
+    scored = sorted({row["ours_percent"] for row in paper} - {None})
+    assert scored == pytest.approx([100 * 5 / 6, 100])
+    missing = {row["note"] for row in paper if row["ours_percent"] is None}
+    assert missing == {f"part of the job {FARHAT_VLAD.tables_job}"}
+    lineage = {row["asset"] for row in store.main_table(DATASET, asset, LINEAGE).to_pylist()}
+    assert {names.IMAGE_MANIFEST, names.NEAR_DUPLICATES, OWN[0].features} <= lineage
+    assert record.facts_as(ReportFacts).verdict == record.summary["verdict"]
+    page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
+    assert "2 pairs, 1 test images (16.7%)" in page
+
+
+def test_what_is_left_out_is_part_of_what_a_report_is_made_from(store: DatasetStore) -> None:
+    report = study_report(FARHAT_VLAD, False)
+    first = run_plan(report, store)
+    assert run_plan(report, store).reused
+    evaluation = store.need_record(DATASET, OWN[0].evaluation)
+    store.save_record(evaluation.model_copy(update={"unavailable": "no weights"}))
+    again = run_plan(report, store)
+    assert not again.reused
+    assert again.record.rows == 2
+    assert first.record.rows == 3
+    notes = store.main_table(DATASET, names.report(FARHAT_VLAD.name), PAPER).to_pylist()
+    assert "no weights" in {row["note"] for row in notes}
+
+
+def _record(asset: str, seconds: float, device: str, **settings: object) -> OutputRecord:
+    return OutputRecord(
+        asset=asset,
+        dataset=DATASET,
+        fingerprint="f",
+        data_version="v",
+        code_version="1",
+        settings=settings,
+        inputs={},
+        run_id="r",
+        created="2026-01-01T00:00:00+00:00",
+        seconds=seconds,
+        peak_memory_bytes=0,
+        device=device,
+    )
+
+
+def test_seconds_leave_out_what_every_method_shares_and_devices_the_processor() -> None:
+    chain = {
+        names.IMAGE_MANIFEST: _record(names.IMAGE_MANIFEST, 100.0, "cpu"),
+        "features": _record("features", 2.0, "cuda"),
+        "evaluation": _record("evaluation", 0.5, "cpu"),
+    }
+    assert seconds_of_stages(chain) == 2.5
+    assert devices_of(chain) == "cuda"
+    del chain["features"]
+    assert devices_of(chain) == "cpu"
+
+
+def test_switches_that_are_on_are_named() -> None:
+    method = OWN[1]
+    settings = {"pca_components": None, "pca_whiten": True, "signed_sqrt": True}
+    chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", **settings)}
+    assert switches_of(method, chain) == ["signed_sqrt=true"], "nothing to whiten"

@@ -1,0 +1,67 @@
+"""The plan of the summary over all datasets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from assets.reports.summary import summary_report
+from data_contracts import asset_names as names
+from data_contracts.errors import InputError
+from data_contracts.records.dataset import DatasetSpec
+from data_contracts.records.facts import ReportFacts
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.tables.report import RESULTS
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import DATASET, new_store, run_plan, store_record
+
+RESULT = {
+    "dataset": DATASET,
+    "study": AHN2019.name,
+    "method": "cae",
+    "title": "Zero-bias CAE + SVM",
+    "accuracy": 0.75,
+    "ci_low": 0.5,
+    "ci_high": 1.0,
+    "macro_f1": 0.75,
+    "metrics": "{}",
+    "p_holm": None,
+    "n_test": 4,
+    "n_train": 8,
+    "classes": 2,
+    "seeds": 1,
+    "seconds": 1.0,
+    "device": "cpu",
+    "notices": "",
+}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DatasetStore:
+    store = new_store(tmp_path)
+    store.save_spec(DatasetSpec(name="empty", root=tmp_path))
+    return store
+
+
+def test_every_report_is_a_section_and_a_dataset_without_one_is_named(store: DatasetStore) -> None:
+    store_record(
+        store,
+        names.report(AHN2019.name),
+        facts=ReportFacts(verdict="On this data nothing differs."),
+        tables=[(RESULTS, [RESULT])],
+        notices=["RANDOM WEIGHTS"],
+    )
+    first = run_plan(summary_report, store, dataset="")
+    assert (first.record.summary["datasets"], first.record.summary["without a report"]) == (1, 1)
+    assert first.record.notices == [f"{DATASET}: RANDOM WEIGHTS"]
+    assert first.record.rows == 1
+    page = (store.reports / "summary" / "report.html").read_text()
+    assert "On this data nothing differs." in page
+    assert "without a report: empty" in page
+    assert run_plan(summary_report, store, dataset="").reused
+
+
+def test_without_a_report_there_is_no_summary(store: DatasetStore) -> None:
+    with pytest.raises(InputError, match="no dataset has a report yet"):
+        run_plan(summary_report, store, dataset="")
