@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from data_contracts.errors import InputError
+from data_contracts.records.feature_shard import FeatureDtype
 from methods.settings import SVM_C, CaeSettings
 
 
@@ -89,14 +90,14 @@ class DicomWindowSetting(StageConfig):
 class FeaturePrecisionSetting(StageConfig):
     """The stored precision of a network's features."""
 
-    dtype: Literal["float16", "float32"] = "float32"
+    dtype: FeatureDtype = "float32"
     """Stored precision."""
 
 
 class CodePrecisionSetting(StageConfig):
     """The stored precision of codes, which are sparse and bounded."""
 
-    dtype: Literal["float16", "float32"] = "float16"
+    dtype: FeatureDtype = "float16"
     """Stored precision."""
 
 

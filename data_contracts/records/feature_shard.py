@@ -9,7 +9,7 @@ opened.
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,10 @@ CHUNK_BYTES = 2**15
 """Target size in bytes of an unpacked chunk of short rows, which are read at random."""
 CHUNK_NUMBERS = 2**16
 """Maximum numbers of a vector in a chunk: some columns are read without the rest."""
+FeatureDtype: TypeAlias = Literal["float16", "float32"]
+"""Number formats that features are stored in; a setting ``dtype`` offers them."""
+StoredDtype: TypeAlias = Literal["uint8"] | FeatureDtype
+"""Number formats of a shard: those of features, and bytes of prepared images."""
 DATASET, IDS = "features", "image_id"
 """Names of the two HDF5 datasets of a shard: its numbers, and the image of each row."""
 LAYOUT_VERSION = "2"
@@ -95,7 +99,7 @@ class FeatureSet(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: str
-    dtype: Literal["uint8", "float16", "float32"]
+    dtype: StoredDtype
     row_shape: tuple[int, ...]
     preprocessing: dict[str, Any]
     backbone: str | None = None
@@ -117,7 +121,7 @@ class FeatureSet(BaseModel):
     def derived(
         self,
         kind: str,
-        dtype: Literal["uint8", "float16", "float32"],
+        dtype: StoredDtype,
         row_shape: tuple[int, ...],
         method: dict[str, Any],
         code_version: str,

@@ -26,6 +26,8 @@ from numpy.typing import NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.optimize import minimize
 
+from methods.settings import SVM_C
+
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
 Blocks = Callable[[], Iterable[NDArray[np.floating]]]
@@ -389,7 +391,7 @@ def fit_targets(
     gram: NDArray[np.floating],
     targets: NDArray[np.floating],
     names: NDArray[np.str_],
-    c: float = 1.0,
+    c: float = SVM_C,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
 ) -> SvmFit:
@@ -427,7 +429,7 @@ def fit_targets(
 def fit_gram(
     gram: NDArray[np.floating],
     labels: Sequence[str] | NDArray[np.str_],
-    c: float = 1.0,
+    c: float = SVM_C,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
 ) -> SvmFit:
@@ -499,7 +501,7 @@ def fit_primal(
     blocks: Blocks,
     labels: Sequence[str] | NDArray[np.str_],
     n_features: int,
-    c: float = 1.0,
+    c: float = SVM_C,
     tolerance: float = 1e-4,
     max_iterations: int = 1000,
 ) -> SvmFit:
