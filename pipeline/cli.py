@@ -139,52 +139,58 @@ def demo(
         raise _run_study(NAME, AHN2019.name, settings, device)
 
 
+Images = Annotated[
+    Path,
+    typer.Argument(
+        metavar="PATH",
+        help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), "
+        "a zip or tar, or a .npz.",
+    ),
+]
+Unlabelled = Annotated[bool, typer.Option("--unlabelled", help="Allow images without a label.")]
+MultiLabel = Annotated[
+    bool, typer.Option("--multi-label", help="An image may have several labels, written a|b.")
+]
+Split = Annotated[
+    str,
+    typer.Option("--split", help="auto, given or stratified (ignore what is given and draw one)."),
+]
+TestFraction = Annotated[
+    float, typer.Option("--test-fraction", help="Share of a drawn test split.")
+]
+SplitSeed = Annotated[int, typer.Option("--split-seed", help="Seed of a drawn split.")]
+NewLabels = Annotated[
+    str,
+    typer.Option(
+        "--new-labels",
+        help="Labelled images of drops: hold (predict only), train, or given (own split).",
+    ),
+]
+ShowNames = Annotated[
+    bool,
+    typer.Option("--show-names", help="Write file names as they are (public data), no pseudonyms."),
+]
+AllowBurnedIn = Annotated[
+    bool,
+    typer.Option(
+        "--allow-burned-in",
+        help="Accept DICOM files whose header says that annotations are burned into the pixels.",
+    ),
+]
+
+
 @app.command()
 def add(
     name: Name,
-    path: Annotated[
-        Path,
-        typer.Argument(
-            help="A folder (class folders, train/ and test/, or manifest.csv or .parquet), "
-            "a zip or tar, or a .npz."
-        ),
-    ],
-    unlabelled: Annotated[
-        bool, typer.Option("--unlabelled", help="Allow images without a label.")
-    ] = False,
-    multi_label: Annotated[
-        bool, typer.Option("--multi-label", help="An image may have several labels, written a|b.")
-    ] = False,
-    split: Annotated[
-        str,
-        typer.Option(
-            "--split", help="auto, given or stratified (ignore what is given and draw one)."
-        ),
-    ] = "auto",
-    test_fraction: Annotated[
-        float, typer.Option("--test-fraction", help="Share of a drawn test split.")
-    ] = 0.25,
-    split_seed: Annotated[int, typer.Option("--split-seed", help="Seed of a drawn split.")] = 0,
-    new_labels: Annotated[
-        str,
-        typer.Option(
-            "--new-labels",
-            help="Labelled images of drops: hold (predict only), train, or given (own split).",
-        ),
-    ] = "hold",
-    show_names: Annotated[
-        bool,
-        typer.Option(
-            "--show-names", help="Write file names as they are (public data), not pseudonyms."
-        ),
-    ] = False,
-    allow_burned_in: Annotated[
-        bool,
-        typer.Option(
-            "--allow-burned-in",
-            help="Take DICOM files that say annotations are burned into the pixels.",
-        ),
-    ] = False,
+    path: Images,
+    unlabelled: Unlabelled = False,
+    multi_label: MultiLabel = False,
+    split: Split = "auto",
+    test_fraction: TestFraction = 0.25,
+    split_seed: SplitSeed = 0,
+    new_labels: NewLabels = "hold",
+    show_names: ShowNames = False,
+    allow_burned_in: AllowBurnedIn = False,
 ) -> None:
     """Register a dataset: read its files, store its specification, add its partition."""
     from pipeline.commands.registration import register

@@ -1,6 +1,6 @@
 """Everything that uses private parts of Dagster, which is pinned exactly for this reason.
 
-An upgrade of Dagster is a look at this one module. tests/pipeline/test_dagster_internals.py checks
+After an upgrade of Dagster only this module needs review. tests/pipeline/test_dagster_internals.py checks
 the names, the signatures and the behaviour that it relies on.
 
 Belongs here: imports from ``dagster._*`` and ``dagster_shared``, and what replaces or reads parts

@@ -59,7 +59,7 @@ def prepare_instance(instance: dg.DagsterInstance, store: DatasetStore) -> None:
     for run in list(orphaned_runs(instance)):
         release(instance, run)
     with one_at_a_time():
-        known = set(instance.get_dynamic_partitions("dataset"))
-        missing = [name for name in store.datasets() if name not in known]
+        present = set(instance.get_dynamic_partitions("dataset"))
+        missing = [name for name in store.datasets() if name not in present]
         if missing:
             instance.add_dynamic_partitions("dataset", missing)

@@ -107,17 +107,19 @@ def run_config(
         InputError: no asset has the setting, or its value is out of range (Dagster itself checks
             the range only when the asset's turn comes).
     """
-    known = {asset.key.path[-1]: fields_of(asset) for asset in assets}
+    fields_by_asset = {asset.key.path[-1]: fields_of(asset) for asset in assets}
     ops: dict[str, dict[str, Any]] = {}
     for key, value in settings.items():
         only, _, name = key.rpartition(".")
-        takers = [
-            asset for asset, fields in known.items() if name in fields and only in ("", asset)
+        receivers = [
+            asset
+            for asset, fields in fields_by_asset.items()
+            if name in fields and only in ("", asset)
         ]
-        if not takers:
-            names = ", ".join(sorted(set().union(*known.values())))
+        if not receivers:
+            names = ", ".join(sorted(set().union(*fields_by_asset.values())))
             raise InputError(f"there is no setting {key!r}", f"The settings are: {names}")
-        for asset in takers:
+        for asset in receivers:
             ops.setdefault(asset, {"config": {}})["config"][name] = value
     for definition in assets:
         if op := ops.get(definition.key.path[-1]):
@@ -135,7 +137,7 @@ def study_for(spec: DatasetSpec, named: str | None) -> str:
     Raises:
         InputError: there is no study of that name.
     """
-    names = [job for known in STUDIES.values() for job in known.jobs]
+    names = [job for study in STUDIES.values() for job in study.jobs]
     if named is not None and named not in names:
         raise InputError(f"there is no study {named!r}", f"The studies are: {', '.join(names)}")
     return named or usual_study(spec.task).name
@@ -165,7 +167,7 @@ def run_job(
     """
     store = DatasetStore()
     # predictions are made by the classifier of Ahn et al.
-    study = next((known for known in STUDIES.values() if job in known.jobs), AHN2019)
+    study = next((one for one in STUDIES.values() if job in one.jobs), AHN2019)
     check_task(dataset, store.spec(dataset).task, study)
     with home_instance() as instance:
         prepare_instance(instance, store)

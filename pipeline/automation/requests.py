@@ -45,13 +45,13 @@ def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[st
     Returns:
         value of each setting, by ``asset.key``.
     """
-    known = {
+    present = {
         f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)
     }
     return {
         key: value
         for key, value in last_settings(store, dataset, code_versions(job)).items()
-        if key in known
+        if key in present
     }
 
 

@@ -14,7 +14,9 @@ from resources.intake.drops import file_stamps
 from resources.store.dataset_store import DatasetStore
 
 CONV5_SHAPE = (256, 6, 6)
+"""Row shape of the features of AlexNet's fifth layer: channels, height, width."""
 CODE_POSITIONS = 9
+"""Number of positions at which each filter of the auto-encoder gives a code."""
 
 
 def _defaults() -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -61,10 +63,12 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
         sizes[maps.asset] = (maps.feature_set.dtype, maps.feature_set.row_shape)
     for asset, (dtype, shape) in sizes.items():
         record = store.record(dataset, asset)
-        made: FeatureSet | None = record.feature_set if record is not None else None
+        stored_set: FeatureSet | None = record.feature_set if record is not None else None
         stored = (record.rows or 0) if record is not None else 0
         per_row = (
-            _row_bytes(made.dtype, made.row_shape) if made is not None else _row_bytes(dtype, shape)
+            _row_bytes(stored_set.dtype, stored_set.row_shape)
+            if stored_set is not None
+            else _row_bytes(dtype, shape)
         )
         needed += max(n_images - stored, 0) * per_row
     return needed

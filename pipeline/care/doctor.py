@@ -108,7 +108,8 @@ def _store() -> Iterator[Finding]:
     drops = drops_root()
     yield Finding(
         "ok",
-        f"drop folder {drops}" + ("" if drops.is_dir() else " (not there yet: nothing is dropped)"),
+        f"drop folder {drops}"
+        + ("" if drops.is_dir() else " (does not exist yet: nothing was dropped)"),
     )
 
 
@@ -146,7 +147,7 @@ def _datasets() -> Iterator[Finding]:
             root = arrival.intake.spec.root
             if not root.exists():
                 raise InputError(
-                    f"the folder {root} is not there", "Mount it, or register the dataset again"
+                    f"the folder {root} does not exist", "Mount it, or register the dataset again"
                 )
             needed += bytes_needed(store, name)
         except InputError as error:
@@ -181,7 +182,7 @@ def _databases() -> Iterator[Finding]:
                 "does not need it",
             )
     if not broken:
-        yield Finding("ok", "Dagster's databases are whole")
+        yield Finding("ok", "Dagster's databases are intact")
 
 
 def _history() -> Iterator[Finding]:

@@ -31,7 +31,9 @@ from resources.store.dataset_store import ALL_DATASETS, DatasetStore
 from resources.store.home import dagster_home
 
 SUMMARY_JOB = "summary"
+"""Name of the job and of the folder of reports of the summary over all datasets."""
 REPLACEMENT = "this text was about a dataset that is forgotten"
+"""Text in the place of what ticks say of a forgotten dataset."""
 
 
 def _places(store: DatasetStore, dataset: str) -> list[Path]:
@@ -65,9 +67,9 @@ def what_is_forgotten(dataset: str) -> list[str]:
     check_dataset_name(dataset)
     with home_instance() as instance:
         runs, summaries = _runs(instance, dataset), _summary_runs(instance)
-        known = dataset in instance.get_dynamic_partitions("dataset")
+        is_partition = dataset in instance.get_dynamic_partitions("dataset")
         backfilled = backfills_of(instance, dataset, UNFINISHED_BACKFILLS)
-    if not _places(store, dataset) and not runs and not known:
+    if not _places(store, dataset) and not runs and not is_partition:
         raise InputError(
             f"there is nothing of a dataset called {dataset}",
             "See medfeat doctor for those that are registered",

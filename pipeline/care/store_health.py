@@ -48,7 +48,7 @@ def damaged_files(store: DatasetStore) -> Iterator[Damage]:
         dataset = folder.parent.name
         of = (dataset if dataset != ALL_DATASETS else "", folder.name)
         damaged = set(_damaged_in(store, *of, folder))
-        if damaged:  # or just being written: a report is there before the record that tells of it
+        if damaged:  # or being written now: a report precedes its record
             damaged = set() if store.is_being_written(*of) else set(_damaged_in(store, *of, folder))
         yield from (Damage(*of, path) for path in sorted(damaged))
 
@@ -107,10 +107,10 @@ def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
 
 def _last_record(store: DatasetStore, dataset: str, asset: str) -> OutputRecord | None:
     """Return the current record; where that is lost, the youngest of the earlier ones."""
-    found = []
+    records = []
     for path in store.folder(dataset, asset).glob("*.json"):
         try:
-            found.append(
+            records.append(
                 (
                     path.name == CURRENT,
                     OutputRecord.model_validate(unsealed_json(path.read_bytes())),
@@ -119,8 +119,8 @@ def _last_record(store: DatasetStore, dataset: str, asset: str) -> OutputRecord 
         except (OSError, ValueError):
             continue
     return (
-        max(found, key=lambda pair: (pair[0], pair[1].created, pair[1].fingerprint))[1]
-        if found
+        max(records, key=lambda pair: (pair[0], pair[1].created, pair[1].fingerprint))[1]
+        if records
         else None
     )
 
@@ -138,19 +138,21 @@ def _computed_again(store: DatasetStore, dataset: str, assets: set[str]) -> Iter
         yield f"{asset} of {dataset} has lost its settings: run its study again"
     left = set(records)
     for job in [*JOBS, PREDICTIONS.name]:
-        known = {asset.key.path[-1]: fields_of(asset) for asset in study_assets(job)}
-        here = sorted(left & set(known))
-        if not here:
+        fields_by_asset = {asset.key.path[-1]: fields_of(asset) for asset in study_assets(job)}
+        selected = sorted(left & set(fields_by_asset))
+        if not selected:
             continue
-        left -= set(here)
+        left -= set(selected)
         settings = {
             f"{asset}.{key}": value
-            for asset in here
+            for asset in selected
             for key, value in records[asset].settings.items()
-            if key in known[asset]
+            if key in fields_by_asset[asset]
         }
-        outcome = run_job(job, dataset, settings, tags={"medfeat/why": "damaged files"}, only=here)
-        names = ", ".join(here)
+        outcome = run_job(
+            job, dataset, settings, tags={"medfeat/why": "damaged files"}, only=selected
+        )
+        names = ", ".join(selected)
         done = (
             "computed again"
             if outcome.exit_code == DONE

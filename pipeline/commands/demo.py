@@ -33,8 +33,8 @@ def write_phantoms(folder: Path) -> None:
 
     from methods.imaging.phantoms import KINDS, phantom
 
-    wanted = [(kind, number) for kind in KINDS for number in range(IMAGES_PER_KIND)]
-    for kind, number in progress(wanted, "drawing phantoms"):
+    phantoms = [(kind, number) for kind in KINDS for number in range(IMAGES_PER_KIND)]
+    for kind, number in progress(phantoms, "drawing phantoms"):
         path = folder / kind / f"{kind}-{number:03d}.png"
         if not path.exists():
             buffer = io.BytesIO()

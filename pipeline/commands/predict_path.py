@@ -67,7 +67,7 @@ class _Encoder:
         frozen = frozen_network(name, layer, source, side_of(store, dataset))
         if maps.feature_set is None or frozen.weights.sha256 != maps.feature_set.weights_sha256:
             raise InputError(
-                f"the {name} weights found now are not those that the features of {dataset} were "
+                f"the present {name} weights are not those that the features of {dataset} were "
                 "computed with",
                 f"Put those back, or run first: medfeat predict {dataset}",
             )

@@ -96,12 +96,12 @@ def locate_files(dataset: str, what: str, root: Path | None = None) -> Iterator[
         if root is not None
         else store.spec(dataset)
     )
-    wanted = {what}
+    paths = {what}
     if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
         rows = store.main_table(dataset, "image_manifest", MANIFEST).to_pylist()
-        wanted.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
-    found = locate(find_arrivals(store, spec).intake, wanted)
-    lines = dict.fromkeys(str(found[path].file) for path in sorted(found))
+        paths.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
+    source_of = locate(find_arrivals(store, spec).intake, paths)
+    lines = dict.fromkeys(str(source_of[path].file) for path in sorted(source_of))
     if not lines:
         raise InputError(
             f"no file of {dataset} is called {what}",

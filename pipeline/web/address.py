@@ -23,11 +23,10 @@ def listening_address(host: str, behind_proxy: bool = False) -> str:
         behind_proxy: allow an address that other machines reach.
 
     Raises:
-        InputError: it is no address, or other machines reach it and nobody said that a proxy with a
-            login is in front.
+        InputError: it is no address, or other machines reach it and ``behind_proxy`` is false.
     """
     try:
-        found = socket.getaddrinfo(
+        resolved = socket.getaddrinfo(
             host or "?", None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
     except (OSError, UnicodeError):
@@ -35,7 +34,7 @@ def listening_address(host: str, behind_proxy: bool = False) -> str:
             f"{host!r} is no address of this machine",
             f"Leave --host away, or give {LOOPBACK} or ::1",
         ) from None
-    addresses = list(dict.fromkeys(str(place[0]) for *_, place in found))
+    addresses = list(dict.fromkeys(str(place[0]) for *_, place in resolved))
     reached = [
         address
         for address in addresses

@@ -54,7 +54,7 @@ class StoredPictures:
         else:
             png = await run_in_threadpool(stored_picture, scope["path"])
             response = (
-                PlainTextResponse("there is no such picture\n", 404, headers=_HEADERS)
+                PlainTextResponse("no output has this picture\n", 404, headers=_HEADERS)
                 if png is None
                 else Response(png, media_type="image/png", headers=_HEADERS)
             )

@@ -41,7 +41,7 @@ def registered(home: Path, make_images: Any) -> Path:
 def test_a_dataset_whose_folder_is_gone(registered: Path) -> None:
     assert found("ok", f"dataset mine: {registered}")
     shutil.rmtree(registered)
-    assert found("problem", "is not there")
+    assert found("problem", "does not exist")
 
 
 def test_disk_that_will_not_do(registered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +62,7 @@ def test_a_store_on_a_network_disk(home: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_damaged_database(home: Path) -> None:
-    assert found("ok", "databases are whole")
+    assert found("ok", "databases are intact")
     (home / "dagster" / "history" / "runs.db").write_bytes(b"SQLite format 3\0" + b"\xff" * 4096)
     told = [finding.text for finding in doctor.examine(fix=True) if finding.state == "problem"]
     assert any("runs.db is damaged" in text for text in told), (

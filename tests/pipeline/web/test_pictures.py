@@ -96,7 +96,7 @@ def test_a_recorded_picture_is_served(
 def test_nothing_else_is(store: DatasetStore, client: TestClient, address: str) -> None:
     save(store, "tiny")
     answer = client.get(address)
-    assert (answer.status_code, answer.text) == (404, "there is no such picture\n"), address
+    assert (answer.status_code, answer.text) == (404, "no output has this picture\n"), address
 
 
 def test_an_address_with_dots_that_no_client_resolved_is_refused(store: DatasetStore) -> None:
