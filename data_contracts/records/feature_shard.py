@@ -3,7 +3,7 @@
 A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (several
 short rows to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
 and features share the layout and differ in dtype and shape. Attributes say how the numbers were
-made. The index is JSON with its own digest. A shard that no index lists with its sha256 is never
+computed. The index is JSON with its own digest. A shard that no index lists with its sha256 is never
 opened.
 """
 
@@ -21,7 +21,7 @@ from data_contracts.records.hashing import content_hash
 SHARD_ROWS = 1024
 """Maximum rows in a shard."""
 SHARD_BYTES = 2**29
-"""Maximum unpacked bytes of a shard of several rows; it is made in memory."""
+"""Maximum unpacked bytes of a shard of several rows; it is built in memory."""
 CHUNK_BYTES = 2**15
 """Target size in bytes of an unpacked chunk of short rows, which are read at random."""
 CHUNK_NUMBERS = 2**16

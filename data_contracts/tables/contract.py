@@ -53,11 +53,11 @@ class TableContract:
     def violations(self, table: pa.Table) -> list[Violation]:
         """Return every rule that ``table`` breaks, the schema first; none means it is valid."""
         if not table.schema.equals(self.schema):
-            found = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
+            columns = ", ".join(f"{f.name}: {f.type}" for f in table.schema)
             return [
                 Violation(
                     f"the columns of a {self.name} table are exactly those of its schema, found "
-                    f"{found}",
+                    f"{columns}",
                     None,
                     0,
                 )

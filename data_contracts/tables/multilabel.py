@@ -91,7 +91,7 @@ MULTILABEL_RESULTS = TableContract(
             ),
         ),
         "an exact match is an any match": rows_where(
-            ("exact_match", "any_match"), lambda exact, some: exact > some + ROUNDING
+            ("exact_match", "any_match"), lambda exact, any_match: exact > any_match + ROUNDING
         ),
         "p_holm lies in 0..1": rows_where("p_holm", not_unit),
         "counts are positive": rows_where(

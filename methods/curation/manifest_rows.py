@@ -287,29 +287,31 @@ def _sides_of_drops(
     spec: DatasetSpec,
 ) -> dict[Key, str]:
     """Return the side of each usable row that came in a drop."""
-    known: set[str] = set()
-    taken: dict[str, set[str]] = defaultdict(set)
-    wanted: dict[Key, str] = {}
+    first_classes: set[str] = set()
+    sides_taken: dict[str, set[str]] = defaultdict(set)
+    sides: dict[Key, str] = {}
     for row in usable:
         if row.drop is None:
-            known.update(labels_of(row.label, spec.task))
+            first_classes.update(labels_of(row.label, spec.task))
             side = first_load[row.key]
         elif row.label is None:
-            side = wanted[row.key] = "unlabelled"
+            side = sides[row.key] = "unlabelled"
         else:
-            side = wanted[row.key] = {
+            side = sides[row.key] = {
                 "hold": "held",
                 "train": "train",
                 "given": row.split or "held",
             }[spec.new_labels]
         if side in ("train", "test"):
-            taken[together[str(row.image_id)]].add(side)
+            sides_taken[together[str(row.image_id)]].add(side)
     for row in usable:
-        if wanted.get(row.key) in ("train", "test"):
-            parted = len(taken[together[str(row.image_id)]]) > 1
-            if parted or (known and not known.issuperset(labels_of(row.label, spec.task))):
-                wanted[row.key] = "held"
-    return wanted
+        if sides.get(row.key) in ("train", "test"):
+            parted = len(sides_taken[together[str(row.image_id)]]) > 1
+            if parted or (
+                first_classes and not first_classes.issuperset(labels_of(row.label, spec.task))
+            ):
+                sides[row.key] = "held"
+    return sides
 
 
 def _drawn(

@@ -26,7 +26,7 @@ def stratified_group_split(
     """Draw the test split of rows that have one label each.
 
     It is one fold of a stratified k-fold over whole groups, k = round(1 / test_fraction). The folds
-    of ``seed``, ``seed + 1`` ... are gone through in order, and the first with every class on both
+    of ``seed``, ``seed + 1`` ... are tried in order, and the first with every class on both
     sides is taken. k is lowered to the number of groups and to the size of the largest class where
     these are smaller. The split is a function of the set of (label, group) pairs: the order of the
     rows does not matter.

@@ -119,12 +119,15 @@ class ConvAutoEncoder(nn.Module):
             (loss / len(x)).backward()
             return float(loss.detach())
         with torch.no_grad():
-            loss_value, found = cae_tiles.squared_error_and_gradients(x, self._tile_weights())
-        self.encoder_weight.grad = winograd.taps_last(found.encoder)
-        if self.decoder_weight is not None and found.decoder is not None:
-            self.decoder_weight.grad = winograd.taps_last(found.decoder)
+            loss_value, gradients = cae_tiles.squared_error_and_gradients(x, self._tile_weights())
+        self.encoder_weight.grad = winograd.taps_last(gradients.encoder)
+        if self.decoder_weight is not None and gradients.decoder is not None:
+            self.decoder_weight.grad = winograd.taps_last(gradients.decoder)
         if self.encoder_bias.requires_grad:
-            self.encoder_bias.grad, self.decoder_bias.grad = found.encoder_bias, found.decoder_bias
+            self.encoder_bias.grad, self.decoder_bias.grad = (
+                gradients.encoder_bias,
+                gradients.decoder_bias,
+            )
         return loss_value
 
     def _tile_weights(self) -> cae_tiles.Weights:
