@@ -233,11 +233,11 @@ def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
 def _torchvision_file(
     name: str, title: str, source: str, urls: tuple[str, ...], how_to_get: str
 ) -> Path:
-    found = _given(source, how_to_get) or _in_folder(
+    path = _given(source, how_to_get) or _in_folder(
         re.compile(rf"{re.escape(name)}(_features)?(-.*)?"), tuple(_file_of(url) for url in urls)
     )
-    if found is not None:
-        return found
+    if path is not None:
+        return path
     import torch
 
     cached = Path(torch.hub.get_dir()) / "checkpoints" / _file_of(urls[0])

@@ -142,7 +142,7 @@ def not_written(path: Path, need: str, error: OSError) -> InputError:
     return InputError(f"{path} cannot be written ({error.strerror})", remedy)
 
 
-def is_whole(path: Path, file: StoredFile) -> bool:
+def is_intact(path: Path, file: StoredFile) -> bool:
     """Tell whether the bytes at ``path`` are those that were stored."""
     try:
         return (

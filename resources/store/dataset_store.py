@@ -19,7 +19,7 @@ from data_contracts.records.output_record import OutputRecord, Picture, StoredFi
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from data_contracts.tables.contract import TableContract
 from resources.store.atomic_file import (
-    is_whole,
+    is_intact,
     make_folder,
     not_written,
     remove_unfinished,
@@ -311,7 +311,7 @@ class DatasetStore(dg.ConfigurableResource[None]):
         )
         for folder, files in folders:
             yield from (
-                folder / file.name for file in files if not is_whole(folder / file.name, file)
+                folder / file.name for file in files if not is_intact(folder / file.name, file)
             )
 
     def save_record(self, record: OutputRecord) -> None:

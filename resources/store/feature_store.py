@@ -27,7 +27,7 @@ from data_contracts.records.feature_shard import (
 from data_contracts.records.hashing import content_hash
 from data_contracts.records.output_record import StoredFile
 from data_contracts.records.sealed import sealed_json, unsealed_json
-from resources.store.atomic_file import is_whole, write_atomically
+from resources.store.atomic_file import is_intact, write_atomically
 from resources.store.dataset_store import MEND, DatasetStore, table_of
 from resources.store.shard_file import ShardFile, shard_bytes
 
@@ -166,7 +166,7 @@ class FeatureStore:
         # A shard is called after its images: an entry whose images were changed names no shard.
         named = entry.shard == f"{self.feature_set.shard_key(entry.image_ids)}.h5"
         file = StoredFile(name=entry.shard, sha256=entry.sha256, bytes=entry.bytes)
-        return named and is_whole(self.folder / file.name, file)
+        return named and is_intact(self.folder / file.name, file)
 
     def _intact_entries(self) -> list[ShardEntry]:
         """Return the entries whose shards are verified; what is damaged is named in the log."""
