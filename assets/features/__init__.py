@@ -10,15 +10,15 @@ from assets.features import (
     frozen_networks,
     lesions,
     local_descriptors,
+    patch_baselines,
     vlad,
 )
 from assets.features.fine_tuned_networks import fine_tuned_networks
 from assets.features.lenet import lenet_assets
-from assets.features.patch_baselines import patch_baselines
 
 ASSETS = [
     *frozen_networks.ASSETS,
-    *patch_baselines,
+    *patch_baselines.ASSETS,
     *fine_tuned_networks,
     *local_descriptors.ASSETS,
     *vlad.ASSETS,

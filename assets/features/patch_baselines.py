@@ -1,57 +1,59 @@
 """Features learned without labels on image patches: sparse coding, ICA and the stacked sparse
-auto-encoder of table 2.
+auto-encoder (Ahn et al. 2019, table 2).
 """
 
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from assets.core.manifest_rows import scored_ids
-from assets.core.partitions import DATASETS
-from assets.core.shards import in_blocks, open_features
-from assets.core.stage import Output, StageConfig, Work, materialize, plain_failures
+from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.settings import SeedSetting, StageConfig
+from assets.core.shards import in_blocks
+from assets.core.stage import stage
 from assets.features.auto_encoder import fitting_ids
-from assets.features.frozen_networks import materialize_shards
-from assets.images import image_manifest, prepared_images
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
-from resources.compute import Compute
+from methods.settings import SsaeSettings
 from resources.cores import cores
-from resources.store.dataset_store import DatasetStore
-from resources.store.feature_store import FeatureStore
-from resources.store.model_store import load_model, save_model
+from resources.store.feature_store import FeatureReader, FeatureStore
+from resources.store.model_store import load_model
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from methods.features.patches import Whitening
+    from methods.training.ssae import SsaeEpoch
+
 log = logging.getLogger("medfeat.patches")
 
 GROUP = "patch_baselines"
+MODEL_CODE_VERSION = "2"
 FEATURES_CODE_VERSION = "1"
 PYRAMID = (1, 2, 4)
+"""Cells a side of each level of the spatial pyramid."""
 ROWS_A_SHARD = 128
-"""Images encoded before they are stored: a code takes seconds an image, and a kill loses at most so
-many."""
+"""Images in a shard: encoding one takes seconds, and a kill loses a whole shard at most."""
 ROWS_AT_ONCE = 4
 """Images whose patches are in memory at once."""
 
 
-class PatchConfig(StageConfig):
+class PatchConfig(SeedSetting):
     """Settings of every model of patches."""
 
     patch_size: int = Field(default=16, ge=2)
     """Side of a patch in pixels."""
     patches: int = Field(default=100_000, ge=2)
-    """Patches of training images that it learns from."""
+    """Number of patches of training images that a model learns from."""
     components: int = Field(default=256, ge=2)
     """Principal components that whitening keeps."""
-    seed: NonNegativeInt = 0
 
 
 class SparseCodingConfig(PatchConfig):
@@ -69,19 +71,19 @@ class IcaConfig(PatchConfig):
     """Settings of `ica_model`."""
 
     ica_iterations: PositiveInt = 500
-    """At most so many."""
+    """Maximum number of FastICA iterations."""
     ica_tolerance: PositiveFloat = 1e-4
-    """Change of the unmixing at which it stops."""
+    """Change of the unmixing matrix below which FastICA stops."""
 
 
 class SsaeConfig(PatchConfig):
     """Settings of `ssae_model`."""
 
-    hidden: list[PositiveInt] = Field(default=[512, 256], min_length=1)
-    """Units of the layers."""
-    sparsity: float = Field(default=0.05, gt=0, lt=1)
-    """Wished mean activation of a unit."""
-    ssae_epochs: PositiveInt = 10
+    hidden: list[PositiveInt] = Field(default=list(SsaeSettings.hidden), min_length=1)
+    """Units of each layer."""
+    sparsity: float = Field(default=SsaeSettings.sparsity, gt=0, lt=1)
+    """Target of the mean activation of a unit."""
+    ssae_epochs: PositiveInt = SsaeSettings.epochs
     """Passes over the patches, each layer."""
 
 
@@ -95,16 +97,16 @@ class PooledConfig(StageConfig):
 
 
 @dataclass(frozen=True)
-class Fitted:
+class FittedPatchModel:
     """A model of whitened patches.
 
     Attributes:
-        tensors: its numbers.
-        filters: rows of ``components`` numbers, to be shown as patches.
+        tensors: weights by name.
+        filters: (K, components) filters, to be shown as patches.
         responses: K, numbers that a patch is encoded to.
-        curve: learning curve, if it has one.
-        summary: figures.
-        notices: what a reader must know.
+        curve: learning curve; empty where the model is not trained by epochs.
+        summary: figures by caption.
+        notices: warnings for every reader of a result.
     """
 
     tensors: Mapping[str, "Tensor"]
@@ -120,10 +122,10 @@ class PatchMethod:
     """One of the three methods.
 
     Attributes:
-        name: in asset names.
-        title: for people.
-        config_type: settings of its model.
-        uses_device: computes on the device rather than with scikit-learn.
+        name: name in asset names.
+        title: name in reports.
+        config_type: class of the settings of its model.
+        uses_device: whether it computes on the device rather than with scikit-learn.
         fit: (settings, whitened patches (n, k), device) -> model.
         encode: (tensors, settings of the model, whitened patches (m, k), device) -> responses (m,
             K), and how many of them did not converge.
@@ -133,13 +135,15 @@ class PatchMethod:
     title: str
     config_type: type[PatchConfig]
     uses_device: bool
-    fit: Callable[[Any, np.ndarray, str], Fitted]
+    fit: Callable[[Any, np.ndarray, str], FittedPatchModel]
     encode: Callable[
         [Mapping[str, "Tensor"], Mapping[str, Any], np.ndarray, str], tuple[np.ndarray, int]
     ]
 
 
-def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: str) -> Fitted:
+def _fit_sparse_coding(
+    config: SparseCodingConfig, patches: np.ndarray, device: str
+) -> FittedPatchModel:
     import torch
 
     from methods.features.sparse_coding import fit_dictionary
@@ -147,7 +151,7 @@ def _fit_sparse_coding(config: SparseCodingConfig, patches: np.ndarray, device: 
     fit = fit_dictionary(
         patches, config.atoms, config.sparse_alpha, config.dictionary_passes, config.seed
     )
-    return Fitted(
+    return FittedPatchModel(
         {"dictionary": torch.from_numpy(fit.dictionary)},
         fit.dictionary,
         len(fit.dictionary),
@@ -166,7 +170,7 @@ def _encode_sparse_coding(
     return codes.magnitudes, codes.unconverged
 
 
-def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> Fitted:
+def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> FittedPatchModel:
     import torch
 
     from methods.features.ica import fit_ica
@@ -177,7 +181,7 @@ def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> Fitted:
     notices = (
         () if fit.converged else (f"NOT CONVERGED: ICA stopped after {fit.iterations} iterations",)
     )
-    return Fitted(
+    return FittedPatchModel(
         {"unmixing": torch.from_numpy(fit.unmixing)},
         fit.unmixing,
         len(fit.unmixing),
@@ -194,7 +198,7 @@ def _encode_ica(
     return encode(patches, tensors["unmixing"].numpy()), 0
 
 
-def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
+def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> FittedPatchModel:
     import torch
 
     from methods.settings import SsaeSettings
@@ -207,15 +211,10 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
         seed=config.seed,
     )
     fit = train_ssae(
-        patches,
-        settings,
-        torch.device(device),
-        lambda r: log.info(
-            "layer %d, epoch %d/%d: error %.4f, mean activation %.4f", *_shown(r, settings.epochs)
-        ),
+        patches, settings, torch.device(device), lambda record: _logged(record, settings.epochs)
     )
     last = fit.curve[-1]
-    return Fitted(
+    return FittedPatchModel(
         fit.tensors,
         fit.tensors["1.weight"].numpy(),
         config.hidden[-1],
@@ -227,8 +226,15 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> Fitted:
     )
 
 
-def _shown(record: Any, epochs: int) -> tuple[int, int, int, float, float]:
-    return record.layer, record.epoch, epochs, record.error, record.mean_activation
+def _logged(record: "SsaeEpoch", epochs: int) -> None:
+    log.info(
+        "layer %d, epoch %d/%d: error %.4f, mean activation %.4f",
+        record.layer,
+        record.epoch,
+        epochs,
+        record.error,
+        record.mean_activation,
+    )
 
 
 def _encode_ssae(
@@ -257,100 +263,91 @@ PATCH_METHODS = (
 
 def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
     """A model of patches, learned without labels on training images only."""
-    if TYPE_CHECKING:
-        config_type: TypeAlias = PatchConfig
-    else:  # Dagster reads the annotation
-        config_type = method.config_type
 
-    @dg.asset(
+    @stage(
+        method.config_type,
         name=f"{method.name}_model",
-        description=f"{method.title}: learned without labels on whitened patches of training images.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, prepared_images],
-        kinds={"pytorch", "safetensors"} if method.uses_device else {"scikitlearn", "safetensors"},
-        code_version="2",
-        pool="gpu" if method.uses_device else None,
-        tags={"stage": "4"},
+        description=f"{method.title}: learned without labels on whitened patches of training "
+        "images.",
+        group=GROUP,
+        order=4,
+        kinds={"pytorch" if method.uses_device else "scikitlearn", "safetensors"},
+        code_version=MODEL_CODE_VERSION,
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES),
+        is_model=True,
+        uses_device=method.uses_device,
     )
-    def model(
-        context: dg.AssetExecutionContext,
-        config: config_type,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            device = compute.resolve()
-            ids = fitting_ids(
-                store,
-                dataset,
-                "train",
-                method.title,
-                "Add training images to the first load: drops do not count",
-            )
-            images = open_features(store, dataset, "prepared_images", ids)
+    def model(here: Stage[PatchConfig]) -> Plan:
+        config, device = here.config, _device(here, method)
+        remedy = "Add training images to the first load: drops do not count"
+        ids = fitting_ids(here.store, here.dataset, "train", method.title, remedy)
+        images = here.features(names.PREPARED_IMAGES, ids)
 
-        def work_out(work: Work) -> Output:
-            import torch
-
-            from methods.features.patches import fit_whitening, sample_patches
-
-            try:
-                sample = sample_patches(
-                    images.take, len(ids), config.patches, config.patch_size, config.seed
-                )
-                whitening = fit_whitening(sample, config.components)
-                fitted = method.fit(config, whitening.apply(sample), device)
-            except ValueError as error:
-                raise InputError(
-                    f"{method.title} cannot be learned on {dataset}: {error}", "Change that setting"
-                ) from error
-            tensors = {
-                **{f"model.{name}": tensor.contiguous() for name, tensor in fitted.tensors.items()},
-                "whitening.mean": torch.from_numpy(whitening.mean),
-                "whitening.matrix": torch.from_numpy(whitening.matrix).contiguous(),
-            }
+        def compute(work: Work) -> Output:
+            fitted, whitening, sampled = _fit(here, method, images, device)
             sidecar = ModelSidecar(
                 architecture=f"methods.{method.name}",
                 settings={**config.settings(), "responses": fitted.responses},
                 input_shape=(config.patch_size, config.patch_size),
-                fitted_on=work.inputs["prepared_images"].data_version,
+                fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
                 curve=list(fitted.curve),
             )
-            files = save_model(store, dataset, work.asset, work.fingerprint, tensors, sidecar)
-            return Output(
-                content=files[0].sha256,
-                files=files,
-                pictures=[
-                    (
-                        f"what {method.title} looks for",
-                        _filters_picture(fitted.filters, whitening.matrix),
-                    )
-                ],
-                summary={"training images": len(ids), "patches": len(sample), **fitted.summary},
+            picture = _filters_picture(fitted.filters, whitening.matrix)
+            return Output.of_model(
+                work.write_model(_tensors(fitted, whitening), sidecar),
+                pictures=[(f"what {method.title} looks for", picture)],
+                summary={"training images": len(ids), "patches": sampled, **fitted.summary},
                 notices=list(fitted.notices),
-                rows=len(sample),
-                device=device if method.uses_device else "cpu",
+                rows=sampled,
+                device=device,
             )
 
-        try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=("image_manifest", "prepared_images"),
-                known_by={"images": images.feature_set.key, "ids": ids},
-            )
-        finally:
-            images.close()
+        return Plan(compute, identity={"images": images.feature_set.key, "ids": ids})
 
     return model
 
 
+def _device(here: Stage[StageConfig], method: PatchMethod) -> str:
+    """The device that a method computes on; scikit-learn has only the processor."""
+    return here.device if method.uses_device else "cpu"
+
+
+def _fit(
+    here: Stage[PatchConfig], method: PatchMethod, images: FeatureReader, device: str
+) -> tuple[FittedPatchModel, "Whitening", int]:
+    """A model of a sample of patches, their whitening, and the size of the sample.
+
+    Raises:
+        InputError: a setting does not fit the patches.
+    """
+    from methods.features.patches import fit_whitening, sample_patches
+
+    config = here.config
+    try:
+        sample = sample_patches(
+            images.take, len(images), config.patches, config.patch_size, config.seed
+        )
+        whitening = fit_whitening(sample, config.components)
+        return method.fit(config, whitening.apply(sample), device), whitening, len(sample)
+    except ValueError as error:
+        raise InputError(
+            f"{method.title} cannot be learned on {here.dataset}: {error}", "Change that setting"
+        ) from error
+
+
+def _tensors(fitted: FittedPatchModel, whitening: "Whitening") -> dict[str, "Tensor"]:
+    """The stored weights of a model and its whitening."""
+    import torch
+
+    return {
+        **{f"model.{name}": tensor.contiguous() for name, tensor in fitted.tensors.items()},
+        "whitening.mean": torch.from_numpy(whitening.mean),
+        "whitening.matrix": torch.from_numpy(whitening.matrix).contiguous(),
+    }
+
+
 def _filters_picture(filters: np.ndarray, matrix: np.ndarray) -> bytes:
-    """The first filters as patches: what a patch must look like to be answered most strongly."""
+    """PNG of the first filters as patches: what each responds to most strongly."""
     from methods.reporting import figures
 
     shown = filters[: figures.MAX_TILES] @ matrix.T
@@ -370,111 +367,130 @@ def _filters_picture(filters: np.ndarray, matrix: np.ndarray) -> bytes:
 
 def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
     """Responses of a model of patches, pooled over a spatial pyramid."""
-    name, model_name = f"{method.name}_features", f"{method.name}_model"
+    model_name = f"{method.name}_model"
 
-    @dg.asset(
-        name=name,
-        description=f"{method.title}: responses on a grid of patches, pooled over a spatial pyramid 1 x 1, 2 x 2, 4 x 4 "
-        "(Yang et al. 2009), (N, 21, K) in HDF5 shards, of the labelled images.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, prepared_images, dg.AssetKey(model_name)],
-        kinds={"pytorch", "hdf5"} if method.uses_device else {"scikitlearn", "hdf5"},
+    @stage(
+        PooledConfig,
+        name=f"{method.name}_features",
+        description=f"{method.title}: responses on a grid of patches, pooled over a spatial "
+        "pyramid 1 x 1, 2 x 2, 4 x 4 (Yang et al. 2009), (N, 21, K) in HDF5 shards, of the "
+        "labelled images.",
+        group=GROUP,
+        order=5,
+        kinds={"pytorch" if method.uses_device else "scikitlearn", "hdf5"},
         code_version=FEATURES_CODE_VERSION,
-        pool="gpu" if method.uses_device else None,
-        tags={"stage": "5"},
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, model_name),
+        features_of=scored_ids,
+        uses_device=method.uses_device,
     )
-    def features(
-        context: dg.AssetExecutionContext,
-        config: PooledConfig,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        dataset = context.partition_key
-        with plain_failures():
-            device = compute.resolve()
-            ids = scored_ids(store, dataset)
-            images = open_features(store, dataset, "prepared_images", ids)
-            tensors, sidecar = load_model(store, dataset, model_name)
-
+    def features(here: Stage[PooledConfig]) -> Plan:
+        config, device = here.config, _device(here, method)
+        ids = scored_ids(here.store, here.dataset)
+        images = here.features(names.PREPARED_IMAGES, ids)
+        tensors, sidecar = load_model(here.store, here.dataset, model_name)
         shards = FeatureStore(
-            store,
-            dataset,
-            FeatureSet(
-                kind=name,
-                dtype="float32",
-                row_shape=(sum(level * level for level in PYRAMID), sidecar.settings["responses"]),
-                preprocessing=images.feature_set.preparation,
-                method={"model_sha256": sidecar.weights_sha256, **config.settings()},
-                code_version=FEATURES_CODE_VERSION,
-            ),
+            here.store, here.dataset, _response_set(here, images.feature_set, sidecar)
         )
 
-        def work_out(work: Work) -> Output:
-            from methods.features.patches import Whitening, grid_patches, spatial_pyramid
-            from methods.imaging.grey import luma
-
-            whitening = Whitening(
-                tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy()
-            )
-            model = {
-                key.removeprefix("model."): tensor
-                for key, tensor in tensors.items()
-                if key.startswith("model.")
-            }
-            unconverged: list[int] = []
-
-            def encode(pixels: np.ndarray) -> np.ndarray:
-                grid = grid_patches(
-                    luma(pixels), sidecar.settings["patch_size"], config.patch_stride
-                )
-                n, high, wide, _ = grid.shape
-                flat = whitening.apply(grid.reshape(n * high * wide, -1))
-                responses, failed = method.encode(model, sidecar.settings, flat, device)
-                unconverged.append(failed)
-                return spatial_pyramid(
-                    responses.reshape(n, high, wide, -1), PYRAMID, config.pyramid_pool
-                )
-
-            produce = in_blocks(
-                encode, images, shards.feature_set, ROWS_AT_ONCE, f"{method.title} features"
-            )
-            attributes = {"device": device}
-            starts = range(0, len(ids), ROWS_A_SHARD)
+        def compute(work: Work) -> Output:
+            encoder = _Encoder(method, tensors, sidecar, config, device)
+            caption = f"{method.title} features"
+            produce = in_blocks(encoder, images, shards.feature_set, ROWS_AT_ONCE, caption)
             computed = sum(
-                shards.fill(ids[i : i + ROWS_A_SHARD], produce, attributes, force=config.force)
-                for i in starts
+                shards.fill(
+                    ids[start : start + ROWS_A_SHARD],
+                    produce,
+                    {"device": device},
+                    force=config.force,
+                )
+                for start in range(0, len(ids), ROWS_A_SHARD)
             )
-            reader = shards.reader(ids)
-            sample = reader.rows(0, ROWS_A_SHARD)
-            reader.close()
-            return Output(
-                content=shards.data_version(ids),
+            unconverged = f"NOT CONVERGED: {encoder.unconverged} codes of {method.title}"
+            return Output.of_shards(
+                shards,
+                ids,
                 summary={
                     "images": len(ids),
                     "newly computed": computed,
                     "numbers an image": int(np.prod(shards.feature_set.row_shape)),
-                    "share of zeros in the sample": round(float((sample == 0).mean()), 4),
-                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                    "share of zeros in the sample": _share_of_zeros(shards, ids),
+                    "stored MB": shards.stored_megabytes(),
                 },
-                notices=[f"NOT CONVERGED: {sum(unconverged)} codes of {method.title}"]
-                if any(unconverged)
-                else [],
-                rows=len(ids),
-                device=device if method.uses_device else "cpu",
-                feature_set=shards.feature_set,
+                notices=[unconverged] if encoder.unconverged else [],
+                device=device,
             )
 
-        try:
-            return materialize_shards(
-                context, config, shards, ids, work_out, ("prepared_images", model_name)
-            )
-        finally:
-            images.close()
+        return Plan.of_shards(shards, ids, compute)
 
     return features
 
 
-patch_baselines = [
+def _response_set(
+    here: Stage[PooledConfig], images: FeatureSet, sidecar: ModelSidecar
+) -> FeatureSet:
+    """Pooled responses of prepared images under a model: (cells of the pyramid, K)."""
+    return FeatureSet(
+        kind=here.asset,
+        dtype="float32",
+        row_shape=(sum(level * level for level in PYRAMID), sidecar.settings["responses"]),
+        preprocessing=images.preparation,
+        method={"model_sha256": sidecar.weights_sha256, **here.config.settings()},
+        code_version=FEATURES_CODE_VERSION,
+    )
+
+
+class _Encoder:
+    """From images to their pooled responses under a stored model.
+
+    Attributes:
+        unconverged: codes that have not converged so far.
+    """
+
+    def __init__(
+        self,
+        method: PatchMethod,
+        tensors: Mapping[str, "Tensor"],
+        sidecar: ModelSidecar,
+        config: PooledConfig,
+        device: str,
+    ) -> None:
+        from methods.features.patches import Whitening
+
+        self.unconverged = 0
+        self._method, self._config, self._device = method, config, device
+        self._settings = sidecar.settings
+        self._whitening = Whitening(
+            tensors["whitening.mean"].numpy(), tensors["whitening.matrix"].numpy()
+        )
+        self._model = {
+            name.removeprefix("model."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("model.")
+        }
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """Responses of (n, side, side, 3) uint8 pixels, (n, cells, K) float32."""
+        from methods.features.patches import grid_patches, spatial_pyramid
+        from methods.imaging.grey import luma
+
+        grid = grid_patches(luma(pixels), self._settings["patch_size"], self._config.patch_stride)
+        n, height, width, _ = grid.shape
+        patches = self._whitening.apply(grid.reshape(n * height * width, -1))
+        responses, failed = self._method.encode(self._model, self._settings, patches, self._device)
+        self.unconverged += failed
+        return spatial_pyramid(
+            responses.reshape(n, height, width, -1), PYRAMID, self._config.pyramid_pool
+        )
+
+
+def _share_of_zeros(shards: FeatureStore, ids: list[str]) -> float:
+    """Share of zeros in the first rows, 0 to 1."""
+    reader = shards.reader(ids)
+    sample = reader.rows(0, ROWS_A_SHARD)
+    reader.close()
+    return round(float((sample == 0).mean()), 4)
+
+
+ASSETS = [
     asset for method in PATCH_METHODS for asset in (patch_model(method), patch_features(method))
 ]
