@@ -7,19 +7,19 @@ Does not belong here: classifiers and figures of merit (``assets.evaluations``).
 from assets.features import (
     alexnet_layers,
     auto_encoder,
+    fine_tuned_networks,
     frozen_networks,
     lesions,
     local_descriptors,
     patch_baselines,
     vlad,
 )
-from assets.features.fine_tuned_networks import fine_tuned_networks
 from assets.features.lenet import lenet_assets
 
 ASSETS = [
     *frozen_networks.ASSETS,
     *patch_baselines.ASSETS,
-    *fine_tuned_networks,
+    *fine_tuned_networks.ASSETS,
     *local_descriptors.ASSETS,
     *vlad.ASSETS,
     *alexnet_layers.ASSETS,

@@ -1,83 +1,84 @@
-"""Networks fine-tuned on the labelled training images, and their penultimate features: rows of
-table 2.
+"""Networks fine-tuned on the labelled training images, and their penultimate features (Ahn et al.
+2019, table 2).
 """
 
 import logging
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.manifest_rows import scored_ids
-from assets.core.partitions import DATASETS
-from assets.core.shards import READ_ROWS, in_blocks, open_features
-from assets.core.stage import (
-    Output,
-    StageConfig,
-    Work,
-    materialize,
-    materialize_nothing,
-    plain_failures,
+from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
+from assets.core.settings import (
+    AlexNetWeightsSetting,
+    ForwardBatchSetting,
+    SeedSetting,
+    weights_named_in,
+    with_weights_of,
 )
+from assets.core.shards import READ_ROWS, in_blocks
+from assets.core.stage import stage
 from assets.features.frozen_networks import (
     FrozenNetwork,
     frozen_network,
-    materialize_shards,
     network_up_to,
     side_of,
 )
-from assets.images import image_manifest, prepared_images
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.ahn2019 import AHN2019
-from resources.compute import Compute, reuse_freed_memory
+from methods.settings import FineTuneSettings
+from resources.compute import reuse_freed_memory
 from resources.progress import progress
-from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
-from resources.store.model_store import load_model, save_model
+from resources.store.model_store import load_model
 from resources.weights import WeightsMissingError
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
-    from methods.settings import FineTuneSettings
     from methods.training.fine_tuning import HeadedNetwork
 
 log = logging.getLogger("medfeat.fine_tuning")
+
 GROUP = "fine_tuning"
+MODEL_CODE_VERSION = "1"
 FEATURES_CODE_VERSION = "1"
 PIXELS_IN_MEMORY = 4 * 2**30
-"""Bytes of training images that are held rather than read for every batch: 27,000 of them."""
+"""Maximum bytes of training images that are kept in memory (27,000 images); more are read for
+every batch."""
 
 
-class FineTuneConfig(StageConfig):
+class FineTuneConfig(SeedSetting):
     """Settings of every fine-tuned network."""
 
-    fine_tune_epochs: PositiveInt = 30
-    """At most so many; it stops early where the validation slice no longer gains."""
-    fine_tune_patience: PositiveInt = 5
-    """Epochs without a better validation loss before it stops."""
-    fine_tune_batch_size: int = Field(default=32, ge=2)
-    fine_tune_learning_rate: PositiveFloat = 2.5e-4
-    """Of the pre-trained layers; the new head learns ten times as fast. Scale it with the batch."""
-    fine_tune_weight_decay: NonNegativeFloat = 1e-4
-    validation_fraction: float = Field(default=0.1, gt=0, lt=1)
+    fine_tune_epochs: PositiveInt = FineTuneSettings.epochs
+    """Maximum number of epochs; fine-tuning stops early without gain on the validation slice."""
+    fine_tune_patience: PositiveInt = FineTuneSettings.patience
+    """Epochs without a lower validation loss before fine-tuning stops."""
+    fine_tune_batch_size: int = Field(default=FineTuneSettings.batch_size, ge=2)
+    """Images in a step of fine-tuning."""
+    fine_tune_learning_rate: PositiveFloat = FineTuneSettings.learning_rate
+    """Initial learning rate of the pre-trained layers; the new head learns ten times as fast. Scale
+    it with the batch."""
+    fine_tune_weight_decay: NonNegativeFloat = FineTuneSettings.weight_decay
+    """Weight of the L2 penalty of fine-tuning."""
+    validation_fraction: float = Field(default=FineTuneSettings.validation_fraction, gt=0, lt=1)
     """Share of the training images (whole groups) that decides when to stop."""
-    augment: bool = True
-    """Mild zoom, shift, rotation and mirror of the training images."""
-    seed: NonNegativeInt = 0
+    augment: bool = FineTuneSettings.augment
+    """Zoom, shift, rotate and mirror the training images a little."""
 
-    def fine_tune_settings(self) -> "FineTuneSettings":
-        """What `methods.training.fine_tuning` wants."""
-        from methods.settings import FineTuneSettings
-
+    def fine_tune_settings(self) -> FineTuneSettings:
+        """The settings of a training."""
         return FineTuneSettings(
             epochs=self.fine_tune_epochs,
             patience=self.fine_tune_patience,
@@ -90,34 +91,12 @@ class FineTuneConfig(StageConfig):
         )
 
 
-class FineTuneAlexNetConfig(FineTuneConfig):
+class FineTuneAlexNetConfig(AlexNetWeightsSetting, FineTuneConfig):
     """Settings of a fine-tuned AlexNet."""
 
-    weights: str = "auto"
-    """As for `alexnet_conv5`."""
 
-
-class FineTuneGoogLeNetConfig(FineTuneConfig):
-    """Settings of a fine-tuned GoogLeNet."""
-
-    googlenet_weights: str = "auto"
-    """As `weights`, for GoogLeNet."""
-
-
-class FineTuneResNet50Config(FineTuneConfig):
-    """Settings of a fine-tuned ResNet-50."""
-
-    resnet50_weights: str = "auto"
-    """As `weights`, for ResNet-50."""
-
-
-class TunedFeaturesConfig(StageConfig):
+class TunedFeaturesConfig(ForwardBatchSetting):
     """Settings of a fine-tuned network's features."""
-
-    speed_only: ClassVar[frozenset[str]] = frozenset({"force", "batch_size"})
-
-    batch_size: PositiveInt = 64
-    """Images a forward pass; changes speed, not results beyond rounding."""
 
 
 @dataclass(frozen=True)
@@ -125,20 +104,21 @@ class Tunable:
     """A network that can be fine-tuned.
 
     Attributes:
-        name: as torchvision has it.
-        title: for people.
-        layers: penultimate layer, and one to take in its place where the weights hold no more.
-        dropout: before the new head, as the network has it.
-        config_type: settings of its asset.
-        source: the weights that such settings name.
+        name: name in torchvision or timm.
+        title: name in reports.
+        layers: penultimate layer, then a layer to use in its place where its weights are missing.
+        dropout: dropout rate before the new head, as the network has it.
     """
 
     name: str
     title: str
     layers: tuple[str, ...]
     dropout: float
-    config_type: type[FineTuneConfig]
-    source: Callable[[Any], str]
+
+    @property
+    def asset(self) -> str:
+        """Asset of the fine-tuned network."""
+        return f"fine_tuned_{self.name}"
 
     def pre_trained(self, source: str, side: int) -> FrozenNetwork:
         """The network up to its penultimate layer, for images of ``side`` pixels.
@@ -155,41 +135,20 @@ class Tunable:
         return frozen_network(self.name, self.layers[-1], source, side)
 
 
-ALEXNET = Tunable(
-    "alexnet",
-    "AlexNet",
-    ("fc7", "conv5"),
-    0.5,
-    FineTuneAlexNetConfig,
-    lambda config: str(config.weights),
-)
+ALEXNET = Tunable("alexnet", "AlexNet", ("fc7", "conv5"), 0.5)
 TUNABLE = (
     ALEXNET,
-    Tunable(
-        "googlenet",
-        "GoogLeNet",
-        ("pool5",),
-        0.2,
-        FineTuneGoogLeNetConfig,
-        lambda config: str(config.googlenet_weights),
-    ),
-    Tunable(
-        "resnet50",
-        "ResNet-50",
-        ("pool5",),
-        0.0,
-        FineTuneResNet50Config,
-        lambda config: str(config.resnet50_weights),
-    ),
+    Tunable("googlenet", "GoogLeNet", ("pool5",), 0.2),
+    Tunable("resnet50", "ResNet-50", ("pool5",), 0.0),
 )
+"""The fine-tuned networks: a new one is an entry here and a row in its study."""
 
 
 def pixels_of(images: FeatureReader, positions: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Reads some of the images at ``positions``, by their places in it, as often as a training
-    does.
+    """A function that reads images by their index into ``positions``, again in every epoch.
 
-    They are kept in memory where they fit: stored chunks hold many images, and every batch would
-    unpack one for each of its own.
+    The images are kept in memory where they fit: a stored chunk contains many images, so a batch of
+    scattered ones would unpack a chunk for each of them.
     """
     if len(positions) * int(np.prod(images.feature_set.row_shape)) > PIXELS_IN_MEMORY:
         return lambda chosen: images.take(positions[chosen])
@@ -197,35 +156,54 @@ def pixels_of(images: FeatureReader, positions: np.ndarray) -> Callable[[np.ndar
     return lambda chosen: pixels[chosen]
 
 
+@dataclass(frozen=True)
+class _Tuned:
+    """A fine-tuned network.
+
+    Attributes:
+        tensors: weights of the best epoch.
+        curve: a record an epoch.
+        held_out: images of the validation slice.
+    """
+
+    tensors: dict[str, "torch.Tensor"]
+    curve: list[dict[str, Any]]
+    held_out: int
+
+
 def _tune(
     checkpoints: SpacedCheckpoints,
     network: "HeadedNetwork",
     images: FeatureReader,
     rows: LabelledRows,
-    settings: "FineTuneSettings",
-    device: Any,
-) -> tuple[dict[str, "Tensor"], list[dict[str, Any]], int]:
-    """Best weights, learning curve and size of the validation slice; goes on from the last
-    checkpoint, if any.
+    settings: FineTuneSettings,
+    device: str,
+) -> _Tuned:
+    """Fine-tune a network; continue from its last checkpoint, if any.
+
+    Raises:
+        DivergedError: the loss is no longer finite.
     """
-    from methods.training import fine_tuning as method
+    import torch
+
+    from methods.training import fine_tuning
     from methods.training.loop import Checkpoint
 
     labels = rows.labels[rows.train]
     codes = np.unique(labels, return_inverse=True)[1]
-    held = method.validation_slice(
+    held_out = fine_tuning.validation_slice(
         labels, [rows.groups[i] for i in rows.train], settings.validation_fraction, settings.seed
     )
     last = checkpoints.load()
     curve: list[dict[str, Any]] = list(last.state["curve"]) if last else []
-    epochs = method.fine_tune(
+    epochs = fine_tuning.fine_tune(
         network,
         pixels_of(images, rows.train),
         codes,
-        np.flatnonzero(~held),
-        np.flatnonzero(held),
+        np.flatnonzero(~held_out),
+        np.flatnonzero(held_out),
         settings,
-        device,
+        torch.device(device),
         last,
     )
     take: Callable[[], Checkpoint] | None = None
@@ -234,230 +212,220 @@ def _tune(
     ):
         checkpoints.offer(take)
         curve.append(asdict(record))
-        log.info(
-            "epoch %d of at most %d: loss %.4f, validation loss %s, rate %g",
-            record.epoch,
-            settings.epochs,
-            record.train_loss,
-            "-" if record.validation_loss is None else f"{record.validation_loss:.4f}",
-            record.learning_rate,
-        )
+        _log_epoch(curve[-1], settings.epochs)
     last = take() if take else last
     assert last is not None  # noqa: S101 - epochs is above 0
-    return last.best_weights(), curve, int(held.sum())
+    return _Tuned(last.best_weights(), curve, int(held_out.sum()))
+
+
+def _log_epoch(line: dict[str, Any], epochs: int) -> None:
+    loss = line["validation_loss"]
+    log.info(
+        "epoch %d of at most %d: loss %.4f, validation loss %s, rate %g",
+        line["epoch"],
+        epochs,
+        line["train_loss"],
+        "-" if loss is None else f"{loss:.4f}",
+        line["learning_rate"],
+    )
 
 
 def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
     """A network fine-tuned on the labelled training images."""
-    if TYPE_CHECKING:
-        config_type: TypeAlias = FineTuneConfig
-    else:  # Dagster reads the annotation
-        config_type = tunable.config_type
 
-    @dg.asset(
-        name=f"fine_tuned_{tunable.name}",
-        description=f"{tunable.title} with a new head, fine-tuned on the labelled training images with mild augmentation, "
-        "stopped early on a slice of them. Goes on from its last epoch after a kill.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, prepared_images],
+    @stage(
+        FineTuneAlexNetConfig
+        if tunable == ALEXNET
+        else with_weights_of(tunable.name, FineTuneConfig),
+        name=tunable.asset,
+        description=f"{tunable.title} with a new head, fine-tuned on the labelled training images "
+        "with mild augmentation, stopped early on a slice of them. Goes on from its last epoch "
+        "after a kill.",
+        group=GROUP,
+        order=4,
         kinds={"pytorch", "safetensors"},
-        code_version="1",
-        pool="gpu",
-        tags={"stage": "4"},
+        code_version=MODEL_CODE_VERSION,
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES),
+        is_model=True,
+        uses_device=True,
     )
-    def model(
-        context: dg.AssetExecutionContext,
-        config: config_type,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        dataset, inputs = context.partition_key, ("image_manifest", "prepared_images")
-        with plain_failures():
-            device = compute.resolve()
-            settings = config.fine_tune_settings()
-            rows = scorable_rows(store, dataset, AHN2019)
-            try:
-                body = tunable.pre_trained(tunable.source(config), side_of(store, dataset))
-            except WeightsMissingError as error:
-                return materialize_nothing(context, store, config, error.what, inputs)
-            images = open_features(store, dataset, "prepared_images", rows.ids)
-
-        def work_out(work: Work) -> Output:
-            import torch
-
-            from methods.reporting import figures
-            from methods.training.fine_tuning import HeadedNetwork
-            from methods.training.loop import DivergedError
-
-            classes = np.unique(rows.labels[rows.train]).tolist()
-            checkpoints = SpacedCheckpoints(work)
-            network = HeadedNetwork(
-                body.network,
-                math.prod(body.row_shape),
-                len(classes),
-                tunable.dropout,
-                settings.seed,
-            )
-            try:
-                tensors, curve, n_held = _tune(
-                    checkpoints, network, images, rows, settings, torch.device(device)
-                )
-            except DivergedError as error:
-                raise InputError(
-                    f"the fine-tuning of {tunable.title} diverged: {error}",
-                    "Set a smaller fine_tune_learning_rate",
-                ) from error
-            sidecar = ModelSidecar(
-                architecture="methods.training.fine_tuning.HeadedNetwork",
-                settings={
-                    **asdict(settings),
-                    "network": body.name,
-                    "layer": body.layer,
-                    "dropout": tunable.dropout,
-                    "classes": classes,
-                    "pre_trained_sha256": body.weights.sha256,
-                },
-                input_shape=images.feature_set.row_shape,
-                fitted_on=work.inputs["prepared_images"].data_version,
-                curve=[{k: v for k, v in line.items() if v is not None} for line in curve],
-            )
-            files = save_model(store, dataset, work.asset, work.fingerprint, tensors, sidecar)
-            checkpoints.drop()
-            notices = [body.weights.notice] if body.weights.notice else []
-            if not n_held:
-                notices.append(
-                    f"NO EARLY STOP: too few groups for a validation slice ({tunable.title})"
-                )
-            return Output(
-                content=files[0].sha256,
-                files=files,
-                pictures=[("loss over the epochs", figures.fine_tuning_curve(curve))],
-                summary={
-                    "network": body.name,
-                    "layer": body.layer,
-                    "weights": body.weights.origin,
-                    "training images": len(rows.train) - n_held,
-                    "validation images": n_held,
-                    "epochs": len(curve),
-                },
-                notices=notices,
-                rows=len(rows.train),
-                device=device,
-            )
-
+    def model(here: Stage[FineTuneConfig]) -> Plan:
+        device = here.device
+        rows = scorable_rows(here.store, here.dataset, AHN2019)
+        source = weights_named_in(here.config, tunable.name)
         try:
-            return materialize(
-                context,
-                store,
-                config,
-                work_out,
-                inputs=inputs,
-                known_by={
-                    "images": images.feature_set.key,
-                    "weights": body.weights.sha256,
-                    "layer": body.layer,
-                    "train": [
-                        [rows.ids[i] for i in rows.train],
-                        rows.labels[rows.train].tolist(),
-                        [rows.groups[i] for i in rows.train],
-                    ],
-                },
-            )
-        finally:
-            images.close()
+            body = tunable.pre_trained(source, side_of(here.store, here.dataset))
+        except WeightsMissingError as error:
+            raise UnavailableError(error.what) from error
+        images = here.features(names.PREPARED_IMAGES, rows.ids)
+
+        def compute(work: Work) -> Output:
+            return _tuned_output(work, here.config, tunable, body, images, rows, device)
+
+        identity = {
+            "images": images.feature_set.key,
+            "weights": body.weights.sha256,
+            "layer": body.layer,
+            "train": [
+                [rows.ids[i] for i in rows.train],
+                rows.labels[rows.train].tolist(),
+                [rows.groups[i] for i in rows.train],
+            ],
+        }
+        return Plan(compute, identity=identity)
 
     return model
 
 
+def _tuned_output(
+    work: Work,
+    config: FineTuneConfig,
+    tunable: Tunable,
+    body: FrozenNetwork,
+    images: FeatureReader,
+    rows: LabelledRows,
+    device: str,
+) -> Output:
+    """Fine-tune a network and store it.
+
+    Raises:
+        InputError: the training diverged.
+    """
+    from methods.reporting import figures
+    from methods.training.fine_tuning import HeadedNetwork
+    from methods.training.loop import DivergedError
+
+    settings, checkpoints = config.fine_tune_settings(), SpacedCheckpoints(work)
+    classes = np.unique(rows.labels[rows.train]).tolist()
+    network = HeadedNetwork(
+        body.network, math.prod(body.row_shape), len(classes), tunable.dropout, settings.seed
+    )
+    try:
+        tuned = _tune(checkpoints, network, images, rows, settings, device)
+    except DivergedError as error:
+        raise InputError(
+            f"the fine-tuning of {tunable.title} diverged: {error}",
+            "Set a smaller fine_tune_learning_rate",
+        ) from error
+    described = {
+        **asdict(settings),
+        "network": body.name,
+        "layer": body.layer,
+        "dropout": tunable.dropout,
+        "classes": classes,
+        "pre_trained_sha256": body.weights.sha256,
+    }
+    sidecar = ModelSidecar(
+        architecture="methods.training.fine_tuning.HeadedNetwork",
+        settings=described,
+        input_shape=images.feature_set.row_shape,
+        fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
+        curve=[{k: v for k, v in line.items() if v is not None} for line in tuned.curve],
+    )
+    files = work.write_model(tuned.tensors, sidecar)
+    checkpoints.drop()
+    return Output.of_model(
+        files,
+        pictures=[("loss over the epochs", figures.fine_tuning_curve(tuned.curve))],
+        summary={
+            "network": body.name,
+            "layer": body.layer,
+            "weights": body.weights.origin,
+            "training images": len(rows.train) - tuned.held_out,
+            "validation images": tuned.held_out,
+            "epochs": len(tuned.curve),
+        },
+        notices=_notices(tunable, body, tuned),
+        rows=len(rows.train),
+        device=device,
+    )
+
+
+def _notices(tunable: Tunable, body: FrozenNetwork, tuned: _Tuned) -> list[str]:
+    """What a reader of any result on these features must know."""
+    notices = [body.weights.notice] if body.weights.notice else []
+    if not tuned.held_out:
+        notices.append(f"NO EARLY STOP: too few groups for a validation slice ({tunable.title})")
+    return notices
+
+
 def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
     """Penultimate features of a fine-tuned network."""
-    name, model_name = f"fine_tuned_{tunable.name}_features", f"fine_tuned_{tunable.name}"
 
-    @dg.asset(
-        name=name,
-        description=f"Penultimate features of the labelled images under the fine-tuned {tunable.title}, (N, D) in HDF5 shards.",
-        partitions_def=DATASETS,
-        group_name=GROUP,
-        deps=[image_manifest, prepared_images, dg.AssetKey(model_name)],
+    @stage(
+        TunedFeaturesConfig,
+        name=f"{tunable.asset}_features",
+        description="Penultimate features of the labelled images under the fine-tuned "
+        f"{tunable.title}, (N, D) in HDF5 shards.",
+        group=GROUP,
+        order=5,
         kinds={"pytorch", "hdf5"},
         code_version=FEATURES_CODE_VERSION,
-        pool="gpu",
-        tags={"stage": "5"},
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, tunable.asset),
+        features_of=scored_ids,
+        uses_device=True,
     )
-    def features(
-        context: dg.AssetExecutionContext,
-        config: TunedFeaturesConfig,
-        store: DatasetStore,
-        compute: Compute,
-    ) -> dg.MaterializeResult:
-        dataset, inputs = context.partition_key, ("prepared_images", model_name)
-        with plain_failures():
-            device = compute.resolve()
-            reason = store.need_record(dataset, model_name).unavailable
-            if reason:
-                return materialize_nothing(context, store, config, reason, inputs)
-            ids = scored_ids(store, dataset)
-            images = open_features(store, dataset, "prepared_images", ids)
-            tensors, sidecar = load_model(store, dataset, model_name)
-        shards = FeatureStore(
-            store,
-            dataset,
-            FeatureSet(
-                kind=name,
-                dtype="float32",
-                row_shape=(tensors["head.weight"].shape[1],),
-                preprocessing=images.feature_set.preparation,
-                backbone=sidecar.settings["network"],
-                weights_sha256=sidecar.weights_sha256,
-                layer=sidecar.settings["layer"],
-                method={"fine_tuned": True},
-                code_version=FEATURES_CODE_VERSION,
-            ),
+    def features(here: Stage[TunedFeaturesConfig]) -> Plan:
+        device = here.device
+        here.needs(tunable.asset)
+        ids = scored_ids(here.store, here.dataset)
+        images = here.features(names.PREPARED_IMAGES, ids)
+        tensors, sidecar = load_model(here.store, here.dataset, tunable.asset)
+        feature_set = FeatureSet(
+            kind=here.asset,
+            dtype="float32",
+            row_shape=(tensors["head.weight"].shape[1],),
+            preprocessing=images.feature_set.preparation,
+            backbone=sidecar.settings["network"],
+            weights_sha256=sidecar.weights_sha256,
+            layer=sidecar.settings["layer"],
+            method={"fine_tuned": True},
+            code_version=FEATURES_CODE_VERSION,
         )
+        shards = FeatureStore(here.store, here.dataset, feature_set)
 
-        def work_out(work: Work) -> Output:
+        def compute(work: Work) -> Output:
             import torch
 
-            from methods.training.fine_tuning import HeadedNetwork, penultimate_features
-
-            n_classes, width = tensors["head.weight"].shape
-            body = network_up_to(sidecar.settings["network"], sidecar.settings["layer"])
-            network = HeadedNetwork(body, width, n_classes, sidecar.settings["dropout"], seed=0)
-            network.load_state_dict(tensors)
-            target = torch.device(device)
-            network.to(target)
-            produce = in_blocks(
-                lambda pixels: penultimate_features(network, pixels, target, config.batch_size),
-                images,
-                shards.feature_set,
-                READ_ROWS,
-                f"features of the fine-tuned {tunable.title}",
-            )
-            computed = shards.fill(
-                ids, produce, {"torch": torch.__version__, "device": device}, force=config.force
-            )
-            return Output(
-                content=shards.data_version(ids),
+            forward = _penultimate(tensors, sidecar, device, here.config.batch_size)
+            caption = f"features of the fine-tuned {tunable.title}"
+            produce = in_blocks(forward, images, feature_set, READ_ROWS, caption)
+            attributes = {"torch": torch.__version__, "device": device}
+            computed = shards.fill(ids, produce, attributes, force=here.config.force)
+            return Output.of_shards(
+                shards,
+                ids,
                 summary={
                     "images": len(ids),
                     "newly computed": computed,
-                    "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                    "stored MB": shards.stored_megabytes(),
                 },
-                rows=len(ids),
                 device=device,
-                feature_set=shards.feature_set,
             )
 
-        try:
-            return materialize_shards(context, config, shards, ids, work_out, inputs)
-        finally:
-            images.close()
+        return Plan.of_shards(shards, ids, compute)
 
     return features
 
 
-fine_tuned_networks = [
+def _penultimate(
+    tensors: dict[str, "torch.Tensor"], sidecar: ModelSidecar, device: str, batch_size: int
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from (n, side, side, 3) uint8 to the features (n, D) of a stored network."""
+    import torch
+
+    from methods.training.fine_tuning import HeadedNetwork, penultimate_features
+
+    n_classes, width = tensors["head.weight"].shape
+    body = network_up_to(sidecar.settings["network"], sidecar.settings["layer"])
+    network = HeadedNetwork(body, width, n_classes, sidecar.settings["dropout"], seed=0)
+    network.load_state_dict(tensors)
+    target = torch.device(device)
+    network.to(target)
+    return lambda pixels: penultimate_features(network, pixels, target, batch_size)
+
+
+ASSETS = [
     asset
     for tunable in TUNABLE
     for asset in (fine_tuned_network(tunable), fine_tuned_features(tunable))
