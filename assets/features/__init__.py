@@ -9,12 +9,12 @@ from assets.features import (
     auto_encoder,
     fine_tuned_networks,
     frozen_networks,
+    lenet,
     lesions,
     local_descriptors,
     patch_baselines,
     vlad,
 )
-from assets.features.lenet import lenet_assets
 
 ASSETS = [
     *frozen_networks.ASSETS,
@@ -24,6 +24,6 @@ ASSETS = [
     *vlad.ASSETS,
     *alexnet_layers.ASSETS,
     *lesions.ASSETS,
-    *lenet_assets,
+    *lenet.ASSETS,
     *auto_encoder.ASSETS,
 ]

@@ -103,30 +103,35 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         uses_device=True,
     )
     def cae(here: Stage[CaeModelConfig]) -> Plan:
-        config, device = here.config, here.device
-        settings = config.cae_settings(config.filters, config.seed)
-        if not trained:
-            settings = replace(settings, epochs=0)
-        fit_on = config.fit_on
-        ids = fitting_ids(here.store, here.dataset, fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-        maps = here.features(names.BACKBONE_FEATURES, ids)
-
-        def compute(work: Work) -> Output:
-            files, pictures, summary = _fitted(work, settings, maps, device)
-            transductive = "TRANSDUCTIVE: test images trained the auto-encoder (without labels)"
-            return Output.of_model(
-                files,
-                pictures=pictures,
-                summary={"training images": len(ids), "filters": settings.filters, **summary},
-                notices=[transductive] if fit_on == "all" else [],
-                rows=len(ids),
-                device=device,
-            )
-
-        identity = {"features": maps.feature_set.key, "images": ids, "trained": trained}
-        return Plan(compute, identity=identity)
+        return _cae_plan(here, trained)
 
     return cae
+
+
+def _cae_plan(here: Stage[CaeModelConfig], trained: bool) -> Plan:
+    """The plan of an auto-encoder, or of its untrained control."""
+    config, device = here.config, here.device
+    settings = config.cae_settings(config.filters, config.seed)
+    if not trained:
+        settings = replace(settings, epochs=0)
+    fit_on = config.fit_on
+    ids = fitting_ids(here.store, here.dataset, fit_on, "the auto-encoder", MORE_TO_FIT_ON)
+    maps = here.features(names.BACKBONE_FEATURES, ids)
+
+    def compute(work: Work) -> Output:
+        files, pictures, summary = _fitted(work, settings, maps, device)
+        transductive = "TRANSDUCTIVE: test images trained the auto-encoder (without labels)"
+        return Output.of_model(
+            files,
+            pictures=pictures,
+            summary={"training images": len(ids), "filters": settings.filters, **summary},
+            notices=[transductive] if fit_on == "all" else [],
+            rows=len(ids),
+            device=device,
+        )
+
+    identity = {"features": maps.feature_set.key, "images": ids, "trained": trained}
+    return Plan(compute, identity=identity)
 
 
 def _fitted(
@@ -278,47 +283,52 @@ def _codes_asset(name: str, model: str, description: str) -> dg.AssetsDefinition
         uses_device=True,
     )
     def codes(here: Stage[EncodeConfig]) -> Plan:
-        device = here.device
-        ids = usable_ids(here.store, here.dataset)
-        maps = here.features(names.BACKBONE_FEATURES, ids)
-        tensors, sidecar = load_model(here.store, here.dataset, model)
-        features = _code_set(here, maps.feature_set, sidecar)
-        shards = FeatureStore(here.store, here.dataset, features)
-
-        def compute(work: Work) -> Output:
-            import torch
-
-            from methods.training.cae import encode, load_cae
-
-            target, pool = torch.device(device), here.config.pool
-            network = load_cae(tensors, CaeSettings(**sidecar.settings), target)
-            produce = in_blocks(
-                lambda rows: encode(network, rows, target, pool),
-                maps,
-                features,
-                READ_ROWS,
-                "encoding",
-            )
-            attributes = {"torch": torch.__version__, "device": device}
-            computed = shards.fill(ids, produce, attributes, force=here.config.force)
-            picture, zeros = _code_examples(here, shards, ids)
-            return Output.of_shards(
-                shards,
-                ids,
-                pictures=[("codes of a few images", picture)],
-                summary={
-                    "images": len(ids),
-                    "newly encoded": computed,
-                    "numbers an image": int(np.prod(features.row_shape)),
-                    "share of zeros in the sample": zeros,
-                    "stored MB": shards.stored_megabytes(),
-                },
-                device=device,
-            )
-
-        return Plan.of_shards(shards, ids, compute)
+        return _codes_plan(here, model)
 
     return codes
+
+
+def _codes_plan(here: Stage[EncodeConfig], model: str) -> Plan:
+    """The plan that encodes the maps of all usable images under ``model``."""
+    device = here.device
+    ids = usable_ids(here.store, here.dataset)
+    maps = here.features(names.BACKBONE_FEATURES, ids)
+    tensors, sidecar = load_model(here.store, here.dataset, model)
+    features = _code_set(here, maps.feature_set, sidecar)
+    shards = FeatureStore(here.store, here.dataset, features)
+
+    def compute(work: Work) -> Output:
+        import torch
+
+        from methods.training.cae import encode, load_cae
+
+        target, pool = torch.device(device), here.config.pool
+        network = load_cae(tensors, CaeSettings(**sidecar.settings), target)
+        produce = in_blocks(
+            lambda rows: encode(network, rows, target, pool),
+            maps,
+            features,
+            READ_ROWS,
+            "encoding",
+        )
+        attributes = {"torch": torch.__version__, "device": device}
+        computed = shards.fill(ids, produce, attributes, force=here.config.force)
+        picture, zeros = _code_examples(here, shards, ids)
+        return Output.of_shards(
+            shards,
+            ids,
+            pictures=[("codes of a few images", picture)],
+            summary={
+                "images": len(ids),
+                "newly encoded": computed,
+                "numbers an image": int(np.prod(features.row_shape)),
+                "share of zeros in the sample": zeros,
+                "stored MB": shards.stored_megabytes(),
+            },
+            device=device,
+        )
+
+    return Plan.of_shards(shards, ids, compute)
 
 
 def _code_set(here: Stage[EncodeConfig], maps: FeatureSet, sidecar: ModelSidecar) -> FeatureSet:

@@ -250,31 +250,36 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
         uses_device=True,
     )
     def model(here: Stage[FineTuneConfig]) -> Plan:
-        device = here.device
-        rows = scorable_rows(here.store, here.dataset, AHN2019)
-        source = weights_named_in(here.config, tunable.name)
-        try:
-            body = tunable.pre_trained(source, side_of(here.store, here.dataset))
-        except WeightsMissingError as error:
-            raise UnavailableError(error.what) from error
-        images = here.features(names.PREPARED_IMAGES, rows.ids)
-
-        def compute(work: Work) -> Output:
-            return _tuned_output(work, here.config, tunable, body, images, rows, device)
-
-        identity = {
-            "images": images.feature_set.key,
-            "weights": body.weights.sha256,
-            "layer": body.layer,
-            "train": [
-                [rows.ids[i] for i in rows.train],
-                rows.labels[rows.train].tolist(),
-                [rows.groups[i] for i in rows.train],
-            ],
-        }
-        return Plan(compute, identity=identity)
+        return _network_plan(here, tunable)
 
     return model
+
+
+def _network_plan(here: Stage[FineTuneConfig], tunable: Tunable) -> Plan:
+    """The plan of a fine-tuned network; unavailable without weights to start from."""
+    device = here.device
+    rows = scorable_rows(here.store, here.dataset, AHN2019)
+    source = weights_named_in(here.config, tunable.name)
+    try:
+        body = tunable.pre_trained(source, side_of(here.store, here.dataset))
+    except WeightsMissingError as error:
+        raise UnavailableError(error.what) from error
+    images = here.features(names.PREPARED_IMAGES, rows.ids)
+
+    def compute(work: Work) -> Output:
+        return _tuned_output(work, here.config, tunable, body, images, rows, device)
+
+    identity = {
+        "images": images.feature_set.key,
+        "weights": body.weights.sha256,
+        "layer": body.layer,
+        "train": [
+            [rows.ids[i] for i in rows.train],
+            rows.labels[rows.train].tolist(),
+            [rows.groups[i] for i in rows.train],
+        ],
+    }
+    return Plan(compute, identity=identity)
 
 
 def _tuned_output(
@@ -315,14 +320,7 @@ def _tuned_output(
         "classes": classes,
         "pre_trained_sha256": body.weights.sha256,
     }
-    sidecar = ModelSidecar(
-        architecture="methods.training.fine_tuning.HeadedNetwork",
-        settings=described,
-        input_shape=images.feature_set.row_shape,
-        fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
-        curve=[{k: v for k, v in line.items() if v is not None} for line in tuned.curve],
-    )
-    files = work.write_model(tuned.tensors, sidecar)
+    files = work.write_model(tuned.tensors, _sidecar(work, described, images, tuned))
     checkpoints.drop()
     return Output.of_model(
         files,
@@ -338,6 +336,19 @@ def _tuned_output(
         notices=_notices(tunable, body, tuned),
         rows=len(rows.train),
         device=device,
+    )
+
+
+def _sidecar(
+    work: Work, settings: dict[str, Any], images: FeatureReader, tuned: _Tuned
+) -> ModelSidecar:
+    """The sidecar of a fine-tuned network; its curve has no validation where there was none."""
+    return ModelSidecar(
+        architecture="methods.training.fine_tuning.HeadedNetwork",
+        settings=settings,
+        input_shape=images.feature_set.row_shape,
+        fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
+        curve=[{k: v for k, v in line.items() if v is not None} for line in tuned.curve],
     )
 
 
@@ -366,46 +377,51 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
         uses_device=True,
     )
     def features(here: Stage[TunedFeaturesConfig]) -> Plan:
-        device = here.device
-        here.needs(tunable.asset)
-        ids = scored_ids(here.store, here.dataset)
-        images = here.features(names.PREPARED_IMAGES, ids)
-        tensors, sidecar = load_model(here.store, here.dataset, tunable.asset)
-        feature_set = FeatureSet(
-            kind=here.asset,
-            dtype="float32",
-            row_shape=(tensors["head.weight"].shape[1],),
-            preprocessing=images.feature_set.preparation,
-            backbone=sidecar.settings["network"],
-            weights_sha256=sidecar.weights_sha256,
-            layer=sidecar.settings["layer"],
-            method={"fine_tuned": True},
-            code_version=FEATURES_CODE_VERSION,
-        )
-        shards = FeatureStore(here.store, here.dataset, feature_set)
-
-        def compute(work: Work) -> Output:
-            import torch
-
-            forward = _penultimate(tensors, sidecar, device, here.config.batch_size)
-            caption = f"features of the fine-tuned {tunable.title}"
-            produce = in_blocks(forward, images, feature_set, READ_ROWS, caption)
-            attributes = {"torch": torch.__version__, "device": device}
-            computed = shards.fill(ids, produce, attributes, force=here.config.force)
-            return Output.of_shards(
-                shards,
-                ids,
-                summary={
-                    "images": len(ids),
-                    "newly computed": computed,
-                    "stored MB": shards.stored_megabytes(),
-                },
-                device=device,
-            )
-
-        return Plan.of_shards(shards, ids, compute)
+        return _features_plan(here, tunable)
 
     return features
+
+
+def _features_plan(here: Stage[TunedFeaturesConfig], tunable: Tunable) -> Plan:
+    """The plan of the penultimate features of the labelled images."""
+    device = here.device
+    here.needs(tunable.asset)
+    ids = scored_ids(here.store, here.dataset)
+    images = here.features(names.PREPARED_IMAGES, ids)
+    tensors, sidecar = load_model(here.store, here.dataset, tunable.asset)
+    feature_set = FeatureSet(
+        kind=here.asset,
+        dtype="float32",
+        row_shape=(tensors["head.weight"].shape[1],),
+        preprocessing=images.feature_set.preparation,
+        backbone=sidecar.settings["network"],
+        weights_sha256=sidecar.weights_sha256,
+        layer=sidecar.settings["layer"],
+        method={"fine_tuned": True},
+        code_version=FEATURES_CODE_VERSION,
+    )
+    shards = FeatureStore(here.store, here.dataset, feature_set)
+
+    def compute(work: Work) -> Output:
+        import torch
+
+        forward = _penultimate(tensors, sidecar, device, here.config.batch_size)
+        caption = f"features of the fine-tuned {tunable.title}"
+        produce = in_blocks(forward, images, feature_set, READ_ROWS, caption)
+        attributes = {"torch": torch.__version__, "device": device}
+        computed = shards.fill(ids, produce, attributes, force=here.config.force)
+        return Output.of_shards(
+            shards,
+            ids,
+            summary={
+                "images": len(ids),
+                "newly computed": computed,
+                "stored MB": shards.stored_megabytes(),
+            },
+            device=device,
+        )
+
+    return Plan.of_shards(shards, ids, compute)
 
 
 def _penultimate(

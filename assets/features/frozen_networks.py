@@ -23,7 +23,7 @@ from assets.core.settings import (
     with_weights_of,
 )
 from assets.core.shards import READ_ROWS
-from assets.core.stage import materialize, stage
+from assets.core.stage import stage
 from data_contracts import asset_names as names
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.facts import NetworkFacts
@@ -154,26 +154,6 @@ def network_up_to(name: str, layer: str) -> "nn.Module":
         return frozen_network.Conv5Extractor(frozen_network.random_alexnet())
     return networks.LayerTap(
         networks.new_network(name), layer, networks.network_input(name), name=name
-    )
-
-
-def materialize_shards(
-    context: dg.AssetExecutionContext,
-    config: StageConfig,
-    shards: FeatureStore,
-    ids: list[str],
-    compute: Callable[[Work], Output],
-    inputs: tuple[str, ...],
-) -> dg.MaterializeResult[Any]:
-    """Run ``compute``, which fills ``shards`` with the rows of ``ids``, unless all are stored."""
-    return materialize(
-        context,
-        shards.store,
-        config,
-        compute,
-        inputs=inputs,
-        known_by={"set": shards.feature_set.key, "images": ids},
-        still_whole=lambda: not shards.missing(ids),
     )
 
 

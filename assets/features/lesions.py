@@ -152,17 +152,22 @@ def lesion_segmentation(here: Stage[SegmentationConfig]) -> Plan:
                     for fault, count in sorted(Counter(faults.values()).items())
                 },
             },
-            notices=[
-                f"LESIONS WITHOUT A CONTOUR: {len(faults)} of {len(ids)} images, left out wherever "
-                "a contour is needed"
-            ]
-            if faults
-            else [],
+            notices=_notices(faults, len(ids)),
         )
         masks.close()
         return output
 
     return Plan.of_shards(shards, ids, compute)
+
+
+def _notices(faults: Mapping[str, str], images: int) -> list[str]:
+    """What a reader of any result on the contours must know."""
+    if not faults:
+        return []
+    return [
+        f"LESIONS WITHOUT A CONTOUR: {len(faults)} of {images} images, left out wherever a contour "
+        "is needed"
+    ]
 
 
 def _mask_set(here: Stage[SegmentationConfig], regions: _Regions, centres: Centres) -> FeatureSet:

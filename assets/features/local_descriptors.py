@@ -162,28 +162,34 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
         features_of=scored_ids,
     )
     def averages(here: Stage[StageConfig]) -> Plan:
-        here.needs(source)
-        ids = scored_ids(here.store, here.dataset)
-        maps = open_descriptors(here, scale, ids)
-        of_maps = maps.feature_set
-        features = of_maps.derived(
-            here.asset, "float32", of_maps.row_shape[:1], {"descriptors": of_maps.key}, CODE_VERSION
-        )
-        shards = FeatureStore(here.store, here.dataset, features)
-
-        def compute(work: Work) -> Output:
-            from methods.features.descriptors import average
-
-            caption = "average descriptors"
-            produce = in_blocks(average, maps, features, maps_at_once(of_maps), caption)
-            computed = shards.fill(ids, produce, {}, force=here.config.force)
-            return Output.of_shards(
-                shards, ids, summary={"images": len(ids), "newly computed": computed}
-            )
-
-        return Plan.of_shards(shards, ids, compute)
+        return _average_plan(here, scale)
 
     return averages
+
+
+def _average_plan(here: Stage[StageConfig], scale: int) -> Plan:
+    """The plan of the mean descriptors of the labelled images."""
+    source = descriptors_asset(scale)
+    here.needs(source)
+    ids = scored_ids(here.store, here.dataset)
+    maps = open_descriptors(here, scale, ids)
+    of_maps = maps.feature_set
+    features = of_maps.derived(
+        here.asset, "float32", of_maps.row_shape[:1], {"descriptors": of_maps.key}, CODE_VERSION
+    )
+    shards = FeatureStore(here.store, here.dataset, features)
+
+    def compute(work: Work) -> Output:
+        from methods.features.descriptors import average
+
+        caption = "average descriptors"
+        produce = in_blocks(average, maps, features, maps_at_once(of_maps), caption)
+        computed = shards.fill(ids, produce, {}, force=here.config.force)
+        return Output.of_shards(
+            shards, ids, summary={"images": len(ids), "newly computed": computed}
+        )
+
+    return Plan.of_shards(shards, ids, compute)
 
 
 ASSETS = [

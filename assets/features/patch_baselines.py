@@ -278,33 +278,38 @@ def patch_model(method: PatchMethod) -> dg.AssetsDefinition:
         uses_device=method.uses_device,
     )
     def model(here: Stage[PatchConfig]) -> Plan:
-        config, device = here.config, _device(here, method)
-        remedy = "Add training images to the first load: drops do not count"
-        ids = fitting_ids(here.store, here.dataset, "train", method.title, remedy)
-        images = here.features(names.PREPARED_IMAGES, ids)
-
-        def compute(work: Work) -> Output:
-            fitted, whitening, sampled = _fit(here, method, images, device)
-            sidecar = ModelSidecar(
-                architecture=f"methods.{method.name}",
-                settings={**config.settings(), "responses": fitted.responses},
-                input_shape=(config.patch_size, config.patch_size),
-                fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
-                curve=list(fitted.curve),
-            )
-            picture = _filters_picture(fitted.filters, whitening.matrix)
-            return Output.of_model(
-                work.write_model(_tensors(fitted, whitening), sidecar),
-                pictures=[(f"what {method.title} looks for", picture)],
-                summary={"training images": len(ids), "patches": sampled, **fitted.summary},
-                notices=list(fitted.notices),
-                rows=sampled,
-                device=device,
-            )
-
-        return Plan(compute, identity={"images": images.feature_set.key, "ids": ids})
+        return _model_plan(here, method)
 
     return model
+
+
+def _model_plan(here: Stage[PatchConfig], method: PatchMethod) -> Plan:
+    """The plan of a model of the patches of the training images."""
+    config, device = here.config, _device(here, method)
+    remedy = "Add training images to the first load: drops do not count"
+    ids = fitting_ids(here.store, here.dataset, "train", method.title, remedy)
+    images = here.features(names.PREPARED_IMAGES, ids)
+
+    def compute(work: Work) -> Output:
+        fitted, whitening, sampled = _fit(here, method, images, device)
+        sidecar = ModelSidecar(
+            architecture=f"methods.{method.name}",
+            settings={**config.settings(), "responses": fitted.responses},
+            input_shape=(config.patch_size, config.patch_size),
+            fitted_on=work.inputs[names.PREPARED_IMAGES].data_version,
+            curve=list(fitted.curve),
+        )
+        picture = _filters_picture(fitted.filters, whitening.matrix)
+        return Output.of_model(
+            work.write_model(_tensors(fitted, whitening), sidecar),
+            pictures=[(f"what {method.title} looks for", picture)],
+            summary={"training images": len(ids), "patches": sampled, **fitted.summary},
+            notices=list(fitted.notices),
+            rows=sampled,
+            device=device,
+        )
+
+    return Plan(compute, identity={"images": images.feature_set.key, "ids": ids})
 
 
 def _device(here: Stage[StageConfig], method: PatchMethod) -> str:
@@ -384,45 +389,51 @@ def patch_features(method: PatchMethod) -> dg.AssetsDefinition:
         uses_device=method.uses_device,
     )
     def features(here: Stage[PooledConfig]) -> Plan:
-        config, device = here.config, _device(here, method)
-        ids = scored_ids(here.store, here.dataset)
-        images = here.features(names.PREPARED_IMAGES, ids)
-        tensors, sidecar = load_model(here.store, here.dataset, model_name)
-        shards = FeatureStore(
-            here.store, here.dataset, _response_set(here, images.feature_set, sidecar)
-        )
-
-        def compute(work: Work) -> Output:
-            encoder = _Encoder(method, tensors, sidecar, config, device)
-            caption = f"{method.title} features"
-            produce = in_blocks(encoder, images, shards.feature_set, ROWS_AT_ONCE, caption)
-            computed = sum(
-                shards.fill(
-                    ids[start : start + ROWS_A_SHARD],
-                    produce,
-                    {"device": device},
-                    force=config.force,
-                )
-                for start in range(0, len(ids), ROWS_A_SHARD)
-            )
-            unconverged = f"NOT CONVERGED: {encoder.unconverged} codes of {method.title}"
-            return Output.of_shards(
-                shards,
-                ids,
-                summary={
-                    "images": len(ids),
-                    "newly computed": computed,
-                    "numbers an image": int(np.prod(shards.feature_set.row_shape)),
-                    "share of zeros in the sample": _share_of_zeros(shards, ids),
-                    "stored MB": shards.stored_megabytes(),
-                },
-                notices=[unconverged] if encoder.unconverged else [],
-                device=device,
-            )
-
-        return Plan.of_shards(shards, ids, compute)
+        return _features_plan(here, method)
 
     return features
+
+
+def _features_plan(here: Stage[PooledConfig], method: PatchMethod) -> Plan:
+    """The plan of the pooled responses of the labelled images."""
+    model_name = f"{method.name}_model"
+    config, device = here.config, _device(here, method)
+    ids = scored_ids(here.store, here.dataset)
+    images = here.features(names.PREPARED_IMAGES, ids)
+    tensors, sidecar = load_model(here.store, here.dataset, model_name)
+    shards = FeatureStore(
+        here.store, here.dataset, _response_set(here, images.feature_set, sidecar)
+    )
+
+    def compute(work: Work) -> Output:
+        encoder = _Encoder(method, tensors, sidecar, config, device)
+        caption = f"{method.title} features"
+        produce = in_blocks(encoder, images, shards.feature_set, ROWS_AT_ONCE, caption)
+        computed = sum(
+            shards.fill(
+                ids[start : start + ROWS_A_SHARD],
+                produce,
+                {"device": device},
+                force=config.force,
+            )
+            for start in range(0, len(ids), ROWS_A_SHARD)
+        )
+        unconverged = f"NOT CONVERGED: {encoder.unconverged} codes of {method.title}"
+        return Output.of_shards(
+            shards,
+            ids,
+            summary={
+                "images": len(ids),
+                "newly computed": computed,
+                "numbers an image": int(np.prod(shards.feature_set.row_shape)),
+                "share of zeros in the sample": _share_of_zeros(shards, ids),
+                "stored MB": shards.stored_megabytes(),
+            },
+            notices=[unconverged] if encoder.unconverged else [],
+            device=device,
+        )
+
+    return Plan.of_shards(shards, ids, compute)
 
 
 def _response_set(

@@ -81,48 +81,52 @@ def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
         is_model=True,
     )
     def centroids(here: Stage[CodebookConfig]) -> Plan:
-        here.needs(source)
-        ids = fitting_ids(
-            here.store, here.dataset, here.config.fit_on, "the codebook", MORE_TO_FIT_ON
-        )
-        maps = open_descriptors(here, scale, ids)
-
-        def compute(work: Work) -> Output:
-            import torch
-
-            fit, sampled = _fit(here, maps, clusters)
-            files = work.write_model(
-                {"centroids": torch.from_numpy(fit.centroids)},
-                ModelSidecar(
-                    architecture="methods.features.codebook",
-                    settings=here.config.settings(),
-                    input_shape=maps.feature_set.row_shape[:1],
-                    fitted_on=work.inputs[source].data_version,
-                    curve=[],
-                ),
-            )
-            title = f"image regions that feed the centroids, scale {scale}"
-            stopped = f"k-means with {clusters} centroids stopped after {fit.iterations} iterations"
-            return Output.of_model(
-                files,
-                pictures=[(title, _regions(here, maps, fit.centroids))],
-                summary={
-                    "training images": len(ids),
-                    "descriptors": sampled,
-                    "iterations": fit.iterations,
-                    "mean squared distance": fit.inertia,
-                },
-                notices=[] if fit.converged else [f"NOT CONVERGED: {stopped}"],
-                rows=sampled,
-            )
-
-        return Plan(
-            compute,
-            identity={"descriptors": maps.feature_set.key, "ids": ids},
-            inputs=(names.IMAGE_MANIFEST, source),
-        )
+        return _codebook_plan(here, clusters, scale)
 
     return centroids
+
+
+def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scale: int) -> Plan:
+    """The plan of the centroids of the training descriptors."""
+    source = descriptors_asset(scale)
+    here.needs(source)
+    ids = fitting_ids(here.store, here.dataset, here.config.fit_on, "the codebook", MORE_TO_FIT_ON)
+    maps = open_descriptors(here, scale, ids)
+
+    def compute(work: Work) -> Output:
+        import torch
+
+        fit, sampled = _fit(here, maps, clusters)
+        files = work.write_model(
+            {"centroids": torch.from_numpy(fit.centroids)},
+            ModelSidecar(
+                architecture="methods.features.codebook",
+                settings=here.config.settings(),
+                input_shape=maps.feature_set.row_shape[:1],
+                fitted_on=work.inputs[source].data_version,
+                curve=[],
+            ),
+        )
+        title = f"image regions that feed the centroids, scale {scale}"
+        stopped = f"k-means with {clusters} centroids stopped after {fit.iterations} iterations"
+        return Output.of_model(
+            files,
+            pictures=[(title, _regions(here, maps, fit.centroids))],
+            summary={
+                "training images": len(ids),
+                "descriptors": sampled,
+                "iterations": fit.iterations,
+                "mean squared distance": fit.inertia,
+            },
+            notices=[] if fit.converged else [f"NOT CONVERGED: {stopped}"],
+            rows=sampled,
+        )
+
+    return Plan(
+        compute,
+        identity={"descriptors": maps.feature_set.key, "ids": ids},
+        inputs=(names.IMAGE_MANIFEST, source),
+    )
 
 
 def _fit(here: Stage[CodebookConfig], maps: FeatureReader, clusters: int) -> tuple["Codebook", int]:
@@ -211,41 +215,47 @@ def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
         features_of=scored_ids,
     )
     def rows(here: Stage[VladConfig]) -> Plan:
-        here.needs(source)
-        ids = scored_ids(here.store, here.dataset)
-        maps = open_descriptors(here, scale, ids)
-        tensors, sidecar = load_model(here.store, here.dataset, model)
-        centroids = tensors["centroids"].numpy()
-        switches = here.config.model_dump(include={"signed_sqrt", "intra_normalisation"})
-        method = {
-            "descriptors": maps.feature_set.key,
-            "model_sha256": sidecar.weights_sha256,
-            **switches,
-        }
-        features = maps.feature_set.derived(
-            here.asset, here.config.dtype, (centroids.size,), method, CODE_VERSION
-        )
-        shards = FeatureStore(here.store, here.dataset, features)
-
-        def compute(work: Work) -> Output:
-            encode = _encoder(centroids, switches)
-            caption = f"VLAD with {clusters} centroids"
-            produce = in_blocks(encode, maps, features, maps_at_once(maps.feature_set), caption)
-            computed = shards.fill(ids, produce, {}, force=here.config.force)
-            return Output.of_shards(
-                shards,
-                ids,
-                summary={
-                    "images": len(ids),
-                    "newly computed": computed,
-                    "numbers an image": centroids.size,
-                    "stored MB": shards.stored_megabytes(),
-                },
-            )
-
-        return Plan.of_shards(shards, ids, compute)
+        return _vlad_plan(here, clusters, scale)
 
     return rows
+
+
+def _vlad_plan(here: Stage[VladConfig], clusters: int, scale: int) -> Plan:
+    """The plan of the VLAD of the labelled images."""
+    model, source = codebook_asset(clusters, scale), descriptors_asset(scale)
+    here.needs(source)
+    ids = scored_ids(here.store, here.dataset)
+    maps = open_descriptors(here, scale, ids)
+    tensors, sidecar = load_model(here.store, here.dataset, model)
+    centroids = tensors["centroids"].numpy()
+    switches = here.config.model_dump(include={"signed_sqrt", "intra_normalisation"})
+    method = {
+        "descriptors": maps.feature_set.key,
+        "model_sha256": sidecar.weights_sha256,
+        **switches,
+    }
+    features = maps.feature_set.derived(
+        here.asset, here.config.dtype, (centroids.size,), method, CODE_VERSION
+    )
+    shards = FeatureStore(here.store, here.dataset, features)
+
+    def compute(work: Work) -> Output:
+        encode = _encoder(centroids, switches)
+        caption = f"VLAD with {clusters} centroids"
+        produce = in_blocks(encode, maps, features, maps_at_once(maps.feature_set), caption)
+        computed = shards.fill(ids, produce, {}, force=here.config.force)
+        return Output.of_shards(
+            shards,
+            ids,
+            summary={
+                "images": len(ids),
+                "newly computed": computed,
+                "numbers an image": centroids.size,
+                "stored MB": shards.stored_megabytes(),
+            },
+        )
+
+    return Plan.of_shards(shards, ids, compute)
 
 
 def _encoder(centroids: np.ndarray, switches: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
