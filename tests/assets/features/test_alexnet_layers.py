@@ -45,7 +45,7 @@ def test_the_labelled_images_are_read_at_256_pixels_in_grey(
     assert rows.dtype == np.float16
     np.testing.assert_array_equal(rows, [[20, 20, 20], [40, 40, 40]])
     assert record.feature_set is not None
-    assert record.feature_set.preprocessing == {"size": 256, "voi": "full", "colour": "grey"}
+    assert record.feature_set.preprocessing == {"size": 256, "voi": "full", "colour": "luma"}
     assert record.facts_as(NetworkFacts).layer == "conv1 pool1"
 
 
