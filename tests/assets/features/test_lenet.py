@@ -81,7 +81,7 @@ def _store_squares(store: DatasetStore) -> None:
 
 def test_each_label_has_a_network(store: DatasetStore) -> None:
     _store_squares(store)
-    config = LenetConfig(lenet_epochs=2, lenet_batch_size=4)
+    config = LenetConfig(lenet_epochs=2, lenet_batch_size=8)
     record = run_plan(NETWORKS[LENET.features], store, config).record
     tensors, sidecar = load_model(store, DATASET, LENET.features)
     assert sidecar.settings["labels"] == ["a", "b"]
