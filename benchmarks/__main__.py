@@ -67,7 +67,8 @@ def page(results: dict[str, Any]) -> str:
             f"{package} {version}" for package, version in about["versions"].items()
         )
         lines.append(
-            f"{device}, {about['cores']} cores, {about['instructions']}; {about['date']}; {versions}.\n"
+            f"{device}, {about['cores']} cores, {about['instructions']}; {about['date']}; "
+            f"{versions}.\n"
         )
         here = [
             row

@@ -98,8 +98,8 @@ def rows() -> list[Row]:
     )
     difference = abs(losses[-1] - peer.losses[-1]) / peer.losses[-1]
     note = (
-        f"gradients {apart:.0e} apart, losses after {len(losses)} steps {difference:.0e}; peer by format: "
-        + ", ".join(f"{name} {time:.1f} s" for name, time in times.items())
+        f"gradients {apart:.0e} apart, losses after {len(losses)} steps {difference:.0e}; peer by "
+        "format: " + ", ".join(f"{name} {time:.1f} s" for name, time in times.items())
     )
     coded = against(
         f"CAE code, {IMAGES} images, K = {FILTERS}",

@@ -57,7 +57,10 @@ def rows() -> list[Row]:
             GOAL,
         )
         apart = np.abs(one - other).max() / other.std()
-        note = f"{number / row.ours:.2g} images/s; largest difference {apart:.0e} of the descriptors' spread"
+        note = (
+            f"{number / row.ours:.2g} images/s; largest difference {apart:.0e} of the descriptors' "
+            "spread"
+        )
         measured.append(replace(row, note=note))
     return measured
 

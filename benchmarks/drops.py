@@ -178,7 +178,8 @@ def measure(
     home = folder / "home"
     os.environ.update(MEDFEAT_HOME=str(home), MEDFEAT_SITE_KEY=str(folder / "site.key"))
     print(
-        f"{len(rows)} images: {len(first)} in the first load, {len(dropped)} drops of {len(dropped[0])}; {' '.join(SETTINGS)}"
+        f"{len(rows)} images: {len(first)} in the first load, {len(dropped)} drops of "
+        f"{len(dropped[0])}; {' '.join(SETTINGS)}"
     )
     for name, images, bare in (
         ("oneload", rows, late),
@@ -209,8 +210,9 @@ def measure(
             now["alexnet_conv5"]["summary"]["newly computed"],
         ]
         print(
-            f"drop {number}: {seconds:5.2f} s of stages ({seconds / full:5.1%} of the full run), {wall:5.1f} s of the command, "
-            f"{computed[0]} images prepared, {computed[1]} featurised; shards {'untouched' if kept else 'CHANGED'}; "
+            f"drop {number}: {seconds:5.2f} s of stages ({seconds / full:5.1%} of the full run), "
+            f"{wall:5.1f} s of the command, {computed[0]} images prepared, {computed[1]} "
+            f"featurised; shards {'untouched' if kept else 'CHANGED'}; "
             + " ".join(
                 f"{a} {r['seconds']:.2f}"
                 for a, r in now.items()

@@ -116,7 +116,10 @@ def pixel_difference(images: Path) -> str:
         opened = open_image(path.read_bytes())
         exact = to_square(opened.decode(0), PreprocessingSettings()).astype(np.int64)
         apart.append(np.abs(to_square(opened.decode(0, SETTINGS), SETTINGS) - exact))
-    return f"pixels differ from exact decoding by {np.mean(apart):.2f} of 255 on average, {np.max(apart)} at most"
+    return (
+        f"pixels differ from exact decoding by {np.mean(apart):.2f} of 255 on average, "
+        f"{np.max(apart)} at most"
+    )
 
 
 def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -> list[Row]:
@@ -141,9 +144,15 @@ def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -
         decode, forward = (float(np.median(times)) for times in zip(*alone, strict=True))
         what = f"{number} JPEGs of {side} px -> conv5 in HDF5"
         rate = number / float(np.median([own for own, _ in pairs]))
-        note = f"{rate:.0f} images/s; {pixel_difference(images)}; image_manifest {ours.manifest_seconds:.1f} s"
+        note = (
+            f"{rate:.0f} images/s; {pixel_difference(images)}; image_manifest "
+            f"{ours.manifest_seconds:.1f} s"
+        )
         shares = [own / max(decode, forward) for own, _ in pairs]
-        limit = f"the slower of decoding ({decode:.2f} s) and forward ({forward:.2f} s) alone, on all cores"
+        limit = (
+            f"the slower of decoding ({decode:.2f} s) and forward ({forward:.2f} s) alone, on all "
+            "cores"
+        )
         total = float(np.median([own for own, _ in pairs])) / (decode + forward)
         return [
             from_pairs(what, "thingsvision, alexnet features.12, defaults", pairs, goal, note=note),

@@ -92,7 +92,8 @@ def main() -> None:
         np.testing.assert_allclose(record.train_loss, losses, atol=1e-4)
     fastest, plain = min(ours[1:]), min(theirs[1:])
     print(
-        f"{LABELS} labels, {SIDE} x {SIDE} pixels, {torch.get_num_threads()} threads, seconds for {IMAGES} images:"
+        f"{LABELS} labels, {SIDE} x {SIDE} pixels, {torch.get_num_threads()} threads, seconds for "
+        f"{IMAGES} images:"
     )
     print(f"medfeat {fastest:.1f}   plain torch {plain:.1f}   ratio {plain / fastest:.2f}")
 

@@ -220,7 +220,8 @@ def recall(rows: list[Path], network: Conv5Extractor) -> None:
     """Table of originals against their copies."""
     originals = described(map(opened, rows), len(rows), network)
     print(
-        f"{len(rows)} originals: recall by bits; quantiles of the cosine; recall by {MAX_HAMMING} bits and cosine; the module's"
+        f"{len(rows)} originals: recall by bits; quantiles of the cosine; recall by {MAX_HAMMING} "
+        "bits and cosine; the module's"
     )
     bits, both = (
         " ".join(f"{sign}{limit:<4}" for limit in limits)

@@ -145,7 +145,8 @@ def measure(copiers: dict[str, Copier]) -> None:
             asked.setdefault(name, time.monotonic() - started)
         time.sleep(TICK_SECONDS)
     print(
-        f"{len(copiers)} drops copied in {max(asked.values(), default=0):.0f} s while the sensor ticked {ticks} times"
+        f"{len(copiers)} drops copied in {max(asked.values(), default=0):.0f} s while the sensor "
+        f"ticked {ticks} times"
     )
     print(f"asked for: {len(asked)}; before they were whole: {len(partial)} {' '.join(partial)}")
 

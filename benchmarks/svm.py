@@ -76,7 +76,10 @@ def problem() -> tuple[np.ndarray, np.ndarray, float, str]:
     y = np.where(labels[:, None] == fit.classes, np.float32(1), np.float32(-1))
     bound = float((fit.objective * (1 - fit.duality_gap)).sum())
     weights = rows.T @ fit.coefficients.astype(np.float32)
-    said = f"excess {excess(weights, fit.intercept, rows, y, bound):.0e}, largest duality gap {fit.duality_gap.max():.0e}"
+    said = (
+        f"excess {excess(weights, fit.intercept, rows, y, bound):.0e}, largest duality gap "
+        f"{fit.duality_gap.max():.0e}"
+    )
     return rows, y, bound, said
 
 

@@ -95,8 +95,8 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
         )
         when = f"{row['date']}, {row['seconds']:,} s, {row['machine']}"
         lines.append(
-            f"| {fault.number} | {fault.name} | {fault.goal} | {row['injected']:,} (seeds 0-{row['injected'] - 1}) "
-            f"| {row['survived']:,} | {missed} | {when} |"
+            f"| {fault.number} | {fault.name} | {fault.goal} | {row['injected']:,} (seeds "
+            f"0-{row['injected'] - 1}) | {row['survived']:,} | {missed} | {when} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -35,7 +35,7 @@ LEAVES = "leaves the dataset's folder"
 
 
 # Manifests
-# ----------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def listed(path: str, reason: str, link: bool = False) -> Attack:
@@ -84,7 +84,7 @@ def repeated(text: str, rows: int) -> pa.Array:
 
 
 # Links
-# --------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def link_to_a_file(ground: Ground) -> None:
@@ -164,7 +164,7 @@ def pipe(ground: Ground) -> None:
 
 
 # DICOM and pictures
-# -------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def dicom(name: str, media: str, reason: str) -> Attack:
@@ -209,7 +209,7 @@ def picture(data: str) -> Attack:
 
 
 # Names
-# --------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def named(label: str, name: str) -> Attack:
@@ -295,8 +295,14 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
     (folder / "table.csv").write_text(document.to_csv(table), newline="")
 
 
-POSTSCRIPT = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch {canary}) (w) file closefile\n({secret}) run\n%%EOF\n"
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file://{secret}" width="9" height="9"/></svg>'
+POSTSCRIPT = (
+    "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(%pipe%touch {canary}) (w) file "
+    "closefile\n({secret}) run\n%%EOF\n"
+)
+SVG = (
+    '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9">'
+    '<image href="file://{secret}" width="9" height="9"/></svg>'
+)
 CRAFTED: dict[str, Attack] = {
     "manifest: ..": listed("../outside/secret.png", LEAVES),
     "manifest: .. in the middle": listed("A/../../outside/secret.png", LEAVES),

@@ -75,7 +75,8 @@ def refused(reason: str) -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        assert reason in str(error), f"refused for another reason: {error}"  # noqa: PT017 - there is no pytest here
+        if reason not in str(error):
+            raise AssertionError(f"refused for another reason: {error}") from error
     else:
         raise AssertionError("it was not refused")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -83,7 +84,7 @@ class Daemon:
             raise TimeoutError(f"some of {killed} do not die")
 
 
-def _sensor_daemon(instance: dg.DagsterInstance) -> list[dg.DaemonStatus]:  # type: ignore[name-defined]
+def _sensor_daemon(instance: dg.DagsterInstance) -> list[Any]:
     return [
         status
         for status in instance.get_daemon_statuses().values()

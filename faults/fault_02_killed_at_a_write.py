@@ -56,7 +56,9 @@ def _killed(
 FAULT = Fault(
     number=2,
     name="kill -9 at every write, fsync and rename of all that a store commits, whole and torn",
-    goal="nothing damaged, nothing computed twice that was committed, nothing left over, same digest",
+    goal=(
+        "nothing damaged, nothing computed twice that was committed, nothing left over, same digest"
+    ),
     full=300,
     sample=30,
     inject=inject,

@@ -203,7 +203,10 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 
 FAULT = Fault(
     number=3,
-    name="power fails: any state of the disk that POSIX allows, unsynced writes and names lost or torn",
+    name=(
+        "power fails: any state of the disk that POSIX allows, unsynced writes and names lost or "
+        "torn"
+    ),
     goal="nothing damaged, no acknowledged row lost, same digest",
     full=2000,
     sample=200,

@@ -129,7 +129,10 @@ def _filled(seed: int, folder: Path, megabytes: int) -> Outcome:
 FAULT = Fault(
     number=4,
     name="disk full at every write, and ten real file systems of 3 to 64 MB",
-    goal="a clean error that names path and bytes; what is committed is whole; a rerun goes on to the same digest",
+    goal=(
+        "a clean error that names path and bytes; what is committed is whole; a rerun goes on to "
+        "the same digest"
+    ),
     full=160,
     sample=20,
     inject=inject,

@@ -162,7 +162,10 @@ KINDS = (
 FAULT = Fault(
     number=5,
     name="the system denies: EIO, EMFILE, EACCES, EROFS, at calls by number and for real",
-    goal="a clean error that names a path, or done without; nothing damaged; a rerun goes on to the same digest",
+    goal=(
+        "a clean error that names a path, or done without; nothing damaged; a rerun goes on to the "
+        "same digest"
+    ),
     full=60,
     sample=10,
     inject=inject,

@@ -42,14 +42,20 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
         left = [f"{run.run_id} {run.status.value}" for run in in_flight(instance)]
     wrong = finished(store, one, whole)
     survived = begun and not left and seconds <= ALLOWED and not wrong
-    where = f"killed {after:.1f} s after a run began ({begun}); doctor took {seconds:.1f} s, not ended: {left}"
+    where = (
+        f"killed {after:.1f} s after a run began ({begun}); doctor took {seconds:.1f} s, not "
+        f"ended: {left}"
+    )
     return Outcome(seed, survived, f"{where} {wrong}")
 
 
 FAULT = Fault(
     number=7,
     name="daemon, code servers and runs killed at once while a run goes on",
-    goal="after `doctor --fix` every run has an end within 60 s; the next reconciliation ends with the same digest",
+    goal=(
+        "after `doctor --fix` every run has an end within 60 s; the next reconciliation ends with "
+        "the same digest"
+    ),
     full=20,
     sample=1,
     inject=inject,

@@ -56,7 +56,10 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
     wrong = finished(store, one, whole)
     doubled = doubled_rows(store)
     survived = not wrong and not doubled and (bool(cut_short) or by_itself is None)
-    where = f"{'the daemon' if alone else 'everything'} killed {after:.1f} s after the drop, {len(cut_short)} runs cut short"
+    where = (
+        f"{'the daemon' if alone else 'everything'} killed {after:.1f} s after the drop, "
+        f"{len(cut_short)} runs cut short"
+    )
     return Outcome(
         seed,
         survived,
@@ -67,7 +70,10 @@ def _killed(seed: int, store: DatasetStore, one: Zygote, whole: str, log: Path) 
 FAULT = Fault(
     number=8,
     name="daemon killed around a sensor's tick, alone or with all that it started",
-    goal="the drop takes effect exactly once: by itself, or with the next reconciliation where its run was killed",
+    goal=(
+        "the drop takes effect exactly once: by itself, or with the next reconciliation where its "
+        "run was killed"
+    ),
     full=30,
     sample=2,
     inject=inject,

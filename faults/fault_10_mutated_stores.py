@@ -139,7 +139,10 @@ def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
 
 FAULT = Fault(
     number=10,
-    name="stored HDF5, Parquet, safetensors, records, specifications and a user's manifests with changed bytes",
+    name=(
+        "stored HDF5, Parquet, safetensors, records, specifications and a user's manifests with "
+        "changed bytes"
+    ),
     goal="no death, nothing read that was not stored",
     full=10_000,
     sample=500,

@@ -58,7 +58,10 @@ def _inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 FAULT = Fault(
     number=11,
     name="crafted files: HDF5, pickles, archives, manifests, links, DICOM, names",
-    goal="no byte from outside is read, nothing is written outside or executed, and each is refused or counted",
+    goal=(
+        "no byte from outside is read, nothing is written outside or executed, and each is refused "
+        "or counted"
+    ),
     full=86,
     sample=86,
     inject=_inject,

@@ -60,7 +60,10 @@ def _flipped(store: DatasetStore, whole: str, seed: int) -> Outcome:
 FAULT = Fault(
     number=13,
     name="a bit of a committed file is flipped",
-    goal="`medfeat doctor` names the file and the remedy; one in twenty is mended by `doctor --fix` to the same digest",
+    goal=(
+        "`medfeat doctor` names the file and the remedy; one in twenty is mended by `doctor --fix` "
+        "to the same digest"
+    ),
     full=1000,
     sample=50,
     inject=inject,

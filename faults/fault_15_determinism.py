@@ -61,15 +61,24 @@ def _compared(seed: int, runs: dict[str, dict[str, np.ndarray]]) -> Outcome:
     apart = max(
         float(np.abs(run[key] - reference).max()) / spread for run in runs.values() for key in keys
     )
-    note = f"{stage}: two processes {'the same bytes' if same else 'OTHER BYTES'}; threads and batches {apart:.1e} apart"
+    note = (
+        f"{stage}: two processes {'the same bytes' if same else 'OTHER BYTES'}; threads and "
+        f"batches {apart:.1e} apart"
+    )
     tolerance = TRAINED_TOLERANCE if stage in TRAINED else TOLERANCE
     return Outcome(seed, same and apart <= tolerance, note)
 
 
 FAULT = Fault(
     number=15,
-    name="other numbers of threads (1, 2), other batches (1, 7, 64), another process, in six numerical stages",
-    goal="another process: the same bytes; threads and batches: within 1e-4 of the spread, 2e-3 after a training",
+    name=(
+        "other numbers of threads (1, 2), other batches (1, 7, 64), another process, in six "
+        "numerical stages"
+    ),
+    goal=(
+        "another process: the same bytes; threads and batches: within 1e-4 of the spread, 2e-3 "
+        "after a training"
+    ),
     full=60,
     sample=6,
     inject=inject,

@@ -28,7 +28,8 @@ from PIL import ImageFile
 load = ImageFile.ImageFile.load
 
 def harm(self):
-    mark = (self.fp.getvalue() if self.fp else b"").rpartition(b"harm:")  # none where it is loaded already
+    # An image that is loaded already has no file.
+    mark = (self.fp.getvalue() if self.fp else b"").rpartition(b"harm:")
     if mark[1]:
         kind = mark[2].split(b":")[0].decode()
         with open(os.environ["TRIES_OF_DECODERS"], "a") as tries:

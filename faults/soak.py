@@ -103,7 +103,8 @@ def table(figures: list[dict[str, float]], lost: int, seconds: float) -> str:
     """Markdown: start, end, and the slope over the second half."""
     drops = len(figures) - 1
     lines = [
-        f"{drops} drops of one image in {seconds / 60:.0f} minutes, {datetime.now(UTC).date()}: {lost} without effect.",
+        f"{drops} drops of one image in {seconds / 60:.0f} minutes, {datetime.now(UTC).date()}: "
+        f"{lost} without effect.",
         "",
         "| | after the first drop | after the last | a drop more, second half |",
         "| --- | --- | --- | --- |",

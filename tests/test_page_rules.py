@@ -6,7 +6,10 @@ import pytest
 
 from tests.page_rules import dangers_of
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action "
+    "'none'"
+)
 META = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
 
 
@@ -18,7 +21,8 @@ def test_a_plain_page_has_none() -> None:
     assert (
         dangers_of(
             page(
-                '<a href="#x">y</a><img src="data:image/png;base64,AA=="><p style="width: 1%">&lt;script&gt;</p>'
+                '<a href="#x">y</a><img src="data:image/png;base64,AA==">'
+                '<p style="width: 1%">&lt;script&gt;</p>'
             )
         )
         == []

@@ -50,7 +50,10 @@ ALLOWED = {
 """Permissive ones, and MPL-2.0, whose copyleft ends at the file."""
 EXCEPTIONS = {
     "cuda-toolkit": "names NVIDIA's libraries below and holds nothing else",
-    "nvidia-*": "NVIDIA's CUDA libraries, which torch uses on Linux; free to use and to pass on, not open source",
+    "nvidia-*": (
+        "NVIDIA's CUDA libraries, which torch uses on Linux; free to use and to pass on, not open "
+        "source"
+    ),
 }
 """Packages that may have another licence, and why."""
 
@@ -125,9 +128,12 @@ def page() -> str:
     lines = [
         "# Licences",
         "",
-        "What medfeat needs to run, as locked and installed on Linux x86-64, with the licence that each package states.",
-        "`make licences` writes this page anew; a test fails where a package has a licence that `docs/tools/licences.py` does not",
-        "allow. timm, which is optional, and tools for development are left out. medfeat itself is under Apache-2.0.",
+        "What medfeat needs to run, as locked and installed on Linux x86-64, with the licence that "
+        "each package states.",
+        "`make licences` writes this page anew; a test fails where a package has a licence that "
+        "`docs/tools/licences.py` does not",
+        "allow. timm, which is optional, and tools for development are left out. medfeat itself is "
+        "under Apache-2.0.",
         "",
         "| package | version | licence | |",
         "| --- | --- | --- | --- |",

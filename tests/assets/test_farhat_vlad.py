@@ -229,7 +229,9 @@ def test_a_network_of_fixed_size_has_no_other_scale(
     paper = store.main_table("tiny", "report_farhat_vlad_tables", PAPER).to_pylist()
     notes = {row["title"]: row["note"] for row in paper if row["ours_percent"] is None}
     assert notes == {
-        f"Scale {scale} ({side} pixels)": f"alexnet sees every image at 224 x 224 pixels, not at {side}"
+        f"Scale {scale} ({side} pixels)": (
+            f"alexnet sees every image at 224 x 224 pixels, not at {side}"
+        )
         for scale, side in ((1, 544), (2, 864))
     }
 

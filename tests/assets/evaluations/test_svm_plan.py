@@ -43,7 +43,7 @@ def store(tmp_path: Path) -> DatasetStore:
 
 
 def _store_points(store: DatasetStore, asset: str, turned: tuple[int, ...] = ()) -> None:
-    """Features that point to (1, 0) for class a and (0, 1) for b; those ``turned``, the other way."""
+    """Store (1, 0) for class a and (0, 1) for class b; the other way for rows ``turned``."""
     points = np.array([[1, 0] if label == "a" else [0, 1] for label in LABELS], np.float32)
     for i in turned:
         points[i] = points[i][::-1]

@@ -303,7 +303,8 @@ def test_with_too_few_groups_it_says_that_probabilities_mean_nothing(made: Made)
         for number in range(4):
             path = save(root / f"{kind}{number}.png", draw(2 * kind, number))
             rows.append(
-                f"{path.name},class{kind},{'test' if number == 3 else 'train'},ward {kind}{number == 3}"
+                f"{path.name},class{kind},{'test' if number == 3 else 'train'},ward "
+                f"{kind}{number == 3}"
             )
     save(root / "new.png", unlike())
     (root / "manifest.csv").write_text("\n".join(rows) + "\n")

@@ -510,6 +510,9 @@ class TestNestedScores:
         fold = outer_folds(positive, data.groups, 0)
         with pytest.raises(
             ValueError,
-            match="inner folds of outer fold 0: 5 folds need 5 groups with a positive image, there are 4",
+            match=(
+                "inner folds of outer fold 0: 5 folds need 5 groups with a positive image, there "
+                "are 4"
+            ),
         ):
             _scores(replace(data, positive=positive, fold=fold))

@@ -110,7 +110,8 @@ def test_the_message_names_the_first_and_counts_the_others() -> None:
         == "the split of scans leaks: a (train) and b (test) have the same bytes and 2 more"
     )
     assert error.remedy == (
-        "Put all copies and all images of a group on one side, or register with --split stratified to draw a new split"
+        "Put all copies and all images of a group on one side, or register with --split stratified "
+        "to draw a new split"
     )
     assert leak_error("scans", leaks[1:2]).what.endswith(
         "leaks: c (train) and d (test) have the same pixels"

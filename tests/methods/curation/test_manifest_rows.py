@@ -158,7 +158,8 @@ class TestNothingToWorkWith:
         )
         error = error_of([rejected(f"{i}.png", reason) for i, reason in enumerate(reasons)])
         assert error.what == (
-            "/scans has no usable image among 10 files (4 x not an image file; 3 x broken link; 2 x not listed in manifest.csv)"
+            "/scans has no usable image among 10 files (4 x not an image file; 3 x broken link; 2 "
+            "x not listed in manifest.csv)"
         )
         assert error.remedy == "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images"
 

@@ -317,7 +317,8 @@ def test_outputs_that_are_no_rows_are_refused() -> None:
 def test_an_unknown_layer_is_answered_with_those_that_exist() -> None:
     with pytest.raises(
         UnknownLayerError,
-        match=r"squeezenet1_1 has no layer 'feature\.3': .*features, classifier.*close: features\.3",
+        match=r"squeezenet1_1 has no layer 'feature\.3': "
+        r".*features, classifier.*close: features\.3",
     ):
         _tap("squeezenet1_1", "feature.3")
     with pytest.raises(

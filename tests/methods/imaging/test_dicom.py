@@ -11,6 +11,7 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -169,7 +170,7 @@ def bundled(name: str) -> bytes:
 
 
 # --- grey
-# -------------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def test_without_a_window_the_frame_is_stretched_half_to_even() -> None:
@@ -403,7 +404,7 @@ def test_against_pydicom_as_a_peer(syntax: str) -> None:
 
 
 # --- colour
-# -----------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def test_rgb_by_pixel_and_by_plane() -> None:
@@ -491,7 +492,7 @@ def test_palette_against_pydicom_as_a_peer() -> None:
 
 
 # --- transfer syntaxes
-# ------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -608,7 +609,7 @@ def test_one_parse_serves_all_frames() -> None:
 
 
 # --- the header
-# -------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def test_facts() -> None:
@@ -899,7 +900,7 @@ def _with_stream(ds: Dataset, stream: bytes) -> bytes:
 
 
 # --- hostile bytes
-# ----------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 def _decoded_or_refused(data: bytes) -> tuple[OpenedDicom, np.ndarray] | UndecodableImageError:
@@ -932,7 +933,7 @@ def _samples() -> dict[str, Callable[[], bytes]]:
         "MR_small_implicit.dcm",
         "SC_rgb_small_odd_jpeg.dcm",
     )
-    made: dict[str, Callable[[], bytes]] = {name: lambda name=name: bundled(name) for name in names}  # type: ignore[misc]
+    made: dict[str, Callable[[], bytes]] = {name: partial(bundled, name) for name in names}
     made["explicit"] = lambda: save(_canary_image())
     made["jpeg"] = lambda: save(compressed(smooth()), BASELINE)
     return made
@@ -1130,7 +1131,7 @@ def test_warning_filters_are_put_back() -> None:
 
 
 # --- real files
-# -------------------------------------------------------------------------------------------------------------
+# -------------------------------------------------------------------------------------------------
 
 
 ACCEPTED = [

@@ -1,4 +1,4 @@
-"""The convolutions of the networks from scratch: numbers and gradients of plain torch in float64."""
+"""The FFT convolutions give the numbers and gradients of plain torch in float64."""
 
 from __future__ import annotations
 

@@ -449,48 +449,55 @@ FEWER = Saving(0.612, 96.3, 210.4, False, False, 2.1848, 1.43, 3.12, 5)
         ),
         (
             Saving(0.612, 210, 96, False, False, 96 / 210, 0.25, 0.5, 5),
-            "To reach 61.2 % accuracy, the CAE needs more labels than the fine-tuned network: 210 against 96 "
-            "(2.2 times as many, 95 % interval 2.0 to 4.0).",
+            "To reach 61.2 % accuracy, the CAE needs more labels than the fine-tuned network: 210 "
+            "against 96 (2.2 times as many, 95 % interval 2.0 to 4.0).",
         ),
         (
             Saving(0.612, 210, 20, False, True, 20 / 210, 0, 0.2, 5),
-            "To reach 61.2 % accuracy, the CAE needs more labels than the fine-tuned network: 210 against at most 20 "
-            "(at least 10 times as many, 95 % interval from 5.0 up).",
+            "To reach 61.2 % accuracy, the CAE needs more labels than the fine-tuned network: 210 "
+            "against at most 20 (at least 10 times as many, 95 % interval from 5.0 up).",
         ),
         (
             Saving(0.612, 100, 110, False, False, 1.1, 0.734, 1.64, 7),
-            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 110: with 7 seeds a difference is not "
-            "measurable (the fine-tuned network needs 1.1 times the labels, 95 % interval 0.73 to 1.6).",
+            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 110: "
+            "with 7 seeds a difference is not measurable (the fine-tuned network needs 1.1 times "
+            "the labels, 95 % interval 0.73 to 1.6).",
         ),
         (
             Saving(0.612, 20, 30, True, False, 1.5, 0.9, math.inf, 5),
-            "To reach 61.2 % accuracy, the CAE needs at most 20 labels and the fine-tuned network 30: with 5 seeds a difference "
-            "is not measurable (the fine-tuned network needs at least 1.5 times the labels, 95 % interval from 0.90 up).",
+            "To reach 61.2 % accuracy, the CAE needs at most 20 labels and the fine-tuned network "
+            "30: with 5 seeds a difference is not measurable (the fine-tuned network needs at "
+            "least 1.5 times the labels, 95 % interval from 0.90 up).",
         ),
         (
             Saving(0.612, 30, 20, False, True, 20 / 30, 0, 1.3, 5),
-            "To reach 61.2 % accuracy, the CAE needs 30 labels and the fine-tuned network at most 20: with 5 seeds a difference "
-            "is not measurable (the fine-tuned network needs at most 0.67 times the labels, 95 % interval up to 1.3).",
+            "To reach 61.2 % accuracy, the CAE needs 30 labels and the fine-tuned network at most "
+            "20: with 5 seeds a difference is not measurable (the fine-tuned network needs at most "
+            "0.67 times the labels, 95 % interval up to 1.3).",
         ),
         (
             Saving(0.612, 100, 110, False, False, 1.1, 0, math.inf, 5),
-            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 110: with 5 seeds a difference is not "
-            "measurable (the fine-tuned network needs 1.1 times the labels, 95 % interval without limits).",
+            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 110: "
+            "with 5 seeds a difference is not measurable (the fine-tuned network needs 1.1 times "
+            "the labels, 95 % interval without limits).",
         ),
         (
             Saving(0.612, 20, 20, True, True, 1, 0, math.inf, 5),
-            "To reach 61.2 % accuracy, the CAE needs at most 20 labels and the fine-tuned network at most 20: both are there "
-            "with the fewest labels tried, so a difference is not measurable.",
+            "To reach 61.2 % accuracy, the CAE needs at most 20 labels and the fine-tuned network "
+            "at most 20: both are there with the fewest labels tried, so a difference is not "
+            "measurable.",
         ),
         (
             Saving(0.612, 100, 210, False, False, 2.1, 0, math.inf, 1),
-            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 210: with 1 seed a difference is not "
-            "measurable (the fine-tuned network needs 2.1 times the labels, an interval takes 5 seeds).",
+            "To reach 61.2 % accuracy, the CAE needs 100 labels and the fine-tuned network 210: "
+            "with 1 seed a difference is not measurable (the fine-tuned network needs 2.1 times "
+            "the labels, an interval takes 5 seeds).",
         ),
         (
             replace(FEWER, low=1.0),
-            "To reach 61.2 % accuracy, the CAE needs 96 labels and the fine-tuned network 210: with 5 seeds a difference is not "
-            "measurable (the fine-tuned network needs 2.2 times the labels, 95 % interval 1.00 to 3.1).",
+            "To reach 61.2 % accuracy, the CAE needs 96 labels and the fine-tuned network 210: "
+            "with 5 seeds a difference is not measurable (the fine-tuned network needs 2.2 times "
+            "the labels, 95 % interval 1.00 to 3.1).",
         ),
     ],
 )

@@ -599,7 +599,7 @@ def test_a_list_of_too_many_members_is_refused_before_it_is_parsed(here, monkeyp
 
 @pytest.mark.parametrize("place", [2**63 - 1, 2**63, 2**64 - 1])
 def test_a_place_in_zip64_that_lies(here, place):
-    """The place of a member's header, in 64 bits: behind the end, or beyond what a file can have."""
+    """A 64-bit offset of a member's header lies beyond the end, or beyond any file."""
     raw = make_zip(here / "x.zip", {"a": b"1"}, zipfile.ZIP_STORED).read_bytes()
     central, end = raw.rfind(b"PK\1\2"), raw.rfind(b"PK\5\6")
     extra = struct.pack("<HHQ", 1, 8, place)

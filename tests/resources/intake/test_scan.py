@@ -263,7 +263,9 @@ class TestFilesThatAreNotImages:
         put(root, "A/cut.png", png(99, (64, 64))[:-40])
         assert reasons(scanned(root)) == {
             "A/empty.png": "cannot be decoded: the file is empty",
-            "A/page.png": "cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image",
+            "A/page.png": (
+                "cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
+            ),
             "A/cut.png": "cannot be decoded: the file is truncated",
         }
 
@@ -380,7 +382,8 @@ class TestLinks:
 class TestListing:
     def test_manifest_csv_wins_over_the_folders(self, root: Path) -> None:
         lines = [
-            f"{'AB'[v % 2]}/{v}.png,{'left' if v < 4 else 'right'},{'test' if v in (0, 4) else 'train'},p{v}"
+            f"{'AB'[v % 2]}/{v}.png,{'left' if v < 4 else 'right'},"
+            f"{'test' if v in (0, 4) else 'train'},p{v}"
             for v in range(8)
         ]
         put(root, "manifest.csv", "\n".join(["path,label,split,group_id", *lines]).encode())
@@ -438,8 +441,8 @@ class TestListing:
     def test_errors_of_the_listing_come_through(self, root: Path) -> None:
         put(root, "manifest.csv", b"file,label\n")
         assert str(error_of(root)) == (
-            f"{root}/manifest.csv has no column 'path' (2 columns found). "
-            "Begin it with the columns path,label,split,group_id, separated by commas in a CSV file."
+            f"{root}/manifest.csv has no column 'path' (2 columns found). Begin it with the "
+            "columns path,label,split,group_id, separated by commas in a CSV file."
         )
 
 
@@ -496,9 +499,10 @@ class TestErrors:
         put(tmp_path, "B/3.png", b"")
         put(tmp_path, "B/README.md", b"text")
         assert str(error_of(tmp_path)) == (
-            f"{tmp_path} has no usable image among 4 files (2 x cannot be decoded: the file is empty; "
-            "1 x cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image; 1 x not an image file). "
-            "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images."
+            f"{tmp_path} has no usable image among 4 files (2 x cannot be decoded: the file is "
+            "empty; 1 x cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM "
+            "image; 1 x not an image file). Give a folder with whole JPEG, PNG, TIFF, BMP, WebP "
+            "or DICOM images."
         )
 
     def test_images_without_a_label(self, root: Path) -> None:

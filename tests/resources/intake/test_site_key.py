@@ -63,7 +63,10 @@ def test_several_homes_may_share_a_key(key: Path, tmp_path: Path) -> None:
 
 
 def test_processes_that_begin_together_make_one_key(key: Path, tmp_path: Path) -> None:
-    code = "from pathlib import Path; import sys; from resources.intake.site_key import names_of; sys.stdin.read()\n"
+    code = (
+        "from pathlib import Path; import sys; from resources.intake.site_key import names_of; "
+        "sys.stdin.read()\n"
+    )
     code += "print(names_of(Path(sys.argv[1]), 'a', False).group('P1'))"
     command = [sys.executable, "-c", code, str(tmp_path / "home")]
     started = [

@@ -167,9 +167,8 @@ class TestCsv:
     def test_path_column_is_required(self, text: str | bytes, found: int, tmp_path: Path) -> None:
         error = error_of(tmp_path, text)
         assert error.what == f"the set/manifest.csv has no column 'path' ({found} columns found)"
-        assert (
-            error.remedy
-            == "Begin it with the columns path,label,split,group_id, separated by commas in a CSV file"
+        assert error.remedy == (
+            "Begin it with the columns path,label,split,group_id, separated by commas in a CSV file"
         )
 
     def test_unknown_split(self, tmp_path: Path) -> None:
@@ -178,7 +177,10 @@ class TestCsv:
         assert error.remedy == "Write train, test or val, or leave the cell empty"
 
     def test_patient_and_centre(self, tmp_path: Path) -> None:
-        text = "path,group_id,patient_id,center_x,center_y\n1.png,lesion 1,p1,12.5,0\n2.png,lesion 2,p1,,\n"
+        text = (
+            "path,group_id,patient_id,center_x,center_y\n"
+            "1.png,lesion 1,p1,12.5,0\n2.png,lesion 2,p1,,\n"
+        )
         annotations = listing(tmp_path, text).annotations
         assert annotations["1.png"] == FileAnnotation(
             group_id="lesion 1", patient_id="p1", center=(12.5, 0.0)
@@ -188,9 +190,9 @@ class TestCsv:
     @pytest.mark.parametrize("cells", ["12,", ",3", "a,3", "-1,3", "nan,3", "3,inf"])
     def test_a_centre_that_is_not_two_numbers(self, cells: str, tmp_path: Path) -> None:
         error = error_of(tmp_path, f"path,center_x,center_y\n1.png,{cells}\n")
-        assert (
-            error.what
-            == "the set/manifest.csv line 2 has a center_x and center_y that are not two numbers from 0"
+        assert error.what == (
+            "the set/manifest.csv line 2 has a center_x and center_y that are not two numbers "
+            "from 0"
         )
 
     @pytest.mark.parametrize("text", ["path,label\n,A\n", "label,path\nA\n"])
