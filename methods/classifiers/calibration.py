@@ -1,9 +1,8 @@
 """Probabilities of a classifier, and a threshold for images unlike those of the training.
 
-Both are fitted on scores of training images from classifiers that did not see them.
-
-Nothing here sees a test image. Scores of the out-of-fold images are what the classifier would have
-said about an image it has not seen; groups (patients, lesions) are never parted by the folds.
+Both are fitted on scores of training images from classifiers that did not see them, so these are
+like the scores of new images. Nothing here sees a test image, and the folds never part a group
+(patient, lesion).
 """
 
 from __future__ import annotations
@@ -84,10 +83,10 @@ def out_of_fold(
             return None
         fit = fit_gram(gram[np.ix_(fitted, fitted)], labels[fitted], c, tolerance)
         rows = np.asarray(gram[np.ix_(left_out, fitted)], np.float64)
-        said = fit.decision(rows)
+        decision = fit.decision(rows)
         columns = np.searchsorted(classes, fit.classes)
-        scores[left_out] = said.min(axis=1, keepdims=True)
-        scores[np.ix_(left_out, columns)] = said
+        scores[left_out] = decision.min(axis=1, keepdims=True)
+        scores[np.ix_(left_out, columns)] = decision
         nearest[left_out] = rows.max(axis=1)
         usable[left_out] = np.isin(codes[left_out], columns)
     return OutOfFold(classes, scores, nearest, usable)

@@ -117,7 +117,7 @@ def predict(
         classifier: with at least two classes.
         rows: (m, d) float32, normalised.
         training: blocks of the normalised training rows, in order.
-        k: nearest training rows wanted.
+        k: number of nearest training rows.
     """
     scores = (rows @ classifier.weights + classifier.intercept).astype(np.float64)
     likely = probabilities(scores, classifier.temperature)

@@ -76,13 +76,13 @@ def fit_one_vs_all(
     learned: Bool = np.not_equal(truth.any(axis=0), truth.all(axis=0))
     coefficients, intercept = np.zeros((n, n_labels)), np.where(truth.all(axis=0), 1.0, -1.0)
     converged = np.ones(n_labels, np.bool_)
-    known = np.flatnonzero(learned)
-    if len(known):
+    fitted = np.flatnonzero(learned)
+    if len(fitted):
         fit = fit_targets(
-            gram, np.where(truth[:, known], 1.0, -1.0), known.astype(np.str_), c, tolerance
+            gram, np.where(truth[:, fitted], 1.0, -1.0), fitted.astype(np.str_), c, tolerance
         )
-        coefficients[:, known], intercept[known] = fit.coefficients, fit.intercept
-        converged[known] = fit.class_converged
+        coefficients[:, fitted], intercept[fitted] = fit.coefficients, fit.intercept
+        converged[fitted] = fit.class_converged
     return OneVsAllFit(coefficients, intercept, learned, converged)
 
 
@@ -138,8 +138,8 @@ def out_of_fold_scores(
     for number in range(n_folds):
         fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         fit = fit_one_vs_all(gram[np.ix_(fitted, fitted)], truth[fitted], c, tolerance)
-        said = fit.decision(gram[np.ix_(left_out, fitted)])
-        scores[left_out] = np.where(fit.learned, said, np.copysign(np.inf, said))
+        decision = fit.decision(gram[np.ix_(left_out, fitted)])
+        scores[left_out] = np.where(fit.learned, decision, np.copysign(np.inf, decision))
     return scores
 
 
@@ -148,7 +148,7 @@ def fit_thresholds(scores: Float64, truth: Bool) -> Float64:
 
     A label is predicted where ``score >= threshold``.
 
-    Thresholds gone through are the lowest score and the midpoints between neighbouring different
+    The candidates are the lowest score and the midpoints between neighbouring different
     ones. Of equally good thresholds the highest is taken, which gives the label to the fewest
     images. A label without a positive image gets inf (never predict), one without a negative -inf
     (always predict). A score of -inf is predicted by no finite threshold, one of inf by every; a

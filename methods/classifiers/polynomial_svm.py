@@ -48,7 +48,7 @@ TOLERANCE = 1e-3
 MAX_ITERATIONS = 1_000_000
 """Maximum iterations of the SVM's solver, which has no limit of its own."""
 COLUMNS_AT_ONCE = 1024
-"""Feature columns that are held in float64 at a time."""
+"""Feature columns that are in memory as float64 at a time."""
 
 
 @dataclass(frozen=True)

@@ -73,12 +73,12 @@ class AlexNetLayers(ImageNetwork):
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Compute the output of each layer, (N, H, W, 3) uint8 RGB -> (N, C, h, w) or (N, D)."""
         x = self.normalised(images)
-        found = {}
+        outputs = {}
         for layer, step in zip(self._layer_at, self.steps, strict=False):
             x = step(x)
             if layer is not None:
-                found[layer] = x
-        return found
+                outputs[layer] = x
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute all layers, each flattened: (N, H, W, 3) uint8 RGB -> (N, D) float32."""

@@ -52,8 +52,8 @@ def sample_descriptors(
         read: gives maps by the positions of images, (m, C, h, w).
         n_images: number of images.
         n_places: h * w.
-        n_descriptors: wanted; where the images hold fewer, all of them.
-        images_at_once: images whose maps are held at a time.
+        n_descriptors: number to draw; where the images have fewer, all of them.
+        images_at_once: images whose maps are in memory at a time.
         seed: of the places.
 
     Returns:

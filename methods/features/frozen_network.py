@@ -95,7 +95,7 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     with torch.device("meta"):
         expected = _alexnet_features().state_dict()
-    found = {}
+    convolutions = {}
     for name, tensor in expected.items():
         given = tensors.get(f"features.{name}")
         if given is None:
@@ -104,8 +104,8 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WrongWeightsError(
                 f"tensor features.{name} has shape {tuple(given.shape)}, AlexNet's has {tuple(tensor.shape)}"
             )
-        found[f"features.{name}"] = given.to(torch.float32)
-    return found
+        convolutions[f"features.{name}"] = given.to(torch.float32)
+    return convolutions
 
 
 def random_alexnet(seed: int = 0) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ Huynh et al. 2016, section 2.4.
 
 The paper names a "multiple-transition-point, gray-level, region-growing technique" (after Huo et
 al. 1995, Med. Phys. 22:1569, and Li et al. 2008) and gives no numbers; what is done here, each step
-a choice of ours unless said otherwise:
+a choice of ours unless a source is named:
 
 1. Background (Huo): the picture is smoothed and a polynomial surface, fitted by least squares to
   all of it, is subtracted.

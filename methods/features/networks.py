@@ -81,14 +81,14 @@ def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
     """
     import torchvision
 
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name in known:
+    available = torchvision.models.list_models(module=torchvision.models)
+    if name in available:
         return "torchvision", name
     theirs = name.removeprefix("timm/")
     try:
         import timm
     except ImportError:
-        close = _close(name, known)
+        close = _close(name, available)
         raise UnknownNetworkError(
             f"torchvision has no network {name}{close}, and timm, which may, is not installed (pip install 'medfeat[timm]')"
         ) from None
@@ -102,13 +102,13 @@ def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
                 f"timm has no weights {theirs}, only {', '.join(tagged)}"
             ) from None
         return "timm", theirs
-    close = _close(theirs, sorted({*known, *timm.list_models()}))
+    close = _close(theirs, sorted({*available, *timm.list_models()}))
     raise UnknownNetworkError(f"neither torchvision nor timm has a network {name}{close}")
 
 
-def _close(name: str, known: list[str]) -> str:
+def _close(name: str, available: list[str]) -> str:
     """Suggest names that are close to ``name``, as the end of an error message."""
-    names = difflib.get_close_matches(name, known, n=LISTED)
+    names = difflib.get_close_matches(name, available, n=LISTED)
     return f" (close: {', '.join(names)})" if names else ""
 
 
@@ -195,8 +195,8 @@ def for_rgb(
     torchvision's network, and with its normalisation they would see images of next to no contrast.
     """
     kernels = tensors.get(FIRST_KERNELS)
-    known = OXFORD_FIRST_KERNELS.get(name)
-    if known is None or kernels is None or tensors_digest({FIRST_KERNELS: kernels}) != known:
+    digest = OXFORD_FIRST_KERNELS.get(name)
+    if digest is None or kernels is None or tensors_digest({FIRST_KERNELS: kernels}) != digest:
         return tensors, None
     return {**tensors, FIRST_KERNELS: kernels.flip(1)}, OXFORD_INPUT
 
@@ -212,12 +212,12 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset
         WrongWeightsError: a tensor has another shape, or none is one of the network's; nothing was
             loaded then.
     """
-    held = {DENSENET_OLD_NAME.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
+    renamed = {DENSENET_OLD_NAME.sub(r"\1\2", name): tensor for name, tensor in tensors.items()}
     own = network.state_dict()
-    fitting = {name: tensor for name, tensor in held.items() if name in own}
+    fitting = {name: tensor for name, tensor in renamed.items() if name in own}
     if not fitting:
         raise WrongWeightsError(
-            f"none of its tensors ({', '.join(sorted(held)[:LISTED])}, ...) is one of the network's"
+            f"none of its tensors ({', '.join(sorted(renamed)[:LISTED])}, ...) is one of the network's"
         )
     for name, tensor in fitting.items():
         if tensor.shape != own[name].shape:

@@ -33,9 +33,9 @@ def _nearest(rows: Float32, centres: Float32) -> NDArray[np.int64]:
     half_norms = np.vecdot(centres, centres) / np.float32(2)
     nearest = np.empty(len(rows), np.int64)
     for start in range(0, len(rows), DESCRIPTORS_AT_ONCE):
-        some = slice(start, start + DESCRIPTORS_AT_ONCE)
+        block = slice(start, start + DESCRIPTORS_AT_ONCE)
         # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): the bracket is largest for the nearest
-        nearest[some] = (rows[some] @ centres.T - half_norms).argmax(axis=1)
+        nearest[block] = (rows[block] @ centres.T - half_norms).argmax(axis=1)
     return nearest
 
 
