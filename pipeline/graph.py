@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from assets import evaluations, features, images, predictions, reports
-from assets.checks import contract_checks, leakage_checks, near_duplicates_check
+from assets.checks import CHECKS, contract_checks
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from resources.compute import Compute
 from resources.store.dataset_store import DatasetStore
@@ -28,7 +28,7 @@ def build_graph(resource_overrides: Mapping[str, Any] | None = None) -> dg.Defin
     """Build fresh definitions of the graph; ``resource_overrides`` replaces resources by name."""
     return dg.Definitions(
         assets=ASSETS,
-        asset_checks=[*contract_checks(ASSETS), *leakage_checks, near_duplicates_check],
+        asset_checks=[*contract_checks(ASSETS), *CHECKS],
         jobs=[*JOBS.values(), PREDICTIONS, SUMMARY],
         resources={"store": DatasetStore(), "compute": Compute(), **(resource_overrides or {})},
     )

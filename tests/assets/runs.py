@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from PIL import Image
 
 from data_contracts.records.dataset import DatasetSpec
 from pipeline.definitions import build_defs
-from pipeline.launch import run_config
+from pipeline.launch import RunOutcome, run_config
 from resources.store.dataset_store import DatasetStore
+from tests.conftest import draw
 
 
 class RunFailedError(Exception):
@@ -63,3 +65,29 @@ def computed(result: dg.ExecuteInProcessResult) -> set[str]:
             said = event.step_materialization_data.materialization.metadata["computed"].value
             names |= {event.asset_key.path[-1]} if str(said).startswith("yes") else set()
     return names
+
+
+def checks_of(outcome: RunOutcome) -> dict[str, dg.AssetCheckEvaluation]:
+    """Evaluations of the checks of a run by name; those of contracts by asset."""
+    with dg.DagsterInstance.get() as instance:
+        records = instance.get_records_for_run(
+            outcome.run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION
+        ).records
+    checks = {}
+    for record in records:
+        assert record.event_log_entry.dagster_event is not None
+        check = record.event_log_entry.dagster_event.asset_check_evaluation_data
+        is_contract = check.check_name == "contract"
+        checks[check.asset_key.path[-1] if is_contract else check.check_name] = check
+    return checks
+
+
+def split_folders(root: Path, train: int = 4, test: int = 2) -> Path:
+    """``train/`` and ``test/`` with two classes."""
+    for kind in range(2):
+        for number in range(train + test):
+            side = "train" if number < train else "test"
+            path = root / side / f"class{kind}" / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw(kind, number)).save(path)
+    return root
