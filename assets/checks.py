@@ -10,11 +10,10 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
-from assets.core.manifest_rows import manifest_of, scored_ids
-from assets.core.plan import Output, Plan, StageDefinition
-from assets.core.settings import StageConfig
+from assets.core.manifest_rows import manifest_of
+from assets.core.plan import StageDefinition
 from assets.core.shards import READ_ROWS, open_features
-from assets.core.stage import DEFINITIONS, definition_of
+from assets.core.stage import definition_of
 from assets.evaluations.near_duplicates import near_duplicates
 from assets.images import image_manifest
 from data_contracts import asset_names as names
@@ -79,24 +78,9 @@ def _finite_tensors(store: DatasetStore, dataset: str, asset: str) -> int:
     return len(tensors)
 
 
-def _definition_of(asset: dg.AssetsDefinition) -> StageDefinition[Any]:
-    """The stage of an asset; of one that is no plan yet, what its kinds say that it stores."""
-    name = asset.key.path[-1]
-    if name in DEFINITIONS:
-        return definition_of(asset)
-    is_model = "safetensors" in asset.specs_by_key[asset.key].kinds
-    return StageDefinition(
-        name,
-        StageConfig,
-        lambda here: Plan(lambda work: Output(content=None)),
-        features_of=None if is_model else scored_ids,
-        is_model=is_model,
-    )
-
-
 def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
     """The blocking check `contract` of one asset."""
-    definition = _definition_of(asset)
+    definition = definition_of(asset)
 
     @dg.asset_check(
         asset=asset,
