@@ -56,7 +56,8 @@ def gram_pca(
         raise ValueError(f"at least one component is needed, got {n_components}")
     if n_components > m - 1:
         raise ValueError(
-            f"{n_components} components asked for, but {m} training rows span at most {max(m - 1, 0)} dimensions"
+            f"{n_components} components asked for, but {m} training rows span at most "
+            f"{max(m - 1, 0)} dimensions"
         )
     others = np.setdiff1d(np.arange(n), train)
     inner = gram[np.ix_(train, train)].astype(np.float64)
@@ -70,7 +71,8 @@ def gram_pca(
     rank = int((values > max(RELATIVE_TOLERANCE * values[0], rounding)).sum())
     if rank < n_components:
         raise ValueError(
-            f"{n_components} components asked for, but the training rows span only {rank} dimensions"
+            f"{n_components} components asked for, but the training rows span only {rank} "
+            "dimensions"
         )
     vectors = vectors * np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(n_components)])
     lengths = np.sqrt(values)

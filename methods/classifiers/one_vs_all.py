@@ -51,7 +51,8 @@ def _check_scores(scores: NDArray[np.floating], truth: Bool) -> None:
     """Refuse scores or a truth that do not fit together."""
     if scores.shape != truth.shape:
         raise ValueError(
-            f"scores of the same images and labels are needed, got {scores.shape} for labels of {truth.shape}"
+            f"scores of the same images and labels are needed, got {scores.shape} for labels of "
+            f"{truth.shape}"
         )
 
 
@@ -123,13 +124,15 @@ def out_of_fold_scores(
     n = len(truth)
     if gram.shape != (n, n) or len(groups) != n:
         raise ValueError(
-            f"labels of {n} images need as many groups and Gram rows, got {len(groups)} and {gram.shape}"
+            f"labels of {n} images need as many groups and Gram rows, got {len(groups)} and "
+            f"{gram.shape}"
         )
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     n_folds = min(n_folds, len(group_names))
     if n_folds < 2:
         raise ValueError(
-            f"out-of-fold scores need at least two groups and two folds, got {len(group_names)} groups"
+            f"out-of-fold scores need at least two groups and two folds, got {len(group_names)} "
+            "groups"
         )
     _, sets, sizes = np.unique(truth, axis=0, return_inverse=True, return_counts=True)
     strata = np.where(sizes[sets] < n_folds, len(sizes), sets)

@@ -200,14 +200,16 @@ def _grouped_folds(
         having = len(np.unique(groups[side]))
         if having < n_folds:
             raise ValueError(
-                f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are {having}"
+                f"{name}: {n_folds} folds need {n_folds} groups with a {word} image, there are "
+                f"{having}"
             )
     fold = grouped_folds(positive, groups, n_folds, seed)
     for number in range(n_folds):
         for side, word in ((positive, "positive"), (~positive, "negative")):
             if not side[fold == number].any():
                 raise ValueError(
-                    f"{name}: fold {number} of seed {seed} has no {word} image; another seed or fewer folds may help"
+                    f"{name}: fold {number} of seed {seed} has no {word} image; another seed or "
+                    "fewer folds may help"
                 )
     return fold
 
@@ -223,13 +225,15 @@ def _check(
     """Refuse arrays that do not fit together, folds that split a group and values not finite."""
     if rows.ndim != 2 or not len(rows) == len(positive) == len(groups) == len(fold):
         raise ValueError(
-            f"one class, group and fold for each of (n, p) rows is needed, got {len(positive)}, {len(groups)} and {len(fold)} "
+            f"one class, group and fold for each of (n, p) rows is needed, got {len(positive)}, "
+            f"{len(groups)} and {len(fold)} "
             f"for {rows.shape}"
         )
     numbers = np.unique(fold)
     if len(numbers) < 2 or not np.array_equal(numbers, np.arange(len(numbers))):
         raise ValueError(
-            f"outer folds are numbered from 0 without a gap and are at least two, got {numbers.tolist()}"
+            "outer folds are numbered from 0 without a gap and are at least two, got "
+            f"{numbers.tolist()}"
         )
     codes = np.unique(groups, return_inverse=True)[1]
     parted = len(np.unique(np.stack([codes, fold], axis=1), axis=0)) - len(np.unique(codes))
@@ -291,7 +295,8 @@ def _decision_values(side: _Side, positive: Bools, setting: Setting) -> tuple[Fl
         )
     if not (np.abs(fitted).max() <= np.finfo(np.float32).max and np.isfinite(left_out).all()):
         raise ValueError(
-            f"the kernel of {setting} overflows: d is too high, or a row left out lies too far from the training rows"
+            f"the kernel of {setting} overflows: d is too high, or a row left out lies too far "
+            "from the training rows"
         )
     # Without a random_state SVC draws from NumPy's global generator, even though nothing here is
     # random.

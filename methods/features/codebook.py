@@ -3,8 +3,8 @@
 Jegou et al. 2010; Farhat and Sicre, section 6.3.
 
 scikit-learn's Lloyd algorithm from one k-means++ start (Arthur and Vassilvitskii 2007), followed by
-one pass in float64 for the means. It runs on one thread: with several, the order of the sums, and so
-the last digits of the centroids, would depend on their number.
+one pass in float64 for the means. It runs on one thread: with several, the order of the sums, and
+so the last digits of the centroids, would depend on their number.
 """
 
 from __future__ import annotations
@@ -95,11 +95,13 @@ def fit_codebook(
         )
     if n_clusters < 1 or max_iterations < 1:
         raise ValueError(
-            f"k-means needs at least one cluster and one iteration, got {n_clusters} and {max_iterations}"
+            f"k-means needs at least one cluster and one iteration, got {n_clusters} and "
+            f"{max_iterations}"
         )
     if len(descriptors) < n_clusters:
         raise ValueError(
-            f"{n_clusters} clusters need at least as many descriptors, got n_samples = {len(descriptors)}"
+            f"{n_clusters} clusters need at least as many descriptors, got n_samples = "
+            f"{len(descriptors)}"
         )
     rows = finite_float32(descriptors, "k-means needs finite descriptors")
     kmeans = KMeans(n_clusters, n_init=1, max_iter=max_iterations, tol=tolerance, random_state=seed)
@@ -112,7 +114,8 @@ def fit_codebook(
         and (distinct := len(np.unique(rows, axis=0))) < n_clusters
     ):
         raise ValueError(
-            f"{n_clusters} clusters need as many different descriptors, got {distinct} among {len(rows)}"
+            f"{n_clusters} clusters need as many different descriptors, got {distinct} among "
+            f"{len(rows)}"
         )
     centroids, inertia = _means_of_cells(rows, cells, kmeans.cluster_centers_)
     return Codebook(

@@ -102,7 +102,8 @@ def alexnet_convolutions(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             raise WrongWeightsError(f"tensor features.{name} is missing")
         if given.shape != tensor.shape:
             raise WrongWeightsError(
-                f"tensor features.{name} has shape {tuple(given.shape)}, AlexNet's has {tuple(tensor.shape)}"
+                f"tensor features.{name} has shape {tuple(given.shape)}, AlexNet's has "
+                f"{tuple(tensor.shape)}"
             )
         convolutions[f"features.{name}"] = given.to(torch.float32)
     return convolutions

@@ -58,7 +58,8 @@ def fit_ica(
     rows = np.asarray(patches, np.float32)
     if components > min(rows.shape):
         raise ValueError(
-            f"{components} components need as many patches and coordinates, got {rows.shape[0]} and {rows.shape[1]}"
+            f"{components} components need as many patches and coordinates, got {rows.shape[0]} "
+            f"and {rows.shape[1]}"
         )
     if not np.isfinite(rows).all():
         raise ValueError(

@@ -89,7 +89,8 @@ class SegmentationSettings:
             )
         if not 0 <= self.min_diameter < self.max_diameter:
             raise ValueError(
-                f"min_diameter {self.min_diameter:g} must be from 0 to below max_diameter {self.max_diameter:g}"
+                f"min_diameter {self.min_diameter:g} must be from 0 to below max_diameter "
+                f"{self.max_diameter:g}"
             )
         if not 1 <= self.window < self.levels:
             raise ValueError(f"window {self.window} must be from 1 to below levels {self.levels}")

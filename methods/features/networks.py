@@ -90,7 +90,8 @@ def library_of(name: str) -> tuple[Literal["torchvision", "timm"], str]:
     except ImportError:
         close = _close(name, available)
         raise UnknownNetworkError(
-            f"torchvision has no network {name}{close}, and timm, which may, is not installed (pip install 'medfeat[timm]')"
+            f"torchvision has no network {name}{close}, and timm, which may, is not installed (pip "
+            "install 'medfeat[timm]')"
         ) from None
     if timm.is_model(theirs):
         try:
@@ -217,12 +218,14 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset
     fitting = {name: tensor for name, tensor in renamed.items() if name in own}
     if not fitting:
         raise WrongWeightsError(
-            f"none of its tensors ({', '.join(sorted(renamed)[:LISTED])}, ...) is one of the network's"
+            f"none of its tensors ({', '.join(sorted(renamed)[:LISTED])}, ...) is one of the "
+            "network's"
         )
     for name, tensor in fitting.items():
         if tensor.shape != own[name].shape:
             raise WrongWeightsError(
-                f"tensor {name} has shape {tuple(tensor.shape)}, the network's has {tuple(own[name].shape)}"
+                f"tensor {name} has shape {tuple(tensor.shape)}, the network's has "
+                f"{tuple(own[name].shape)}"
             )
     network.load_state_dict(fitting, strict=False)
     return frozenset(
@@ -307,7 +310,8 @@ class LayerTap(ImageNetwork):
         if not path or path not in modules:
             top = [*aliases, *(child for child, _ in network.named_children())]
             raise UnknownLayerError(
-                f"{name} has no layer {layer!r}: there are {', '.join(top)} and their parts{_close(path, list(modules))}"
+                f"{name} has no layer {layer!r}: there are {', '.join(top)} and their "
+                f"parts{_close(path, list(modules))}"
             )
         modules[path].register_forward_hook(_stop)
         self.eval()
@@ -373,7 +377,8 @@ def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | N
         return len(shape) == 4 and shape[1] == shape[2] != shape[3], None
     what = f"shape {shape}" if shape else type(output).__name__
     raise UnknownLayerError(
-        f"{layer} gives {what} for one image: neither maps, nor tokens of a square grid, nor a vector"
+        f"{layer} gives {what} for one image: neither maps, nor tokens of a square grid, nor a "
+        "vector"
     )
 
 

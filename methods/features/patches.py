@@ -179,7 +179,8 @@ def spatial_pyramid(
     height, width = responses.shape[1:3]
     if max(levels) > min(height, width):
         raise ValueError(
-            f"a grid of {height} x {width} positions cannot be cut into {max(levels)} x {max(levels)} cells"
+            f"a grid of {height} x {width} positions cannot be cut into {max(levels)} x "
+            f"{max(levels)} cells"
         )
     reduce = np.max if pool == "max" else np.mean
     cells = [

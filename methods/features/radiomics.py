@@ -192,7 +192,8 @@ FEATURES: tuple[AnalyticFeature, ...] = (
     AnalyticFeature(
         "contrast",
         "texture",
-        "sum (i - j)^2 p(i, j); p: symmetric co-occurrence of levels 1 .. 32 at distance 1 inside, here and below the mean over "
+        "sum (i - j)^2 p(i, j); p: symmetric co-occurrence of levels 1 .. 32 at distance 1 inside, "
+        "here and below the mean over "
         "the four directions",
         "level^2",
         "original_glcm_Contrast",
@@ -262,7 +263,8 @@ FEATURES: tuple[AnalyticFeature, ...] = (
     AnalyticFeature(
         "imc1",
         "texture",
-        "(H(p) - 2 H(r)) / H(r), r(i) = sum over j of p, H the entropy (information measure of correlation); 0 for H(r) = 0",
+        "(H(p) - 2 H(r)) / H(r), r(i) = sum over j of p, H the entropy (information measure of "
+        "correlation); 0 for H(r) = 0",
         "1",
         "original_glcm_Imc1",
     ),
@@ -281,13 +283,15 @@ FEATURES: tuple[AnalyticFeature, ...] = (
     AnalyticFeature(
         "profile_slope",
         "margin",
-        "least-squares fall of the grey value with the distance from the outline, up to half an effective radius in and out",
+        "least-squares fall of the grey value with the distance from the outline, up to half an "
+        "effective radius in and out",
         "grey/mm",
     ),
     AnalyticFeature(
         "radial_gradient_index_margin",
         "margin",
-        "-sum g.r / sum |g| within 2 pixels of the outline, r the unit vector away from the centroid; 0 for g = 0",
+        "-sum g.r / sum |g| within 2 pixels of the outline, r the unit vector away from the "
+        "centroid; 0 for g = 0",
         "1",
     ),
     AnalyticFeature(
@@ -296,8 +300,10 @@ FEATURES: tuple[AnalyticFeature, ...] = (
     AnalyticFeature(
         "radial_gradient_fwhm_margin",
         "margin",
-        "full width at half maximum of the histogram, weighted by |g|, of the angle from r to -g within 2 pixels of the outline "
-        "(bins of 5 degrees, Gaussian smoothing of 10 degrees): 360 less the longest arc below half; 360 for g = 0",
+        "full width at half maximum of the histogram, weighted by |g|, of the angle from r to -g "
+        "within 2 pixels of the outline "
+        "(bins of 5 degrees, Gaussian smoothing of 10 degrees): 360 less the longest arc below "
+        "half; 360 for g = 0",
         "degree",
     ),
     AnalyticFeature(
@@ -311,7 +317,8 @@ def _check(image: Float64, mask: Mask, pixel_mm: float) -> None:
     """Refuse an image, mask or pixel size that gives no features."""
     if image.ndim != 2 or image.shape != mask.shape:
         raise ValueError(
-            f"image and mask must be two-dimensional and of one shape, got {image.shape} and {mask.shape}"
+            f"image and mask must be two-dimensional and of one shape, got {image.shape} and "
+            f"{mask.shape}"
         )
     if mask.dtype != np.bool_:
         raise ValueError(f"the mask must be bool, got {mask.dtype}")

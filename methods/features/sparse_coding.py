@@ -108,7 +108,8 @@ def fit_dictionary(
     usable = np.flatnonzero(rows.any(axis=1))
     if len(usable) < atoms:
         raise ValueError(
-            f"a dictionary of {atoms} atoms needs as many patches that are not zero, got {len(usable)}"
+            f"a dictionary of {atoms} atoms needs as many patches that are not zero, got "
+            f"{len(usable)}"
         )
     first = rows[np.random.default_rng(seed).choice(usable, atoms, replace=False)]
     learner = MiniBatchDictionaryLearning(

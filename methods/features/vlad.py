@@ -92,12 +92,14 @@ def encode(
     centres = finite_float32(centroids, FINITE)
     if descriptors.ndim != 3 or centres.ndim != 2 or descriptors.shape[2] != centres.shape[1]:
         raise ValueError(
-            f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and {centres.shape}"
+            f"descriptors (N, L, d) and centroids (k, d) do not fit: {descriptors.shape} and "
+            f"{centres.shape}"
         )
     n_images, per_image, _ = descriptors.shape
     if not per_image or not len(centres):
         raise ValueError(
-            f"an image has at least one descriptor and a codebook one centroid, got {per_image} and {len(centres)}"
+            f"an image has at least one descriptor and a codebook one centroid, got {per_image} "
+            f"and {len(centres)}"
         )
     encoded = np.zeros((n_images, *centres.shape), np.float32)
     with threadpool_limits(1, user_api="blas"):  # the same bytes on any number of cores
@@ -190,7 +192,10 @@ class VLAD(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):  #
             images.reshape(-1, images.shape[2]), self.n_clusters, seed, self.max_iterations
         )
         if not book.converged:
-            message = f"k-means did not come to rest in fewer than {self.max_iterations} iterations; raise max_iterations"
+            message = (
+                f"k-means did not come to rest in fewer than {self.max_iterations} iterations; "
+                "raise max_iterations"
+            )
             warnings.warn(message, ConvergenceWarning, stacklevel=2)
         self.centroids_, self.n_iter_ = book.centroids, book.iterations
         return self

@@ -1,8 +1,8 @@
 """Convolutions of 15x15 filters without padding, as the networks from scratch have.
 
 With both, a training step of :mod:`methods.training.lenet` takes 0.28 of the time of plain torch
-layers on a CPU (``benchmarks/lenet.py``). Their plain twins in the tests are ``conv2d``, and ``max_pool2d`` of
-``conv2d``, in float64.
+layers on a CPU (``benchmarks/lenet.py``). Their plain twins in the tests are ``conv2d``, and
+``max_pool2d`` of ``conv2d``, in float64.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _spectra(planes: Tensor, side: int) -> Tensor:
 
 
 def _planes(spectra: Tensor, side: int, height: int, width: int) -> Tensor:
-    """Invert :func:`_spectra`: (frequencies, A, B) -> (A, B, height, width), the upper left part."""
+    """Invert :func:`_spectra`, (frequencies, A, B) -> upper left part (A, B, height, width)."""
     planes = torch.empty(*spectra.shape[1:], height, width, device=spectra.device)
     for a, maps in enumerate(planes):
         spectrum = spectra[:, a].T.reshape(-1, side, side // 2 + 1)
