@@ -75,11 +75,10 @@ def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
     tables=(MANIFEST,),
 )
 def image_manifest(here: Stage[ManifestConfig]) -> Plan:
-    """Every file of the dataset and its drops: SHA-256, label, split, group, size, mode, and
-    whether it can be used.
+    """Every file of the dataset and its drops, with label, split, group and size.
 
-    Files that cannot be used are listed with the reason. Known bytes are hashed again but not
-    decoded again.
+    Each row also has the SHA-256 of the file, its mode, and whether it can be used. Files that
+    cannot be used are listed with the reason. Known bytes are hashed again but not decoded again.
     """
     spec = here.store.spec(here.dataset)
 
@@ -206,8 +205,9 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
     features_of=usable_ids,
 )
 def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
-    """Usable images as 227 x 227 RGB, (N, 227, 227, 3) uint8 in HDF5 shards (Ahn et al. 2019,
-    section 2.4).
+    """Usable images as 227 x 227 RGB (Ahn et al. 2019, section 2.4).
+
+    (N, 227, 227, 3) uint8 in HDF5 shards.
     """
     from methods.imaging.preprocessing import PreprocessingSettings
 

@@ -12,6 +12,15 @@ from typing import Literal
 SVM_C = 1.0
 """Weight C of the squared hinge loss of the linear SVM (Ahn et al. 2019 do not state theirs)."""
 
+ICA_ITERATIONS = 500
+"""Maximum number of FastICA iterations."""
+ICA_TOLERANCE = 1e-4
+"""Change of the unmixing matrix below which FastICA stops (1 - |cosine| of a row)."""
+KMEANS_ITERATIONS = 300
+"""Maximum number of k-means iterations."""
+WHITENED_COMPONENTS = 256
+"""Principal components of image patches that whitening keeps."""
+
 
 @dataclass(frozen=True)
 class CaeSettings:

@@ -38,9 +38,7 @@ class LabelledRows:
 
     @property
     def version(self) -> str:
-        """Hash of what a classifier is fitted and scored on: equal means that two methods can be
-        compared.
-        """
+        """Hash of what a classifier is fitted and scored on; equal hashes can be compared."""
         return content_hash(
             [self.ids, self.labels.tolist(), self.train.tolist(), self.test.tolist(), self.groups]
         )

@@ -57,7 +57,7 @@ class Originals:
         return {row["image_id"]: row for row in rows}
 
     @cached_property
-    def _found(self) -> dict[str, SourceFile]:
+    def _files(self) -> dict[str, SourceFile]:
         """Where the files of the rows lie, by their paths in the manifest."""
         intake = find_arrivals(self._store, self._store.spec(self._dataset)).intake
         return locate(intake, (row["path"] for row in self._row_of.values()))
@@ -96,7 +96,7 @@ class Originals:
         from methods.imaging.image_file import prepare_frames
         from methods.imaging.image_format import UndecodableImageError
 
-        if path not in self._found:
+        if path not in self._files:
             raise InputError(
                 f"{path} of {self._dataset} is not there any more",
                 "Put it back, or materialise image_manifest again",
@@ -104,7 +104,7 @@ class Originals:
         first = image_ids[0]
         try:
             data = read_image(
-                self._found[path],
+                self._files[path],
                 path,
                 lambda digest: first == frame_id(digest, self._row_of[first]["frame"]),
             )

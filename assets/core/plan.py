@@ -358,9 +358,11 @@ def _computed(
     """The record of a new output; its files are stored, the record itself is not yet."""
     started = time.monotonic()
     output = plan.compute(work)
-    wanted = definition.facts if not output.unavailable else None
-    if wanted is not None and not isinstance(output.facts, wanted):
-        raise ContractError(f"{work.asset} gave no {wanted.__name__}", "This is a fault of medfeat")
+    expected = definition.facts if not output.unavailable else None
+    if expected is not None and not isinstance(output.facts, expected):
+        raise ContractError(
+            f"{work.asset} gave no {expected.__name__}", "This is a fault of medfeat"
+        )
     pictures = []
     files = list(output.files)
     for number, (title, png) in enumerate(output.pictures):

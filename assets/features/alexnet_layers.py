@@ -46,8 +46,9 @@ def layer_columns(features: FeatureSet) -> dict[str, tuple[int, int]]:
     uses_device=True,
 )
 def alexnet_layers(here: Stage[AlexNetLayersConfig]) -> Plan:
-    """All of AlexNet's layers from one forward pass on the grey 256 x 256 image, one after another
-    in a row, (N, D).
+    """All layers of AlexNet from one forward pass on the grey 256 x 256 image.
+
+    They follow each other in a row, (N, D) in HDF5 shards.
     """
     ids = scored_ids(here.store, here.dataset)
     return network_plan(here, _all_layers(here.config.weights), _grey_pixels(here), ids)

@@ -1,6 +1,4 @@
-"""Representations learned without labels on frozen features: the convolutional auto-encoder and its
-codes.
-"""
+"""The convolutional auto-encoder, learned without labels on frozen features, and its codes."""
 
 import logging
 from collections.abc import Sequence

@@ -1,5 +1,6 @@
-"""Networks fine-tuned on the labelled training images, and their penultimate features (Ahn et al.
-2019, table 2).
+"""Networks fine-tuned on the labelled training images, and their penultimate features.
+
+They are rows of table 2 of Ahn et al. 2019.
 """
 
 import logging
@@ -342,7 +343,7 @@ def _tuned_output(
 def _sidecar(
     work: Work, settings: dict[str, Any], images: FeatureReader, tuned: _Tuned
 ) -> ModelSidecar:
-    """The sidecar of a fine-tuned network; its curve has no validation where there was none."""
+    """The sidecar of a fine-tuned network; its curve lacks a validation loss that was not measured."""
     return ModelSidecar(
         architecture="methods.training.fine_tuning.HeadedNetwork",
         settings=settings,

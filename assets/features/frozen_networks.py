@@ -349,8 +349,9 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     uses_device=True,
 )
 def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
-    """AlexNet conv5 features after ReLU and max-pool, (N, 256, 6, 6) in HDF5 shards (Ahn et al.
-    2019, section 2.4).
+    """AlexNet conv5 features after ReLU and max-pool (Ahn et al. 2019, section 2.4).
+
+    One row of every usable image, (N, 256, 6, 6) in HDF5 shards.
     """
     side = side_of(here.store, here.dataset)
     frozen = frozen_network(*CONV5, here.config.weights, side)
@@ -369,8 +370,9 @@ def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
     uses_device=True,
 )
 def backbone_features(here: Stage[BackboneConfig]) -> Plan:
-    """Maps that the auto-encoder sits on: AlexNet conv5's own shards, or those of any other network
-    and layer, (N, C, h, w).
+    """Maps that the auto-encoder is fitted on, (N, C, h, w) in HDF5 shards.
+
+    They are the shards of AlexNet conv5, or those of any other network and layer.
     """
     config = here.config
     if (config.backbone, config.layer) == CONV5:

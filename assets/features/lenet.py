@@ -1,6 +1,4 @@
-"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section
-3).
-"""
+"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section 3)."""
 
 import logging
 from collections.abc import Sequence
@@ -86,8 +84,9 @@ class LenetConfig(SeedSetting):
     features_of=scored_ids,
 )
 def square_images(here: Stage[SquareConfig]) -> Plan:
-    """First channel of the labelled images, padded with black to a square and resized, (N, 256,
-    256) uint8 in HDF5 shards.
+    """First channel of the labelled images, padded with black to a square and resized.
+
+    (N, 256, 256) uint8 in HDF5 shards.
     """
     voi = here.config.voi
     ids = scored_ids(here.store, here.dataset)

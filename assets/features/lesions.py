@@ -1,6 +1,4 @@
-"""Lesions in their regions of interest: contours, and features calculated from them (Huynh et al.
-2016, section 2.4).
-"""
+"""Contours of lesions, and features calculated from them (Huynh et al. 2016, section 2.4)."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -119,8 +117,9 @@ class _Regions:
     features_of=scored_ids,
 )
 def lesion_segmentation(here: Stage[SegmentationConfig]) -> Plan:
-    """Mask of the lesion in each 512 x 512 region of interest, (N, 512, 512), grown from its
-    centre; none where unsure.
+    """Mask of the lesion in each 512 x 512 region of interest, grown from its centre.
+
+    (N, 512, 512) uint8 in HDF5 shards; a mask of zeros where no contour is sure.
     """
     ids = scored_ids(here.store, here.dataset)
     regions = _Regions(here.store, here.dataset, here.config.voi)
@@ -171,8 +170,10 @@ def _notices(faults: Mapping[str, str], images: int) -> list[str]:
 
 
 def _mask_set(here: Stage[SegmentationConfig], regions: _Regions, centres: Centres) -> FeatureSet:
-    """The set of masks. A centre that is marked anew makes another; an image that is added without
-    a mark is the only one computed.
+    """The set of masks, which the marked centres identify.
+
+    A centre that is marked anew makes another set. An image that is added without a mark is the
+    only one computed.
     """
     marked = {i: centre for i, centre in centres.items() if _is_marked(regions.row_of[i])}
     return FeatureSet(
@@ -285,8 +286,9 @@ def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
     features_of=contoured_ids,
 )
 def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
-    """Size, shape, intensity, texture and margin of each lesion that has a contour, (N, F) in HDF5
-    shards.
+    """Size, shape, intensity, texture and margin of each lesion that has a contour.
+
+    (N, F) in HDF5 shards.
     """
     from methods.features.radiomics import FEATURES
 

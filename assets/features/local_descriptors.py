@@ -1,5 +1,6 @@
-"""Local descriptors of a frozen network at three image sizes, and their averages (Farhat and Sicre,
-sections 6.1 and 6.2).
+"""Local descriptors of a frozen network at three image sizes, and their averages.
+
+Farhat and Sicre, sections 6.1 and 6.2.
 """
 
 import dagster as dg

@@ -1,5 +1,6 @@
-"""Features learned without labels on image patches: sparse coding, ICA and the stacked sparse
-auto-encoder (Ahn et al. 2019, table 2).
+"""Features learned without labels on image patches (Ahn et al. 2019, table 2).
+
+Three models of whitened patches: sparse coding, ICA and the stacked sparse auto-encoder.
 """
 
 import logging
@@ -21,7 +22,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
-from methods.settings import SsaeSettings
+from methods.settings import ICA_ITERATIONS, ICA_TOLERANCE, WHITENED_COMPONENTS, SsaeSettings
 from resources.cores import cores
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model
@@ -52,7 +53,7 @@ class PatchConfig(SeedSetting):
     """Side of a patch in pixels."""
     patches: int = Field(default=100_000, ge=2)
     """Number of patches of training images that a model learns from."""
-    components: int = Field(default=256, ge=2)
+    components: int = Field(default=WHITENED_COMPONENTS, ge=2)
     """Principal components that whitening keeps."""
 
 
@@ -70,9 +71,9 @@ class SparseCodingConfig(PatchConfig):
 class IcaConfig(PatchConfig):
     """Settings of `ica_model`."""
 
-    ica_iterations: PositiveInt = 500
+    ica_iterations: PositiveInt = ICA_ITERATIONS
     """Maximum number of FastICA iterations."""
-    ica_tolerance: PositiveFloat = 1e-4
+    ica_tolerance: PositiveFloat = ICA_TOLERANCE
     """Change of the unmixing matrix below which FastICA stops."""
 
 

@@ -1,6 +1,4 @@
-"""VLAD of local descriptors: the codebook, and the rows encoded with it (Farhat and Sicre, section
-6.3).
-"""
+"""Codebooks of local descriptors, and VLAD rows (Farhat and Sicre, section 6.3)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -31,6 +29,7 @@ from data_contracts.studies.farhat_vlad import (
     codebook_asset,
     vlad_at,
 )
+from methods.settings import KMEANS_ITERATIONS
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model
 
@@ -47,7 +46,7 @@ class CodebookConfig(SeedSetting):
 
     descriptor_sample: PositiveInt = 200_000
     """Training descriptors that k-means gets, as many of each image."""
-    max_iterations: PositiveInt = 300
+    max_iterations: PositiveInt = KMEANS_ITERATIONS
     """Maximum number of iterations of k-means."""
     fit_on: Literal["train", "train+drops"] = "train"
     """Images whose descriptors k-means gets. "train" is the training images of the first load, so

@@ -19,6 +19,7 @@ from sklearn.exceptions import ConvergenceWarning
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from methods.arrays import finite_float32
+from methods.settings import KMEANS_ITERATIONS
 
 Float32 = NDArray[np.float32]
 
@@ -66,7 +67,7 @@ def fit_codebook(
     descriptors: NDArray[np.floating],
     n_clusters: int,
     seed: int,
-    max_iterations: int = 300,
+    max_iterations: int = KMEANS_ITERATIONS,
     tolerance: float = 1e-4,
 ) -> Codebook:
     """Fit k-means to local descriptors of training images.

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from methods.settings import ICA_ITERATIONS, ICA_TOLERANCE
+
 Float32 = NDArray[np.float32]
 
 
@@ -36,8 +38,8 @@ def fit_ica(
     patches: NDArray[np.floating],
     components: int,
     seed: int,
-    max_iterations: int = 500,
-    tolerance: float = 1e-4,
+    max_iterations: int = ICA_ITERATIONS,
+    tolerance: float = ICA_TOLERANCE,
 ) -> IcaFit:
     """Fit the unmixing matrix of the first ``components`` coordinates.
 

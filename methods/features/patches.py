@@ -16,6 +16,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from methods.imaging.grey import luma
+from methods.settings import WHITENED_COMPONENTS
 
 Float32 = NDArray[np.float32]
 
@@ -118,7 +119,7 @@ class Whitening:
 
 
 def fit_whitening(
-    patches: NDArray[np.floating], components: int = 256, epsilon: float = 1e-4
+    patches: NDArray[np.floating], components: int = WHITENED_COMPONENTS, epsilon: float = 1e-4
 ) -> Whitening:
     """Fit a whitening by principal components.
 
