@@ -21,6 +21,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.manifest_rows import labels_of, one_sided_labels
+from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
 from resources.progress import progress
@@ -46,7 +47,7 @@ class ManifestConfig(StageConfig):
 class PreparedImagesConfig(DicomWindowSetting):
     """Settings of `prepared_images`."""
 
-    resize: Literal["direct", "pad"] = "direct"
+    resize: Literal["direct", "pad"] = PreprocessingSettings.resize
     """"direct" stretches to the square (the paper); "pad" keeps the aspect ratio on black."""
     decode: Literal["scaled", "exact"] = "scaled"
     """For JPEGs at least four times as large as needed: "scaled" has libjpeg shrink them while it
@@ -209,8 +210,6 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
 
     (N, 227, 227, 3) uint8 in HDF5 shards.
     """
-    from methods.imaging.preprocessing import PreprocessingSettings
-
     config = here.config
     settings = PreprocessingSettings(resize=config.resize, voi=config.voi, decode=config.decode)
     images = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()

@@ -118,7 +118,7 @@ class Output:
 
     @classmethod
     def of_shards(cls, shards: FeatureStore, ids: list[str], **fields: Any) -> "Output":
-        """The output whose content are the rows of ``ids`` in ``shards``; ``fields`` are the rest."""
+        """The output whose content are rows of ``ids`` in ``shards``; ``fields`` are the rest."""
         return cls(
             content=shards.data_version(ids),
             rows=len(ids),

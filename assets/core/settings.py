@@ -23,6 +23,7 @@ from pydantic import (
 
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureDtype
+from methods.imaging.preprocessing import PreprocessingSettings
 from methods.settings import SVM_C, CaeSettings
 
 
@@ -83,7 +84,7 @@ class SvmSettings(StageConfig):
 class DicomWindowSetting(StageConfig):
     """Which grey values of a DICOM image are shown."""
 
-    voi: Literal["file", "full"] = "file"
+    voi: Literal["file", "full"] = PreprocessingSettings.voi
     """Grey values of DICOM: "file" takes the file's own window, "full" all of its range."""
 
 

@@ -1,4 +1,4 @@
-"""Outputs of every layer of AlexNet for grey regions of interest (Huynh et al. 2016, section 2.3)."""
+"""Outputs of all layers of AlexNet for regions of interest (Huynh et al. 2016, section 2.3)."""
 
 from itertools import accumulate
 from math import prod

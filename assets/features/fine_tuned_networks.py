@@ -343,7 +343,7 @@ def _tuned_output(
 def _sidecar(
     work: Work, settings: dict[str, Any], images: FeatureReader, tuned: _Tuned
 ) -> ModelSidecar:
-    """The sidecar of a fine-tuned network; its curve lacks a validation loss that was not measured."""
+    """The sidecar of a fine-tuned network; its curve lacks losses that were not measured."""
     return ModelSidecar(
         architecture="methods.training.fine_tuning.HeadedNetwork",
         settings=settings,

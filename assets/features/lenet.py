@@ -1,4 +1,4 @@
-"""One-vs-all networks trained from scratch on padded grey images (Lyndon et al. 2015, section 3)."""
+"""One-vs-all networks trained from scratch on padded images (Lyndon et al. 2015, section 3)."""
 
 import logging
 from collections.abc import Sequence

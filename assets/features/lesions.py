@@ -91,7 +91,7 @@ class _Regions:
         return luma_uint8(self._originals.squares(ids, self._settings))
 
     def contours(self, ids: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Masks (n, 512, 512) uint8, all 0 without a contour, and the reason of each without one."""
+        """Masks (n, 512, 512) uint8, 0 without a contour, and the reason of each without one."""
         from methods.features.lesion_segmentation import SegmentationSettings, segment_lesion
 
         def contour(image_id: str, picture: np.ndarray) -> tuple[np.ndarray, str]:

@@ -71,8 +71,8 @@ def open_descriptors(here: Stage[StageConfig], scale: int, ids: list[str]) -> Fe
     reader = here.features(descriptors_asset(scale), ids)
     if len(reader.feature_set.row_shape) != 3:
         raise InputError(
-            f"{reader.feature_set.backbone} {reader.feature_set.layer} gives a vector for an image, "
-            "not local descriptors",
+            f"{reader.feature_set.backbone} {reader.feature_set.layer} gives a vector for an image,"
+            " not local descriptors",
             "Name a layer of maps",
         )
     return reader

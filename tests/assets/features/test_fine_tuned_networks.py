@@ -1,4 +1,4 @@
-"""Plans of a fine-tuned network and of its features, on a toy network without weights of its own."""
+"""Plans of a fine-tuned network and of its features, on a toy network without weights."""
 
 from __future__ import annotations
 
