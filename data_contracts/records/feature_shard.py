@@ -3,8 +3,8 @@
 A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (several
 short rows to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
 and features share the layout and differ in dtype and shape. Attributes say how the numbers were
-computed. The index is JSON with its own digest. A shard that no index lists with its sha256 is never
-opened.
+computed. The index is JSON with its own digest. A shard that no index lists with its sha256 is
+never opened.
 """
 
 from __future__ import annotations

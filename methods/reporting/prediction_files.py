@@ -34,13 +34,13 @@ EXPLANATION = (
     "Each picture is an image whose label is not known (or is held). The least sure come first: "
     "check those by eye.",
     "The probability is calibrated on folds of the training images: of predictions that say 80 %, "
-    "about 80 % should be right on images like those. An image marked as unlike the training images "
-    "is less like any of them than 99 % of them are to each other; its probability means little.",
+    "about 80 % should be right on images like those. An image marked as unlike the training "
+    "images is less like any of them than 99 % of them are to each other; its probability means little.",
 )
 
 
 def predictions_csv(rows: Sequence[Row]) -> str:
-    """The predictions as CSV: the columns of the contract, then each nearest label and similarity."""
+    """Write predictions as CSV: the columns of the contract, then each neighbour's."""
     columns = [
         *CSV_COLUMNS,
         *(f"nearest_{what}_{k + 1}" for k in range(NEIGHBOURS) for what in ("label", "similarity")),

@@ -417,16 +417,16 @@ def class_probabilities(
         head_bias: (K,).
 
     Raises:
-        ValueError: the shapes do not fit, or a logit is not finite.
+        ValueError: the shapes do not fit, or a feature or a weight is not finite.
     """
     if features.ndim != 2 or head_weight.shape != (len(head_bias), features.shape[1]):
         raise ValueError(
             f"features {features.shape} do not fit a head with weight {head_weight.shape} and "
             f"bias {head_bias.shape}"
         )
-    logits = features.astype(np.float64) @ head_weight.astype(np.float64).T + head_bias
-    if not np.isfinite(logits).all():
+    if not all(np.isfinite(array).all() for array in (features, head_weight, head_bias)):
         raise ValueError("a feature or a weight of the head is not finite")
+    logits = features.astype(np.float64) @ head_weight.astype(np.float64).T + head_bias
     probabilities: Float64 = softmax(logits, axis=1)
     return probabilities
 
@@ -449,7 +449,7 @@ def mean_probabilities(members: Sequence[NDArray[np.floating]]) -> Float64:
             "members of an ensemble must have the same shape, got "
             f"{[member.shape for member in members]}"
         )
-    mean: Float64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
-    if not np.isfinite(mean).all():
+    if not all(np.isfinite(member).all() for member in members):
         raise ValueError("a member's probability is not finite")
+    mean: Float64 = np.mean(np.stack(members), axis=0, dtype=np.float64)
     return mean

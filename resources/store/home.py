@@ -21,9 +21,12 @@ concurrency:
 run_monitoring: {enabled: true, start_timeout_seconds: 300, max_runtime_seconds: 86400}
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
 python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}
-# Many parallel runs or several machines: install dagster-postgres and put `storage: {postgres: ...}` in the place of this.
+# Many parallel runs or several machines: install dagster-postgres and put
+# `storage: {postgres: ...}` in the place of this.
 storage:
-  custom: {module: pipeline.dagster_internals, class: OpenSqliteStorage, config: {base_dir: {env: DAGSTER_HOME}}}
+  custom:
+    {module: pipeline.dagster_internals, class: OpenSqliteStorage,
+     config: {base_dir: {env: DAGSTER_HOME}}}
 """
 
 
