@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from assets.core.stage import DEFINITIONS
 from assets.features.auto_encoder import CaeModelConfig
 from assets.features.fine_tuned_networks import FineTuneConfig
 from assets.features.patch_baselines import SsaeConfig
@@ -37,6 +38,16 @@ def test_fine_tuning_and_the_sparse_auto_encoder_have_the_defaults_of_the_scienc
         ssae.sparsity,
         ssae.epochs,
     )
+
+
+def test_every_setting_has_a_help_text() -> None:
+    missing = [
+        (definition.name, name)
+        for definition in DEFINITIONS.values()
+        for name, field in definition.config_type.model_fields.items()
+        if not field.description
+    ]
+    assert missing == []
 
 
 def numbers_of(asset: dg.AssetsDefinition) -> dict[str, Any]:
