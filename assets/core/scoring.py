@@ -15,7 +15,7 @@ from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import METRICS, PREDICTIONS
 
 if TYPE_CHECKING:
-    from methods.statistics.metrics import Measurement
+    from methods.statistics.metrics import Answers, Measurement
     from methods.statistics.significance import Interval
 
 
@@ -101,8 +101,7 @@ def score(
     scored: Scored,
 ) -> Output:
     """Every metric of the registry, predictions and pictures of one method."""
-    from methods.reporting import figures
-    from methods.statistics.metrics import confusion_counts, measure, one_label_answers
+    from methods.statistics.metrics import measure, one_label_answers
 
     truth = rows.labels[rows.test]
     answers = one_label_answers(truth, scored.scores, scored.classes.tolist())
@@ -116,20 +115,11 @@ def score(
     few_labels = few_label_rows(made, scored.few_labels, len(truth))
     metrics = [*(made.measured(row) for row in measured), *few_labels]
     predictions = prediction_rows(rows, scored)
-    confusion = figures.confusion_matrix(list(answers.labels), confusion_counts(answers))
-    pictures = [("confusion matrix", confusion)]
-    if few_labels:
-        curve = [
-            (budget, row["value"], row["ci_low"], row["ci_high"])
-            for budget, row in zip(scored.few_labels, few_labels, strict=True)
-        ]
-        picture = figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels")
-        pictures.append(("accuracy from few labels", picture))
     between = f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
     return Output(
         content=[metrics, predictions],
         files=[work.write_table(metrics, METRICS), work.write_table(predictions, PREDICTIONS)],
-        pictures=pictures,
+        pictures=_pictures(answers, scored, few_labels),
         summary={
             "accuracy": of_all["accuracy"].value,
             "accuracy, 95 % interval": between,
@@ -150,6 +140,25 @@ def score(
         notices=list(scored.notices),
         rows=len(truth),
     )
+
+
+def _pictures(
+    answers: "Answers", scored: Scored, few_labels: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, bytes]]:
+    """The confusion matrix, and the curve of the rows of few labels where there are any."""
+    from methods.reporting import figures
+    from methods.statistics.metrics import confusion_counts
+
+    confusion = figures.confusion_matrix(list(answers.labels), confusion_counts(answers))
+    pictures = [("confusion matrix", confusion)]
+    if few_labels:
+        curve = [
+            (budget, row["value"], row["ci_low"], row["ci_high"])
+            for budget, row in zip(scored.few_labels, few_labels, strict=True)
+        ]
+        picture = figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels")
+        pictures.append(("accuracy from few labels", picture))
+    return pictures
 
 
 def prediction_rows(rows: LabelledRows, scored: Scored) -> list[dict[str, Any]]:

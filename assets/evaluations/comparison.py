@@ -67,7 +67,8 @@ def comparable_methods(
             reasons[name] = record.unavailable
         elif not isinstance(record.facts, ScoredFacts) or record.facts.rows_version != rows:
             reasons[name] = (
-                f"scored on other labelled images than now: run the job {study.job(all_tables)} again"
+                "scored on other labelled images than now: run the job "
+                f"{study.job(all_tables)} again"
             )
         else:
             titles[name] = record.facts.title

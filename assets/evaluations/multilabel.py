@@ -2,7 +2,7 @@
 section 4).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +18,20 @@ from assets.evaluations.svm import GROUP, gram_limit, gram_of
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts
+from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS
 from methods.curation.manifest_rows import label_matrix
 from methods.settings import LenetSettings
+from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
 
 if TYPE_CHECKING:
-    from methods.statistics.metrics import Answers
+    from torch import Tensor
+
+    from methods.statistics.metrics import Answers, Measurement
 
 NETWORK_BATCH = 20
 """Number of images that the networks take at once."""
@@ -58,7 +62,6 @@ def label_output(
     work: Work, config: ScoreConfig, method: Method, rows: LabelledRows, given: LabelScores
 ) -> Output:
     """Matches with their intervals, figures by label, predictions and a picture."""
-    from methods.reporting import figures
     from methods.statistics.metrics import Answers, measure, null_counts
 
     labels, truth = label_matrix(rows.labels.tolist())
@@ -68,12 +71,6 @@ def label_output(
     measured = measure(answers, LYNDON2015.protocol, rows.test_groups, resamples, seed)
     made = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
     metrics = [made.measured(figure) for figure in measured]
-    of_images = [figure for figure in measured if figure.interval is not None]
-    bars = [
-        (figure.metric.title.lower(), row["value"], row["ci_low"], row["ci_high"])
-        for figure, row in zip(measured, metrics, strict=True)
-        if figure.interval is not None
-    ]
     predictions = _predictions(rows, answers)
     null = null_counts(answers)
     return Output(
@@ -82,19 +79,20 @@ def label_output(
             work.write_table(metrics, METRICS),
             work.write_table(predictions, MULTILABEL_PREDICTIONS),
         ],
-        pictures=[("matches", figures.method_bars(bars))],
+        pictures=[("matches", _bars(measured, metrics))],
         summary={
-            **{figure.metric.name.replace("_", " "): figure.value for figure in of_images},
+            **{
+                figure.metric.name.replace("_", " "): figure.value
+                for figure in measured
+                if figure.interval is not None
+            },
             "test images": len(rows.test),
             "training images": len(rows.train),
             "labels": len(labels),
             "test images without a label": null.true_empty,
             "given no label": null.predicted_empty,
             "both": null.both_empty,
-            **{
-                f"threshold of {label}": _in_words(threshold)
-                for label, threshold in zip(labels, given.thresholds, strict=True)
-            },
+            **_thresholds(labels, given.thresholds),
             "method": method.title,
         },
         facts=MultilabelFacts(
@@ -108,6 +106,25 @@ def label_output(
         notices=list(given.notices),
         rows=len(rows.test),
     )
+
+
+def _bars(measured: Sequence["Measurement"], metrics: Sequence[Mapping[str, Any]]) -> bytes:
+    """The picture of the metrics of images with their intervals; ``metrics`` are the rows."""
+    from methods.reporting import figures
+
+    return figures.method_bars(
+        [
+            (figure.metric.title.lower(), row["value"], row["ci_low"], row["ci_high"])
+            for figure, row in zip(measured, metrics, strict=True)
+            if figure.interval is not None
+        ]
+    )
+
+
+def _thresholds(labels: Sequence[str], thresholds: np.ndarray) -> dict[str, float | str]:
+    """The threshold of each label under its caption."""
+    pairs = zip(labels, thresholds.tolist(), strict=True)
+    return {f"threshold of {label}": _in_words(threshold) for label, threshold in pairs}
 
 
 def _predictions(rows: LabelledRows, answers: "Answers") -> list[dict[str, Any]]:
@@ -171,15 +188,7 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
             )
 
         def compute(work: Work) -> Output:
-            import torch
-
-            from methods.training import lenet
-
-            trained = {name: of for name, of in sidecar.settings.items() if name != "labels"}
-            settings, target = LenetSettings(**trained), torch.device(device)
-            side = images.feature_set.row_shape[0]
-            network = lenet.load_networks(tensors, side, settings, target)
-            scores = lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)
+            scores = _network_scores(tensors, sidecar, images, rows, device)
             given = LabelScores(scores, np.full(len(labels), NETWORK_THRESHOLD))
             return label_output(work, here.config, method, rows, given)
 
@@ -193,6 +202,24 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
         )
 
     return evaluation
+
+
+def _network_scores(
+    tensors: "Mapping[str, Tensor]",
+    sidecar: ModelSidecar,
+    images: FeatureReader,
+    rows: LabelledRows,
+    device: str,
+) -> np.ndarray:
+    """Probability (n_test, L) of each label from stored networks."""
+    import torch
+
+    from methods.training import lenet
+
+    trained = {name: value for name, value in sidecar.settings.items() if name != "labels"}
+    settings, target = LenetSettings(**trained), torch.device(device)
+    network = lenet.load_networks(tensors, images.feature_set.row_shape[0], settings, target)
+    return lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)
 
 
 def svm_evaluation(method: Method) -> dg.AssetsDefinition:

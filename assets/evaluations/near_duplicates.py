@@ -57,17 +57,6 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
         lines = [_line(pair, train, test) for pair in pairs]
         affected = len({pair.second for pair in pairs})
         share = affected / len(test) if test else 0.0
-        notices = []
-        if affected:
-            notices.append(
-                f"NEAR-DUPLICATES: {affected} of {len(test)} test images ({share:.1%}) closely "
-                "resemble a training image"
-            )
-        if here.record(names.ALEXNET_CONV5).notices:
-            notices.append(
-                "NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which "
-                "were not used here"
-            )
         return Output(
             content=lines,
             files=[work.write_table(lines, NEAR_DUPLICATES)],
@@ -77,7 +66,7 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
                 "test images concerned": affected,
                 "share of the test images": round(share, 4),
             },
-            notices=notices,
+            notices=_notices(affected, len(test), bool(here.record(names.ALEXNET_CONV5).notices)),
             rows=len(pairs),
             facts=NearDuplicateFacts(pairs=len(pairs), test_images=affected, share=share),
         )
@@ -89,6 +78,22 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
             "rows": [[row["image_id"], row["split"], row["path"]] for row in divided],
         },
     )
+
+
+def _notices(affected: int, n_test: int, other_weights: bool) -> list[str]:
+    """Whether test images resemble training images, and whether the weights can tell."""
+    notices = []
+    if affected:
+        notices.append(
+            f"NEAR-DUPLICATES: {affected} of {n_test} test images ({affected / n_test:.1%}) "
+            "closely resemble a training image"
+        )
+    if other_weights:
+        notices.append(
+            "NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which were "
+            "not used here"
+        )
+    return notices
 
 
 def _hashes(rows: Rows) -> np.ndarray:

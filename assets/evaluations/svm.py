@@ -126,7 +126,10 @@ def gram_limit(rows: LabelledRows) -> str:
 
     if len(rows.ids) <= svm.MAX_GRAM_ROWS:
         return ""
-    return f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than {svm.MAX_GRAM_ROWS:,}"
+    return (
+        f"it works on one Gram matrix, and {len(rows.ids):,} labelled images are more than "
+        f"{svm.MAX_GRAM_ROWS:,}"
+    )
 
 
 def correct_on_test(

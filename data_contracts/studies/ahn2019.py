@@ -29,11 +29,13 @@ AHN2019 = Study(
             "googlenet", "Transfer-learned GoogLeNet pool5 + SVM", "googlenet", "pool5"
         ),
         Method.of_network("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet", "fc7"),
-        Method("conv5", "Transfer-learned AlexNet conv5 + SVM", "alexnet_conv5", in_main_job=True),
+        Method(
+            "conv5", "Transfer-learned AlexNet conv5 + SVM", names.ALEXNET_CONV5, in_main_job=True
+        ),
         Method(
             "backbone",
             "Transfer-learned backbone + SVM",
-            "backbone_features",
+            names.BACKBONE_FEATURES,
             source=("", ""),
             in_main_job=True,
         ),
@@ -57,7 +59,7 @@ AHN2019 = Study(
         Method(
             "cae",
             "Zero-bias CAE + SVM",
-            "cae_features",
+            names.CAE_FEATURES,
             source=("alexnet", "conv5"),
             in_main_job=True,
         ),

@@ -39,7 +39,7 @@ def layer_method(layer: str) -> str:
 ANALYTIC = Method(
     "analytic",
     "Analytic features + SVM",
-    "analytic_features",
+    names.ANALYTIC_FEATURES,
     in_main_job=True,
     scored_by="cv_evaluation_analytic",
 )
@@ -61,7 +61,7 @@ HUYNH2016 = Study(
             Method(
                 layer_method(layer),
                 f"AlexNet {layer} + SVM",
-                "alexnet_layers",
+                names.ALEXNET_LAYERS,
                 in_main_job=True,
                 scored_by=f"cv_evaluation_{layer}",
             )
@@ -173,5 +173,5 @@ HUYNH2016 = Study(
             "positive_class",
         ),
     ),
-    measurements=("label_permutation",),
+    measurements=(names.LABEL_PERMUTATION,),
 )

@@ -24,14 +24,14 @@ MODERN = Method(
 CONV5 = Method(
     "conv5",
     "AlexNet conv5 + SVMs",
-    "alexnet_conv5",
+    names.ALEXNET_CONV5,
     in_main_job=True,
     scored_by="multilabel_evaluation_conv5",
 )
 CAE = Method(
     "cae",
     "Zero-bias CAE + SVMs",
-    "cae_features",
+    names.CAE_FEATURES,
     in_main_job=True,
     scored_by="multilabel_evaluation_cae",
 )
