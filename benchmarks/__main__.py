@@ -1,5 +1,6 @@
-"""Every row, each module in a process of its own, and the tables in ``benchmarks/results/`` and
-``docs/performance.md``.
+"""Run every benchmark, each module in a process of its own, and write the tables.
+
+The tables are those of ``benchmarks/results/`` and ``docs/performance.md``.
 
     make bench
     .venv/bin/python -m benchmarks forward storage     # these anew, the others as they were last
@@ -39,7 +40,7 @@ MARKS = ("<!-- tables -->\n", "<!-- end of tables -->\n")
 
 
 def measured(module: str) -> list[dict[str, Any]]:
-    """Rows of one module, printed as they come.
+    """Run one module and return its rows, which it prints as they come.
 
     Raises:
         SystemExit: it failed.
@@ -55,8 +56,9 @@ def measured(module: str) -> list[dict[str, Any]]:
 
 
 def page(results: dict[str, Any]) -> str:
-    """The results in Markdown: one table for each machine and set of versions that modules were
-    measured on.
+    """Return the results in Markdown.
+
+    There is one table for each machine and set of versions that modules were measured on.
     """
     lines = []
     for about in {
@@ -84,9 +86,7 @@ def page(results: dict[str, Any]) -> str:
 
 
 def write_down(stored: Path, results: dict[str, Any]) -> None:
-    """As JSON, as Markdown beside it, and with the results of other machines in the
-    documentation.
-    """
+    """Write the results as JSON and Markdown, and all machines' results into the documentation."""
     stored.write_text(json.dumps(results, indent=1, sort_keys=True) + "\n")
     stored.with_suffix(".md").write_text(page(results))
     pages = "\n".join(
@@ -97,7 +97,7 @@ def write_down(stored: Path, results: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measure and write down, module by module."""
+    """Measure module by module, and write the results after each."""
     about = {"date": datetime.now(UTC).date().isoformat(), **machine()}
     RESULTS.mkdir(exist_ok=True)
     stored = RESULTS / ("gpu.json" if about["gpu"] else "cpu.json")

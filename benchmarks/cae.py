@@ -1,5 +1,6 @@
-"""One training step of the auto-encoder as in the paper (512 images, 4096 filters, 6x6x256),
-against plain torch.
+"""Benchmark of the auto-encoder's training step of the paper against plain torch.
+
+The step has 512 images, 4096 filters and inputs of 256 x 6 x 6.
 
     .venv/bin/python -m benchmarks.cae
 
@@ -26,15 +27,16 @@ FORMATS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_
 
 
 def maps() -> np.ndarray:
-    """Random maps, three quarters of them zero, as conv5 has after its ReLU; (IMAGES, 256, 6, 6)
-    float32.
+    """Random maps with as many zeros as conv5 has, (IMAGES, 256, 6, 6) float32.
+
+    Three quarters of the numbers are zero, as after its ReLU.
     """
     rng = np.random.default_rng(0)
     return np.maximum(rng.normal(-0.7, 1, (IMAGES, CHANNELS, 6, 6)), 0).astype(np.float32)
 
 
 class Plain:
-    """The same auto-encoder and step, as anyone would write them."""
+    """The same auto-encoder and step in torch's own operations."""
 
     def __init__(
         self, like: method.ConvAutoEncoder, x: np.ndarray, layout: torch.memory_format
@@ -50,14 +52,14 @@ class Plain:
         self.losses: list[float] = []
 
     def encode(self) -> Tensor:
-        """Code with zero biases."""
+        """Compute the code with zero biases."""
         with torch.inference_mode():
             return functional.max_pool2d(
                 functional.relu(functional.conv2d(self.x, self.weight, padding=1)), 2
             )
 
     def step(self) -> None:
-        """Forward, backward, SGD."""
+        """Take a training step: forward, backward, SGD."""
         z = functional.relu(functional.conv2d(self.x, self.weight, self.biases[0], padding=1))
         y = functional.relu(functional.conv_transpose2d(z, self.weight, self.biases[1], padding=1))
         loss = 0.5 * (y - self.x).square().sum() / len(self.x)
@@ -68,7 +70,7 @@ class Plain:
 
 
 def rows() -> list[Row]:
-    """Step and code."""
+    """Return the rows of the training step and of the code."""
     x = maps()
     ours = method.new_cae(CHANNELS, SETTINGS, x, torch.device("cpu"))
     optimizer = torch.optim.SGD(

@@ -1,5 +1,6 @@
-"""Local descriptors by VGG-19 block5_pool at the three scales, against torchvision's layers run
-eagerly.
+"""Benchmark of VGG-19's local descriptors against torchvision's layers run eagerly.
+
+They are those of block5_pool at the three scales of Farhat and Sicre.
 
     .venv/bin/python -m benchmarks.descriptors
 
@@ -27,7 +28,7 @@ GOAL = 1.0
 
 
 def rows() -> list[Row]:
-    """A row for each scale."""
+    """Return one row for each scale."""
     ours = LayerTap(new_network(NAME), LAYER, replace(network_input(NAME), size=None), name=NAME)
     layers = list(new_network(NAME).get_submodule("features").children())[:MODULES]
     plain = nn.Sequential(*layers).to(memory_format=torch.contiguous_format)

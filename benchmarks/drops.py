@@ -1,5 +1,6 @@
-"""What a nightly drop costs, against computing everything anew, and whether the results are those
-of one load.
+"""Measure what a nightly drop costs, and whether its results are those of one load.
+
+The cost is compared with that of computing everything anew.
 
     MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.drops
 
@@ -48,7 +49,7 @@ Row = Mapping[str, str]
 
 
 def medfeat(*words: str) -> float:
-    """Run a command; gives the seconds that it took."""
+    """Run a medfeat command and return the seconds that it took."""
     started = time.monotonic()
     line = [sys.executable, "-c", PRELOADED_MEDFEAT, *words]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
@@ -60,8 +61,9 @@ def medfeat(*words: str) -> float:
 def lay_out(
     source: Path, target: Path, rows: Sequence[Row], unlabelled: frozenset[str] = frozenset()
 ) -> None:
-    """Images of ``rows`` below ``target`` with a manifest of their own; those in ``unlabelled``
-    without label and split.
+    """Copy the images of ``rows`` below ``target``, with a manifest of their own.
+
+    Those in ``unlabelled`` have neither label nor split in it.
     """
     target.mkdir(parents=True)
     with open(target / "manifest.csv", "w", newline="") as stream:
@@ -82,13 +84,13 @@ def lay_out(
 
 
 def records(home: Path, dataset: str) -> dict[str, dict[str, Any]]:
-    """The current records of a dataset, by asset."""
+    """Return the current records of a dataset, by asset."""
     paths = (home / "store" / dataset).glob("*/current.json")
     return {path.parent.name: unsealed_json(path.read_bytes()) for path in sorted(paths)}
 
 
 def stage_seconds(home: Path, dataset: str, before: Mapping[str, Mapping[str, Any]]) -> float:
-    """Seconds of the stages that were computed since ``before``, fits left out."""
+    """Return the seconds of the stages that were computed since ``before``, fits left out."""
     now = records(home, dataset)
     return sum(
         float(record["seconds"])
@@ -98,14 +100,15 @@ def stage_seconds(home: Path, dataset: str, before: Mapping[str, Mapping[str, An
 
 
 def shards(home: Path, dataset: str) -> dict[str, tuple[int, int]]:
-    """Size and time of the last change of every shard."""
+    """Return size and modification time of every shard."""
     found = (path for asset in SHARDS for path in (home / "store" / dataset / asset).glob("*.h5"))
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in found}
 
 
 def results(home: Path, dataset: str) -> dict[str, object]:
-    """What a user would compare: every feature by image, every metric, every prediction; no names,
-    runs or times.
+    """Return every feature by image, every metric and every prediction.
+
+    Names, runs and times are left out, so that two datasets can be compared.
     """
     os.environ["MEDFEAT_HOME"] = str(home)
     from assets.features.frozen_networks import open_features
@@ -141,12 +144,12 @@ def compare(home: Path, first: str, second: str) -> None:
 
 
 def settings(*more: str) -> list[str]:
-    """Command-line words of SETTINGS."""
+    """Return SETTINGS as words of a command line."""
     return [word for setting in (*SETTINGS, *more) for word in ("--set", setting)]
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure and print the figures."""
     source = Path(os.environ["MEDFEAT_REAL_DATA"]) / "datasets" / "modality"
     with open(source / "manifest.csv", newline="") as stream:
         rows = sorted(csv.DictReader(stream), key=lambda row: row["path"])

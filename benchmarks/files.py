@@ -1,5 +1,4 @@
-"""From JPEG files to conv5 in HDF5, against thingsvision's extraction of the same layer with its
-defaults.
+"""Benchmark of the way from JPEG files to conv5 in HDF5 against thingsvision with its defaults.
 
     make peers && .venv/bin/python -m benchmarks.files
 
@@ -42,12 +41,12 @@ PEERS = Path(__file__).parent / ".venv" / "bin" / "python"
 WORKER = Path(__file__).parent / "peers" / "thingsvision_worker.py"
 SETTINGS = PreprocessingSettings(decode="scaled")
 CASES = {512: (256, 3.0), 2000: (96, 5.0)}
-"""Pixels a side: files, and the goal."""
+"""Number of files and minimum ratio to reach, by side of the pictures in pixels."""
 LIMIT = 1 / 0.85
 
 
 def make_pictures(folder: Path, side: int, number: int) -> None:
-    """JPEGs in class folders."""
+    """Write JPEGs into class folders."""
     rng = np.random.default_rng(side)
     for split in ("train", "test"):
         for label in "ab":
@@ -91,7 +90,7 @@ class Ours:
         )
 
     def run(self) -> None:
-        """Files to conv5."""
+        """Go from the files to conv5."""
         self.prepared.fill(
             self.ids, lambda wanted: self.originals.squares(wanted, SETTINGS), {}, force=True
         )
@@ -101,16 +100,16 @@ class Ours:
         images.close()
 
     def forward(self, pixels: np.ndarray) -> np.ndarray:
-        """The network alone."""
+        """Run the network alone."""
         return extract(self.network, pixels, torch.device("cpu"), 64)
 
     def decode(self) -> np.ndarray:
-        """Reading, decoding and resizing alone."""
+        """Read, decode and resize alone."""
         return self.originals.squares(self.ids, SETTINGS)
 
 
 def pixel_difference(images: Path) -> str:
-    """What scaled decoding does to the prepared pixels."""
+    """Say how far scaled decoding moves the prepared pixels."""
     apart = []
     for path in sorted(images.rglob("*.jpg"))[:16]:
         opened = open_image(path.read_bytes())
@@ -123,7 +122,7 @@ def pixel_difference(images: Path) -> str:
 
 
 def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -> list[Row]:
-    """Ours against thingsvision, and against the limit."""
+    """Return the rows of one size: against thingsvision, and against the limit."""
     with tempfile.TemporaryDirectory() as folder:
         images, home = Path(folder) / "images", Path(folder) / "home"
         make_pictures(images, side, number)
@@ -168,7 +167,7 @@ def case(side: int, number: int, goal: float, peer: IO[str], answers: IO[str]) -
 
 
 def rows() -> list[Row]:
-    """Both sizes."""
+    """Return the rows of both sizes."""
     if not PEERS.exists():
         raise SystemExit("error: the peers are not installed. Run: make peers")
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""AlexNet up to conv5 on 256 images in memory, against torchvision's layers run eagerly.
+"""Benchmark of AlexNet up to conv5, on 256 images in memory, against torchvision run eagerly.
 
     .venv/bin/python -m benchmarks.forward
 
@@ -29,7 +29,7 @@ IMAGES, BATCH = 256, 64
 
 
 def plain_layers() -> nn.Module:
-    """Layers of torchvision itself, with the weights of :func:`random_alexnet`."""
+    """Return torchvision's own layers with the weights of :func:`random_alexnet`."""
     import torchvision
 
     network = torchvision.models.alexnet(weights=None).features
@@ -40,7 +40,7 @@ def plain_layers() -> nn.Module:
 
 
 def rows() -> list[Row]:
-    """The forward pass in both precisions."""
+    """Return the rows of the forward pass in both precisions."""
     pictures = np.random.default_rng(0).integers(0, 256, (IMAGES, 227, 227, 3), np.uint8)
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
     normalised = (

@@ -1,5 +1,6 @@
-"""The rows of a graphics card: images a second of AlexNet, and the auto-encoder's step. No row
-without a card.
+"""Benchmark of a graphics card: images a second of AlexNet, and the auto-encoder's step.
+
+There are no rows without a card.
 
     .venv/bin/python -m benchmarks.gpu
 
@@ -25,11 +26,14 @@ from methods.training import cae as method
 PICTURES = 4096
 PAPER_IMAGES, PAPER_EPOCHS = 6_776, 100
 STEP_FLOP = 2 * 5 * 9 * 36 * CHANNELS * FILTERS * IMAGES
-"""Two convolutions forward, three products of as many multiplications backward."""
+"""Floating-point operations of a training step.
+
+Two convolutions forward, and three products of as many multiplications backward.
+"""
 
 
 def finished(call: Callable[[], object]) -> Callable[[], None]:
-    """``call``, and the wait for the card."""
+    """Wrap ``call`` so that it waits for the card."""
 
     def both() -> None:
         call()
@@ -39,7 +43,7 @@ def finished(call: Callable[[], object]) -> Callable[[], None]:
 
 
 def peak(size: int = 8192) -> float:
-    """Multiplications and additions a second of a bfloat16 matrix product."""
+    """Measure the operations a second of a bfloat16 matrix product."""
     a = torch.randn(size, size, device="cuda", dtype=torch.bfloat16)
     multiply = finished(lambda: a @ a)
     multiply()
@@ -47,7 +51,7 @@ def peak(size: int = 8192) -> float:
 
 
 def rows() -> list[Row]:
-    """Forward and step, where there is a card."""
+    """Return the rows of the forward pass and of the step, where there is a card."""
     if not torch.cuda.is_available():
         return []
     device = torch.device("cuda")

@@ -1,4 +1,4 @@
-"""Seconds an epoch of the one-vs-all networks, against plain networks trained one after the other.
+"""Benchmark of an epoch of the one-vs-all networks against plain networks trained in turn.
 
     .venv/bin/python -m benchmarks.lenet
 
@@ -27,9 +27,7 @@ SETTINGS = LenetSettings(epochs=3)
 
 
 def plain_networks() -> list[nn.Sequential]:
-    """The networks of Lyndon et al., one for each label, with the initial weights of
-    ``LenetOneVsAll``.
-    """
+    """Return one network of Lyndon et al. for each label, with the weights of ``LenetOneVsAll``."""
     start = LenetOneVsAll(LABELS, SIDE, SETTINGS).state_dict()
     networks = []
     for label in range(LABELS):
@@ -56,7 +54,7 @@ def plain_networks() -> list[nn.Sequential]:
 def plain_epoch(
     networks: list[nn.Sequential], images: np.ndarray, targets: np.ndarray
 ) -> list[float]:
-    """One step of each network, one after the other; their losses."""
+    """Take one step of each network, one after the other, and return their losses."""
     losses = []
     for label, network in enumerate(networks):
         optimizer = torch.optim.SGD(network.parameters(), lr=SETTINGS.learning_rate)

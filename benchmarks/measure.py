@@ -1,5 +1,4 @@
-"""How every row of the benchmarks is measured and written down: ours and a named peer, turn by turn
-in one process.
+"""Measuring the rows of the benchmarks: ours and a named peer, in turn in one process.
 
 A row is a module of this package with a function ``rows() -> list[Row]``, and is run by itself with
 
@@ -22,10 +21,13 @@ from typing import Any
 
 ROUNDS = 5
 ROUNDS_OF_MILLISECONDS = 25
-"""Of calls so short that one of them may meet anything."""
+"""Number of rounds of a call of milliseconds, any of which may be disturbed."""
 PAUSE = 0.1
-"""Seconds before a call: threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the
-cores of who comes next."""
+"""Pause before a call, in seconds.
+
+Threads of OpenBLAS and OpenMP look for more work for some 20 ms, on the cores of the call that
+comes next.
+"""
 PRELOADED_MEDFEAT = """
 import matplotlib.pyplot, methods.features.frozen_network, methods.reporting.figures
 import methods.imaging.image_file, pyarrow.dataset, pyarrow.parquet
@@ -33,8 +35,10 @@ import sklearn.model_selection, sklearn.svm, torch
 from pipeline.cli import main
 main()
 """
-"""For ``python -c``: the command with its libraries loaded beforehand, so that a stage's seconds
-are its own work alone."""
+"""Program for ``python -c`` that loads the command's libraries before it runs the command.
+
+A stage's seconds are then its own work alone.
+"""
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class Row:
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """Wall time of one call, once the threads of what ran before it sleep."""
+    """Return the wall time of one call, made once the threads of earlier calls sleep."""
     time.sleep(PAUSE)
     started = time.perf_counter()
     call()
@@ -84,8 +88,9 @@ def against(
     rounds: int = ROUNDS,
     note: str = "",
 ) -> Row:
-    """Seconds of both, in turn: ``rounds`` times, after one that does not count (it allocates,
-    compiles and fills caches).
+    """Return the row of two calls that are timed in turn, ``rounds`` times.
+
+    A first round does not count, as it allocates, compiles and fills caches.
     """
     ours(), theirs()
     pairs = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
@@ -95,7 +100,7 @@ def against(
 def from_pairs(
     row: str, peer: str, pairs: Sequence[tuple[float, float]], goal: float, *, note: str = ""
 ) -> Row:
-    """A row of (our seconds, the peer's seconds) of each round."""
+    """Return the row of (our seconds, the peer's seconds) of each round."""
     ratios = [theirs / ours for ours, theirs in pairs]
     return Row(
         row=row,
@@ -114,7 +119,7 @@ def from_pairs(
 def at_most(
     row: str, limit: str, values: Sequence[float], unit: str, goal: float, *, note: str = ""
 ) -> Row:
-    """A row without a peer: the median of ``values`` is not to pass ``goal``."""
+    """Return a row without a peer: the median of ``values`` is not to exceed ``goal``."""
     return Row(
         row,
         limit,
@@ -134,7 +139,7 @@ def _number(value: float) -> str:
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows in Markdown."""
+    """Return the rows as a table in Markdown."""
     lines = [
         "| what | peer, or limit | ours | peer's | ratio (min - max) | goal | met | |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -161,8 +166,9 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores, graphics card and the versions that the figures hang on; no name or path of
-    the machine.
+    """Return processor, cores, graphics card and the versions on which the figures depend.
+
+    No name or path of the machine is part of it.
     """
     import torch
 
@@ -193,7 +199,7 @@ def machine() -> dict[str, Any]:
 
 
 def main(rows: Callable[[], list[Row]]) -> None:
-    """Measure, print, and write JSON where asked to."""
+    """Measure, print, and write JSON where the command line asks for it."""
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--json", type=Path, help="file for the rows")
     chosen = arguments.parse_args()

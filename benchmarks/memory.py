@@ -1,4 +1,4 @@
-"""Peak memory of the stages whose input grows, with 1,000, 10,000 and 100,000 images.
+"""Benchmark of peak memory with 1,000, 10,000 and 100,000 images, for the stages that read them.
 
     .venv/bin/python -m benchmarks.memory
 
@@ -56,17 +56,17 @@ CODES = FeatureSet(
 
 
 def ids_of(number: int) -> list[str]:
-    """Identifiers of so many images, sorted."""
+    """Return the identifiers of ``n`` images, sorted."""
     return sorted(hashlib.sha256(str(i).encode()).hexdigest() for i in range(number))
 
 
 def shards(folder: Path, feature_set: FeatureSet) -> FeatureStore:
-    """Of a home in ``folder``."""
+    """Return the feature store of a home in ``folder``."""
     return FeatureStore(DatasetStore(home=str(folder / "home")), "many", feature_set)
 
 
 def stored(folder: Path, feature_set: FeatureSet, number: int) -> FeatureReader:
-    """Synthetic rows, made once: a few, over and over."""
+    """Return synthetic rows that are stored once, a few of them again and again."""
     rng, ids = np.random.default_rng(0), ids_of(number)
     few = np.maximum(rng.normal(-0.5, 1, (64, *feature_set.row_shape)), 0).astype(feature_set.dtype)
     shards(folder, feature_set).fill(ids, lambda wanted: few[np.arange(len(wanted)) % len(few)], {})
@@ -74,7 +74,7 @@ def stored(folder: Path, feature_set: FeatureSet, number: int) -> FeatureReader:
 
 
 def prepare(folder: Path, number: int) -> None:
-    """Manifest and prepared images."""
+    """Make the manifest and prepare the images."""
     from PIL import Image
 
     for i in range(number):
@@ -94,7 +94,7 @@ def prepare(folder: Path, number: int) -> None:
 
 
 def featurise(folder: Path, number: int) -> None:
-    """AlexNet conv5 of prepared images."""
+    """Compute AlexNet conv5 of prepared images."""
     network, ids = Conv5Extractor(random_alexnet()), ids_of(number)
     images = stored(folder, PREPARED, number)
     produce = in_blocks(
@@ -104,13 +104,13 @@ def featurise(folder: Path, number: int) -> None:
 
 
 def train(folder: Path, number: int) -> None:
-    """One epoch of the auto-encoder."""
+    """Train the auto-encoder for one epoch."""
     for _ in cae.train_cae(stored(folder, CONV5, number).take, number, SETTINGS, CPU):
         pass
 
 
 def encode(folder: Path, number: int) -> None:
-    """Codes."""
+    """Compute the codes."""
     features, ids = stored(folder, CONV5, number), ids_of(number)
     model = cae.new_cae(CONV5_SHAPE[0], SETTINGS, features.rows(0, 64), CPU)
     produce = in_blocks(
@@ -120,7 +120,7 @@ def encode(folder: Path, number: int) -> None:
 
 
 def classify(folder: Path, number: int) -> None:
-    """The SVM that streams: what takes over where a Gram matrix would be too large."""
+    """Fit the streaming SVM, which is used where a Gram matrix would be too large."""
     features = stored(folder, CONV5, number)
     starts = range(0, number, READ_ROWS)
     labels = np.array(["a", "b"])[np.arange(number) % 2]
@@ -142,7 +142,7 @@ STAGES: dict[str, tuple[Callable[[Path, int], None], tuple[int, ...]]] = {
 
 
 def peak(stage: str, number: int) -> float:
-    """Peak resident memory of a process that runs one stage on so many images, MB."""
+    """Return the peak resident memory of a process that runs one stage on ``n`` images, in MB."""
     with tempfile.TemporaryDirectory() as folder:
         words = [sys.executable, "-m", "benchmarks.memory", "--stage", stage, str(number), folder]
         done = subprocess.run(words, check=True, capture_output=True, text=True)
@@ -150,7 +150,7 @@ def peak(stage: str, number: int) -> float:
 
 
 def rows() -> list[Row]:
-    """Every stage."""
+    """Return one row for each stage."""
     found = []
     for stage, (_, sizes) in STAGES.items():
         peaks = [peak(stage, number) for number in sizes]

@@ -1,5 +1,6 @@
-"""Recall and false alarms of :mod:`methods.curation.near_duplicates` on real images: what its
-thresholds were chosen from.
+"""Recall and false alarms of the search for near-duplicates on real images.
+
+The thresholds of :mod:`methods.curation.near_duplicates` were chosen from these figures.
 
     MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.near_duplicates
 
@@ -71,7 +72,7 @@ class Described:
     features: NDArray[np.float16]
 
     def take(self, positions: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Features by position."""
+        """Return features by position."""
         return self.features[positions]
 
 
@@ -91,7 +92,7 @@ def _resized(scale: float) -> Copy:
 
 
 def _cropped(part: float) -> Copy:
-    """``part`` of the width and of the height goes, at both sides together, off-centre."""
+    """Crop ``part`` of the width and of the height, off-centre."""
 
     def copy(image: Image.Image) -> Image.Image:
         x, y = image.width * part, image.height * part
@@ -160,19 +161,19 @@ TURN_NAMES = {STRAIGHT: "straight"} | {turn: name for name, turn in TURN_OF.item
 
 
 def manifest(folder: Path) -> list[dict[str, str]]:
-    """Rows of a data set, without those that repeat another file."""
+    """Return the rows of a data set, without those that repeat another file."""
     with (folder / "manifest.csv").open(newline="") as file:
         return [row for row in csv.DictReader(file) if not row.get("duplicate_of")]
 
 
 def opened(path: Path) -> Image.Image:
-    """The image in RGB."""
+    """Open the image in RGB."""
     with Image.open(path) as image:
         return image.convert("RGB")
 
 
 def described(images: Iterator[Image.Image], count: int, network: Conv5Extractor) -> Described:
-    """Hashes and features of ``count`` images."""
+    """Return hashes and features of ``count`` images."""
     hashes, features = np.empty(count, np.uint64), np.empty((count, *CONV5_SHAPE), np.float16)
     squares: list[NDArray[np.uint8]] = []
     for i, image in enumerate(images):
@@ -189,7 +190,7 @@ def described(images: Iterator[Image.Image], count: int, network: Conv5Extractor
 def _in_order(
     originals: Described, copies: Described, turn: int
 ) -> tuple[Candidates, NDArray[np.float32]]:
-    """Each original with its copy, however far apart, and their cosines (n,)."""
+    """Return each original with its copy, at any distance, and their cosines (n,)."""
     hashes = mirrored_hashes(originals.hashes, turn)
     distances: NDArray[np.uint8] = np.bitwise_count(hashes ^ copies.hashes)
     order = np.arange(len(hashes))
@@ -198,13 +199,15 @@ def _in_order(
 
 
 def flagged(pairs: Candidates, cosines: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Which pairs the module's thresholds call copies, (n,)."""
+    """Return which pairs the module's thresholds call copies, (n,) bool."""
     return (pairs.distance <= MAX_HAMMING) & (cosines >= required_cosine(pairs))
 
 
 def print_recall(name: str, pairs: Candidates, cosines: NDArray[np.float32]) -> None:
-    """One row: recall by hash alone at each distance, quantiles of the cosine, recall by both at
-    several and at the module's.
+    """Print one row of the recall.
+
+    By the hash alone at each distance, quantiles of the cosine, and by both, at several thresholds
+    and at the module's.
     """
     by_hash = " ".join(f"{np.mean(pairs.distance <= limit):6.3f}" for limit in DISTANCES)
     quantiles = " ".join(f"{quantile:6.3f}" for quantile in np.quantile(cosines, (0.01, 0.05, 0.5)))
@@ -217,7 +220,7 @@ def print_recall(name: str, pairs: Candidates, cosines: NDArray[np.float32]) -> 
 
 
 def recall(rows: list[Path], network: Conv5Extractor) -> None:
-    """Table of originals against their copies."""
+    """Print the table of originals against their copies."""
     originals = described(map(opened, rows), len(rows), network)
     print(
         f"{len(rows)} originals: recall by bits; quantiles of the cosine; recall by {MAX_HAMMING} "
@@ -237,7 +240,7 @@ def recall(rows: list[Path], network: Conv5Extractor) -> None:
 def strangers(
     images: Described, groups: NDArray[np.str_], max_distance: int
 ) -> tuple[Candidates, NDArray[np.float32]]:
-    """Candidates of different groups within a data set, and their cosines."""
+    """Return candidate pairs of different groups within a data set, and their cosines."""
     found = [
         block.where((block.first < block.second) & (groups[block.first] != groups[block.second]))
         for block in candidates(images.hashes, images.hashes, max_distance)
@@ -252,7 +255,7 @@ def strangers(
 def print_false_alarms(
     name: str, groups: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
 ) -> None:
-    """Table of pairs of different groups by turn, distance and cosine."""
+    """Print the table of pairs of different groups by turn, distance and cosine."""
     sizes = np.unique(groups, return_counts=True)[1]
     total = (len(groups) ** 2 - int((sizes**2).sum())) // 2
     for turn in TURNS:
@@ -272,7 +275,7 @@ def print_false_alarms(
 def print_flagged(
     labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
 ) -> None:
-    """How many pairs of different groups the module's thresholds call copies, by their labels."""
+    """Print how many pairs of different groups the thresholds call copies, by their labels."""
     copies = pairs.where(flagged(pairs, cosines))
     for turn in TURNS:
         kept = copies.where(copies.turn == turn)

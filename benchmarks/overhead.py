@@ -1,4 +1,4 @@
-"""What Dagster, the contract checks and the start of the process add to the Ahn study.
+"""Benchmark of what Dagster, the contract checks and the start add to the Ahn study.
 
     .venv/bin/python -m benchmarks.overhead
 
@@ -24,7 +24,7 @@ FIXED, SHARE = 10.0, 0.03
 
 
 def one_round(images: Path) -> tuple[float, float]:
-    """Seconds of the command, and of the stages in it."""
+    """Return the seconds of the command, and of the stages in it."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         environment = {
@@ -44,7 +44,7 @@ def one_round(images: Path) -> tuple[float, float]:
 
 
 def rows() -> list[Row]:
-    """Overhead of the whole study."""
+    """Return the row of the overhead of the whole study."""
     with tempfile.TemporaryDirectory() as folder:
         images = Path(folder) / "phantoms"
         write_phantoms(images)

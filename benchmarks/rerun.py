@@ -1,5 +1,4 @@
-"""What one new image in a hundred costs: a nightly drop into a dataset that has been run, against
-running everything.
+"""Benchmark of a nightly drop of one new image in a hundred against running everything.
 
     .venv/bin/python -m benchmarks.rerun
 
@@ -32,7 +31,7 @@ SETTINGS = ("weights=random",)
 
 
 def draw(folder: Path, numbers: range, labelled: bool) -> None:
-    """Phantoms, in class folders where they are labelled."""
+    """Draw phantoms, in class folders where they are labelled."""
     for number in numbers:
         kind = KINDS[number % len(KINDS)]
         path = folder / (kind if labelled else "") / f"{number:05}.png"
@@ -41,7 +40,7 @@ def draw(folder: Path, numbers: range, labelled: bool) -> None:
 
 
 def records(home: Path) -> dict[str, dict[str, Any]]:
-    """The current records, by asset."""
+    """Return the current records, by asset."""
     return {
         path.parent.name: unsealed_json(path.read_bytes())
         for path in (home / "store" / "many").glob("*/current.json")
@@ -49,7 +48,7 @@ def records(home: Path) -> dict[str, dict[str, Any]]:
 
 
 def rows() -> list[Row]:
-    """Compute, and wall time."""
+    """Return the rows of the stages' seconds and of the wall time."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "home"
         environment = {
@@ -65,7 +64,7 @@ def rows() -> list[Row]:
             )
 
         def run() -> tuple[float, float]:
-            """Wall seconds, and those of the stages that this run computed."""
+            """Return wall seconds, and those of the stages that this run computed."""
             before = {asset: record["run_id"] for asset, record in records(home).items()}
             wall = medfeat(
                 "run", "many", *(word for setting in SETTINGS for word in ("--set", setting))

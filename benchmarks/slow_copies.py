@@ -1,5 +1,4 @@
-"""Drops that are copied in slowly while the sensor ticks: how many are taken up before they are
-whole.
+"""Count the drops that the sensor takes up before a slow copy is complete.
 
     .venv/bin/python -m benchmarks.slow_copies [DROPS]
 
@@ -32,7 +31,7 @@ SEED = 0
 
 
 def bmp(seed: int) -> bytes:
-    """An image of random pixels."""
+    """Return an image of random pixels."""
     import io
 
     from PIL import Image
@@ -45,7 +44,7 @@ def bmp(seed: int) -> bytes:
 
 
 class Copier(threading.Thread):
-    """Writes one drop, slowly."""
+    """A thread that writes one drop slowly."""
 
     def __init__(self, folder: Path, number: int) -> None:
         super().__init__(daemon=True)
@@ -62,7 +61,7 @@ class Copier(threading.Thread):
         time.sleep(self.random.uniform(0, LONGEST_PAUSE))
 
     def run(self) -> None:
-        """Copy."""
+        """Copy the files of the drop."""
         self.pause()
         for name, data in self.files.items():
             path = self.folder / name
@@ -83,7 +82,7 @@ class Copier(threading.Thread):
         self.finished = True
 
     def is_whole(self) -> bool:
-        """Whether everything is there as it was to be."""
+        """Whether every file is there with all its bytes."""
         return all(
             (self.folder / name).is_file() and (self.folder / name).read_bytes() == data
             for name, data in self.files.items()
@@ -111,7 +110,7 @@ def main() -> None:
 
 
 def measure(copiers: dict[str, Copier]) -> None:
-    """Tick until every drop was asked for."""
+    """Tick until a run was requested for every drop."""
     from pipeline.automation.sensors import drops
     from resources.intake.drops import check_drops
     from resources.intake.site_key import names_of

@@ -1,4 +1,4 @@
-"""Seconds before a command or a step of Dagster begins its work.
+"""Benchmark of the seconds before a command or a step of Dagster begins its work.
 
     .venv/bin/python -m benchmarks.startup
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHON
 
 
 def times(*words: str) -> list[float]:
-    """Seconds of a command, after a call that does not count."""
+    """Return the seconds of a command, after a call that does not count."""
 
     def call() -> None:
         subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=ENVIRONMENT)
@@ -31,7 +31,7 @@ def times(*words: str) -> list[float]:
 
 
 def rows() -> list[Row]:
-    """The command line and the definitions."""
+    """Return the rows of the command line and of the definitions."""
     help_ = times(str(Path(sys.executable).parent / "medfeat"), "--help")
     alone = min(times(sys.executable, "-c", "import dagster"))
     note = f"`import dagster` alone {alone:.2f} s; torch is not imported"

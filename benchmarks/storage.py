@@ -1,4 +1,4 @@
-"""Storing 1,024 images' features and reading a random tenth of them, against plain h5py.
+"""Benchmark of storing features of 1,024 images and reading a random tenth, against plain h5py.
 
     .venv/bin/python -m benchmarks.storage
 
@@ -43,7 +43,7 @@ SET = FeatureSet(
 
 
 def features() -> np.ndarray:
-    """(ROWS, 256, 6, 6) float32."""
+    """Return rows like those of conv5, (ROWS, 256, 6, 6) float32."""
     rng = np.random.default_rng(0)
     coarse = rng.integers(0, 256, (ROWS // 4, 16, 16, 3), np.uint8)
     pictures = coarse.repeat(15, axis=1).repeat(15, axis=2)[:, :227, :227]

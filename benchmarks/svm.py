@@ -1,5 +1,6 @@
-"""Seconds of the linear SVM of 30 classes on 3,000 x 18,432 features, against scikit-learn's
-LinearSVC and L-BFGS.
+"""Benchmark of the linear SVM against scikit-learn's LinearSVC and SciPy's L-BFGS.
+
+It has 30 classes and 3,000 x 18,432 features.
 
     .venv/bin/python -m benchmarks.svm [--json FILE]
 
@@ -44,7 +45,7 @@ SCALING, TOL = 2.0, 0.03
 
 @cache
 def data() -> tuple[np.ndarray, np.ndarray]:
-    """(ROWS, WIDTH) float32 features and (ROWS,) labels, seeded."""
+    """Return (ROWS, WIDTH) float32 features and (ROWS,) labels, seeded."""
     rng = np.random.default_rng(0)
     codes = rng.permutation(ROWS) % CLASSES
     scale = np.arange(1, LATENT + 1) ** -0.5
@@ -59,7 +60,7 @@ def data() -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours() -> SvmFit:
-    """Gram matrix and fit."""
+    """Compute the Gram matrix and fit."""
     features, labels = data()
     return fit_gram(
         gram_matrix(lambda start, stop: features[start:stop], ROWS, ROWS_AT_ONCE), labels
@@ -68,8 +69,9 @@ def ours() -> SvmFit:
 
 @cache
 def problem() -> tuple[np.ndarray, np.ndarray, float, str]:
-    """Rows of unit length, (n, K) targets, a lower bound of the objective, and what to say of our
-    solution.
+    """Return rows of unit length, (n, K) targets, a lower bound of the objective and a note.
+
+    The note describes our solution.
     """
     features, labels = data()
     rows, fit = l2_normalise(features), ours()
@@ -86,13 +88,13 @@ def problem() -> tuple[np.ndarray, np.ndarray, float, str]:
 def excess(
     weights: np.ndarray, bias: np.ndarray, rows: np.ndarray, y: np.ndarray, bound: float
 ) -> float:
-    """By how much the objective of (d, K) weights lies above the bound, relative to it."""
+    """Return how far the objective of (d, K) weights exceeds the bound, relative to it."""
     slack = np.maximum(0, 1 - y * (np.asarray(rows @ weights, np.float64) + bias))
     return float((0.5 * np.square(weights, dtype=np.float64).sum() + (slack**2).sum()) / bound - 1)
 
 
 def l_bfgs() -> tuple[np.ndarray, np.ndarray]:
-    """(d, K) weights and (K,) biases, as soon as they are within EXCESS."""
+    """Return (d, K) weights and (K,) biases as soon as they are within EXCESS."""
     rows, y, bound, _ = problem()
     shape = (WIDTH + 1, CLASSES)
 
@@ -124,7 +126,7 @@ def l_bfgs() -> tuple[np.ndarray, np.ndarray]:
 
 
 def linear_svc() -> LinearSVC:
-    """LinearSVC with a bias that is next to free."""
+    """Fit LinearSVC with a bias that is hardly penalised."""
     rows, labels = problem()[0], data()[1]
     return LinearSVC(
         C=1.0, tol=TOL, intercept_scaling=SCALING, max_iter=10_000, random_state=0
@@ -132,7 +134,7 @@ def linear_svc() -> LinearSVC:
 
 
 def against_l_bfgs(rounds: int = 5) -> Row:
-    """The row of L-BFGS."""
+    """Return the row of L-BFGS."""
     rows, y, bound, said = problem()
     theirs = excess(*l_bfgs(), rows, y, bound)
     note = f"ours: {said}; L-BFGS: excess {theirs:.0e}"
@@ -148,7 +150,7 @@ def against_l_bfgs(rounds: int = 5) -> Row:
 
 
 def against_linear_svc(rounds: int = 3) -> Row:
-    """The row of LinearSVC."""
+    """Return the row of LinearSVC."""
     rows, y, bound, said = problem()
     fits: list[LinearSVC] = []
     pairs = [(seconds(ours), seconds(lambda: fits.append(linear_svc()))) for _ in range(rounds)]
@@ -162,7 +164,7 @@ def against_linear_svc(rounds: int = 3) -> Row:
 
 
 def rows() -> list[Row]:
-    """Both peers."""
+    """Return the rows of both peers."""
     return [against_linear_svc(), against_l_bfgs()]
 
 

@@ -1,5 +1,6 @@
-"""thingsvision on a folder of images, run by ``benchmarks.files`` in the virtual environment of the
-peers.
+"""A process of thingsvision on a folder of images, in the virtual environment of the peers.
+
+``benchmarks.files`` starts it.
 
 Loads AlexNet once; then for each line on its standard input, ``IMAGES TEMPORARY``, extracts
 ``features.12`` of the images of the one folder as thingsvision's guide does, stores them as HDF5 in
@@ -15,7 +16,7 @@ from thingsvision import get_extractor
 from thingsvision.utils.data import DataLoader, ImageDataset
 
 BATCH = 32
-"""Of thingsvision's guide."""
+"""Number of images in a batch in thingsvision's guide."""
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
-"""The licences of what medfeat needs to run, as the packages themselves state them: ``make
-licences`` writes the page.
+"""The licences of what medfeat needs to run, as the packages themselves state them.
+
+``make licences`` writes the page.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ SPDX = {
     "NVIDIA Proprietary Software": "LicenseRef-NVIDIA-Proprietary",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""What older packages write, and the name it has now. "BSD" leaves open which of the BSD licences
-it is."""
+"""Present SPDX identifier of what older packages state.
+
+"BSD" leaves open which of the BSD licences it is.
+"""
 ALLOWED = {
     *(
         "0BSD",
@@ -47,7 +50,7 @@ ALLOWED = {
     ),
     *("MIT-CMU", "MPL-2.0", "PSF-2.0", "Unlicense", "Zlib"),
 }
-"""Permissive ones, and MPL-2.0, whose copyleft ends at the file."""
+"""Permissive licences, and MPL-2.0, whose copyleft ends at the file."""
 EXCEPTIONS = {
     "cuda-toolkit": "names NVIDIA's libraries below and holds nothing else",
     "nvidia-*": (
@@ -55,7 +58,7 @@ EXCEPTIONS = {
         "source"
     ),
 }
-"""Packages that may have another licence, and why."""
+"""Packages that may have another licence, and the reason."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,7 @@ class Licensed:
 
     @property
     def exception(self) -> str:
-        """Why it may have any licence; empty where it may not."""
+        """Why the package may have any licence; empty where it may not."""
         return next(
             (reason for pattern, reason in EXCEPTIONS.items() if fnmatchcase(self.name, pattern)),
             "",
@@ -82,7 +85,7 @@ class Licensed:
 
 
 def stated(package: Distribution) -> str:
-    """The licence of a package in its own words, "unknown" where it has none."""
+    """Return the licence of a package in its own words, "unknown" where it has none."""
     metadata = package.metadata
     if expression := metadata.get("License-Expression"):
         return str(expression)
@@ -98,8 +101,9 @@ def stated(package: Distribution) -> str:
 
 
 def needed(root: str = "medfeat") -> Iterator[Licensed]:
-    """What an installed package needs to run on this machine, with all that those need in turn, by
-    name.
+    """Return what an installed package needs to run on this machine, by name.
+
+    What those packages need in turn is part of it.
     """
     found: dict[str, Distribution] = {}
     seen: set[tuple[str, str]] = set()
@@ -124,7 +128,7 @@ def needed(root: str = "medfeat") -> Iterator[Licensed]:
 
 
 def page() -> str:
-    """``docs/licences.md``."""
+    """Return the text of ``docs/licences.md``."""
     lines = [
         "# Licences",
         "",
