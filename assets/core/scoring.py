@@ -111,9 +111,9 @@ def score(
     interval = of_all["accuracy"].interval
     assert interval is not None  # noqa: S101 - a metric of images has one
     settings = {**config.settings(), "interval": interval.method}
-    made = MetricRows(work, study, method.name, seed, settings)
-    few_labels = few_label_rows(made, scored.few_labels, len(truth))
-    metrics = [*(made.measured(row) for row in measured), *few_labels]
+    metric_rows = MetricRows(work, study, method.name, seed, settings)
+    few_labels = few_label_rows(metric_rows, scored.few_labels, len(truth))
+    metrics = [*(metric_rows.measured(row) for row in measured), *few_labels]
     predictions = prediction_rows(rows, scored)
     between = f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
     return Output(
@@ -182,13 +182,13 @@ def prediction_rows(rows: LabelledRows, scored: Scored) -> list[dict[str, Any]]:
 
 
 def few_label_rows(
-    made: MetricRows, few_labels: Mapping[int, list[float]], n_test: int
+    metric_rows: MetricRows, few_labels: Mapping[int, list[float]], n_test: int
 ) -> list[dict[str, Any]]:
     """Rows of METRICS: the mean accuracy over the draws of each number of labels a class."""
     from methods.statistics.significance import mean_interval
 
     return [
-        made.row(
+        metric_rows.row(
             "few_label_accuracy",
             f"{budget} labels a class",
             float(np.mean(values)),

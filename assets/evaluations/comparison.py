@@ -80,9 +80,7 @@ def comparable_methods(
 
 
 def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
-    """McNemar's test of every method of a job of ``study`` against its own one, on the same test
-    images.
-    """
+    """McNemar's test of every method of a job against the study's own one, on the same images."""
 
     @stage(
         StageConfig,

@@ -1,5 +1,6 @@
-"""Classifiers of two classes of lesions in folds over lesions or patients (Huynh et al. 2016,
-sections 2.5 and 2.6).
+"""Classifiers of two classes of lesions in folds over lesions or patients.
+
+Source: Huynh et al. 2016, sections 2.5 and 2.6.
 """
 
 from collections.abc import Mapping
@@ -85,8 +86,8 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     method, rows, probability = scored.method, scored.rows, scored.probability
     roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
     settings = {**config.settings(), "interval": roc.pooled_interval.method}
-    made = MetricRows(work, HUYNH2016, method.name, config.seed, settings)
-    metrics, scores = _metrics(made, roc, rows), _fold_scores(rows, probability)
+    metric_rows = MetricRows(work, HUYNH2016, method.name, config.seed, settings)
+    metrics, scores = _metrics(metric_rows, roc, rows), _fold_scores(rows, probability)
     fitted = roc.binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if roc.binormal else None
     curve = (method.title, *empirical_roc(probability, rows.positive), fitted)
     notices = list(scored.notices)
@@ -124,16 +125,20 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     )
 
 
-def _metrics(made: MetricRows, roc: "FoldRoc", rows: LesionRows) -> list[dict[str, Any]]:
+def _metrics(metric_rows: MetricRows, roc: "FoldRoc", rows: LesionRows) -> list[dict[str, Any]]:
     """Rows of METRICS: the areas over all folds, then that of each fold."""
     n = len(rows.ids)
     return [
-        made.row("auc_mean_of_folds", "all", roc.mean, n),
-        made.row("auc_sd_of_folds", "all", roc.sd, n),
-        made.row("auc_pooled", "all", roc.pooled, n, roc.pooled_interval),
-        made.row("auc_by_lesion", "all", roc.by_lesion, roc.n_lesions, roc.by_lesion_interval),
+        metric_rows.row("auc_mean_of_folds", "all", roc.mean, n),
+        metric_rows.row("auc_sd_of_folds", "all", roc.sd, n),
+        metric_rows.row("auc_pooled", "all", roc.pooled, n, roc.pooled_interval),
+        metric_rows.row(
+            "auc_by_lesion", "all", roc.by_lesion, roc.n_lesions, roc.by_lesion_interval
+        ),
         *(
-            made.row("auc", f"fold {number + 1}", float(value), int((rows.fold == number).sum()))
+            metric_rows.row(
+                "auc", f"fold {number + 1}", float(value), int((rows.fold == number).sum())
+            )
             for number, value in enumerate(roc.by_fold)
         ),
     ]
@@ -325,9 +330,7 @@ def out_of_fold(
     tables=(METRICS, FOLD_SCORES),
 )
 def ensemble_evaluation(here: Stage[EnsembleConfig]) -> Plan:
-    """Soft voting: the mean of the probabilities of the classifiers on one layer and on the
-    analytic features.
-    """
+    """Soft voting: the mean of the probabilities from one layer and from the analytic features."""
     config = here.config
     labelled = lesion_rows(here.store, here.dataset, config)
     layer = chosen_layer(here.store, here.dataset, config.ensemble_layer)

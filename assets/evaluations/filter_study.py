@@ -38,9 +38,7 @@ PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 
 
 class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, BootstrapSetting):
-    """Settings of `filter_size_study`: those of the auto-encoder and of the SVM, and what is
-    varied.
-    """
+    """Settings of `filter_size_study`: of the auto-encoder, of the SVM, and what is varied."""
 
     filter_sizes: list[PositiveInt] = Field(default=list(FILTER_SIZES), min_length=1)
     """Numbers of filters to try."""
@@ -61,7 +59,8 @@ class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, Boots
 )
 def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
     """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3).
-    Goes on after a kill.
+
+    Goes on after a kill from the last training that was finished.
     """
     config, device = here.config, here.device
     rows = scorable_rows(here.store, here.dataset, AHN2019)
@@ -239,9 +238,11 @@ def _metrics(
     from methods.statistics.significance import Interval
 
     settings = {**config.settings(), "filters": line["filters"]}
-    made = MetricRows(work, AHN2019, filters_estimate(line["filters"]), line["seed"], settings)
+    metric_rows = MetricRows(
+        work, AHN2019, filters_estimate(line["filters"]), line["seed"], settings
+    )
     interval = Interval(line["low"], line["high"], "")
     return [
-        made.row("accuracy", "all", line["accuracy"], n_test, interval),
-        made.row("held_out_error", "all", line["held_out_error"], n_test),
+        metric_rows.row("accuracy", "all", line["accuracy"], n_test, interval),
+        metric_rows.row("held_out_error", "all", line["held_out_error"], n_test),
     ]

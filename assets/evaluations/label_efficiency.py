@@ -54,9 +54,7 @@ correctly."""
 
 
 class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting):
-    """Settings of `label_efficiency`: those of the fine-tuned network and of the SVM, and what is
-    varied.
-    """
+    """Settings of `label_efficiency`: of the network, of the SVM, and what is varied."""
 
     label_fractions: list[PositiveFloat] = Field(default=[0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0])
     """Shares of the labelled training images; at least one image a class."""
@@ -81,10 +79,10 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting
     uses_device=True,
 )
 def label_efficiency(here: Stage[LabelEfficiencyConfig]) -> Plan:
-    """Accuracy of the SVM from 1 to 100 % of the labels: CAE features, the backbone's own, and
-    those of a fine-tuned AlexNet.
+    """Accuracy of the SVM from 1 to 100 % of the labels, on three kinds of features.
 
-    Goes on after a kill from the last part that was finished.
+    These are CAE features, the backbone's own, and those of a fine-tuned AlexNet. Goes on after a
+    kill from the last part that was finished.
     """
     config, device = here.config, here.device
     if max(config.label_fractions, default=0) != 1:
@@ -188,9 +186,7 @@ def _on_tuned_features(
     body: FrozenNetwork,
     device: str,
 ) -> CorrectFrom:
-    """The SVM on the penultimate features of AlexNet fine-tuned on the same labels, as in table
-    2.
-    """
+    """The SVM on features of AlexNet fine-tuned on the same labels (Ahn et al. 2019, table 2)."""
     import torch
 
     tuning = _Tuning(config, rows, pixels_of(images, rows.train), body, torch.device(device))
@@ -294,8 +290,9 @@ def _correct_with(
 
 
 def as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "FineTuneSettings":
-    """Settings with more epochs for fewer labels, so that every draw gets the optimisation steps
-    that all labels get.
+    """Settings with more epochs for fewer labels, so that every draw gets as many steps.
+
+    That is the number of optimisation steps that all labels get.
     """
     ratio = math.ceil(n_all / settings.batch_size) / math.ceil(n_labels / settings.batch_size)
     return replace(
@@ -377,8 +374,8 @@ def _summary(
     }
 
     def saving(other: str, in_words: str) -> str:
-        found = label_saving(curves[CAE], curves[other], config.seed, config.bootstrap_resamples)
-        return saving_sentence(found, "the CAE", in_words)
+        saved = label_saving(curves[CAE], curves[other], config.seed, config.bootstrap_resamples)
+        return saving_sentence(saved, "the CAE", in_words)
 
     sentences = {
         "sentence": saving(TUNED, "the fine-tuned network"),

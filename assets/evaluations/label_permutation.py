@@ -54,8 +54,9 @@ class PermutationConfig(EnsembleConfig):
     tables=(METRICS,),
 )
 def label_permutation(here: Stage[PermutationConfig]) -> Plan:
-    """The whole evaluation on classes dealt at random among the lesions: its AUC must be 0.5, or
-    something leaks.
+    """The evaluation on classes dealt at random among the lesions: its AUC must be 0.5.
+
+    Another AUC means that something leaks.
     """
     config = here.config
     labelled = lesion_rows(here.store, here.dataset, config)
@@ -134,13 +135,13 @@ def permuted_aucs(
 
 
 def _metrics(
-    made: MetricRows, aucs: Sequence[float], interval: "Interval", n: int
+    metric_rows: MetricRows, aucs: Sequence[float], interval: "Interval", n: int
 ) -> list[dict[str, Any]]:
     """Rows of METRICS of one method: the AUC of each permutation on ``n`` images, then the mean."""
     return [
         *(
-            made.row(METRIC, f"permutation {number}", value, n)
+            metric_rows.row(METRIC, f"permutation {number}", value, n)
             for number, value in enumerate(aucs, 1)
         ),
-        made.row(METRIC, SUBJECT, float(np.mean(aucs)), len(aucs), interval),
+        metric_rows.row(METRIC, SUBJECT, float(np.mean(aucs)), len(aucs), interval),
     ]

@@ -1,5 +1,6 @@
-"""Evaluations where an image has several labels, or none: networks and SVMs (Lyndon et al. 2015,
-section 4).
+"""Evaluations where an image has several labels, or none: networks and SVMs.
+
+Source: Lyndon et al. 2015, section 4.
 """
 
 from collections.abc import Mapping, Sequence
@@ -69,8 +70,8 @@ def label_output(
     answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores)
     resamples, seed = config.bootstrap_resamples, config.seed
     measured = measure(answers, LYNDON2015.protocol, rows.test_groups, resamples, seed)
-    made = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
-    metrics = [made.measured(figure) for figure in measured]
+    metric_rows = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
+    metrics = [metric_rows.measured(figure) for figure in measured]
     predictions = _predictions(rows, answers)
     null = null_counts(answers)
     return Output(

@@ -36,8 +36,9 @@ Rows = Sequence[dict[str, Any]]
     tables=(NEAR_DUPLICATES,),
 )
 def near_duplicates(here: Stage[StageConfig]) -> Plan:
-    """Test images that show nearly the same picture as a training image: by perceptual hash,
-    confirmed by conv5 cosine.
+    """Test images that show nearly the same picture as a training image.
+
+    They are found by perceptual hash and confirmed by the cosine of conv5 features.
     """
     divided = [
         row

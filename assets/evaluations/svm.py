@@ -49,18 +49,14 @@ class ReducedSvmConfig(SvmConfig):
 
 
 def title_of(method: Method, features: FeatureSet) -> str:
-    """The method's title; where its features are not of the network and layer that it stands for,
-    it says of which.
-    """
+    """The method's title; it names the network and layer where the features are of others."""
     if method.source in (None, (features.backbone, features.layer)):
         return method.title
     return f"{method.title} ({features.backbone} {features.layer})"
 
 
 def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
-    """The evaluation of one registered method: linear SVM on its features, scored on the test
-    split.
-    """
+    """The evaluation of one method: linear SVM on its features, scored on the test split."""
 
     @stage(
         ReducedSvmConfig if method.allows_pca else SvmConfig,
@@ -119,9 +115,7 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
 
 
 def gram_limit(rows: LabelledRows) -> str:
-    """Why a study that works on one Gram matrix cannot be made of so many images; "" where it
-    can.
-    """
+    """Why so many images are too many for a study on one Gram matrix; "" where they are not."""
     from methods.classifiers import linear_svm as svm
 
     if len(rows.ids) <= svm.MAX_GRAM_ROWS:
@@ -133,15 +127,16 @@ def gram_limit(rows: LabelledRows) -> str:
 
 
 def correct_on_test(
-    gram: np.ndarray, rows: LabelledRows, known: np.ndarray, c: float, tolerance: float
+    gram: np.ndarray, rows: LabelledRows, labelled: np.ndarray, c: float, tolerance: float
 ) -> np.ndarray:
-    """Whether the SVM fitted on the rows ``known`` classifies each test image correctly, (n_test,)
-    bool; gram is of all rows.
+    """Whether the SVM fitted on the rows ``labelled`` is right on each test image, (n_test,) bool.
+
+    ``gram`` (n, n) is of all rows.
     """
     from methods.classifiers import linear_svm as svm
 
-    fit = svm.fit_gram(gram[np.ix_(known, known)], rows.labels[known], c, tolerance)
-    return np.asarray(fit.predict(gram[np.ix_(rows.test, known)]) == rows.labels[rows.test])
+    fit = svm.fit_gram(gram[np.ix_(labelled, labelled)], rows.labels[labelled], c, tolerance)
+    return np.asarray(fit.predict(gram[np.ix_(rows.test, labelled)]) == rows.labels[rows.test])
 
 
 def gram_of(reader: FeatureReader) -> np.ndarray:
@@ -163,8 +158,9 @@ def streamed_rows(width: int) -> int:
 def _fit_and_score(
     config: SvmConfig, rows: LabelledRows, reader: FeatureReader
 ) -> tuple[Any, np.ndarray, Any]:
-    """The fit on all training rows, its (n_test, K) scores, and the Gram matrix (None above its
-    limit).
+    """The fit on all training rows, its (n_test, K) scores, and the Gram matrix.
+
+    The Gram matrix is None where there are too many rows for one.
     """
     from methods.classifiers import linear_svm as svm
 
@@ -189,8 +185,9 @@ def _fit_and_score(
 
 
 def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndarray:
-    """The Gram matrix of the principal components of the rows, again of unit length, where settings
-    ask for them.
+    """The Gram matrix of the principal components of the rows, where settings ask for them.
+
+    The components are scaled to unit length again.
     """
     if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
         return gram
@@ -223,9 +220,7 @@ def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict
 
 
 def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
-    """The evaluation of an ensemble: the mean of its members' class probabilities, scored on the
-    test split.
-    """
+    """The evaluation of an ensemble: its members' mean class probabilities on the test split."""
     models = [f"fine_tuned_{member}" for member in method.members]
     features = [f"{model}_features" for model in models]
 

@@ -49,8 +49,9 @@ class ClassifierConfig(SeedSetting, SvmSettings):
     is_model=True,
 )
 def classifier(here: Stage[ClassifierConfig]) -> Plan:
-    """Linear SVM on all training images, with probabilities and a threshold for unlike images
-    calibrated on training folds.
+    """Linear SVM on all training images, calibrated on training folds.
+
+    The calibration gives probabilities and a threshold for images unlike the training images.
     """
     rows = labelled_rows(here.store, here.dataset, AHN2019)
     if len(set(rows.labels[rows.train])) < 2:
@@ -182,9 +183,7 @@ def _sidecar(
 def _on_test_images(
     fitted: "LinearClassifier", rows: LabelledRows, reader: FeatureReader
 ) -> tuple[dict[str, float | int | str], list[tuple[str, bytes]]]:
-    """Calibration error and accuracy on the test images with a picture; nothing where there are
-    none.
-    """
+    """Calibration error and accuracy on the test images, with a picture; empty without any."""
     from methods.classifiers.calibration import expected_calibration_error, probabilities
     from methods.reporting import figures
 

@@ -140,8 +140,9 @@ def publish(
     tables=(IMAGE_PREDICTIONS,),
 )
 def predictions(here: Stage[StageConfig]) -> Plan:
-    """Label, calibrated probability, margin, nearest training images and a mark for unlike images,
-    for every unlabelled image.
+    """Label, calibrated probability and nearest training images of every unlabelled image.
+
+    Images unlike the training images are marked.
     """
     rows = labelled_rows(here.store, here.dataset, AHN2019)
     images = [

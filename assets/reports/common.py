@@ -120,9 +120,7 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
-    """Publish Markdown with its pictures, one HTML page, and every table as CSV and LaTeX, in
-    ``folder``.
-    """
+    """Publish a report in ``folder``: Markdown, one HTML page, and tables as CSV and LaTeX."""
     from methods.reporting import document
 
     figures = [figure for section in report.sections for figure in section.figures]

@@ -1,5 +1,6 @@
-"""The report where an image has several labels: methods beside each other and beside the paper
-(Lyndon et al. 2015).
+"""The report where an image has several labels: methods beside each other and the paper.
+
+Source of the paper's figures: Lyndon et al. 2015.
 """
 
 from collections.abc import Mapping, Sequence
@@ -54,8 +55,9 @@ if TYPE_CHECKING:
     tables=(MULTILABEL_RESULTS, LINEAGE, REJECTED),
 )
 def multilabel_report(here: Stage[StageConfig]) -> Plan:
-    """Report of the one-vs-all networks and the SVMs: matches with intervals, beside the paper's,
-    figures by label, lineage.
+    """Report of the one-vs-all networks and the SVMs, with intervals, beside the paper's figures.
+
+    It has figures by label and the lineage of every figure.
     """
     reasons = {
         method.evaluation: here.record(method.evaluation).unavailable

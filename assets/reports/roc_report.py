@@ -1,5 +1,6 @@
-"""The report of the cross-validated study: its methods compared, its tables beside the paper's
-(Huynh et al. 2016).
+"""The report of the cross-validated study: methods compared, tables beside the paper's.
+
+Source of the paper's figures: Huynh et al. 2016.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,8 +65,9 @@ Probabilities = Mapping[Method, Mapping[str, float]]
     tables=(ROC_RESULTS, ROC_COMPARISONS),
 )
 def roc_comparison(here: Stage[FoldConfig]) -> Plan:
-    """Every layer on all images; one layer, the analytic features and their ensemble on the images
-    that have a contour.
+    """Every layer on all images; one layer, the analytic features and their ensemble.
+
+    The three are compared on the images that have a contour.
     """
     rows = lesion_rows(here.store, here.dataset, here.config)
     layer = LAYER_METHODS[here.facts(ENSEMBLE.evaluation, FoldFacts).ensemble_layer]
@@ -231,8 +233,9 @@ def _auc_by_layer(results: Rows) -> bytes:
     tables=(ROC_RESULTS, ROC_COMPARISONS, LINEAGE, REJECTED),
 )
 def roc_report(here: Stage[StageConfig]) -> Plan:
-    """Report of the layers, the analytic features and their ensemble: tables beside the paper's,
-    curves, contours, lineage.
+    """Report of the layers, the analytic features and their ensemble, beside the paper's tables.
+
+    It has curves, contours and the lineage of every figure.
     """
     compared = here.record(names.ROC_COMPARISON)
     lasts = (

@@ -182,9 +182,7 @@ def _note_auto_encoder(
 
 
 def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
-    """Our figures for the table of filter sizes: mean, interval and standard deviation over
-    seeds.
-    """
+    """Our figures for the table of filter sizes: mean, interval and deviation over seeds."""
     from methods.reporting.single_label_tables import Estimate
     from methods.statistics.significance import mean_interval
 
