@@ -17,9 +17,8 @@ IMAGE_PREDICTIONS = TableContract(
     suffix=".predictions.parquet",
     schema=pa.schema(
         [
-            pa.field(
-                "image_id", pa.string(), nullable=False
-            ),  # as in the manifest, like path, frame
+            # as in the manifest, like path and frame
+            pa.field("image_id", pa.string(), nullable=False),
             pa.field("path", pa.string(), nullable=False),
             pa.field("frame", pa.int32(), nullable=True),
             pa.field("split", pa.string(), nullable=False),  # unlabelled | held

@@ -23,8 +23,10 @@ from assets.core import stage as stage_module
 from assets.core.settings import SvmSettings
 from assets.evaluations.svm import SvmConfig, svm_evaluation
 from data_contracts.records import feature_shard
+from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies import study as study_module
 from data_contracts.studies.study import Study
+from data_contracts.tables import predictions as predictions_table
 from methods import settings
 from methods.imaging import image_format, readers
 from methods.imaging.image_file import inspect_file
@@ -154,7 +156,8 @@ def test_a_study_of_stored_features_is_data(store: DatasetStore) -> None:
         store_features(store, method.features, ids, points, backbone="x")
         asset = svm_evaluation(study, method)
         quick = SvmConfig(label_budgets=[], bootstrap_resamples=20)
-        assert run_plan(asset, store, quick).record.facts.test_images == 6  # type: ignore[union-attr]
+        facts = run_plan(asset, store, quick).record.facts_as(EvaluationFacts)
+        assert facts.test_images == 6
 
 
 @pytest.mark.usefixtures("without_new_stages")
@@ -218,6 +221,23 @@ def test_a_stored_number_format_is_one_line(tmp_path: Path) -> None:
     assert module.FeatureSet(dtype="float64", **kind).dtype == "float64"
     with pytest.raises(ValueError, match="dtype"):
         feature_shard.FeatureSet(dtype="float64", **kind)  # type: ignore[arg-type]
+
+
+def test_a_column_of_the_predictions_is_in_the_csv_file() -> None:
+    field, value = examples("A column of the predictions")
+    assert predictions_table.__file__ is not None
+    source = Path(predictions_table.__file__).read_text()
+    last = '            pa.field("margin"'
+    line = field.splitlines()[1].partition("  #")[0]
+    changed = source.replace(last, f"            {line},\n{last}")
+    space: dict[str, Any] = {"__name__": "predictions_with_a_similarity"}
+    exec(compile(changed, "predictions_with_a_similarity", "exec", dont_inherit=True), space)
+    assert "similarity" in space["CSV_COLUMNS"]
+    assert "similarity" not in predictions_table.CSV_COLUMNS
+    found = SimpleNamespace(similarities=np.array([[0.75, 0.5]]))
+    row = eval(value.partition("\n")[2], {"found": found, "i": 0})
+    kind = space["IMAGE_PREDICTIONS"].schema.field("similarity").type
+    assert pa.array(list(row.values()), kind).to_pylist() == [0.75]
 
 
 def test_another_local_folder_is_a_setting() -> None:
