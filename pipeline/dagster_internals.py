@@ -1,7 +1,8 @@
 """Everything that uses private parts of Dagster, which is pinned exactly for this reason.
 
-After an upgrade of Dagster only this module needs review. tests/pipeline/test_dagster_internals.py checks
-the names, the signatures and the behaviour that it relies on.
+After an upgrade of Dagster only this module needs review. The test
+tests/pipeline/test_dagster_internals.py checks the names, the signatures and the behaviour that it
+relies on.
 
 Belongs here: imports from ``dagster._*`` and ``dagster_shared``, and what replaces or reads parts
 of Dagster that have no public interface. Does not belong here: decisions (``pipeline.care``).

@@ -17,9 +17,9 @@ from pipeline.graph import ASSETS
 PAGE = Path(__file__).parents[1] / "assets.md"
 HEAD = """# Every asset and its settings
 
-`make docs` writes this page from the code. A setting goes to every asset that has it (`--set seed=3`) or to one
-(`--set svm_evaluation_cae.c=10`). The same help stands beside each field of *Config* in the web UI. Every asset also has `force`:
-compute again although nothing changed.
+`make docs` writes this page from the code. A setting goes to every asset that has it
+(`--set seed=3`) or to one (`--set svm_evaluation_cae.c=10`). The same help stands beside each field
+of *Config* in the web UI. Every asset also has `force`: compute again although nothing changed.
 
 """
 

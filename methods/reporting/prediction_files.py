@@ -35,7 +35,8 @@ EXPLANATION = (
     "check those by eye.",
     "The probability is calibrated on folds of the training images: of predictions that say 80 %, "
     "about 80 % should be right on images like those. An image marked as unlike the training "
-    "images is less like any of them than 99 % of them are to each other; its probability means little.",
+    "images is less like any of them than 99 % of them are to each other; its probability means "
+    "little.",
 )
 
 

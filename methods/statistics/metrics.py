@@ -119,12 +119,12 @@ def hamming_similarity(answers: Answers) -> Float64:
 
 
 def precision(answers: Answers) -> Float64:
-    """Of the images given a label, the share that has it, (L,); NaN where none is given it."""
+    """Share of the images given a label that have it, (L,); NaN where none is given it."""
     return _share(_hits(answers), answers.predicted.sum(axis=0))
 
 
 def recall(answers: Answers) -> Float64:
-    """Of the images that have a label, the share given it, (L,); NaN where none has it."""
+    """Share of the images with a label that are given it, (L,); NaN where none has it."""
     return _share(_hits(answers), answers.truth.sum(axis=0))
 
 

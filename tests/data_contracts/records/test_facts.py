@@ -1,5 +1,4 @@
-"""Facts: every kind survives its record, an unknown kind is refused, and records of before facts are
-readable."""
+"""Facts: every kind survives its record, an unknown kind is refused, old records are readable."""
 
 from __future__ import annotations
 
