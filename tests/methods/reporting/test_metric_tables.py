@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from methods.reporting.document import MISSING
 from methods.reporting.metric_tables import (
     cells_of,
     figures_of,
@@ -100,3 +101,14 @@ def test_seeds_are_averaged_and_said() -> None:
     table = label_metrics_table(rows, "m", "M", ONE_LABEL)
     assert table.rows[0][3] == 50.0
     assert "Means over 2 seeds." in table.caption
+
+
+def test_a_label_that_is_never_given_has_no_precision() -> None:
+    figures = {"recall": 0.0, "f1": 0.0, "auc": 0.75}
+    rows = [
+        {"method": "m", "subject": "a", "metric": metric, "value": value, "n": 3}
+        for metric, value in figures.items()
+    ]
+    assert label_metrics_table(rows, "m", "M", "several labels").page_rows == [
+        ["a", "3", MISSING, "0.00", "0.00", "0.750"]
+    ]
