@@ -12,8 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 FOLDERS = "assets|benchmarks|data_contracts|docs|faults|methods|pipeline|resources|tests"
-GENERATED = {"docs/assets.md", "docs.tools.assets"}
-"""What `make docs` is about to bring."""
 
 PATH = re.compile(rf"(?<![\w/.$-])(?:{FOLDERS})/[\w./*-]*\w")
 MODULE = re.compile(rf"(?<![\w/.-])(?:{FOLDERS})(?:\.[A-Za-z_]\w*)+")
@@ -67,17 +65,16 @@ def is_broken(document: Path, link: str) -> bool:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 class TestDocuments:
     def test_its_paths_exist(self, document: Path) -> None:
-        named = paths_of(document.read_text()) - GENERATED
+        named = paths_of(document.read_text())
         assert [path for path in sorted(named) if not list(ROOT.glob(path))] == []
 
     def test_its_modules_exist(self, document: Path) -> None:
-        named = modules_of(document.read_text()) - GENERATED
+        named = modules_of(document.read_text())
         assert [name for name in sorted(named) if not exists(name)] == []
 
     def test_its_links_lead_somewhere(self, document: Path) -> None:
         links = LINK.findall(FENCED.sub("", document.read_text()))
-        pending = {"assets.md", "docs/assets.md"}  # until `make docs` writes it
-        assert [x for x in links if x not in pending and is_broken(document, x)] == []
+        assert [link for link in links if is_broken(document, link)] == []
 
 
 def test_the_documents_are_read() -> None:
