@@ -1,5 +1,7 @@
-"""Faults that are injected, and counted: see ``harness.py``. Each ``fault_NN_*.py`` is a row of the
-table."""
+"""Faults that are injected and counted (see ``harness.py``).
+
+Each ``fault_NN_*.py`` is a row of the table.
+"""
 
 from importlib import import_module
 from pathlib import Path

@@ -30,15 +30,15 @@ from faults.harness import Fault, Outcome
 
 COUNTED = Path(__file__).parent / "counted.json"
 OUTCOMES = Path(__file__).parent / ".outcomes"
-"""Of rows that are being counted, a line for each seed."""
+"""Folder of the rows that are being counted, with a line for each seed."""
 PAGE = Path(__file__).parents[1] / "docs" / "reliability.md"
 MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 SHOWN = 10
-"""Seeds of a row that are named when it does not reach its goal."""
+"""Maximum number of seeds that are named when a row does not reach its goal."""
 
 
 def injected(fault: Fault, seeds: Sequence[int]) -> Iterator[Outcome]:
-    """Outcomes, in a folder that is gone afterwards."""
+    """Inject the faults of these seeds in a temporary folder and yield the outcomes."""
     with tempfile.TemporaryDirectory() as folder:
         outcomes = tqdm(
             fault.inject(seeds, Path(folder)), f"{fault.number} {fault.name}", len(seeds)
@@ -49,7 +49,7 @@ def injected(fault: Fault, seeds: Sequence[int]) -> Iterator[Outcome]:
 
 
 def counted(fault: Fault) -> dict[str, Any]:
-    """What is written down of a whole row."""
+    """Return what is stored of a complete row."""
     OUTCOMES.mkdir(exist_ok=True)
     path = OUTCOMES / f"{fault.number}.jsonl"
     with path.open("a+") as file:
@@ -77,7 +77,7 @@ def counted(fault: Fault) -> dict[str, Any]:
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     lines = [
         "| # | fault | goal | injected | survived | | counted |",
         "| --- | --- | --- | --- | --- | --- | --- |",
@@ -102,7 +102,7 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    """Count rows and write them down, row by row."""
+    """Count rows and write the table after each."""
     parser = argparse.ArgumentParser(prog="python -m faults")
     parser.add_argument("rows", type=int, nargs="*", help="numbers; all rows where none is given")
     parser.add_argument("--seeds", type=int, nargs="+", help="only these")

@@ -22,7 +22,7 @@ TAR, ZIP = "B/evil.tar", "B/evil.zip"
 
 
 def rejected(ground: Ground, name: str, data: bytes, reason: str) -> None:
-    """The archive is one rejected file, and nothing of it was unpacked."""
+    """Check that the archive is one rejected file, and that nothing of it was unpacked."""
     ground.put(name, data)
     ground.refuse(f"archive refused: {reason}")
     unpacked = ground.store.root / "unpacked"
@@ -32,7 +32,7 @@ def rejected(ground: Ground, name: str, data: bytes, reason: str) -> None:
 
 
 def zipped(reason: str, *names: str) -> Attack:
-    """Pictures under these names."""
+    """Write a zip of pictures under these names."""
 
     def attack(ground: Ground) -> None:
         out = io.BytesIO()
@@ -48,7 +48,7 @@ def zipped(reason: str, *names: str) -> Attack:
 
 
 def zip_with_modes(reason: str, *members: tuple[str, int, str]) -> Attack:
-    """Members with the mode of a link or a device; their content is where a link points."""
+    """Write members with the mode of a link or a device, whose content is the link's target."""
 
     def attack(ground: Ground) -> None:
         out = io.BytesIO()
@@ -70,7 +70,7 @@ def zip_with_a_zero_byte(ground: Ground) -> None:
 
 
 def zip_of_one_body_for_many(ground: Ground) -> None:
-    """Sixty-five thousand entries of the list share one packed body (the bomb of Fifield, 2019)."""
+    """Write 65,000 entries that share one packed body (the bomb of Fifield, 2019)."""
     packer = zlib.compressobj(wbits=-15)
     body = packer.compress(bytes(2**20)) + packer.flush()
     crc = zlib.crc32(bytes(2**20))
@@ -98,7 +98,7 @@ def zip_bomb(ground: Ground) -> None:
 
 
 def zip_of_many(ground: Ground) -> None:
-    """A thousand empty files, and at the very end one that leaves: nothing stays."""
+    """Write a thousand empty files, and at the end one outside: no file may remain."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for number in range(1000):
@@ -137,7 +137,7 @@ def a_zip_as_a_drop(ground: Ground) -> None:
 def tarred(
     reason: str, *members: tuple[str, bytes, str], headers: dict[str, str] | None = None
 ) -> Attack:
-    """Members of a name, a type, and where a link points."""
+    """Write members of a name, a type and a link's target."""
 
     def attack(ground: Ground) -> None:
         out = io.BytesIO()

@@ -39,7 +39,7 @@ LEAVES = "leaves the dataset's folder"
 
 
 def listed(path: str, reason: str, link: bool = False) -> Attack:
-    """A manifest.csv that lists one good image, and this."""
+    """Write a manifest.csv that lists one good image and this."""
 
     def attack(ground: Ground) -> None:
         if link:
@@ -66,7 +66,7 @@ def all_in_parquet(ground: Ground) -> None:
 
 
 def bomb(columns: dict[str, pa.Array], reason: str) -> Attack:
-    """A manifest.parquet of some kilobytes that unpacks to gigabytes."""
+    """Write a manifest.parquet of some kilobytes that unpacks to gigabytes."""
 
     def attack(ground: Ground) -> None:
         data = parquet_bytes(pa.table(columns))
@@ -79,7 +79,7 @@ def bomb(columns: dict[str, pa.Array], reason: str) -> Attack:
 
 
 def repeated(text: str, rows: int) -> pa.Array:
-    """A column of one text, as a dictionary."""
+    """Return a column of one repeated text, encoded as a dictionary."""
     return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), [text])
 
 
@@ -129,7 +129,7 @@ def link_in_a_drop(ground: Ground) -> None:
 
 
 def link_put_there_later(ground: Ground) -> None:
-    """A good image becomes a link between two stages."""
+    """Replace a good image by a link between two stages."""
     rows = {row["path"]: row for row in ground.take_in()}
     found: dict[str, SourceFile] = locate(find_arrivals(ground.store, ground.spec()).intake, rows)
     (ground.root / "A" / "0.png").unlink()
@@ -139,7 +139,7 @@ def link_put_there_later(ground: Ground) -> None:
 
 
 def in_the_place_of_a_file(replace: Callable[[Path, Path], None], reason: str) -> Attack:
-    """A good image becomes something else once the folder was walked, before it is looked at."""
+    """Replace a good image by something else after the folder is walked and before it is read."""
 
     def attack(ground: Ground) -> None:
         file = ground.root / "A" / "0.png"
@@ -157,7 +157,7 @@ def in_the_place_of_a_file(replace: Callable[[Path, Path], None], reason: str) -
 
 
 def pipe(ground: Ground) -> None:
-    """Whoever opens it waits for ever."""
+    """Put a pipe that blocks for ever when it is opened."""
     os.mkfifo(ground.root / "A" / "evil.png")
     os.mkfifo(ground.root / "manifest.csv")
     ground.refuse("not a regular file")
@@ -168,7 +168,7 @@ def pipe(ground: Ground) -> None:
 
 
 def dicom(name: str, media: str, reason: str) -> Attack:
-    """A DICOM file that names a file outside in every element that can."""
+    """Write a DICOM file that names an outside file in every element that can."""
 
     def attack(ground: Ground) -> None:
         inside = ["..", "outside", "secret.png"]
@@ -197,7 +197,7 @@ def dicom(name: str, media: str, reason: str) -> Attack:
 
 
 def picture(data: str) -> Attack:
-    """A format that can load files or run programs, named as one that cannot."""
+    """Write a format that can load files or run programs under the suffix of one that cannot."""
 
     def attack(ground: Ground) -> None:
         ground.put(
@@ -213,7 +213,7 @@ def picture(data: str) -> Attack:
 
 
 def named(label: str, name: str) -> Attack:
-    """A class and a file of these names, in everything that is written for people."""
+    """Put a class and a file of these names into everything that people read."""
 
     def attack(ground: Ground) -> None:
         for number, path in enumerate([f"{label}/1.png", f"{label}/2.png", name]):
@@ -253,8 +253,10 @@ def _is_number(cell: str) -> bool:
 
 
 def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
-    """The predictions' page and CSV, and a report's page, Markdown and CSV, of these images under
-    their own labels."""
+    """Publish predictions and a report of these images under their own labels.
+
+    Predictions as a page and CSV, the report as a page, Markdown and CSV.
+    """
     notices = [f"NOT LEARNED: {row['label']}" for row in rows]
     lines = [
         {

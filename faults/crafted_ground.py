@@ -1,5 +1,4 @@
-"""Where crafted files are let loose: a dataset, secrets beside it, a canary, and the search for
-what got through."""
+"""A dataset for crafted files, with secrets beside it, a canary, and the search for leaks."""
 
 from __future__ import annotations
 
@@ -33,7 +32,7 @@ from tests.conftest import draw
 
 NAME = "crafted"
 GOOD = 8
-"""Images of the dataset that are as they should be."""
+"""Number of ordinary images of the dataset."""
 PREPARED = FeatureSet(
     kind="prepared_images",
     dtype="uint8",
@@ -47,20 +46,20 @@ FEATURES = FeatureSet(
 
 
 def png(number: int) -> bytes:
-    """A picture of its own."""
+    """Return a picture that no other seed has."""
     out = io.BytesIO()
     Image.fromarray(draw(number % 2, number, 24)).save(out, "PNG")
     return out.getvalue()
 
 
 def prepared(data: bytes) -> np.ndarray:
-    """The pixels of a file as they are stored."""
+    """Return the pixels of a file as they are stored."""
     (pixels,) = prepare_frames(data, [0], PreprocessingSettings())
     return pixels
 
 
 class Executes:
-    """What its pickle does when it is loaded: make a file."""
+    """An object whose pickle makes a file when it is loaded."""
 
     def __init__(self, canary: Path) -> None:
         self.canary = canary
@@ -71,7 +70,7 @@ class Executes:
 
 @contextmanager
 def refused(reason: str) -> Iterator[None]:
-    """What a person can mend, in one line that has ``reason`` in it."""
+    """Expect an error for the user, in one line that contains ``reason``."""
     try:
         yield
     except InputError as error:
@@ -82,14 +81,14 @@ def refused(reason: str) -> Iterator[None]:
 
 
 class Ground:
-    """A home with a dataset of good images, and outside of both what must stay there.
+    """A home with a dataset of good images, and outside of both the files that must stay secret.
 
     Args:
         folder: empty.
     """
 
     known: ClassVar[pa.Table | None] = None
-    """Manifest of the good images: a dataset was there before a crafted file came to it."""
+    """Manifest of the good images: the dataset existed before a crafted file came to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -128,7 +127,7 @@ class Ground:
         self.before = self._outside_of_home()
 
     def put(self, path: str, data: bytes) -> Path:
-        """A file of the dataset."""
+        """Write a file of the dataset."""
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
@@ -136,11 +135,11 @@ class Ground:
 
     @cached_property
     def payload(self) -> Executes:
-        """What makes the canary when it is unpickled."""
+        """Return an object that makes the canary when it is unpickled."""
         return Executes(self.canary)
 
     def spec(self, root: Path | None = None, **settings: Any) -> DatasetSpec:
-        """Of the dataset."""
+        """Specification of the dataset."""
         return DatasetSpec(
             name=NAME,
             root=root or self.root,
@@ -148,8 +147,7 @@ class Ground:
         )
 
     def take_in(self, root: Path | None = None, **spec: Any) -> list[dict[str, Any]]:
-        """Rows of the manifest; it is stored, and what can be used is prepared, stored and read
-        back."""
+        """Scan, prepare, store and read back the dataset; return the rows of its manifest."""
         described = self.spec(root, **spec)
         self.store.save_spec(described)
         intake = find_arrivals(self.store, described).intake
@@ -174,8 +172,7 @@ class Ground:
         return rows
 
     def refuse(self, what: str, root: Path | None = None, good: int = GOOD, **spec: Any) -> None:
-        """Take the dataset in; the crafted files are counted as rejected, and the good ones are
-        there."""
+        """Scan the dataset and check that crafted files are rejected and good ones are accepted."""
         rows = self.take_in(root, **spec)
         usable = [row["path"] for row in rows if row["status"] == "ok"]
         assert len(usable) == good, f"{len(usable)} files can be used, not {good}"
@@ -185,7 +182,7 @@ class Ground:
         )
 
     def came_through(self) -> list[str]:
-        """What must not have happened, in words."""
+        """Say what must not have happened and did."""
         found = ["something was executed"] if self.canary.exists() else []
         if self._outside_of_home() != self.before:
             found.append("something was written outside of the home")
@@ -224,7 +221,7 @@ class Ground:
         }
 
     def _texts(self) -> Iterator[tuple[str, bytes]]:
-        """Everything in the home, and everything that was read."""
+        """Return everything in the home, and everything that was read."""
         for number, data in enumerate(self.read):
             yield f"array {number}", data
         for file in self.store.root.rglob("*"):
@@ -243,7 +240,7 @@ class Ground:
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as the attacker writes it."""
+    """Return a table as the attacker writes it."""
     out = io.BytesIO()
     pq.write_table(table, out)
     return out.getvalue()

@@ -27,7 +27,7 @@ Attack = Callable[[Ground], None]
 
 
 def as_weights(suffix: str, write: Callable[[object, Path], object]) -> Attack:
-    """A weights file that somebody supplied."""
+    """Use a file as the weights that somebody supplied."""
 
     def attack(ground: Ground) -> None:
         file = ground.root / f"alexnet{suffix}"
@@ -59,7 +59,7 @@ def as_image(name: str, reason: str) -> Attack:
 
 
 def array_of_objects(name: str, reason: str) -> Attack:
-    """numpy's own formats, which pickle what is no number."""
+    """Write NumPy's own formats, which pickle objects."""
 
     def attack(ground: Ground) -> None:
         out = io.BytesIO()
@@ -85,7 +85,7 @@ def in_hdf5(ground: Ground) -> None:
 
 
 def in_an_arrow_type(ground: Ground) -> None:
-    """A column of a type that old releases of pyarrow unpickled (CVE-2023-47248)."""
+    """Write a column of a type that old releases of pyarrow unpickled (CVE-2023-47248)."""
     kind = {
         "ARROW:extension:name": "arrow.py_extension_type",
         "ARROW:extension:metadata": pickle.dumps(ground.payload),
@@ -102,7 +102,7 @@ def in_an_arrow_type(ground: Ground) -> None:
 
 
 def in_pandas_metadata(ground: Ground) -> None:
-    """Cells of pickles, and metadata that calls their column one of Python objects."""
+    """Write cells of pickles, and metadata that calls their column one of Python objects."""
     columns = [
         {
             "name": "label",
@@ -124,7 +124,7 @@ def in_pandas_metadata(ground: Ground) -> None:
 
 
 def in_place_of_a_model(ground: Ground) -> None:
-    """Who writes it can write the sidecar too, so that the checksum is right."""
+    """Replace a model, and its sidecar so that the checksum is right."""
     folder = ground.store.folder(NAME, "classifier")
     folder.mkdir(parents=True)
     weights = folder / "x.safetensors"
@@ -157,7 +157,7 @@ def in_place_of_a_checkpoint(ground: Ground) -> None:
 
 
 def record_of(asset: str, **fields: object) -> OutputRecord:
-    """An output's record with little in it."""
+    """Return the record of an output with few fields."""
     return OutputRecord.model_validate(
         {
             "asset": asset,

@@ -1,4 +1,4 @@
-"""Dagster's daemon as a site runs it, with all that it starts, to be killed."""
+"""Dagster's daemon as a site runs it, with all that it starts, for the faults that kill it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READY_SECONDS = 600.0
 
 
 class Daemon:
-    """One, started."""
+    """A daemon that was started."""
 
     def __init__(self, log: Path) -> None:
         self.started = time.time()
@@ -50,7 +50,7 @@ class Daemon:
             )
 
     def wait_until_ready(self, instance: dg.DagsterInstance) -> None:
-        """Until its sensors have ticked once."""
+        """Wait until its sensors have ticked once."""
         until(
             lambda: any(
                 s.last_heartbeat and s.last_heartbeat.timestamp > self.started
@@ -59,13 +59,12 @@ class Daemon:
         )
 
     def kill(self) -> None:
-        """The daemon alone; code servers and runs find out for themselves."""
+        """Kill the daemon alone; code servers and runs notice by themselves."""
         self._process.kill()
         self._process.wait()
 
     def kill_everything(self) -> None:
-        """The daemon, its code servers and its runs, at once, until none is left: a busy machine
-        takes its time."""
+        """Kill the daemon, its code servers and its runs at once, and wait until none is left."""
         killed = [psutil.Process(self._process.pid)]
 
         def all_dead() -> bool:
@@ -93,8 +92,10 @@ def _sensor_daemon(instance: dg.DagsterInstance) -> list[Any]:
 
 
 def processes_of(home: str) -> Iterator[psutil.Process]:
-    """Processes that were started to work in a home: code servers, runs (whose command lines do not
-    say Dagster)."""
+    """Return the processes that work in a home: code servers and runs.
+
+    The command lines of runs do not say Dagster.
+    """
     for process in psutil.process_iter():
         try:
             if process.pid != os.getpid() and process.environ().get("MEDFEAT_HOME") == home:
@@ -104,7 +105,7 @@ def processes_of(home: str) -> Iterator[psutil.Process]:
 
 
 def until(is_so: Callable[[], bool], seconds: float = READY_SECONDS) -> bool:
-    """Wait for it; whether it came to be."""
+    """Wait for a condition and return whether it came true."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         if is_so():
@@ -114,14 +115,16 @@ def until(is_so: Callable[[], bool], seconds: float = READY_SECONDS) -> bool:
 
 
 def in_flight(instance: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs that have not ended."""
+    """Return the runs that have not ended."""
     return list(instance.get_runs(dg.RunsFilter(statuses=IN_FLIGHT)))
 
 
 @contextmanager
 def bases(folder: Path, one: Zygote) -> Iterator[tuple[Callable[[str], Path], str]]:
-    """Homes in which a first study has been run: a function that makes one, and the digest after a
-    drop."""
+    """Yield homes in which a first study has been run.
+
+    A function that makes one, and the digest after a drop.
+    """
     images = put_images(folder / "images")
     with home_in(folder / "base") as store:
         register(store, images)
@@ -143,8 +146,10 @@ def each_site(
     folder: Path,
     trial: Callable[[int, DatasetStore, Zygote, str, Path], Outcome],
 ) -> Iterator[Outcome]:
-    """Outcome of a trial (seed, store, zygote, digest of an unharmed store, log) for each seed, in
-    a home of its own."""
+    """Yield the outcome of a trial for each seed, in a home of its own.
+
+    A trial gets seed, store, zygote, digest of an unharmed store, and log.
+    """
     with zygote(folder / "log") as one, bases(folder, one) as (copied, whole):
         for seed in seeds:
             with home_in(copied(str(seed))) as store:
@@ -153,7 +158,7 @@ def each_site(
 
 
 def finished(store: DatasetStore, one: Zygote, whole: str) -> str:
-    """What is wrong once the nightly reconciliation is done; "" where all is well."""
+    """Return what is wrong after the nightly reconciliation, or ""."""
     ended = one.end(one.begin("backfill"))
     if ended != 0:
         return f"the reconciliation ended with {ended}: {one.said()}"

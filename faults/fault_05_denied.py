@@ -1,5 +1,4 @@
-"""The system denies: input/output errors, too many open files, no permission, a store that may only
-be read."""
+"""The system denies: I/O errors, too many open files, no permission, a read-only store."""
 
 from __future__ import annotations
 
@@ -23,8 +22,7 @@ from resources.store.dataset_store import DatasetStore
 CHANGES = ("open", "write", "posix_fallocate", "fsync", "replace", "mkdir")
 NOBODY = 65534
 CLEAN, DONE, UNCLEAN = 3, 0, 1
-"""How a child ended: with a message for a person, with everything committed, or in any other
-way."""
+"""Exit status of a child: an error for a person, everything committed, or any other end."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
@@ -42,7 +40,7 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 
 
 def _denied(number: int, first: int, store: DatasetStore, archive: Path) -> str:
-    """What is said when one call fails with an error number."""
+    """Return the outcome when one call fails with an error number."""
 
     def deny(at: int, name: str, arguments: tuple[Any, ...]) -> None:
         if at == first:
@@ -75,7 +73,7 @@ def too_many_files(first: int, store: DatasetStore, archive: Path) -> str:
 
 
 def unreadable(first: int, store: DatasetStore, archive: Path) -> str:
-    """What is stored cannot be read back, at one place."""
+    """Return the outcome when stored bytes cannot be read back at one place."""
     commits.commit(store, archive, [])
     real, number = Path.read_bytes, 0
 
@@ -117,7 +115,7 @@ def _in_child(prepare: Callable[[], None], work: Callable[[], None]) -> str:
 
 
 def few_files_allowed(first: int, store: DatasetStore, archive: Path) -> str:
-    """For real: the process may open only so many files more."""
+    """Return the outcome under a real limit on open files."""
     used = len(os.listdir("/proc/self/fd"))
     limit = used + first % 4
     return _in_child(
@@ -127,7 +125,7 @@ def few_files_allowed(first: int, store: DatasetStore, archive: Path) -> str:
 
 
 def another_user(first: int, store: DatasetStore, archive: Path) -> str:
-    """For real: the store belongs to somebody else, who committed some of it or all."""
+    """Return the outcome where the store really belongs to another user."""
     if os.geteuid() != 0:
         return no_permission(first, store, archive)
     if first % 2:
@@ -136,7 +134,7 @@ def another_user(first: int, store: DatasetStore, archive: Path) -> str:
 
 
 def mounted_read_only(first: int, store: DatasetStore, archive: Path) -> str:
-    """For real: the file system of the store may only be read."""
+    """Return the outcome where the store's file system is really mounted read-only."""
     if not may_mount():
         return f"as nothing may be mounted: {read_only(first, store, archive)}"
     home = str(store.root)

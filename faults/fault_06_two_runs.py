@@ -29,7 +29,7 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
 
 
 def doubled_rows(store: DatasetStore) -> int:
-    """Rows that more than one shard of a feature set holds."""
+    """Return the rows that more than one shard of a feature set holds."""
     number = 0
     for asset in store.assets_of(DATASET):
         record = store.need_record(DATASET, asset)

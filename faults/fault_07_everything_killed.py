@@ -17,9 +17,9 @@ from pipeline.care.doctor import examine
 from resources.store.dataset_store import DatasetStore
 
 LATEST = 8.0
-"""Seconds after the run began."""
+"""Latest moment of the kill, in seconds after the run began."""
 ALLOWED = 60.0
-"""Seconds until every run has an end."""
+"""Maximum time until every run has an end, in seconds."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:

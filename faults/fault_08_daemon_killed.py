@@ -20,9 +20,9 @@ from pipeline.care.doctor import examine
 from resources.store.dataset_store import DatasetStore
 
 LATEST = 30.0
-"""Seconds after the drop."""
+"""Latest moment of the kill, in seconds after the drop."""
 BY_ITSELF = 600.0
-"""Seconds in which a site without a person gets there, where no run was killed."""
+"""Maximum time until a drop takes effect where no run was killed, in seconds."""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:

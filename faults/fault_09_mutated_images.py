@@ -1,5 +1,7 @@
-"""Images of every format that is read, each damaged in one way: scanned by the hundred, and
-prepared where the scan lets them."""
+"""Damaged images of every format that is read, scanned by the hundred.
+
+Each is damaged in one way, and prepared where the scan accepts it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from tests.conftest import draw
 from tests.methods.imaging.test_dicom import compressed, grey, save
 
 PICTURES = 16
-"""Of each format; what is done to them differs with every seed."""
+"""Number of pictures of each format; their damage differs with every seed."""
 IN_A_FOLDER = 500
 SETTINGS = PreprocessingSettings(decode="scaled")
 
@@ -106,7 +108,7 @@ def _zeroed(data: bytearray, rng: np.random.Generator) -> None:
 
 
 def _header(data: bytearray, rng: np.random.Generator) -> None:
-    """Bytes of the first 512, of which a few are made as small or as large as they can be."""
+    """Set a few of the first 512 bytes to their smallest or largest value."""
     for place in rng.integers(min(512, len(data)), size=rng.integers(1, 5)):
         data[place] = rng.choice([0, 1, 127, 128, 254, 255, rng.integers(256)])
 
@@ -115,7 +117,7 @@ _MUTATIONS = (_flipped, _cut, _inserted, _doubled, _taken_out, _zeroed, _header)
 
 
 def mutated(seed: int) -> tuple[str, bytes]:
-    """What was done to which format, and the bytes."""
+    """Return the damage, the format and the damaged bytes."""
     rng = np.random.default_rng(seed)
     format_, mutation = rng.choice(list(_FORMATS)), _MUTATIONS[rng.integers(len(_MUTATIONS))]
     data = bytearray(_whole(str(format_), int(rng.integers(PICTURES))))
@@ -124,7 +126,7 @@ def mutated(seed: int) -> tuple[str, bytes]:
 
 
 def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
-    """What is not as it should be with the rows of one file; "" where all is."""
+    """Return what is wrong with the rows of one file, or ""."""
     if not rows:
         return "it is not counted"
     statuses = {row["status"] for row in rows}
@@ -147,7 +149,7 @@ def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
-    """Folders of some hundred images, one for each seed."""
+    """Scan folders of some hundred images, one image for each seed."""
     for start in range(0, len(seeds), IN_A_FOLDER):
         some = seeds[start : start + IN_A_FOLDER]
         root = folder / "images"

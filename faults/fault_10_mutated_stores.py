@@ -1,4 +1,4 @@
-"""Stored files and manifests with changed bytes are refused or computed again."""
+"""Stored files and manifests with changed bytes: refused, or computed again, never misread."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def _changed(seed: int, path: Path, read: Callable[[], object], truth: object) -
 
 
 def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], object]]:
-    """Return a reader of each kind of file.
+    """Return how each kind of file is read.
+
+    The result is the truth, None where it is computed again, or an InputError.
 
     A reader returns the content, or None where it is computed again, or raises an InputError.
     """
@@ -107,7 +109,10 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
 
 
 def _listing_readers(listings: Path) -> dict[Path, Callable[[], object]]:
-    """Return readers of a user's manifests, which check that what they read is well formed."""
+    """Return how a user's manifests are read.
+
+    Nothing says what they should hold, so what is read has only to be well formed.
+    """
     text = io.StringIO()
     csv.writer(text).writerows([("path", "label", "split"), *ROWS])
     columns = dict(zip(("path", "label", "split"), zip(*ROWS, strict=True), strict=True))

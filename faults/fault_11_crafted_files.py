@@ -1,4 +1,4 @@
-"""Files that were made to harm, each through the entry that would take it in.
+"""Files crafted to do harm, each given to the entry that would accept it.
 
 A process of its own takes one after another, so that one that ends it, or never comes back, is
 counted like any other.
@@ -17,7 +17,7 @@ from pathlib import Path
 from faults.harness import Fault, Outcome
 
 SECONDS = 30
-"""After which an attack has succeeded in holding the process."""
+"""Time after which an attack counts as having blocked the process, in seconds."""
 
 
 def _attack(seed: int, folder: Path) -> Outcome:

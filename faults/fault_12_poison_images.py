@@ -27,28 +27,33 @@ from resources.intake.limited_decoder import TRIES
 from resources.intake.scan import UNDECODABLE
 
 SECONDS = 3.0
-"""Of processor time for a file; of the clock's for one that hangs it is four times as much."""
+"""Limit of processor time for a file, in seconds.
+
+One that hangs may take four times as long by the clock.
+"""
 ENDED = 90.0
-"""Seconds after which a scan counts as hung; most of them are the start of processes, on a machine
-that has other work."""
+"""Time after which a scan counts as hung, in seconds.
+
+Most of it is the start of processes, on a machine that has other work.
+"""
 _SIDE = 9_992  # squared a little below the limit, and whole blocks of a JPEG
 assert 0.99 * MAX_PIXELS < _SIDE**2 <= MAX_PIXELS
 
 
 def many_scans(seed: int) -> bytes:
-    """A progressive JPEG whose last scan is there 20,000 times: 3 MB, and minutes to decode."""
+    """Return a progressive JPEG with 20,000 copies of its last scan: 3 MB that take minutes."""
     data = encoded(Image.new("L", (_SIDE, _SIDE), seed), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     return data[:last] + data[last:-2] * 20_000 + data[-2:]
 
 
 def png_bomb(seed: int) -> bytes:
-    """100 million pixels with transparency in 0.4 MB."""
+    """Return 100 million pixels with transparency in 0.4 MB."""
     return encoded(Image.new("RGBA", (_SIDE, _SIDE), (seed, 0, 0, 9)), "PNG")
 
 
 def tiff_bomb(seed: int) -> bytes:
-    """100 million floats in 0.4 MB: the most memory that a picture can take."""
+    """Return 100 million floats in 0.4 MB, which take the most memory of all pictures."""
     return encoded(Image.new("F", (_SIDE, _SIDE), seed), "TIFF", compression="tiff_adobe_deflate")
 
 
@@ -77,7 +82,7 @@ def _dicom(seed: int, pixels: bytes, frames: int, syntax: str) -> bytes:
 
 
 def rle_bomb(seed: int) -> bytes:
-    """Six frames of 100 million pixels in runs of 128: 600 MB in 9 MB."""
+    """Return six frames of 100 million pixels in runs of 128: 600 MB in 9 MB."""
     run = bytes([129, seed])
     pixels = run * (_SIDE**2 // 128) + bytes([257 - _SIDE**2 % 128, seed])
     segment = np.array([1, 64, *[0] * 14], "<u4").tobytes() + pixels
@@ -85,7 +90,7 @@ def rle_bomb(seed: int) -> bytes:
 
 
 def deflate_bomb(seed: int) -> bytes:
-    """Two frames of 100 million pixels: 200 MB in 0.2 MB."""
+    """Return two frames of 100 million pixels: 200 MB in 0.2 MB."""
     return _dicom(seed, bytes([seed]) * (_SIDE * _SIDE * 2), 2, DeflatedExplicitVRLittleEndian)
 
 
@@ -99,7 +104,7 @@ _BOMBS: tuple[Callable[[int], bytes], ...] = (
 
 
 def _wrong(root: Path, seed: int, tries: Path) -> str:
-    """What is not as it should be; "" where all is."""
+    """Return what is wrong, or ""."""
     kinds = len(sabotage.KINDS) + len(_BOMBS)
     kind = (seed + seed // kinds) % kinds  # the sample has several
     harm = sabotage.KINDS[kind] if kind < len(sabotage.KINDS) else None
@@ -132,7 +137,7 @@ def _wrong(root: Path, seed: int, tries: Path) -> str:
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
-    """One folder with a poisonous image for each seed."""
+    """Scan one folder with a poisonous image for each seed."""
     for seed in seeds:
         work = folder / str(seed)
         work.mkdir()

@@ -1,4 +1,4 @@
-"""A bit of a committed file is flipped: the doctor names the file and computes it again."""
+"""One bit of a committed file is flipped: the doctor names the file and computes it again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from pipeline.care.store_health import damaged_files
 from resources.store.dataset_store import DatasetStore
 
 MENDED = 0.05
-"""Share of the seeds whose file the doctor mends; the other files are restored."""
+"""Share of the seeds, drawn at random, whose file the doctor repairs.
+
+The bytes of the others are put back.
+"""
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:

@@ -1,5 +1,6 @@
-"""A small dataset whose given split has one image, or one patient, on both sides; and a fifth of
-them that have none.
+"""Small datasets whose given split has one image or patient on both sides.
+
+A fifth of them have none.
 
 Looked at as a run does before it trains: the manifest, the checks that block, the search for
 near-duplicates. Its network has random weights, so the pictures have nothing in common but what is
@@ -51,7 +52,7 @@ def _turned(turn: Image.Transpose) -> Callable[[Image.Image, np.random.Generator
 
 
 def _shifted(image: Image.Image, rng: np.random.Generator) -> bytes:
-    """By a pixel to one of eight sides, the border repeated."""
+    """Shift a picture by a pixel to one of eight sides, with its border repeated."""
     x, y = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)][rng.integers(8)]
     pixels = np.pad(np.asarray(image), ((1, 1), (1, 1), (0, 0)), "edge")
     return encoded(Image.fromarray(pixels[y : y + image.height, x : x + image.width]), "PNG")
@@ -80,7 +81,7 @@ _CYCLE = (
 
 
 def _picture(number: int, seed: int, rng: np.random.Generator) -> Image.Image:
-    """A phantom of each kind, and then blots; all of one side, which no two datasets share."""
+    """Draw a phantom of each kind, and then blots, so that no two datasets share one."""
     side = 150 + seed
     if number < len(KINDS):
         return Image.fromarray(phantom(KINDS[number], seed, side)).convert("RGB")
@@ -89,7 +90,7 @@ def _picture(number: int, seed: int, rng: np.random.Generator) -> Image.Image:
 
 
 def _made(root: Path, seed: int, leak: str) -> set[str]:
-    """Write the dataset; gives the two paths that do not go together, or none."""
+    """Write the dataset and return the two paths that leak, or none."""
     rng = np.random.default_rng(seed)
     pictures = [_picture(number, seed, rng) for number in range(TRAIN + TEST)]
     rng.shuffle(pictures)  # type: ignore[arg-type]
@@ -132,7 +133,7 @@ def _features(root: Path, rows: list[dict[str, Any]]) -> np.ndarray:
 
 
 def _found(root: Path) -> list[set[str]]:
-    """Pairs of paths, each told of once by the first check that has something to say."""
+    """Return pairs of paths, each reported by the first check that finds it."""
     manifest = scanned(root)
     leaks = find_leaks(manifest.to_pylist())
     if leaks:
@@ -148,7 +149,7 @@ def _found(root: Path) -> list[set[str]]:
 
 
 def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
-    """One dataset for each seed."""
+    """Check one dataset for each seed."""
     for seed in seeds:
         leak = _CYCLE[(seed + seed // len(_CYCLE)) % len(_CYCLE)]
         root = folder / str(seed)

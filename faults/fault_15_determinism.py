@@ -1,4 +1,4 @@
-"""The same rows by another number of threads, another batch, another process."""
+"""The same rows with another number of threads, another batch or another process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from faults.harness import Fault, Outcome
 from faults.stages import BATCHES, STAGES, auto_encoder, codes
 
 TOLERANCE = 1e-4
-"""Largest difference over the spread of a stage's numbers, where threads or batches differ."""
+"""Maximum difference over a stage's spread, where threads or batches differ."""
 TRAINED_TOLERANCE = 2e-3
-"""The same where an auto-encoder was trained on the way: every step carries the rounding of the one
-before, and the optimiser divides gradients near zero by their own size (8e-4 at most in 20
-trainings of 12 steps)."""
+"""The same limit after a training of the auto-encoder.
+
+Every step carries the rounding of the one before, and the optimiser divides gradients near zero by
+their own size (8e-4 at most in 20 trainings of 12 steps).
+"""
 
 TRAINED = (auto_encoder.__name__, codes.__name__)
 

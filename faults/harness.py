@@ -1,4 +1,4 @@
-"""What a row of the table of faults is: so many seeds, and for each whether the fault was survived.
+"""Rows of the table of faults: seeds, and for each whether the fault was survived.
 
     make faults                                   # the whole table, hours
     .venv/bin/python -m faults 3 13         # these rows anew, the others as they were last counted
@@ -15,7 +15,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one fault.
+    """Outcome of one fault.
 
     Attributes:
         seed: repeats it.
@@ -30,7 +30,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Fault:
-    """A row.
+    """One row of the table of faults.
 
     Attributes:
         number: in the table.
@@ -51,7 +51,7 @@ class Fault:
     kinds: int = 1
 
     def sampled(self) -> list[int]:
-        """Seeds of the sample."""
+        """Return the seeds of the sample."""
         spread = [number * self.full // self.sample for number in range(self.sample)]
         return [
             seed - seed % self.kinds + number % self.kinds for number, seed in enumerate(spread)

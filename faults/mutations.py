@@ -1,4 +1,4 @@
-"""Bytes changed at random, by what disks, transfers and fuzzers do to files."""
+"""Random changes of bytes, like those of disks, transfers and fuzzers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ KINDS: tuple[Callable[[bytearray, np.random.Generator], None], ...] = (
 
 
 def mutated(data: bytes, rng: np.random.Generator) -> tuple[bytes, str]:
-    """Other bytes than ``data``, and what was done to them."""
+    """Return other bytes than ``data``, and what was done to them."""
     while True:
         kind = KINDS[rng.integers(len(KINDS))]
         changed = bytearray(data)

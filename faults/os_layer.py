@@ -1,5 +1,4 @@
-"""The operating system's calls that change a file system, wrapped: counted, made to fail, to kill,
-or to be remembered."""
+"""Wrappers of the system calls that change a file system: counted, failing, killing, recorded."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ CHANGES = (
     "mkdir",
     "unlink",
 )
-"""All that the store uses to change what is on a disk, but opening and closing."""
+"""Calls by which the store changes a disk, except opening and closing."""
 
 Before = Callable[[int, str, tuple[Any, ...]], None]
 
@@ -35,8 +34,10 @@ Before = Callable[[int, str, tuple[Any, ...]], None]
 def watched(
     names: tuple[str, ...], before: Before, after: Before = lambda *_: None
 ) -> Iterator[None]:
-    """Let ``before`` and ``after`` be told the number (from 0), name and arguments of each of these
-    calls of ``os``."""
+    """Call ``before`` and ``after`` with the number, name and arguments of each of these calls.
+
+    They are functions of ``os``, numbered from 0.
+    """
     number = 0
 
     def wrapped(name: str, real: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,7 +71,7 @@ def may_mount() -> bool:
 
 
 def count(names: tuple[str, ...], work: Callable[[], None]) -> int:
-    """How many of these calls some work makes."""
+    """Return how many of these calls some work makes."""
     seen = 0
 
     def add(*_: Any) -> None:
@@ -124,8 +125,10 @@ def killed_at(wanted: int, torn: bool, work: Callable[[], None]) -> int:
 
 @contextmanager
 def quick_folder(folder: Path) -> Iterator[Path]:
-    """A new folder in memory where the system has such a place, for faults that do not need a disk;
-    else ``folder``."""
+    """Return a new folder in memory, or ``folder`` where the system has no such place.
+
+    It is for faults that do not need a disk.
+    """
     memory = Path("/dev/shm")
     if not os.access(memory, os.W_OK):
         yield folder

@@ -1,5 +1,6 @@
-"""Files that harm their decoder: a sitecustomize, which no process imports but those that decode,
-looks for a mark at their end.
+"""Files that harm their decoder, by a mark at their end that a sitecustomize looks for.
+
+Only decoding processes import it.
 
 The product has no hook for it. What the decoder then does is real: a bad read, an endless loop in
 C, memory without end.
@@ -53,14 +54,16 @@ ImageFile.ImageFile.load = harm
 
 
 def harmful(kind: str, number: int) -> bytes:
-    """A file that does what its kind says to the process that decodes it."""
+    """Return a file that harms the process that decodes it in the way of its kind."""
     return encoded(Image.fromarray(draw(7, number)), "PNG") + f"harm:{kind}:{number}".encode()
 
 
 @contextmanager
 def sabotaged_decoders(folder: Path, seconds: float) -> Iterator[Path]:
-    """Decoders do as the files say and have ``seconds`` of processor time; gives the file of lines,
-    one for each begun."""
+    """Let decoders do as the files say, within ``seconds`` of processor time.
+
+    It yields the file of lines, one for each decoding that began.
+    """
     (folder / "sitecustomize.py").write_text(_SITECUSTOMIZE)
     tries = folder / "tries.txt"
     tries.touch()

@@ -1,4 +1,4 @@
-"""Folders of images as a user gives them, scanned."""
+"""Scanning of folders of images as a user gives them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from tests.conftest import draw
 
 
 def encoded(image: Image.Image, format_: str, **options: Any) -> bytes:
-    """Bytes of an image file."""
+    """Return the bytes of an image file."""
     stream = BytesIO()
     image.save(stream, format_, **options)
     return stream.getvalue()
 
 
 def good_images(root: Path, each: int = 4) -> None:
-    """PNG and JPEG files in two class folders, enough for any split."""
+    """Write PNG and JPEG files in two class folders, enough for any split."""
     for kind in range(2):
         for number in range(each):
             path = root / f"class{kind}" / f"good{number}.{('png', 'jpg')[number % 2]}"
@@ -33,7 +33,7 @@ def good_images(root: Path, each: int = 4) -> None:
 
 
 def scanned(root: Path, known: pa.Table | None = None) -> pa.Table:
-    """The manifest of a folder of images, some of which may have no label."""
+    """Return the manifest of a folder of images, some of which may have no label."""
     spec = DatasetSpec(name="faults", root=root, show_names=True, unlabelled=True)
     return scan(
         Intake(spec, Names("faults", True, bytes(32)), root.parent / "unpacked", (), False), known

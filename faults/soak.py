@@ -1,5 +1,4 @@
-"""Many small drops, one after another, through Dagster's sensor and daemon: does anything grow that
-should not?
+"""Many small drops through Dagster's sensor and daemon: what grows that should not?
 
     .venv/bin/python -m faults.soak [--drops 300]
 
@@ -37,7 +36,7 @@ from tests.conftest import TINY_STUDY, draw
 DATASETS = ("one", "two", "three")
 MARKS = ("<!-- soak -->\n", "<!-- end of soak -->\n")
 LONGEST = 300.0
-"""Seconds until a drop has taken effect, or it is lost."""
+"""Time after which a drop without effect counts as lost, in seconds."""
 
 
 def _put(store: DatasetStore, dataset: str, number: int) -> None:
@@ -66,7 +65,7 @@ def _figures(store: DatasetStore) -> dict[str, float]:
 
 
 def soak(store: DatasetStore, folder: Path, drops: int) -> tuple[list[dict[str, float]], int]:
-    """Figures after each drop, and how many drops took no effect."""
+    """Return figures after each drop, and how many drops took no effect."""
     for dataset in DATASETS:
         store.save_spec(
             DatasetSpec(name=dataset, root=put_images(folder / dataset), show_names=True)
@@ -100,7 +99,7 @@ def soak(store: DatasetStore, folder: Path, drops: int) -> tuple[list[dict[str, 
 
 
 def table(figures: list[dict[str, float]], lost: int, seconds: float) -> str:
-    """Markdown: start, end, and the slope over the second half."""
+    """Return start, end and the slope over the second half in Markdown."""
     drops = len(figures) - 1
     lines = [
         f"{drops} drops of one image in {seconds / 60:.0f} minutes, {datetime.now(UTC).date()}: "
@@ -118,7 +117,7 @@ def table(figures: list[dict[str, float]], lost: int, seconds: float) -> str:
 
 
 def main() -> None:
-    """Soak, and write it down."""
+    """Soak, and write the part of the document."""
     parser = argparse.ArgumentParser(prog="python -m faults.soak")
     parser.add_argument("--drops", type=int, default=300)
     drops = parser.parse_args().drops

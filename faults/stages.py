@@ -1,5 +1,6 @@
-"""The numerical stages on made-up rows; a process of its own, since the number of threads is
-decided at its start.
+"""The numerical stages on synthetic rows.
+
+They run in a process of their own, as the number of threads is set at its start.
 
 OMP_NUM_THREADS=2 python -m faults.stages ROWS.npz SEED ...
 """
@@ -22,7 +23,7 @@ from methods.training import cae
 CPU = torch.device("cpu")
 BATCHES = (1, 7, 64)
 Stage = Callable[[int, int], np.ndarray]
-"""(seed, rows at once) -> numbers."""
+"""A function (seed, rows at once) -> numbers."""
 
 
 def _maps(seed: int, n: int = 64) -> np.ndarray:
@@ -31,7 +32,7 @@ def _maps(seed: int, n: int = 64) -> np.ndarray:
 
 
 def alexnet(seed: int, batch: int) -> np.ndarray:
-    """conv5 of 16 images."""
+    """Compute conv5 of 16 images."""
     images = np.random.default_rng(seed).integers(0, 256, (16, 227, 227, 3), np.uint8)
     network = frozen_network.Conv5Extractor(frozen_network.random_alexnet()).eval()
     return frozen_network.extract(network, images, CPU, batch)
@@ -48,7 +49,7 @@ def _trained(seed: int) -> cae.ConvAutoEncoder:
 
 
 def auto_encoder(seed: int, batch: int) -> np.ndarray:
-    """Weights after three epochs; ``batch`` is none of its settings."""
+    """Compute the weights after three epochs; ``batch`` is none of its settings."""
     del batch
     return np.concatenate(
         [value.detach().numpy().ravel() for _, value in sorted(_trained(seed).state_dict().items())]
@@ -56,7 +57,7 @@ def auto_encoder(seed: int, batch: int) -> np.ndarray:
 
 
 def codes(seed: int, batch: int) -> np.ndarray:
-    """Of 64 maps."""
+    """Compute the codes of 64 maps."""
     trained, maps = _trained(seed), _maps(seed + 1)
     return np.concatenate(
         [
@@ -67,7 +68,7 @@ def codes(seed: int, batch: int) -> np.ndarray:
 
 
 def svm(seed: int, batch: int) -> np.ndarray:
-    """Decision values of 3 classes on 120 rows; the Gram matrix in blocks."""
+    """Compute decision values of 3 classes on 120 rows; the Gram matrix comes in blocks."""
     rng = np.random.default_rng(seed)
     rows = l2_normalise(
         rng.normal(size=(120, 500)).astype(np.float32)
@@ -79,7 +80,7 @@ def svm(seed: int, batch: int) -> np.ndarray:
 
 
 def pca(seed: int, batch: int) -> np.ndarray:
-    """Ten whitened components of 100 rows."""
+    """Compute ten whitened components of 100 rows."""
     rows = np.random.default_rng(seed).normal(size=(100, 300)).astype(np.float32) * np.linspace(
         1, 9, 300, dtype=np.float32
     )
@@ -88,7 +89,7 @@ def pca(seed: int, batch: int) -> np.ndarray:
 
 
 def vectors_of_residuals(seed: int, batch: int) -> np.ndarray:
-    """VLAD of 64 images by a codebook of 16."""
+    """Compute VLAD of 64 images by a codebook of 16."""
     local = _maps(seed).transpose(0, 2, 3, 1).reshape(64, 36, 64)
     book = fit_codebook(local.reshape(-1, 64), 16, seed)
     return np.concatenate(

@@ -1,4 +1,4 @@
-"""The smallest Ahn study there is, in a home of its own, and the digest of all that it made."""
+"""The smallest Ahn study, in a home of its own, and the digest of its results."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.conftest import TINY_STUDY, draw, go_offline, use_home
 STUDY = AHN2019.name
 DATASET = "tiny"
 SHARD_ROWS = 7
-"""So that a handful of images lies in several shards."""
+"""Rows of a shard; so few that a handful of images lies in several shards."""
 
 
 @contextmanager
 def home_in(folder: Path) -> Iterator[DatasetStore]:
-    """An empty home below a folder; nothing is downloaded."""
+    """Make an empty home below a folder; nothing is downloaded."""
     with pytest.MonkeyPatch.context() as patch:
         use_home(patch, folder)
         go_offline(patch, folder)
@@ -39,7 +39,7 @@ def home_in(folder: Path) -> Iterator[DatasetStore]:
 
 
 def put_images(root: Path, each: int = 10, classes: int = 2) -> Path:
-    """Class folders of grey pictures."""
+    """Write class folders of grey pictures."""
     for kind in range(classes):
         for number in range(each):
             path = root / f"class{kind}" / f"{number:03}.png"
@@ -49,18 +49,18 @@ def put_images(root: Path, each: int = 10, classes: int = 2) -> Path:
 
 
 def register(store: DatasetStore, root: Path) -> None:
-    """The dataset."""
+    """Register the dataset."""
     store.save_spec(DatasetSpec(name=DATASET, root=root, show_names=True))
 
 
 def run_study() -> None:
-    """Run it in this process."""
+    """Run the study in this process."""
     outcome = run_job(STUDY, DATASET, TINY_STUDY, "cpu")
     assert outcome.exit_code == DONE, outcome.message
 
 
 def digest(store: DatasetStore) -> str:
-    """Of every number that the study stored: data versions, models, rows of features."""
+    """Return the digest of every stored number: data versions, models, rows of features."""
     found: dict[str, object] = {}
     for asset in store.assets_of(DATASET):
         record = store.need_record(DATASET, asset)
@@ -80,7 +80,7 @@ def digest(store: DatasetStore) -> str:
 
 
 def stored_files(store: DatasetStore) -> list[Path]:
-    """Every committed file of the home, sorted; Dagster's own are not ours."""
+    """Return every committed file of the home, sorted, without Dagster's own."""
     roots = [store.root / name for name in ("store", "datasets", "reports")]
     return sorted(
         path
@@ -91,8 +91,11 @@ def stored_files(store: DatasetStore) -> list[Path]:
 
 
 def backfill() -> None:
-    """What the nightly schedule does: a run with the last settings, where the results do not stand
-    for all that has arrived."""
+    """Do what the nightly schedule does.
+
+    It runs a dataset with its last settings where the results do not stand for all that has
+    arrived.
+    """
     store = DatasetStore()
     if stale_reason(store, DATASET, code_versions(STUDY)) is not None:
         outcome = run_job(STUDY, DATASET, still_valid_settings(store, DATASET, STUDY), "cpu")
@@ -100,7 +103,7 @@ def backfill() -> None:
 
 
 def put_drop(store: DatasetStore, first: int = 50, number: int = 3) -> None:
-    """A drop of unlabelled images that says it is ready."""
+    """Write a drop of unlabelled images with its marker."""
     folder = store.root / "drops" / DATASET / "arrived"
     folder.mkdir(parents=True)
     for i in range(first, first + number):

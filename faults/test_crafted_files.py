@@ -1,5 +1,4 @@
-"""The crafted files do harm where nothing guards: without this, a table of files that did none says
-nothing."""
+"""Crafted files do harm where nothing guards, so a table of files that did none means something."""
 
 from __future__ import annotations
 

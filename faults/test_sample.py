@@ -1,4 +1,4 @@
-"""A sample of every row of the table of faults; ``make faults`` counts them all."""
+"""Tests of a sample of every row of the table of faults; ``make faults`` counts them all."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""A process that has loaded everything and forks one that works, in a session of its own, for each
-fault that kills.
+"""A process that has loaded everything and forks a child for each fault that kills.
+
+The child has a session of its own.
 
 python -m faults.zygote       # reads orders from standard input, answers on standard output
 """
@@ -19,7 +20,7 @@ from faults.study import digest, home_in, register
 
 
 class Zygote:
-    """The other end: starts work in children and waits for them."""
+    """The parent's end of a zygote: it starts work in children and waits for them."""
 
     def __init__(self, log: Path) -> None:
         self._process = subprocess.Popen(
@@ -39,8 +40,7 @@ class Zygote:
         return int(answer)
 
     def begin(self, work: str) -> int:
-        """Start some work in this process's environment; gives the process, which is also its
-        group."""
+        """Start work in this process's environment; return its process id, which is its group."""
         names = ("MEDFEAT", "DAGSTER", "TORCH_HOME", "OMP_NUM_THREADS")
         return self._order(
             work=work,
@@ -48,22 +48,22 @@ class Zygote:
         )
 
     def end(self, process: int) -> int:
-        """Wait for it: 0 where it is done, 1 where it failed, -9 where it was killed."""
+        """Wait for the work: 0 if it is done, 1 if it failed, -9 if it was killed."""
         return self._order(wait=process)
 
     def said(self) -> str:
-        """The last that its children printed."""
+        """Return the last that its children printed."""
         return self._log.read_text()[-1000:]
 
     def close(self) -> None:
-        """End it."""
+        """End the zygote."""
         self._process.kill()
         self._process.wait()
 
 
 @contextmanager
 def zygote(log: Path) -> Iterator[Zygote]:
-    """One, ended afterwards; ``log`` gets what the children print."""
+    """Start a zygote and end it afterwards; ``log`` gets what its children print."""
     one = Zygote(log)
     try:
         yield one
@@ -72,7 +72,7 @@ def zygote(log: Path) -> Iterator[Zygote]:
 
 
 def seconds_of(process: int, one: Zygote) -> float:
-    """Wait for work that must succeed."""
+    """Wait for work that must succeed, and return its seconds."""
     started = time.monotonic()
     status = one.end(process)
     assert status == 0, status
@@ -80,7 +80,7 @@ def seconds_of(process: int, one: Zygote) -> float:
 
 
 def unharmed(folder: Path, images: Path, one: Zygote) -> tuple[float, str]:
-    """Seconds of a study to which nothing happens, and the digest of what it makes."""
+    """Return the seconds of an undisturbed study, and the digest of its results."""
     with home_in(folder) as store:
         register(store, images)
         seconds = seconds_of(one.begin("run_study"), one)

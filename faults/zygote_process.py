@@ -1,5 +1,7 @@
-"""Reads orders from standard input and answers on standard output; children print into the file
-that is named."""
+"""The process of a zygote: it reads orders from standard input and answers on standard output.
+
+Children print into the file that is named.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ LOADED = (
 
 
 def main() -> None:
-    """Read orders."""
+    """Read and follow orders."""
     # Loaded once, here: half of the seconds of a small study are the imports of its stages.
     for module in LOADED:
         import_module(module)

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("data_contracts", "methods", "resources", "assets", "pipeline", "docs", "benchmarks")
+FOLDERS = (
+    "data_contracts",
+    "methods",
+    "resources",
+    "assets",
+    "pipeline",
+    "docs",
+    "benchmarks",
+    "faults",
+)
 FRAGMENT = re.compile(r"(Of|As|At most|At least|By which|In which|From which|Else|So many|Those)\b")
 """Beginnings of a docstring that can only be understood with the name above it."""
 
