@@ -22,7 +22,7 @@ from methods.imaging.image_file import prepare_frames
 from methods.imaging.image_format import UndecodableImageError
 from methods.imaging.preprocessing import PreprocessingSettings
 from tests.conftest import draw
-from tests.methods.imaging.test_dicom import compressed, grey, save
+from tests.methods.imaging.dicom.test_dicom import compressed, grey, save
 
 PICTURES = 16
 """Number of pictures of each format; their damage differs with every seed."""
