@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import Task
 from data_contracts.studies.ahn2019 import AHN2019
@@ -13,6 +15,26 @@ from data_contracts.studies.study import Protocol, Study
 STUDIES: dict[str, Study] = {
     study.name: study for study in (AHN2019, FARHAT_VLAD, HUYNH2016, LYNDON2015)
 }
+
+
+def check_evaluations(studies: Iterable[Study]) -> None:
+    """Refuse two methods whose evaluations would be the same asset.
+
+    Raises:
+        ValueError: naming the method and its studies.
+    """
+    study_of: dict[str, str] = {}
+    for study in studies:
+        for method in study.methods:
+            first = study_of.setdefault(method.evaluation, study.name)
+            if first != study.name:
+                raise ValueError(
+                    f"the method {method.name} stands in {first} and in {study.name}: give it "
+                    "another name in one of them"
+                )
+
+
+check_evaluations(STUDIES.values())
 
 
 def usual_study(task: Task) -> Study:

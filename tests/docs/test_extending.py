@@ -6,6 +6,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -25,6 +26,7 @@ from assets.evaluations.svm import SvmConfig, svm_evaluation
 from data_contracts.records import feature_shard
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies import study as study_module
+from data_contracts.studies.registry import STUDIES, check_evaluations
 from data_contracts.studies.study import Study
 from data_contracts.tables import predictions as predictions_table
 from methods import settings
@@ -148,6 +150,10 @@ def test_a_study_of_stored_features_is_data(store: DatasetStore) -> None:
     study = run(code, study_module)["NEW2027"]
     assert isinstance(study, Study)
     assert study.jobs == ("new2027",)
+    check_evaluations([*STUDIES.values(), study])
+    again = replace(study, methods=(replace(study.methods[0], name="conv5"),))
+    with pytest.raises(ValueError, match="conv5 stands in ahn2019 and in new2027"):
+        check_evaluations([*STUDIES.values(), again])
     rows = [manifest_row(i, "train" if i < 6 else "test", "ab"[i % 2]) for i in range(12)]
     store_manifest(store, rows)
     points = np.array([[1, 0], [0, 1]] * 6, np.float32)
