@@ -421,9 +421,7 @@ def results(
     evaluated = [
         asset
         for asset in store.assets_of(name)
-        if any(
-            file.name.endswith(".metrics.parquet") for file in store.need_record(name, asset).files
-        )
+        if any(file.name.endswith(METRICS.suffix) for file in store.need_record(name, asset).files)
     ]
     if not evaluated:
         raise InputError(f"{name} has no results yet", f"Run a study first: medfeat run {name}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 
 from assets.core.partitions import DATASETS
+from data_contracts import asset_names as names
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
@@ -21,8 +22,8 @@ def last_assets(study: Study, all_tables: bool) -> list[str]:
     takes hours on a processor. The other makes the paper's own method in minutes, so it is the one
     that a drop of images starts.
     """
-    reports = [f"report_{study.job(kind)}" for kind in sorted({False, all_tables})]
-    return [*reports, "predictions"] if study is AHN2019 else reports
+    reports = [names.report(study.job(kind)) for kind in sorted({False, all_tables})]
+    return [*reports, names.PREDICTIONS] if study is AHN2019 else reports
 
 
 def description(study: Study, all_tables: bool) -> str:
@@ -36,7 +37,7 @@ def description(study: Study, all_tables: bool) -> str:
 
 PREDICTIONS = dg.define_asset_job(
     name="predict",
-    selection=dg.AssetSelection.assets("predictions").upstream(),
+    selection=dg.AssetSelection.assets(names.PREDICTIONS).upstream(),
     partitions_def=DATASETS,
     executor_def=dg.in_process_executor,
     description="Labels for the unlabelled images of one dataset, with all that they need.",
@@ -44,7 +45,7 @@ PREDICTIONS = dg.define_asset_job(
 
 SUMMARY = dg.define_asset_job(
     name="summary",
-    selection=dg.AssetSelection.assets("summary_report"),
+    selection=dg.AssetSelection.assets(names.SUMMARY_REPORT),
     executor_def=dg.in_process_executor,
     description="The tables of all datasets on one page.",
 )

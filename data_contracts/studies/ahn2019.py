@@ -52,7 +52,7 @@ AHN2019 = Study(
         Method(
             "random_cae",
             "CAE with random filters + SVM (control)",
-            "random_cae_features",
+            names.RANDOM_CAE_FEATURES,
             source=("alexnet", "conv5"),
             in_main_job=True,
         ),

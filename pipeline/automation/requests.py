@@ -7,6 +7,7 @@ from typing import Any, get_args
 
 import dagster as dg
 
+from data_contracts import asset_names as names
 from data_contracts.records.dataset import DatasetSpec, Task
 from data_contracts.studies.registry import usual_study
 from pipeline.automation.staleness import chain_of, last_settings
@@ -71,6 +72,6 @@ def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> d
 def was_begun(instance: dg.DagsterInstance, store: DatasetStore, dataset: str, job: str) -> bool:
     """Tell whether the job of a study was ever started for a dataset."""
     runs = dg.RunsFilter(job_name=job, tags={"dagster/partition": dataset})
-    return store.record(dataset, f"report_{job}") is not None or bool(
+    return store.record(dataset, names.report(job)) is not None or bool(
         instance.get_runs(runs, limit=1)
     )

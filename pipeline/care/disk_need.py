@@ -6,6 +6,7 @@ import numpy as np
 
 from assets.features.auto_encoder import CaeModelConfig, EncodeConfig
 from assets.features.frozen_networks import AlexNetConfig
+from data_contracts import asset_names as names
 from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -24,10 +25,10 @@ def _defaults() -> dict[str, tuple[str, tuple[int, ...]]]:
     side = PreprocessingSettings().size
     codes = (EncodeConfig().dtype, (CaeModelConfig().filters, CODE_POSITIONS))
     return {
-        "prepared_images": ("uint8", (side, side, 3)),
-        "alexnet_conv5": (AlexNetConfig().dtype, CONV5_SHAPE),
-        "cae_features": codes,
-        "random_cae_features": codes,
+        names.PREPARED_IMAGES: ("uint8", (side, side, 3)),
+        names.ALEXNET_CONV5: (AlexNetConfig().dtype, CONV5_SHAPE),
+        names.CAE_FEATURES: codes,
+        names.RANDOM_CAE_FEATURES: codes,
     }
 
 
@@ -49,7 +50,7 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     n_files = sum(len(drop.files) for drop in intake.drops)
     if not intake.in_drops_only and spec.root.exists():
         n_files += len(file_stamps(spec.root.resolve()))
-    manifest = store.record(dataset, "image_manifest")
+    manifest = store.record(dataset, names.IMAGE_MANIFEST)
     n_images = (
         manifest.facts.usable_images
         if manifest is not None and isinstance(manifest.facts, ManifestFacts)
@@ -57,7 +58,7 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     )
     needed = 0
     sizes = _defaults()
-    maps = store.record(dataset, "backbone_features")
+    maps = store.record(dataset, names.BACKBONE_FEATURES)
     # else AlexNet's own shards
     if maps is not None and maps.feature_set is not None and maps.feature_set.kind == maps.asset:
         sizes[maps.asset] = (maps.feature_set.dtype, maps.feature_set.row_shape)

@@ -16,6 +16,7 @@ from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.predictions.classifier import FEATURES, classifier_notices, load_classifier
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
@@ -49,10 +50,10 @@ class _Encoder:
         from methods.training import cae
 
         maps, codes = (
-            store.need_record(dataset, "backbone_features"),
+            store.need_record(dataset, names.BACKBONE_FEATURES),
             store.need_record(dataset, FEATURES),
         )
-        _, classifier = load_model(store, dataset, "classifier")
+        _, classifier = load_model(store, dataset, names.CLASSIFIER)
         if codes.feature_set is None or classifier.settings[
             "features"
         ] != codes.feature_set.model_dump(mode="json"):
@@ -61,7 +62,7 @@ class _Encoder:
                 f"Run first: medfeat predict {dataset}",
             )
         name, layer = maps.settings["backbone"], maps.settings["layer"]
-        source = store.need_record(dataset, "alexnet_conv5").settings["weights"]
+        source = store.need_record(dataset, names.ALEXNET_CONV5).settings["weights"]
         if (name, layer) != CONV5:
             source = maps.settings["backbone_weights"]
         frozen = frozen_network(name, layer, source, side_of(store, dataset))
@@ -71,7 +72,7 @@ class _Encoder:
                 "computed with",
                 f"Put those back, or run first: medfeat predict {dataset}",
             )
-        tensors, sidecar = load_model(store, dataset, "cae_model")
+        tensors, sidecar = load_model(store, dataset, names.CAE_MODEL)
         self._device = torch.device(device)
         self._network = frozen.network.to(self._device)
         self._cae = cae.load_cae(tensors, CaeSettings(**sidecar.settings), self._device)
@@ -112,14 +113,14 @@ class _ImagesOfPath:
         arrived = Drop(
             path.name, path, first_load=False, accepted_at=0.0, files=frozenset(file_stamps(path))
         )
-        names = names_of(store.root, dataset, show_names)
-        intake = Intake(spec, names, store.root / "unpacked" / dataset, (arrived,), True)
+        pseudonyms = names_of(store.root, dataset, show_names)
+        intake = Intake(spec, pseudonyms, store.root / "unpacked" / dataset, (arrived,), True)
         table = scan(intake, progress=lambda items: progress(items, "reading files"))
         self._manifest = table.to_pylist()
         self._row_of = {row["image_id"]: row for row in self._manifest if row["status"] == "ok"}
         self._file_of = locate(intake, (row["path"] for row in self._row_of.values()))
         self._settings = PreprocessingSettings(
-            **store.need_record(dataset, "prepared_images").settings
+            **store.need_record(dataset, names.PREPARED_IMAGES).settings
         )
         # a folder that is no class of the dataset may bear a patient's name
         self._shown_labels = None if show_names else classes
@@ -192,8 +193,8 @@ def predict_path(
     rows = labelled_rows(store, dataset, AHN2019)
     fitted = load_classifier(store, dataset)
     if (
-        store.need_record(dataset, "classifier").inputs["image_manifest"]
-        != store.need_record(dataset, "image_manifest").data_version
+        store.need_record(dataset, names.CLASSIFIER).inputs[names.IMAGE_MANIFEST]
+        != store.need_record(dataset, names.IMAGE_MANIFEST).data_version
     ):
         raise InputError(
             f"the classifier of {dataset} is older than its manifest",
@@ -224,7 +225,7 @@ def _predicted(
     position = {image_id: i for i, image_id in enumerate(rows.ids)}
     with (
         closing(open_features(store, dataset, FEATURES, rows.ids)) as training,
-        closing(open_features(store, dataset, "prepared_images", rows.ids)) as stored,
+        closing(open_features(store, dataset, names.PREPARED_IMAGES, rows.ids)) as stored,
     ):
 
         def codes(start: int, stop: int) -> NDArray[Any]:

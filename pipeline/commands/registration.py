@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.manifest import MANIFEST
@@ -97,8 +98,8 @@ def locate_files(dataset: str, what: str, root: Path | None = None) -> Iterator[
         else store.spec(dataset)
     )
     paths = {what}
-    if len(what) >= 8 and store.record(dataset, "image_manifest") is not None:
-        rows = store.main_table(dataset, "image_manifest", MANIFEST).to_pylist()
+    if len(what) >= 8 and store.record(dataset, names.IMAGE_MANIFEST) is not None:
+        rows = store.main_table(dataset, names.IMAGE_MANIFEST, MANIFEST).to_pylist()
         paths.update(row["path"] for row in rows if (row["image_id"] or "").startswith(what))
     source_of = locate(find_arrivals(store, spec).intake, paths)
     lines = dict.fromkeys(str(source_of[path].file) for path in sorted(source_of))
