@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -413,37 +412,20 @@ def results(
     name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False
 ) -> None:
     """Print the metrics of a dataset's evaluations."""
-    from data_contracts.tables.evaluations import METRICS
+    from pipeline.commands.results import results_frame, results_json, results_text
     from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
-    store.spec(name)
-    evaluated = [
-        asset
-        for asset in store.assets_of(name)
-        if any(file.name.endswith(METRICS.suffix) for file in store.need_record(name, asset).files)
-    ]
-    if not evaluated:
-        raise InputError(f"{name} has no results yet", f"Run a study first: medfeat run {name}")
-    rows = [
-        row for asset in evaluated for row in store.main_table(name, asset, METRICS).to_pylist()
-    ]
+    frame = results_frame(store, name)
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(results_json(frame))
         return
     notices = dict.fromkeys(
         n for asset in store.assets_of(name) for n in (store.need_record(name, asset).notices)
     )
     for notice in notices:
         print(f"*** {notice}")
-    print(f"{'method':<22}{'metric':<22}{'of':<24}{'value':>8}{'95 % interval':>20}{'n':>8}")
-    for row in rows:
-        interval = (
-            f"{row['ci_low']:.4f} - {row['ci_high']:.4f}" if row["ci_low"] is not None else ""
-        )
-        print(
-            f"{row['method']:<22}{row['metric']:<22}{row['subject']:<24}{row['value']:>8.4f}{interval:>20}{row['n']:>8}"
-        )
+    print(results_text(frame))
 
 
 @app.command()
