@@ -28,8 +28,9 @@ setup: .venv/.ready  ## make .venv from the lock file
 demo: setup  ## the main job end to end on generated images; prints where the report is
 	$(BIN)/medfeat demo
 
+# One OpenMP thread in each process of tests: more would wait for each other, spinning, at three times the processor time.
 test: setup lint types definitions  ## every check and every test
-	@$(TEMPORARY_HOME) && MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(TEMPORARY_HOME) && OMP_NUM_THREADS=1 MEDFEAT_HOME="$$home" DAGSTER_HOME="$$home/dagster" $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 faults: setup  ## inject every fault of docs/reliability.md; hours
 	$(BIN)/python -m faults
