@@ -235,16 +235,15 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
             )
 
         computed = shards.fill(ids, produce, {}, force=config.force)
-        return Output(
-            content=shards.data_version(ids),
+        return Output.of_shards(
+            shards,
+            ids,
             pictures=[("sample of prepared images", _sample_grid(shards, ids, images))],
             summary={
                 "images": len(ids),
                 "newly prepared": computed,
-                "stored MB": round(shards.stored_bytes() / 1e6, 1),
+                "stored MB": shards.stored_megabytes(),
             },
-            rows=len(ids),
-            feature_set=shards.feature_set,
         )
 
     return Plan(compute, identity={"images": ids}, is_complete=lambda: not shards.missing(ids))

@@ -53,7 +53,7 @@ def stage(
     Args:
         config_type: class of the settings; its fields are the asset's run config.
         group: of the asset in the UI.
-        order: number of the stage in the flow, from 1 for the manifest to 8 for reports.
+        order: number of the stage in the flow, from 1 for the manifest to 9 for what reads reports.
         kinds: badges in the UI.
         code_version: raised where stored bytes or figures change.
         name: of the asset; the plan's own name by default.

@@ -235,9 +235,7 @@ def fine_tuned_network(tunable: Tunable) -> dg.AssetsDefinition:
     """A network fine-tuned on the labelled training images."""
 
     @stage(
-        FineTuneAlexNetConfig
-        if tunable == ALEXNET
-        else with_weights_of(tunable.name, FineTuneConfig),
+        with_weights_of(tunable.name, FineTuneConfig),
         name=tunable.asset,
         description=f"{tunable.title} with a new head, fine-tuned on the labelled training images "
         "with mild augmentation, stopped early on a slice of them. Goes on from its last epoch "

@@ -114,7 +114,7 @@ def result_rows(
         exact: exact matches (n,) bool of the same images, by evaluation.
         chains: records of each evaluation and of everything upstream of it.
     """
-    from methods.reporting.metric_tables import figures_of
+    from methods.reporting.metric_tables import figures_of, overall_rows
     from methods.statistics.significance import holm, mcnemar
 
     scored = [method for method in LYNDON2015.methods if method.evaluation in exact]
@@ -126,11 +126,7 @@ def result_rows(
     for method in scored:
         chain = chains[method.evaluation]
         facts = chain[method.evaluation].facts_as(MultilabelFacts)
-        of_all = {
-            row["metric"]: row
-            for row in metrics
-            if row["method"] == method.name and row["subject"] == "all"
-        }
+        of_all = overall_rows(metrics, method.name)
         rows.append(
             {
                 "method": method.name,
@@ -146,7 +142,7 @@ def result_rows(
                 "seconds": seconds_of_stages(chain),
                 "device": devices_of(chain),
                 "notices": "\n".join(notices_of_chain(chain)),
-                "metrics": figures_of(metrics, method.name),
+                "metrics": figures_of(of_all),
             }
         )
     return rows

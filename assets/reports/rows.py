@@ -71,7 +71,7 @@ def result_rows(
     chains: Mapping[str, Chain],
 ) -> list[dict[str, Any]]:
     """Rows of RESULTS, one a method that was scored, notices of everything upstream included."""
-    from methods.reporting.metric_tables import figures_of
+    from methods.reporting.metric_tables import figures_of, overall_rows
 
     of_all_rows = notices_of_chain(chains[names.NEAR_DUPLICATES])
     p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
@@ -79,11 +79,7 @@ def result_rows(
     for method, title in titles.items():
         chain = chains[method.evaluation]
         facts = chain[method.evaluation].facts_as(EvaluationFacts)
-        of_all = {
-            row["metric"]: row
-            for row in tables["metrics"]
-            if row["method"] == method.name and row["subject"] == "all"
-        }
+        of_all = overall_rows(tables["metrics"], method.name)
         rows.append(
             {
                 "dataset": dataset,
@@ -94,7 +90,7 @@ def result_rows(
                 "ci_low": of_all["accuracy"]["ci_low"],
                 "ci_high": of_all["accuracy"]["ci_high"],
                 "macro_f1": of_all["macro_f1"]["value"],
-                "metrics": figures_of(tables["metrics"], method.name),
+                "metrics": figures_of(of_all),
                 "p_holm": p_of.get(method.name),
                 "n_test": of_all["accuracy"]["n"],
                 "n_train": facts.training_images,

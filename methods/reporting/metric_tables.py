@@ -32,14 +32,16 @@ def other_metrics(protocol: Protocol, shown: Collection[str]) -> tuple[Metric, .
     )
 
 
-def figures_of(metrics: Sequence[Row], method: str) -> str:
-    """JSON of a method's metrics over all test images, from rows of METRICS."""
-    values = {
-        row["metric"]: row["value"]
-        for row in metrics
-        if row["method"] == method and row["subject"] == "all"
+def overall_rows(metrics: Sequence[Row], method: str) -> dict[str, Row]:
+    """Rows of METRICS of a method over all test images, by the name of the metric."""
+    return {
+        row["metric"]: row for row in metrics if row["method"] == method and row["subject"] == "all"
     }
-    return json.dumps(values, sort_keys=True)
+
+
+def figures_of(overall: Mapping[str, Row]) -> str:
+    """JSON of the values of :func:`overall_rows`, for the column ``metrics`` of a result."""
+    return json.dumps({name: row["value"] for name, row in overall.items()}, sort_keys=True)
 
 
 def cells_of(row: Row, metrics: Sequence[Metric]) -> tuple[Cell, ...]:
