@@ -36,6 +36,8 @@ from dagster._serdes import ConfigurableClassData
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
+from data_contracts.errors import InputError
+
 if TYPE_CHECKING:
     from subprocess import Popen
 
@@ -135,10 +137,16 @@ def runs_of_latest_results(instance: dg.DagsterInstance) -> set[str]:
     """Return the runs that hold the latest materialisation of a partition, or outcome of a check.
 
     The web UI reads what it says of an asset's partitions from the events of these runs.
+
+    Raises:
+        InputError: the history is not in SQL tables.
     """
     storage = instance.event_log_storage
     if not isinstance(storage, SqlEventLogStorage):
-        raise NotImplementedError(f"{type(storage).__name__} keeps no SQL tables")
+        raise InputError(
+            f"the history of Dagster is kept in {type(storage).__name__}, which has no SQL tables",
+            "Set MEDFEAT_KEEP_RUNS_DAYS=0 to keep all of it",
+        )
     events, checks = SqlEventLogStorageTable.c, AssetCheckExecutionsTable.c
     queries = (
         sql.select(sql.func.max(events.id))

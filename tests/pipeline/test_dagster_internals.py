@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import dagster as dg
@@ -31,7 +32,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_lo
 from dagster_shared.error import SerializableErrorInfo
 from dagster_webserver.webserver import DagsterWebserver
 
-from pipeline.dagster_internals import OPEN_DATABASES, OpenEventLog
+from data_contracts.errors import InputError
+from pipeline.dagster_internals import OPEN_DATABASES, OpenEventLog, runs_of_latest_results
 from resources.store.home import PROJECT_ROOT
 
 PRODUCT = ("data_contracts", "methods", "resources", "assets", "pipeline")
@@ -222,3 +224,9 @@ def test_two_processes_write_at_once(instance: dg.DagsterInstance) -> None:
     ]
     assert [process.wait(300) for process in both] == [0, 0]
     assert len(instance.fetch_materializations(thing.key, limit=20).records) == 10
+
+
+def test_a_history_without_sql_tables_is_named_with_its_remedy() -> None:
+    instance: Any = SimpleNamespace(event_log_storage=object())
+    with pytest.raises(InputError, match=r"kept in object.*MEDFEAT_KEEP_RUNS_DAYS=0"):
+        runs_of_latest_results(instance)
