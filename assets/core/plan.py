@@ -154,18 +154,13 @@ class Plan:
 
     @classmethod
     def of_shards(
-        cls,
-        shards: FeatureStore,
-        ids: list[str],
-        compute: Callable[[Work], Output],
-        inputs: tuple[str, ...] | None = None,
+        cls, shards: FeatureStore, ids: list[str], compute: Callable[[Work], Output]
     ) -> "Plan":
         """A plan that fills ``shards`` with the rows of ``ids``, unless all are stored."""
         return cls(
             compute,
             identity={"set": shards.feature_set.key, "images": ids},
             is_complete=lambda: not shards.missing(ids),
-            inputs=inputs,
         )
 
 

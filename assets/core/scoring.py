@@ -114,7 +114,7 @@ def score(
     metric_rows = MetricRows(work, study, method.name, seed, settings)
     few_labels = few_label_rows(metric_rows, scored.few_labels, len(truth))
     metrics = [*(metric_rows.measured(row) for row in measured), *few_labels]
-    predictions = prediction_rows(rows, scored)
+    predictions = prediction_rows(rows, scored.scores, answers)
     between = f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
     return Output(
         content=[metrics, predictions],
@@ -161,10 +161,14 @@ def _pictures(
     return pictures
 
 
-def prediction_rows(rows: LabelledRows, scored: Scored) -> list[dict[str, Any]]:
+def prediction_rows(
+    rows: LabelledRows, scores: np.ndarray, answers: "Answers"
+) -> list[dict[str, Any]]:
     """Rows of PREDICTIONS: for each test image the class of its largest score, and its lead."""
-    predicted = scored.classes[np.argmax(scored.scores, axis=1)]
-    ordered = np.sort(scored.scores, axis=1)
+    from methods.statistics.metrics import exact_match
+
+    predicted, correct = answers.predicted.argmax(axis=1), exact_match(answers)
+    ordered = np.sort(scores, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
     groups: Sequence[str | None] = rows.test_groups or [None] * len(rows.test)
     return [
@@ -172,8 +176,8 @@ def prediction_rows(rows: LabelledRows, scored: Scored) -> list[dict[str, Any]]:
             "image_id": rows.ids[i],
             "split": "test",
             "label": str(rows.labels[i]),
-            "predicted": str(predicted[k]),
-            "correct": bool(predicted[k] == rows.labels[i]),
+            "predicted": answers.labels[predicted[k]],
+            "correct": bool(correct[k]),
             "margin": margin[k].item(),
             "group_id": groups[k],
         }
