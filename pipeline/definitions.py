@@ -8,15 +8,16 @@ import dagster as dg
 from pipeline.automation.schedules import SCHEDULES
 from pipeline.automation.sensors import SENSORS
 from pipeline.care.retention import history, nightly_history
-from pipeline.graph import build_graph
+from pipeline.graph import GRAPH, build_graph
 
 
 def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> dg.Definitions:
-    """Build fresh definitions; ``resource_overrides`` replaces resources by name."""
+    """Merge the graph with what starts its jobs; ``resource_overrides`` replaces resources."""
+    graph = build_graph(resource_overrides) if resource_overrides else GRAPH
     automation = dg.Definitions(
         jobs=[history], schedules=[*SCHEDULES, nightly_history], sensors=SENSORS
     )
-    return dg.Definitions.merge(build_graph(resource_overrides), automation)
+    return dg.Definitions.merge(graph, automation)
 
 
 defs = build_defs()

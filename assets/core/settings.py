@@ -6,6 +6,7 @@ of ``methods`` also has is taken from there.
 """
 
 import re
+import types
 from dataclasses import fields
 from functools import cache
 from typing import Any, ClassVar, Literal, TypeVar, cast
@@ -18,7 +19,6 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    create_model,
 )
 
 from data_contracts.errors import InputError
@@ -178,15 +178,28 @@ def weights_setting(network: str) -> type[StageConfig]:
         f'Weights of {network}: "auto" (MEDFEAT_WEIGHTS_DIR, torch\'s cache, download), a '
         '.safetensors or .pth file, or "random".'
     )
-    field: Any = (str, Field("auto", description=help_text))
-    return create_model("WeightsSetting", __base__=StageConfig, **{weights_field(network): field})
+    name = weights_field(network)
+    field = {"__annotations__": {name: str}, name: Field("auto", description=help_text)}
+    return _without_source("WeightsSetting", (StageConfig,), field)
 
 
 def with_weights_of(network: str, config_type: type[ConfigT]) -> type[ConfigT]:
     """The settings ``config_type`` with the one that names the weights of ``network``."""
     bases = (weights_setting(network), config_type)
     name = f"{config_type.__name__}_{weights_field(network)}"
-    return cast(type[ConfigT], create_model(name, __base__=bases))
+    return cast(type[ConfigT], _without_source(name, bases, {}))
+
+
+def _without_source(
+    name: str, bases: tuple[type[StageConfig], ...], namespace: dict[str, Any]
+) -> type[StageConfig]:
+    """A settings class that no source file holds.
+
+    pydantic would look for the docstrings of its fields in the source of every caller, which takes
+    a third of a second for all of them at each start; the help of inherited fields stays.
+    """
+    namespace = {"model_config": ConfigDict(use_attribute_docstrings=False), **namespace}
+    return types.new_class(name, bases, exec_body=lambda body: body.update(namespace))
 
 
 def weights_named_in(config: StageConfig, network: str) -> str:
