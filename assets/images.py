@@ -33,7 +33,7 @@ log = logging.getLogger("medfeat.images")
 GROUP = "images"
 SAMPLE = 24
 """Number of images in the picture of a sample."""
-MANIFEST_CODE_VERSION = "3"
+MANIFEST_CODE_VERSION = "4"
 PREPARED_CODE_VERSION = "3"
 
 Rows = Sequence[Mapping[str, Any]]

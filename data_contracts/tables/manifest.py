@@ -49,6 +49,10 @@ MANIFEST_SCHEMA = pa.schema(
         # Pillow's pixel mode, or DICOM's photometric interpretation
         pa.field("mode", pa.string(), nullable=True),
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
+        # side of a pixel, millimetres; empty where the file does not state it
+        pa.field("pixel_mm", pa.float64(), nullable=True),
+        # how its file was read where that is not as its header says
+        pa.field("notice", pa.string(), nullable=True),
         # of the decoded pixels; empty where only the header was read
         pa.field("pixel_sha256", pa.string(), nullable=True),
         # methods.imaging.perceptual_hash; empty where only the header was read

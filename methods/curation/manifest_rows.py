@@ -53,6 +53,8 @@ class ManifestRow:
     height: int | None = None
     mode: str | None = None
     format: str | None = None
+    pixel_mm: float | None = None
+    notice: str | None = None
     pixel_sha256: str | None = None
     perceptual_hash: int | None = None
 

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from methods.imaging.image_format import FileFacts, Frame, ImageFacts
+from methods.imaging.image_format import FileFacts, Frame, OpenedImage, UndecodableImageError
 from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 from methods.imaging.readers import open_image
@@ -23,17 +22,22 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
         data: bytes of the file; its content decides the format.
         decode: False reads the header only: quick, and no proof that the pixels can be decoded.
 
+    Returns:
+        The facts. A frame that cannot be decoded has a fault where others of the file can be.
+
     Raises:
         UndecodableImageError: the file is of no known format, truncated or broken, over a limit, or
-            of a kind that its reader refuses.
+            of a kind that its reader refuses; or none of its frames can be decoded.
     """
     opened = open_image(data)
     if not decode:
         return opened.facts
     frames = tuple(
-        _with_hashes(opened.decode(number), frame.facts)
-        for number, frame in enumerate(opened.facts.frames)
+        _decoded(opened, number, frame) for number, frame in enumerate(opened.facts.frames)
     )
+    faults = [frame.fault for frame in frames if frame.fault is not None]
+    if faults and len(faults) == len(frames):
+        raise UndecodableImageError(faults[0])
     return replace(opened.facts, frames=frames)
 
 
@@ -58,7 +62,13 @@ def prepare_frames(
         yield to_square(opened.decode(frame, settings), settings)
 
 
-def _with_hashes(image: Image.Image, facts: ImageFacts) -> Frame:
-    pixels = np.asarray(image)
+def _decoded(opened: OpenedImage, number: int, frame: Frame) -> Frame:
+    """Return a frame with the hashes of its pixels, or with the reason why it has none."""
+    if frame.fault is not None:
+        return frame
+    try:
+        pixels = np.asarray(opened.decode(number))
+    except UndecodableImageError as error:
+        return replace(frame, fault=str(error))
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return Frame(facts, digest, perceptual_hash(pixels))
+    return replace(frame, pixel_sha256=digest, perceptual_hash=perceptual_hash(pixels))

@@ -36,12 +36,14 @@ class ImageFacts:
         height: pixels, as stored.
         mode: Pillow's pixel mode, or DICOM's photometric interpretation.
         format: name of the format in upper case.
+        pixel_mm: side of a pixel in millimetres; None where the file does not state it.
     """
 
     width: int
     height: int
     mode: str
     format: str
+    pixel_mm: float | None = None
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class Frame:
         pixel_sha256: SHA-256 of the decoded 8-bit RGB pixels and their shape, hex; None where they
             were not decoded.
         perceptual_hash: perceptual hash of the decoded pixels; None where they were not decoded.
+        fault: why this image cannot be used though others of its file can; None where it can.
     """
 
     facts: ImageFacts
     pixel_sha256: str | None = None
     perceptual_hash: int | None = None
+    fault: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,16 @@ class FileFacts:
         identifiers: casefolded values in the file, at least 3 characters long, that name a person,
             a visit, a place or a device: no label of a folder may be one. Never written or shown.
         burned_in: whether the file says that annotations are part of its pixels.
+        notice: what the reader of any result must know of how the file was read, such as images
+            that were left out; None where it was read as its header says. It quotes nothing of
+            the file.
     """
 
     frames: tuple[Frame, ...]
     patient: str | None = field(default=None, repr=False)
     identifiers: frozenset[str] = field(default=frozenset(), repr=False)
     burned_in: bool = False
+    notice: str | None = None
 
 
 class OpenedImage(Protocol):

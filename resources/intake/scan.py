@@ -9,7 +9,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from io import BufferedReader
 from pathlib import PurePosixPath
 from typing import Any
@@ -174,7 +174,7 @@ def _opened(file: SourceFile) -> BufferedReader:
 
 
 def _inspect(
-    file: SourceFile, outcomes: dict[str, Frame | str], decode: bool, decoder: LimitedDecoder
+    file: SourceFile, outcomes: dict[str, FileFacts | str], decode: bool, decoder: LimitedDecoder
 ) -> _Inspection:
     if not file.readable:
         return _Inspection(fault=file.fault)
@@ -209,7 +209,7 @@ def _inspect(
 def _facts(
     data: bytes,
     digest: str,
-    outcomes: dict[str, Frame | str],
+    outcomes: dict[str, FileFacts | str],
     decode: bool,
     decoder: LimitedDecoder,
 ) -> FileFacts:
@@ -222,29 +222,38 @@ def _facts(
     outcome = outcomes.get(digest)
     if isinstance(outcome, str):
         raise UndecodableImageError(outcome.removeprefix(UNDECODABLE))
-    if outcome is not None and outcome.facts.format not in formats_that_identify_patients():
-        return FileFacts((outcome,))
+    if outcome is not None and (
+        outcome.frames[0].facts.format not in formats_that_identify_patients()
+    ):
+        return outcome
     if outcome is None and frame_id(digest, 0) not in outcomes:
         return decoder.inspect(data, decode)
     header = inspect_file(data, decode=False)  # for the patient, whom no manifest names
-    frames = [outcomes.get(image_id) for image_id in _image_ids(digest, len(header.frames))]
-    known = tuple(frame for frame in frames if isinstance(frame, Frame))
-    if len(known) < len(header.frames):
-        return decoder.inspect(data, decode)
-    return FileFacts(known, header.patient, header.identifiers, header.burned_in)
+    frames: list[Frame] = []
+    ids = _image_ids(digest, len(header.frames))
+    for frame, image_id in zip(header.frames, ids, strict=True):
+        known = outcomes.get(image_id)
+        if known is None:
+            return decoder.inspect(data, decode)
+        if isinstance(known, str):
+            frames.append(replace(frame, fault=known.removeprefix(UNDECODABLE)))
+        else:
+            frames += known.frames
+    return replace(header, frames=tuple(frames))
 
 
 def _image_ids(digest: str, n_frames: int) -> list[str]:
     return [digest] if n_frames == 1 else [frame_id(digest, frame) for frame in range(n_frames)]
 
 
-def _outcomes(known: pa.Table) -> dict[str, Frame | str]:
-    """Facts of whole images, and reasons of refused files, by the digest of their bytes."""
-    outcomes: dict[str, Frame | str] = {}
+def _outcomes(known: pa.Table) -> dict[str, FileFacts | str]:
+    """Facts of usable images, and reasons of refused ones, by their image ids."""
+    outcomes: dict[str, FileFacts | str] = {}
     for row in known.to_pylist():
         if row["pixel_sha256"] is not None:
-            facts = ImageFacts(row["width"], row["height"], row["mode"], row["format"])
-            outcomes[row["image_id"]] = Frame(facts, row["pixel_sha256"], row["perceptual_hash"])
+            facts = ImageFacts(**{field.name: row[field.name] for field in fields(ImageFacts)})
+            frame = Frame(facts, row["pixel_sha256"], row["perceptual_hash"])
+            outcomes[row["image_id"]] = FileFacts((frame,), notice=row["notice"])
         elif row["image_id"] is not None and _is_due_to_the_bytes(row["reason"] or ""):
             outcomes[row["image_id"]] = row["reason"]
     return outcomes
@@ -341,6 +350,9 @@ def _rows(
             whole,
             image_id=image_id,
             frame=number if len(frames) > 1 else None,
+            status="ok" if frame.fault is None else "rejected",
+            reason=None if frame.fault is None else f"{UNDECODABLE}{frame.fault}",
+            notice=facts.notice if facts is not None else None,
             pixel_sha256=frame.pixel_sha256,
             perceptual_hash=frame.perceptual_hash,
             **vars(frame.facts),

@@ -160,6 +160,8 @@ class TestTable:
             "mode": "L",
             "format": "PNG",
             "pixel_sha256": frame.pixel_sha256,
+            "pixel_mm": None,
+            "notice": None,
             "perceptual_hash": frame.perceptual_hash,
         }
         assert frame.pixel_sha256 is not None
