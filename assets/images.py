@@ -21,6 +21,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.manifest_rows import labels_of, one_sided_labels
+from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import scan
@@ -102,7 +103,7 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
             content=rows,
             files=[here.store.write_table(here.dataset, here.asset, name, table, MANIFEST)],
             pictures=[("class balance", figures.class_balance(_class_counts(rows)))],
-            summary=manifest_summary(facts),
+            summary={**manifest_summary(facts), "read": "\n".join(overview(rows))},
             notices=_manifest_notices(rows, spec, facts),
             rows=len(rows),
             facts=facts,

@@ -14,6 +14,7 @@ from data_contracts.records.facts import ManifestFacts, NetworkFacts, ReportFact
 from data_contracts.records.output_record import OutputRecord, StoredFile
 from data_contracts.studies.study import Study
 from data_contracts.tables.contract import TableContract
+from methods.curation.overview import overview
 from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
@@ -80,7 +81,9 @@ def stages_section(store: DatasetStore, study: Study, records: Records) -> "Sect
     )
 
 
-def closing_sections(study: Study, records: Records, rejected: Rows) -> "tuple[Section, ...]":
+def closing_sections(
+    store: DatasetStore, study: Study, records: Records, rejected: Rows
+) -> "tuple[Section, ...]":
     """Open choices, settings, files left out, lineage."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
@@ -90,11 +93,12 @@ def closing_sections(study: Study, records: Records, rejected: Rows) -> "tuple[S
         "Each output, what it was made from, and the Dagster run that made it. Every figure above "
         "can be traced to bytes."
     )
+    read = overview(manifest_of(store, records[names.IMAGE_MANIFEST].dataset).to_pylist())
     choices = parts.choices_table(study.choices, settings)
     return (
         Section("Choices the paper leaves open", (), (choices,)),
         Section("Settings", (), (parts.settings_table(settings),)),
-        Section("Files left out", (), (parts.rejected_table(rejected),)),
+        Section("Files left out", tuple(read), (parts.rejected_table(rejected),)),
         Section("Lineage", (lineage,), (parts.lineage_table(list(records.values())),)),
     )
 

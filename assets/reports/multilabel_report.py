@@ -194,7 +194,7 @@ def _document(
                 ),
             ),
             stages_section(here.store, LYNDON2015, records),
-            *closing_sections(LYNDON2015, records, rejected),
+            *closing_sections(here.store, LYNDON2015, records, rejected),
         ),
         footer=footer(),
     )

@@ -312,7 +312,7 @@ def _document(
             _integrity_section(permuted, of_permutation),
             stages_section(here.store, HUYNH2016, records),
             Section("What is calculated from a contour", (), (features,)),
-            *closing_sections(HUYNH2016, records, rejected),
+            *closing_sections(here.store, HUYNH2016, records, rejected),
         ),
         footer=footer(),
     )

@@ -214,7 +214,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             _class_section(made_from, notices),
             stages_section(here.store, study, records),
             _integrity_section(made_from),
-            *closing_sections(study, records, made_from.tables["rejected"]),
+            *closing_sections(here.store, study, records, made_from.tables["rejected"]),
         ),
         footer=footer(),
     )

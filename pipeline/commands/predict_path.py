@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import frame_id
+from methods.curation.overview import overview
 from methods.settings import CaeSettings
 from resources.compute import Compute
 from resources.intake.drops import Drop, file_stamps
@@ -163,11 +163,9 @@ class _ImagesOfPath:
             for row in self._row_of.values()
         }
 
-    def left_out(self) -> Iterator[str]:
-        """Yield how many files cannot be used, one line for each reason."""
-        reasons = Counter(row["reason"] for row in self._manifest if row["status"] != "ok")
-        for reason, number in reasons.most_common():
-            yield f"left out: {number} - {reason}"
+    def overview(self) -> list[str]:
+        """Return lines that say what was read and what was left out."""
+        return overview(self._manifest)
 
 
 def predict_path(
@@ -207,7 +205,7 @@ def predict_path(
     lines = _predicted(store, dataset, fitted, rows, images, encode, folder)
     yield from (f"*** {notice}" for notice in notices)
     yield from _table(lines, images.names())
-    yield from images.left_out()
+    yield from images.overview()
     yield from (str(folder / f"predictions.{suffix}") for suffix in ("html", "csv", "parquet"))
 
 

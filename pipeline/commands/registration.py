@@ -16,6 +16,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.manifest import MANIFEST
 from methods.curation.leakage import find_leaks, leak_error
+from methods.curation.overview import overview
 from pipeline.instance import home_instance, prepare_instance
 from resources.intake.arrivals import find_arrivals
 from resources.intake.scan import locate, scan
@@ -71,11 +72,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     )
     classes = {label for row in usable if row["label"] for label in row["label"].split("|")}
     yield f"{spec.name}: {len(usable)} images of {len(classes)} classes ({counts})"
-    reasons = Counter(
-        str(row["reason"]).partition(" as ")[0] for row in rows if row["status"] != "ok"
-    )
-    for reason, number in reasons.most_common():
-        yield f"  left out: {number} - {reason}"
+    yield from (f"  {line}" for line in overview(rows))
     if arrival.waiting:
         yield f"  not settled yet: {arrival.waiting} drops"
 
