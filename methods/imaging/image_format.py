@@ -71,6 +71,8 @@ class FileFacts:
     Attributes:
         frames: one for each image.
         patient: the patient's identifier, or None. It may be hashed, and is never written or shown.
+        study: the identifier of the study (one visit of a patient), or None; as `patient`, hashed
+            at most.
         identifiers: casefolded values in the file, at least 3 characters long, that name a person,
             a visit, a place or a device: no label of a folder may be one. Never written or shown.
         burned_in: whether the file says that annotations are part of its pixels.
@@ -81,6 +83,7 @@ class FileFacts:
 
     frames: tuple[Frame, ...]
     patient: str | None = field(default=None, repr=False)
+    study: str | None = field(default=None, repr=False)
     identifiers: frozenset[str] = field(default=frozenset(), repr=False)
     burned_in: bool = False
     notice: str | None = None

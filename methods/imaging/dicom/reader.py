@@ -141,15 +141,16 @@ def _facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> FileFacts
     facts = ImageFacts(layout.columns, layout.rows, layout.photometric, "DICOM")
     return FileFacts(
         frames=(Frame(facts),) * layout.frames,
-        patient=_patient(dataset),
+        patient=_first_text(dataset, "PatientID", "PatientName"),
+        study=_first_text(dataset, "StudyInstanceUID"),
         identifiers=identifiers_of(meta, dataset),
         burned_in=str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES",
     )
 
 
-def _patient(dataset: Dataset) -> str | None:
-    """Return the PatientID, else the PatientName; None where both are empty."""
-    for keyword in ("PatientID", "PatientName"):
+def _first_text(dataset: Dataset, *keywords: str) -> str | None:
+    """Return the text of the first element that is there and not empty; None where none is."""
+    for keyword in keywords:
         text = str(dataset.get(keyword) or "").strip("\0 \t\r\n")
         if text:
             return text

@@ -639,6 +639,14 @@ def test_patient_falls_back_to_the_name_and_to_none() -> None:
     assert len(facts.frames) == 1
 
 
+def test_the_study_is_its_uid_and_none_where_it_is_empty() -> None:
+    facts = read_header(save(grey([[0, 1]], StudyInstanceUID="1.2.826.77", StudyID="9")))
+    assert facts.study == "1.2.826.77"
+    assert "826" not in repr(facts)
+    assert read_header(save(grey([[0, 1]], StudyInstanceUID=""))).study is None
+    assert read_header(save(grey([[0, 1]]))).study is None
+
+
 def test_unknown_photometric_is_other_and_not_decoded() -> None:
     data = save(grey([[0, 1]], PhotometricInterpretation="SECRET"))
     assert read_header(data).frames[0].facts.mode == "other"
