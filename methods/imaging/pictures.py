@@ -14,9 +14,9 @@ from contextlib import contextmanager, suppress
 from io import BytesIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
 
+from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
     MAX_PIXELS,
     FileFacts,
@@ -187,48 +187,14 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _stretch(values: NDArray[np.generic], white_is_zero: bool) -> NDArray[np.uint8]:
-    """Scale grey values of more than 8 bits from their own minimum..maximum to 0..255.
-
-    Scanners use a small part of 16 bits, anywhere in the range; clipping to 0..255 would give a
-    white image. The rounding to 8 bits comes before the resize so that every mode takes the same
-    way from here on; it moves a pixel by one level at most.
-
-    Args:
-        values: (h, w) integers or floats. NaN, "no measurement", becomes 0.
-        white_is_zero: whether small values are bright.
-
-    Returns:
-        (h, w) uint8; all 0 for a constant image.
-
-    Raises:
-        UndecodableImageError: a value is infinite, or none is a number.
-    """
-    grey = values.astype(np.float64)
-    if np.isinf(grey).any():
-        raise UndecodableImageError("a pixel value is infinite")
-    is_number = ~np.isnan(grey)
-    if not is_number.any():
-        raise UndecodableImageError("no pixel value is a number")
-    low = grey.min(where=is_number, initial=np.inf)
-    high = grey.max(where=is_number, initial=-np.inf)
-    if white_is_zero:
-        low, high = high, low
-    grey -= low
-    if high != low:
-        grey *= 255
-        grey /= high - low
-    grey[~is_number] = 0
-    return np.rint(grey).astype(np.uint8)
-
-
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded picture to 8-bit RGB; transparency lies over white."""
     if image.mode in _DEEP_MODES:
         tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
         # Pillow inverts 8 bits only
         white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO
-        return Image.fromarray(_stretch(np.asarray(image), white_is_zero)).convert("RGB")
+        grey = stretch_to_8_bits(np.asarray(image), white_is_zero=white_is_zero)
+        return Image.fromarray(grey).convert("RGB")
     if image.has_transparency_data:
         over = Image.new("RGBA", image.size, "white")
         over.alpha_composite(image.convert("RGBA"))
