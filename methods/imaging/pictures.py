@@ -25,6 +25,7 @@ from methods.imaging.image_format import (
     UndecodableImageError,
     UnknownFormatError,
 )
+from methods.imaging.orientation import orientation_of, turned_upright
 from methods.imaging.preprocessing import PreprocessingSettings, resized_shape
 from methods.imaging.quiet import ignoring_warnings
 
@@ -36,15 +37,6 @@ SCALED_MARGIN = 2
 
 _DEEP_MODES = ("I;16", "I;16B", "I", "F")
 _WHITE_IS_ZERO = 0
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def _quiet_libtiff() -> None:
@@ -167,24 +159,13 @@ def _decode(
         width, height = resized_shape(image, settings)
         drafted = image.draft(None, (SCALED_MARGIN * width, SCALED_MARGIN * height))
     image.load()
-    orientation = _orientation(image)
+    orientation = orientation_of(image)
     rgb = _to_rgb(image)
     if drafted and rgb.size != full_size:
         # The last pixels of a side may lie in part beyond the image, and only here is it known how
         # far.
         rgb = rgb.resize((width, height), Image.Resampling.BILINEAR, box=drafted[1])
-    return rgb.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else rgb
-
-
-def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation 1..8.
-
-    It is 1 where the EXIF data cannot be read, which says nothing against the pixels.
-    """
-    try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
-    except Exception:
-        return 1
+    return turned_upright(rgb, orientation)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
