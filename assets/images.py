@@ -35,7 +35,7 @@ GROUP = "images"
 SAMPLE = 24
 """Number of images in the picture of a sample."""
 MANIFEST_CODE_VERSION = "4"
-PREPARED_CODE_VERSION = "3"
+PREPARED_CODE_VERSION = "4"
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows of the manifest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +18,7 @@ from methods.imaging.dicom.stream_header import (
     check_stream,
     jpeg_2000_header,
     jpeg_header,
+    without_padding,
 )
 from methods.imaging.dicom.transfer_syntax import (
     JPEG_2000,
@@ -83,7 +85,18 @@ def _decode_extended(stream: bytes, layout: PixelLayout) -> NDArray[Any]:
     return (values << 4).view("<i2") >> 4 if layout.signed else values & 0x0FFF
 
 
-def decode_with_pydicom(
+def decode_native(
+    syntax: str, pixels: bytes, layout: PixelLayout, index: int
+) -> tuple[NDArray[Any], str]:
+    """Return the stored values of an uncompressed frame and their photometric interpretation."""
+    if layout.photometric != "YBR_FULL_422":
+        return _decode_with_pydicom(syntax, pixels, layout, index, "")
+    pairs = replace(layout, columns=layout.whole_pairs())
+    values, photometric = _decode_with_pydicom(syntax, pixels, pairs, index, "")
+    return values[:, : layout.columns], photometric
+
+
+def _decode_with_pydicom(
     syntax: str, pixels: bytes, layout: PixelLayout, index: int, plugin: str, **options: Any
 ) -> tuple[NDArray[Any], str]:
     """Return the stored values of a frame and their photometric interpretation after the codec."""
@@ -125,13 +138,16 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
     options: dict[str, Any] = {"number_of_frames": 1}
     if syntax == RLE:
         # Not with pylibjpeg's codec: on hostile bytes it panics, which prints and is no Exception.
-        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pydicom", **options)
+        return _decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pydicom", **options)
+    stream = without_padding(stream)
     header = jpeg_2000_header(stream) if syntax in JPEG_2000 else jpeg_header(stream)
     check_stream(layout, header)
     # these streams are always by pixel, whatever the data set says
     options["planar_configuration"] = 0
     if syntax in JPEG_2000:
-        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "pylibjpeg", **options)
+        return _decode_with_pydicom(
+            syntax, encapsulate([stream]), layout, 0, "pylibjpeg", **options
+        )
     check_end(stream)
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED) and header.precision == 8:
         return _decode_baseline(stream, layout, header)
@@ -148,4 +164,4 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
             return _decode_extended(stream, layout), layout.photometric
         if syntax in (JPEG_BASELINE, JPEG_EXTENDED):
             raise UndecodableImageError("the number of bits is not supported")
-        return decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "gdcm", **options)
+        return _decode_with_pydicom(syntax, encapsulate([stream]), layout, 0, "gdcm", **options)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import struct
+import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,12 @@ _VRS = frozenset(
     b"PN SH SL SQ SS ST SV TM UC UI UL UN UR US UT UV".split()
 )
 _UNDEFINED_LENGTH = 0xFFFFFFFF
+_DELIMITER_GROUP = 0xFFFE
+_ITEM_ELEMENT = 0xE000
+_PIXELS = frozenset({0x7FE00008, 0x7FE00009, 0x7FE00010})
+
+MAX_INFLATED_BYTES = 2**29
+"""Maximum bytes to which a deflated data set may be inflated."""
 
 
 def is_dicom(data: bytes) -> bool:
@@ -74,7 +82,8 @@ def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | N
     """Read the data set from here on, or its elements of one group only.
 
     It is read with the generator below pydicom's ``dcmread``, which would inflate a deflated file
-    to any size, and accepts a value that the end of the file cuts off.
+    to any size, accepts a value that the end of the file cuts off, and ends at an item delimiter.
+    Here delimiters that belong to nothing are passed over, except for one behind the pixel data.
 
     Raises:
         UndecodableImageError: the file ends within an element.
@@ -84,24 +93,68 @@ def _read_elements(stream: BytesIO, implicit: bool, little: bool, group: int | N
     from pydicom.dataset import Dataset
     from pydicom.filereader import data_element_generator
 
+    is_beyond = False
+
     def beyond(tag: Any, vr: str | None, length: int) -> bool:
-        return group is not None and int(tag) >> 16 != group
+        nonlocal is_beyond
+        is_delimiter = int(tag) >> 16 == _DELIMITER_GROUP
+        is_beyond = not is_delimiter and group not in (None, int(tag) >> 16)
+        return is_delimiter or is_beyond
 
     elements: dict[Any, DataElement | RawDataElement] = {}
-    try:
-        for element in data_element_generator(stream, implicit, little, stop_when=beyond):
-            length = getattr(element, "length", _UNDEFINED_LENGTH)
-            if length != _UNDEFINED_LENGTH and len(element.value or b"") < length:
-                raise UndecodableImageError("the file is truncated")
-            elements[element.tag] = element
-    except EOFError:
-        raise UndecodableImageError("the file is truncated") from None
-    dataset = Dataset(elements)
     encoding: Any = "iso8859"
-    if 0x00080005 in elements:
-        encoding = convert_encodings(dataset[0x00080005].value)
+    at = -1
+    while not is_beyond and at < stream.tell() and not _PIXELS & elements.keys():
+        at = stream.tell()
+        try:
+            for element in data_element_generator(
+                stream, implicit, little, stop_when=beyond, encoding=encoding
+            ):
+                length = getattr(element, "length", _UNDEFINED_LENGTH)
+                if length != _UNDEFINED_LENGTH and len(element.value or b"") < length:
+                    raise UndecodableImageError("the file is truncated")
+                elements[element.tag] = element
+        except EOFError:
+            raise UndecodableImageError("the file is truncated") from None
+        if 0x00080005 in elements:
+            encoding = convert_encodings(Dataset(elements)[0x00080005].value)
+        _pass_delimiters(stream, little)
+    dataset = Dataset(elements)
     dataset.set_original_encoding(implicit, little, encoding)
     return dataset
+
+
+def _pass_delimiters(stream: BytesIO, little: bool) -> None:
+    """Move a stream past item tags, with the values that they announce, and past delimiters."""
+    while True:
+        at = stream.tell()
+        head = stream.read(8)
+        group, element, length = struct.unpack("<HHL" if little else ">HHL", head.ljust(8, b"\0"))
+        if group != _DELIMITER_GROUP:
+            stream.seek(at)
+            return
+        if element == _ITEM_ELEMENT and length != _UNDEFINED_LENGTH:
+            stream.seek(length, os.SEEK_CUR)
+
+
+def _inflated(deflated: bytes) -> bytes:
+    """Inflate a data set (PS3.5 A.5).
+
+    Raises:
+        UndecodableImageError: broken, truncated, or inflated to more than MAX_INFLATED_BYTES.
+    """
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        inflated = inflater.decompress(deflated, MAX_INFLATED_BYTES)
+    except zlib.error:
+        raise UndecodableImageError("the deflated data set is broken") from None
+    if not inflater.eof:
+        if len(inflated) == MAX_INFLATED_BYTES:
+            raise UndecodableImageError(
+                f"the data set is inflated to more than {MAX_INFLATED_BYTES >> 20} MiB"
+            )
+        raise UndecodableImageError("the file is truncated")
+    return inflated
 
 
 def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
@@ -121,13 +174,14 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
             raise UndecodableImageError("not a DICOM file")
     meta = _read_elements(stream, False, True, 0x0002)
     syntax = str(meta.get("TransferSyntaxUID") or "")
+    _pass_delimiters(stream, syntax != EXPLICIT_BIG)
     start = stream.tell()
     looks_explicit = stream.read(6)[4:6] in _VRS
     stream.seek(start)
+    if syntax == DEFLATED:
+        stream, looks_explicit = BytesIO(_inflated(data[start:])), True
     if not syntax:  # PS3.10 7.1 wants it; without it only little endian is guessed
         syntax = EXPLICIT_LITTLE if looks_explicit else IMPLICIT_LITTLE
-    if syntax in DEFLATED:
-        raise UndecodableImageError("deflated files are not read")
     if str(meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
         raise UndecodableImageError("a DICOMDIR, not an image")
     if syntax not in SUPPORTED:

@@ -61,18 +61,30 @@ def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
     yield dataset
 
 
+def _table(scope: Dataset, keyword: str, signed: bool, little: bool) -> LookupTable | None:
+    """Return the first table of a sequence; None where no item has a descriptor and entries.
+
+    Some devices write the sequence with an empty item.
+    """
+    for item in scope.get(keyword) or ():
+        if all(item.get(name) not in (None, "", b"") for name in ("LUTDescriptor", "LUTData")):
+            return read_table(item, signed, little)
+    return None
+
+
 def _modality(
     dataset: Dataset, frame: int, signed: bool, little: bool
 ) -> LookupTable | tuple[float, float] | None:
     """Return the Modality LUT (PS3.3 C.11.1), or the rescale of a frame (C.7.6.16.2.9)."""
     for scope in _scopes(dataset, frame, "PixelValueTransformationSequence"):
-        if tables := scope.get("ModalityLUTSequence"):
-            return read_table(tables[0], signed, little)
+        if (table := _table(scope, "ModalityLUTSequence", signed, little)) is not None:
+            return table
         slope, intercept = (
             _first_number(scope, "RescaleSlope"),
             _first_number(scope, "RescaleIntercept"),
         )
-        if slope is not None or intercept is not None:
+        # a slope of 0 would make the picture one grey; as DCMTK does, the rescale is ignored
+        if slope != 0 and (slope is not None or intercept is not None):
             return 1.0 if slope is None else slope, intercept or 0.0
     return None
 
@@ -105,8 +117,8 @@ def _window(scope: Dataset) -> Dataset | None:
 def _voi(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | Dataset | None:
     """Return the VOI LUT or the window of a frame (PS3.3 C.11.2 and C.7.6.16.2.10)."""
     for scope in _scopes(dataset, frame, "FrameVOILUTSequence"):
-        if tables := scope.get("VOILUTSequence"):
-            return read_table(tables[0], signed, little)
+        if (table := _table(scope, "VOILUTSequence", signed, little)) is not None:
+            return table
         if (window := _window(scope)) is not None:
             return window
     return None

@@ -32,7 +32,7 @@ class PixelLayout:
     Attributes:
         rows: height of a frame.
         columns: width of a frame.
-        frames: number of frames, at least 1.
+        frames: number of frames, at least 1: what the data set says until they are counted.
         samples: number of samples per pixel.
         photometric: one of PHOTOMETRICS, or "other".
         planar: 1 where the samples of a colour follow each other, 0 where those of a pixel do.
@@ -56,9 +56,17 @@ class PixelLayout:
     vr: str
 
     def frame_bits(self) -> int:
-        """Return the number of bits of one uncompressed frame."""
-        bits = self.rows * self.columns * self.samples * self.allocated
-        return bits * 2 // 3 if self.photometric == "YBR_FULL_422" else bits
+        """Return the number of bits of one uncompressed frame.
+
+        Where two pixels share a colour, rows consist of whole pairs.
+        """
+        if self.photometric == "YBR_FULL_422":
+            return self.rows * self.whole_pairs() * 2 * self.allocated
+        return self.rows * self.columns * self.samples * self.allocated
+
+    def whole_pairs(self) -> int:
+        """Return the number of columns, rounded up to an even one."""
+        return self.columns + self.columns % 2
 
 
 def whole_number(dataset: Dataset, keyword: str, default: int | None = None) -> int:

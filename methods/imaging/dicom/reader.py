@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from methods.imaging.dicom.codecs import decode_with_pydicom, decompress
+from methods.imaging.dicom.codecs import decode_native, decompress
 from methods.imaging.dicom.colour import read_palette, show_colour, show_palette
-from methods.imaging.dicom.encapsulation import frame_pieces
+from methods.imaging.dicom.encapsulation import Piece, frame_pieces
 from methods.imaging.dicom.file import parse
 from methods.imaging.dicom.grey import Window, grey_settings, show_grey
 from methods.imaging.dicom.identifiers import identifiers_of
 from methods.imaging.dicom.layout import PALETTE, SHOWN, PixelLayout, read_layout, whole_number
+from methods.imaging.dicom.native import count_native_frames
 from methods.imaging.dicom.quiet import safely
+from methods.imaging.dicom.stream_header import stream_marks
 from methods.imaging.dicom.transfer_syntax import EXPLICIT_BIG, NATIVE
 from methods.imaging.image_format import FileFacts, Frame, ImageFacts, UndecodableImageError
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -72,40 +75,42 @@ class OpenedDicom:
     def _open(self, data: bytes) -> None:
         self._syntax, meta, self._dataset = parse(data)
         self._little = self._syntax != EXPLICIT_BIG
-        self._layout = read_layout(self._dataset)
-        self._pixels, self._pieces = self._find_frames()
+        said = read_layout(self._dataset)
+        self._pixels, self._pieces, frames = self._find_frames(said)
+        self._layout = replace(said, frames=frames)
         # pydicom turns raw elements into values, in place, as they are asked for
         self._lock = threading.Lock()
         self.facts = _facts_of(meta, self._dataset, self._layout)
 
-    def _find_frames(self) -> tuple[bytes, list[list[tuple[int, int]]]]:
-        """Return the value of the pixel data element and, if compressed, where its frames lie."""
-        element: Any = self._dataset.get_item(self._layout.keyword)
+    def _find_frames(self, said: PixelLayout) -> tuple[bytes, list[list[Piece]], int]:
+        """Return the pixel data, where its compressed frames lie, and the number of frames."""
+        element: Any = self._dataset.get_item(said.keyword)
         pixels = element.value
         if not isinstance(pixels, bytes):
             raise UndecodableImageError("no pixel data")
-        encapsulated = bool(
-            getattr(self._dataset[self._layout.keyword], "is_undefined_length", False)
-        )
+        encapsulated = bool(getattr(self._dataset[said.keyword], "is_undefined_length", False))
         if encapsulated != (self._syntax not in NATIVE):
             raise UndecodableImageError("the pixel data does not suit the transfer syntax")
         if encapsulated:
-            return pixels, frame_pieces(pixels, self._layout.frames)
-        if len(pixels) * 8 < self._layout.frame_bits() * self._layout.frames:
-            raise UndecodableImageError("the pixel data is truncated")
-        highest = self._layout.stored - 1
+            marks = stream_marks(self._syntax, said)
+            table = self._dataset.get("ExtendedOffsetTable")
+            pieces = frame_pieces(
+                pixels, said.frames, marks, table if isinstance(table, bytes) else b""
+            )
+            return pixels, pieces, len(pieces)
+        highest = said.stored - 1
         if (
-            self._layout.keyword == "PixelData"
+            said.keyword == "PixelData"
             and whole_number(self._dataset, "HighBit", highest) != highest
         ):
             # PS3.5 8.1.1 allows nothing else today, and pydicom takes it for granted.
             raise UndecodableImageError("the high bit is not the highest of the stored bits")
-        return pixels, []
+        return pixels, [], count_native_frames(pixels, said)
 
     def _stored(self, frame: int) -> tuple[NDArray[Any], str]:
         """Return the stored values of a frame and their photometric interpretation."""
         if self._syntax in NATIVE:
-            return decode_with_pydicom(self._syntax, self._pixels, self._layout, frame, "")
+            return decode_native(self._syntax, self._pixels, self._layout, frame)
         stream = b"".join(self._pixels[start:end] for start, end in self._pieces[frame])
         return decompress(self._syntax, stream, self._layout)
 
@@ -137,7 +142,7 @@ class OpenedDicom:
 
 
 def _facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> FileFacts:
-    """Return the facts of an image from its file meta information, data set and checked layout."""
+    """Return the facts of an image from its file meta information, data set and counted layout."""
     facts = ImageFacts(layout.columns, layout.rows, layout.photometric, "DICOM")
     return FileFacts(
         frames=(Frame(facts),) * layout.frames,
@@ -145,7 +150,17 @@ def _facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> FileFacts
         study=_first_text(dataset, "StudyInstanceUID"),
         identifiers=identifiers_of(meta, dataset),
         burned_in=str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES",
+        notice=_frame_notice(dataset, layout.frames),
     )
+
+
+def _frame_notice(dataset: Dataset, found: int) -> str | None:
+    """Return a notice where there are more or fewer frames than the data set says, else None."""
+    said = whole_number(dataset, "NumberOfFrames", 0)
+    if found == (said or 1):
+        return None
+    says = f"says {said}" if said else "gives no number"
+    return f"{found} frame{'s' * (found > 1)}, where the header {says}"
 
 
 def _first_text(dataset: Dataset, *keywords: str) -> str | None:

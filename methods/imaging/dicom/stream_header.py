@@ -3,10 +3,33 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from methods.imaging.dicom.layout import PixelLayout
+from methods.imaging.dicom.transfer_syntax import JPEG_2000, RLE
 from methods.imaging.image_format import UndecodableImageError
+
+END_OF_IMAGE = b"\xff\xd9"
+"""The end marker of JPEG, JPEG-LS and JPEG 2000; none of them can have it within coded data."""
+
+HEAD_BYTES = 64
+"""Bytes at the beginning of a stream by which it is known: the length of an RLE header."""
+
+_JPEG_2000_SIGNATURES = (b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  ")
+
+
+@dataclass(frozen=True)
+class StreamMarks:
+    """The marks of the streams of a transfer syntax.
+
+    Attributes:
+        begins: whether bytes, of which it needs HEAD_BYTES, are the beginning of a stream.
+        end: bytes with which a stream ends; empty where nothing marks the end.
+    """
+
+    begins: Callable[[bytes], bool]
+    end: bytes
 
 
 @dataclass(frozen=True)
@@ -82,7 +105,36 @@ def check_stream(layout: PixelLayout, header: StreamHeader) -> None:
         raise UndecodableImageError("the number of bits is not supported")
 
 
+def without_padding(stream: bytes) -> bytes:
+    """Return a stream without the zero bytes behind its end marker, of which there may be many."""
+    stripped = stream.rstrip(b"\0")
+    return stripped if stripped.endswith(END_OF_IMAGE) else stream
+
+
 def check_end(stream: bytes) -> None:
     """Refuse a JPEG stream without its end marker: GDCM fills the missing part with grey."""
-    if b"\xff\xd9" not in stream[-16:]:
+    if END_OF_IMAGE not in stream[-16:]:
         raise UndecodableImageError("the pixel data is truncated")
+
+
+def stream_marks(syntax: str, layout: PixelLayout) -> StreamMarks:
+    """Return the marks by which the streams of a compressed transfer syntax are known."""
+    if syntax == RLE:
+        segments = layout.samples * ((layout.allocated + 7) // 8)
+        return StreamMarks(lambda head: _begins_rle(head, segments), b"")
+    signatures = _JPEG_2000_SIGNATURES if syntax in JPEG_2000 else (b"\xff\xd8\xff",)
+    return StreamMarks(lambda head: head.startswith(signatures), END_OF_IMAGE)
+
+
+def _begins_rle(head: bytes, segments: int) -> bool:
+    """Whether bytes begin like an RLE header (PS3.5 G.5) of so many segments."""
+    if len(head) < HEAD_BYTES:
+        return False
+    n_segments, *offsets = struct.unpack("<16L", head)
+    used, unused = offsets[:segments], offsets[segments:]
+    return (
+        n_segments == segments
+        and used[0] == HEAD_BYTES
+        and used == sorted(used)
+        and not any(unused)
+    )

@@ -19,7 +19,7 @@ from methods.imaging.image_format import (
 from methods.imaging.preprocessing import PreprocessingSettings
 from methods.imaging.readers import Reader, begins_with, known_suffixes, open_image, reader_of
 from resources.intake.site_key import Names
-from tests.methods.imaging.dicom.test_dicom import grey, save
+from tests.methods.imaging.dicom.dicom_files import grey, save
 
 
 class OpenedPgm:

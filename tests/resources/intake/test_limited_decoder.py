@@ -25,7 +25,7 @@ from methods.imaging.image_format import UndecodableImageError
 from resources.intake import limited_decoder
 from resources.intake.limited_decoder import LimitedDecoder
 from tests.conftest import draw
-from tests.methods.imaging.dicom.test_dicom import grey, save
+from tests.methods.imaging.dicom.dicom_files import grey, save
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,6 +11,7 @@ from methods.imaging.dicom.stream_header import (
     check_end,
     jpeg_2000_header,
     jpeg_header,
+    without_padding,
 )
 from methods.imaging.image_format import UndecodableImageError
 
@@ -75,7 +76,18 @@ def test_a_jpeg_2000_stream_without_a_size_is_refused(stream: bytes) -> None:
         jpeg_2000_header(stream)
 
 
-def test_an_end_marker_may_be_padded() -> None:
-    check_end(b"x" * 40 + b"\xff\xd9\0")
+@pytest.mark.parametrize("zeros", [0, 1, 16, 100_000])
+def test_zeros_behind_the_end_marker_are_cut_off(zeros: int) -> None:
+    stream = b"x" * 40 + b"\xff\xd9"
+    assert without_padding(stream + bytes(zeros)) == stream
+    check_end(without_padding(stream + bytes(zeros)))
+
+
+def test_zeros_that_may_be_data_are_left() -> None:
+    assert without_padding(b"xyz\0\0") == b"xyz\0\0"
+
+
+def test_a_stream_without_its_end_is_refused() -> None:
+    check_end(b"x" * 40 + b"\xff\xd9\0\1")
     with pytest.raises(UndecodableImageError, match="truncated"):
-        check_end(b"\xff\xd9" + b"\0" * 15)
+        check_end(b"\xff\xd9" + b"\1" * 15)
