@@ -14,6 +14,7 @@ import typer
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import PredictionFacts
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.studies.ahn2019 import AHN2019
 
 if TYPE_CHECKING:
@@ -176,6 +177,13 @@ AllowBurnedIn = Annotated[
         help="Accept DICOM files whose header says that annotations are burned into the pixels.",
     ),
 ]
+SliceAxisOption = Annotated[
+    str,
+    typer.Option(
+        "--slice-axis",
+        help="Slices into which volumes (NIfTI) are cut: axial, coronal or sagittal.",
+    ),
+]
 
 
 @app.command()
@@ -190,6 +198,7 @@ def add(
     new_labels: NewLabels = "hold",
     show_names: ShowNames = False,
     allow_burned_in: AllowBurnedIn = False,
+    slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
 ) -> None:
     """Register a dataset: read its files, store its specification, add its partition."""
     from pipeline.commands.registration import register
@@ -205,6 +214,7 @@ def add(
         "new_labels": new_labels,
         "show_names": show_names,
         "allow_burned_in": allow_burned_in,
+        "slice_axis": slice_axis,
     }
     for line in register(spec):
         print(line)

@@ -9,6 +9,7 @@ import numpy as np
 
 from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.tables.manifest import frame_id, ok_rows
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
@@ -101,15 +102,16 @@ class Originals:
                 f"{path} of {self._dataset} is not there any more",
                 "Put it back, or materialise image_manifest again",
             )
-        first = image_ids[0]
+        first, row = image_ids[0], self._row_of[image_ids[0]]
         try:
             data = read_image(
                 self._files[path],
                 path,
-                lambda digest: first == frame_id(digest, self._row_of[first]["frame"]),
+                lambda digest: first == frame_id(digest, row["frame"], row["slice_axis"]),
             )
             frames = [self._row_of[image_id]["frame"] or 0 for image_id in image_ids]
-            return list(zip(image_ids, prepare_frames(data, frames, settings), strict=True))
+            axis = row["slice_axis"] or DEFAULT_SLICE_AXIS
+            return list(zip(image_ids, prepare_frames(data, frames, settings, axis), strict=True))
         except UndecodableImageError as error:
             raise InputError(
                 f"{path} can no longer be decoded ({error})", "Materialise image_manifest again"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from data_contracts.errors import InputError
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 """Allowed names of a dataset: safe as a partition key, a folder and a part of an address."""
@@ -54,6 +55,7 @@ class DatasetSpec(BaseModel):
             keyed pseudonym replaces each.
         allow_burned_in: whether DICOM files whose header declares burned-in annotations are
             accepted.
+        slice_axis: kind of the slices into which volumes (NIfTI) are cut.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -69,6 +71,7 @@ class DatasetSpec(BaseModel):
     new_labels: Literal["hold", "train", "given"] = "hold"
     show_names: bool = False
     allow_burned_in: bool = False
+    slice_axis: SliceAxis = DEFAULT_SLICE_AXIS
 
     @field_validator("root")
     @classmethod

@@ -13,6 +13,7 @@ import re
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.rules import outside_root, rows_where
 
@@ -51,6 +52,8 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
         # side of a pixel, millimetres; empty where the file does not state it
         pa.field("pixel_mm", pa.float64(), nullable=True),
+        # axial | coronal | sagittal where its file is a volume that can be cut along each axis
+        pa.field("slice_axis", pa.string(), nullable=True),
         # how its file was read where that is not as its header says
         pa.field("notice", pa.string(), nullable=True),
         # of the decoded pixels; empty where only the header was read
@@ -116,16 +119,19 @@ MANIFEST = TableContract(
 """One row for each file or frame, used or not, with its label, split, group and facts."""
 
 
-def frame_id(file_sha256: str, frame: int | None) -> str:
+def frame_id(file_sha256: str, frame: int | None, slice_axis: str | None = None) -> str:
     """Return the ``image_id`` of a file, or of one frame of a multi-frame file.
 
     Args:
         file_sha256: SHA-256 of the file, hex.
         frame: number of the frame from 0; None where the file is one image.
+        slice_axis: axis along which a volume was cut, whose slices differ from axis to axis; None
+            where the frames of a file are the same for all.
     """
     if frame is None:
         return file_sha256
-    return hashlib.sha256(f"{file_sha256}#{frame}".encode()).hexdigest()
+    axis = "" if slice_axis in (None, DEFAULT_SLICE_AXIS) else f"#{slice_axis}"
+    return hashlib.sha256(f"{file_sha256}{axis}#{frame}".encode()).hexdigest()
 
 
 def ok_rows(manifest: pa.Table) -> pa.Table:

@@ -54,6 +54,7 @@ class ManifestRow:
     mode: str | None = None
     format: str | None = None
     pixel_mm: float | None = None
+    slice_axis: str | None = None
     notice: str | None = None
     pixel_sha256: str | None = None
     perceptual_hash: int | None = None

@@ -9,18 +9,22 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.image_format import FileFacts, Frame, OpenedImage, UndecodableImageError
 from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 from methods.imaging.readers import open_image
 
 
-def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
+def inspect_file(
+    data: bytes, decode: bool = True, slice_axis: SliceAxis = DEFAULT_SLICE_AXIS
+) -> FileFacts:
     """Read the facts of a file.
 
     Args:
         data: bytes of the file; its content decides the format.
         decode: False reads the header only: quick, and no proof that the pixels can be decoded.
+        slice_axis: axis along which a volume is cut.
 
     Returns:
         The facts. A frame that cannot be decoded has a fault where others of the file can be.
@@ -29,7 +33,7 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
         UndecodableImageError: the file is of no known format, truncated or broken, over a limit, or
             of a kind that its reader refuses; or none of its frames can be decoded.
     """
-    opened = open_image(data)
+    opened = open_image(data, slice_axis)
     if not decode:
         return opened.facts
     frames = tuple(
@@ -42,7 +46,10 @@ def inspect_file(data: bytes, decode: bool = True) -> FileFacts:
 
 
 def prepare_frames(
-    data: bytes, frames: Sequence[int], settings: PreprocessingSettings
+    data: bytes,
+    frames: Sequence[int],
+    settings: PreprocessingSettings,
+    slice_axis: SliceAxis = DEFAULT_SLICE_AXIS,
 ) -> Iterator[NDArray[np.uint8]]:
     """Yield the prepared pixels of some frames of a file, in the order asked for.
 
@@ -50,6 +57,7 @@ def prepare_frames(
         data: bytes of the file.
         frames: numbers of the frames, from 0.
         settings: side, aspect ratio, grey window, decoding.
+        slice_axis: axis along which a volume is cut.
 
     Yields:
         (size, size, 3) uint8 RGB.
@@ -57,7 +65,7 @@ def prepare_frames(
     Raises:
         UndecodableImageError: as :func:`inspect_file`, or there is no such frame.
     """
-    opened = open_image(data)
+    opened = open_image(data, slice_axis)
     for frame in frames:
         yield to_square(opened.decode(frame, settings), settings)
 

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from PIL import Image
 
+from data_contracts.slice_axis import SliceAxis
 from methods.imaging.preprocessing import PreprocessingSettings
 
 MAX_PIXELS = 100_000_000
@@ -79,6 +80,8 @@ class FileFacts:
         notice: what the reader of any result must know of how the file was read, such as images
             that were left out; None where it was read as its header says. It quotes nothing of
             the file.
+        slice_axis: axis along which a volume was cut; None where the frames of the file do not
+            depend on it.
     """
 
     frames: tuple[Frame, ...]
@@ -87,6 +90,7 @@ class FileFacts:
     identifiers: frozenset[str] = field(default=frozenset(), repr=False)
     burned_in: bool = False
     notice: str | None = None
+    slice_axis: SliceAxis | None = None
 
 
 class OpenedImage(Protocol):

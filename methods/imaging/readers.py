@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.dicom import OpenedDicom, is_dicom
 from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
 from methods.imaging.pictures import OpenedPicture
@@ -43,11 +44,14 @@ class Reader(FileFormat):
         recognises: whether bytes are of this format, told by the first HEAD_BYTES of a file.
         open: reads the header of a file; raises UndecodableImageError.
         identifies_patients: whether files of this format can name a patient.
+        open_along: reads the header of a volume, to be cut along an axis; None where the frames of
+            a file do not depend on an axis.
     """
 
     recognises: Callable[[bytes], bool]
     open: Callable[[bytes], OpenedImage]
     identifies_patients: bool = False
+    open_along: Callable[[bytes, SliceAxis], OpenedImage] | None = None
 
 
 def begins_with(*signatures: bytes) -> Callable[[bytes], bool]:
@@ -82,11 +86,12 @@ def reader_of(data: bytes) -> Reader | None:
     return next((reader for reader in READERS if reader.recognises(data)), None)
 
 
-def open_image(data: bytes) -> OpenedImage:
+def open_image(data: bytes, slice_axis: SliceAxis = DEFAULT_SLICE_AXIS) -> OpenedImage:
     """Open a file of any format by its reader.
 
     Args:
         data: bytes of the file; its content decides the format.
+        slice_axis: axis along which a volume is cut.
 
     Raises:
         UndecodableImageError: the bytes are empty, of no known format, or have a broken header.
@@ -96,6 +101,8 @@ def open_image(data: bytes) -> OpenedImage:
     reader = reader_of(data)
     if reader is not None:
         try:
+            if reader.open_along is not None:
+                return reader.open_along(data, slice_axis)
             return reader.open(data)
         except UnknownFormatError:
             pass

@@ -19,6 +19,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import frame_id
 from methods.curation.overview import overview
@@ -108,6 +109,7 @@ class _ImagesOfPath:
             unlabelled=True,
             task=registered.task,
             allow_burned_in=registered.allow_burned_in,
+            slice_axis=registered.slice_axis,
             show_names=show_names,
         )
         arrived = Drop(
@@ -152,9 +154,10 @@ class _ImagesOfPath:
         data = read_image(
             self._file_of[row["path"]],
             row["path"],
-            lambda digest: image_id == frame_id(digest, row["frame"]),
+            lambda digest: image_id == frame_id(digest, row["frame"], row["slice_axis"]),
         )
-        return next(prepare_frames(data, [row["frame"] or 0], self._settings))
+        axis = row["slice_axis"] or DEFAULT_SLICE_AXIS
+        return next(prepare_frames(data, [row["frame"] or 0], self._settings, axis))
 
     def names(self) -> dict[str, str]:
         """Return the name of each file below the path, by its path in the manifest."""

@@ -22,6 +22,7 @@ from typing import Self
 from pydantic import TypeAdapter
 
 from data_contracts.errors import InputError
+from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.image_format import FileFacts, UndecodableImageError
 
 SECONDS = 60.0
@@ -62,7 +63,8 @@ class _DeadProcessError(Exception):
 class _Process:
     """One running ``resources.intake.decoder_process``."""
 
-    def __init__(self) -> None:
+    def __init__(self, slice_axis: SliceAxis) -> None:
+        self._slice_axis = slice_axis
         self._connection, theirs = Pipe()
         command = [sys.executable, "-m", "resources.intake.decoder_process", str(theirs.fileno())]
         with theirs:
@@ -98,7 +100,8 @@ class _Process:
         """
         seconds = SECONDS + len(data) / BYTES_PER_SECOND
         try:
-            self._connection.send_bytes(json.dumps({"decode": decode, "seconds": seconds}).encode())
+            request = {"decode": decode, "slice_axis": self._slice_axis, "seconds": seconds}
+            self._connection.send_bytes(json.dumps(request).encode())
             self._connection.send_bytes(data)
             if not self._connection.poll(PATIENCE * seconds):
                 raise TimeoutError(f"decoding it takes more than {PATIENCE * seconds:.0f} s")
@@ -131,9 +134,16 @@ class LimitedDecoder:
 
     There are as many processes as threads that call at once, the first started by the first call.
     Use it as a context manager, or call :meth:`close`.
+
+    Args:
+        slice_axis: axis along which volumes are cut.
+
+    Attributes:
+        slice_axis: as given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slice_axis: SliceAxis = DEFAULT_SLICE_AXIS) -> None:
+        self.slice_axis: SliceAxis = slice_axis
         self._lock = threading.Lock()
         self._processes: set[_Process] = set()
         self._idle: list[_Process] = []
@@ -196,7 +206,7 @@ class LimitedDecoder:
             if self._idle and not fresh:
                 return self._idle.pop()
             try:
-                process = _Process()
+                process = _Process(self.slice_axis)
             except OSError as error:
                 raise _no_process(str(error.strerror)) from None
             self._processes.add(process)

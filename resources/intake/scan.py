@@ -105,7 +105,7 @@ def scan(
             else "Give the folder that holds the images",
         )
     outcomes = _outcomes(known) if known is not None else {}
-    pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder()
+    pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder(intake.spec.slice_axis)
     rows: list[ManifestRow] = []
     try:
         inspections = pool.map(lambda entry: _inspect(entry[2], outcomes, decode, decoder), entries)
@@ -226,11 +226,14 @@ def _facts(
         outcome.frames[0].facts.format not in formats_that_identify_patients()
     ):
         return outcome
-    if outcome is None and frame_id(digest, 0) not in outcomes:
+    if outcome is None and outcomes.keys().isdisjoint(
+        (frame_id(digest, 0), frame_id(digest, 0, decoder.slice_axis))
+    ):
         return decoder.inspect(data, decode)
-    header = inspect_file(data, decode=False)  # for the patient, whom no manifest names
+    # for the patient, whom no manifest names
+    header = inspect_file(data, decode=False, slice_axis=decoder.slice_axis)
     frames: list[Frame] = []
-    ids = _image_ids(digest, len(header.frames))
+    ids = _image_ids(digest, header)
     for frame, image_id in zip(header.frames, ids, strict=True):
         known = outcomes.get(image_id)
         if known is None:
@@ -242,8 +245,10 @@ def _facts(
     return replace(header, frames=tuple(frames))
 
 
-def _image_ids(digest: str, n_frames: int) -> list[str]:
-    return [digest] if n_frames == 1 else [frame_id(digest, frame) for frame in range(n_frames)]
+def _image_ids(digest: str, facts: FileFacts) -> list[str]:
+    if len(facts.frames) == 1:
+        return [digest]
+    return [frame_id(digest, frame, facts.slice_axis) for frame in range(len(facts.frames))]
 
 
 def _outcomes(known: pa.Table) -> dict[str, FileFacts | str]:
@@ -342,9 +347,9 @@ def _rows(
         bytes=inspection.n_bytes,
         drop=intake.names.drop(tree.drop) if tree.drop is not None else None,
     )
-    if fault is not None:
+    if facts is None or fault is not None:
         return [whole]
-    ids = _image_ids(str(inspection.digest), len(frames))
+    ids = _image_ids(str(inspection.digest), facts)
     return [
         replace(
             whole,
@@ -352,7 +357,8 @@ def _rows(
             frame=number if len(frames) > 1 else None,
             status="ok" if frame.fault is None else "rejected",
             reason=None if frame.fault is None else f"{UNDECODABLE}{frame.fault}",
-            notice=facts.notice if facts is not None else None,
+            slice_axis=facts.slice_axis if len(frames) > 1 else None,
+            notice=facts.notice,
             pixel_sha256=frame.pixel_sha256,
             perceptual_hash=frame.perceptual_hash,
             **vars(frame.facts),

@@ -461,6 +461,15 @@ def test_frames_of_one_file_are_rows_of_one_path() -> None:
     assert MANIFEST.violations(table_of("manifest", *frames)) == []
 
 
+def test_slices_of_a_volume_have_other_ids_along_each_axis() -> None:
+    """Those of the default axis are the ids that frames have always had."""
+    assert frame_id(ID, 3, "axial") == frame_id(ID, 3) == frame_id(ID, 3, None)
+    assert len({frame_id(ID, 3, axis) for axis in ("axial", "coronal", "sagittal")}) == 3
+    assert frame_id(ID, None, "coronal") == ID  # one image is the same whatever the axis
+    # printf "ab#3" | sha256sum
+    assert frame_id("ab", 3) == "999436552b80ee25146e4fdd6d232ae5ba63c66adb8b64ee0b00acd6b1496e87"
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_splits(split: str) -> None:
     label = None if split == "unlabelled" else "x"
@@ -516,6 +525,7 @@ def test_names_that_are_not(name: str) -> None:
         {"task": "several"},
         {"new_labels": "test"},
         {"split_seed": -1},
+        {"slice_axis": "oblique"},
     ],
 )
 def test_a_specification_that_breaks_its_rules(change: dict[str, Any]) -> None:

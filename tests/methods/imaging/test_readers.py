@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data_contracts.slice_axis import SliceAxis
 from methods.imaging import readers
 from methods.imaging.image_file import inspect_file, prepare_frames
 from methods.imaging.image_format import (
@@ -59,6 +60,22 @@ def with_pgm(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_new_format_is_refused_without_its_entry() -> None:
     with pytest.raises(UndecodableImageError, match=r"^not a readable JPEG"):
         inspect_file(PGM_FILE)
+
+
+def test_only_a_format_of_volumes_hears_of_the_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[str] = []
+
+    def open_along(data: bytes, axis: SliceAxis) -> OpenedPgm:
+        heard.append(axis)
+        return OpenedPgm(data)
+
+    volumes = Reader("PGM", frozenset(), begins_with(b"P5"), OpenedPgm, open_along=open_along)
+    monkeypatch.setattr(readers, "READERS", (*readers.READERS, volumes))
+    inspect_file(PGM_FILE)
+    inspect_file(PGM_FILE, slice_axis="coronal")
+    list(prepare_frames(PGM_FILE, [0], PreprocessingSettings(), "sagittal"))
+    inspect_file(encoded("png"), slice_axis="coronal")
+    assert heard == ["axial", "coronal", "sagittal"]
 
 
 @pytest.mark.usefixtures("with_pgm")

@@ -161,6 +161,7 @@ class TestTable:
             "format": "PNG",
             "pixel_sha256": frame.pixel_sha256,
             "pixel_mm": None,
+            "slice_axis": None,
             "notice": None,
             "perceptual_hash": frame.perceptual_hash,
         }
