@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
 
 from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
 from assets.core.originals import Originals
@@ -14,7 +13,6 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import DicomWindowSetting, StageConfig
 from assets.core.stage import stage
 from data_contracts import asset_names as names
-from data_contracts.errors import ContractError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
@@ -24,6 +22,7 @@ from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
+from resources.intake.outcomes import StoredOutcomes
 from resources.intake.scan import scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -42,7 +41,11 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class ManifestConfig(StageConfig):
-    """Settings of `image_manifest`: those of the dataset's specification."""
+    """Settings of `image_manifest` beside those of the dataset's specification."""
+
+    allow_constant: bool = False
+    """Use images whose pixels are all of one grey level or colour, which have nothing to learn
+    from."""
 
 
 class PreparedImagesConfig(DicomWindowSetting):
@@ -55,16 +58,18 @@ class PreparedImagesConfig(DicomWindowSetting):
     decodes, "exact" makes every pixel."""
 
 
-def _earlier_manifest(store: DatasetStore, dataset: str) -> pa.Table | None:
-    """The whole manifest of an earlier run of this code version, or None."""
-    try:
-        earlier = store.record(dataset, names.IMAGE_MANIFEST)
-        if earlier is None or earlier.code_version != MANIFEST_CODE_VERSION:
-            return None
-        return manifest_of(store, dataset)
-    except ContractError as error:
-        log.warning("%s; every file is decoded again", error.what)
-        return None
+def decoded_before(
+    store: DatasetStore, spec: DatasetSpec, forgetting: bool = False
+) -> StoredOutcomes:
+    """What was decoded of a dataset's files by this code version, along the same axis of volumes.
+
+    Args:
+        store: of the home.
+        spec: of the dataset, which need not be registered.
+        forgetting: start with none, and replace what is stored.
+    """
+    folder = store.folder(spec.name, names.IMAGE_MANIFEST)
+    return StoredOutcomes(folder, f"{MANIFEST_CODE_VERSION}-{spec.slice_axis}", forgetting)
 
 
 @stage(
@@ -87,7 +92,6 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
     def compute(work: Work) -> Output:
         from methods.reporting import figures
 
-        known = None if here.config.force else _earlier_manifest(here.store, here.dataset)
         arrival = find_arrivals(here.store, spec)
         if arrival.waiting:
             log.info(
@@ -95,7 +99,12 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
                 arrival.waiting,
                 here.dataset,
             )
-        table = scan(arrival.intake, known, progress=lambda items: progress(items, "reading files"))
+        table = scan(
+            arrival.intake,
+            decoded_before(here.store, spec, forgetting=here.config.force),
+            here.config.allow_constant,
+            lambda items: progress(items, "reading files"),
+        )
         rows = table.to_pylist()
         facts = _manifest_facts(rows, spec, arrival)
         name = f"{content_hash(rows)}{MANIFEST.suffix}"

@@ -25,6 +25,7 @@ from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.imaging.image_file import inspect_file, prepare_frames
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
+from resources.intake.outcomes import Outcomes
 from resources.intake.scan import locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
@@ -87,8 +88,8 @@ class Ground:
         folder: empty.
     """
 
-    known: ClassVar[pa.Table | None] = None
-    """Manifest of the good images: the dataset existed before a crafted file came to it."""
+    known: ClassVar[Outcomes | None] = None
+    """What was decoded of the good images: the dataset existed before a crafted file came to it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -107,7 +108,8 @@ class Ground:
         for number in range(GOOD):
             self.put(f"{'AB'[number % 2]}/{number}.png", png(number))
         if Ground.known is None:
-            Ground.known = scan(find_arrivals(self.store, self.spec()).intake)
+            Ground.known = Outcomes()
+            scan(find_arrivals(self.store, self.spec()).intake, Ground.known)
         self.outside.mkdir()
         token = secrets.token_hex(32)
         self.secret_text = self.outside / "secret.txt"
@@ -151,7 +153,7 @@ class Ground:
         described = self.spec(root, **spec)
         self.store.save_spec(described)
         intake = find_arrivals(self.store, described).intake
-        table = scan(intake, self.known)
+        table = scan(intake, Outcomes(self.known.known if self.known is not None else {}))
         self.store.write_table(NAME, "image_manifest", "manifest.parquet", table, MANIFEST)
         images = {row["image_id"]: row for row in ok_rows(table).to_pylist()}
         found = locate(intake, [row["path"] for row in images.values()])

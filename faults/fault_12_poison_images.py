@@ -22,8 +22,10 @@ from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, RLELossless
 from faults import sabotage
 from faults.harness import Fault, Outcome
 from faults.scanning import encoded, good_images, scanned
+from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_format import MAX_PIXELS
 from resources.intake.limited_decoder import TRIES
+from resources.intake.outcomes import Outcomes
 from resources.intake.scan import UNDECODABLE
 
 SECONDS = 3.0
@@ -113,7 +115,8 @@ def _wrong(root: Path, seed: int, tries: Path) -> str:
     (root / "class0" / "poison").write_bytes(data)
     before = set(psutil.Process().children(recursive=True))
     begun = time.monotonic()
-    table = scanned(root)
+    known = Outcomes()
+    table = scanned(root, known)
     seconds = time.monotonic() - begun
     rows = table.to_pylist()
     poison = next(row for row in rows if row["path"] == "class0/poison")
@@ -122,7 +125,7 @@ def _wrong(root: Path, seed: int, tries: Path) -> str:
         return f"the others: {others}"
     if poison["status"] != "rejected" and (harm or poison["status"] != "ok"):
         return f"it is {poison['status']}"
-    if poison["status"] == "rejected" and not poison["reason"].startswith(UNDECODABLE):
+    if poison["status"] == "rejected" and not poison["reason"].startswith((UNDECODABLE, CONSTANT)):
         return f"its reason is {poison['reason']}"
     if seconds > ENDED:
         return f"it took {seconds:.0f} s"
@@ -131,7 +134,7 @@ def _wrong(root: Path, seed: int, tries: Path) -> str:
     if harm and not 1 <= len(tries.read_text().splitlines()) <= TRIES:
         return f"it was tried {len(tries.read_text().splitlines())} times"
     tries.write_text("")
-    if not scanned(root, table).equals(table) or tries.read_text():
+    if not scanned(root, known).equals(table) or tries.read_text():
         return "a later scan does not know it"
     return ""
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from data_contracts.records.dataset import DatasetSpec
 from resources.intake.image_sources import Intake
+from resources.intake.outcomes import Outcomes
 from resources.intake.scan import scan
 from resources.intake.site_key import Names
 from tests.conftest import draw
@@ -32,7 +33,7 @@ def good_images(root: Path, each: int = 4) -> None:
             Image.fromarray(draw(kind, number)).save(path)
 
 
-def scanned(root: Path, known: pa.Table | None = None) -> pa.Table:
+def scanned(root: Path, known: Outcomes | None = None) -> pa.Table:
     """Return the manifest of a folder of images, some of which may have no label."""
     spec = DatasetSpec(name="faults", root=root, show_names=True, unlabelled=True)
     return scan(

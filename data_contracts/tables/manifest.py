@@ -42,11 +42,12 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("bytes", pa.int64(), nullable=False),  # size of the file
         # keyed hash, where groups are lesions of patients
         pa.field("patient_id", pa.string(), nullable=True),
-        # column of the lesion's centre, pixels as stored
+        # column of the lesion's centre, upright pixels
         pa.field("center_x", pa.float64(), nullable=True),
         pa.field("center_y", pa.float64(), nullable=True),  # row of it
-        pa.field("width", pa.int32(), nullable=True),  # pixels, as stored (before EXIF orientation)
-        pa.field("height", pa.int32(), nullable=True),  # pixels, as stored
+        # upright pixels: after the EXIF orientation
+        pa.field("width", pa.int32(), nullable=True),
+        pa.field("height", pa.int32(), nullable=True),  # upright pixels
         # Pillow's pixel mode, or DICOM's photometric interpretation
         pa.field("mode", pa.string(), nullable=True),
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM

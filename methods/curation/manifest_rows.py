@@ -21,6 +21,12 @@ REDRAW = "register with --split stratified to draw a new split"
 SEVERAL_LABELS = "several labels (a | in its label), and the dataset is single-label"
 """Reason for which an image of a drop is rejected."""
 
+CONSTANT = (
+    "one grey level or colour in all pixels: nothing to learn from; "
+    "allow with --set allow_constant=true"
+)
+"""Reason for which an image whose pixels are all equal is rejected."""
+
 Key = tuple[str, int]
 """Path and frame of a row; the frame is -1 where the file is one image."""
 
@@ -31,6 +37,8 @@ NONE_OF_THEM = ""
 @dataclass(frozen=True)
 class ManifestRow:
     """One row of the manifest, with the columns of ``MANIFEST_SCHEMA`` as fields.
+
+    One more field, ``constant``, says whether all pixels are of one colour.
 
     Before :func:`curate` ``split`` is the one that the user gives ("train", "test" or None), and
     ``status`` is "ok" or "rejected".
@@ -58,6 +66,7 @@ class ManifestRow:
     notice: str | None = None
     pixel_sha256: str | None = None
     perceptual_hash: int | None = None
+    constant: bool = False
 
     @property
     def key(self) -> Key:
@@ -65,7 +74,9 @@ class ManifestRow:
         return self.path, -1 if self.frame is None else self.frame
 
 
-def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
+def curate(
+    rows: Iterable[ManifestRow], spec: DatasetSpec, allow_constant: bool = False
+) -> list[ManifestRow]:
     """Mark duplicates and contradicting labels, and put every usable image on a side of the split.
 
     The split is made on the first load alone (rows without a ``drop``), so that what arrives later
@@ -78,6 +89,8 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
         rows: one row for each file or frame, in any order.
         spec: the split policy and whether unlabelled images are allowed; its root is named in
             messages.
+        allow_constant: whether an image of one colour is used; else it is rejected, be it the
+            copy of another or not. Contradicting labels of its copies are named first.
 
     Returns:
         As many rows, sorted by path and frame.
@@ -90,6 +103,13 @@ def curate(rows: Iterable[ManifestRow], spec: DatasetSpec) -> list[ManifestRow]:
     if spec.split == "stratified":
         ordered = [replace(row, split=None) if row.drop is None else row for row in ordered]
     ordered = _settle_duplicates(ordered)
+    if not allow_constant:
+        ordered = [
+            replace(row, status="rejected", reason=CONSTANT)
+            if row.constant and row.status != "rejected"
+            else row
+            for row in ordered
+        ]
     usable = [row for row in ordered if row.status == "ok"]
     if not usable:
         reasons = Counter(row.reason for row in ordered).most_common(3)

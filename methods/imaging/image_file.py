@@ -78,5 +78,19 @@ def _decoded(opened: OpenedImage, number: int, frame: Frame) -> Frame:
         pixels = np.asarray(opened.decode(number))
     except UndecodableImageError as error:
         return replace(frame, fault=str(error))
-    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return replace(frame, pixel_sha256=digest, perceptual_hash=perceptual_hash(pixels))
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    height, width = pixels.shape[:2]
+    return replace(
+        frame,
+        # of the upright pixels, whatever the header says
+        facts=replace(frame.facts, width=width, height=height),
+        pixel_sha256=digest.hexdigest(),
+        perceptual_hash=perceptual_hash(pixels),
+        constant=_is_constant(pixels),
+    )
+
+
+def _is_constant(pixels: NDArray[np.uint8]) -> bool:
+    """Whether all pixels of (h, w, 3) are of one colour; ends with the first row that is not."""
+    return all(bool((row == pixels[0, 0]).all()) for row in pixels)

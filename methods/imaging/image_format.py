@@ -33,11 +33,12 @@ class ImageFacts:
     """Facts of one image, from the header of its file.
 
     Attributes:
-        width: pixels, as stored (before the EXIF orientation).
-        height: pixels, as stored.
+        width: pixels of the upright image, after the EXIF orientation.
+        height: pixels of the upright image.
         mode: Pillow's pixel mode, or DICOM's photometric interpretation.
         format: name of the format in upper case.
         pixel_mm: side of a pixel in millimetres; None where the file does not state it.
+        orientation: EXIF orientation 1..8, by which the stored pixels were turned upright.
     """
 
     width: int
@@ -45,6 +46,7 @@ class ImageFacts:
     mode: str
     format: str
     pixel_mm: float | None = None
+    orientation: int = 1
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,14 @@ class Frame:
             were not decoded.
         perceptual_hash: perceptual hash of the decoded pixels; None where they were not decoded.
         fault: why this image cannot be used though others of its file can; None where it can.
+        constant: whether all decoded pixels are of one colour.
     """
 
     facts: ImageFacts
     pixel_sha256: str | None = None
     perceptual_hash: int | None = None
     fault: str | None = None
+    constant: bool = False
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from methods.imaging.image_format import (
     UndecodableImageError,
     UnknownFormatError,
 )
-from methods.imaging.orientation import orientation_of, turned_upright
+from methods.imaging.orientation import orientation_of, turned_upright, upright_size
 from methods.imaging.preprocessing import PreprocessingSettings, resized_shape
 from methods.imaging.quiet import ignoring_warnings
 
@@ -37,6 +37,7 @@ SCALED_MARGIN = 2
 
 _DEEP_MODES = ("I;16", "I;16B", "I", "F")
 _WHITE_IS_ZERO = 0
+_PNG_ORIENTATION = (b"eXIf", b"Raw profile type", b"tiff:Orientation")
 
 
 def _quiet_libtiff() -> None:
@@ -80,7 +81,7 @@ class OpenedPicture:
         self._data = data
         with _refusing_hostile_bytes():
             image = _open(data)
-            self.facts = FileFacts((Frame(_facts_of(image)),))
+            self.facts = FileFacts((Frame(_facts_of(image, data)),))
         self._image: ImageFile.ImageFile | None = image
 
     def decode(self, frame: int, settings: PreprocessingSettings | None = None) -> Image.Image:
@@ -137,17 +138,22 @@ def _open(data: bytes) -> ImageFile.ImageFile:
     return image
 
 
-def _facts_of(image: ImageFile.ImageFile) -> ImageFacts:
-    width, height = image.size
-    # Pillow gives the size after the orientation for TIFF only
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        width, height = (
-            image.tag_v2[ExifTags.Base.ImageWidth],
-            image.tag_v2[ExifTags.Base.ImageLength],
-        )
+def _facts_of(image: ImageFile.ImageFile, data: bytes) -> ImageFacts:
+    """Return the facts of an opened picture, whose bytes are ``data``."""
+    if image.format != "PNG":
+        orientation = orientation_of(image)
+    else:
+        # The orientation of a PNG may lie behind its pixels, which Pillow then decodes: of another
+        # opened image, since one whose decoding failed must not be decoded again.
+        is_stated = any(mark in data for mark in _PNG_ORIENTATION)
+        orientation = orientation_of(_open(data)) if is_stated else 1
+    # Pillow gives the upright size for TIFF only
+    is_upright = isinstance(image, TiffImagePlugin.TiffImageFile)
+    width, height = upright_size(*image.size, 1 if is_upright else orientation)
     name = str(image.format)
     # A camera's multi-picture file (MPO) is a JPEG with more JPEGs behind it.
-    return ImageFacts(width, height, image.mode, "JPEG" if name == "MPO" else name)
+    format_ = "JPEG" if name == "MPO" else name
+    return ImageFacts(width, height, image.mode, format_, orientation=orientation)
 
 
 def _decode(

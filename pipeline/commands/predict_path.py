@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from assets.core.labelled_rows import LabelledRows, labelled_rows
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
+from assets.images import decoded_before
 from assets.predictions.classifier import FEATURES, classifier_notices, load_classifier
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts import asset_names as names
@@ -27,6 +28,7 @@ from methods.settings import CaeSettings
 from resources.compute import Compute
 from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
+from resources.intake.outcomes import Outcomes
 from resources.intake.scan import locate, read_image, scan
 from resources.intake.site_key import names_of
 from resources.progress import progress
@@ -117,7 +119,15 @@ class _ImagesOfPath:
         )
         pseudonyms = names_of(store.root, dataset, show_names)
         intake = Intake(spec, pseudonyms, store.root / "unpacked" / dataset, (arrived,), True)
-        table = scan(intake, progress=lambda items: progress(items, "reading files"))
+        # images that stay outside the dataset leave nothing behind
+        known = Outcomes(decoded_before(store, registered).known)
+        settings = store.need_record(dataset, names.IMAGE_MANIFEST).settings
+        table = scan(
+            intake,
+            known,
+            settings.get("allow_constant", False),
+            lambda items: progress(items, "reading files"),
+        )
         self._manifest = table.to_pylist()
         self._row_of = {row["image_id"]: row for row in self._manifest if row["status"] == "ok"}
         self._file_of = locate(intake, (row["path"] for row in self._row_of.values()))

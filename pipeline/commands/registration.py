@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from assets.images import decoded_before
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
@@ -50,7 +51,9 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     arrival = find_arrivals(store, spec)
     try:
         rows = scan(
-            arrival.intake, decode=False, progress=lambda items: progress(items, "reading files")
+            arrival.intake,
+            decoded_before(store, spec),
+            progress=lambda items: progress(items, "reading files"),
         ).to_pylist()
         leaks = find_leaks(rows)
         if leaks:

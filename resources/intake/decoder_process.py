@@ -54,16 +54,16 @@ def main() -> None:
                 return
             # processor time; its signal ends the process even in C code
             signal.setitimer(signal.ITIMER_PROF, request["seconds"])
-            answer = _answer(data, request["decode"], request["slice_axis"])
+            answer = _answer(data, request["slice_axis"])
             signal.setitimer(signal.ITIMER_PROF, 0)
             connection.send_bytes(answer)
             del data
 
 
-def _answer(data: bytes, decode: bool, slice_axis: SliceAxis) -> bytes:
+def _answer(data: bytes, slice_axis: SliceAxis) -> bytes:
     try:
         with _memory_limit(len(data)):
-            facts = asdict(inspect_file(data, decode, slice_axis))
+            facts = asdict(inspect_file(data, slice_axis=slice_axis))
     except UndecodableImageError as error:
         return json.dumps({"fault": str(error)}).encode()
     except MemoryError:

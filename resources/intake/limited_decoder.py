@@ -90,7 +90,7 @@ class _Process:
         except (EOFError, OSError):
             raise self._death() from None
 
-    def inspect(self, data: bytes, decode: bool) -> FileFacts:
+    def inspect(self, data: bytes) -> FileFacts:
         """Inspect one file.
 
         Raises:
@@ -100,7 +100,7 @@ class _Process:
         """
         seconds = SECONDS + len(data) / BYTES_PER_SECOND
         try:
-            request = {"decode": decode, "slice_axis": self._slice_axis, "seconds": seconds}
+            request = {"slice_axis": self._slice_axis, "seconds": seconds}
             self._connection.send_bytes(json.dumps(request).encode())
             self._connection.send_bytes(data)
             if not self._connection.poll(PATIENCE * seconds):
@@ -160,13 +160,11 @@ class LimitedDecoder:
     ) -> None:
         self.close()
 
-    def inspect(self, data: bytes, decode: bool = True) -> FileFacts:
-        """Inspect one file.
+    def inspect(self, data: bytes) -> FileFacts:
+        """Decode one file and read its facts.
 
         Args:
             data: bytes of the file; its content decides the format.
-            decode: False reads the header alone, in a process too: parsers of headers are partly C
-                as well (WebP).
 
         Raises:
             UndecodableImageError: the decoder refuses it, takes too much time or memory, or dies of
@@ -178,7 +176,7 @@ class LimitedDecoder:
         for attempt in range(TRIES):
             process = self._ready(fresh=attempt > 0)
             try:
-                facts = process.inspect(data, decode)
+                facts = process.inspect(data)
             except UndecodableImageError:
                 self._give_back(process)
                 raise

@@ -7,12 +7,13 @@ this module except through ``Intake.names``.
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields, replace
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 
@@ -20,7 +21,7 @@ from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.manifest_rows import ManifestRow, curate
 from methods.imaging.image_file import inspect_file
-from methods.imaging.image_format import FileFacts, Frame, ImageFacts, UndecodableImageError
+from methods.imaging.image_format import FileFacts, UndecodableImageError
 from methods.imaging.readers import (
     HEAD_BYTES,
     can_identify_patients,
@@ -31,6 +32,7 @@ from resources.intake.archives import RefusedArchiveError
 from resources.intake.confined_open import ConfinedOpener, RefusedFileError
 from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
 from resources.intake.limited_decoder import KILLED, LimitedDecoder
+from resources.intake.outcomes import Outcomes
 from resources.intake.site_key import Names
 from resources.intake.user_manifest import FileAnnotation
 
@@ -42,15 +44,25 @@ MAX_BYTES = 2**30
 UNDECODABLE = "cannot be decoded: "
 """Prefix of the reason of every row whose bytes the decoder refused.
 
-A later scan recognises such bytes by it and does not decode them again, unless the system or a
-person killed the decoder. That includes files that took too long: the limits are so wide that a
-busy machine is no explanation, and a new attempt would hold up every scan for minutes."""
+A later scan does not decode such bytes again, unless the system or a person killed the decoder.
+That includes files that took too long: the limits are so wide that a busy machine is no
+explanation, and a new attempt would hold up every scan for minutes."""
+
+FILES_OF_A_PART = 1000
+"""Number of files after which what was decoded is stored: an interrupt loses no more."""
+
+AHEAD = 256
+"""Maximum number of files that are being read, or were and wait for the ones before them."""
 
 BURNED_IN = (
     "annotations are burned into its pixels (DICOM BurnedInAnnotation); "
     "allow with --allow-burned-in"
 )
 LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
+
+
+_Entry: TypeAlias = tuple[str, SourceTree, SourceFile]
+"""A file with the name under which the manifest lists it and its tree."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +86,19 @@ class _Inspection:
 
 
 def scan(
-    intake: Intake, known: pa.Table | None = None, decode: bool = True, progress: Progress = iter
+    intake: Intake,
+    outcomes: Outcomes | None = None,
+    allow_constant: bool = False,
+    progress: Progress = iter,
 ) -> pa.Table:
     """Make the manifest of a dataset.
 
     Args:
         intake: the dataset and its drops.
-        known: an earlier manifest that was made with ``decode``. Bytes that it lists as whole, or
-            as refused by the decoder, are not decoded again; all bytes are always hashed again.
-        decode: False reads only the headers, which is quick and lets truncated images pass.
+        outcomes: what is known of bytes that were decoded before: they are not decoded again,
+            unless the system or a person killed the decoder. All bytes are always hashed again.
+            What is new is stored with it, in parts, so that an interrupted scan loses little.
+        allow_constant: whether an image of one colour is used.
         progress: wraps the iteration over files, for a progress bar.
 
     Returns:
@@ -104,23 +120,50 @@ def scan(
             if intake.in_drops_only
             else "Give the folder that holds the images",
         )
-    outcomes = _outcomes(known) if known is not None else {}
-    pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder(intake.spec.slice_axis)
-    rows: list[ManifestRow] = []
-    try:
-        inspections = pool.map(lambda entry: _inspect(entry[2], outcomes, decode, decoder), entries)
-        for (named, tree, file), inspection in zip(progress(entries), inspections, strict=True):
-            rows += _rows(
-                named, tree, tree.annotations.get(file.place, FileAnnotation()), inspection, intake
-            )
-    finally:
-        decoder.close()
-        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
+    rows = _all_rows(intake, entries, outcomes or Outcomes(), progress)
+    curated = curate(_with_known_labels(rows, intake.names), intake.spec, allow_constant)
     table = pa.Table.from_pylist(
-        [vars(row) for row in curate(_with_known_labels(rows, intake.names), intake.spec)],
+        [{name: getattr(row, name) for name in MANIFEST_SCHEMA.names} for row in curated],
         schema=MANIFEST_SCHEMA,
     )
     return MANIFEST.check(table, f"the manifest of {intake.spec.name}")
+
+
+def _all_rows(
+    intake: Intake, entries: list[_Entry], outcomes: Outcomes, progress: Progress
+) -> list[ManifestRow]:
+    """Read every file, and return its rows in the order of the files."""
+    rows: list[ManifestRow] = []
+    pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder(intake.spec.slice_axis)
+    try:
+        inspections = _in_order(pool, lambda entry: _inspect(entry[2], outcomes, decoder), entries)
+        for number, ((named, tree, file), inspection) in enumerate(
+            zip(progress(entries), inspections, strict=True), 1
+        ):
+            rows += _rows(
+                named, tree, tree.annotations.get(file.place, FileAnnotation()), inspection, intake
+            )
+            if number % FILES_OF_A_PART == 0:
+                outcomes.save()
+    finally:
+        decoder.close()
+        pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
+        outcomes.save()
+    outcomes.finish()
+    return rows
+
+
+def _in_order(
+    pool: ThreadPoolExecutor, inspect: Callable[[_Entry], _Inspection], entries: Iterable[_Entry]
+) -> Iterator[_Inspection]:
+    """Yield the result of each entry in their order, with at most AHEAD of them under way."""
+    waiting: deque[Future[_Inspection]] = deque()
+    for entry in entries:
+        waiting.append(pool.submit(inspect, entry))
+        if len(waiting) == AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def locate(intake: Intake, paths: Iterable[str]) -> dict[str, SourceFile]:
@@ -156,7 +199,7 @@ def read_image(file: SourceFile, named: str, is_expected: Callable[[str], bool])
     return data
 
 
-def _named(intake: Intake) -> Iterator[tuple[str, SourceTree, SourceFile]]:
+def _named(intake: Intake) -> Iterator[_Entry]:
     """Every file of a dataset, with the name under which the manifest lists it."""
     taken: set[str] = set()
     try:
@@ -173,9 +216,7 @@ def _opened(file: SourceFile) -> BufferedReader:
     return open(file.file, "rb", opener=ConfinedOpener(file.root))
 
 
-def _inspect(
-    file: SourceFile, outcomes: dict[str, FileFacts | str], decode: bool, decoder: LimitedDecoder
-) -> _Inspection:
+def _inspect(file: SourceFile, outcomes: Outcomes, decoder: LimitedDecoder) -> _Inspection:
     if not file.readable:
         return _Inspection(fault=file.fault)
     try:
@@ -200,72 +241,42 @@ def _inspect(
         return _Inspection(fault=f"cannot be read: {error.strerror}", may_name=True)
     digest = hashlib.sha256(data).hexdigest()
     try:
-        return _Inspection(digest, len(data), _facts(data, digest, outcomes, decode, decoder))
+        return _Inspection(digest, len(data), _facts(data, digest, outcomes, decoder))
     except UndecodableImageError as error:
         may_name = can_identify_patients(data)
         return _Inspection(digest, len(data), fault=f"{UNDECODABLE}{error}", may_name=may_name)
 
 
-def _facts(
-    data: bytes,
-    digest: str,
-    outcomes: dict[str, FileFacts | str],
-    decode: bool,
-    decoder: LimitedDecoder,
-) -> FileFacts:
-    """Facts of a file, without decoding what an earlier manifest lists.
+def _facts(data: bytes, digest: str, outcomes: Outcomes, decoder: LimitedDecoder) -> FileFacts:
+    """Facts of a file, without decoding what is known.
 
-    A file that no manifest lists may crash its decoder, and is inspected in a process with limits.
-    One that a manifest lists has passed that: its header is read here, and later stages decode the
-    same bytes, by their digest, in threads of their own.
+    A file that is not known may crash its decoder, and is inspected in a process with limits. One
+    that is known has passed that: its header is read here, and later stages decode the same bytes,
+    by their digest, in threads of their own.
     """
-    outcome = outcomes.get(digest)
-    if isinstance(outcome, str):
-        raise UndecodableImageError(outcome.removeprefix(UNDECODABLE))
-    if outcome is not None and (
-        outcome.frames[0].facts.format not in formats_that_identify_patients()
-    ):
-        return outcome
-    if outcome is None and outcomes.keys().isdisjoint(
-        (frame_id(digest, 0), frame_id(digest, 0, decoder.slice_axis))
-    ):
-        return decoder.inspect(data, decode)
-    # for the patient, whom no manifest names
-    header = inspect_file(data, decode=False, slice_axis=decoder.slice_axis)
-    frames: list[Frame] = []
-    ids = _image_ids(digest, header)
-    for frame, image_id in zip(header.frames, ids, strict=True):
-        known = outcomes.get(image_id)
-        if known is None:
-            return decoder.inspect(data, decode)
-        if isinstance(known, str):
-            frames.append(replace(frame, fault=known.removeprefix(UNDECODABLE)))
-        else:
-            frames += known.frames
-    return replace(header, frames=tuple(frames))
+    known = outcomes.known.get(digest)
+    if isinstance(known, str):
+        raise UndecodableImageError(known)
+    if known is not None and known.frames[0].facts.format not in formats_that_identify_patients():
+        return known
+    if known is not None:
+        # for the patient, whom no outcome names
+        header = inspect_file(data, decode=False, slice_axis=decoder.slice_axis)
+        return replace(header, frames=known.frames, notice=known.notice)
+    try:
+        facts = decoder.inspect(data)
+    except UndecodableImageError as error:
+        if not str(error).endswith(KILLED):
+            outcomes.learn(digest, str(error))
+        raise
+    outcomes.learn(digest, facts)
+    return facts
 
 
 def _image_ids(digest: str, facts: FileFacts) -> list[str]:
     if len(facts.frames) == 1:
         return [digest]
     return [frame_id(digest, frame, facts.slice_axis) for frame in range(len(facts.frames))]
-
-
-def _outcomes(known: pa.Table) -> dict[str, FileFacts | str]:
-    """Facts of usable images, and reasons of refused ones, by their image ids."""
-    outcomes: dict[str, FileFacts | str] = {}
-    for row in known.to_pylist():
-        if row["pixel_sha256"] is not None:
-            facts = ImageFacts(**{field.name: row[field.name] for field in fields(ImageFacts)})
-            frame = Frame(facts, row["pixel_sha256"], row["perceptual_hash"])
-            outcomes[row["image_id"]] = FileFacts((frame,), notice=row["notice"])
-        elif row["image_id"] is not None and _is_due_to_the_bytes(row["reason"] or ""):
-            outcomes[row["image_id"]] = row["reason"]
-    return outcomes
-
-
-def _is_due_to_the_bytes(reason: str) -> bool:
-    return reason.startswith(UNDECODABLE) and not reason.endswith(KILLED)
 
 
 def _storable(path: str, taken: set[str]) -> str:
@@ -361,7 +372,8 @@ def _rows(
             notice=facts.notice,
             pixel_sha256=frame.pixel_sha256,
             perceptual_hash=frame.perceptual_hash,
-            **vars(frame.facts),
+            constant=frame.constant,
+            **{name: value for name, value in vars(frame.facts).items() if name != "orientation"},
         )
         for number, (image_id, frame) in enumerate(zip(ids, frames, strict=True))
     ]

@@ -258,9 +258,12 @@ class TestOrientation:
         assert grey(data) == self.UPRIGHT[orientation]
 
     @pytest.mark.parametrize("format_", ["JPEG", "TIFF", "PNG", "WEBP"])
-    def test_facts_are_those_of_the_stored_pixels(self, format_):
-        data = jpeg_with_orientation(Image.new("RGB", (30, 20)), 6, format_)
-        assert inspect_image(data) == read_header(data) == ImageFacts(30, 20, "RGB", format_)
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_facts_are_those_of_the_upright_pixels(self, orientation, format_):
+        data = jpeg_with_orientation(Image.new("RGB", (30, 20)), orientation, format_)
+        width, height = (30, 20) if orientation < 5 else (20, 30)
+        expected = ImageFacts(width, height, "RGB", format_, orientation=orientation)
+        assert inspect_image(data) == read_header(data) == expected
 
     def test_padding_follows_the_upright_image(self):
         pixels = prepare_image(
@@ -509,9 +512,10 @@ def test_scaled_decoding_of_a_large_jpeg_is_nearly_exact(resize: str, orientatio
     assert scaled.shape == exact.shape
     opened = open_image(data)
     opened.decode(0, PreprocessingSettings(resize, 64, decode="scaled"))
-    assert opened.facts.frames[0].facts == ImageFacts(1000, 701, "RGB", "JPEG")
+    size = (1000, 701) if orientation == 1 else (701, 1000)
+    assert opened.facts.frames[0].facts == ImageFacts(*size, "RGB", "JPEG", orientation=orientation)
     # decoding it again decodes all of it
-    assert opened.decode(0).size == ((1000, 701) if orientation == 1 else (701, 1000))
+    assert opened.decode(0).size == size
 
 
 def test_scaled_decoding_leaves_small_jpegs_and_other_formats_alone() -> None:

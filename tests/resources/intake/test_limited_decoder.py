@@ -58,13 +58,12 @@ def tries(tmp_path: Path) -> Iterator[Path]:
         yield tries
 
 
-@pytest.mark.parametrize("decode", [True, False])
-def test_the_facts_are_those_of_the_file(decoder: LimitedDecoder, decode: bool) -> None:
+def test_the_facts_are_those_of_the_file(decoder: LimitedDecoder) -> None:
     scan = save(
         grey([[[1, 2], [3, 4]], [[5, 6], [7, 8]]], PatientID="Z-4711", BurnedInAnnotation="YES")
     )
     for data in (picture(1), scan):
-        assert decoder.inspect(data, decode) == inspect_file(data, decode)
+        assert decoder.inspect(data) == inspect_file(data)
     assert decoder.inspect(scan).patient is not None
     assert decoder.inspect(scan).identifiers
 

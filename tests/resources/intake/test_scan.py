@@ -26,13 +26,15 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.leakage import find_leaks
+from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_file import inspect_file
-from methods.imaging.image_format import FileFacts
+from methods.imaging.image_format import FileFacts, Frame
 from resources.intake import image_sources, limited_decoder
 from resources.intake import scan as scan_module
 from resources.intake.arrivals import find_arrivals
 from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
+from resources.intake.outcomes import Outcomes, StoredOutcomes
 from resources.intake.scan import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
 from tests.resources.intake.test_confined_open import in_time
@@ -42,9 +44,11 @@ PSEUDONYM = r"[0-9a-f]{16}"
 
 
 def png(value: int, size: tuple[int, int] = (3, 2)) -> bytes:
-    """A grey PNG; other values are other bytes."""
+    """A grey PNG with one other pixel; other values are other bytes."""
     buffer = io.BytesIO()
-    Image.new("L", size, value).save(buffer, "PNG")
+    picture = Image.new("L", size, value)
+    picture.putpixel((0, 0), 255 - value)
+    picture.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -106,12 +110,12 @@ def intake(root: Path, show_names: bool = True, **settings: Any) -> Intake:
 
 def scanned(
     root: Path,
-    known: pa.Table | None = None,
-    decode: bool = True,
+    outcomes: Outcomes | None = None,
     progress: Progress = iter,
+    allow_constant: bool = False,
     **settings: Any,
 ) -> pa.Table:
-    return scan(intake(root, **settings), known, decode, progress)
+    return scan(intake(root, **settings), outcomes, allow_constant, progress)
 
 
 def rows(table: pa.Table) -> dict[str, dict[str, Any]]:
@@ -239,8 +243,9 @@ class TestFilesThatAreNotImages:
         self, path: str, root: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         put(root, path, b"not an image")
-        known = scanned(root)
-        row = rows(known)[path]
+        known = Outcomes()
+        first = scanned(root, known)
+        row = rows(first)[path]
         assert (row["status"], row["reason"], row["label"], row["split"]) == (
             "rejected",
             "not an image file",
@@ -249,7 +254,7 @@ class TestFilesThatAreNotImages:
         )
         assert (row["image_id"], row["bytes"]) == (hashlib.sha256(b"not an image").hexdigest(), 12)
         monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
-        assert scanned(root, known).equals(known)
+        assert scanned(root, known).equals(first)
 
     def test_they_make_no_class_and_no_layout(self, tmp_path: Path) -> None:
         for i, path in enumerate(
@@ -544,11 +549,10 @@ class TestKnown:
         calls: list[bytes] = []
         lock = threading.Lock()
 
-        def count(decoder: LimitedDecoder, data: bytes, decode: bool = True) -> FileFacts:
-            if decode:
-                with lock:
-                    calls.append(data)
-            return inspect(decoder, data, decode)
+        def count(decoder: LimitedDecoder, data: bytes) -> FileFacts:
+            with lock:
+                calls.append(data)
+            return inspect(decoder, data)
 
         inspect = LimitedDecoder.inspect
         monkeypatch.setattr(LimitedDecoder, "inspect", count)
@@ -557,21 +561,21 @@ class TestKnown:
     def test_nothing_new_is_not_decoded_again(self, root: Path, decoded: list[bytes]) -> None:
         put(root, "A/bad.png", b"rubbish")
         put(root, "A/copy.png", png(0))
-        first = scanned(root)
-        assert len(decoded) == 10
+        first = scanned(root, known := Outcomes())
+        assert len(set(decoded)) == 9, "a copy may be decoded beside its twin"
         decoded.clear()
-        assert scanned(root, first).equals(first)
+        assert scanned(root, known).equals(first)
         assert decoded == []
 
     def test_only_new_bytes_are_decoded(self, root: Path, decoded: list[bytes]) -> None:
         put(root, "B/bad.png", b"rubbish")
-        first = scanned(root)
+        scanned(root, known := Outcomes())
         decoded.clear()
         put(root, "A/new.png", png(200))
         put(root, "A/bad.png", b"other rubbish")
         (root / "A" / "0.png").rename(root / "A" / "moved.png")
         (root / "B" / "1.png").write_bytes(png(201))
-        second = scanned(root, first)
+        second = scanned(root, known)
         assert sorted(decoded) == sorted([png(200), b"other rubbish", png(201)])
         assert second.equals(scanned(root))
 
@@ -580,38 +584,57 @@ class TestKnown:
     ) -> None:
         listed = "\n".join(["path,label", *(f"{'AB'[v % 2]}/{v}.png,{v % 2}" for v in range(7))])
         put(root, "manifest.csv", listed.encode())
-        first = scanned(root)
+        scanned(root, known := Outcomes())
         decoded.clear()
         (root / "manifest.csv").unlink()
-        assert rows(scanned(root, first))["B/7.png"]["status"] == "ok"
+        assert rows(scanned(root, known))["B/7.png"]["status"] == "ok"
         assert decoded == [png(7)]
 
     def test_bytes_of_contradicting_labels_are_known_to_be_whole(
         self, root: Path, decoded: list[bytes]
     ) -> None:
         put(root, "B/same.png", png(0))
-        first = scanned(root)
+        first = scanned(root, known := Outcomes())
         assert reasons(first)["A/0.png"] == "same bytes under labels A and B"
         decoded.clear()
         (root / "B" / "same.png").unlink()
-        assert rows(scanned(root, first))["A/0.png"]["status"] == "ok"
+        assert rows(scanned(root, known))["A/0.png"]["status"] == "ok"
         assert decoded == []
 
-    def test_names_do_not_matter(self, root: Path, decoded: list[bytes]) -> None:
-        first = scanned(root)
+    def test_an_interrupt_loses_no_whole_part(
+        self, root: Path, decoded: list[bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(files: Any) -> Iterator[Any]:
+            for number, file in enumerate(files):
+                if number == 5:
+                    raise KeyboardInterrupt
+                yield file
+
+        monkeypatch.setattr(scan_module, "FILES_OF_A_PART", 2)
+        with pytest.raises(KeyboardInterrupt):
+            scanned(root, StoredOutcomes(tmp_path / "known", "1"), progress=interrupted)
         decoded.clear()
-        assert scanned(root, first, show_names=False).equals(scanned(root, show_names=False))
+        known = StoredOutcomes(tmp_path / "known", "1")
+        n_known = len(known.known)
+        assert n_known >= 4
+        assert scanned(root, known).equals(scanned(root))
+        assert len(decoded) == 8 - n_known + 8, "what was left, and by the scan that knew nothing"
+
+    def test_names_do_not_matter(self, root: Path, decoded: list[bytes]) -> None:
+        scanned(root, known := Outcomes())
+        decoded.clear()
+        assert scanned(root, known, show_names=False).equals(scanned(root, show_names=False))
         assert len(decoded) == 8, "by the scan that knew nothing"
 
     def test_frames_are_not_decoded_again(self, root: Path, decoded: list[bytes]) -> None:
         put(root, "A/one.dcm", dicom(1, PatientID="Mustermann"))
         put(root, "A/three.dcm", dicom(2, frames=3))
-        first = scanned(root)
+        first = scanned(root, known := Outcomes())
         decoded.clear()
-        assert scanned(root, first).equals(first)
+        assert scanned(root, known).equals(first)
         assert decoded == []
         put(root, "B/four.dcm", dicom(3, frames=4))
-        assert scanned(root, first).equals(scanned(root))
+        assert scanned(root, known).equals(scanned(root))
         assert decoded[0] == dicom(3, frames=4)
 
     @pytest.mark.parametrize(
@@ -624,35 +647,85 @@ class TestKnown:
         root: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        def die(decoder: object, data: bytes, decode: bool) -> FileFacts:
+        def die(decoder: object, data: bytes) -> FileFacts:
             if data == png(3):
                 os.kill(decoder._process.pid, ended_by)
-            return inspect(decoder, data, decode)
+            return inspect(decoder, data)
 
         inspect = limited_decoder._Process.inspect
         with monkeypatch.context() as patch:
             patch.setattr(limited_decoder._Process, "inspect", die)
-            first = scanned(root)
+            first = scanned(root, known := Outcomes())
         assert reasons(first) == {
             "B/3.png": f"cannot be decoded: its decoder died of it 2 times ({ended_by.name})"
         }
-        assert scanned(root, first).equals(scanned(root) if is_tried_again else first)
+        assert scanned(root, known).equals(scanned(root) if is_tried_again else first)
 
-    def test_what_a_quick_look_said_is_not_believed(self, root: Path, decoded: list[bytes]) -> None:
-        put(root, "A/cut.png", png(99, (64, 64))[:-40])
-        quick = scanned(root, decode=False)
-        assert reasons(scanned(root, quick)) == {
-            "A/cut.png": "cannot be decoded: the file is truncated"
-        }
-        assert len(decoded) == 9
 
-    def test_quick_look_opens_headers_only(self, root: Path, decoded: list[bytes]) -> None:
-        put(root, "A/cut.png", png(99, (64, 64))[:-40])
-        put(root, "A/page.png", b"<html>")
-        table = rows(scanned(root, decode=False))
-        assert decoded == []
-        assert (table["A/cut.png"]["status"], table["A/cut.png"]["width"]) == ("ok", 64)
-        assert table["A/page.png"]["status"] == "rejected"
+def plain(mode: str, colour: Any, format_: str = "PNG") -> bytes:
+    """A picture whose pixels are all of one colour."""
+    buffer = io.BytesIO()
+    Image.new(mode, (8, 8), colour).save(buffer, format_)
+    return buffer.getvalue()
+
+
+class TestConstantImages:
+    @pytest.mark.parametrize(
+        "data",
+        [
+            plain("L", 0),
+            plain("L", 128),
+            plain("RGB", (9, 8, 7)),
+            plain("RGBA", (9, 8, 7, 0)),
+            plain("1", 1),
+            plain("RGB", (200, 10, 10), "JPEG"),
+            plain("I;16", 4000),
+            plain("F", 0.5, "TIFF"),
+            dicom(1, PixelData=bytes(16)),
+            dicom(1, PixelData=bytes([77] * 16), PixelPaddingValue=77),
+        ],
+    )
+    def test_one_is_rejected_unless_it_is_allowed(self, data: bytes, root: Path) -> None:
+        put(root, "A/plain", data)
+        known = Outcomes()
+        assert reasons(scanned(root, known)) == {"A/plain": CONSTANT}
+        assert reasons(scanned(root, known, allow_constant=True)) == {}
+
+    def test_transparent_pixels_count_as_what_is_seen(self, root: Path) -> None:
+        picture = Image.fromarray(np.arange(256, dtype=np.uint8).reshape(8, 8, 4), "RGBA")
+        picture.putalpha(0)
+        picture.save(root / "A" / "transparent.png")
+        assert reasons(scanned(root)) == {"A/transparent.png": CONSTANT}
+
+    def test_one_pixel_of_another_grey_level_is_no_constant(self, root: Path) -> None:
+        picture = Image.new("L", (8, 8), 128)
+        picture.putpixel((7, 7), 129)
+        picture.save(root / "A" / "nearly.png")
+        assert reasons(scanned(root)) == {}
+
+    def test_a_frame_is_rejected_alone(self, root: Path) -> None:
+        put(root, "A/two.dcm", dicom(1, frames=2, PixelData=bytes(range(16)) + bytes(16)))
+        frames = [row for row in scanned(root).to_pylist() if row["path"] == "A/two.dcm"]
+        assert [row["reason"] for row in frames] == [None, CONSTANT]
+
+    def test_contradicting_labels_are_named_first_and_copies_are_constant_too(
+        self, root: Path
+    ) -> None:
+        for number in (1, 2):
+            put(root, f"A/plain{number}.png", plain("L", 0))
+        assert reasons(scanned(root)) == {"A/plain1.png": CONSTANT, "A/plain2.png": CONSTANT}
+        put(root, "B/plain.png", plain("L", 0))
+        assert set(reasons(scanned(root)).values()) == {"same bytes under labels A and B"}
+
+    def test_another_setting_decodes_nothing_again(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        put(root, "A/plain.png", plain("L", 0))
+        known = Outcomes()
+        scanned(root, known)
+        monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
+        assert rows(scanned(root, known, allow_constant=True))["A/plain.png"]["status"] == "ok"
+        assert rows(scanned(root, known))["A/plain.png"]["status"] == "rejected"
 
 
 class TestFrames:
@@ -682,6 +755,31 @@ class TestFrames:
             }
             assert len(sides) == 2
             assert all(re.fullmatch(PSEUDONYM, group) for _, group, _ in sides)
+
+    def test_one_with_a_fault_is_a_row_beside_the_good_ones(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def with_a_fault(decoder: LimitedDecoder, data: bytes) -> FileFacts:
+            facts = inspect(decoder, data)
+            if len(facts.frames) == 1:
+                return facts
+            first, *others = facts.frames
+            return replace(facts, frames=(Frame(first.facts, fault="broken"), *others))
+
+        inspect = LimitedDecoder.inspect
+        put(root, "A/three.dcm", dicom(1, frames=3))
+        known = Outcomes()
+        with monkeypatch.context() as patch:
+            patch.setattr(LimitedDecoder, "inspect", with_a_fault)
+            first = scanned(root, known)
+        frames = [row for row in first.to_pylist() if row["path"] == "A/three.dcm"]
+        assert [(row["status"], row["reason"]) for row in frames] == [
+            ("rejected", "cannot be decoded: broken"),
+            ("ok", None),
+            ("ok", None),
+        ]
+        monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
+        assert scanned(root, known).equals(first)
 
     def test_a_file_of_one_frame_is_one_image(self, root: Path) -> None:
         put(root, "A/one.dcm", dicom(1))

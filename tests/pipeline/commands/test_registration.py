@@ -1,0 +1,123 @@
+"""Registering a dataset: what it reads is what the run uses, and nothing is decoded twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from assets.core.manifest_rows import manifest_of
+from assets.images import ManifestConfig, image_manifest
+from data_contracts.errors import InputError
+from methods.curation.manifest_rows import CONSTANT
+from methods.imaging.image_format import FileFacts
+from pipeline.commands.registration import register
+from resources.intake.limited_decoder import LimitedDecoder
+from resources.store.dataset_store import DatasetStore
+from tests.assets.plans import DATASET, run_plan
+from tests.conftest import draw, use_home
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two classes of four images each, a plain one, and one that is cut."""
+    use_home(monkeypatch, tmp_path)
+    folder = tmp_path / "images"
+    for number in range(8):
+        path = folder / "AB"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draw(number % 2, number)).save(path)
+    Image.new("L", (8, 8), 7).save(folder / "A" / "plain.png")
+    (folder / "B" / "cut.png").write_bytes((folder / "B" / "1.png").read_bytes()[:-40])
+    return folder
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The bytes that were decoded."""
+    calls: list[bytes] = []
+
+    def count(decoder: LimitedDecoder, data: bytes) -> FileFacts:
+        calls.append(data)
+        return inspect(decoder, data)
+
+    inspect: Callable[[LimitedDecoder, bytes], FileFacts] = LimitedDecoder.inspect
+    monkeypatch.setattr(LimitedDecoder, "inspect", count)
+    return calls
+
+
+def added(root: Path, **fields: Any) -> list[str]:
+    return list(register({"name": DATASET, "root": root, "show_names": True, **fields}))
+
+
+def test_what_was_added_is_what_the_run_uses_and_is_decoded_once(
+    root: Path, decoded: list[bytes]
+) -> None:
+    assert added(root) == [
+        "tiny: 8 images of 2 classes (6 train, 2 test)",
+        "  10 files with 8 images",
+        "  left out: 1 - cannot be decoded: the file is truncated (B/cut.png)",
+        f"  left out: 1 - {CONSTANT} (A/plain.png)",
+    ]
+    assert len(decoded) == 10
+    decoded.clear()
+    store = DatasetStore()
+    record = run_plan(image_manifest, store).record
+    assert added(root)[0] == "tiny: 8 images of 2 classes (6 train, 2 test)"
+    assert decoded == []
+    assert record.summary["usable images"] == 8
+    allowed = run_plan(image_manifest, store, ManifestConfig(allow_constant=True)).record
+    assert allowed.summary["usable images"] == 9
+    assert allowed.fingerprint != record.fingerprint
+    assert allowed.data_version != record.data_version
+    assert decoded == []
+
+
+def test_force_decodes_everything_again(root: Path, decoded: list[bytes]) -> None:
+    added(root)
+    decoded.clear()
+    run_plan(image_manifest, DatasetStore(), ManifestConfig(force=True))
+    assert len(decoded) == 10
+
+
+def test_a_refused_dataset_is_not_registered_and_what_was_decoded_is_known(
+    root: Path, decoded: list[bytes]
+) -> None:
+    (root / "loose.png").write_bytes((root / "A" / "0.png").read_bytes() + b"\0")
+    with pytest.raises(InputError, match="have no label"):
+        added(root)
+    store = DatasetStore()
+    assert store.datasets() == []
+    assert len(decoded) == 11
+    decoded.clear()
+    (root / "loose.png").unlink()
+    added(root)
+    assert store.datasets() == [DATASET]
+    assert decoded == []
+
+
+def test_equal_pixels_on_both_sides_are_found_before_anything_runs(root: Path) -> None:
+    for number in range(8):
+        side = "test" if number >= 6 else "train"
+        path = root / side / "AB"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (root / "AB"[number % 2] / f"{number}.png").rename(path)
+    for name in ("A/plain.png", "B/cut.png"):
+        (root / name).unlink()
+    with Image.open(root / "train" / "A" / "0.png") as picture:
+        picture.save(root / "test" / "A" / "again.png", compress_level=0)
+    with pytest.raises(InputError, match="have the same pixels"):
+        added(root)
+
+
+def test_what_was_decoded_goes_with_the_rest_of_a_dataset(root: Path) -> None:
+    from pipeline.care.forgetting import forget_dataset
+
+    added(root)
+    run_plan(image_manifest, DatasetStore())
+    assert manifest_of(DatasetStore(), DATASET).num_rows == 10
+    list(forget_dataset(DATASET))
+    assert not list((root.parent / "home").rglob("*.outcomes"))
