@@ -24,7 +24,7 @@ from methods.imaging.dicom.transfer_syntax import (
     JPEG_2000,
     JPEG_BASELINE,
     JPEG_EXTENDED,
-    JPEG_LOSSLESS,
+    LOSSLESS,
     RLE,
 )
 from methods.imaging.image_format import UndecodableImageError
@@ -126,6 +126,9 @@ def _decode_with_pydicom(
 def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
     """Decompress one frame.
 
+    Where nothing was lost, the bits above the stored ones are left out: they hold overlays, or what
+    an encoder left there.
+
     Returns:
         (rows, columns[, 3]) integers, and the photometric interpretation they have after the codec.
 
@@ -133,6 +136,14 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
         UndecodableImageError: another size than the data set says, or truncated.
         Exception: nearly any other.
     """
+    values, photometric = _decompress(syntax, stream, layout)
+    unused = values.dtype.itemsize * 8 - layout.stored
+    if syntax in LOSSLESS and unused > 0:
+        values = values << unused >> unused
+    return values, photometric
+
+
+def _decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray[Any], str]:
     from pydicom.encaps import encapsulate
 
     options: dict[str, Any] = {"number_of_frames": 1}
@@ -151,9 +162,9 @@ def decompress(syntax: str, stream: bytes, layout: PixelLayout) -> tuple[NDArray
     check_end(stream)
     if syntax in (JPEG_BASELINE, JPEG_EXTENDED) and header.precision == 8:
         return _decode_baseline(stream, layout, header)
-    if syntax in JPEG_LOSSLESS:  # the codec fills a container of the stream's precision
-        options["bits_allocated"] = 8 if header.precision <= 8 else 16
-        options["bits_stored"] = min(layout.stored, header.precision)
+    # the codec fills a container of the stream's precision, and dies or refuses by the data set's
+    options["bits_allocated"] = 8 if header.precision <= 8 else 16
+    options["bits_stored"] = 8 if header.precision <= 8 else header.precision
     with quiet_c_library():
         if (
             syntax == JPEG_EXTENDED

@@ -14,7 +14,7 @@ from methods.imaging.dicom.codecs import decode_native, decompress
 from methods.imaging.dicom.colour import read_palette, show_colour, show_palette
 from methods.imaging.dicom.encapsulation import Piece, frame_pieces
 from methods.imaging.dicom.file import parse
-from methods.imaging.dicom.grey import Window, grey_settings, show_grey
+from methods.imaging.dicom.grey import Window, grey_settings, is_lossy, show_grey
 from methods.imaging.dicom.identifiers import identifiers_of
 from methods.imaging.dicom.layout import PALETTE, SHOWN, PixelLayout, read_layout, whole_number
 from methods.imaging.dicom.native import count_native_frames
@@ -132,7 +132,9 @@ class OpenedDicom:
                 first, colours = read_palette(self._dataset, layout.signed, self._little)
             return show_palette(values, first, colours)
         with self._lock:
-            settings = grey_settings(self._dataset, layout, frame, self._little)
+            settings = grey_settings(
+                self._dataset, layout, frame, self._little, is_lossy(self._dataset, self._syntax)
+            )
         grey = show_grey(values, settings, window, layout.photometric == "MONOCHROME1")
         return np.repeat(grey[..., np.newaxis], 3, axis=2)
 

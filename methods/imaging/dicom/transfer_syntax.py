@@ -19,4 +19,19 @@ JPEG_2000 = frozenset(
         "1.2.840.10008.1.2.4.203",
     }
 )
+LOSSLESS = JPEG_LOSSLESS | {
+    RLE,
+    "1.2.840.10008.1.2.4.80",
+    "1.2.840.10008.1.2.4.90",
+    "1.2.840.10008.1.2.4.201",
+    "1.2.840.10008.1.2.4.202",
+}
+"""Compressed transfer syntaxes whose values are those that were compressed, bit by bit."""
+
+ALWAYS_LOSSY = frozenset({JPEG_BASELINE, JPEG_EXTENDED})
+MAYBE_LOSSY = frozenset(
+    {"1.2.840.10008.1.2.4.81", "1.2.840.10008.1.2.4.91", "1.2.840.10008.1.2.4.203"}
+)
+"""Transfer syntaxes that allow a lossy compression and do not prescribe it."""
+
 SUPPORTED = NATIVE | JPEG_LOSSLESS | _JPEG_LS | JPEG_2000 | {JPEG_BASELINE, JPEG_EXTENDED, RLE}

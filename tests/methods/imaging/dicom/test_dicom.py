@@ -150,13 +150,6 @@ def test_table_of_8_bit_entries_packed_in_words() -> None:
     assert shown(grey([[0, 1, 2, 3]], VOILUTSequence=Sequence([lut]))) == [[7, 0, 255, 51]]
 
 
-def test_broken_table_is_refused() -> None:
-    lut = table(0, [1, 2], 8)
-    lut.LUTDescriptor = [200, 0, 8]
-    with pytest.raises(UndecodableImageError, match="lookup table is broken"):
-        shown(grey([[0, 1]], VOILUTSequence=Sequence([lut])))
-
-
 def test_monochrome1_is_inverted_after_the_rounding() -> None:
     # 127.5 -> 128 -> 127, where an inversion before the rounding gives 128
     assert shown(grey([[0, 50, 100]], PhotometricInterpretation="MONOCHROME1")) == [[255, 127, 0]]
