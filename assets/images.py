@@ -18,6 +18,7 @@ from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
+from methods.curation.labels import label_notices
 from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -193,6 +194,8 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
                 "LABELS ON ONE SIDE: only training or only test images have, or lack, "
                 f"{', '.join(one_sided)}"
             )
+    classes = {name for row in rows for name in labels_of(row["label"], spec.task)}
+    notices += label_notices(classes, spec.literal)
     if facts.rejected_files or facts.duplicates:
         notices.append(
             f"FILES LEFT OUT: {facts.rejected_files} rejected, {facts.duplicates} duplicates of "

@@ -184,6 +184,14 @@ SliceAxisOption = Annotated[
         help="Slices into which volumes (NIfTI) are cut: axial, coronal or sagittal.",
     ),
 ]
+Literal = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--literal",
+        metavar="WORD",
+        help="A class that is written like a missing value in a manifest, e.g. NA. Repeatable.",
+    ),
+]
 
 
 @app.command()
@@ -199,6 +207,7 @@ def add(
     show_names: ShowNames = False,
     allow_burned_in: AllowBurnedIn = False,
     slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
+    literal: Literal = None,
 ) -> None:
     """Register a dataset: read its files, store its specification, add its partition."""
     from pipeline.commands.registration import register
@@ -215,6 +224,7 @@ def add(
         "show_names": show_names,
         "allow_burned_in": allow_burned_in,
         "slice_axis": slice_axis,
+        "literal": literal or (),
     }
     for line in register(spec):
         print(line)

@@ -56,6 +56,7 @@ class DatasetSpec(BaseModel):
         allow_burned_in: whether DICOM files whose header declares burned-in annotations are
             accepted.
         slice_axis: kind of the slices into which volumes (NIfTI) are cut.
+        literal: words that are classes although they are written like a missing value, such as NA.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,6 +73,7 @@ class DatasetSpec(BaseModel):
     show_names: bool = False
     allow_burned_in: bool = False
     slice_axis: SliceAxis = DEFAULT_SLICE_AXIS
+    literal: tuple[str, ...] = ()
 
     @field_validator("root")
     @classmethod

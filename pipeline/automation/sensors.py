@@ -14,6 +14,7 @@ from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
 from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
+from resources.intake.system_entries import is_left_out
 from resources.store.dataset_store import DatasetStore
 
 POLL_SECONDS = 30
@@ -26,7 +27,7 @@ def datasets_with_drops() -> list[str]:
     if not root.is_dir():
         return []
     return sorted(
-        path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")
+        path.name for path in root.iterdir() if path.is_dir() and not is_left_out(path.name)
     )
 
 

@@ -16,6 +16,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.manifest import MANIFEST
+from methods.curation.labels import label_notices
 from methods.curation.leakage import find_leaks, leak_error
 from methods.curation.overview import overview
 from pipeline.instance import home_instance, prepare_instance
@@ -76,6 +77,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     classes = {label for row in usable if row["label"] for label in row["label"].split("|")}
     yield f"{spec.name}: {len(usable)} images of {len(classes)} classes ({counts})"
     yield from (f"  {line}" for line in overview(rows))
+    yield from (f"  notice: {notice}" for notice in label_notices(classes, spec.literal))
     if arrival.waiting:
         yield f"  not settled yet: {arrival.waiting} drops"
 

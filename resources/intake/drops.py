@@ -24,6 +24,7 @@ from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.intake.archives import is_archive
 from resources.intake.npz_images import is_npz
 from resources.intake.site_key import Names
+from resources.intake.system_entries import is_left_out, is_system_entry
 from resources.intake.user_manifest import MANIFEST_NAMES
 from resources.store.atomic_file import write_atomically
 from resources.store.dataset_store import DatasetStore
@@ -137,7 +138,10 @@ def settle_seconds() -> float:
 
 
 def file_stamps(path: Path) -> dict[str, Stamp]:
-    """List every file below a folder with its stamp; for a file, only itself under the name ""."""
+    """List every file below a folder with its stamp; for a file, only itself under the name "".
+
+    What a system or a storage device adds at any time (thumbnails, say) is not listed.
+    """
     stamps: dict[str, Stamp] = {}
     if not path.is_dir() or path.is_symlink():
         with suppress(FileNotFoundError):  # it may vanish meanwhile, here and below
@@ -149,6 +153,8 @@ def file_stamps(path: Path) -> dict[str, Stamp]:
         with suppress(FileNotFoundError), os.scandir(path / folder) as entries:
             for entry in entries:
                 name = f"{folder}/{entry.name}" if folder else entry.name
+                if is_system_entry(entry.name):
+                    continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
                 elif name != MARKER:
@@ -290,7 +296,7 @@ def _seen(entry: _Entry | None, signature: str, now: float) -> _Entry:
 
 
 def _entries(root: Path) -> Iterator[Path]:
-    """The drops of a dataset, by name. Hidden entries and markers are none."""
+    """The drops of a dataset, by name. Hidden entries, those of a system and markers are none."""
     try:
         names = sorted(os.listdir(root))
     except OSError as error:
@@ -299,7 +305,7 @@ def _entries(root: Path) -> Iterator[Path]:
         ) from None
     for name in names:
         if (
-            not name.startswith(".")
+            not is_left_out(name)
             and name not in (MARKER, *MANIFEST_NAMES)
             and not name.endswith(f".{MARKER}")
         ):
@@ -337,7 +343,8 @@ def _unchanged(
         name for name in MANIFEST_NAMES if names.signature(name) in accepted and name not in stamps
     }
     for name in (set(stamps) - same) | removed:
-        decides = name in ("", *MANIFEST_NAMES) or is_archive(Path(name)) or is_npz(Path(name))
+        file = Path(name)
+        decides = not name or file.name in MANIFEST_NAMES or is_archive(file) or is_npz(file)
         if decides and names.signature(name) in accepted:
             raise InputError(
                 f"a drop of {dataset} is being written anew "

@@ -6,10 +6,12 @@ count as lying where the archive lies; an archive with a manifest is a tree of i
 """
 
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
@@ -23,21 +25,27 @@ from resources.intake.confined_open import (
     without_links,
 )
 from resources.intake.drops import MARKER, Drop
+from resources.intake.folder_layout import (
+    Parts,
+    annotations_by_folders,
+    has_split_folder,
+    likely_images,
+    surrounding_folders,
+)
 from resources.intake.npz_images import is_npz, unpack_npz
 from resources.intake.site_key import Names
+from resources.intake.system_entries import SYSTEM_ENTRY, is_left_out
 from resources.intake.user_manifest import (
     MANIFEST_NAMES,
-    SPLIT_WORDS,
     FileAnnotation,
     UserManifest,
-    annotations_by_folders,
     read_user_manifest,
 )
 from resources.store.atomic_file import file_sha256, make_folder, remove_unfinished
 
 NOT_AN_IMAGE = "not an image file"
 
-_JUNK = ("thumbs.db", "desktop.ini", "readme*", "*.csv", "*.txt", "*.json", "*.md", "dicomdir")
+_JUNK = ("readme*", "*.csv", "*.txt", "*.json", "*.md", "dicomdir")
 """Patterns of names, in lower case, of files that lie beside images and are none."""
 
 
@@ -50,7 +58,7 @@ class _UnusableLayoutError(InputError):
 
 @dataclass(frozen=True)
 class SourceFile:
-    """One file of a dataset (any directory entry that is not a folder).
+    """One file of a dataset: any directory entry that is not a folder, or a folder of the system.
 
     Attributes:
         path: path in the dataset, with /; holds surrogates where the name is not UTF-8. It is the
@@ -95,6 +103,8 @@ class Intake:
         unpacked: folder of the unpacked archives.
         drops: the drops that count.
         in_drops_only: whether the dataset has no folder of its own.
+        known_classes: classes beside those of the first load by which folders of drops are
+            recognised.
     """
 
     spec: DatasetSpec
@@ -102,6 +112,7 @@ class Intake:
     unpacked: Path
     drops: tuple[Drop, ...]
     in_drops_only: bool
+    known_classes: frozenset[str] = frozenset()
 
 
 def source_trees(intake: Intake) -> list[SourceTree]:
@@ -120,25 +131,28 @@ def source_trees(intake: Intake) -> list[SourceTree]:
             )
         if root.is_dir():
             real = without_links(root)
-            trees += _laid_out(_walk(real, intake.names), real, str(root), intake)
+            files = _walk(real, intake.names)
+            trees += _laid_out(files, real, str(root), intake, _folders_with_manifest(files))
         elif is_archive(root) or is_npz(root):
             folder = _unpacked(root, without_links(root).parent, intake)
-            trees += _laid_out(
-                [_not_nested(file) for file in _walk(folder, intake.names)],
-                folder,
-                str(root),
-                intake,
-            )
+            files = [_not_nested(file) for file in _walk(folder, intake.names)]
+            trees += _laid_out(files, folder, str(root), intake, _folders_with_manifest(files))
         else:
             raise InputError(
                 f"{root} is a file, not a folder",
                 "Give the folder that holds the images, an archive, or a .npz",
             )
-    for drop in intake.drops:
-        trees += [
-            replace(tree, drop=None if drop.first_load else drop.name)
-            for tree in _trees_of_drop(drop, intake)
-        ]
+    for drop in (drop for drop in intake.drops if drop.first_load):
+        trees += [replace(tree, drop=None) for tree in _trees_of_drop(drop, intake)]
+    known = intake.known_classes | {
+        label
+        for tree in trees
+        for annotation in tree.annotations.values()
+        for label in (annotation.label or "").split("|")
+    } - {""}
+    intake = replace(intake, known_classes=known)
+    for drop in (drop for drop in intake.drops if not drop.first_load):
+        trees += [replace(tree, drop=drop.name) for tree in _trees_of_drop(drop, intake)]
     return trees
 
 
@@ -148,17 +162,17 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
     # a folder that a link replaces later is not followed
     path = without_links(drop.path.parent) / drop.path.name
     if path.is_symlink() or not path.is_dir():
-        root, has_manifest = path.parent, False
+        root, manifests = path.parent, frozenset[Parts]()
         files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
     else:
-        root, has_manifest = path, any(name in drop.files for name in MANIFEST_NAMES)
         files = [
             replace(file, path=f"{prefix}/{file.path}")
-            for file in _walk(root, intake.names)
-            if file.place in drop.files and file.place != MARKER
+            for file in _walk(path, intake.names)
+            if (file.place in drop.files or file.fault == SYSTEM_ENTRY) and file.place != MARKER
         ]
+        root, manifests = path, _folders_with_manifest(files)
     try:
-        return _laid_out(files, root, where, intake, has_manifest)
+        return _laid_out(files, root, where, intake, manifests)
     except _UnusableLayoutError as error:
         reason = f"the drop cannot be used: {error.what}"
         return [
@@ -169,7 +183,11 @@ def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
 
 
 def _laid_out(
-    files: Sequence[SourceFile], root: Path, where: str, intake: Intake, has_manifest: bool = True
+    files: Sequence[SourceFile],
+    root: Path,
+    where: str,
+    intake: Intake,
+    manifests: frozenset[Parts],
 ) -> list[SourceTree]:
     """The tree of some files, and those of archives among them that have their own manifest."""
     own: list[SourceFile] = []
@@ -186,42 +204,69 @@ def _laid_out(
         except RefusedFileError as error:
             own.append(replace(file, fault=str(error), readable=False))
             continue
-        inside = [_in_archive(member, file) for member in _walk(folder, intake.names)]
-        if any((folder / name).is_file() for name in MANIFEST_NAMES):
+        members = [_not_nested(member) for member in _walk(folder, intake.names)]
+        with_manifest = _folders_with_manifest(members)
+        if _folder_of_manifest(members, with_manifest) is not None:
+            members = [replace(member, path=f"{file.path}/{member.path}") for member in members]
             where_archive = f"{where}, archive {intake.names.path(file.path)}"
-            inside = [
-                replace(member, place=str(member.file.relative_to(folder))) for member in inside
-            ]
-            others += [_tree(inside, folder, where_archive)]
+            others.append(_tree(members, folder, where_archive, intake, with_manifest))
         else:
-            own += inside
-    return [_tree(own, root, where, has_manifest), *others]
+            own += _beside(file, members)
+    return [_tree(own, root, where, intake, manifests), *others]
 
 
 def _tree(
-    files: Sequence[SourceFile], root: Path, where: str, has_manifest: bool = True
+    files: Sequence[SourceFile],
+    root: Path,
+    where: str,
+    intake: Intake,
+    manifests: frozenset[Parts],
 ) -> SourceTree:
     try:
-        manifest = read_user_manifest(root, where) if has_manifest else None
-        if manifest is not None:
-            listed = _as_listed(files, manifest, root)
-            return SourceTree(tuple(listed), manifest.annotations, None)
+        folder = _folder_of_manifest(files, manifests)
+        if folder is not None:
+            manifest = read_user_manifest(root.joinpath(*folder), where, intake.spec.literal)
+            if manifest is not None:
+                return _as_listed(files, manifest, root, folder)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
-        return SourceTree(
-            tuple(ordered),
-            annotations_by_folders([file.place for file in ordered if file.fault is None], where),
-            None,
-        )
+        places = [file.place for file in ordered if file.fault is None]
+        annotations = annotations_by_folders(places, where, intake.known_classes)
+        return SourceTree(tuple(ordered), annotations, None)
     except InputError as error:
         raise _UnusableLayoutError(error.what, error.remedy) from None
 
 
-def _in_archive(member: SourceFile, archive: SourceFile) -> SourceFile:
-    """A file of an archive, placed where the archive lies."""
+def _folders_with_manifest(files: Sequence[SourceFile]) -> frozenset[Parts]:
+    """The folders that a manifest lies in."""
+    places = (PurePosixPath(file.place) for file in files)
+    return frozenset(place.parent.parts for place in places if place.name in MANIFEST_NAMES)
+
+
+def _folder_of_manifest(files: Sequence[SourceFile], manifests: frozenset[Parts]) -> Parts | None:
+    """The folder whose manifest lists the files: the root, or one that lies around all of them."""
+    images = likely_images(file.place for file in files if file.fault is None)
+    folder = surrounding_folders(images, lambda around, *_: around in manifests)
+    return folder if folder in manifests else None
+
+
+def _beside(archive: SourceFile, members: Sequence[SourceFile]) -> Iterator[SourceFile]:
+    """The files of an archive, placed where it lies.
+
+    Folders around split folders are left out, so that the parts of a split may lie in archives of
+    different names.
+    """
+    images = likely_images(member.place for member in members if member.fault is None)
+    around = surrounding_folders(images, lambda _, names, __: has_split_folder(names))
     beside = PurePosixPath(archive.place).parent
-    return replace(
-        _not_nested(member), path=f"{archive.path}/{member.path}", place=str(beside / member.place)
-    )
+    for member in members:
+        place = beside.joinpath(_below(member.place, around) or member.place)
+        yield replace(member, path=f"{archive.path}/{member.path}", place=str(place))
+
+
+def _below(place: str, folder: Parts) -> str | None:
+    """A place relative to a folder; None where it lies elsewhere."""
+    parts = PurePosixPath(place).parts
+    return "/".join(parts[len(folder) :]) if parts[: len(folder)] == folder else None
 
 
 def _not_nested(member: SourceFile) -> SourceFile:
@@ -234,8 +279,6 @@ def _not_nested(member: SourceFile) -> SourceFile:
 
 def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
     """Unpack an archive, unless its bytes were unpacked before, and give the folder.
-
-    A single folder around split folders or a manifest is left out.
 
     Raises:
         RefusedArchiveError: it is unsafe or damaged.
@@ -263,15 +306,6 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         except InputError:
             if not target.is_dir():  # another process unpacked the same bytes in between
                 raise
-    inside = sorted(
-        entry
-        for entry in target.iterdir()
-        if entry.name != "__MACOSX" and not entry.name.startswith(".")
-    )
-    if len(inside) == 1 and inside[0].is_dir():
-        below = {entry.name.casefold() for entry in inside[0].iterdir()}
-        if below & {*SPLIT_WORDS, *MANIFEST_NAMES} and inside[0].name.casefold() not in SPLIT_WORDS:
-            return inside[0]
     return target
 
 
@@ -291,7 +325,11 @@ def _entries(root: Path, names: Names) -> Iterator[SourceFile]:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
                     path = f"{folder}/{entry.name}" if folder else entry.name
-                    if entry.is_dir(follow_symlinks=False):
+                    if is_left_out(entry.name):
+                        yield SourceFile(
+                            path, path, root, root / path, SYSTEM_ENTRY, readable=False
+                        )
+                    elif entry.is_dir(follow_symlinks=False):
                         folders.append(path)
                     else:
                         yield _classify(root, path)
@@ -320,42 +358,71 @@ def _classify(root: Path, path: str) -> SourceFile:
         return replace(source, fault=NOT_REGULAR, readable=False)
     if path != path.encode("utf-8", "replace").decode():
         return replace(source, fault="name is not valid UTF-8")
-    parts = PurePosixPath(path).parts
-    is_hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    if (
-        is_hidden
-        or parts[-1] in MANIFEST_NAMES
-        or any(fnmatchcase(parts[-1].lower(), pattern) for pattern in _JUNK)
-    ):
+    name = PurePosixPath(path).name
+    if name in MANIFEST_NAMES or any(fnmatchcase(name.lower(), pattern) for pattern in _JUNK):
         return replace(source, fault=NOT_AN_IMAGE)
     return source
 
 
-def _as_listed(files: Sequence[SourceFile], manifest: UserManifest, root: Path) -> list[SourceFile]:
-    """Match files with a manifest: the files, then what it lists that is missing or outside."""
-    prefix = files[0].path.removesuffix(files[0].place) if files else ""
+def _as_listed(
+    files: Sequence[SourceFile], manifest: UserManifest, root: Path, folder: Parts
+) -> SourceTree:
+    """Match files with a manifest: the files, then what it lists that is missing or outside.
+
+    Paths are compared in Unicode NFC: a manifest and a disk may hold different forms of a name.
+
+    Args:
+        files: all files of the tree.
+        manifest: what lists them.
+        root: folder of the tree.
+        folder: where the manifest lies in it; files outside are not listed.
+    """
+    around = "".join(f"{part}/" for part in folder)
+    prefix = (files[0].path.removesuffix(files[0].place) if files else "") + around
+    files = [
+        replace(file, place=_below(file.place, folder) or f"../{file.place}") for file in files
+    ]
     files = [file for file in files if file.place != manifest.name]
-    faults = {file.place: file.fault for file in files}
+    listed = _listed_places(files, manifest)
     matched = [
         replace(file, fault=f"not listed in {manifest.name}")
-        if file.fault is None and file.place not in manifest.annotations
+        if file.fault is None and file.place not in listed
         else file
         for file in files
     ]
+    matched.sort(key=lambda file: (file.fault is not None, file.path))
+    faults = {file.place: file.fault for file in files}
     missing = []
-    for place in manifest.annotations:
-        if place not in faults:
-            folders = map(str, PurePosixPath(place).parents)
-            link = next((faults[folder] for folder in folders if folder in faults), None)
-            fault = link or f"listed in {manifest.name} but not there"
-            missing.append(
-                SourceFile(f"{prefix}{place}", place, root, root / place, fault, readable=False)
-            )
+    for place in manifest.annotations.keys() - set(listed.values()):
+        folders = map(str, PurePosixPath(place).parents)
+        link = next((faults[above] for above in folders if above in faults), None)
+        fault = link or f"listed in {manifest.name} but not there"
+        file = root.joinpath(*folder) / place
+        missing.append(SourceFile(f"{prefix}{place}", place, root, file, fault, readable=False))
+    missing.sort(key=lambda file: file.place)
+    fault = "path leaves the dataset's folder"
     outside = [
-        SourceFile(
-            f"{prefix}{path}", path, root, root, "path leaves the dataset's folder", readable=False
-        )
+        SourceFile(f"{prefix}{path}", path, root, root, fault, readable=False)
         for path in manifest.outside
     ]
-    matched.sort(key=lambda file: (file.fault is not None, file.path))
-    return matched + missing + outside
+    annotations = {place: manifest.annotations[path] for place, path in listed.items()}
+    return SourceTree((*matched, *missing, *outside), {**manifest.annotations, **annotations}, None)
+
+
+def _listed_places(files: Sequence[SourceFile], manifest: UserManifest) -> dict[str, str]:
+    """The path that a manifest has for each file, by the file's place.
+
+    It is the place itself, else the only path that equals it in Unicode NFC.
+    """
+    places = [file.place for file in files]
+    listed = {place: place for place in places if place in manifest.annotations}
+    paths_of, places_of = defaultdict[str, list[str]](list), defaultdict[str, list[str]](list)
+    for path in manifest.annotations.keys() - listed.keys():
+        paths_of[normalize("NFC", path)].append(path)
+    for place in places:
+        if place not in listed:
+            places_of[normalize("NFC", place)].append(place)
+    for form, of_form in places_of.items():
+        if len(of_form) == 1 and len(paths_of[form]) == 1:
+            listed[of_form[0]] = paths_of[form][0]
+    return listed

@@ -14,11 +14,13 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
+from unicodedata import normalize
 
 import pyarrow as pa
 
 from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
+from methods.curation.labels import alike
 from methods.curation.manifest_rows import ManifestRow, curate
 from methods.imaging.image_file import inspect_file
 from methods.imaging.image_format import FileFacts, UndecodableImageError
@@ -296,7 +298,11 @@ def _storable(path: str, taken: set[str]) -> str:
 
 def _texts_of(label: str) -> set[str]:
     """A label and its parts at the bars, as identifiers are written."""
-    return {text.strip().casefold() for text in (label, *label.split("|"))}
+    return {_folded(text) for text in (label, *label.split("|"))}
+
+
+def _folded(text: str) -> str:
+    return normalize("NFC", text).strip().casefold()
 
 
 def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRow]:
@@ -310,9 +316,15 @@ def _with_known_labels(rows: list[ManifestRow], names: Names) -> list[ManifestRo
     if not known:
         return rows
 
+    forms = {alike(part) for part in known}
+
     def written(label: str) -> str:
+        # one that only looks like a known class reveals no name, and a notice shows both
         return (
-            "|".join(part if part in known else names.label(part) for part in _parts(label))
+            "|".join(
+                part if part in known or alike(part) in forms else names.label(part)
+                for part in _parts(label)
+            )
             or label
         )
 
@@ -387,7 +399,7 @@ def _label_and_fault(
     label = None if inspection.may_name else annotation.label
     if facts is None:
         return label, fault
-    if label is not None and not facts.identifiers.isdisjoint(_texts_of(label)):
+    if label is not None and not _texts_of(label).isdisjoint(map(_folded, facts.identifiers)):
         return None, LABEL_IS_IDENTIFIER
     if facts.burned_in and not allow_burned_in:
         return label, BURNED_IN

@@ -1,7 +1,6 @@
-"""What a user states about each file: in a manifest (CSV or Parquet), or by the folders it lies in.
+"""What a user states about each file in a manifest, CSV or Parquet.
 
-Messages name files and lines, never what stands in a cell or what a folder is called: either can be
-a patient's name.
+Messages name files and lines, never what stands in a cell, which can be a patient's name.
 
 Read by csv and pyarrow, which keep the bounds below. pandas takes the first cell of a row that has
 one too many for an index, reads ``"1".png`` as ``1.png``, and takes a row of any length into
@@ -9,10 +8,11 @@ memory.
 """
 
 import csv
+import datetime
 import io
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from data_contracts.errors import InputError
+from methods.curation.labels import is_missing, stated_label
 from resources.intake.confined_open import ConfinedOpener, RefusedFileError
 
 MANIFEST_CSV, MANIFEST_PARQUET = MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
@@ -40,13 +41,10 @@ SPLIT_WORDS = {
 A validation split counts as train: nothing here is tuned on it, and what needs a held-out part
 draws it from train."""
 
-_VALIDATION_WORDS = {"val", "valid", "validation"}
-"""Words that do not make a split layout by themselves."""
-
 _COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
 """Columns that are read."""
 
-_FIRST_COLUMNS = ",".join(_COLUMNS[:4])
+FIRST_COLUMNS = ",".join(_COLUMNS[:4])
 """Columns that messages tell the user to write."""
 
 ROWS = 4_000_000
@@ -113,54 +111,20 @@ class UserManifest:
     outside: list[str]
 
 
-def annotations_by_folders(paths: Iterable[str], where: str) -> dict[str, FileAnnotation]:
-    """Annotate files by their folders: ``<split>/<class>/...`` or ``<class>/...``.
-
-    The first folder is the split where every top folder is a split word.
-    The class is the first folder, deeper ones are free. A file directly in the root, or directly in
-    a split folder, has no label. Validation folders alone do not make a split layout.
-
-    Args:
-        paths: candidate images, relative to the root, with /.
-        where: what messages call the folder.
-
-    Raises:
-        InputError: train and test folders lie beside others, so that they could be classes as well.
-    """
-    parts_of = {path: PurePosixPath(path).parts for path in paths}
-    tops = {parts[0] for parts in parts_of.values() if len(parts) > 1}
-    others = sorted(top for top in tops if top.casefold() not in SPLIT_WORDS)
-    words = {top.casefold() for top in tops if top not in others}
-    named = sorted(words - _VALIDATION_WORDS)
-    if others and {SPLIT_WORDS[word] for word in named} == {"train", "test"}:
-        folders = "other folder" if len(others) == 1 else "other folders"
-        raise InputError(
-            f"{where} has split folders ({', '.join(named)}) beside {len(others)} {folders}",
-            "Move the other folders out of it, or say what is what in a "
-            f"{MANIFEST_CSV} with the columns {_FIRST_COLUMNS}",
-        )
-    by_split = bool(named) and not others
-    annotations = {}
-    for path, parts in parts_of.items():
-        above = parts[:-1]
-        split = SPLIT_WORDS[above[0].casefold()] if by_split and above else None
-        classes = above[1:] if by_split else above
-        annotations[path] = FileAnnotation(
-            label=_text(classes[0]) if classes else None, split=split
-        )
-    return annotations
-
-
-def read_user_manifest(root: Path, where: str) -> UserManifest | None:
+def read_user_manifest(
+    root: Path, where: str, literal: Collection[str] = ()
+) -> UserManifest | None:
     """Read ``manifest.csv`` or ``manifest.parquet`` in a folder; None where it has neither.
 
     Columns path, label, split, group_id, patient_id, center_x, center_y in any order (path is
-    required, others are ignored). An empty cell says nothing; blank lines and a byte order mark are
-    allowed; a backslash in a path counts as /.
+    required, others are ignored). An empty cell says nothing, and neither does one that stands for
+    a missing value (:func:`methods.curation.labels.is_missing`) in another column than path. Blank
+    lines and a byte order mark are allowed; a backslash in a path counts as /.
 
     Args:
         root: the folder, without links in it.
         where: what messages call it.
+        literal: labels that are classes although they are written like a missing value.
 
     Raises:
         InputError: naming the file and the line: not readable, no path column, an unknown split
@@ -183,7 +147,7 @@ def read_user_manifest(root: Path, where: str) -> UserManifest | None:
                     f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _REMEDY_SHORTER
                 )
             rows = (_csv_rows if name == MANIFEST_CSV else _parquet_rows)(stream, shown)
-            return _parse_rows(name, rows, shown)
+            return _parse_rows(name, rows, shown, literal)
     except RefusedFileError as error:
         raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
     except OSError as error:
@@ -192,13 +156,15 @@ def read_user_manifest(root: Path, where: str) -> UserManifest | None:
         ) from None
 
 
-def _parse_rows(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) -> UserManifest:
+def _parse_rows(
+    name: str, rows: Iterator[tuple[int, list[str]]], shown: str, literal: Collection[str]
+) -> UserManifest:
     """Parse numbered rows, the header first; ``shown`` is what messages call the file."""
     header = [title.strip().lower() for title in next(rows, (1, []))[1]]
     if "path" not in header:
         raise InputError(
             f"{shown} has no column 'path' ({len(header)} columns found)",
-            f"Begin it with the columns {_FIRST_COLUMNS}, separated by commas in a CSV file",
+            f"Begin it with the columns {FIRST_COLUMNS}, separated by commas in a CSV file",
         )
     annotations: dict[str, FileAnnotation] = {}
     outside: dict[str, None] = {}
@@ -211,15 +177,15 @@ def _parse_rows(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) ->
                 f"{line} has {len(cells)} cells, the header {len(header)}",
                 'Put a path with a comma between "quotes"',
             )
-        values = {title: _text(cell) for title, cell in zip(header, cells, strict=False)}
-        listed = values.get("path")
-        if listed is None:
+        values = dict(zip(header, cells, strict=False))
+        listed = values.get("path", "").strip()
+        if not listed:
             raise InputError(f"{line} has no path", "Fill the cell, or delete the line")
         path = PurePosixPath(listed.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts:
             outside[listed] = None
             continue
-        annotation = _annotation(values, line)
+        annotation = _annotation(values, line, literal)
         if annotations.setdefault(str(path), annotation) != annotation:
             raise InputError(
                 f"{line} lists a path again with other values", "Delete one of the two lines"
@@ -227,13 +193,13 @@ def _parse_rows(name: str, rows: Iterator[tuple[int, list[str]]], shown: str) ->
     return UserManifest(name, annotations, list(outside))
 
 
-def _annotation(values: dict[str, str | None], line: str) -> FileAnnotation:
+def _annotation(values: dict[str, str], line: str, literal: Collection[str]) -> FileAnnotation:
     return FileAnnotation(
-        values.get("label"),
-        _split(values.get("split"), line),
-        values.get("group_id"),
-        values.get("patient_id"),
-        _center(values.get("center_x"), values.get("center_y"), line),
+        stated_label(values.get("label", ""), literal),
+        _split(_text(values, "split"), line),
+        _identifier(values, "group_id"),
+        _identifier(values, "patient_id"),
+        _center(_text(values, "center_x"), _text(values, "center_y"), line),
     )
 
 
@@ -243,8 +209,21 @@ def _too_many_rows(shown: str) -> InputError:
     )
 
 
-def _text(cell: str) -> str | None:
-    return cell.strip() or None
+def _text(values: dict[str, str], title: str) -> str | None:
+    """A cell, or None where it stands for a missing value."""
+    cell = values.get(title, "").strip()
+    return None if is_missing(cell) else cell
+
+
+def _identifier(values: dict[str, str], title: str) -> str | None:
+    """A cell that names a group; None also where it holds "none", "na" or neither letter nor digit.
+
+    Such a cell ("-", "?") names nobody, and would put all of its rows into one group.
+    """
+    cell = _text(values, title)
+    if cell is None or cell.casefold() in ("none", "na") or not any(map(str.isalnum, cell)):
+        return None
+    return cell
 
 
 def _split(word: str | None, line: str) -> str | None:
@@ -358,15 +337,21 @@ def _parquet_cells(
         if text_bytes > TEXT_BYTES:
             raise _too_much_text(shown)
         texts = [
-            [
-                "" if cell is None else str(cell)
-                for cell in column.cast(_value_type(column.type)).to_pylist()
-            ]
+            [_cell_text(cell) for cell in column.cast(_value_type(column.type)).to_pylist()]
             for column in columns
         ]
         for cells in zip(*texts, strict=True):
             number += 1
             yield number, list(cells)
+
+
+def _cell_text(cell: object) -> str:
+    """A cell as a CSV file would hold it: nothing for a missing one, and a day without its time."""
+    if cell is None or cell != cell:  # NaN
+        return ""
+    if isinstance(cell, datetime.datetime) and cell.time() == datetime.time():
+        return cell.date().isoformat()
+    return str(cell)
 
 
 def _too_much_text(shown: str) -> InputError:

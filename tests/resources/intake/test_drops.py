@@ -225,7 +225,7 @@ class TestPartialNames:
         assert files(site.settled()) == {"scan.zip": {""}}
 
     @pytest.mark.parametrize(
-        "name", ["part.png", "1.part.png", "temp/1.png", ".DS_Store", "x~1.png"]
+        "name", ["part.png", "1.part.png", "temp/1.png", ".hidden.png", "x~1.png"]
     )
     def test_others_do_not(self, name: str, site: Site) -> None:
         site.put(f"d/{name}")

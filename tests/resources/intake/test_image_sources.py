@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ from resources.intake.image_sources import (
     source_trees,
 )
 from resources.intake.site_key import Names
+from resources.intake.system_entries import SYSTEM_ENTRY
 from resources.intake.user_manifest import FileAnnotation
 from tests.resources.intake.test_confined_open import in_time
 
@@ -128,20 +130,7 @@ class TestFolder:
         )
         assert [tree.drop for tree in found] == [None]
 
-    @pytest.mark.parametrize(
-        "path",
-        [
-            ".DS_Store",
-            "A/._1.png",
-            ".git/aa",
-            "__MACOSX/A/1.png",
-            "A/THUMBS.db",
-            "README",
-            "labels.csv",
-            "A/x.TXT",
-            "DICOMDIR",
-        ],
-    )
+    @pytest.mark.parametrize("path", ["README", "labels.csv", "A/x.TXT", "DICOMDIR"])
     def test_known_junk_is_no_image_and_makes_no_class(
         self, path: str, root: Path, look: Look
     ) -> None:
@@ -259,6 +248,145 @@ class TestFolder:
         put(tmp_path, "one.png")
         with pytest.raises(InputError, match=message):
             look(tmp_path / name)
+
+
+SYSTEM_FOLDERS = (
+    *("@eaDir", "@EADIR", "#recycle", "#snapshot", "@Recycle", "@Recently-Snapshot", "@tmp"),
+    *("~snapshot", ".snapshot", "$RECYCLE.BIN", "$Recycle.Bin", "System Volume Information"),
+    *("lost+found", ".Trash-1000", ".Trashes", ".Spotlight-V100", ".fseventsd", ".AppleDouble"),
+    *("__MACOSX", ".ipynb_checkpoints", "__pycache__", ".git", ".dvc", ".hidden"),
+)
+SYSTEM_FILES = (
+    *(".DS_Store", "._1.png", "Thumbs.db", "THUMBS.DB", "ehthumbs.db", "desktop.ini", "Icon\r"),
+    *("SYNOINDEX_MEDIA_INFO", "SYNOPHOTO_THUMB_M.jpg", "~$notes.png", ".1.png.Xy12Ab"),
+)
+
+
+class TestSystemEntries:
+    """They are counted, once for each folder, and never make a class, a split or a group."""
+
+    @pytest.fixture(params=["folder", "archive", "archive in a folder", "drop"])
+    def seen(
+        self, request: pytest.FixtureRequest, look: Look, tmp_path: Path, drops: Path
+    ) -> Callable[..., tuple[dict[str, str | None], set[str]]]:
+        """``seen(*paths)`` -> labels of the files without a fault by their last two parts, and the
+        places of what is left out as being of a system, of a tree that is given in each way."""
+
+        def of(*paths: str) -> tuple[dict[str, str | None], set[str]]:
+            if request.param in ("folder", "drop"):
+                folder = drops / "monday" if request.param == "drop" else tmp_path / "given"
+                for path in paths:
+                    put(folder, path)
+                found = look(None, folder) if request.param == "drop" else look(folder)
+            else:
+                archive = pack(tmp_path / "given" / "x.zip", *paths)
+                found = look(archive if request.param == "archive" else archive.parent)
+            left_out = {file.place for file in files(found) if file.fault == SYSTEM_ENTRY}
+            assert not any(file.readable for file in files(found) if file.place in left_out)
+            return {
+                "/".join(Path(path).parts[-2:]): label for path, label in labels(found).items()
+            }, left_out
+
+        return of
+
+    @pytest.mark.parametrize("name", SYSTEM_FOLDERS)
+    @pytest.mark.parametrize("where", ["", "A/", "A/deep/"])
+    def test_folders(self, name: str, where: str, seen: Any) -> None:
+        found, left_out = seen(
+            "A/1.png", "B/2.png", f"{where}{name}/1.png/thumb.jpg", f"{where}{name}/x/y/2.png"
+        )
+        assert found == {"A/1.png": "A", "B/2.png": "B"}
+        assert left_out == {f"{where}{name}"}
+
+    @pytest.mark.parametrize("name", SYSTEM_FILES)
+    @pytest.mark.parametrize("where", ["", "A/"])
+    def test_files(self, name: str, where: str, seen: Any) -> None:
+        found, left_out = seen("A/1.png", "B/2.png", f"{where}{name}")
+        assert (found, left_out) == ({"A/1.png": "A", "B/2.png": "B"}, {f"{where}{name}"})
+
+    @pytest.mark.parametrize("name", ["lost+found", "@eaDir", "$RECYCLE.BIN"])
+    @pytest.mark.parametrize("layout", ["split", "wrapped", "wrapped split"])
+    def test_the_layout_is_recognised_beside_them(self, name: str, layout: str, seen: Any) -> None:
+        around = "export/" if "wrapped" in layout else ""
+        sides = ("train/", "test/") if "split" in layout else ("",)
+        images = [f"{around}{side}{label}/1.png" for side in sides for label in ("A", "B")]
+        places = [f"{name}", f"{around}{name}"] if around else [name]
+        found, left_out = seen(*images, *(f"{place}/9.png" for place in places))
+        assert found == {"A/1.png": "A", "B/1.png": "B"}
+        assert left_out <= {name, f"{around}{name}"}
+        assert left_out
+
+    @pytest.mark.parametrize("name", ["@eaDirs", "recycle", "snapshot", "lost", "found", "icons"])
+    def test_names_that_are_only_similar_are_classes(self, name: str, seen: Any) -> None:
+        found, left_out = seen("A/1.png", f"{name}/2.png")
+        assert (set(found.values()), left_out) == ({"A", name}, set())
+
+
+class TestSurroundingFolders:
+    def test_parts_of_a_download_share_their_folder(self, look: Look, tmp_path: Path) -> None:
+        pack(tmp_path / "parts" / "data-001.zip", "export/A/1.png", "__MACOSX/export/A/._1.png")
+        pack(tmp_path / "parts" / "data-002.zip", "export/A/2.png", "export/B/3.png")
+        assert set(labels(look(tmp_path / "parts")).values()) == {"A", "B"}
+
+    @pytest.mark.parametrize("form", ["folder", "drop"])
+    def test_a_manifest_below_them_decides(
+        self, form: str, look: Look, tmp_path: Path, drops: Path
+    ) -> None:
+        folder = drops / "monday" if form == "drop" else tmp_path / "given"
+        put(folder, "a/b/manifest.csv", b"path,label,split\nx/1.png,X,test\nx/gone.png,X,test\n")
+        for path in ("a/b/x/1.png", "a/b/x/2.png", "LICENSE", "a/@eaDir/x/1.png"):
+            put(folder, path)
+        (tree,) = look(None, folder) if form == "drop" else look(folder)
+        prefix = "drops/monday/" if form == "drop" else ""
+        assert {file.path.removeprefix(prefix): file.fault for file in tree.files} == {
+            "a/b/x/1.png": None,
+            "a/b/x/2.png": "not listed in manifest.csv",
+            "LICENSE": "not listed in manifest.csv",
+            "a/@eaDir": SYSTEM_ENTRY,
+            "a/b/x/gone.png": "listed in manifest.csv but not there",
+        }
+        assert tree.annotations["x/1.png"] == FileAnnotation("X", "test")
+
+    def test_classes_of_the_first_load_decide_in_a_drop(
+        self, root: Path, drops: Path, look: Look
+    ) -> None:
+        for path in ("one/A/p1/1.png", "one/A/p2/2.png", "two/x/B/1.png", "three/C/p/1.png"):
+            put(drops, path)
+        found = look(root, drops / "one", drops / "two", drops / "three")
+        assert {
+            path: label for path, label in labels(found).items() if path.startswith("drops")
+        } == {
+            "drops/one/A/p1/1.png": "A",
+            "drops/one/A/p2/2.png": "A",
+            "drops/two/x/B/1.png": "B",
+            "drops/three/C/p/1.png": "C",
+        }
+
+
+class TestUnicode:
+    @pytest.mark.parametrize(
+        ("listed", "on_disk"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")]
+    )
+    def test_a_manifest_lists_files_in_either_form(
+        self, listed: Any, on_disk: Any, look: Look, tmp_path: Path
+    ) -> None:
+        name, folder = "Ünïcode/é 1.png", tmp_path / "given"
+        file = unicodedata.normalize(on_disk, name)
+        put(folder, file)
+        put(folder, "plain.png")
+        text = f"path,label\n{unicodedata.normalize(listed, name)},X\nplain.png,Y\n"
+        put(folder, "manifest.csv", text.encode())
+        assert labels(look(folder)) == {file: "X", "plain.png": "Y"}
+
+    def test_two_files_whose_names_differ_by_form_alone_are_told_apart(
+        self, look: Look, tmp_path: Path
+    ) -> None:
+        names = [unicodedata.normalize(form, "é.png") for form in ("NFC", "NFD")]  # type: ignore[arg-type]
+        for name in names:
+            put(tmp_path / "given", name)
+        text = f"path,label\n{names[0]},X\n{names[1]},Y\n"
+        put(tmp_path / "given", "manifest.csv", text.encode())
+        assert labels(look(tmp_path / "given")) == {names[0]: "X", names[1]: "Y"}
 
 
 class TestArchives:
@@ -419,8 +547,8 @@ class TestRootThatIsAnArchive:
             "B/2.png": "B",
         }
 
-    @pytest.mark.parametrize("top", ["", "data set/"])
-    def test_a_folder_around_split_folders_or_a_manifest_is_looked_through(
+    @pytest.mark.parametrize("top", ["", "data set/", "a/b/c/"])
+    def test_folders_around_split_folders_or_a_manifest_are_looked_through(
         self, top: str, look: Look, tmp_path: Path
     ) -> None:
         (tree,) = look(
@@ -432,11 +560,14 @@ class TestRootThatIsAnArchive:
                 ".DS_Store",
             )
         )
-        assert tree.annotations["test/B/2.png"] == FileAnnotation("B", "test")
+        assert tree.annotations[f"{top}test/B/2.png"] == FileAnnotation("B", "test")
         with zipfile.ZipFile(tmp_path / "y.zip", "w") as archive:
             archive.writestr(f"{top}manifest.csv", "path,label\n1.png,A\n")
             archive.writestr(f"{top}1.png", "x")
-        assert labels(look(tmp_path / "y.zip")) == {"1.png": "A"}
+            archive.writestr("LICENSE", "x")
+        found = look(tmp_path / "y.zip")
+        assert labels(found) == {f"{top}1.png": "A"}
+        assert faults(found)["LICENSE"] == "not listed in manifest.csv"
 
     def test_a_single_class_folder_is_no_such_folder(self, look: Look, tmp_path: Path) -> None:
         assert labels(look(pack(tmp_path / "x.zip", "A/1.png", "A/sub/2.png"))) == {

@@ -36,6 +36,7 @@ from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.intake.outcomes import Outcomes, StoredOutcomes
 from resources.intake.scan import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
+from resources.intake.system_entries import SYSTEM_ENTRY
 from resources.store.dataset_store import DatasetStore
 from tests.resources.intake.test_confined_open import in_time
 
@@ -225,12 +226,6 @@ class TestFilesThatAreNotImages:
     @pytest.mark.parametrize(
         "path",
         [
-            ".DS_Store",
-            "A/._0.png",
-            ".git/objects/aa",
-            "__MACOSX/A/0.png",
-            "A/Thumbs.db",
-            "desktop.ini",
             "README",
             "readme.html",
             "A/labels.csv",
@@ -255,6 +250,25 @@ class TestFilesThatAreNotImages:
         assert (row["image_id"], row["bytes"]) == (hashlib.sha256(b"not an image").hexdigest(), 12)
         monkeypatch.setattr(LimitedDecoder, "inspect", lambda *_: pytest.fail("decoded"))
         assert scanned(root, known).equals(first)
+
+    def test_those_of_a_system_are_one_row_each_and_never_opened(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        before = rows(scanned(root))
+        for path in ("A/@eaDir/0.png/thumb.png", "A/@eaDir/1.png/thumb.png", ".DS_Store"):
+            put(root, path, png(77))
+        opened: list[Path] = []
+        inspect = scan_module._opened
+        monkeypatch.setattr(
+            scan_module, "_opened", lambda file: (opened.append(file.file), inspect(file))[1]
+        )
+        after = rows(scanned(root))
+        added = {path: row for path, row in after.items() if path not in before}
+        assert {
+            path: (row["status"], row["reason"]) for path, row in added.items()
+        } == dict.fromkeys(["A/@eaDir", ".DS_Store"], ("rejected", SYSTEM_ENTRY))
+        assert {path: after[path] for path in before} == before
+        assert not [path for path in opened if path.name in ("thumb.png", ".DS_Store")]
 
     def test_they_make_no_class_and_no_layout(self, tmp_path: Path) -> None:
         for i, path in enumerate(

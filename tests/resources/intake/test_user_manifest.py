@@ -1,4 +1,4 @@
-"""What manifest.csv, manifest.parquet or the folders say."""
+"""What manifest.csv or manifest.parquet says."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from resources.intake import user_manifest
 from resources.intake.user_manifest import (
     FileAnnotation,
     UserManifest,
-    annotations_by_folders,
     read_user_manifest,
 )
 from tests.resources.intake.test_confined_open import in_time
@@ -46,64 +45,6 @@ def parquet(root: Path, table: pa.Table | dict[str, Sequence[object]]) -> UserMa
     return result
 
 
-class TestFolders:
-    def test_class_folders(self, tmp_path: Path) -> None:
-        annotations = annotations_by_folders(
-            ["COVID/1.png", "COVID/site 2/deep/1.png", " normal /1.png"], "the set"
-        )
-        assert annotations == {
-            "COVID/1.png": FileAnnotation("COVID"),
-            "COVID/site 2/deep/1.png": FileAnnotation("COVID"),
-            " normal /1.png": FileAnnotation("normal"),
-        }
-
-    def test_split_folders(self, tmp_path: Path) -> None:
-        annotations = annotations_by_folders(
-            ["Train/A/1.png", "testing/B/x/1.png", "val/A/2.png", "VALIDATION/A/3.png"], "the set"
-        )
-        assert list(annotations.values()) == [
-            FileAnnotation("A", "train"),
-            FileAnnotation("B", "test"),
-            FileAnnotation("A", "train"),
-            FileAnnotation("A", "train"),
-        ]
-
-    def test_one_split_folder_is_a_split_layout(self, tmp_path: Path) -> None:
-        assert annotations_by_folders(["train/A/1.png"], "the set") == {
-            "train/A/1.png": FileAnnotation("A", "train")
-        }
-
-    def test_validation_alone_is_a_class(self, tmp_path: Path) -> None:
-        assert annotations_by_folders(["val/A/1.png"], "the set") == {
-            "val/A/1.png": FileAnnotation("val")
-        }
-
-    def test_one_split_word_among_classes_is_a_class(self, tmp_path: Path) -> None:
-        assert annotations_by_folders(["test/1.png", "control/1.png"], "the set")[
-            "test/1.png"
-        ] == FileAnnotation("test")
-
-    def test_files_without_a_class_folder_have_no_label(self, tmp_path: Path) -> None:
-        annotations = annotations_by_folders(["1.png", "train/2.png", "test/A/3.png"], "the set")
-        assert list(annotations.values()) == [
-            FileAnnotation(),
-            FileAnnotation(None, "train"),
-            FileAnnotation("A", "test"),
-        ]
-
-    def test_split_folders_beside_others(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError) as error:
-            annotations_by_folders(["train/A/1.png", "test/A/2.png", "Mustermann/3.png"], "the set")
-        assert error.value.what == "the set has split folders (test, train) beside 1 other folder"
-        assert "path,label,split,group_id" in error.value.remedy
-
-    def test_the_others_are_counted(self, tmp_path: Path) -> None:
-        with pytest.raises(InputError, match=r"beside 2 other folders\."):
-            annotations_by_folders(
-                ["train/A/1.png", "test/A/2.png", "b/3.png", "c/3.png"], "the set"
-            )
-
-
 class TestCsv:
     def test_none(self, tmp_path: Path) -> None:
         assert read_user_manifest(tmp_path, "the set") is None
@@ -125,7 +66,7 @@ class TestCsv:
         ]
 
     def test_labels_stay_as_they_are_written(self, tmp_path: Path) -> None:
-        labels = ["NA", "007", "nan", "None", "1.0", "TRUE", "1e5"]
+        labels = ["007", "none", "1.5", "TRUE", "1e5", "-", "v2.0"]
         text = "path,label\n" + "".join(f"{label}.png,{label}\n" for label in labels)
         assert [row.label for row in listing(tmp_path, text).annotations.values()] == labels
 
