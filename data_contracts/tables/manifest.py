@@ -48,7 +48,7 @@ MANIFEST_SCHEMA = pa.schema(
         # upright pixels: after the EXIF orientation
         pa.field("width", pa.int32(), nullable=True),
         pa.field("height", pa.int32(), nullable=True),  # upright pixels
-        # Pillow's pixel mode, or DICOM's photometric interpretation
+        # Pillow's pixel mode, or the photometric interpretation of DICOM or TIFF
         pa.field("mode", pa.string(), nullable=True),
         pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
         # side of a pixel, millimetres; empty where the file does not state it

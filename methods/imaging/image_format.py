@@ -35,7 +35,7 @@ class ImageFacts:
     Attributes:
         width: pixels of the upright image, after the EXIF orientation.
         height: pixels of the upright image.
-        mode: Pillow's pixel mode, or DICOM's photometric interpretation.
+        mode: Pillow's pixel mode, or the photometric interpretation of DICOM or TIFF.
         format: name of the format in upper case.
         pixel_mm: side of a pixel in millimetres; None where the file does not state it.
         orientation: EXIF orientation 1..8, by which the stored pixels were turned upright.

@@ -1,4 +1,4 @@
-"""The reader of ordinary pictures (JPEG, PNG, TIFF, BMP, WebP) with Pillow.
+"""The reader of ordinary pictures (JPEG, PNG, BMP, WebP) with Pillow.
 
 A picture is decoded fully where its facts are asked for: JPEG's scaled decoding takes other code
 paths and could accept what a full decode then refuses. Colour profiles and gamma tags are ignored,
@@ -7,14 +7,13 @@ as the networks were trained that way.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
@@ -29,30 +28,16 @@ from methods.imaging.orientation import orientation_of, turned_upright, upright_
 from methods.imaging.preprocessing import PreprocessingSettings, resized_shape
 from methods.imaging.quiet import ignoring_warnings
 
-ACCEPTED_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+ACCEPTED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
 """Formats that Pillow may open, told by content; its other decoders never see the bytes."""
 
 SCALED_MARGIN = 2
 """Smallest side of a scaled JPEG as a multiple of the resized side (Pillow's ``reducing_gap``)."""
 
 _DEEP_MODES = ("I;16", "I;16B", "I", "F")
-_WHITE_IS_ZERO = 0
 _PNG_ORIENTATION = (b"eXIf", b"Raw profile type", b"tiff:Orientation")
 
 
-def _quiet_libtiff() -> None:
-    """Stop libtiff from printing to stderr, which one odd TIFF can do a thousand times.
-
-    Its errors still reach us as exceptions. A build of Pillow whose libtiff cannot be reached this
-    way goes on printing.
-    """
-    pillow = ctypes.CDLL(_imaging.__file__)
-    for name in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
-        with suppress(AttributeError):
-            getattr(pillow, name)(None)
-
-
-_quiet_libtiff()
 # else Python prints its errors to stderr where nobody set up logging
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
@@ -61,7 +46,7 @@ class OpenedPicture:
     """A picture of one image: the first page or frame of its file.
 
     1-bit, grey, palette, CMYK and YCbCr become RGB; transparency lies over white; grey of more than
-    8 bits (16-bit, 32-bit, float) is scaled from its own minimum..maximum; the EXIF orientation is
+    8 bits is scaled from its own minimum..maximum; the EXIF orientation is
     applied.
 
     Args:
@@ -147,9 +132,7 @@ def _facts_of(image: ImageFile.ImageFile, data: bytes) -> ImageFacts:
         # opened image, since one whose decoding failed must not be decoded again.
         is_stated = any(mark in data for mark in _PNG_ORIENTATION)
         orientation = orientation_of(_open(data)) if is_stated else 1
-    # Pillow gives the upright size for TIFF only
-    is_upright = isinstance(image, TiffImagePlugin.TiffImageFile)
-    width, height = upright_size(*image.size, 1 if is_upright else orientation)
+    width, height = upright_size(*image.size, orientation)
     name = str(image.format)
     # A camera's multi-picture file (MPO) is a JPEG with more JPEGs behind it.
     format_ = "JPEG" if name == "MPO" else name
@@ -177,11 +160,7 @@ def _decode(
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded picture to 8-bit RGB; transparency lies over white."""
     if image.mode in _DEEP_MODES:
-        tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
-        # Pillow inverts 8 bits only
-        white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == _WHITE_IS_ZERO
-        grey = stretch_to_8_bits(np.asarray(image), white_is_zero=white_is_zero)
-        return Image.fromarray(grey).convert("RGB")
+        return Image.fromarray(stretch_to_8_bits(np.asarray(image))).convert("RGB")
     if image.has_transparency_data:
         over = Image.new("RGBA", image.size, "white")
         over.alpha_composite(image.convert("RGBA"))

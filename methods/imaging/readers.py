@@ -18,6 +18,7 @@ from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.dicom import OpenedDicom, is_dicom
 from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
 from methods.imaging.pictures import OpenedPicture
+from methods.imaging.tiff import OpenedTiff
 
 HEAD_BYTES = 4096
 """Number of bytes at the beginning of a file from which every reader recognises its own."""
@@ -69,7 +70,7 @@ READERS: tuple[Reader, ...] = (
     Reader("DICOM", frozenset({".dcm"}), is_dicom, OpenedDicom, identifies_patients=True),
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedPicture),
     Reader("BMP", frozenset({".bmp"}), begins_with(b"BM"), OpenedPicture),
-    Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedPicture),
+    Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedTiff),
     Reader("PNG", frozenset({".png"}), begins_with(b"\x89PNG\r\n\x1a\n"), OpenedPicture),
     Reader("JPEG", frozenset({".jpg", ".jpeg"}), begins_with(b"\xff\xd8\xff"), OpenedPicture),
 )
