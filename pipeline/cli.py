@@ -548,10 +548,12 @@ def one_set_each(words: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the ``medfeat`` command."""
+    from pipeline.environment import check_environment
     from resources.store.home import prepare_home
 
     try:
         if set(sys.argv[1:]) - {"--help"}:
+            check_environment()
             prepare_home()
         app(args=one_set_each(sys.argv[1:]))
     except InputError as error:

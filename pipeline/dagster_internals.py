@@ -33,6 +33,7 @@ from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 from dagster._serdes import ConfigurableClassData
+from dagster._utils.schedules import is_valid_cron_schedule
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
 
@@ -52,6 +53,11 @@ UNFINISHED_BACKFILLS = (
     BulkActionStatus.FAILING,
 )
 """Statuses of a backfill that still starts or cancels runs."""
+
+
+def is_cron(text: str) -> bool:
+    """Whether a schedule of Dagster can tick by this cron expression."""
+    return is_valid_cron_schedule(text)
 
 
 # -- the SQLite storage that dagster.yaml names

@@ -1,6 +1,5 @@
 """Schedules: nightly runs of the datasets whose results are not up to date."""
 
-import os
 from collections.abc import Iterator
 
 import dagster as dg
@@ -9,14 +8,15 @@ from data_contracts.errors import InputError
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from data_contracts.studies.registry import usual_study
+from pipeline import environment
 from pipeline.automation.requests import busy_datasets, code_versions, request, was_begun
 from pipeline.automation.staleness import has_drops, stale_reason
 from pipeline.jobs import JOBS
 from resources.store.dataset_store import DatasetStore
 
-NIGHTLY_CRON = os.environ.get("MEDFEAT_NIGHTLY") or "0 3 * * *"
+NIGHTLY_CRON = environment.value_of(environment.NIGHTLY)
 """Time of all nightly schedules, as a cron expression."""
-TIME_ZONE = os.environ.get("MEDFEAT_TIME_ZONE") or "UTC"
+TIME_ZONE = environment.value_of(environment.TIME_ZONE)
 """Time zone of the cron expression."""
 
 

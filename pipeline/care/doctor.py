@@ -13,6 +13,7 @@ from typing import Literal
 import dagster as dg
 
 from data_contracts.errors import InputError
+from pipeline import environment
 from pipeline.care.disk_need import bytes_needed
 from pipeline.care.history import old_runs, size_of
 from pipeline.care.retention import KEEP_RUNS_DAYS, oldest_kept
@@ -81,6 +82,11 @@ def _environment() -> Iterator[Finding]:
         f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}",
     )
     yield Finding("ok", f"device: {Compute().resolve()} ({cores()} CPU cores)")
+    wrong = list(environment.faults())
+    yield from (Finding("problem", str(error)) for error in wrong)
+    if not wrong:
+        named = ", ".join(environment.set_variables()) or "none is set"
+        yield Finding("ok", f"environment variables: {named}")
 
 
 def _store() -> Iterator[Finding]:

@@ -1,21 +1,18 @@
 """How long Dagster's history is kept: old runs are deleted every night, and SQLite is packed."""
 
 import logging
-import os
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from data_contracts.errors import InputError
+from pipeline import environment
 from pipeline.automation.schedules import NIGHTLY_CRON, TIME_ZONE
 from resources.store.dataset_store import DatasetStore
 
 log = logging.getLogger("medfeat.history")
 
-KEEP_RUNS_DAYS = "MEDFEAT_KEEP_RUNS_DAYS"
+KEEP_RUNS_DAYS = environment.KEEP_RUNS_DAYS.name
 """Environment variable: age in days from which a run is deleted; 0 keeps every run."""
-DEFAULT_DAYS = 90
-"""Age in days from which a run is deleted where the variable is not set."""
 
 
 def oldest_kept() -> datetime | None:
@@ -24,13 +21,8 @@ def oldest_kept() -> datetime | None:
     Raises:
         InputError: the environment variable is not a number of days.
     """
-    text = os.environ.get(KEEP_RUNS_DAYS) or str(DEFAULT_DAYS)
-    if not text.isascii() or not text.isdecimal() or len(text) > 5:
-        raise InputError(
-            f"{KEEP_RUNS_DAYS} is {text!r}",
-            f"Set it to a number of days, for example {DEFAULT_DAYS}, or to 0 to keep every run",
-        )
-    return datetime.now(UTC) - timedelta(days=int(text)) if int(text) else None
+    days = int(environment.value_of(environment.KEEP_RUNS_DAYS))
+    return datetime.now(UTC) - timedelta(days=days) if days else None
 
 
 @dg.op(description="Deletes the runs that are too old, with their events, and packs SQLite.")

@@ -6,10 +6,11 @@ import ipaddress
 import socket
 
 from data_contracts.errors import InputError
+from pipeline import environment
 
 LOOPBACK = "127.0.0.1"
 """The address that every machine has and no other machine reaches."""
-ANY_NAME = "MEDFEAT_UI_ANY_NAME"
+ANY_NAME = environment.UI_ANY_NAME.name
 """Environment variable of the web server: "1" behind a proxy lets ``Host`` be any name."""
 
 

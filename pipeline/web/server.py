@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
-
 from starlette.middleware import Middleware
 
 from pipeline.dagster_internals import run_web_server
-from pipeline.web.address import ANY_NAME
+from pipeline.environment import UI_ANY_NAME, value_of
 from pipeline.web.guard import SameOrigin
 from pipeline.web.pictures import StoredPictures
 
 
 def in_front() -> list[Middleware]:
     """Return the middleware in front of Dagster's, the outermost first."""
-    guard = Middleware(SameOrigin, any_name=os.environ.get(ANY_NAME) == "1")
+    guard = Middleware(SameOrigin, any_name=value_of(UI_ANY_NAME) == "1")
     return [guard, Middleware(StoredPictures)]
 
 

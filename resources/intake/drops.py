@@ -126,15 +126,21 @@ def settle_seconds() -> float:
         InputError: it is not a number above 0.
     """
     text = os.environ.get("MEDFEAT_DROP_SETTLE_SECONDS") or str(SETTLE_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
+    seconds = settle_seconds_of(text)
+    if seconds is None:
         raise InputError(
             f"MEDFEAT_DROP_SETTLE_SECONDS is {text!r}", "Set it to a number of seconds above 0"
         )
     return seconds
+
+
+def settle_seconds_of(text: str) -> float | None:
+    """Return the number of seconds that a text states, or None where it is no number above 0."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def file_stamps(path: Path) -> dict[str, Stamp]:

@@ -57,8 +57,11 @@ def one_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def stored(home: Path) -> list[str]:
+    """Every stored file, but what decoding found: it is known by content and matters to nothing."""
     return sorted(str(p.relative_to(home)) for p in (home / "datasets").rglob("*")) + sorted(
-        str(p.relative_to(home)) for p in (home / "store").rglob("*") if p.is_file()
+        str(p.relative_to(home))
+        for p in (home / "store").rglob("*")
+        if p.is_file() and p.suffix != ".outcomes"
     )
 
 

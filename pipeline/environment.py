@@ -1,0 +1,287 @@
+"""The registry of environment variables: what each is for, its rule, and the check at every start.
+
+A mistyped value or name would else be seen late (a drop that never counts, another folder of
+weights) or as a traceback of Dagster, which loads the schedules.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from data_contracts.errors import InputError
+from resources.intake.drops import SETTLE_SECONDS, settle_seconds_of
+
+PREFIX = "MEDFEAT_"
+LIKE = 0.75
+"""Smallest similarity, 0..1, of an unknown name to a known one that is taken for a typing error."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable.
+
+    Attributes:
+        name: name of the variable.
+        default: value where it is not set or empty, in words.
+        meaning: what it is for.
+        rule: what a value must be.
+        example: a value that obeys the rule.
+        fault: from a value to why it breaks the rule, in words; "" where it does not.
+    """
+
+    name: str
+    default: str
+    meaning: str
+    rule: str
+    example: str
+    fault: Callable[[str], str]
+
+
+def _unless(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
+    """Return the test of a rule whose breach the value itself shows."""
+    return lambda text: "" if is_valid(text) else "not allowed"
+
+
+def _existing_ancestor(path: Path) -> Path:
+    return next(place for place in (path, *path.parents) if os.path.lexists(place))
+
+
+def _folder_fault(text: str, must_exist: bool = False, written: bool = False) -> str:
+    """Return why a text cannot name a folder, or ""."""
+    path = Path(text).expanduser().absolute()
+    try:
+        place = _existing_ancestor(path)
+        if not place.is_dir():
+            return f"{place} is a file" if place.is_file() else f"{place} is no folder"
+        if must_exist and place != path:
+            return "there is no such folder"
+    except OSError as error:
+        return f"{path} cannot be looked at ({error.strerror})"
+    if not os.access(place, os.X_OK | (os.W_OK if written else os.R_OK if place == path else 0)):
+        return f"this user may not {'write to' if written else 'read'} {place}"
+    return ""
+
+
+def _file_fault(text: str) -> str:
+    """Return why a text cannot name a file that is read, or made where it is missing; or ""."""
+    path = Path(text).expanduser().absolute()
+    if path.is_dir():
+        return "it is a folder"
+    if path.exists():
+        return "" if os.access(path, os.R_OK) else "this user may not read it"
+    return _folder_fault(str(path.parent), written=True)
+
+
+def _is_cron(text: str) -> bool:
+    from pipeline.dagster_internals import is_cron  # loads Dagster
+
+    return is_cron(text)
+
+
+def _is_time_zone(text: str) -> bool:
+    try:
+        ZoneInfo(text)
+    except (KeyError, OSError, ValueError):
+        return False
+    return True
+
+
+def _is_days(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5
+
+
+_NEW_FOLDER = "a folder that this user may write to, or that can be made"
+
+HOME = Variable(
+    "MEDFEAT_HOME",
+    "`.medfeat` in the project",
+    "everything that is written; a local disk, never NFS or SMB (the locks of HDF5 and SQLite do "
+    "not hold there)",
+    _NEW_FOLDER,
+    "/var/lib/medfeat",
+    lambda text: _folder_fault(text, written=True),
+)
+DAGSTER_HOME = Variable(
+    "DAGSTER_HOME",
+    "`$MEDFEAT_HOME/dagster`",
+    "Dagster's database and settings",
+    _NEW_FOLDER,
+    "/var/lib/medfeat/dagster",
+    lambda text: _folder_fault(text, written=True),
+)
+DROPS = Variable(
+    "MEDFEAT_DROPS",
+    "`$MEDFEAT_HOME/drops`",
+    "the drop folder; is only read",
+    "a folder that this user may read",
+    "/var/lib/medfeat/drops",
+    _folder_fault,
+)
+SITE_KEY = Variable(
+    "MEDFEAT_SITE_KEY",
+    "`~/.config/medfeat/site.key`",
+    "the key behind pseudonyms; made where it is missing",
+    "a file that this user may read, or that can be made",
+    "/etc/medfeat.site.key",
+    _file_fault,
+)
+WEIGHTS_DIR = Variable(
+    "MEDFEAT_WEIGHTS_DIR",
+    "torch's cache",
+    "folder with AlexNet's weights",
+    "a folder that is there and that this user may read",
+    "/opt/medfeat-weights",
+    lambda text: _folder_fault(text, must_exist=True),
+)
+DROP_SETTLE_SECONDS = Variable(
+    "MEDFEAT_DROP_SETTLE_SECONDS",
+    f"{SETTLE_SECONDS:g}",
+    "how long a drop must not change before it counts; longer than the longest pause of whatever "
+    "copies",
+    "a number of seconds above 0",
+    "60",
+    _unless(lambda text: settle_seconds_of(text) is not None),
+)
+UI_ANY_NAME = Variable(
+    "MEDFEAT_UI_ANY_NAME",
+    "0",
+    "1 where a proxy stands in front of the web UI: it may then be called by another name than "
+    "`localhost` or 127.0.0.1",
+    "0 or 1",
+    "0",
+    _unless(lambda text: text in ("0", "1")),
+)
+KEEP_RUNS_DAYS = Variable(
+    "MEDFEAT_KEEP_RUNS_DAYS",
+    "90",
+    "age in days from which runs are deleted from Dagster's history at night; 0 keeps every run",
+    "a whole number of days from 0 to 99999",
+    "90",
+    _unless(_is_days),
+)
+NIGHTLY = Variable(
+    "MEDFEAT_NIGHTLY",
+    "0 3 * * *",
+    "when the schedules tick; read when the services start",
+    "a cron expression of five fields",
+    '"0 3 * * *"',
+    _unless(_is_cron),
+)
+TIME_ZONE = Variable(
+    "MEDFEAT_TIME_ZONE",
+    "UTC",
+    "time zone of the cron expression; read when the services start",
+    "the name of a time zone",
+    "Europe/Berlin",
+    _unless(_is_time_zone),
+)
+REAL_DATA = Variable(
+    "MEDFEAT_REAL_DATA",
+    "none",
+    "folder of real images, for tests and benchmarks alone",
+    "a folder that is there and that this user may read",
+    "/data/real",
+    lambda text: _folder_fault(text, must_exist=True),
+)
+
+VARIABLES = (
+    HOME,
+    DAGSTER_HOME,
+    DROPS,
+    SITE_KEY,
+    WEIGHTS_DIR,
+    DROP_SETTLE_SECONDS,
+    UI_ANY_NAME,
+    KEEP_RUNS_DAYS,
+    NIGHTLY,
+    TIME_ZONE,
+    REAL_DATA,
+)
+"""All variables, in the order in which the documentation lists them."""
+
+
+def value_of(variable: Variable) -> str:
+    """Return the value of a variable whose default is a value, not words.
+
+    Raises:
+        InputError: it breaks the rule.
+    """
+    text = os.environ.get(variable.name)
+    if not text:
+        return variable.default
+    error = _error(variable, text)
+    if error is not None:
+        raise error
+    return text
+
+
+def faults(environment: Mapping[str, str] | None = None) -> Iterator[InputError]:
+    """Yield an error for each variable that breaks its rule, and for each misspelt name.
+
+    Args:
+        environment: variables by name; those of this process by default.
+    """
+    given = os.environ if environment is None else environment
+    for variable in VARIABLES:
+        text = given.get(variable.name)
+        error = _error(variable, text) if text else None
+        if error is not None:
+            yield error
+    for name, known in _misspelt(given).items():
+        yield InputError(
+            f"{name} is no variable of medfeat", f"Did you mean {known}? Rename it, or unset it"
+        )
+
+
+def check_environment() -> None:
+    """Refuse to start with a variable that would be misunderstood.
+
+    Raises:
+        InputError: the first fault.
+    """
+    for error in faults():
+        raise error
+
+
+def table() -> list[str]:
+    """Return the lines of the documentation's table, in Markdown."""
+    rows = [("variable", "default", "", "a value is"), ("---",) * 4]
+    for one in VARIABLES:
+        default = f"`{one.default}`" if "*" in one.default else one.default
+        rows.append((f"`{one.name}`", default, one.meaning, f"{one.rule}: `{one.example}`"))
+    return [f"| {' | '.join(cells)} |" for cells in rows]
+
+
+def set_variables() -> list[str]:
+    """Return the names of the variables that are set, in the order of the registry."""
+    return [variable.name for variable in VARIABLES if os.environ.get(variable.name)]
+
+
+def _error(variable: Variable, text: str) -> InputError | None:
+    fault = variable.fault(text)
+    if not fault:
+        return None
+    return InputError(
+        f"{variable.name} is {text!r}: {fault}",
+        f"Set it to {variable.rule}, for example {variable.example}, or unset it "
+        f"(default: {variable.default.replace('`', '')})",
+    )
+
+
+def _misspelt(given: Mapping[str, str]) -> dict[str, str]:
+    """Return the unknown names that are like a known one, with that one."""
+    known = {variable.name for variable in VARIABLES}
+    stems = {name.removeprefix(PREFIX): name for name in sorted(known)}
+    like: dict[str, str] = {}
+    for name in sorted(given):
+        if not name.upper().startswith(PREFIX[:-1]) or name in known:
+            continue
+        stem = name.upper().removeprefix(PREFIX).removeprefix(PREFIX[:-1])
+        for match in get_close_matches(stem, stems, 1, LIKE):
+            like[name] = stems[match]
+    return like
