@@ -50,7 +50,7 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("height", pa.int32(), nullable=True),  # upright pixels
         # Pillow's pixel mode, or the photometric interpretation of DICOM or TIFF
         pa.field("mode", pa.string(), nullable=True),
-        pa.field("format", pa.string(), nullable=True),  # JPEG, PNG, TIFF, BMP, WEBP, DICOM
+        pa.field("format", pa.string(), nullable=True),  # name of the file format in upper case
         # side of a pixel, millimetres; empty where the file does not state it
         pa.field("pixel_mm", pa.float64(), nullable=True),
         # axial | coronal | sagittal where its file is a volume that can be cut along each axis

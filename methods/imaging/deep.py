@@ -37,6 +37,7 @@ def stretch_to_8_bits(
     white_is_zero: bool = False,
     premultiplied: bool = False,
     alpha_bits: int | None = None,
+    within: ValueRange | None = None,
 ) -> NDArray[np.uint8]:
     """Scale pixel values of any type to 0..255, those of more than 8 bits by their own range.
 
@@ -51,6 +52,8 @@ def stretch_to_8_bits(
         white_is_zero: whether small values are bright.
         premultiplied: whether the values were multiplied by the opacity ("associated alpha").
         alpha_bits: bits of alpha where they are fewer than its type has.
+        within: range of the values of all images of which this is one, as the slices of a volume
+            are; None for its own.
 
     Returns:
         uint8 of the shape of `values`; all 0 where the values are constant.
@@ -66,8 +69,9 @@ def stretch_to_8_bits(
         values = values.astype(np.uint8) * np.uint8(255)
     offset, dark, bright = 0, 0.0, 255.0
     if values.dtype != np.uint8:
-        offset = _offset(values)
-        dark, bright = _range(values, offset, opacity)
+        if within is None:
+            within = _range(values, opacity)
+        offset, dark, bright = within.offset, within.low, within.high
     if white_is_zero:
         dark, bright = bright, dark
     levels = np.empty(values.shape, np.uint8)
@@ -77,6 +81,30 @@ def stretch_to_8_bits(
             block = 255 - (255 - block) * opacity.of(rows, block.ndim)
         levels[rows] = np.rint(block)
     return levels
+
+
+@dataclass(frozen=True)
+class ValueRange:
+    """Minimum and maximum of values.
+
+    Attributes:
+        offset: what is taken from 64-bit integers while they are exact: their minimum; else 0.
+        low: minimum less the offset.
+        high: maximum less the offset.
+    """
+
+    offset: int
+    low: float
+    high: float
+
+
+def range_of(values: NDArray[np.generic]) -> ValueRange:
+    """Return the range of values of any shape; NaN does not count.
+
+    Raises:
+        UndecodableImageError: a value is infinite, or none is a number.
+    """
+    return _range(values, None)
 
 
 @dataclass(frozen=True)
@@ -137,10 +165,9 @@ def _numbers(
     return numbers
 
 
-def _range(
-    values: NDArray[np.generic], offset: int, opacity: _Opacity | None
-) -> tuple[float, float]:
-    """Return the minimum and maximum of the values that count, less the offset."""
+def _range(values: NDArray[np.generic], opacity: _Opacity | None) -> ValueRange:
+    """Return the minimum and maximum of the values that count."""
+    offset = _offset(values)
     low, high, any_number, least = np.inf, -np.inf, False, 0.0
     if opacity is not None and opacity.premultiplied:
         least = 0.5 if float(np.nanmax(opacity.alpha)) >= opacity.full / 2 else 0.0
@@ -157,7 +184,9 @@ def _range(
         high = max(high, float(numbers.max(where=counts, initial=-np.inf)))
     if not any_number:
         raise UndecodableImageError("no pixel value is a number")
-    return (low, high) if low <= high else (0.0, 0.0)  # where nothing can be seen
+    if low > high:  # where nothing can be seen
+        low = high = 0.0
+    return ValueRange(offset, low, high)
 
 
 def _levels(numbers: Float64, dark: float, bright: float) -> Float64:

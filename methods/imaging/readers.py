@@ -19,6 +19,7 @@ from methods.imaging.dicom import OpenedDicom, is_dicom
 from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
 from methods.imaging.pictures import OpenedPicture
 from methods.imaging.tiff import OpenedTiff
+from methods.imaging.volumes import NPY_SIGNATURE, OpenedNifti, OpenedNpy, is_nifti
 
 HEAD_BYTES = 4096
 """Number of bytes at the beginning of a file from which every reader recognises its own."""
@@ -68,6 +69,8 @@ _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 
 READERS: tuple[Reader, ...] = (
     Reader("DICOM", frozenset({".dcm"}), is_dicom, OpenedDicom, identifies_patients=True),
+    Reader("NIfTI", frozenset({".nii"}), is_nifti, OpenedNifti, open_along=OpenedNifti),
+    Reader("NPY", frozenset({".npy"}), begins_with(NPY_SIGNATURE), OpenedNpy),
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedPicture),
     Reader("BMP", frozenset({".bmp"}), begins_with(b"BM"), OpenedPicture),
     Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedTiff),

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from methods.imaging.image_format import MAX_PIXELS
+from methods.imaging.npy_header import MAX_HEADER_BYTES, UnknownNpyError, read_npy_header
 from methods.imaging.readers import NPZ
 from resources.intake.archives import (
     ArchiveLimits,
@@ -57,9 +58,6 @@ _MAX_IMAGES = 1_000_000
 
 _MAX_LABEL_COLUMNS = 10_000
 """Maximum columns of 0 and 1 in an array of labels."""
-
-_HEADER_BYTES = 2**16
-"""Maximum bytes of an array's header; numpy would read as many as the header asks for."""
 
 _ROWS = 256
 """Maximum rows of an array that are read at a time."""
@@ -190,30 +188,20 @@ def _arrays(members: list[ZipMember]) -> dict[str, _Array]:
 def _read_header(member: ZipMember) -> _Array:
     """Read a .npy header, and check that exactly the bytes it announces follow."""
     with member.open() as stream:
-        header = io.BytesIO(stream.read(_HEADER_BYTES))
-    try:
-        version = np.lib.format.read_magic(header)
-    except ValueError:
-        raise RefusedArchiveError(NOT_NPY) from None
-    if version not in ((1, 0), (2, 0)):  # 3.0 is for field names, and images have no fields
-        raise RefusedArchiveError(NOT_NPY)
-    length = int.from_bytes(header.getvalue()[8 : 10 if version == (1, 0) else 12], "little")
-    if length > _HEADER_BYTES:
-        raise RefusedArchiveError(NOT_NPY)
+        head = stream.read(MAX_HEADER_BYTES)
     with parsing():
-        if version == (1, 0):
-            shape, fortran, dtype = np.lib.format.read_array_header_1_0(header)
-        else:
-            shape, fortran, dtype = np.lib.format.read_array_header_2_0(header)
-    if dtype.hasobject:
+        try:
+            header = read_npy_header(head)
+        except UnknownNpyError:
+            raise RefusedArchiveError(NOT_NPY) from None
+    if header.dtype.hasobject:
         raise RefusedArchiveError(OBJECTS)
-    if fortran and len(shape) > 1:
+    if header.fortran and len(header.shape) > 1:
         raise RefusedArchiveError(FORTRAN)
-    shape = tuple(int(length) for length in shape)
-    n_bytes = math.prod(shape) * dtype.itemsize
-    if any(length < 0 for length in shape) or header.tell() + n_bytes != member.info.file_size:
+    n_bytes = header.n_bytes + math.prod(header.shape) * header.dtype.itemsize
+    if n_bytes != member.info.file_size:
         raise RefusedArchiveError(refusal.DAMAGED)
-    return _Array(member, header.tell(), shape, dtype)
+    return _Array(member, header.n_bytes, header.shape, header.dtype)
 
 
 def _check_images(images: _Array) -> None:
