@@ -23,6 +23,8 @@ from methods.features.frozen_network import random_alexnet
 CHROMIUM = next(
     (path for name in ("chromium", "google-chrome") if (path := shutil.which(name))), None
 )
+PATIENCE_MS = 120_000
+"""Maximum time that the browser may take to show what a page has, milliseconds."""
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -87,10 +89,12 @@ def page_of_the_ui(home: Path, make_images: Any, tmp_path: Path) -> Iterator[str
 def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
     from playwright.sync_api import expect, sync_playwright
 
+    # a busy machine is slow to show a page, which says nothing about the page
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(PATIENCE_MS)
         page.goto(f"{page_of_the_ui}/locations/medfeat/jobs/ahn2019")
         page.get_by_role("button", name="Materialize all").click()
         page.get_by_role("button", name="All", exact=True).click()
@@ -112,5 +116,5 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
             row = page.get_by_role("row").filter(has_text=picture)
             image = row.locator("img[src*='/medfeat/pictures/tiny/']").first
             expect(image).to_be_visible()
-            assert image.evaluate("i => i.complete && i.naturalWidth") > 300
+            assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 300
         browser.close()
