@@ -21,6 +21,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.records.feature_shard import check_rows
 from methods.curation.leakage import find_leaks, leak_error
+from methods.curation.manifest_rows import can_be_drawn
 from methods.reporting.document import markdown_text
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
@@ -118,7 +119,8 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
         dataset = context.partition_key
         try:
-            leaks = find_leaks(manifest_of(store, dataset).to_pylist(), kinds)
+            spec, rows = store.spec(dataset), manifest_of(store, dataset).to_pylist()
+            leaks = find_leaks(rows, kinds)
         except InputError as error:
             return dg.AssetCheckResult(
                 passed=False, description=str(error), metadata={"dataset": dataset}
@@ -127,9 +129,12 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
         if not leaks:
             return dg.AssetCheckResult(passed=True, metadata=metadata)
         listed = "\n".join(f"- {markdown_text(str(leak))}" for leak in leaks[:SHOWN_LEAKS])
+        is_kept = spec.keep_given_split
         return dg.AssetCheckResult(
-            passed=False,
-            description=str(leak_error(dataset, leaks)),
+            passed=is_kept,
+            description="kept by --keep-given-split"
+            if is_kept
+            else str(leak_error(dataset, leaks, can_be_drawn(rows, spec))),
             metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)},
         )
 

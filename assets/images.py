@@ -18,6 +18,7 @@ from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
+from methods.curation.independence import split_facts, split_notices
 from methods.curation.labels import label_notices
 from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
@@ -140,6 +141,7 @@ def _manifest_facts(rows: Rows, spec: DatasetSpec, arrival: Any) -> ManifestFact
         duplicates=status["duplicate"],
         rejected_files=status["rejected"],
         arrival=arrival.signature,
+        split=split_facts(rows, spec),
     )
 
 
@@ -175,16 +177,7 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
     if spec.synthetic:
         notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
     divided = [row for row in rows if row["status"] == "ok" and row["split"] in ("train", "test")]
-    alone = sum(row["group_id"] is None for row in divided)
-    if alone and alone == len(divided):
-        notices.append(
-            "IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic"
-        )
-    elif alone:
-        notices.append(
-            f"IMAGE-LEVEL SPLIT IN PART: {alone} of {len(divided)} images have no group (patient): "
-            "figures may be optimistic"
-        )
+    notices += split_notices(facts.split)
     if divided and spec.task == "multi-label":
         one_sided = one_sided_labels(
             [row["label"] for row in divided], [row["split"] for row in divided]

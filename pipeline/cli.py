@@ -170,6 +170,22 @@ ShowNames = Annotated[
     bool,
     typer.Option("--show-names", help="Write file names as they are (public data), no pseudonyms."),
 ]
+ExactIds = Annotated[
+    bool,
+    typer.Option(
+        "--exact-ids",
+        help="Take group_id, patient_id and PatientID as they are written: forms such as 7 and "
+        "0007 are two patients, ANONYMOUS is one, and a listed group stands before PatientID.",
+    ),
+]
+KeepGivenSplit = Annotated[
+    bool,
+    typer.Option(
+        "--keep-given-split",
+        help="Keep a given split although images or patients are on both sides; every result "
+        "says how many.",
+    ),
+]
 AllowBurnedIn = Annotated[
     bool,
     typer.Option(
@@ -205,6 +221,8 @@ def add(
     split_seed: SplitSeed = 0,
     new_labels: NewLabels = "hold",
     show_names: ShowNames = False,
+    exact_ids: ExactIds = False,
+    keep_given_split: KeepGivenSplit = False,
     allow_burned_in: AllowBurnedIn = False,
     slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
     literal: Literal = None,
@@ -222,6 +240,8 @@ def add(
         "split_seed": split_seed,
         "new_labels": new_labels,
         "show_names": show_names,
+        "exact_ids": exact_ids,
+        "keep_given_split": keep_given_split,
         "allow_burned_in": allow_burned_in,
         "slice_axis": slice_axis,
         "literal": literal or (),

@@ -1,8 +1,6 @@
 """The labelled images of a dataset: what every classifier is fitted on and scored on."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,6 +10,7 @@ from data_contracts.records.hashing import content_hash
 from data_contracts.studies.registry import check_task
 from data_contracts.studies.study import Study
 from methods.curation.leakage import find_leaks, leak_error
+from methods.curation.manifest_rows import ManifestRow, can_be_drawn, kept_together
 from resources.store.dataset_store import DatasetStore
 
 
@@ -24,8 +23,8 @@ class LabelledRows:
         labels: (n,) class of each, or its label set as "a|b".
         train: positions of the training images.
         test: positions of the test images.
-        groups: of each image the smallest id in its patient, or group where no patient is given;
-            its own where it has none.
+        groups: of each image the smallest id among all that its group and its patient, listed or
+            named by a header, connect it with; its own where it has none.
         has_groups: whether any group was given.
     """
 
@@ -49,37 +48,31 @@ class LabelledRows:
         return [self.groups[i] for i in self.test] if self.has_groups else None
 
 
-def _unit_of(row: Mapping[str, Any]) -> str:
-    """The patient, or the group, of a row of the manifest; "" where it has none."""
-    return str(row["patient_id"] or row["group_id"] or "")
-
-
 def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
     """The labelled images that train or test.
 
     Raises:
         InputError: the task is not the study's, or an image or a group is on both sides of the
-            split.
+            split and the user did not say to keep it.
     """
-    check_task(dataset, store.spec(dataset).task, study)
+    spec = store.spec(dataset)
+    check_task(dataset, spec.task, study)
     manifest = manifest_of(store, dataset).to_pylist()
-    leaks = find_leaks(manifest)
+    leaks = [] if spec.keep_given_split else find_leaks(manifest)
     if leaks:
-        raise leak_error(dataset, leaks)
+        raise leak_error(dataset, leaks, can_be_drawn(manifest, spec))
     rows = [row for row in manifest if row["status"] == "ok" and row["split"] in ("train", "test")]
     rows.sort(key=lambda row: row["image_id"])
-    smallest: dict[str, str] = {}  # a name of each group that does not depend on the site's key
-    for row in rows:
-        if unit := _unit_of(row):
-            smallest.setdefault(unit, row["image_id"])
+    # equal pixels are no group
+    together = kept_together([ManifestRow(**{**row, "pixel_sha256": None}) for row in rows])
     split = np.array([row["split"] for row in rows])
     return LabelledRows(
         ids=[row["image_id"] for row in rows],
         labels=np.array([row["label"] for row in rows], dtype=np.str_),
         train=np.flatnonzero(split == "train"),
         test=np.flatnonzero(split == "test"),
-        groups=[smallest.get(_unit_of(row), row["image_id"]) for row in rows],
-        has_groups=bool(smallest),
+        groups=[together[row["image_id"]] for row in rows],
+        has_groups=any(row["group_id"] or row["patient_id"] for row in rows),
     )
 
 

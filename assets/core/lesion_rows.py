@@ -95,13 +95,20 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
         key=lambda row: row["image_id"],
     )
     classes = _classes(dataset, rows, config.positive_class)
-    if config.group_by == "patient" and not any(row["patient_id"] for row in rows):
+    if config.group_by == "patient" and not any(
+        row["patient_id"] or row["header_patient_id"] for row in rows
+    ):
         raise InputError(
             f"no image of {dataset} has a patient",
             "Fill the column patient_id of its manifest, or group by lesion",
         )
     entries = [ManifestRow(**row) for row in usable]
-    lesion_of = kept_together([replace(entry, patient_id=None) for entry in entries])
+    lesion_of = kept_together(
+        [
+            replace(entry, patient_id=None, header_patient_id=None, group_source=None)
+            for entry in entries
+        ]
+    )
     patient_of = kept_together(entries)
     ids = [row["image_id"] for row in rows]
     positive = np.array([row["label"] == classes[1] for row in rows])

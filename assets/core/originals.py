@@ -107,7 +107,9 @@ class Originals:
             data = read_image(
                 self._files[path],
                 path,
-                lambda digest: first == frame_id(digest, row["frame"], row["slice_axis"]),
+                lambda digest: (
+                    (row["copy_of"] or first) == frame_id(digest, row["frame"], row["slice_axis"])
+                ),
             )
             frames = [self._row_of[image_id]["frame"] or 0 for image_id in image_ids]
             axis = row["slice_axis"] or DEFAULT_SLICE_AXIS

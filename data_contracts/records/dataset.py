@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 
 from data_contracts.errors import InputError
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
@@ -53,6 +60,11 @@ class DatasetSpec(BaseModel):
             training side), "given" (as the drop's own split states).
         show_names: whether file names may be written to manifests, logs and reports; otherwise a
             keyed pseudonym replaces each.
+        exact_ids: whether identifiers of groups and patients are taken as they are written:
+            otherwise forms of one identifier are joined, placeholders are no identifiers, and the
+            patient of a DICOM header stands above a listed group.
+        keep_given_split: whether images, groups and patients that are on both sides of a given
+            split stay where they are; every result says how many.
         allow_burned_in: whether DICOM files whose header declares burned-in annotations are
             accepted.
         slice_axis: kind of the slices into which volumes (NIfTI) are cut.
@@ -71,9 +83,18 @@ class DatasetSpec(BaseModel):
     synthetic: bool = False
     new_labels: Literal["hold", "train", "given"] = "hold"
     show_names: bool = False
+    exact_ids: bool = False
+    keep_given_split: bool = False
     allow_burned_in: bool = False
     slice_axis: SliceAxis = DEFAULT_SLICE_AXIS
     literal: tuple[str, ...] = ()
+
+    @field_validator("keep_given_split")
+    @classmethod
+    def _nothing_else_is_drawn(cls, keep: bool, others: ValidationInfo) -> bool:
+        if keep and others.data.get("split") == "stratified":
+            raise ValueError("a given split is kept or another one drawn (--split), not both")
+        return keep
 
     @field_validator("root")
     @classmethod

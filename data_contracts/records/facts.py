@@ -18,6 +18,42 @@ class Facts(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class SplitFacts(Facts):
+    """Counts of how independent the test side is of the training side.
+
+    Attributes:
+        images: usable images of both sides.
+        without_group: those of no group and no patient.
+        alone_in_group: those whose group and patient no other file has.
+        by_study: those whose group is a study (StudyInstanceUID).
+        placeholder_images: usable images whose identifier stands for nobody, by its column.
+        one_value_images: usable images whose identifier all images have, by its column.
+        header_not_consulted: usable images whose header's patient stands behind what is listed.
+        ids_joined: groups and patients that are written in several forms.
+        listed_of_several_headers: listed groups and patients with several patients in headers.
+        headers_of_several_listed: patients of headers that are listed as several.
+        kept_same_bytes: test images whose bytes are also trained on, kept by the user.
+        kept_same_pixels: test images whose pixels are also trained on, in other bytes.
+        kept_same_group: test images of a group that is also trained on.
+        kept_same_patient: test images of a patient who is also trained on.
+    """
+
+    images: int = 0
+    without_group: int = 0
+    alone_in_group: int = 0
+    by_study: int = 0
+    placeholder_images: dict[str, int] = {}
+    one_value_images: dict[str, int] = {}
+    header_not_consulted: int = 0
+    ids_joined: int = 0
+    listed_of_several_headers: int = 0
+    headers_of_several_listed: int = 0
+    kept_same_bytes: int = 0
+    kept_same_pixels: int = 0
+    kept_same_group: int = 0
+    kept_same_patient: int = 0
+
+
 class ManifestFacts(Facts):
     """Facts of the image manifest.
 
@@ -34,6 +70,7 @@ class ManifestFacts(Facts):
         duplicates: files with the bytes or pixels of another.
         rejected_files: files that cannot be used.
         arrival: signature of the folder and the drops as they were read.
+        split: how independent the test side is.
     """
 
     kind: Literal["manifest"] = "manifest"
@@ -49,6 +86,7 @@ class ManifestFacts(Facts):
     duplicates: int
     rejected_files: int
     arrival: str
+    split: SplitFacts = SplitFacts()
 
 
 class NetworkFacts(Facts):

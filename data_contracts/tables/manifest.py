@@ -39,9 +39,17 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("label", pa.string(), nullable=True),  # class; several of one image with | between
         pa.field("split", pa.string(), nullable=True),  # train | test | unlabelled | held
         pa.field("group_id", pa.string(), nullable=True),  # keyed hash of patient, lesion ...
+        # where the group stands: group_id, PatientID, StudyInstanceUID or frames
+        pa.field("group_source", pa.string(), nullable=True),
         pa.field("bytes", pa.int64(), nullable=False),  # size of the file
         # keyed hash, where groups are lesions of patients
         pa.field("patient_id", pa.string(), nullable=True),
+        # keyed hash of the patient that the header of the file names
+        pa.field("header_patient_id", pa.string(), nullable=True),
+        # what was done with these identifiers (methods.curation.identities); parts with ; between
+        pa.field("id_notes", pa.string(), nullable=True),
+        # image_id of the same bytes on the other side of a given split, where both are kept
+        pa.field("copy_of", pa.string(), nullable=True),
         # column of the lesion's centre, upright pixels
         pa.field("center_x", pa.float64(), nullable=True),
         pa.field("center_y", pa.float64(), nullable=True),  # row of it
@@ -133,6 +141,11 @@ def frame_id(file_sha256: str, frame: int | None, slice_axis: str | None = None)
         return file_sha256
     axis = "" if slice_axis in (None, DEFAULT_SLICE_AXIS) else f"#{slice_axis}"
     return hashlib.sha256(f"{file_sha256}{axis}#{frame}".encode()).hexdigest()
+
+
+def copy_id(image_id: str) -> str:
+    """Return the ``image_id`` of a second copy that is kept on the other side of a given split."""
+    return hashlib.sha256(f"{image_id}#copy".encode()).hexdigest()
 
 
 def ok_rows(manifest: pa.Table) -> pa.Table:

@@ -6,14 +6,16 @@ Pure functions on rows; the contract of the result is ``data_contracts.tables.ma
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
+from data_contracts.tables.manifest import copy_id
 from methods.curation.splits import label_group_split, on_both_sides, stratified_group_split
 
 REDRAW = "register with --split stratified to draw a new split"
@@ -52,7 +54,11 @@ class ManifestRow:
     split: str | None
     group_id: str | None
     bytes: int
+    group_source: str | None = None
     patient_id: str | None = None
+    header_patient_id: str | None = None
+    id_notes: str | None = None
+    copy_of: str | None = None
     center_x: float | None = None
     center_y: float | None = None
     frame: int | None = None
@@ -83,7 +89,8 @@ def curate(
     cannot move it. Labelled images of a drop go where ``spec.new_labels`` says, but never to one
     side while their group or their pixels are on the other, and never with a class that the first
     load does not have: then they are held. Leaks of a *given* split of the first load are left as
-    they are: :func:`methods.curation.leakage.find_leaks` finds them, and a check blocks on them.
+    they are: :func:`methods.curation.leakage.find_leaks` finds them, and a check blocks on them
+    unless ``spec.keep_given_split`` allows them; then one of the copies on each side stays.
 
     Args:
         rows: one row for each file or frame, in any order.
@@ -102,7 +109,7 @@ def curate(
     ordered = [_with_parsed_label(row, spec) for row in sorted(rows, key=lambda row: row.key)]
     if spec.split == "stratified":
         ordered = [replace(row, split=None) if row.drop is None else row for row in ordered]
-    ordered = _settle_duplicates(ordered)
+    ordered = _settle_duplicates(ordered, spec.keep_given_split)
     if not allow_constant:
         ordered = [
             replace(row, status="rejected", reason=CONSTANT)
@@ -124,6 +131,21 @@ def curate(
     sides = _sides([row for row in usable if row.drop is None], kept_together(first_load), spec)
     sides |= _sides_of_drops(usable, sides, kept_together(ordered), spec)
     return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
+
+
+def can_be_drawn(rows: Iterable[Mapping[str, Any]], spec: DatasetSpec) -> bool:
+    """Whether a new split of a dataset with a given one can be drawn.
+
+    Args:
+        rows: rows of its manifest.
+        spec: its specification.
+    """
+    first_load = [ManifestRow(**row) for row in rows if row["drop"] is None]
+    try:
+        curate(first_load, spec.model_copy(update={"split": "stratified"}))
+    except InputError:
+        return False
+    return True
 
 
 def labels_of(label: str | None, task: str) -> tuple[str, ...]:
@@ -179,12 +201,17 @@ def _with_parsed_label(row: ManifestRow, spec: DatasetSpec) -> ManifestRow:
     )
 
 
-def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
+def _settle_duplicates(rows: Sequence[ManifestRow], keep_sides: bool) -> list[ManifestRow]:
     """Mark all but one of the usable rows with the same bytes as duplicates.
 
     Where their labels contradict each other, all labelled ones are rejected. The row that stays is
     the one with most facts (label, first load, split, group), and among equals the first by path. A
     drop cannot contradict the first load, whose label stands.
+
+    Args:
+        rows: sorted by path and frame.
+        keep_sides: whether one row stays on each side of a given split: of two, that of the
+            training side gets an ``image_id`` of its own.
     """
     same_bytes: dict[str | None, list[ManifestRow]] = defaultdict(list)
     for row in rows:
@@ -205,25 +232,46 @@ def _settle_duplicates(rows: Sequence[ManifestRow]) -> list[ManifestRow]:
             copies = [row for row in copies if row.label is None]
             if not copies:
                 continue
-        kept = min(
-            copies,
-            key=lambda row: (
-                row.label is None,
-                row.drop is not None,
-                row.split is None,
-                row.group_id is None,
-                row.key,
-            ),
-        )
+        kept = min(copies, key=_with_most_facts)
+        twin = _on_the_other_side(kept, copies) if keep_sides else None
+        if twin is not None:
+            kept, twin = (kept, twin) if kept.split == "test" else (twin, kept)
+            image_id = str(twin.image_id)
+            settled[twin.key] = replace(twin, image_id=copy_id(image_id), copy_of=image_id)
         for row in copies:
-            if row is not kept:
-                other = row.label is not None and row.label != kept.label
-                reason = f"same bytes as {kept.path}" + (
-                    f", whose label {kept.label} stands" if other else ""
-                )
-                split = row.split if row.drop is None else None
-                settled[row.key] = replace(row, status="duplicate", reason=reason, split=split)
+            if row is not kept and row is not twin:
+                settled[row.key] = _duplicate_of(kept, row)
     return [settled.get(row.key, row) for row in rows]
+
+
+def _with_most_facts(row: ManifestRow) -> tuple[object, ...]:
+    """Return the key by which the row that stays is the smallest."""
+    return (
+        row.label is None,
+        row.drop is not None,
+        row.split is None,
+        row.group_id is None,
+        row.key,
+    )
+
+
+def _on_the_other_side(kept: ManifestRow, copies: Sequence[ManifestRow]) -> ManifestRow | None:
+    """Return the copy that stays on the side of a given split where ``kept`` is not, or None."""
+    sides = {"train": "test", "test": "train"}
+    other = [
+        row
+        for row in copies
+        if row.drop is None and row.split == sides.get(str(kept.split)) and row.label is not None
+    ]
+    return min(other, key=_with_most_facts) if kept.drop is None and other else None
+
+
+def _duplicate_of(kept: ManifestRow, row: ManifestRow) -> ManifestRow:
+    """Return a row marked as a duplicate."""
+    other = row.label is not None and row.label != kept.label
+    reason = f"same bytes as {kept.path}" + (f", whose label {kept.label} stands" if other else "")
+    split = row.split if row.drop is None else None
+    return replace(row, status="duplicate", reason=reason, split=split)
 
 
 def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
@@ -241,19 +289,42 @@ def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
         return token
 
     usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
+    lists = lists_of_patients(map(vars, usable))
     for row in usable:
         # sorts before the other tokens: the smallest one names the set
         image = root(f"0{row.image_id}")
-        tokens = (
-            row.group_id and f"g{row.group_id}",
-            row.patient_id and f"t{row.patient_id}",
-            row.pixel_sha256 and f"p{row.pixel_sha256}",
-        )
+        tokens = [f"t{patient}" for patient in sorted(patients_of(vars(row), lists))]
+        if row.copy_of is not None:
+            tokens.append(f"0{row.copy_of}")
+        if row.group_id is not None and row.group_source != "PatientID":
+            tokens.append(f"g{row.group_id}")
+        if row.pixel_sha256 is not None:
+            tokens.append(f"p{row.pixel_sha256}")
         for token in tokens:
-            if token:
-                smaller, larger = sorted((root(token), image))
-                parent[larger] = image = smaller
+            smaller, larger = sorted((root(token), image))
+            parent[larger] = image = smaller
     return {str(row.image_id): root(f"0{row.image_id}")[1:] for row in usable}
+
+
+def lists_of_patients(rows: Iterable[Mapping[str, Any]]) -> frozenset[str | None]:
+    """Return where groups lie below patients: names of drops, None for the first load."""
+    return frozenset(row["drop"] for row in rows if row["patient_id"] is not None)
+
+
+def patients_of(row: Mapping[str, Any], lists: Collection[str | None]) -> frozenset[str]:
+    """Return the patients of a row, listed and named by its header, or else its group.
+
+    A group stands for a patient where neither is known, and its whole list names no patient: one
+    patient can be the group of the first load and the patient above the lesions of a drop.
+
+    Args:
+        row: row of the manifest.
+        lists: what :func:`lists_of_patients` gives.
+    """
+    patients = {row["patient_id"], row["header_patient_id"]} - {None}
+    if not patients and row["drop"] not in lists:
+        patients = {row["group_id"]} - {None}
+    return frozenset(patients)
 
 
 def _sides(

@@ -16,8 +16,10 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.manifest import MANIFEST
+from methods.curation.independence import split_facts, split_notices
 from methods.curation.labels import label_notices
 from methods.curation.leakage import find_leaks, leak_error
+from methods.curation.manifest_rows import can_be_drawn
 from methods.curation.overview import overview
 from pipeline.instance import home_instance, prepare_instance
 from resources.intake.arrivals import find_arrivals
@@ -57,8 +59,8 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
             progress=lambda items: progress(items, "reading files"),
         ).to_pylist()
         leaks = find_leaks(rows)
-        if leaks:
-            raise leak_error(spec.name, leaks)
+        if leaks and not spec.keep_given_split:
+            raise leak_error(spec.name, leaks, can_be_drawn(rows, spec))
     except InputError as error:
         if spec.show_names or not _PSEUDONYM.search(error.what):
             raise
@@ -77,6 +79,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     classes = {label for row in usable if row["label"] for label in row["label"].split("|")}
     yield f"{spec.name}: {len(usable)} images of {len(classes)} classes ({counts})"
     yield from (f"  {line}" for line in overview(rows))
+    yield from (f"  notice: {line}" for line in split_notices(split_facts(rows, spec)))
     yield from (f"  notice: {notice}" for notice in label_notices(classes, spec.literal))
     if arrival.waiting:
         yield f"  not settled yet: {arrival.waiting} drops"

@@ -8,7 +8,7 @@ this module except through ``Intake.names``.
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from io import BufferedReader
@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
+from methods.curation.identities import Claim, identify
 from methods.curation.labels import alike
 from methods.curation.manifest_rows import ManifestRow, curate
 from methods.imaging.image_file import inspect_file
@@ -136,15 +137,17 @@ def _all_rows(
 ) -> list[ManifestRow]:
     """Read every file, and return its rows in the order of the files."""
     rows: list[ManifestRow] = []
+    claims: list[Claim] = []
     pool, decoder = ThreadPoolExecutor(cores()), LimitedDecoder(intake.spec.slice_axis)
     try:
         inspections = _in_order(pool, lambda entry: _inspect(entry[2], outcomes, decoder), entries)
         for number, ((named, tree, file), inspection) in enumerate(
             zip(progress(entries), inspections, strict=True), 1
         ):
-            rows += _rows(
-                named, tree, tree.annotations.get(file.place, FileAnnotation()), inspection, intake
-            )
+            annotation = tree.annotations.get(file.place, FileAnnotation())
+            of_file = _rows(named, tree, annotation, inspection, intake)
+            claims += [_claim(annotation, inspection, of_file)] * len(of_file)
+            rows += of_file
             if number % FILES_OF_A_PART == 0:
                 outcomes.save()
     finally:
@@ -152,7 +155,7 @@ def _all_rows(
         pool.shutdown(cancel_futures=True)  # an interrupt does not wait for the files still queued
         outcomes.save()
     outcomes.finish()
-    return rows
+    return _with_identities(rows, claims, intake)
 
 
 def _in_order(
@@ -350,12 +353,6 @@ def _rows(
     facts = inspection.facts
     label, fault = _label_and_fault(annotation, inspection, intake.spec.allow_burned_in)
     frames = facts.frames if facts is not None else ()
-    # Frames of one file show one patient, whoever it is.
-    group = (
-        annotation.group_id
-        or (facts and facts.patient)
-        or (f"file {inspection.digest}" if len(frames) > 1 else None)
-    )
     whole = ManifestRow(
         image_id=inspection.digest,
         path=named,
@@ -363,8 +360,7 @@ def _rows(
         reason=fault,
         label=label,
         split=annotation.split,
-        group_id=intake.names.group(group) if group else None,
-        patient_id=intake.names.group(annotation.patient_id) if annotation.patient_id else None,
+        group_id=None,
         center_x=annotation.center[0] if annotation.center else None,
         center_y=annotation.center[1] if annotation.center else None,
         bytes=inspection.n_bytes,
@@ -388,6 +384,44 @@ def _rows(
             **{name: value for name, value in vars(frame.facts).items() if name != "orientation"},
         )
         for number, (image_id, frame) in enumerate(zip(ids, frames, strict=True))
+    ]
+
+
+def _claim(
+    annotation: FileAnnotation, inspection: _Inspection, rows: Sequence[ManifestRow]
+) -> Claim:
+    """What is said of the group and the patient of one file, whose rows are given."""
+    facts = inspection.facts
+    return Claim(
+        annotation.group_id,
+        annotation.patient_id,
+        facts.patient if facts is not None else None,
+        facts.study if facts is not None else None,
+        # frames of one file show one patient, whoever it is
+        f"file {inspection.digest}" if len(rows) > 1 else None,
+        rows[0].drop,
+        any(row.status == "ok" for row in rows),
+    )
+
+
+def _with_identities(
+    rows: Sequence[ManifestRow], claims: Sequence[Claim], intake: Intake
+) -> list[ManifestRow]:
+    """The rows with their groups and patients, hashed."""
+
+    def hashed(text: str | None) -> str | None:
+        return intake.names.group(text) if text is not None else None
+
+    return [
+        replace(
+            row,
+            group_id=hashed(identity.group_id),
+            group_source=identity.group_source,
+            patient_id=hashed(identity.patient_id),
+            header_patient_id=hashed(identity.header_patient_id),
+            id_notes="; ".join(identity.notes) or None,
+        )
+        for row, identity in zip(rows, identify(claims, intake.spec.exact_ids), strict=True)
     ]
 
 

@@ -484,7 +484,7 @@ def test_a_group_on_both_sides_may_be_stored_and_is_found() -> None:
         "manifest", {}, {"path": "y", "image_id": OTHER, "pixel_sha256": ID, "split": "test"}
     )
     assert MANIFEST.violations(table) == []
-    assert find_leaks(table.to_pylist()) == [Leak("group", "x/1.png", "y")]
+    assert find_leaks(table.to_pylist()) == [Leak("group", "x/1.png", "y", ("group_id",))]
 
 
 def test_a_rounded_similarity_may_pass_1_a_little() -> None:
@@ -526,6 +526,7 @@ def test_names_that_are_not(name: str) -> None:
         {"new_labels": "test"},
         {"split_seed": -1},
         {"slice_axis": "oblique"},
+        {"split": "stratified", "keep_given_split": True},
     ],
 )
 def test_a_specification_that_breaks_its_rules(change: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from methods.identifiers import is_placeholder
 from methods.imaging.dicom.codecs import decode_native, decompress
 from methods.imaging.dicom.colour import read_palette, show_colour, show_palette
 from methods.imaging.dicom.encapsulation import Piece, frame_pieces
@@ -148,7 +149,7 @@ def _facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> FileFacts
     facts = ImageFacts(layout.columns, layout.rows, layout.photometric, "DICOM")
     return FileFacts(
         frames=(Frame(facts),) * layout.frames,
-        patient=_first_text(dataset, "PatientID", "PatientName"),
+        patient=_patient(dataset),
         study=_first_text(dataset, "StudyInstanceUID"),
         identifiers=identifiers_of(meta, dataset),
         burned_in=str(dataset.get("BurnedInAnnotation") or "").strip().upper() == "YES",
@@ -163,6 +164,13 @@ def _frame_notice(dataset: Dataset, found: int) -> str | None:
         return None
     says = f"says {said}" if said else "gives no number"
     return f"{found} frame{'s' * (found > 1)}, where the header {says}"
+
+
+def _patient(dataset: Dataset) -> str | None:
+    """Return the PatientID, else the PatientName; one that stands for nobody only if both do."""
+    texts = [_first_text(dataset, keyword) for keyword in ("PatientID", "PatientName")]
+    named = [text for text in texts if text is not None]
+    return next((text for text in named if not is_placeholder(text)), next(iter(named), None))
 
 
 def _first_text(dataset: Dataset, *keywords: str) -> str | None:

@@ -20,6 +20,7 @@ VALUES: dict[Any, Any] = {
     str: "text",
     dict[int, float]: {512: 1.5},
     dict[str, str]: {"cae": "the CAE"},
+    facts.SplitFacts: facts.SplitFacts(images=3, placeholder_images={"group_id": 2}),
 }
 """A value of every type that a field of facts has."""
 
