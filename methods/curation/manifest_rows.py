@@ -17,6 +17,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import copy_id
 from methods.curation.splits import label_group_split, on_both_sides, stratified_group_split
+from methods.imaging.readers import format_names
 
 REDRAW = "register with --split stratified to draw a new split"
 """Remedy in messages about a split that is given and incomplete."""
@@ -125,7 +126,7 @@ def curate(
         )
         raise InputError(
             f"{spec.root} has no usable image among {len(ordered)} files ({counts})",
-            "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images",
+            f"Give a folder with whole {format_names()} images",
         )
     first_load = [row for row in ordered if row.drop is None]
     sides = _sides([row for row in usable if row.drop is None], kept_together(first_load), spec)

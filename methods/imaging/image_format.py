@@ -16,6 +16,9 @@ from methods.imaging.preprocessing import PreprocessingSettings
 MAX_PIXELS = 100_000_000
 """Maximum width x height of an image in pixels; a larger one is refused before it is decoded."""
 
+MAX_FRAMES = 10_000
+"""Maximum number of images of an animation; a file of more is refused."""
+
 
 class UndecodableImageError(ValueError):
     """The bytes are not a complete image of a known format.

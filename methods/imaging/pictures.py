@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -17,6 +18,7 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
+    MAX_FRAMES,
     MAX_PIXELS,
     FileFacts,
     Frame,
@@ -28,7 +30,7 @@ from methods.imaging.orientation import orientation_of, turned_upright, upright_
 from methods.imaging.preprocessing import PreprocessingSettings, resized_shape
 from methods.imaging.quiet import ignoring_warnings
 
-ACCEPTED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP")
+ACCEPTED_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "AVIF")
 """Formats that Pillow may open, told by content; its other decoders never see the bytes."""
 
 SCALED_MARGIN = 2
@@ -64,7 +66,7 @@ class OpenedPicture:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        with _refusing_hostile_bytes():
+        with refusing_hostile_bytes():
             image = _open(data)
             self.facts = FileFacts((Frame(_facts_of(image, data)),))
         self._image: ImageFile.ImageFile | None = image
@@ -82,10 +84,48 @@ class OpenedPicture:
         """
         if frame != 0:
             raise UndecodableImageError("no such frame")
-        with _refusing_hostile_bytes():
+        with refusing_hostile_bytes():
             # decoding changes an opened image, so a second time the bytes are opened again
             image, self._image = self._image or _open(self._data), None
             return _decode(image, settings)
+
+
+class OpenedSequence(OpenedPicture):
+    """A file of one or more images that its library lays over each other (WebP, AVIF).
+
+    Every image of an animation is as a viewer shows it. In ascending order each is decoded once.
+
+    Args:
+        data: bytes of the file.
+
+    Raises:
+        UndecodableImageError: as for a picture, or more than MAX_FRAMES images.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        with refusing_hostile_bytes():
+            n_frames = int(getattr(self._image, "n_frames", 1))
+        if n_frames > MAX_FRAMES:
+            raise UndecodableImageError(f"an animation of more than {MAX_FRAMES} frames")
+        self.facts = replace(self.facts, frames=self.facts.frames * n_frames)
+
+    def decode(self, frame: int, settings: PreprocessingSettings | None = None) -> Image.Image:
+        """Decode an image.
+
+        Raises:
+            UndecodableImageError: no such frame, or this or an earlier one is truncated or broken.
+        """
+        if not 0 <= frame < len(self.facts.frames):
+            raise UndecodableImageError("no such frame")
+        with refusing_hostile_bytes():
+            image, self._image = self._image, None
+            if image is None or frame < image.tell():
+                image = _open(self._data)
+            image.seek(frame)
+            rgb = _decode(image)
+            self._image = image
+            return rgb
 
 
 def _reason(error: Exception) -> str:
@@ -98,7 +138,7 @@ def _reason(error: Exception) -> str:
 
 
 @contextmanager
-def _refusing_hostile_bytes() -> Iterator[None]:
+def refusing_hostile_bytes() -> Iterator[None]:
     """Turn whatever Pillow raises into an UndecodableImageError.
 
     Pillow's decoders raise nearly every built-in exception. A MemoryError stays one: whether the
@@ -149,7 +189,7 @@ def _decode(
         drafted = image.draft(None, (SCALED_MARGIN * width, SCALED_MARGIN * height))
     image.load()
     orientation = orientation_of(image)
-    rgb = _to_rgb(image)
+    rgb = to_rgb(image)
     if drafted and rgb.size != full_size:
         # The last pixels of a side may lie in part beyond the image, and only here is it known how
         # far.
@@ -157,7 +197,7 @@ def _decode(
     return turned_upright(rgb, orientation)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a decoded picture to 8-bit RGB; transparency lies over white."""
     if image.mode in _DEEP_MODES:
         return Image.fromarray(stretch_to_8_bits(np.asarray(image))).convert("RGB")

@@ -16,8 +16,15 @@ from dataclasses import dataclass
 
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.dicom import OpenedDicom, is_dicom
+from methods.imaging.formats.gif import SIGNATURES as GIF_SIGNATURES
+from methods.imaging.formats.gif import OpenedGif
+from methods.imaging.formats.jpeg import SIGNATURE as JPEG_SIGNATURE
+from methods.imaging.formats.jpeg import open_jpeg
+from methods.imaging.formats.kinds import UNKNOWN, kind_of
+from methods.imaging.formats.png import SIGNATURE as PNG_SIGNATURE
+from methods.imaging.formats.png import open_png
 from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
-from methods.imaging.pictures import OpenedPicture
+from methods.imaging.pictures import OpenedPicture, OpenedSequence
 from methods.imaging.tiff import OpenedTiff
 from methods.imaging.volumes import NPY_SIGNATURE, OpenedNifti, OpenedNpy, is_nifti
 
@@ -65,17 +72,27 @@ def _is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
+def _is_avif(data: bytes) -> bool:
+    """Whether the file type box names AVIF among its brands (ISO/IEC 14496-12, 4.3)."""
+    if data[4:8] != b"ftyp":
+        return False
+    box = data[8 : int.from_bytes(data[:4])]
+    return any(box[at : at + 4] in (b"avif", b"avis") for at in range(0, len(box), 4) if at != 4)
+
+
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 
 READERS: tuple[Reader, ...] = (
     Reader("DICOM", frozenset({".dcm"}), is_dicom, OpenedDicom, identifies_patients=True),
     Reader("NIfTI", frozenset({".nii"}), is_nifti, OpenedNifti, open_along=OpenedNifti),
     Reader("NPY", frozenset({".npy"}), begins_with(NPY_SIGNATURE), OpenedNpy),
-    Reader("WebP", frozenset({".webp"}), _is_webp, OpenedPicture),
+    Reader("WebP", frozenset({".webp"}), _is_webp, OpenedSequence),
+    Reader("AVIF", frozenset({".avif"}), _is_avif, OpenedSequence),
+    Reader("GIF", frozenset({".gif"}), begins_with(*GIF_SIGNATURES), OpenedGif),
     Reader("BMP", frozenset({".bmp"}), begins_with(b"BM"), OpenedPicture),
     Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedTiff),
-    Reader("PNG", frozenset({".png"}), begins_with(b"\x89PNG\r\n\x1a\n"), OpenedPicture),
-    Reader("JPEG", frozenset({".jpg", ".jpeg"}), begins_with(b"\xff\xd8\xff"), OpenedPicture),
+    Reader("PNG", frozenset({".png"}), begins_with(PNG_SIGNATURE), open_png),
+    Reader("JPEG", frozenset({".jpg", ".jpeg"}), begins_with(JPEG_SIGNATURE), open_jpeg),
 )
 """All readers, in the order in which they are asked. DICOM comes first because the preamble of a
 DICOM file may be the beginning of a TIFF file (PS3.10 7.1)."""
@@ -103,15 +120,17 @@ def open_image(data: bytes, slice_axis: SliceAxis = DEFAULT_SLICE_AXIS) -> Opene
     if not data:
         raise UndecodableImageError("the file is empty")
     reader = reader_of(data)
-    if reader is not None:
-        try:
-            if reader.open_along is not None:
-                return reader.open_along(data, slice_axis)
-            return reader.open(data)
-        except UnknownFormatError:
-            pass
-    *names, last = (reader.name for reader in reversed(READERS))
-    raise UndecodableImageError(f"not a readable {', '.join(names)} or {last} image")
+    if reader is None:
+        raise UndecodableImageError(kind_of(data))
+    try:
+        if reader.open_along is not None:
+            return reader.open_along(data, slice_axis)
+        return reader.open(data)
+    except UnknownFormatError:
+        kind = kind_of(data)  # the first bytes of a text can be those of a format
+        raise UndecodableImageError(
+            f"a broken {reader.name} file" if kind == UNKNOWN else kind
+        ) from None
 
 
 def can_identify_patients(data: bytes) -> bool:
@@ -123,6 +142,12 @@ def can_identify_patients(data: bytes) -> bool:
 def formats_that_identify_patients() -> frozenset[str]:
     """Return the ``format`` of the facts of all images that can name a patient."""
     return frozenset(reader.name.upper() for reader in READERS if reader.identifies_patients)
+
+
+def format_names() -> str:
+    """Return the names of all formats for a sentence: "A, B or C"."""
+    *names, last = (reader.name for reader in reversed(READERS))
+    return f"{', '.join(names)} or {last}"
 
 
 def known_suffixes() -> frozenset[str]:

@@ -123,8 +123,8 @@ def test_a_file_format_is_read_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) 
         code, image_format, readers, Image=Image, PreprocessingSettings=PreprocessingSettings
     )
     monkeypatch.setattr(readers, "READERS", (*readers.READERS, space["entry"]))
-    (frame,) = inspect_file(b"P5 3 2 255\n" + bytes(range(6))).frames
-    assert (frame.facts.width, frame.facts.height, frame.facts.format) == (3, 2, "PGM")
+    (frame,) = inspect_file(b"G8 3 2\n" + bytes(range(6))).frames
+    assert (frame.facts.width, frame.facts.height, frame.facts.format) == (3, 2, "G8")
 
 
 def test_an_asset_check_warns(store: DatasetStore) -> None:

@@ -19,6 +19,7 @@ from methods.curation.manifest_rows import (
     labels_of,
     one_sided_labels,
 )
+from methods.imaging.readers import format_names
 
 FACTS: dict[str, Any] = {"bytes": 10, "width": 2, "height": 2, "mode": "L", "format": "PNG"}
 
@@ -161,7 +162,7 @@ class TestNothingToWorkWith:
             "/scans has no usable image among 10 files (4 x not an image file; 3 x broken link; 2 "
             "x not listed in manifest.csv)"
         )
-        assert error.remedy == "Give a folder with whole JPEG, PNG, TIFF, BMP, WebP or DICOM images"
+        assert error.remedy == f"Give a folder with whole {format_names()} images"
 
     def test_one_class(self) -> None:
         error = error_of([row("A/0.png"), row("A/1.png"), rejected("B/2.png")])

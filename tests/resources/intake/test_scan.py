@@ -29,6 +29,7 @@ from methods.curation.leakage import find_leaks
 from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_file import inspect_file
 from methods.imaging.image_format import FileFacts, Frame
+from methods.imaging.readers import format_names
 from resources.intake import image_sources, limited_decoder
 from resources.intake import scan as scan_module
 from resources.intake.arrivals import find_arrivals
@@ -290,7 +291,7 @@ class TestFilesThatAreNotImages:
         assert reasons(scanned(root)) == {
             "A/empty.png": "cannot be decoded: the file is empty",
             "A/page.png": (
-                "cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM image"
+                "cannot be decoded: a web page (HTML), perhaps instead of the file that was wanted"
             ),
             "A/cut.png": "cannot be decoded: the file is truncated",
         }
@@ -526,9 +527,8 @@ class TestErrors:
         put(tmp_path, "B/README.md", b"text")
         assert str(error_of(tmp_path)) == (
             f"{tmp_path} has no usable image among 4 files (2 x cannot be decoded: the file is "
-            "empty; 1 x cannot be decoded: not a readable JPEG, PNG, TIFF, BMP, WebP or DICOM "
-            "image; 1 x not an image file). Give a folder with whole JPEG, PNG, TIFF, BMP, WebP "
-            "or DICOM images."
+            "empty; 1 x cannot be decoded: a web page (HTML), perhaps instead of the file that was "
+            f"wanted; 1 x not an image file). Give a folder with whole {format_names()} images."
         )
 
     def test_images_without_a_label(self, root: Path) -> None:
