@@ -20,6 +20,7 @@ from data_contracts.records.hashing import content_hash
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.independence import split_facts, split_notices
 from methods.curation.labels import label_notices
+from methods.curation.lesion_centres import AMBIGUOUS, CONVERTED
 from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -194,6 +195,10 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
             f"FILES LEFT OUT: {facts.rejected_files} rejected, {facts.duplicates} duplicates of "
             f"{len(rows)} files"
         )
+    for turned in (CONVERTED, AMBIGUOUS):
+        count = sum(turned in (row["notice"] or "") for row in rows if row["status"] == "ok")
+        if count:
+            notices.append(f"CENTRES OF TURNED IMAGES: {count} images: {turned}")
     if facts.held_images:
         notices.append(
             f"IMAGES HELD: {facts.held_images} labelled images of drops neither train nor test "

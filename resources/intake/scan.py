@@ -22,9 +22,10 @@ from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, MANIFEST_SCHEMA, frame_id
 from methods.curation.identities import Claim, identify
 from methods.curation.labels import alike
+from methods.curation.lesion_centres import Point, upright_centre
 from methods.curation.manifest_rows import ManifestRow, curate
 from methods.imaging.image_file import inspect_file
-from methods.imaging.image_format import FileFacts, UndecodableImageError
+from methods.imaging.image_format import FileFacts, Frame, UndecodableImageError
 from methods.imaging.readers import (
     HEAD_BYTES,
     can_identify_patients,
@@ -361,8 +362,6 @@ def _rows(
         label=label,
         split=annotation.split,
         group_id=None,
-        center_x=annotation.center[0] if annotation.center else None,
-        center_y=annotation.center[1] if annotation.center else None,
         bytes=inspection.n_bytes,
         drop=intake.names.drop(tree.drop) if tree.drop is not None else None,
     )
@@ -370,18 +369,11 @@ def _rows(
         return [whole]
     ids = _image_ids(str(inspection.digest), facts)
     return [
-        replace(
-            whole,
-            image_id=image_id,
-            frame=number if len(frames) > 1 else None,
-            status="ok" if frame.fault is None else "rejected",
-            reason=None if frame.fault is None else f"{UNDECODABLE}{frame.fault}",
-            slice_axis=facts.slice_axis if len(frames) > 1 else None,
-            notice=facts.notice,
-            pixel_sha256=frame.pixel_sha256,
-            perceptual_hash=frame.perceptual_hash,
-            constant=frame.constant,
-            **{name: value for name, value in vars(frame.facts).items() if name != "orientation"},
+        _frame_row(
+            replace(whole, image_id=image_id, frame=number if len(frames) > 1 else None),
+            facts,
+            frame,
+            annotation.center,
         )
         for number, (image_id, frame) in enumerate(zip(ids, frames, strict=True))
     ]
@@ -423,6 +415,29 @@ def _with_identities(
         )
         for row, identity in zip(rows, identify(claims, intake.spec.exact_ids), strict=True)
     ]
+
+
+def _frame_row(
+    row: ManifestRow, facts: FileFacts, frame: Frame, center: Point | None
+) -> ManifestRow:
+    """Complete the row of one image by what decoding found of it."""
+    notices = [facts.notice]
+    if center is not None:
+        center, notice = upright_centre(center, frame.facts)
+        notices.append(notice)
+    return replace(
+        row,
+        status="ok" if frame.fault is None else "rejected",
+        reason=None if frame.fault is None else f"{UNDECODABLE}{frame.fault}",
+        center_x=center[0] if center else None,
+        center_y=center[1] if center else None,
+        slice_axis=facts.slice_axis if row.frame is not None else None,
+        notice="; ".join(filter(None, notices)) or None,
+        pixel_sha256=frame.pixel_sha256,
+        perceptual_hash=frame.perceptual_hash,
+        constant=frame.constant,
+        **{name: value for name, value in vars(frame.facts).items() if name != "orientation"},
+    )
 
 
 def _label_and_fault(

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 from assets.features import lesions
 from assets.features.lesions import AnalyticConfig, analytic_features, lesion_segmentation
+from assets.images import image_manifest
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.tables.lesions import LESIONS
@@ -26,6 +28,7 @@ from tests.assets.plans import (
     store_record,
     stored_rows,
 )
+from tests.conftest import use_home
 
 RADIUS = 60
 IDS = [image_id(i) for i in range(3)]
@@ -120,3 +123,44 @@ def test_without_any_contour_there_is_nothing_to_measure(store: DatasetStore) ->
     _store_masks(store, ["no contour"] * 3)
     with pytest.raises(InputError, match="no lesion of tiny has a contour"):
         run_plan(analytic_features, store)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("given_in", ["stored", "upright"])
+def test_the_marked_centre_is_on_the_lesion_of_a_turned_file(
+    orientation: int, given_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bright spot in a JPEG of 96 x 64 stored pixels, far to the right, so that the upright
+    picture of 64 x 96 of half of the orientations does not contain its stored position."""
+    use_home(monkeypatch, tmp_path)
+    stored = np.full((64, 96), 40, np.uint8)
+    stored[12:17, 82:87] = 250
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for number in range(4):
+        path = tmp_path / "home" / "images" / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(stored + np.uint8(number)).save(path, quality=95, exif=exif)
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(path)))
+    y, x = (int(where.mean()) for where in np.nonzero(upright > 200))
+    x, y = (84, 14) if given_in == "stored" else (x, y)
+    lines = [f"{number}.jpg,{label},{x},{y}" for number, label in enumerate("aabb")]
+    (path.parent / "manifest.csv").write_text("\n".join(["path,label,center_x,center_y", *lines]))
+    store = new_store(tmp_path / "home", show_names=True)
+    record = run_plan(image_manifest, store).record
+    regions = lesions._Regions(store, DATASET, "file")
+    row = next(iter(regions.row_of.values()))
+    (region,) = regions.grey([row["image_id"]])
+    row_in_region, column_in_region = (round(value) for value in lesions._centre(row))
+    is_on_it = region[row_in_region, column_in_region] > 200
+    named = [notice for notice in record.notices if notice.startswith("CENTRES")]
+    if orientation == 1:
+        assert is_on_it
+        assert named == []
+    elif orientation >= 5:
+        assert is_on_it, "stored pixels alone contain it, or it is meant upright"
+        assert len(named) == (given_in == "stored" or orientation in (7, 8))
+    else:
+        assert is_on_it == (given_in == "upright")
+        assert len(named) == 1, "nothing tells which was meant"
+        assert named[0].startswith("CENTRES OF TURNED IMAGES: 4 images: ")
