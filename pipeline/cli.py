@@ -200,6 +200,16 @@ SliceAxisOption = Annotated[
         help="Slices into which volumes (NIfTI) are cut: axial, coronal or sagittal.",
     ),
 ]
+FollowLinks = Annotated[
+    Path | None,
+    typer.Option(
+        "--follow-links",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        help="Allow links into this folder, e.g. the store of git-annex, DVC or Hugging Face.",
+    ),
+]
 Literal = Annotated[
     list[str] | None,
     typer.Option(
@@ -225,6 +235,7 @@ def add(
     keep_given_split: KeepGivenSplit = False,
     allow_burned_in: AllowBurnedIn = False,
     slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
+    follow_links: FollowLinks = None,
     literal: Literal = None,
 ) -> None:
     """Register a dataset: read its files, store its specification, add its partition."""
@@ -244,6 +255,7 @@ def add(
         "keep_given_split": keep_given_split,
         "allow_burned_in": allow_burned_in,
         "slice_axis": slice_axis,
+        "follow_links": follow_links.expanduser().resolve() if follow_links else None,
         "literal": literal or (),
     }
     for line in register(spec):

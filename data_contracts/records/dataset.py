@@ -68,6 +68,8 @@ class DatasetSpec(BaseModel):
         allow_burned_in: whether DICOM files whose header declares burned-in annotations are
             accepted.
         slice_axis: kind of the slices into which volumes (NIfTI) are cut.
+        follow_links: folder that links in the dataset and its drops may lead into, such as the
+            store of git-annex or DVC, as an absolute path without links in it, or None.
         literal: words that are classes although they are written like a missing value, such as NA.
     """
 
@@ -87,6 +89,7 @@ class DatasetSpec(BaseModel):
     keep_given_split: bool = False
     allow_burned_in: bool = False
     slice_axis: SliceAxis = DEFAULT_SLICE_AXIS
+    follow_links: Path | None = None
     literal: tuple[str, ...] = ()
 
     @field_validator("keep_given_split")
@@ -96,9 +99,9 @@ class DatasetSpec(BaseModel):
             raise ValueError("a given split is kept or another one drawn (--split), not both")
         return keep
 
-    @field_validator("root")
+    @field_validator("root", "follow_links")
     @classmethod
-    def _absolute(cls, root: Path) -> Path:
-        if not root.is_absolute():
-            raise ValueError("root is an absolute path")
-        return root
+    def _absolute(cls, path: Path | None) -> Path | None:
+        if path is not None and not path.is_absolute():
+            raise ValueError("it must be an absolute path")
+        return path

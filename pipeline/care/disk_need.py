@@ -49,7 +49,7 @@ def bytes_needed(store: DatasetStore, dataset: str) -> int:
     intake = find_arrivals(store, spec).intake
     n_files = sum(len(drop.files) for drop in intake.drops)
     if not intake.in_drops_only and spec.root.exists():
-        n_files += len(file_stamps(spec.root.resolve()))
+        n_files += len(file_stamps(spec.root.resolve(), spec.follow_links))
     manifest = store.record(dataset, names.IMAGE_MANIFEST)
     n_images = (
         manifest.facts.usable_images

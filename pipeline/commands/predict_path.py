@@ -113,12 +113,14 @@ class _ImagesOfPath:
             allow_burned_in=registered.allow_burned_in,
             slice_axis=registered.slice_axis,
             show_names=show_names,
+            literal=registered.literal,
+            follow_links=registered.follow_links,
         )
-        arrived = Drop(
-            path.name, path, first_load=False, accepted_at=0.0, files=frozenset(file_stamps(path))
-        )
+        files = frozenset(file_stamps(path, registered.follow_links))
+        arrived = Drop(path.name, path, first_load=False, accepted_at=0.0, files=files)
         pseudonyms = names_of(store.root, dataset, show_names)
-        intake = Intake(spec, pseudonyms, store.root / "unpacked" / dataset, (arrived,), True)
+        unpacked = store.root / "unpacked" / dataset
+        intake = Intake(spec, pseudonyms, unpacked, (arrived,), True, frozenset(classes))
         # images that stay outside the dataset leave nothing behind
         known = Outcomes(decoded_before(store, registered).known)
         settings = store.need_record(dataset, names.IMAGE_MANIFEST).settings

@@ -34,11 +34,11 @@ def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = No
     """
     names = names_of(store.root, spec.name, spec.show_names)
     in_drops_only = spec.root.resolve() == (drops_root() / spec.name).resolve()
-    drops = check_drops(store, spec.name, names, in_drops_only, now)
+    drops = check_drops(store, spec.name, names, in_drops_only, now, spec.follow_links)
     base = ""
     if not in_drops_only and spec.root.exists():
         try:
-            base = signature_of(names, file_stamps(spec.root.resolve()))
+            base = signature_of(names, file_stamps(spec.root.resolve(), spec.follow_links))
         except OSError as error:
             raise InputError(
                 f"a folder of {spec.name} cannot be read ({error.strerror})",

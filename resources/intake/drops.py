@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.intake.archives import is_archive
+from resources.intake.confined_open import FolderLinks, without_links
 from resources.intake.npz_images import is_npz
 from resources.intake.site_key import Names
 from resources.intake.system_entries import is_left_out, is_system_entry
@@ -143,25 +144,29 @@ def settle_seconds_of(text: str) -> float | None:
     return seconds if 0 < seconds < math.inf else None
 
 
-def file_stamps(path: Path) -> dict[str, Stamp]:
+def file_stamps(path: Path, store: Path | None = None) -> dict[str, Stamp]:
     """List every file below a folder with its stamp; for a file, only itself under the name "".
 
     What a system or a storage device adds at any time (thumbnails, say) is not listed.
+
+    Args:
+        path: a folder or a file.
+        store: folder that links may lead into: those to folders there are followed.
     """
     stamps: dict[str, Stamp] = {}
     if not path.is_dir() or path.is_symlink():
         with suppress(FileNotFoundError):  # it may vanish meanwhile, here and below
             stamps[""] = _stamp(path.lstat())
         return stamps
-    folders = [""]
+    folders, links = [""], FolderLinks(without_links(path), store)
     while folders:
         folder = folders.pop()
         with suppress(FileNotFoundError), os.scandir(path / folder) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
                 name = f"{folder}/{entry.name}" if folder else entry.name
                 if is_system_entry(entry.name):
                     continue
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) or links.follow(entry):
                     folders.append(name)
                 elif name != MARKER:
                     with suppress(FileNotFoundError):
@@ -186,6 +191,7 @@ def check_drops(
     names: Names,
     first_load: bool = False,
     now: float | None = None,
+    store_of_links: Path | None = None,
 ) -> DropStatus:
     """List the drops of a dataset, record them in the ledger, and decide which count.
 
@@ -196,6 +202,7 @@ def check_drops(
         first_load: whether the dataset has nothing else, so that what is accepted first is its
             first load.
         now: seconds since 1970, for tests.
+        store_of_links: folder that links in drops may lead into, or None.
 
     Raises:
         InputError: the drop folder or a drop cannot be read, the folder is missing although drops
@@ -218,7 +225,8 @@ def check_drops(
                     "or make the folder again to take back all of its drops",
                 )
             return DropStatus((), 0, "")
-        check = _Check(store, dataset, names, ledger, first_load and not has_accepted, now)
+        begins = first_load and not has_accepted
+        check = _Check(store, dataset, names, ledger, begins, now, store_of_links)
         for path in _entries(root):
             check.add(path)
         if ledger.model_dump_json() != before:
@@ -250,6 +258,7 @@ class _Check:
     ledger: _Ledger
     begins: bool
     now: float
+    store_of_links: Path | None
     drops: list[Drop] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
     waiting: int = 0
@@ -259,7 +268,7 @@ class _Check:
         """Check one drop, and record it in the ledger."""
         key = self.names.signature(path.name)
         try:
-            stamps = file_stamps(path)
+            stamps = file_stamps(path, self.store_of_links)
         except OSError as error:
             self.errors.append(
                 InputError(

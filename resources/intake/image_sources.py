@@ -20,6 +20,7 @@ from resources.intake.confined_open import (
     LEAVES,
     NOT_REGULAR,
     ConfinedOpener,
+    FolderLinks,
     RefusedFileError,
     is_inside,
     without_links,
@@ -68,6 +69,7 @@ class SourceFile:
         file: path on this machine.
         fault: why it is rejected without being opened, or None.
         readable: whether its bytes may be read.
+        store: folder beside ``root`` that its links may lead into, or None.
     """
 
     path: str
@@ -76,6 +78,12 @@ class SourceFile:
     file: Path
     fault: str | None = None
     readable: bool = True
+    store: Path | None = None
+
+    @property
+    def opener(self) -> ConfinedOpener:
+        """What opens it, wherever it leads by then."""
+        return ConfinedOpener(self.root, self.store)
 
 
 @dataclass(frozen=True)
@@ -131,10 +139,10 @@ def source_trees(intake: Intake) -> list[SourceTree]:
             )
         if root.is_dir():
             real = without_links(root)
-            files = _walk(real, intake.names)
+            files = _walk(real, intake.names, intake.spec.follow_links)
             trees += _laid_out(files, real, str(root), intake, _folders_with_manifest(files))
         elif is_archive(root) or is_npz(root):
-            folder = _unpacked(root, without_links(root).parent, intake)
+            folder = _unpacked(root, ConfinedOpener(without_links(root).parent), intake)
             files = [_not_nested(file) for file in _walk(folder, intake.names)]
             trees += _laid_out(files, folder, str(root), intake, _folders_with_manifest(files))
         else:
@@ -158,16 +166,17 @@ def source_trees(intake: Intake) -> list[SourceTree]:
 
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
     where = f"the drop {intake.names.drop(drop.name)}"
-    prefix = f"drops/{drop.name}"
+    prefix, store = f"drops/{drop.name}", intake.spec.follow_links
     # a folder that a link replaces later is not followed
     path = without_links(drop.path.parent) / drop.path.name
     if path.is_symlink() or not path.is_dir():
         root, manifests = path.parent, frozenset[Parts]()
-        files = [replace(_classify(root, drop.name), path=prefix)] if "" in drop.files else []
+        file = replace(_classify(root, drop.name, store), path=prefix)
+        files = [file] if "" in drop.files else []
     else:
         files = [
             replace(file, path=f"{prefix}/{file.path}")
-            for file in _walk(path, intake.names)
+            for file in _walk(path, intake.names, store)
             if (file.place in drop.files or file.fault == SYSTEM_ENTRY) and file.place != MARKER
         ]
         root, manifests = path, _folders_with_manifest(files)
@@ -197,7 +206,7 @@ def _laid_out(
             own.append(file)
             continue
         try:
-            folder = _unpacked(file.file, file.root, intake)
+            folder = _unpacked(file.file, file.opener, intake)
         except RefusedArchiveError as error:
             own.append(replace(file, fault=f"archive refused: {error}"))
             continue
@@ -225,7 +234,10 @@ def _tree(
     try:
         folder = _folder_of_manifest(files, manifests)
         if folder is not None:
-            manifest = read_user_manifest(root.joinpath(*folder), where, intake.spec.literal)
+            opener = ConfinedOpener(root, intake.spec.follow_links)
+            manifest = read_user_manifest(
+                root.joinpath(*folder), where, intake.spec.literal, opener
+            )
             if manifest is not None:
                 return _as_listed(files, manifest, root, folder)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
@@ -277,16 +289,16 @@ def _not_nested(member: SourceFile) -> SourceFile:
     )
 
 
-def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
+def _unpacked(archive: Path, opener: ConfinedOpener, intake: Intake) -> Path:
     """Unpack an archive, unless its bytes were unpacked before, and give the folder.
 
     Raises:
         RefusedArchiveError: it is unsafe or damaged.
-        RefusedFileError: it is no longer a file in ``root``.
+        RefusedFileError: it is no longer a file that ``opener`` opens.
         InputError: it cannot be read, or the cache cannot be written.
     """
     try:
-        digest = file_sha256(archive, ConfinedOpener(root))
+        digest = file_sha256(archive, opener)
     except OSError as error:
         raise InputError(
             f"an archive of {intake.spec.name} cannot be read ({error.strerror})",
@@ -300,39 +312,38 @@ def _unpacked(archive: Path, root: Path, intake: Intake) -> Path:
         make_folder(target.parent, mode=0o700)
         remove_unfinished(target.parent)
         try:
-            (unpack_npz if is_npz(archive) else unpack)(
-                archive, target, opener=ConfinedOpener(root)
-            )
+            (unpack_npz if is_npz(archive) else unpack)(archive, target, opener=opener)
         except InputError:
             if not target.is_dir():  # another process unpacked the same bytes in between
                 raise
     return target
 
 
-def _walk(root: Path, names: Names) -> list[SourceFile]:
+def _walk(root: Path, names: Names, store: Path | None = None) -> list[SourceFile]:
     """List every file below a folder, those without a fault first, then by path.
 
-    Links to folders are not followed, so that no loop can hold up the walk.
+    Links to folders are not followed, unless they lead into ``store``.
     """
-    return sorted(_entries(root, names), key=lambda file: (file.fault is not None, file.path))
+    found = _entries(root, names, store)
+    return sorted(found, key=lambda file: (file.fault is not None, file.path))
 
 
-def _entries(root: Path, names: Names) -> Iterator[SourceFile]:
-    folders = [""]
+def _entries(root: Path, names: Names, store: Path | None) -> Iterator[SourceFile]:
+    folders, links = [""], FolderLinks(root, store)
     while folders:
         folder = folders.pop()
         try:
             with os.scandir(root / folder) as entries:
-                for entry in entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
                     path = f"{folder}/{entry.name}" if folder else entry.name
                     if is_left_out(entry.name):
                         yield SourceFile(
                             path, path, root, root / path, SYSTEM_ENTRY, readable=False
                         )
-                    elif entry.is_dir(follow_symlinks=False):
+                    elif entry.is_dir(follow_symlinks=False) or links.follow(entry):
                         folders.append(path)
                     else:
-                        yield _classify(root, path)
+                        yield _classify(root, path, store)
         except OSError as error:
             raise InputError(
                 f"the folder {names.path(folder) if folder else root} of {names.dataset} "
@@ -342,11 +353,11 @@ def _entries(root: Path, names: Names) -> Iterator[SourceFile]:
             ) from None
 
 
-def _classify(root: Path, path: str) -> SourceFile:
+def _classify(root: Path, path: str, store: Path | None) -> SourceFile:
     file = root / path
-    source = SourceFile(path, path, root, file)
+    source = SourceFile(path, path, root, file, store=store)
     if file.is_symlink():
-        if not is_inside(file, root):
+        if not (is_inside(file, root) or (store is not None and is_inside(file, store))):
             return replace(source, fault=LEAVES, readable=False)
         if file.is_dir():
             return replace(

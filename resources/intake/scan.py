@@ -33,7 +33,7 @@ from methods.imaging.readers import (
 )
 from resources.cores import cores
 from resources.intake.archives import RefusedArchiveError
-from resources.intake.confined_open import ConfinedOpener, RefusedFileError
+from resources.intake.confined_open import RefusedFileError
 from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
 from resources.intake.limited_decoder import KILLED, LimitedDecoder
 from resources.intake.outcomes import Outcomes
@@ -219,7 +219,7 @@ def _named(intake: Intake) -> Iterator[_Entry]:
 
 
 def _opened(file: SourceFile) -> BufferedReader:
-    return open(file.file, "rb", opener=ConfinedOpener(file.root))
+    return open(file.file, "rb", opener=file.opener)
 
 
 def _inspect(file: SourceFile, outcomes: Outcomes, decoder: LimitedDecoder) -> _Inspection:

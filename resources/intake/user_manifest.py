@@ -112,7 +112,7 @@ class UserManifest:
 
 
 def read_user_manifest(
-    root: Path, where: str, literal: Collection[str] = ()
+    root: Path, where: str, literal: Collection[str] = (), opener: ConfinedOpener | None = None
 ) -> UserManifest | None:
     """Read ``manifest.csv`` or ``manifest.parquet`` in a folder; None where it has neither.
 
@@ -125,6 +125,7 @@ def read_user_manifest(
         root: the folder, without links in it.
         where: what messages call it.
         literal: labels that are classes although they are written like a missing value.
+        opener: opens the manifest; by default one that is confined to ``root``.
 
     Raises:
         InputError: naming the file and the line: not readable, no path column, an unknown split
@@ -141,7 +142,7 @@ def read_user_manifest(
     name = files[0]
     shown = f"{where}/{name}"
     try:
-        with open(root / name, "rb", opener=ConfinedOpener(root)) as stream:
+        with open(root / name, "rb", opener=opener or ConfinedOpener(root)) as stream:
             if os.fstat(stream.fileno()).st_size > FILE_BYTES:
                 raise InputError(
                     f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _REMEDY_SHORTER

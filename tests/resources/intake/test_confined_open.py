@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def test_what_lies_elsewhere_is_not(root: Path) -> None:
         "../root2/1.png",
         str(root.parent / "outside" / "1.png"),
     ):
-        with pytest.raises(RefusedFileError, match=LEAVES):
+        with pytest.raises(RefusedFileError, match=re.escape(LEAVES)):
             read(root, path)
     assert len(os.listdir("/dev/fd")) == before
 
@@ -78,7 +79,7 @@ def test_what_lies_elsewhere_is_not(root: Path) -> None:
 def test_nor_is_a_folder_that_a_link_took_the_place_of(root: Path) -> None:
     (root / "A").rename(root / "B")
     (root / "A").symlink_to(root.parent / "outside")
-    with pytest.raises(RefusedFileError, match=LEAVES):
+    with pytest.raises(RefusedFileError, match=re.escape(LEAVES)):
         read(root / "A", "1.png")
 
 

@@ -18,6 +18,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from resources.intake import image_sources
 from resources.intake.archives import RefusedArchiveError
+from resources.intake.confined_open import RefusedFileError
 from resources.intake.drops import MARKER, Drop, file_stamps
 from resources.intake.image_sources import (
     NOT_AN_IMAGE,
@@ -31,7 +32,7 @@ from resources.intake.system_entries import SYSTEM_ENTRY
 from resources.intake.user_manifest import FileAnnotation
 from tests.resources.intake.test_confined_open import in_time
 
-LEAVES = "link leaves the dataset's folder"
+LEAVES = "link leaves the dataset's folder (--follow-links FOLDER allows links into a folder)"
 NESTED = "an archive within an archive is not unpacked"
 DAMAGED = "archive refused: the archive is damaged or cut off"
 
@@ -79,12 +80,19 @@ def look(tmp_path: Path) -> Look:
     with all that lies in them."""
 
     def trees_of(
-        root: Path | None, *paths: Path, show: bool = True, first_load: bool = False
+        root: Path | None,
+        *paths: Path,
+        show: bool = True,
+        first_load: bool = False,
+        links: Path | None = None,
     ) -> list[SourceTree]:
         arrived = tuple(
-            Drop(path.name, path, first_load, 0.0, frozenset(file_stamps(path))) for path in paths
+            Drop(path.name, path, first_load, 0.0, frozenset(file_stamps(path, links)))
+            for path in paths
         )
-        spec = DatasetSpec(name="scans", root=root or tmp_path / "drops" / "scans")
+        spec = DatasetSpec(
+            name="scans", root=root or tmp_path / "drops" / "scans", follow_links=links
+        )
         return source_trees(
             Intake(
                 spec, Names("scans", show, bytes(32)), tmp_path / "unpacked", arrived, root is None
@@ -361,6 +369,109 @@ class TestSurroundingFolders:
             "drops/two/x/B/1.png": "B",
             "drops/three/C/p/1.png": "C",
         }
+
+
+class TestLinksIntoAStore:
+    """git-annex, DVC and Hugging Face keep files in a store beside the folder of links."""
+
+    @pytest.fixture(params=["dataset", "drop"])
+    def read(
+        self, request: pytest.FixtureRequest, look: Look, tmp_path: Path, drops: Path
+    ) -> Callable[..., dict[str, str | None]]:
+        """``read(folder of links, store)`` -> what each file holds, or why it is not read."""
+
+        def of(folder: Path, store: Path | None) -> dict[str, str | None]:
+            if request.param == "drop":
+                folder = folder.rename(drops / "monday")
+                found = look(None, folder, links=store)
+            else:
+                found = look(folder, links=store)
+            held: dict[str, str | None] = {}
+            for file in files(found):
+                held[file.place] = file.fault
+                if file.fault is None:
+                    with open(file.file, opener=file.opener) as stream:
+                        held[file.place] = stream.read()
+            return held
+
+        return of
+
+    @pytest.mark.parametrize(
+        "place", [".git/annex/objects/a1/K/K.png", ".dvc/cache/files/md5/a1/b2", "blobs/0f3c"]
+    )
+    def test_files(self, place: str, read: Any, tmp_path: Path) -> None:
+        store, folder = tmp_path / "store", tmp_path / "given"
+        target = put(store, place, b"pixels")
+        put(folder, "B/2.png", b"own")
+        (folder / "A").mkdir()
+        (folder / "A" / "1.png").symlink_to(target)
+        put(tmp_path, "elsewhere/9.png")
+        (folder / "A" / "9.png").symlink_to(tmp_path / "elsewhere" / "9.png")
+        (folder / "A" / "gone.png").symlink_to(store / "gone")
+        assert read(folder, store) == {
+            "A/1.png": "pixels",
+            "B/2.png": "own",
+            "A/9.png": LEAVES,
+            "A/gone.png": "broken link",
+        }
+
+    def test_without_the_option_the_refusal_names_it(self, read: Any, tmp_path: Path) -> None:
+        put(tmp_path / "given", "B/2.png", b"own")
+        (tmp_path / "given" / "1.png").symlink_to(put(tmp_path, "store/1.png"))
+        assert read(tmp_path / "given", None) == {"B/2.png": "own", "1.png": LEAVES}
+
+    def test_folders_and_loops(self, read: Any, tmp_path: Path) -> None:
+        store, folder = tmp_path / "store", tmp_path / "given"
+        put(store, "a/1.png", b"1")
+        put(store, "a/deep/2.png", b"2")
+        put(store, "b/3.png", b"3")
+        (store / "a" / "loop").symlink_to(store / "a")
+        (store / "a" / "up").symlink_to(store)
+        (store / "a" / "out").symlink_to(put(tmp_path, "elsewhere/9.png").parent)
+        put(folder, "C/4.png", b"4")
+        for name, target in {"A": "a", "B": "b", "Z": "a"}.items():
+            (folder / name).symlink_to(store / target)
+        again = "link to a folder: its files count where they lie"
+        assert read(folder, store) == {
+            "C/4.png": "4",
+            "A/1.png": "1",
+            "A/deep/2.png": "2",
+            "B/3.png": "3",
+            "Z": again,
+            "A/loop": again,
+            "A/up": again,
+            "A/out": LEAVES,
+        }
+
+    def test_a_relative_link(self, look: Look, tmp_path: Path) -> None:
+        put(tmp_path, "hub/blobs/0f3c")
+        put(tmp_path, "hub/snapshots/r1/B/2.png")
+        (tmp_path / "hub/snapshots/r1/A").mkdir()
+        (tmp_path / "hub/snapshots/r1/A/1.png").symlink_to("../../../blobs/0f3c")
+        found = look(tmp_path / "hub/snapshots/r1", links=tmp_path / "hub")
+        assert labels(found) == {"A/1.png": "A", "B/2.png": "B"}
+
+    def test_one_that_leads_elsewhere_by_the_time_it_is_opened(
+        self, look: Look, tmp_path: Path
+    ) -> None:
+        store, folder = tmp_path / "store", tmp_path / "given"
+        put(folder, "B/2.png")
+        (folder / "1.png").symlink_to(put(store, "1.png"))
+        (file,) = [file for file in files(look(folder, links=store)) if file.place == "1.png"]
+        (folder / "1.png").unlink()
+        (folder / "1.png").symlink_to(put(tmp_path, "secret.png"))
+        with (
+            pytest.raises(RefusedFileError, match="link leaves"),
+            open(file.file, opener=file.opener),
+        ):
+            pass
+
+    def test_a_manifest_and_an_archive(self, look: Look, tmp_path: Path) -> None:
+        store, folder = tmp_path / "store", tmp_path / "given"
+        put(folder, "A/1.png")
+        (folder / "manifest.csv").symlink_to(put(store, "x", b"path,label\nA/1.png,X\nA/2.png,Y\n"))
+        (folder / "A" / "more.zip").symlink_to(pack(store / "y.zip", "2.png"))
+        assert labels(look(folder, links=store)) == {"A/1.png": "X", "A/more.zip/2.png": "Y"}
 
 
 class TestUnicode:

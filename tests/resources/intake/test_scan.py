@@ -33,6 +33,7 @@ from methods.imaging.readers import format_names
 from resources.intake import image_sources, limited_decoder
 from resources.intake import scan as scan_module
 from resources.intake.arrivals import find_arrivals
+from resources.intake.confined_open import LEAVES
 from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.intake.outcomes import Outcomes, StoredOutcomes
@@ -354,9 +355,7 @@ class TestLinks:
         (root / "up").symlink_to("..")
         (root / "gone.png").symlink_to("/nowhere/at/all.png")
         table = scanned(root)
-        assert reasons(table) == dict.fromkeys(
-            ["A/file.png", "C", "up", "gone.png"], "link leaves the dataset's folder"
-        )
+        assert reasons(table) == dict.fromkeys(["A/file.png", "C", "up", "gone.png"], LEAVES)
         assert rows(table)["A/file.png"]["image_id"] is None
 
     def test_inside_the_folder(self, root: Path) -> None:
@@ -381,7 +380,7 @@ class TestLinks:
 
     @pytest.mark.parametrize(
         ("kind", "reason"),
-        [("link", "link leaves the dataset's folder"), ("pipe", "not a regular file")],
+        [("link", LEAVES), ("pipe", "not a regular file")],
     )
     def test_and_pipes_that_take_the_place_of_a_file_during_the_scan(
         self, kind: str, reason: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -453,8 +452,8 @@ class TestListing:
         assert reasons(table) == {
             "B/7.png": "not listed in manifest.csv",
             "passwd": "not listed in manifest.csv",
-            "out": "link leaves the dataset's folder",
-            "out/outside.png": "link leaves the dataset's folder",
+            "out": LEAVES,
+            "out/outside.png": LEAVES,
             "notes.txt": "not an image file",
             "A/missing.png": "listed in manifest.csv but not there",
             "A": "listed in manifest.csv but not there",
