@@ -198,8 +198,8 @@ def _annotation(values: dict[str, str], line: str, literal: Collection[str]) -> 
     return FileAnnotation(
         stated_label(values.get("label", ""), literal),
         _split(_text(values, "split"), line),
-        _identifier(values, "group_id"),
-        _identifier(values, "patient_id"),
+        _text(values, "group_id"),
+        _text(values, "patient_id"),
         _center(_text(values, "center_x"), _text(values, "center_y"), line),
     )
 
@@ -214,17 +214,6 @@ def _text(values: dict[str, str], title: str) -> str | None:
     """A cell, or None where it stands for a missing value."""
     cell = values.get(title, "").strip()
     return None if is_missing(cell) else cell
-
-
-def _identifier(values: dict[str, str], title: str) -> str | None:
-    """A cell that names a group; None also where it holds "none", "na" or neither letter nor digit.
-
-    Such a cell ("-", "?") names nobody, and would put all of its rows into one group.
-    """
-    cell = _text(values, title)
-    if cell is None or cell.casefold() in ("none", "na") or not any(map(str.isalnum, cell)):
-        return None
-    return cell
 
 
 def _split(word: str | None, line: str) -> str | None:
