@@ -245,7 +245,8 @@ def _shape(header: Any) -> tuple[int, ...]:
     lengths = [int(length) for length in header["dim"][1:8]]
     if not 1 <= n_axes <= 7 or any(length < 1 for length in lengths[:n_axes]):
         raise UndecodableImageError("a NIfTI header without valid dimensions")
-    lengths = [length if axis < n_axes else 1 for axis, length in enumerate(lengths)]
+    # nibabel knows the surfaces that FreeSurfer folds into volumes: they are one line
+    lengths = [*header.get_data_shape(), *(1 for _ in range(7 - n_axes))]
     if any(length > 1 for length in lengths[4:]):
         raise UndecodableImageError("a NIfTI file of vectors or more than 4 dimensions")
     if sum(length > 1 for length in lengths[:3]) < 2:

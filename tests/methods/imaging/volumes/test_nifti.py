@@ -264,6 +264,8 @@ class TestRefusals:
             (volume(np.full((2, 2, 2), np.nan, np.float32)), "no pixel value is a number"),
             (volume(np.zeros((2, 2, 2, 1, 3), np.int16)), "a NIfTI file of vectors or more than 4"),
             (volume(np.zeros((4,), np.int16)), "a NIfTI file of less than 2 dimensions"),
+            # a surface of FreeSurfer, whose 163,842 vertices are stored as 27307 x 1 x 6
+            (with_field(40, "<4h", 3, 27307, 1, 6), "a NIfTI file of less than 2 dimensions"),
             # datatype, nifti1.h: 1 is one bit a voxel, 1536 long double, 0 unknown
             (with_field(70, "<h", 1), "of 1 or 128 bits or of unknown type"),
             (with_field(70, "<h", 1536), "of 1 or 128 bits or of unknown type"),
