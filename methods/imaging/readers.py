@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.dicom import OpenedDicom, is_dicom
@@ -21,6 +22,7 @@ from methods.imaging.formats.gif import OpenedGif
 from methods.imaging.formats.jpeg import SIGNATURE as JPEG_SIGNATURE
 from methods.imaging.formats.jpeg import open_jpeg
 from methods.imaging.formats.kinds import UNKNOWN, kind_of
+from methods.imaging.formats.netpbm import OpenedNetpbm, is_netpbm
 from methods.imaging.formats.png import SIGNATURE as PNG_SIGNATURE
 from methods.imaging.formats.png import open_png
 from methods.imaging.image_format import OpenedImage, UndecodableImageError, UnknownFormatError
@@ -89,6 +91,10 @@ READERS: tuple[Reader, ...] = (
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedSequence),
     Reader("AVIF", frozenset({".avif"}), _is_avif, OpenedSequence),
     Reader("GIF", frozenset({".gif"}), begins_with(*GIF_SIGNATURES), OpenedGif),
+    Reader("PAM", frozenset({".pam"}), partial(is_netpbm, kinds=b"7"), OpenedNetpbm),
+    Reader("PBM", frozenset({".pbm"}), partial(is_netpbm, kinds=b"14"), OpenedNetpbm),
+    Reader("PPM", frozenset({".ppm", ".pnm"}), partial(is_netpbm, kinds=b"36"), OpenedNetpbm),
+    Reader("PGM", frozenset({".pgm"}), partial(is_netpbm, kinds=b"25"), OpenedNetpbm),
     Reader("BMP", frozenset({".bmp"}), begins_with(b"BM"), OpenedPicture),
     Reader("TIFF", frozenset({".tif", ".tiff"}), begins_with(*_TIFF_SIGNATURES), OpenedTiff),
     Reader("PNG", frozenset({".png"}), begins_with(PNG_SIGNATURE), open_png),
