@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import sqrt
 from typing import Any, Literal
 
 import numpy as np
@@ -16,9 +17,10 @@ from assets.core.stage import stage
 from assets.features.alexnet_layers import GROUP
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import PixelSizeFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
-from data_contracts.studies.huynh2016 import ANALYTIC, ROI_PIXELS
+from data_contracts.studies.huynh2016 import ANALYTIC, PIXEL_MM, ROI_PIXELS
 from data_contracts.tables.lesions import LESIONS
 from data_contracts.tables.manifest import ok_rows
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -45,8 +47,9 @@ class SegmentationConfig(DicomWindowSetting):
 class AnalyticConfig(DicomWindowSetting):
     """Settings of `analytic_features`."""
 
-    pixel_mm: PositiveFloat = 0.1
-    """Side of a pixel of the 512 x 512 region of interest, in mm (the paper's)."""
+    pixel_mm: PositiveFloat | None = None
+    """Side of a pixel of the 512 x 512 region of interest, in mm; null takes what each file states,
+    and 0.1 (the paper's) where it states nothing."""
 
 
 def _blocks(ids: list[str]) -> list[list[str]]:
@@ -284,6 +287,7 @@ def contoured_ids(store: DatasetStore, dataset: str) -> list[str]:
     code_version=CODE_VERSION,
     inputs=(names.IMAGE_MANIFEST, names.LESION_SEGMENTATION),
     features_of=contoured_ids,
+    facts=PixelSizeFacts,
 )
 def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
     """Size, shape, intensity, texture and margin of each lesion that has a contour.
@@ -296,6 +300,7 @@ def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
     masks = here.features(names.LESION_SEGMENTATION, ids)
     regions = _Regions(here.store, here.dataset, here.config.voi)
     captions = [feature.name for feature in FEATURES]
+    stated = {} if here.config.pixel_mm else _stated_sizes(regions, ids)
     features = FeatureSet(
         kind=ANALYTIC.features,
         dtype="float32",
@@ -303,16 +308,20 @@ def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
         preprocessing={"size": ROI_PIXELS, "voi": here.config.voi},
         method={
             "masks": masks.feature_set.key,
-            "pixel_mm": here.config.pixel_mm,
+            "pixel_mm": here.config.pixel_mm or PIXEL_MM,
             "features": captions,
+            # as with the marked centres: an image whose file states none belongs to the same set
+            **({"stated pixel_mm": content_hash(stated)} if stated else {}),
         },
         code_version=CODE_VERSION,
     )
     shards = FeatureStore(here.store, here.dataset, features)
+    sizes = _size_facts(here.config, len(ids), len(stated))
 
     def compute(work: Work) -> Output:
         def produce(batch: list[str]) -> np.ndarray:
-            return _analytic_rows(batch, masks, regions, here.config.pixel_mm)
+            sides = [stated.get(image_id, here.config.pixel_mm or PIXEL_MM) for image_id in batch]
+            return _analytic_rows(batch, masks, regions, sides)
 
         computed = shards.fill(ids, produce, {}, force=here.config.force)
         return Output.of_shards(
@@ -323,25 +332,59 @@ def analytic_features(here: Stage[AnalyticConfig]) -> Plan:
                 "images": len(ids),
                 "newly computed": computed,
                 "features": len(captions),
-                "pixel, mm": here.config.pixel_mm,
+                "size of a pixel": sizes.sentence(),
             },
+            notices=_size_notices(sizes),
+            facts=sizes,
         )
 
     return Plan.of_shards(shards, ids, compute)
 
 
+def _stated_sizes(regions: _Regions, ids: list[str]) -> dict[str, float]:
+    """Side in mm of a pixel of the region, by id, of the images whose files state that of theirs.
+
+    The region has ROI_PIXELS pixels on each side, whatever the image has. Where the image is no
+    square, a pixel of the region is none in the patient, and the side is that of its area.
+    """
+    sizes: dict[str, float] = {}
+    for image_id in ids:
+        row = regions.row_of[image_id]
+        if row["pixel_mm"]:
+            sizes[image_id] = row["pixel_mm"] * sqrt(row["width"] * row["height"]) / ROI_PIXELS
+    return sizes
+
+
+def _size_facts(config: AnalyticConfig, images: int, stated: int) -> PixelSizeFacts:
+    from_setting = images if config.pixel_mm else 0
+    return PixelSizeFacts(
+        from_setting=from_setting,
+        from_files=stated,
+        assumed=images - from_setting - stated,
+        assumed_mm=PIXEL_MM,
+    )
+
+
+def _size_notices(sizes: PixelSizeFacts) -> list[str]:
+    """What a reader of any result on sizes must know: that some are measured and others assumed."""
+    if not (sizes.from_files and sizes.assumed):
+        return []
+    return [f"SIZES OF PIXELS FROM TWO SOURCES: {sizes.sentence()}"]
+
+
 def _analytic_rows(
-    ids: list[str], masks: FeatureReader, regions: _Regions, pixel_mm: float
+    ids: list[str], masks: FeatureReader, regions: _Regions, sides: Sequence[float]
 ) -> np.ndarray:
-    """Features of the lesions of ``ids``, (n, F) float32."""
+    """Features of the lesions of ``ids`` with pixels of ``sides`` in mm, (n, F) float32."""
     from methods.features.radiomics import analytic_features
 
     position = {image_id: i for i, image_id in enumerate(masks.image_ids)}
+    side_of = dict(zip(ids, sides, strict=True))
     rows = []
     for block in progress(_blocks(ids), "analytic features"):
         lesions = masks.take([position[image_id] for image_id in block]) > 0
-        for picture, lesion in zip(regions.grey(block), lesions, strict=True):
-            rows.append(analytic_features(picture, lesion, pixel_mm))
+        for image_id, picture, lesion in zip(block, regions.grey(block), lesions, strict=True):
+            rows.append(analytic_features(picture, lesion, side_of[image_id]))
     return np.array(rows, np.float32)
 
 

@@ -10,7 +10,12 @@ from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Work
 from assets.images import manifest_summary
 from data_contracts import asset_names as names
-from data_contracts.records.facts import ManifestFacts, NetworkFacts, ReportFacts
+from data_contracts.records.facts import (
+    ManifestFacts,
+    NetworkFacts,
+    PixelSizeFacts,
+    ReportFacts,
+)
 from data_contracts.records.output_record import OutputRecord, StoredFile
 from data_contracts.studies.study import Study
 from data_contracts.tables.contract import TableContract
@@ -62,19 +67,23 @@ def subtitle_of(
 
 
 def stages_section(store: DatasetStore, study: Study, records: Records) -> "Section":
-    """Weights, and the pictures of the stages that the study shows."""
+    """Weights, sizes of pixels, and the pictures of the stages that the study shows."""
     from methods.reporting.document import Section
 
+    stated = [record.facts for record in records.values()]
     weights = {
         (facts.network, facts.weights, facts.weights_sha256)
-        for facts in (record.facts for record in records.values())
+        for facts in stated
         if isinstance(facts, NetworkFacts)
     }
     return Section(
         "The stages",
-        tuple(
-            f"Weights of {network}: {origin}, SHA-256 {sha256}."
-            for network, origin, sha256 in sorted(weights)
+        (
+            *(
+                f"Weights of {network}: {origin}, SHA-256 {sha256}."
+                for network, origin, sha256 in sorted(weights)
+            ),
+            *(facts.sentence() for facts in stated if isinstance(facts, PixelSizeFacts)),
         ),
         (),
         pictures_of(store, records, study.stages_shown),

@@ -106,6 +106,33 @@ class NetworkFacts(Facts):
     weights_sha256: str
 
 
+class PixelSizeFacts(Facts):
+    """Facts of the sizes of pixels with which lengths and areas were measured.
+
+    Attributes:
+        from_setting: images measured with the size of the setting.
+        from_files: images measured with the size that their own file states.
+        assumed: images measured with the study's size, as neither states one.
+        assumed_mm: that size, in millimetres.
+    """
+
+    kind: Literal["pixel_sizes"] = "pixel_sizes"
+    from_setting: int
+    from_files: int
+    assumed: int
+    assumed_mm: float
+
+    def sentence(self) -> str:
+        """Return what a reader of the measurements must know, in one sentence."""
+        sources = (
+            (self.from_setting, "the setting pixel_mm"),
+            (self.from_files, "their files"),
+            (self.assumed, f"the paper ({self.assumed_mm:g} mm), as their files state none"),
+        )
+        parts = [f"of {count} images from {source}" for count, source in sources if count]
+        return f"The size of a pixel was taken {' and '.join(parts)}."
+
+
 class ScoredFacts(Facts):
     """What every scored method or measurement states.
 
@@ -243,6 +270,7 @@ class ReportFacts(Facts):
 AnyFacts: TypeAlias = Annotated[
     ManifestFacts
     | NetworkFacts
+    | PixelSizeFacts
     | EvaluationFacts
     | MultilabelFacts
     | FoldFacts

@@ -7,6 +7,8 @@ from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, S
 
 ROI_PIXELS = 512
 """Side of a region of interest, in pixels."""
+PIXEL_MM = 0.1
+"""Side of a pixel of a region of interest, in millimetres."""
 NETWORK_PIXELS = 256
 """Side of the image that AlexNet takes, in pixels."""
 LAYER_SHAPES: dict[str, tuple[int, ...]] = {

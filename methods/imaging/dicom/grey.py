@@ -7,13 +7,13 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from methods.imaging.dicom.functional_groups import scopes
 from methods.imaging.dicom.layout import PixelLayout
 from methods.imaging.dicom.lookup_table import LookupTable, read_table
 from methods.imaging.dicom.transfer_syntax import ALWAYS_LOSSY, MAYBE_LOSSY
@@ -64,18 +64,6 @@ def _first_number(scope: Dataset, keyword: str) -> float | None:
     return None if value is None or value == "" else float(value)
 
 
-def _scopes(dataset: Dataset, frame: int, macro: str) -> Iterator[Dataset]:
-    """Yield the data sets in which an attribute of a frame may stand, the most specific one first.
-
-    They are its own functional group, the shared one (PS3.3 C.7.6.16) and the data set itself.
-    """
-    groups = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-    shared = dataset.get("SharedFunctionalGroupsSequence") or ()
-    for group in (*groups[frame : frame + 1], *shared[:1]):
-        yield from (group.get(macro) or ())[:1]
-    yield dataset
-
-
 def _table(scope: Dataset, keyword: str, signed: bool, little: bool) -> LookupTable | None:
     """Return the first table of a sequence; None where no item has a descriptor and entries.
 
@@ -91,7 +79,7 @@ def _modality(
     dataset: Dataset, frame: int, signed: bool, little: bool
 ) -> LookupTable | tuple[float, float] | None:
     """Return the Modality LUT (PS3.3 C.11.1), or the rescale of a frame (C.7.6.16.2.9)."""
-    for scope in _scopes(dataset, frame, "PixelValueTransformationSequence"):
+    for scope in scopes(dataset, frame, "PixelValueTransformationSequence"):
         if (table := _table(scope, "ModalityLUTSequence", signed, little)) is not None:
             return table
         slope, intercept = (
@@ -131,7 +119,7 @@ def _window(scope: Dataset) -> Dataset | None:
 
 def _voi(dataset: Dataset, frame: int, signed: bool, little: bool) -> LookupTable | Dataset | None:
     """Return the VOI LUT or the window of a frame (PS3.3 C.11.2 and C.7.6.16.2.10)."""
-    for scope in _scopes(dataset, frame, "FrameVOILUTSequence"):
+    for scope in scopes(dataset, frame, "FrameVOILUTSequence"):
         if (table := _table(scope, "VOILUTSequence", signed, little)) is not None:
             return table
         if (window := _window(scope)) is not None:

@@ -52,8 +52,7 @@ class LookupTable:
     def top(self, values: NDArray[np.float64]) -> float:
         """Return the largest number of as many bits as the largest output of the inputs has.
 
-        That is the white of a VOI LUT, as dcm2pnm's --ignore-lut-depth takes it: a table of 12 bits
-        that declares 16 would be nearly black.
+        That is the white of a VOI LUT: a table of 12 bits that declares 16 would be nearly black.
         """
         return float((1 << int(self(values).max()).bit_length()) - 1)
 

@@ -19,6 +19,7 @@ from methods.imaging.dicom.grey import Window, grey_settings, is_lossy, show_gre
 from methods.imaging.dicom.identifiers import identifiers_of
 from methods.imaging.dicom.layout import PALETTE, SHOWN, PixelLayout, read_layout, whole_number
 from methods.imaging.dicom.native import count_native_frames
+from methods.imaging.dicom.pixel_size import pixel_sizes
 from methods.imaging.dicom.quiet import safely
 from methods.imaging.dicom.stream_header import stream_marks
 from methods.imaging.dicom.transfer_syntax import EXPLICIT_BIG, NATIVE
@@ -146,9 +147,11 @@ class OpenedDicom:
 
 def _facts_of(meta: Dataset, dataset: Dataset, layout: PixelLayout) -> FileFacts:
     """Return the facts of an image from its file meta information, data set and counted layout."""
-    facts = ImageFacts(layout.columns, layout.rows, layout.photometric, "DICOM")
     return FileFacts(
-        frames=(Frame(facts),) * layout.frames,
+        frames=tuple(
+            Frame(ImageFacts(layout.columns, layout.rows, layout.photometric, "DICOM", pixel_mm))
+            for pixel_mm in pixel_sizes(dataset, layout.frames)
+        ),
         patient=_patient(dataset),
         study=_first_text(dataset, "StudyInstanceUID"),
         identifiers=identifiers_of(meta, dataset),

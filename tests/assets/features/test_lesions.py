@@ -15,6 +15,8 @@ from assets.features.lesions import AnalyticConfig, analytic_features, lesion_se
 from assets.images import image_manifest
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.facts import PixelSizeFacts
+from data_contracts.records.output_record import OutputRecord
 from data_contracts.tables.lesions import LESIONS
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
@@ -117,6 +119,73 @@ def test_features_are_of_the_lesions_that_have_a_contour(store: DatasetStore) ->
     diameter = record.feature_set.method["features"].index("effective_diameter")
     in_mm = 2 * np.sqrt(100 * 100 * 0.2**2 / np.pi)  # of the disc with the square's area
     np.testing.assert_allclose(values[:, diameter], in_mm, rtol=1e-6)
+
+
+def _diameters(store: DatasetStore, record: OutputRecord) -> np.ndarray:
+    """Effective diameter in mm of the first two images' lesions: 100 x 100 pixels of the region."""
+    assert record.feature_set is not None
+    diameter = record.feature_set.method["features"].index("effective_diameter")
+    return stored_rows(store, record, IDS[:2])[:, diameter]
+
+
+def _with_sizes(store: DatasetStore, *changes: dict[str, Any]) -> None:
+    rows = [manifest_row(i, "train", "ab"[i % 2]) for i in range(3)]
+    store_manifest(store, [row | change for row, change in zip(rows, changes, strict=True)])
+    _store_masks(store, ["", "", "no contour"])
+
+
+PIXELS_ACROSS = 2 * np.sqrt(100 * 100 / np.pi)
+
+
+def test_each_image_is_measured_with_the_pixels_that_its_file_states(store: DatasetStore) -> None:
+    """A file of 64 x 64 pixels of 0.8 mm becomes a region of 512 x 512 pixels of 0.1 mm."""
+    _with_sizes(store, {"pixel_mm": 0.8}, {"pixel_mm": 0.4, "width": 256}, {})
+    record = run_plan(analytic_features, store).record
+    # of 256 x 64 pixels of 0.4 mm: the area of 128 x 128 of them
+    expected = PIXELS_ACROSS * np.array([0.8 * 64, 0.4 * 128]) / 512
+    np.testing.assert_allclose(_diameters(store, record), expected, rtol=1e-6)
+    assert record.facts == PixelSizeFacts(from_setting=0, from_files=2, assumed=0, assumed_mm=0.1)
+    assert not record.notices
+
+
+def test_sizes_from_files_and_from_the_paper_together_are_said(store: DatasetStore) -> None:
+    _with_sizes(store, {"pixel_mm": 0.4}, {}, {"pixel_mm": 0.4})
+    record = run_plan(analytic_features, store).record
+    expected = PIXELS_ACROSS * np.array([0.05, 0.1])
+    np.testing.assert_allclose(_diameters(store, record), expected, rtol=1e-6)
+    assert record.facts == PixelSizeFacts(from_setting=0, from_files=1, assumed=1, assumed_mm=0.1)
+    sentence = (
+        "The size of a pixel was taken of 1 images from their files and of 1 images from the paper "
+        "(0.1 mm), as their files state none."
+    )
+    assert record.notices == [f"SIZES OF PIXELS FROM TWO SOURCES: {sentence}"]
+    assert record.summary["size of a pixel"] == sentence
+
+
+def test_the_setting_stands_above_the_files(store: DatasetStore) -> None:
+    _with_sizes(store, {"pixel_mm": 0.4}, {}, {})
+    record = run_plan(analytic_features, store, AnalyticConfig(pixel_mm=0.2)).record
+    np.testing.assert_allclose(_diameters(store, record), PIXELS_ACROSS * 0.2, rtol=1e-6)
+    assert record.facts == PixelSizeFacts(from_setting=2, from_files=0, assumed=0, assumed_mm=0.1)
+
+
+def test_only_a_size_that_changes_a_value_makes_another_set_of_features(
+    store: DatasetStore,
+) -> None:
+    def key(config: AnalyticConfig | None = None) -> str:
+        record = run_plan(analytic_features, store, config).record
+        assert record.feature_set is not None
+        return record.feature_set.key
+
+    _with_sizes(store, {}, {}, {"pixel_mm": 0.4})  # the third has no contour
+    paper = key()
+    assert key(AnalyticConfig(pixel_mm=0.1)) == paper
+    _with_sizes(store, {"pixel_mm": 0.4}, {}, {})
+    stated = key()
+    assert stated != paper
+    assert key(AnalyticConfig(pixel_mm=0.1)) == paper
+    _with_sizes(store, {"pixel_mm": 0.5}, {}, {})
+    assert key() not in (stated, paper)
 
 
 def test_without_any_contour_there_is_nothing_to_measure(store: DatasetStore) -> None:

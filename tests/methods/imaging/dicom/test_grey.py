@@ -103,7 +103,11 @@ def lut(count: int, first: int, bits: int, entries: Any) -> Dataset:
 
 @pytest.mark.parametrize("declared", [0, 8, 10, 12, 16, 32])
 def test_a_voi_table_is_as_bright_as_its_entries_reach(declared: int) -> None:
-    """Whatever bits it declares: dcm2pnm 3.6.7 with --ignore-lut-depth shows the same levels."""
+    """Whatever bits it declares.
+
+    dcm2pnm 3.6.7 shows these levels for 0, 12 and 32 bits, 0 4 8 15 for 16 bits and 0 0 0 255 for
+    8, as it cuts the entries to the declared bits.
+    """
     voi = lut(4, 0, declared, [0, 1024, 2048, 4095])
     ds = grey([[0, 1, 2, 3]], bits=8, VOILUTSequence=Sequence([voi]))
     assert shown(ds) == [[0, 64, 128, 255]]
