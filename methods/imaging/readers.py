@@ -21,6 +21,9 @@ from methods.imaging.formats.gif import SIGNATURES as GIF_SIGNATURES
 from methods.imaging.formats.gif import OpenedGif
 from methods.imaging.formats.jpeg import SIGNATURE as JPEG_SIGNATURE
 from methods.imaging.formats.jpeg import open_jpeg
+from methods.imaging.formats.jpeg2000 import CODESTREAM_SIGNATURE as J2K_SIGNATURE
+from methods.imaging.formats.jpeg2000 import FILE_SIGNATURE as JP2_SIGNATURE
+from methods.imaging.formats.jpeg2000 import OpenedJpeg2000
 from methods.imaging.formats.kinds import UNKNOWN, kind_of
 from methods.imaging.formats.netpbm import OpenedNetpbm, is_netpbm
 from methods.imaging.formats.png import SIGNATURE as PNG_SIGNATURE
@@ -91,6 +94,12 @@ READERS: tuple[Reader, ...] = (
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedSequence),
     Reader("AVIF", frozenset({".avif"}), _is_avif, OpenedSequence),
     Reader("GIF", frozenset({".gif"}), begins_with(*GIF_SIGNATURES), OpenedGif),
+    Reader(
+        "JPEG 2000",
+        frozenset({".jp2", ".j2k", ".j2c", ".jpf", ".jpx"}),
+        begins_with(JP2_SIGNATURE, J2K_SIGNATURE),
+        OpenedJpeg2000,
+    ),
     Reader("PAM", frozenset({".pam"}), partial(is_netpbm, kinds=b"7"), OpenedNetpbm),
     Reader("PBM", frozenset({".pbm"}), partial(is_netpbm, kinds=b"14"), OpenedNetpbm),
     Reader("PPM", frozenset({".ppm", ".pnm"}), partial(is_netpbm, kinds=b"36"), OpenedNetpbm),

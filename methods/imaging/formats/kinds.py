@@ -62,7 +62,6 @@ _SIGNATURES = (
     _Signature(rb"#\?(RADIANCE|RGBE)", "Radiance HDR", _PICTURE),
     _Signature(rb"II\xbc\x01", "JPEG XR", _PICTURE),
     _Signature(rb"\0\0\0\x0cJXL |\xff\x0a", "JPEG XL", _PICTURE),
-    _Signature(rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000", _PICTURE),
     _Signature(rb"\xff\xd8\xff\xf7", "JPEG-LS", _PICTURE),
     _Signature(rb"qoif", "QOI", _PICTURE),
     _Signature(rb"P[Ff]\s", "PFM", "convert it to TIFF"),
