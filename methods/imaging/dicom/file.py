@@ -8,6 +8,7 @@ import zlib
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from methods.imaging.dicom.kinds import name_of_syntax
 from methods.imaging.dicom.transfer_syntax import (
     DEFLATED,
     EXPLICIT_BIG,
@@ -185,7 +186,7 @@ def parse(data: bytes) -> tuple[str, Dataset, Dataset]:
     if str(meta.get("MediaStorageSOPClassUID") or "") == _DICOMDIR_CLASS:
         raise UndecodableImageError("a DICOMDIR, not an image")
     if syntax not in SUPPORTED:
-        raise UndecodableImageError("the transfer syntax is not supported")
+        raise UndecodableImageError(f"the transfer syntax is not supported{name_of_syntax(syntax)}")
     dataset = _read_elements(stream, not looks_explicit, syntax != EXPLICIT_BIG, None)
     if "DirectoryRecordSequence" in dataset:
         raise UndecodableImageError("a DICOMDIR, not an image")

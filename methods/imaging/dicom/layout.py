@@ -101,6 +101,11 @@ def _frame_count(dataset: Dataset) -> int:
     return frames
 
 
+def pixel_keywords(dataset: Dataset) -> list[str]:
+    """Return the keywords of the pixel data elements of a data set; there should be one."""
+    return [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
+
+
 def read_layout(dataset: Dataset) -> PixelLayout:
     """Read and check the layout of the pixel data of an image.
 
@@ -108,7 +113,7 @@ def read_layout(dataset: Dataset) -> PixelLayout:
         UndecodableImageError: there is none, it is over a limit, or its parts contradict each
             other.
     """
-    keywords = [keyword for keyword in _PIXEL_KEYWORDS if keyword in dataset]
+    keywords = pixel_keywords(dataset)
     if not keywords:
         raise UndecodableImageError("no pixel data")
     if len(keywords) > 1:

@@ -17,7 +17,15 @@ from methods.imaging.dicom.encapsulation import Piece, frame_pieces
 from methods.imaging.dicom.file import parse
 from methods.imaging.dicom.grey import Window, grey_settings, is_lossy, show_grey
 from methods.imaging.dicom.identifiers import identifiers_of
-from methods.imaging.dicom.layout import PALETTE, SHOWN, PixelLayout, read_layout, whole_number
+from methods.imaging.dicom.kinds import check_kind
+from methods.imaging.dicom.layout import (
+    PALETTE,
+    SHOWN,
+    PixelLayout,
+    pixel_keywords,
+    read_layout,
+    whole_number,
+)
 from methods.imaging.dicom.native import count_native_frames
 from methods.imaging.dicom.pixel_size import pixel_sizes
 from methods.imaging.dicom.quiet import safely
@@ -77,6 +85,7 @@ class OpenedDicom:
     def _open(self, data: bytes) -> None:
         self._syntax, meta, self._dataset = parse(data)
         self._little = self._syntax != EXPLICIT_BIG
+        check_kind(meta, self._dataset, bool(pixel_keywords(self._dataset)))
         said = read_layout(self._dataset)
         self._pixels, self._pieces, frames = self._find_frames(said)
         self._layout = replace(said, frames=frames)
