@@ -64,7 +64,7 @@ def stretch_to_8_bits(
     """
     if values.dtype.kind not in "buif":
         raise UndecodableImageError("pixel values that are no real numbers")
-    opacity = None if alpha is None else _Opacity(alpha, _full(alpha, alpha_bits), premultiplied)
+    opacity = None if alpha is None else _opacity(alpha, alpha_bits, premultiplied)
     if values.dtype.kind == "b":
         values = values.astype(np.uint8) * np.uint8(255)
     offset, dark, bright = 0, 0.0, 255.0
@@ -119,6 +119,14 @@ class _Opacity:
         """Return the opacity 0..1 of some rows, of as many dimensions as the values have."""
         opacity = np.nan_to_num(self.alpha[rows].astype(np.float64) / self.full)
         return opacity.reshape(opacity.shape + (1,) * (ndim - 2))
+
+
+def _opacity(alpha: NDArray[np.generic], bits: int | None, premultiplied: bool) -> _Opacity | None:
+    """Return the opacity, or None where all is opaque."""
+    full = _full(alpha, bits)
+    if alpha.size and float(alpha.min()) == full:
+        return None
+    return _Opacity(alpha, full, premultiplied)
 
 
 def _full(alpha: NDArray[np.generic], bits: int | None) -> float:

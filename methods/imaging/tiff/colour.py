@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.imaging.deep import stretch_to_8_bits
+from methods.imaging.deep import BLOCK_VALUES, stretch_to_8_bits
 from methods.imaging.image_format import UndecodableImageError
 from methods.imaging.tiff.samples import sample_type
 
@@ -82,7 +83,7 @@ def check_colours(page: TiffPage) -> None:
     colours, alpha = colours_of(page), alpha_of(page)
     if samples < colours or (alpha is not None and alpha[0] >= samples):
         raise UndecodableImageError("TIFF with fewer samples per pixel than its colours")
-    if colours == 1 and channels_left_out(page):
+    if colours == 1 and photometric != PALETTE and channels_left_out(page):
         raise UndecodableImageError(
             f"TIFF of {samples} channels that are neither colours nor an opacity"
         )
@@ -165,30 +166,45 @@ def _looked_up(page: TiffPage, indices: NDArray[Any]) -> NDArray[np.uint8]:
     return colours
 
 
+def _by_rows(
+    convert: Callable[[NDArray[Any]], NDArray[Any]], values: NDArray[Any], dtype: type
+) -> NDArray[Any]:
+    """Convert pixels to three channels, some rows at a time, which bounds the memory."""
+    rgb = np.empty((*values.shape[:2], 3), dtype)
+    n_rows = max(1, BLOCK_VALUES // (values.shape[1] * values.shape[2]))
+    for start in range(0, len(values), n_rows):
+        rows = slice(start, start + n_rows)
+        converted = convert(values[rows])
+        rgb[rows] = np.rint(converted.clip(0, 255)) if dtype is np.uint8 else converted
+    return rgb
+
+
 def _from_inks(inks: NDArray[Any], bits: int) -> NDArray[Any]:
     """Convert CMYK to RGB without a profile: what both an ink and black let through."""
     full = np.float32(255 if bits < 8 else 2**bits - 1)
-    through = full - inks.astype(np.float32)
-    rgb = through[..., :3] * through[..., 3:] / full
-    return np.rint(rgb).astype(np.uint8) if bits <= 8 else rgb
+
+    def convert(block: NDArray[Any]) -> NDArray[Any]:
+        through = full - block.astype(np.float32)
+        return through[..., :3] * through[..., 3:] / full
+
+    return _by_rows(convert, inks, np.uint8 if bits <= 8 else np.float32)
 
 
 def _from_ycbcr(page: TiffPage, values: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Convert YCbCr to RGB (TIFF 6.0, section 21)."""
     red, green, blue = _fractions(page.tags.valueof(_COEFFICIENTS, _LUMA))
-    black_white = _fractions(page.tags.valueof(_REFERENCES, _FULL_RANGE))
-    levels = np.empty(values.shape, np.float32)
-    for channel, full in enumerate((255, 127, 127)):
-        black, white = black_white[2 * channel : 2 * channel + 2]
-        levels[..., channel] = (values[..., channel] - np.float32(black)) * np.float32(
-            full / (white - black)
-        )
-    y, cb, cr = np.moveaxis(levels, -1, 0)
-    r = y + cr * np.float32(2 - 2 * red)
-    b = y + cb * np.float32(2 - 2 * blue)
-    g = (y - np.float32(red) * r - np.float32(blue) * b) / np.float32(green)
-    rgb: NDArray[np.uint8] = np.rint(np.stack([r, g, b], axis=-1).clip(0, 255)).astype(np.uint8)
-    return rgb
+    limits = np.array(_fractions(page.tags.valueof(_REFERENCES, _FULL_RANGE)), np.float32)
+    black, white = limits[::2], limits[1::2]
+    scale = np.array([255, 127, 127], np.float32) / (white - black)
+
+    def convert(block: NDArray[Any]) -> NDArray[Any]:
+        y, cb, cr = np.moveaxis((block - black) * scale, -1, 0)
+        r = y + cr * np.float32(2 - 2 * red)
+        b = y + cb * np.float32(2 - 2 * blue)
+        g = (y - np.float32(red) * r - np.float32(blue) * b) / np.float32(green)
+        return np.stack([r, g, b], axis=-1)
+
+    return _by_rows(convert, values, np.uint8)
 
 
 def _fractions(pairs: tuple[int, ...]) -> list[float]:

@@ -68,7 +68,7 @@ class OpenedTiff:
                 raise UndecodableImageError(TRUNCATED)
             directories = directories_of(open_tifffile(data), chain)
             images = [directory for directory in directories if directory.role == "image"]
-            self._places, frames, short = _frames_of(images, directories, len(data))
+            self._places, frames, short = _frames_of(images, directories, data)
         faults = [frame.fault for frame in frames if frame.fault is not None]
         if not frames or len(faults) == len(frames):
             raise UndecodableImageError(faults[0] if faults else "TIFF without an image")
@@ -89,7 +89,7 @@ class OpenedTiff:
         place = self._places[frame]
         with _refusing_hostile_bytes():
             page = read_page(open_tifffile(self._data), place.offset)
-            _check(page, len(self._data))
+            _check(page, self._data)
             if place.number:
                 start = page.dataoffsets[0] + place.number * page.nbytes
                 page.dataoffsets = tuple(
@@ -116,18 +116,20 @@ def _refusing_hostile_bytes() -> Iterator[None]:
             raise UndecodableImageError(f"broken image data ({type(error).__name__})") from error
 
 
-def _check(page: TiffPage, n_bytes: int) -> None:
-    check_page(page, n_bytes)
+def _check(page: TiffPage, data: bytes) -> None:
+    check_page(page, data)
     check_colours(page)
 
 
 def _orientation(page: TiffPage) -> int:
     stored = page.tags.valueof(_ORIENTATION, 1)
+    if isinstance(stored, bytes) and len(stored) == 1:  # a byte, as some scanners write it
+        stored = stored[0]
     return int(stored) if isinstance(stored, int) and 1 <= stored <= 8 else 1
 
 
 def _frames_of(
-    images: Sequence[Directory], directories: Sequence[Directory], n_bytes: int
+    images: Sequence[Directory], directories: Sequence[Directory], data: bytes
 ) -> tuple[list[_Place], list[Frame], bool]:
     """Return the images, and whether a directory describes more of them than there are."""
     known = [directory.offset for directory in directories]
@@ -136,12 +138,12 @@ def _frames_of(
     frames: list[Frame] = []
     short = False
     for directory in images:
-        frame, number = _frame_of(directory, n_bytes), 1
+        frame, number = _frame_of(directory, data), 1
         page = directory.page
         if page is not None and frame.fault is None:
             described = images_described(page)
             if described > 1:
-                fit = images_behind(page, known, n_bytes) if page.is_contiguous else 1
+                fit = images_behind(page, known, len(data)) if page.is_contiguous else 1
                 number = min(described, fit)
                 short = short or described > max(number, len(images))
         if len(places) + number > MAX_PAGES:
@@ -151,13 +153,13 @@ def _frames_of(
     return places, frames, short
 
 
-def _frame_of(directory: Directory, n_bytes: int) -> Frame:
+def _frame_of(directory: Directory, data: bytes) -> Frame:
     page, fault = directory.page, None
     if page is None:
         return Frame(ImageFacts(0, 0, "", "TIFF"), fault="a TIFF page that cannot be parsed")
     try:
         with _refusing_hostile_bytes():
-            _check(page, n_bytes)
+            _check(page, data)
     except UndecodableImageError as error:
         fault = str(error)
     orientation = _orientation(page)

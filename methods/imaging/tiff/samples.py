@@ -19,11 +19,22 @@ MAX_SAMPLES = 16
 
 TRUNCATED = "the file is truncated"
 
-_NONE = 1
-_JPEG = (6, 7, 33007)
+_NONE, _OLD_JPEG = 1, 6
+_JPEG = (_OLD_JPEG, 7, 33007)
+_YCBCR = 6
 _CCITT = (2, 3, 4)
-_PICTURES = (33003, 33005, 34712, 34887, 34933, 50001, 34927, 50002, 52546)
-"""JPEG 2000, LERC, PNG, WebP and JPEG XL, whose data have an own header."""
+_PICTURES = {
+    33003: "jpeg2k_decode",
+    33005: "jpeg2k_decode",
+    34712: "jpeg2k_decode",
+    34887: "lerc_decode",
+    34933: "png_decode",
+    34927: "webp_decode",
+    50001: "webp_decode",
+    50002: "jpegxl_decode",
+    52546: "jpegxl_decode",
+}
+"""Functions of imagecodecs for data that have a header of their own."""
 
 _BYTES = {
     5: "lzw_decode",
@@ -46,12 +57,12 @@ _PREDICTORS = {2: "iu", 3: "f"}
 """Predictors and the kinds of samples that they are defined for (TIFF 6.0, section 14)."""
 
 
-def check_page(page: TiffPage, n_bytes: int) -> None:
+def check_page(page: TiffPage, data: bytes) -> None:
     """Refuse a page whose samples cannot be decoded, or not within the limits, by its directory.
 
     Args:
         page: the page.
-        n_bytes: bytes of the file.
+        data: bytes of the file.
 
     Raises:
         UndecodableImageError: the reason.
@@ -69,9 +80,10 @@ def check_page(page: TiffPage, n_bytes: int) -> None:
         raise UndecodableImageError("TIFF with an unknown planar configuration")
     sample_type(page)
     _check_compression(page)
+    _check_subsampling(page)
     if page.is_tiled and not 0 < page.tilewidth * page.tilelength <= MAX_PIXELS:
         raise UndecodableImageError("TIFF with tiles of no size, or larger than an image can be")
-    segments(page, n_bytes)
+    segments(page, data)
 
 
 def sample_type(page: TiffPage) -> np.dtype[Any]:
@@ -112,14 +124,16 @@ def _check_compression(page: TiffPage) -> None:
         raise UndecodableImageError("TIFF with a predictor that its samples cannot have")
 
 
-def segments(page: TiffPage, n_bytes: int) -> list[slice]:
+def segments(page: TiffPage, data: bytes) -> list[slice]:
     """Return where the strips or tiles of a page lie in the file.
 
     Raises:
         UndecodableImageError: one is missing, or reaches beyond the file.
     """
-    number = math.prod(page.chunked)
+    number, n_bytes = math.prod(page.chunked), len(data)
     offsets, counts = page.dataoffsets, page.databytecounts
+    if page.compression == _OLD_JPEG:
+        offsets, counts = _old_jpeg(page, data)
     if page.compression == _NONE:
         # the size is known; what a directory says of it is wrong in many files of one strip
         counts = tuple(_stored_bytes(page, index) for index in range(number))
@@ -137,15 +151,58 @@ def segments(page: TiffPage, n_bytes: int) -> list[slice]:
     return places
 
 
+def _old_jpeg(page: TiffPage, data: bytes) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return where the one whole stream of the old JPEG compression lies, and its length.
+
+    Files of several strips, or with their tables apart, are refused: tifffile cannot join them.
+    """
+    stated = page.tags.valueof(513, ())
+    starts = [*(stated if isinstance(stated, tuple) else (stated,)), *page.dataoffsets[:1]]
+    start = next((int(s) for s in starts if data[s : s + 2] == b"\xff\xd8"), -1)
+    scan = data.find(b"\xff\xda", start)
+    end = data.find(b"\xff\xd9", scan)
+    if math.prod(page.chunked) > 1 or min(start, scan, end) < 0:
+        raise UndecodableImageError("TIFF with old-style JPEG compression in pieces")
+    return (start,), (end + 2 - start,)
+
+
+def subsampling_of(page: TiffPage) -> tuple[int, int]:
+    """Return how many columns and rows share a colour in YCbCr that is not JPEG's; 1 and 1 else.
+
+    The default of the standard is 2 and 2 (TIFF 6.0, section 21).
+    """
+    if page.photometric != _YCBCR or page.compression in (*_JPEG, *_PICTURES):
+        return 1, 1
+    columns, rows = page.tags.valueof(530, (2, 2))
+    return int(columns), int(rows)
+
+
+def _check_subsampling(page: TiffPage) -> None:
+    factors = subsampling_of(page)
+    if factors == (1, 1):
+        return
+    if page.planarconfig != 1 or page.samplesperpixel != 3 or page.predictor != 1:
+        raise UndecodableImageError("TIFF with fewer colours than pixels in separate planes")
+    if not set(factors) <= {1, 2, 4}:
+        raise UndecodableImageError("TIFF with an unknown chroma subsampling")
+
+
+def _sides(page: TiffPage, index: int) -> tuple[int, int]:
+    """Return the rows and columns that a strip or tile holds."""
+    if page.is_tiled:
+        return page.tilelength, page.tilewidth
+    rows = page.rowsperstrip
+    strips = math.ceil(page.imagelength / rows)
+    return min(rows, page.imagelength - index % strips * rows), page.imagewidth
+
+
 def _stored_bytes(page: TiffPage, index: int) -> int:
     """Return the bytes of an uncompressed strip or tile."""
+    rows, width = _sides(page, index)
+    across, down = subsampling_of(page)
+    if (across, down) != (1, 1):
+        return math.ceil(rows / down) * math.ceil(width / across) * (across * down + 2)
     samples = page.samplesperpixel if page.planarconfig == 1 else 1
-    width, rows = page.imagewidth, page.rowsperstrip
-    if page.is_tiled:
-        width, rows = page.tilewidth, page.tilelength
-    else:
-        strips = math.ceil(page.imagelength / rows)
-        rows = min(rows, page.imagelength - index % strips * rows)
     bits: Any = page.bitspersample
     row_bits = width * (sum(bits) if isinstance(bits, tuple) else samples * bits)
     return rows * math.ceil(row_bits / 8)
@@ -161,7 +218,7 @@ def read_samples(page: TiffPage, data: bytes) -> NDArray[Any]:
         UndecodableImageError: a strip or tile holds less than it should, or another type.
     """
     height, width = page.imagelength, page.imagewidth
-    places = segments(page, len(data))
+    places = segments(page, data)
     unpack = _unpacker(page)
     planes, _, _, _, contiguous = page.shaped
     several = len(places) > 1
@@ -185,28 +242,94 @@ def _unpacker(page: TiffPage) -> Callable[[bytes, int], Any]:
     """Return a function from the bytes of a strip or tile to tifffile's answer."""
     if page.compression in _JPEG:
         return lambda stored, index: page.decode(
-            _whole_jpeg(stored), index, jpegtables=page.jpegtables
+            _checked_jpeg(page, stored, index), index, jpegtables=page.jpegtables
         )
-    if page.compression not in _BYTES:
+    if page.compression in _PICTURES:
+        return _inner_picture(page)
+    if page.compression in _CCITT:
         return lambda stored, index: page.decode(stored, index)
     import imagecodecs
 
-    decompress = getattr(imagecodecs, _BYTES[page.compression])
-    turned = page.fillorder == 2
+    name, turned = _BYTES.get(page.compression), page.fillorder == 2
+    room = max(_stored_bytes(page, 0), 1)
     # The last strip may hold as many rows as the others, which tifffile has no room for: so the
     # bytes are decompressed here, and tifffile unpacks them as if they had been stored so.
     page.compression, page.fillorder = _NONE, 1
-    room = max(_stored_bytes(page, 0), 1)
+    unpack = page.decode if subsampling_of(page) == (1, 1) else _subsampled(page)
+
+    def read(stored: bytes, index: int) -> Any:
+        coded = imagecodecs.bitorder_decode(stored) if turned else stored
+        plain = coded if name is None else getattr(imagecodecs, name)(coded, out=room)
+        return unpack(bytes(plain), index)
+
+    return read
+
+
+def _corner(page: TiffPage, index: int) -> tuple[int, int, int, int, int]:
+    """Return the plane, and the first row and column, of a strip or tile as tifffile does."""
+    across, down = 1, math.ceil(page.imagelength / (page.tilelength or page.rowsperstrip))
+    if page.is_tiled:
+        across = math.ceil(page.imagewidth / page.tilewidth)
+    plane, index = divmod(index, across * down)
+    rows, columns = page.tilelength or page.rowsperstrip, page.tilewidth
+    return plane, 0, index // across * rows, index % across * columns, 0
+
+
+def _check_inner_size(page: TiffPage, index: int, rows: int, columns: int) -> None:
+    """Refuse data of another size than the strip or tile, which tifffile would cut or fold."""
+    _, _, y, x, _ = _corner(page, index)
+    whole = _sides(page, index)
+    seen = min(whole[0], page.imagelength - y), min(whole[1], page.imagewidth - x)
+    full = page.rowsperstrip or page.tilelength, whole[1]
+    if (rows, columns) not in (whole, seen, full):
+        raise UndecodableImageError("broken image data (a strip or tile of another size)")
+
+
+def _inner_picture(page: TiffPage) -> Callable[[bytes, int], Any]:
+    """Return the decoding of data that have a header of their own."""
+    import imagecodecs
+
+    decompress = getattr(imagecodecs, _PICTURES[page.compression])
+    samples = page.samplesperpixel if page.planarconfig == 1 else 1
+    # an opaque opacity may be left out of WebP
+    options = {"hasalpha": True} if decompress is imagecodecs.webp_decode and samples == 4 else {}
+
+    def read(stored: bytes, index: int) -> Any:
+        values = decompress(stored, **options)
+        _check_inner_size(page, index, *values.shape[:2])
+        rows, columns = _sides(page, index)
+        values = values.reshape(*values.shape[:2], samples)
+        return values[np.newaxis, :rows, :columns], _corner(page, index), None
+
+    return read
+
+
+def _subsampled(page: TiffPage) -> Callable[[bytes, int], Any]:
+    """Return what tifffile lacks: the unpacking of pixels that share their colours."""
+    across, down = subsampling_of(page)
 
     def unpack(stored: bytes, index: int) -> Any:
-        coded = imagecodecs.bitorder_decode(stored) if turned else stored
-        return page.decode(bytes(decompress(coded, out=room)), index)
+        rows, columns = _sides(page, index)
+        blocks = (math.ceil(rows / down), math.ceil(columns / across), across * down + 2)
+        units = np.frombuffer(stored, np.uint8, math.prod(blocks)).reshape(blocks)
+        luma = units[..., :-2].reshape(*blocks[:2], down, across).swapaxes(1, 2)
+        values = np.empty((blocks[0] * down, blocks[1] * across, 3), np.uint8)
+        values[..., 0] = luma.reshape(values.shape[:2])
+        values[..., 1:] = units[..., -2:].repeat(down, 0).repeat(across, 1)
+        return values[np.newaxis, :rows, :columns], _corner(page, index), None
 
     return unpack
 
 
-def _whole_jpeg(stored: bytes) -> bytes:
-    """Return a JPEG stream that has its end marker, for libjpeg would make up what is missing."""
+def _checked_jpeg(page: TiffPage, stored: bytes, index: int) -> bytes:
+    """Return a JPEG stream of the right size that has its end marker.
+
+    libjpeg would make up what is missing.
+    """
+    from tifffile.tifffile import jpeg_shape
+
     if stored.find(b"\xff\xd9", stored.rfind(b"\xff\xda")) < 0:
         raise UndecodableImageError(TRUNCATED)
+    _, rows, columns, _ = jpeg_shape(stored)
+    _check_inner_size(page, index, rows, columns)
     return stored

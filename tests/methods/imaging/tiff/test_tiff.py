@@ -181,6 +181,25 @@ class TestColours:
         notice = OpenedTiff(data).facts.notice
         assert notice == (None if extra else "1 further channel left out")
 
+    @pytest.mark.parametrize("compression", [1, 5])
+    @pytest.mark.parametrize("rows", [2, 4])
+    def test_ycbcr_of_shared_colours(self, rows: int, compression: int) -> None:
+        import imagecodecs
+
+        # 3 x 4 pixels in blocks of 2 x 2: four of luma, then both colours
+        blocks = [[10, 20, 40, 50, 128, 128], [30, 0, 60, 0, 128, 228]]
+        blocks += [[70, 80, 100, 110, 128, 128], [90, 0, 120, 0, 128, 128]]
+        stored = [bytes(block) for block in blocks]
+        strips = [b"".join(stored[start : start + rows]) for start in range(0, 4, rows)]
+        if compression == 5:
+            strips = [bytes(imagecodecs.lzw_encode(strip)) for strip in strips]
+        kind = tags(photometric=6, samples=3, bits=[8] * 3, compression=compression)
+        data = handmade(page(3, 4, strips, **kind, t278=rows, t530=[2, 2]))
+        pixels = np.array(colours_of(data))
+        assert pixels[:, :2, 0].tolist() == [[10, 20], [40, 50], [70, 80], [100, 110]]
+        # 30 + 1.402 * 100, 60 + 1.402 * 100; 30 - 0.714 * 100 is below 0
+        assert pixels[:, 2].tolist() == [[170, 0, 30], [200, 0, 60], [90] * 3, [120] * 3]
+
     def test_white_is_zero_with_an_opacity(self) -> None:
         data = handmade(
             page(
@@ -335,6 +354,31 @@ class TestHostileFiles:
         data = stream.getvalue()
         assert data.count(b"\xff\xd9") == 1
         assert refused(data.replace(b"\xff\xd9", b"\0\0")) == "the file is truncated"
+
+    @pytest.mark.parametrize("size", [(32, 32), (8, 32), (64, 64)])
+    @pytest.mark.parametrize("codec", ["jpeg", "jpegxl", "jpeg2k", "png"])
+    def test_a_picture_inside_of_another_size_is_refused(
+        self, codec: str, size: tuple[int, int]
+    ) -> None:
+        import imagecodecs
+
+        compression = {"jpeg": 7, "jpegxl": 50002, "jpeg2k": 34712, "png": 34933}[codec]
+        values = np.arange(size[0] * size[1], dtype=np.uint8).reshape(size)
+        stored = bytes(getattr(imagecodecs, f"{codec}_encode")(values))
+        data = handmade(page(16, 16, stored, **tags(compression=compression)))
+        assert refused(data) == "broken image data (a strip or tile of another size)"
+        data = handmade(page(size[1], size[0], stored, **tags(compression=compression)))
+        assert OpenedTiff(data).decode(0).size == (size[1], size[0])
+
+    def test_an_old_jpeg_that_is_one_stream_is_read(self) -> None:
+        import imagecodecs
+
+        values = np.add.outer(np.arange(16), np.arange(16)).astype(np.uint8) * 7
+        stored = bytes(imagecodecs.jpeg_encode(values, level=100))
+        data = handmade(page(16, 16, stored, **tags(compression=6)))
+        assert np.abs(np.array(grey_of(data)) - values.astype(int)).max() <= 2
+        pieces = page(16, 16, [stored, stored], **tags(compression=6), t278=8)
+        assert refused(handmade(pieces)) == "TIFF with old-style JPEG compression in pieces"
 
     def test_a_circle_of_pages_ends(self) -> None:
         data = handmade(page(2, 1, b"\x01\x02"), page(2, 1, b"\x03\x04"))
