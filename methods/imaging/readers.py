@@ -24,6 +24,8 @@ from methods.imaging.formats.jpeg import open_jpeg
 from methods.imaging.formats.jpeg2000 import CODESTREAM_SIGNATURE as J2K_SIGNATURE
 from methods.imaging.formats.jpeg2000 import FILE_SIGNATURE as JP2_SIGNATURE
 from methods.imaging.formats.jpeg2000 import OpenedJpeg2000
+from methods.imaging.formats.jpeg_xl import SIGNATURES as JXL_SIGNATURES
+from methods.imaging.formats.jpeg_xl import OpenedJpegXl
 from methods.imaging.formats.kinds import UNKNOWN, kind_of
 from methods.imaging.formats.netpbm import OpenedNetpbm, is_netpbm
 from methods.imaging.formats.png import SIGNATURE as PNG_SIGNATURE
@@ -94,6 +96,7 @@ READERS: tuple[Reader, ...] = (
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedSequence),
     Reader("AVIF", frozenset({".avif"}), _is_avif, OpenedSequence),
     Reader("GIF", frozenset({".gif"}), begins_with(*GIF_SIGNATURES), OpenedGif),
+    Reader("JPEG XL", frozenset({".jxl"}), begins_with(*JXL_SIGNATURES), OpenedJpegXl),
     Reader(
         "JPEG 2000",
         frozenset({".jp2", ".j2k", ".j2c", ".jpf", ".jpx"}),

@@ -142,7 +142,7 @@ def test_a_frame_beyond_the_last_is_refused(data: bytes, frame: int) -> None:
 def test_suffixes_are_those_of_all_formats_and_of_npz() -> None:
     pictures = {".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".avif"}
     pictures |= {".pbm", ".pgm", ".ppm", ".pnm", ".pam"}
-    pictures |= {".jp2", ".j2k", ".j2c", ".jpf", ".jpx"}
+    pictures |= {".jp2", ".j2k", ".j2c", ".jpf", ".jpx", ".jxl"}
     assert known_suffixes() == pictures | {".dcm", ".nii", ".npy", ".npz"}
 
 
