@@ -17,6 +17,7 @@ from functools import partial
 
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.dicom import OpenedDicom, is_dicom
+from methods.imaging.formats.avif import is_avif, open_avif
 from methods.imaging.formats.gif import SIGNATURES as GIF_SIGNATURES
 from methods.imaging.formats.gif import OpenedGif
 from methods.imaging.formats.jpeg import SIGNATURE as JPEG_SIGNATURE
@@ -79,14 +80,6 @@ def _is_webp(data: bytes) -> bool:
     return data[:4] == b"RIFF" and data[8:12] == b"WEBP"
 
 
-def _is_avif(data: bytes) -> bool:
-    """Whether the file type box names AVIF among its brands (ISO/IEC 14496-12, 4.3)."""
-    if data[4:8] != b"ftyp":
-        return False
-    box = data[8 : int.from_bytes(data[:4])]
-    return any(box[at : at + 4] in (b"avif", b"avis") for at in range(0, len(box), 4) if at != 4)
-
-
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II\0*", b"MM*\0", b"II+\0", b"MM\0+")
 
 READERS: tuple[Reader, ...] = (
@@ -94,7 +87,7 @@ READERS: tuple[Reader, ...] = (
     Reader("NIfTI", frozenset({".nii"}), is_nifti, OpenedNifti, open_along=OpenedNifti),
     Reader("NPY", frozenset({".npy"}), begins_with(NPY_SIGNATURE), OpenedNpy),
     Reader("WebP", frozenset({".webp"}), _is_webp, OpenedSequence),
-    Reader("AVIF", frozenset({".avif"}), _is_avif, OpenedSequence),
+    Reader("AVIF", frozenset({".avif"}), is_avif, open_avif),
     Reader("GIF", frozenset({".gif"}), begins_with(*GIF_SIGNATURES), OpenedGif),
     Reader("JPEG XL", frozenset({".jxl"}), begins_with(*JXL_SIGNATURES), OpenedJpegXl),
     Reader(
