@@ -100,7 +100,7 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
     ):
         raise InputError(
             f"no image of {dataset} has a patient",
-            "Fill the column patient_id of its manifest, or group by lesion",
+            "Fill the column patient_id of its manifest, or run with --set group_by=lesion",
         )
     entries = [ManifestRow(**row) for row in usable]
     lesion_of = kept_together(
@@ -161,5 +161,6 @@ def _refuse_mixed_lesions(dataset: str, lesions: Sequence[str], positive: np.nda
     if mixed := sides[False] & sides[True]:
         raise InputError(
             f"{len(mixed)} lesions of {dataset} have images of both classes",
-            "Correct their label or group_id",
+            "Correct their label or group_id in the manifest; where PatientID of DICOM files "
+            "stands for the lesion, list the lesions there",
         )

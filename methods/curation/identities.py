@@ -30,6 +30,21 @@ STUDY = "StudyInstanceUID"
 FRAMES = "frames"
 """Source of a group that is the frames of one file of a patient who is not named."""
 
+SOURCES = {
+    "group_id": "group_id of the manifest",
+    "patient_id": "patient_id of the manifest",
+    "PatientID": "PatientID of the DICOM files",
+    "StudyInstanceUID": "StudyInstanceUID of the DICOM files",
+    "frames": "frames of one file",
+}
+"""Where a group or patient stands, in words."""
+
+LIST_PATIENTS = (
+    "list the true patient of each file in the column group_id of a manifest.csv and register with "
+    "--exact-ids"
+)
+"""Remedy where the headers of DICOM files do not name the patients."""
+
 MANY_STUDIES = 4
 """Minimum number of studies (StudyInstanceUID) in which one patient's name is called none.
 
@@ -54,8 +69,8 @@ class Claim:
     patient_id: str | None
     header: str | None
     study: str | None
-    file: str | None
-    drop: str | None
+    file: str | None = None
+    drop: str | None = None
     usable: bool = True
 
     def of(self, column: Column) -> str | None:

@@ -14,9 +14,10 @@ from methods.curation.identities import (
     ONE_VALUE,
     PLACEHOLDER,
     SEVERAL_FORMS,
+    SOURCES,
     STUDY,
 )
-from methods.curation.leakage import SOURCES, crossing
+from methods.curation.leakage import crossing
 from methods.curation.manifest_rows import lists_of_patients, patients_of
 
 Rows = Sequence[Mapping[str, Any]]
@@ -39,8 +40,8 @@ def split_facts(rows: Rows, spec: DatasetSpec) -> SplitFacts:
     kept = dict.fromkeys(("bytes", "pixels", "group", "patient"), 0)
     if spec.keep_given_split:
         for kind in kept:
-            test = {row["path"] for both in crossing(rows, kind).values() for row in both["test"]}
-            kept[kind] = sum(row["split"] == "test" and row["path"] in test for row in divided)
+            test = {_key(row) for both in crossing(rows, kind).values() for row in both["test"]}
+            kept[kind] = sum(row["split"] == "test" and _key(row) in test for row in divided)
     return SplitFacts(
         images=len(divided),
         without_group=sum(row["group_id"] is row["patient_id"] is None for row in divided),
@@ -57,6 +58,10 @@ def split_facts(rows: Rows, spec: DatasetSpec) -> SplitFacts:
         kept_same_group=kept["group"],
         kept_same_patient=kept["patient"],
     )
+
+
+def _key(row: Mapping[str, Any]) -> tuple[str, int | None]:
+    return row["path"], row["frame"]
 
 
 def _alone(divided: Rows) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_contracts.errors import InputError
+from methods.curation.identities import LIST_PATIENTS, SOURCES
 from methods.curation.manifest_rows import lists_of_patients, patients_of
 
 KINDS = {
@@ -17,15 +18,6 @@ KINDS = {
     "patient": "are of one patient",
 }
 """Kinds of leaks, and how the two images are described in a message."""
-
-SOURCES = {
-    "group_id": "group_id of the manifest",
-    "patient_id": "patient_id of the manifest",
-    "PatientID": "PatientID of the DICOM files",
-    "StudyInstanceUID": "StudyInstanceUID of the DICOM files",
-    "frames": "frames of one file",
-}
-"""Where a group or patient stands, in words."""
 
 KEEP_GIVEN_SPLIT = "keep it as it is with --keep-given-split, which every result then says"
 """Remedy in messages about a given split that leaks."""
@@ -156,10 +148,7 @@ def leak_error(dataset: str, leaks: Sequence[Leak], may_draw: bool = True) -> In
     sources = {source for leak in leaks for source in leak.sources}
     remedies = ["Put all copies and all images of a group on one side"]
     if sources & {"PatientID", "StudyInstanceUID"}:
-        remedies.append(
-            "list the patient of each file in the column group_id of a manifest.csv and register "
-            "with --exact-ids where the DICOM files do not name it"
-        )
+        remedies.append(LIST_PATIENTS)
     if may_draw:
         remedies.append("register with --split stratified to draw a new split")
     return InputError(

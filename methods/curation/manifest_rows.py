@@ -16,7 +16,13 @@ from numpy.typing import NDArray
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import copy_id
-from methods.curation.splits import label_group_split, on_both_sides, stratified_group_split
+from methods.curation.identities import LIST_PATIENTS, SOURCES
+from methods.curation.splits import (
+    TooFewGroupsError,
+    label_group_split,
+    on_both_sides,
+    stratified_group_split,
+)
 from methods.imaging.readers import format_names
 
 REDRAW = "register with --split stratified to draw a new split"
@@ -424,12 +430,35 @@ def _drawn(
                 label_matrix(labels)[1], groups, spec.test_fraction, spec.split_seed
             )
     except ValueError as error:
+        sources = sorted({row.group_source for row in labelled if row.group_source is not None})
+        groups_are = " and ".join(SOURCES[source] for source in sources)
         raise InputError(
-            f"no test split can be drawn in {spec.root}: {error}",
-            "Add images (of other patients) to the class, leave it out, raise test_fraction, or "
-            "give train/ and test/ yourself",
+            f"no test split can be drawn in {spec.root}: {error}"
+            + (f" (groups are {groups_are})" if sources else ""),
+            _remedy_for_a_draw(sources, isinstance(error, TooFewGroupsError)),
         ) from error
     return {row.key: "test" if test else "train" for row, test in zip(rows, in_test, strict=True)}
+
+
+def _remedy_for_a_draw(sources: Collection[str], are_too_few: bool) -> str:
+    """Return the remedy where no split can be drawn.
+
+    Args:
+        sources: where the groups stand.
+        are_too_few: whether no other draw can help, since there are too few groups.
+    """
+    remedies = ["Add images of other patients to the class", "leave it out"]
+    if not are_too_few:
+        remedies.append("raise --test-fraction")
+    if "group_id" in sources:
+        remedies.append("correct group_id in the manifest")
+    if {"PatientID", "StudyInstanceUID"} & set(sources):
+        remedies.append(LIST_PATIENTS)
+    remedies.append(
+        "give the split yourself below train/ and test/, where a class may be in train/ alone "
+        "(with --keep-given-split if a group is in both)"
+    )
+    return f"{', '.join(remedies[:-1])}, or {remedies[-1]}"
 
 
 def _given(labelled: Sequence[ManifestRow], spec: DatasetSpec) -> dict[Key, str]:

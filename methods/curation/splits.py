@@ -20,6 +20,10 @@ The best of them is taken; with 20,000 groups each takes seconds.
 """
 
 
+class TooFewGroupsError(ValueError):
+    """No seed can help: there are too few groups to have something on both sides of a split."""
+
+
 def stratified_group_split(
     labels: Sequence[str], groups: Sequence[str], test_fraction: float, seed: int
 ) -> Bool:
@@ -42,8 +46,8 @@ def stratified_group_split(
         (n,) bool, True for test.
 
     Raises:
-        ValueError: naming a class that cannot be on both sides, or that was missing on a side most
-            often in MAX_DRAWS draws.
+        TooFewGroupsError: naming a class that cannot be on both sides.
+        ValueError: naming a class that was missing on a side most often in MAX_DRAWS draws.
     """
     classes, codes, sizes = np.unique(
         np.asarray(labels, np.str_), return_inverse=True, return_counts=True
@@ -52,7 +56,7 @@ def stratified_group_split(
     for k, name in enumerate(classes):
         n_groups = len(np.unique(group_codes[codes == k]))
         if n_groups < 2:
-            raise ValueError(
+            raise TooFewGroupsError(
                 f"class {str(name)!r} has {sizes[k]} image{'s' if sizes[k] > 1 else ''} in "
                 f"{n_groups} group: "
                 "two groups are needed to have it on both sides of a split"
@@ -90,11 +94,11 @@ def label_group_split(truth: Bool, groups: Sequence[str], test_fraction: float, 
         (n,) bool, True for test.
 
     Raises:
-        ValueError: all rows are of one group.
+        TooFewGroupsError: all rows are of one group.
     """
     group_names, group_codes = np.unique(np.asarray(groups, np.str_), return_inverse=True)
     if len(group_names) < 2:
-        raise ValueError(
+        raise TooFewGroupsError(
             f"all {len(truth)} images are in one group: two groups are needed to have images on "
             "both sides"
         )

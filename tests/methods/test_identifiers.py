@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from methods.identifiers import is_placeholder, normal_id
@@ -48,6 +48,7 @@ def test_what_is_no_other_form_is_kept(text: str) -> None:
     assert normal_id(text) == text
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_the_form_is_final_and_no_composition_matters(text: str) -> None:
     normal = normal_id(text)
@@ -57,6 +58,7 @@ def test_the_form_is_final_and_no_composition_matters(text: str) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.integers(-(10**40), 10**40), st.integers(-(10**40), 10**40))
 def test_numbers_are_one_only_where_they_are_equal(one: int, other: int) -> None:
     assert (normal_id(f"{one:050d}") == normal_id(f"{other}.0")) == (one == other)
