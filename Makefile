@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock audit docs licences peers bench ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit docs licences peers bench corpus ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,10 @@ benchmarks/.venv/.ready: benchmarks/peers/requirements.lock | setup
 
 bench: setup peers  ## measure every row of docs/performance.md against its peer; an hour on an idle machine
 	$(BIN)/python -m benchmarks
+
+corpus: setup  ## read every file of DIR=folder and write how, as CSV=corpus.csv; counts by kind and reason
+	@test -n "$(DIR)" || { echo "error: no folder is named. Run: make corpus DIR=/folder/of/files [CSV=corpus.csv]" >&2; exit 2; }
+	@$(BIN)/python -m benchmarks.corpus "$(DIR)" "$(or $(CSV),corpus.csv)"
 
 ui: setup  ## Dagster's web UI on this machine
 	$(BIN)/medfeat ui

@@ -264,6 +264,43 @@ def add(
 
 
 @app.command()
+def inspect(
+    path: Images,
+    unlabelled: Unlabelled = False,
+    multi_label: MultiLabel = False,
+    split: Split = "auto",
+    exact_ids: ExactIds = False,
+    keep_given_split: KeepGivenSplit = False,
+    allow_burned_in: AllowBurnedIn = False,
+    slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
+    follow_links: FollowLinks = None,
+    literal: Literal = None,
+) -> None:
+    """Say what `add` would take of a folder, an archive or a file, what not and why; store nothing.
+
+    File names are shown as they are. The exit code is 2 where `add` would refuse it as it is.
+    """
+    from pipeline.commands.inspection import inspect_path
+    from pipeline.launch import progress_shown
+
+    fields = {
+        "root": path.expanduser().resolve(),
+        "task": "multi-label" if multi_label else "single-label",
+        "unlabelled": unlabelled,
+        "split": split,
+        "exact_ids": exact_ids,
+        "keep_given_split": keep_given_split,
+        "allow_burned_in": allow_burned_in,
+        "slice_axis": slice_axis,
+        "follow_links": follow_links.expanduser().resolve() if follow_links else None,
+        "literal": literal or (),
+    }
+    with progress_shown():
+        for line in inspect_path(fields):
+            print(line)
+
+
+@app.command()
 def run(
     name: Name,
     study: StudyName = None,
@@ -586,7 +623,8 @@ def main() -> None:
     try:
         if set(sys.argv[1:]) - {"--help"}:
             check_environment()
-            prepare_home()
+            if "inspect" not in sys.argv[1:2]:  # it writes nothing, not even an empty home
+                prepare_home()
         app(args=one_set_each(sys.argv[1:]))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -43,7 +43,7 @@ def overview(rows: Iterable[Mapping[str, Any]]) -> list[str]:
             for reason, names in _most_first(left_out)
         ),
         *(
-            f"notice: {_number(len(names), 'file')} - {notice} ({_first(list(names))})"
+            f"notice: {counted(len(names), 'file')} - {notice} ({_first(list(names))})"
             for notice, names in _most_first(noted)
         ),
     ]
@@ -53,13 +53,14 @@ def _counts(rows: list[Mapping[str, Any]]) -> str:
     """Return the line of counts."""
     images = sum(row["status"] == "ok" for row in rows)
     frames = [row["path"] for row in rows if row["frame"] is not None]
-    line = f"{_number(len({row['path'] for row in rows}), 'file')} with {_number(images, 'image')}"
+    line = f"{counted(len({row['path'] for row in rows}), 'file')} with {counted(images, 'image')}"
     if frames:
-        line += f"; {_number(len(set(frames)), 'file')} of several frames, {len(frames):,} in all"
+        line += f"; {counted(len(set(frames)), 'file')} of several frames, {len(frames):,} in all"
     return line
 
 
-def _number(count: int, noun: str) -> str:
+def counted(count: int, noun: str) -> str:
+    """Return a number and what is counted, in the singular or the plural."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 

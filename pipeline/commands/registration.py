@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -27,6 +27,9 @@ from resources.intake.scan import locate, scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+"""Rows of the manifest."""
+
 _PSEUDONYM = re.compile(r"\b[0-9a-f]{16}\b")
 
 
@@ -42,14 +45,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     Raises:
         InputError: a field is wrong, or the files cannot be used as they are.
     """
-    check_dataset_name(str(fields["name"]))
-    try:
-        spec = DatasetSpec.model_validate(dict(fields))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help"
-        ) from None
+    spec = spec_of(fields)
     store = DatasetStore()
     arrival = find_arrivals(store, spec)
     try:
@@ -58,9 +54,7 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
             decoded_before(store, spec),
             progress=lambda items: progress(items, "reading files"),
         ).to_pylist()
-        leaks = find_leaks(rows)
-        if leaks and not spec.keep_given_split:
-            raise leak_error(spec.name, leaks, can_be_drawn(rows, spec))
+        check_leaks(rows, spec)
     except InputError as error:
         if spec.show_names or not _PSEUDONYM.search(error.what):
             raise
@@ -71,18 +65,56 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     store.save_spec(spec)
     with home_instance() as instance:
         prepare_instance(instance, store)
+    yield from what_is_taken(spec.name, rows, spec)
+    if arrival.waiting:
+        yield f"  not settled yet: {arrival.waiting} drops"
+
+
+def spec_of(fields: Mapping[str, Any]) -> DatasetSpec:
+    """Return the specification of a dataset.
+
+    Raises:
+        InputError: a field is wrong.
+    """
+    check_dataset_name(str(fields["name"]))
+    try:
+        return DatasetSpec.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{'.'.join(map(str, first['loc']))}: {first['msg']}", "See medfeat add --help"
+        ) from None
+
+
+def check_leaks(rows: Rows, spec: DatasetSpec) -> None:
+    """Compare the sides of the split.
+
+    Raises:
+        InputError: an image, its pixels or a group is on both sides, and that is not allowed.
+    """
+    leaks = find_leaks(rows)
+    if leaks and not spec.keep_given_split:
+        raise leak_error(spec.name, leaks, can_be_drawn(rows, spec))
+
+
+def what_is_taken(title: str, rows: Rows, spec: DatasetSpec) -> Iterator[str]:
+    """Yield lines that say what was read: images, classes and splits, what is left out, notices.
+
+    Args:
+        title: what the first line begins with.
+        rows: rows of the manifest.
+        spec: the specification that they were read by.
+    """
     usable = [row for row in rows if row["status"] == "ok"]
     splits = Counter(row["split"] for row in usable)
     counts = ", ".join(
         f"{splits[s]} {s}" for s in ("train", "test", "unlabelled", "held") if splits[s]
     )
     classes = {label for row in usable if row["label"] for label in row["label"].split("|")}
-    yield f"{spec.name}: {len(usable)} images of {len(classes)} classes ({counts})"
+    yield f"{title}: {len(usable)} images of {len(classes)} classes ({counts})"
     yield from (f"  {line}" for line in overview(rows))
     yield from (f"  notice: {line}" for line in split_notices(split_facts(rows, spec)))
     yield from (f"  notice: {notice}" for notice in label_notices(classes, spec.literal))
-    if arrival.waiting:
-        yield f"  not settled yet: {arrival.waiting} drops"
 
 
 def locate_files(dataset: str, what: str, root: Path | None = None) -> Iterator[str]:
