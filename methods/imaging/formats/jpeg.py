@@ -23,6 +23,9 @@ from methods.imaging.preprocessing import PreprocessingSettings
 SIGNATURE = b"\xff\xd8\xff"
 _INDEX_SIGNATURE = b"MPF\0"
 _N_PICTURES, _PICTURES = 0xB001, 0xB002
+_NO_FRAME = (0xC4, 0xC8, 0xCC)
+"""Markers among those of frames that stand for other segments."""
+_JPEG_LS = 0xF7
 _PREVIEW = 0x01
 """Upper byte of the type code of a large thumbnail, whatever its size (5.2.3.3.1)."""
 _UNDEFINED = 0x000000
@@ -58,6 +61,7 @@ def open_jpeg(data: bytes) -> OpenedImage:
     Raises:
         UndecodableImageError: the header of the first picture is broken, or over a limit.
     """
+    _check_frame(data)
     entries = _entries(data)
     return OpenedMultiPicture(data, entries[1:]) if len(entries) > 1 else OpenedPicture(data)
 
@@ -142,8 +146,8 @@ def _left_out(entry: _Entry, picture: bytes, first: Frame) -> str | None:
 
 def _entries(data: bytes) -> list[_Entry]:
     """Return the index of the pictures; none where there is no index, or it cannot be read."""
-    for start, end in _application_segments(data):
-        if data.startswith(_INDEX_SIGNATURE, start):
+    for marker, start, end in _segments(data):
+        if marker == 0xE2 and data.startswith(_INDEX_SIGNATURE, start):
             base = start + len(_INDEX_SIGNATURE)
             try:
                 return list(_index(data[base:end], base))
@@ -152,8 +156,22 @@ def _entries(data: bytes) -> list[_Entry]:
     return []
 
 
-def _application_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where the contents of the segments APP2 begin and end, up to the pixels."""
+def _check_frame(data: bytes) -> None:
+    """Raise where the header of the frame is of a kind that Pillow does not decode."""
+    for marker, start, _ in _segments(data):
+        if marker == _JPEG_LS:
+            raise UndecodableImageError("JPEG-LS: convert it to PNG")
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME:
+            bits = data[start] if start < len(data) else 8
+            if bits > 8:
+                raise UndecodableImageError(
+                    f"JPEG with {bits}-bit samples: convert it to PNG or TIFF"
+                )
+            return
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yield the marker of each segment before the pixels, and where its content begins and ends."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
@@ -163,8 +181,7 @@ def _application_segments(data: bytes) -> Iterator[tuple[int, int]]:
         if marker == 0xDA or 0xD0 <= marker <= 0xD9:
             return
         (length,) = struct.unpack_from(">H", data, at + 2)
-        if marker == 0xE2:
-            yield at + 4, at + 2 + length
+        yield marker, at + 4, at + 2 + length
         at += 2 + length
 
 

@@ -61,7 +61,6 @@ _SIGNATURES = (
     _Signature(rb"\x76\x2f\x31\x01", "OpenEXR", _PICTURE),
     _Signature(rb"#\?(RADIANCE|RGBE)", "Radiance HDR", _PICTURE),
     _Signature(rb"II\xbc\x01", "JPEG XR", _PICTURE),
-    _Signature(rb"\xff\xd8\xff\xf7", "JPEG-LS", _PICTURE),
     _Signature(rb"qoif", "QOI", _PICTURE),
     _Signature(rb"P[Ff]\s", "PFM", "convert it to TIFF"),
     _Signature(rb"DDS ", "a texture (DDS)", _PICTURE),

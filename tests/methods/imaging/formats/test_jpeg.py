@@ -130,3 +130,37 @@ class TestMultiPicture:
         data = jpeg(90, exif=exif)
         assert data.count(b"\xff\xd8\xff") == 2
         assert levels(data) == [90]
+
+
+@pytest.mark.parametrize("bits", [12, 16])
+def test_deep_samples_are_refused_by_name(bits: int) -> None:
+    import imagecodecs
+
+    values = np.full((16, 16), 1000, np.uint16)
+    data = imagecodecs.jpeg8_encode(values, bitspersample=bits, lossless=bits == 16)
+    with pytest.raises(UndecodableImageError, match=f"JPEG with {bits}-bit samples: convert it"):
+        inspect_file(data)
+
+
+def test_jpeg_ls_is_refused_by_name() -> None:
+    import imagecodecs
+
+    data = imagecodecs.jpegls_encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
+    with pytest.raises(UndecodableImageError, match="JPEG-LS: convert it to PNG"):
+        inspect_file(data)
+
+
+@pytest.mark.parametrize("transform", [0, 2])
+def test_inks_of_adobe_are_inverted(transform: int) -> None:
+    # as CMYK and as YCCK; ImageMagick shows (55, 235, 235) for both
+    import imagecodecs
+
+    inks = np.empty((16, 16, 4), np.uint8)
+    inks[:] = 255 - np.array([200, 20, 20, 0])
+    data: bytes = imagecodecs.jpeg8_encode(
+        inks, 95, colorspace="CMYK", outcolorspace="YCCK" if transform else "CMYK"
+    )
+    segment = data[data.index(b"Adobe") :]
+    assert segment[11] == transform
+    pixels = np.asarray(open_image(data).decode(0)).astype(int)
+    assert np.abs(pixels - [55, 235, 235]).max() <= 3
