@@ -44,8 +44,11 @@ def _check_shared_colours(n_bytes: int, layout: PixelLayout) -> None:
     whole pairs can be told apart from others.
 
     Raises:
-        UndecodableImageError: each pixel has a colour of its own, or rows may begin within a pair.
+        UndecodableImageError: by planes, which PS3.3 C.7.6.3.1.3 does not define for it; each pixel
+            has a colour of its own; or rows may begin within a pair.
     """
+    if layout.planar == 1:
+        raise UndecodableImageError("colours that two pixels share cannot follow plane by plane")
     samples = layout.frames * layout.rows * layout.columns
     if n_bytes - 3 * samples * layout.allocated // 8 in (0, 1):
         raise UndecodableImageError(

@@ -107,6 +107,14 @@ def test_rows_of_shared_colours_are_whole_pairs(height: int, width: int, frames:
         assert (decode_frame(data, frame) == luma[..., np.newaxis]).all()
 
 
+def test_shared_colours_by_plane_are_refused() -> None:
+    """As dcm2pnm 3.6.7 refuses them; pydicom 3 shows something else."""
+    ds = colour(np.zeros((4, 6, 3)), "YBR_FULL_422", planar=1)
+    ds.PixelData = shared_colours(4, 6)[1]
+    with pytest.raises(UndecodableImageError, match="cannot follow plane by plane"):
+        read_header(save(ds))
+
+
 SHARED = "an odd number of columns"
 OWN = "each pixel has a colour of its own"
 
