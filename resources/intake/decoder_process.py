@@ -12,7 +12,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -63,12 +62,17 @@ def main() -> None:
 def _answer(data: bytes, slice_axis: SliceAxis) -> bytes:
     try:
         with _memory_limit(len(data)):
-            facts = asdict(inspect_file(data, slice_axis=slice_axis))
+            facts = inspect_file(data, slice_axis=slice_axis)
     except UndecodableImageError as error:
         return json.dumps({"fault": str(error)}).encode()
     except MemoryError:
         return json.dumps({"fault": NEEDS_MEMORY}).encode()
-    return json.dumps({"facts": facts}, default=sorted).encode()  # the identifiers are a set
+    return json.dumps({"facts": facts}, default=_as_json).encode()
+
+
+def _as_json(value: object) -> object:
+    """Return what JSON has for facts and for the identifiers, which are a set."""
+    return sorted(value) if isinstance(value, frozenset) else vars(value)
 
 
 @contextmanager

@@ -29,6 +29,9 @@ Outcome: TypeAlias = FileFacts | str
 
 _IMAGE_FACTS = tuple(field.name for field in fields(ImageFacts))
 
+MAX_PARTS = 16
+"""Maximum number of files after a whole scan; more become one."""
+
 
 class Outcomes:
     """What is known of files in this process.
@@ -52,11 +55,11 @@ class Outcomes:
         """Store what is new; nothing here, where all is forgotten with the process."""
 
     def finish(self) -> None:
-        """Store everything in one file, after a whole scan; nothing here."""
+        """Store what is new and tidy up, after a whole scan; nothing here."""
 
 
 class StoredOutcomes(Outcomes):
-    """Outcomes in a folder: one file after a whole scan, more after one that was interrupted.
+    """Outcomes in a folder, in up to MAX_PARTS files.
 
     Damaged files, and those that cannot be read, are ignored with a warning: what they held is
     decoded again.
@@ -96,17 +99,18 @@ class StoredOutcomes(Outcomes):
             self._loaded.add(self._write(new))
 
     def finish(self) -> None:
-        """Store everything in one file, and remove the others.
+        """Store what is new, and everything in one file where there are other files or too many.
 
         Raises:
             InputError: the disk is full or the folder is not writable.
         """
+        self.save()
         present = set(self._folder.glob(f"*{OUTCOMES.suffix}"))
-        if self._new or present != self._loaded or len(present) > 1:
-            whole = self._write(self.known)
-            for path in present - {whole}:
+        if present != self._loaded or len(present) > MAX_PARTS:
+            whole = {self._write(self.known)} if self.known else set()
+            for path in present - whole:
                 path.unlink(missing_ok=True)
-            self._new, self._loaded = {}, {whole}
+            self._loaded = whole
 
     def _load(self, path: Path) -> None:
         try:

@@ -293,7 +293,7 @@ def show_grey(
         if high - low < 1 << 16:
             index = stored.astype(np.intp) - low
             present = np.zeros(high - low + 1, np.bool_)
-            present[index[counted]] = True
+            present[index if counted.all() else index[counted]] = True
             return _levels(np.arange(low, high + 1), present, settings, window, inverted)[index]
     return _levels(stored, counted, settings, window, inverted)
 
@@ -304,11 +304,11 @@ def _counted(stored: NDArray[Any], settings: GreySettings) -> NDArray[np.bool_]:
     All do, but for those that a lossy codec may have mixed with padding beside them: a codec works
     on blocks of 8 x 8 pixels. Where these are all that there is, they count.
     """
-    from scipy.ndimage import maximum_filter
-
     every = np.ones(stored.shape, np.bool_)
     if settings.padding is None or not settings.is_padding_blurred:
         return every
+    from scipy.ndimage import maximum_filter  # takes as long to load as all else that is needed
+
     is_padding = (stored >= settings.padding[0]) & (stored <= settings.padding[1])
     beside = maximum_filter(is_padding, 2 * BLOCK - 1)
     return every if beside.all() else ~beside

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from methods.imaging.image_format import FileFacts, Frame, ImageFacts
-from resources.intake.outcomes import Outcomes, StoredOutcomes
+from resources.intake.outcomes import MAX_PARTS, Outcomes, StoredOutcomes
 
 A, B, C = ("0" * 63 + letter for letter in "abc")
 FACTS = ImageFacts(4, 3, "L", "PNG", pixel_mm=0.25, orientation=6)
@@ -44,7 +44,7 @@ def test_what_is_finished_is_read_back_as_it_was(tmp_path: Path) -> None:
     assert StoredOutcomes(tmp_path / "new" / "folder", "1").known == ALL
 
 
-def test_parts_that_were_saved_before_an_interrupt_are_known_and_become_one(tmp_path: Path) -> None:
+def test_parts_that_were_saved_before_an_interrupt_are_known(tmp_path: Path) -> None:
     first = StoredOutcomes(tmp_path, "1")
     for digest, outcome in ALL.items():
         first.learn(digest, outcome)
@@ -53,8 +53,18 @@ def test_parts_that_were_saved_before_an_interrupt_are_known_and_become_one(tmp_
     again = StoredOutcomes(tmp_path, "1")
     assert again.known == ALL
     again.finish()
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_too_many_parts_become_one(tmp_path: Path) -> None:
+    first = StoredOutcomes(tmp_path, "1")
+    digests = [f"{number:064x}" for number in range(MAX_PARTS + 1)]
+    for digest in digests:
+        first.learn(digest, REFUSED)
+        first.save()
+    first.finish()
     assert len(list(tmp_path.iterdir())) == 1
-    assert StoredOutcomes(tmp_path, "1").known == ALL
+    assert StoredOutcomes(tmp_path, "1").known == dict.fromkeys(digests, REFUSED)
 
 
 def test_a_scan_that_learns_nothing_writes_nothing(tmp_path: Path) -> None:
