@@ -26,8 +26,7 @@ ORIENTATION = 0x0112
 
 
 def read_header(data: bytes) -> ImageFacts:
-    (frame,) = open_image(data).facts.frames
-    return frame.facts
+    return open_image(data).facts.frames[0].facts
 
 
 def inspect_image(data: bytes) -> ImageFacts:
