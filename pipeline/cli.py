@@ -87,11 +87,13 @@ def _run(
     settings: dict[str, object],
     device: str,
     tags: dict[str, str] | None = None,
+    up_to: str | None = None,
 ) -> int:
     """Run a job for one dataset, print how it ended in one line, and return the exit code."""
-    from pipeline.launch import DONE, run_job
+    from pipeline.launch import DONE, assets_up_to, run_job
 
-    outcome = run_job(job, dataset, settings, device, tags)
+    only = assets_up_to(job, up_to) if up_to is not None else None
+    outcome = run_job(job, dataset, settings, device, tags, only)
     if outcome.exit_code == DONE:
         print(f"{dataset}: done (run {outcome.run_id[:8]})")
     else:
@@ -260,7 +262,6 @@ def add(
     }
     for line in register(spec):
         print(line)
-    print(f"next: medfeat run {name}")
 
 
 @app.command()
@@ -308,13 +309,30 @@ def run(
     weights: WeightsOption = None,
     device: Device = "auto",
     force: Force = False,
+    up_to: Annotated[
+        str | None,
+        typer.Option(
+            "--up-to",
+            metavar="ASSET",
+            help="Only this asset of the study and what it needs, e.g. alexnet_conv5 (features).",
+        ),
+    ] = None,
 ) -> None:
     """Run a study for one dataset, in the foreground."""
-    from pipeline.launch import progress_shown, study_for
+    from pipeline.launch import check_labels, progress_shown, study_for
     from resources.store.dataset_store import DatasetStore
 
-    job = study_for(DatasetStore().spec(name), study)
+    store = DatasetStore()
+    job = study_for(store.spec(name), study)
     with progress_shown():
+        if up_to is not None:
+            code = _run(name, job, _settings(pairs, weights, force), device, up_to=up_to)
+            if code == 0:
+                for caption, value in store.need_record(name, up_to).summary.items():
+                    print(f"  {caption}: {value}")
+                print(store.folder(name, up_to))
+            raise typer.Exit(code)
+        check_labels(store, name)
         raise _run_study(name, job, _settings(pairs, weights, force), device)
 
 
@@ -439,8 +457,9 @@ def _predict_dataset(
 ) -> typer.Exit:
     """Bring the predictions of a dataset up to date, print where they are, and return the exit."""
     from pipeline.automation.backfills import with_last_settings
-    from pipeline.launch import DONE
+    from pipeline.launch import DONE, check_labels
 
+    check_labels(store, name)
     code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
     if code == DONE:
         facts = store.facts(name, names.PREDICTIONS, PredictionFacts)

@@ -14,6 +14,7 @@ from typing import Any
 import dagster as dg
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from data_contracts import asset_names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.studies.ahn2019 import AHN2019
@@ -21,6 +22,8 @@ from data_contracts.studies.registry import STUDIES, check_task, usual_study
 from pipeline.graph import GRAPH
 from pipeline.instance import home_instance, prepare_instance
 from pipeline.orphans import STARTED_HERE
+from resources.intake.arrivals import find_arrivals
+from resources.intake.scan import states_labels
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
@@ -141,6 +144,37 @@ def study_for(spec: DatasetSpec, named: str | None) -> str:
     if named is not None and named not in names:
         raise InputError(f"there is no study {named!r}", f"The studies are: {', '.join(names)}")
     return named or usual_study(spec.task).name
+
+
+def check_labels(store: DatasetStore, dataset: str) -> None:
+    """Check that some image of a dataset has a label, without opening the images.
+
+    Raises:
+        InputError: none has one, or the files cannot be listed.
+    """
+    spec = store.spec(dataset)
+    if spec.unlabelled and not states_labels(find_arrivals(store, spec).intake):
+        raise InputError(
+            f"no image of {dataset} has a label, so nothing can be learned or scored",
+            "Put images into folders named after their classes or fill the label column of a "
+            "manifest; without labels, features and near-duplicates: "
+            f"medfeat run {dataset} --up-to {asset_names.NEAR_DUPLICATES}",
+        )
+
+
+def assets_up_to(job: str, asset: str) -> set[str]:
+    """Return the names of an asset of a job and of all that it is made from.
+
+    Raises:
+        InputError: the job has no such asset.
+    """
+    in_job = {key.path[-1] for key in GRAPH.resolve_job_def(job).asset_layer.executable_asset_keys}
+    if asset not in in_job:
+        raise InputError(
+            f"{job} has no asset {asset!r}", f"Its assets are: {', '.join(sorted(in_job))}"
+        )
+    selection = dg.AssetSelection.assets(asset).upstream()
+    return {key.path[-1] for key in selection.resolve(GRAPH.resolve_asset_graph())}
 
 
 def run_job(

@@ -38,14 +38,14 @@ Rows = Sequence[dict[str, Any]]
 def near_duplicates(here: Stage[StageConfig]) -> Plan:
     """Test images that show nearly the same picture as a training image.
 
-    They are found by perceptual hash and confirmed by the cosine of conv5 features.
+    They are found by perceptual hash and confirmed by the cosine of conv5 features. Where no image
+    is on a side, as without any label, all images are compared with each other.
     """
-    divided = [
-        row
-        for row in ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
-        if row["split"] in ("train", "test")
-    ]
+    usable = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    divided = [row for row in usable if row["split"] in ("train", "test")]
     train, test = ([row for row in divided if row["split"] == side] for side in ("train", "test"))
+    if not divided:
+        divided = train = test = usable
     of_train, of_test = (
         here.features(names.ALEXNET_CONV5, [row["image_id"] for row in side])
         for side in (train, test)
@@ -55,6 +55,8 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
         from methods.curation.near_duplicates import find_near_duplicates
 
         pairs = find_near_duplicates(_hashes(train), _hashes(test), of_train.take, of_test.take)
+        if train is test:
+            pairs = [pair for pair in pairs if pair.first < pair.second]
         lines = [_line(pair, train, test) for pair in pairs]
         affected = len({pair.second for pair in pairs})
         share = affected / len(test) if test else 0.0
@@ -67,7 +69,11 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
                 "test images concerned": affected,
                 "share of the test images": round(share, 4),
             },
-            notices=_notices(affected, len(test), bool(here.record(names.ALEXNET_CONV5).notices)),
+            notices=_notices(
+                0 if train is test else affected,
+                len(test),
+                bool(here.record(names.ALEXNET_CONV5).notices),
+            ),
             rows=len(pairs),
             facts=NearDuplicateFacts(pairs=len(pairs), test_images=affected, share=share),
         )

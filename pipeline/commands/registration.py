@@ -68,6 +68,19 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     yield from what_is_taken(spec.name, rows, spec)
     if arrival.waiting:
         yield f"  not settled yet: {arrival.waiting} drops"
+    yield from _next_commands(spec, any(row["label"] for row in rows if row["status"] == "ok"))
+
+
+def _next_commands(spec: DatasetSpec, has_labels: bool) -> Iterator[str]:
+    """Yield what can be done with a dataset that was registered."""
+    if has_labels:
+        yield f"next: medfeat run {spec.name}"
+        return
+    yield "  notice: no image has a label, so nothing can be learned or scored"
+    yield f"next: medfeat run {spec.name} --up-to {names.NEAR_DUPLICATES}"
+    yield "  (features of all images, and which of them are near-duplicates of each other)"
+    yield f"or: medfeat predict OTHER {shlex.quote(str(spec.root))}"
+    yield "  (labels and the nearest labelled images by the classifier of a dataset OTHER)"
 
 
 def spec_of(fields: Mapping[str, Any]) -> DatasetSpec:

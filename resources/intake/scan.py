@@ -172,6 +172,14 @@ def _in_order(
         yield waiting.popleft().result()
 
 
+def states_labels(intake: Intake) -> bool:
+    """Whether the folders or a manifest state a label of any file, without opening the files."""
+    return any(
+        file.fault is None and tree.annotations.get(file.place, FileAnnotation()).label is not None
+        for _, tree, file in _named(intake)
+    )
+
+
 def locate(intake: Intake, paths: Iterable[str]) -> dict[str, SourceFile]:
     """Find the files that a manifest calls ``paths``; missing ones are left out."""
     requested = set(paths)

@@ -14,7 +14,7 @@ from PIL import Image
 from assets.core.manifest_rows import manifest_of
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
-from pipeline.launch import DONE, RunOutcome, run_job
+from pipeline.launch import DONE, RunOutcome, assets_up_to, run_job
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import prepare_home
 from tests.assets.runs import checks_of
@@ -124,3 +124,27 @@ def test_without_a_near_duplicate_the_check_passes_and_the_table_is_empty(near: 
         notice.startswith("NEAR-DUPLICATES:")
         for notice in store.need_record("tiny", "near_duplicates").notices
     )
+
+
+def test_images_without_labels_are_compared_with_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_home(monkeypatch, tmp_path)
+    prepare_home()
+    rng = np.random.default_rng(0)
+    root = tmp_path / "images"
+    root.mkdir()
+    for name in ("a", "b", "c"):
+        blots = Image.fromarray(rng.integers(0, 255, (5, 5, 3), dtype=np.uint8))
+        blots.resize((160, 160), Image.Resampling.BICUBIC).save(root / f"{name}.png")
+    with Image.open(root / "a.png") as original:
+        original.resize((96, 96)).save(root / "smaller.png")
+    DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True, unlabelled=True))
+    only = assets_up_to("ahn2019", "near_duplicates")
+    outcome = run_job("ahn2019", "tiny", {"weights": "random"}, "cpu", only=only)
+    assert outcome.exit_code == DONE, outcome.message
+    store = DatasetStore()
+    (pair,) = store.main_table("tiny", "near_duplicates", NEAR_DUPLICATES).to_pylist()
+    assert {pair["train_path"], pair["test_path"]} == {"a.png", "smaller.png"}
+    notices = store.need_record("tiny", "near_duplicates").notices
+    assert not any(notice.startswith("NEAR-DUPLICATES:") for notice in notices)

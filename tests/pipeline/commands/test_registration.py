@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner
 
 from assets.core.manifest_rows import manifest_of
 from assets.images import ManifestConfig, image_manifest
 from data_contracts.errors import InputError
 from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_format import FileFacts
+from pipeline.cli import app
 from pipeline.commands.registration import register
+from pipeline.launch import assets_up_to, check_labels
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import DATASET, run_plan
@@ -61,6 +64,7 @@ def test_what_was_added_is_what_the_run_uses_and_is_decoded_once(
         "  10 files with 8 images",
         "  left out: 1 - cannot be decoded: the file is truncated (B/cut.png)",
         f"  left out: 1 - {CONSTANT} (A/plain.png)",
+        "next: medfeat run tiny",
     ]
     assert len(decoded) == 10
     decoded.clear()
@@ -121,3 +125,35 @@ def test_what_was_decoded_goes_with_the_rest_of_a_dataset(root: Path) -> None:
     assert manifest_of(DatasetStore(), DATASET).num_rows == 10
     list(forget_dataset(DATASET))
     assert not list((root.parent / "home").rglob("*.outcomes"))
+
+
+def test_without_any_label_it_says_what_can_be_done_and_a_run_ends_before_it_begins(
+    root: Path,
+) -> None:
+    for path in [*root.glob("A/*"), *root.glob("B/*")]:
+        path.rename(root / path.name)
+    lines = added(root, unlabelled=True)
+    assert lines[0] == "tiny: 8 images of 0 classes (8 unlabelled)"
+    assert "  notice: no image has a label, so nothing can be learned or scored" in lines
+    (named,) = [line for line in lines if line.startswith("next: ")]
+    assert named == "next: medfeat run tiny --up-to near_duplicates"
+    assert f"or: medfeat predict OTHER {root}" in lines
+    for command in ("run", "predict"):
+        result = CliRunner().invoke(app, [command, "tiny"])
+        assert isinstance(result.exception, InputError)
+        assert result.exception.what.startswith("no image of tiny has a label")
+        assert "medfeat run tiny --up-to near_duplicates" in result.exception.remedy
+    assert DatasetStore().assets_of(DATASET) == []
+    (root / "A" / "9.png").parent.mkdir(exist_ok=True)
+    (root / "7.png").rename(root / "A" / "9.png")
+    check_labels(DatasetStore(), DATASET)
+
+
+def test_an_asset_is_computed_with_what_it_needs_alone() -> None:
+    assert assets_up_to("ahn2019", "alexnet_conv5") == {
+        "image_manifest",
+        "prepared_images",
+        "alexnet_conv5",
+    }
+    with pytest.raises(InputError, match="ahn2019 has no asset 'nonsense'"):
+        assets_up_to("ahn2019", "nonsense")
