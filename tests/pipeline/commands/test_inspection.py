@@ -64,7 +64,8 @@ def test_the_axis_of_slices_reaches_the_decoder(root: Path, axis: str, number: i
 
 def test_add_takes_the_same(root: Path) -> None:
     seen = lines_of(root)
-    added = list(register({"name": "tiny", "root": root, "show_names": True}))
+    *added, follow = register({"name": "tiny", "root": root, "show_names": True})
+    assert follow == "next: medfeat run tiny"
     assert seen[0].removeprefix(f"{root}: ") == added[0].removeprefix("tiny: ")
     assert seen[1 : len(added)] == added[1:]
 

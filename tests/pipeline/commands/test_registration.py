@@ -64,6 +64,8 @@ def test_what_was_added_is_what_the_run_uses_and_is_decoded_once(
         "  10 files with 8 images",
         "  left out: 1 - cannot be decoded: the file is truncated (B/cut.png)",
         f"  left out: 1 - {CONSTANT} (A/plain.png)",
+        "  notice: IMAGE-LEVEL SPLIT: no groups (patients) were given, "
+        "so the figures are optimistic",
         "next: medfeat run tiny",
     ]
     assert len(decoded) == 10
