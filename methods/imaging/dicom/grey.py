@@ -45,15 +45,14 @@ class GreySettings:
         voi: a table, or a data set of one window whose range of display values is 0..255.
         padding: smallest and largest stored value that is no measurement (PS3.3 C.7.5.1.1.2).
         is_padding_blurred: whether a lossy codec has changed the padding around its edges.
-        stored: all values that the stored bits can have, (n,) float64; empty where there are more
-            than 2**16.
+        stored: all values that the stored bits can have; empty where there are more than 2**16.
     """
 
     modality: LookupTable | tuple[float, float] | None
     voi: LookupTable | Dataset | None
     padding: tuple[float, float] | None
     is_padding_blurred: bool
-    stored: NDArray[np.float64]
+    stored: range
 
 
 def _first_number(scope: Dataset, keyword: str) -> float | None:
@@ -164,13 +163,14 @@ def grey_settings(
         little: whether its words are little endian.
         is_lossy: whether its values are no longer those that were compressed.
     """
-    values = np.arange(1 << layout.stored if layout.stored <= 16 else 0, dtype=np.float64)
+    n_values = 1 << layout.stored if layout.stored <= 16 else 0
+    low = -(n_values // 2) if layout.signed else 0
     return GreySettings(
         modality=_modality(dataset, frame, layout.signed, little),
         voi=_voi(dataset, frame, layout.signed, little),
         padding=_padding(dataset, layout, little, is_lossy),
         is_padding_blurred=is_lossy,
-        stored=values - len(values) // 2 if layout.signed else values,
+        stored=range(low, low + n_values),
     )
 
 
@@ -197,19 +197,21 @@ def _measured(values: NDArray[np.float64], settings: GreySettings) -> NDArray[np
 def _display_values(
     values: NDArray[np.float64],
     seen: NDArray[np.bool_],
-    voi: LookupTable | Dataset | None,
-    possible: NDArray[np.float64],
+    settings: GreySettings,
+    window: Window,
 ) -> NDArray[np.float64]:
-    """Map values to display values 0..255, not rounded yet.
+    """Map measured values to display values 0..255, not rounded yet.
 
     Without a table or window the minimum..maximum of the values `seen` is scaled. A table is scaled
-    by the entries that the `possible` values reach, so that all frames of a file have one scale.
+    by the entries that all possible values reach, so that all frames of a file have one scale.
     """
     from pydicom.pixels.processing import apply_windowing
 
     shown: NDArray[np.float64]
+    voi = settings.voi if window == "file" else None
     if isinstance(voi, LookupTable):
         voi.check_reach(values[seen])
+        possible = _measured(np.array(settings.stored, np.float64), settings)
         shown = voi(values) * 255 / max(1.0, voi.top(possible if len(possible) else values[seen]))
     elif voi is not None:
         shown = apply_windowing(values, voi)
@@ -263,12 +265,7 @@ def _levels(
         if isinstance(settings.modality, LookupTable):
             settings.modality.check_reach(values[seen])
         values = _measured(values, settings)
-        shown = _display_values(
-            values,
-            seen,
-            settings.voi if window == "file" else None,
-            _measured(settings.stored, settings),
-        )
+        shown = _display_values(values, seen, settings, window)
     if not (np.isfinite(shown[seen]).all() and np.isfinite(values[seen]).all()):
         raise UndecodableImageError("the grey values leave the range of numbers")
     shown[hidden | ~present] = np.nan_to_num(shown[hidden | ~present], nan=0, posinf=255, neginf=0)

@@ -15,6 +15,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import Image
@@ -45,6 +46,8 @@ from tests.methods.imaging.dicom.dicom_files import (
     smooth,
     table,
 )
+from tests.methods.imaging.dicom.test_codecs import jpeg_file
+from tests.methods.imaging.dicom.test_file import deflated
 
 CANARY = "Zanzibar"
 TEXT_VRS = ("AE", "LO", "LT", "PN", "SH", "ST", "UC", "UT")
@@ -809,6 +812,11 @@ def _samples() -> dict[str, Callable[[], bytes]]:
     made: dict[str, Callable[[], bytes]] = {name: partial(bundled, name) for name in names}
     made["explicit"] = lambda: save(_canary_image())
     made["jpeg"] = lambda: save(compressed(smooth()), BASELINE)
+    made["deflated"] = lambda: deflated(save(_canary_image()))
+    stream = imagecodecs.jpeg_encode(smooth(24, 33)[..., 0].copy())
+    made["fragments"] = lambda: jpeg_file(
+        [stream + bytes(64)] * 3, None, fragments_per_frame=2, has_bot=False
+    )
     return made
 
 
