@@ -8,10 +8,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
@@ -42,6 +44,16 @@ def _dicom(pixels: np.ndarray, syntax: str) -> bytes:
     return save(dataset, syntax)
 
 
+def _tiff(pixels: np.ndarray, **options: Any) -> bytes:
+    stream = BytesIO()
+    tifffile.imwrite(stream, pixels, **options)
+    return stream.getvalue()
+
+
+def _colours(pixels: np.ndarray) -> np.ndarray:
+    return np.asarray(_in_colour(pixels))
+
+
 _FORMATS: dict[str, Callable[[np.ndarray], bytes]] = {
     "JPEG": lambda pixels: encoded(_in_colour(pixels), "JPEG"),
     "JPEG, progressive": lambda pixels: encoded(_in_colour(pixels), "JPEG", progressive=True),
@@ -52,6 +64,27 @@ _FORMATS: dict[str, Callable[[np.ndarray], bytes]] = {
     "TIFF, LZW": lambda pixels: encoded(_in_colour(pixels), "TIFF", compression="tiff_lzw"),
     "TIFF of floats": lambda pixels: encoded(
         Image.fromarray(pixels.astype(np.float32)), "TIFF", compression="tiff_adobe_deflate"
+    ),
+    "TIFF of 12 bits in tiles, big-endian": lambda pixels: _tiff(
+        _colours(pixels).astype(">u2") * 16, tile=(16, 16), compression="lzw", predictor=2
+    ),
+    "TIFF of signed planes, BigTIFF": lambda pixels: _tiff(
+        np.moveaxis(_colours(pixels), -1, 0).astype(np.int16) - 99,
+        bigtiff=True,
+        photometric="rgb",
+        planarconfig="separate",
+        compression="zstd",
+    ),
+    "TIFF, JPEG": lambda pixels: _tiff(_colours(pixels), compression="jpeg", rowsperstrip=16),
+    "TIFF, JPEG 2000": lambda pixels: _tiff(_colours(pixels), compression="jpeg2000"),
+    "TIFF, JPEG XL": lambda pixels: _tiff(_colours(pixels), compression="jpegxl"),
+    "TIFF, LZMA": lambda pixels: _tiff(pixels.astype(np.float16), compression="lzma"),
+    "TIFF, fax": lambda pixels: encoded(Image.fromarray(pixels > 99), "TIFF", compression="group4"),
+    "TIFF of three pages": lambda pixels: _tiff(
+        np.stack([pixels, pixels.T, 255 - pixels]), photometric="minisblack", metadata=None
+    ),
+    "TIFF stack of ImageJ": lambda pixels: _tiff(
+        np.stack([pixels, pixels.T, 255 - pixels]), photometric="minisblack", imagej=True
     ),
     "BMP": lambda pixels: encoded(_in_colour(pixels), "BMP"),
     "BMP with a palette": lambda pixels: encoded(Image.fromarray(pixels).convert("P"), "BMP"),
@@ -130,21 +163,19 @@ def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
     if not rows:
         return "it is not counted"
     statuses = {row["status"] for row in rows}
-    if not statuses <= {"ok", "duplicate"}:
-        return (
-            ""
-            if len(rows) == 1 and statuses == {"rejected"} and rows[0]["reason"]
-            else f"it is {statuses}"
-        )
+    if not statuses <= {"ok", "duplicate", "rejected"}:
+        return f"it is {statuses}"
+    if any(row["status"] == "rejected" and not row["reason"] for row in rows):
+        return "it is rejected without a reason"
     if len(rows) > 1 and [row["frame"] for row in rows] != list(range(len(rows))):
         return "its frames are not counted"
-    if statuses == {"ok"}:
-        try:
-            for square in prepare_frames(data, range(len(rows)), SETTINGS):
-                if (square.shape, square.dtype) != ((SETTINGS.size, SETTINGS.size, 3), np.uint8):
-                    return f"it is prepared as {square.shape} {square.dtype}"
-        except (UndecodableImageError, InputError):
-            return ""
+    usable = [number for number, row in enumerate(rows) if row["status"] == "ok"]
+    try:
+        for square in prepare_frames(data, usable, SETTINGS):
+            if (square.shape, square.dtype) != ((SETTINGS.size, SETTINGS.size, 3), np.uint8):
+                return f"it is prepared as {square.shape} {square.dtype}"
+    except (UndecodableImageError, InputError):
+        return "" if len(rows) == len(usable) else "a usable frame cannot be prepared"
     return ""
 
 

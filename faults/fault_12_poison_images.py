@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import psutil
+import tifffile
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -59,6 +61,37 @@ def tiff_bomb(seed: int) -> bytes:
     return encoded(Image.new("F", (_SIDE, _SIDE), seed), "TIFF", compression="tiff_adobe_deflate")
 
 
+def tiff_of_pages(seed: int) -> bytes:
+    """Return 10,000 pages of 100 million pixels, all in the same strip of 0.1 MB."""
+    stream = BytesIO()
+    strip = np.full((_SIDE, _SIDE), seed, np.uint8)
+    tifffile.imwrite(stream, strip, compression="deflate", rowsperstrip=_SIDE, metadata=None)
+    data = bytearray(stream.getvalue())
+    first = int.from_bytes(data[4:8], "little")
+    size = 2 + 12 * int.from_bytes(data[first : first + 2], "little")
+    directory = data[first : first + size]
+    data[first + size : first + size + 4] = len(data).to_bytes(4, "little")
+    for page in range(9_999):
+        data += directory
+        data += (len(data) + 4 if page < 9_998 else 0).to_bytes(4, "little")
+    return bytes(data)
+
+
+def tiff_of_inner_jpeg_xl(seed: int) -> bytes:
+    """Return a page of 16 x 16 pixels whose data are a JPEG XL of 400 million."""
+    stream = BytesIO()
+    tifffile.imwrite(stream, np.full((16, 16), seed, np.uint8), compression="jpegxl", metadata=None)
+    data = bytearray(stream.getvalue())
+    inner = imagecodecs.jpegxl_encode(np.full((20_000, 20_000), seed, np.uint8))
+    with tifffile.TiffFile(BytesIO(data)) as file:
+        tags = file.pages.first.tags
+        for code, value in ((273, len(data)), (279, len(inner))):
+            place = tags[code].valueoffset
+            width = 2 if tags[code].dtype == 3 else 4
+            data[place : place + width] = value.to_bytes(width, "little")
+    return bytes(data + inner)
+
+
 def _dicom(seed: int, pixels: bytes, frames: int, syntax: str) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = (
@@ -100,6 +133,8 @@ _BOMBS: tuple[Callable[[int], bytes], ...] = (
     many_scans,
     png_bomb,
     tiff_bomb,
+    tiff_of_pages,
+    tiff_of_inner_jpeg_xl,
     rle_bomb,
     deflate_bomb,
 )
