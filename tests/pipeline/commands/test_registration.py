@@ -59,15 +59,14 @@ def added(root: Path, **fields: Any) -> list[str]:
 def test_what_was_added_is_what_the_run_uses_and_is_decoded_once(
     root: Path, decoded: list[bytes]
 ) -> None:
-    assert added(root)[:4] == [
+    lines = added(root)
+    assert lines[:4] == [
         "tiny: 8 images of 2 classes (6 train, 2 test)",
         "  10 files with 8 images",
         "  left out: 1 - cannot be decoded: the file is truncated (B/cut.png)",
         f"  left out: 1 - {CONSTANT} (A/plain.png)",
-        "  notice: IMAGE-LEVEL SPLIT: no groups (patients) were given, "
-        "so the figures are optimistic",
-        "next: medfeat run tiny",
     ]
+    assert lines[-1] == "next: medfeat run tiny"
     assert len(decoded) == 10
     decoded.clear()
     store = DatasetStore()
