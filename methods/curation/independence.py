@@ -133,12 +133,28 @@ def split_notices(facts: SplitFacts) -> list[str]:
 def _kept(facts: SplitFacts) -> list[str]:
     """Return the notice of what is on both sides of a split that was kept."""
     parts = [
-        f"{count} test image{'' if count == 1 else 's'} {'is' if count == 1 else 'are'} {words}"
-        for count, words in (
-            (facts.kept_same_bytes, "also among the training images (same bytes)"),
-            (facts.kept_same_pixels, "also among the training images (same pixels, other bytes)"),
-            (facts.kept_same_group, "of a group that is also trained on"),
-            (facts.kept_same_patient, "of a patient who is also trained on"),
+        f"1 test image is {one}" if count == 1 else f"{count} test images are {several}"
+        for count, one, several in (
+            (
+                facts.kept_same_bytes,
+                "also a training image (same bytes)",
+                "also training images (same bytes)",
+            ),
+            (
+                facts.kept_same_pixels,
+                "also a training image (same pixels, other bytes)",
+                "also training images (same pixels, other bytes)",
+            ),
+            (
+                facts.kept_same_group,
+                "of a group that is also trained on",
+                "of groups that are also trained on",
+            ),
+            (
+                facts.kept_same_patient,
+                "of a patient who is also trained on",
+                "of patients who are also trained on",
+            ),
         )
         if count
     ]

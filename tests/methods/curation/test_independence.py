@@ -145,10 +145,10 @@ def test_what_is_kept_on_both_sides_is_counted_by_kind() -> None:
         facts.kept_same_patient,
     ] == [1, 2, 3, 1]
     assert notices(rows, KEPT)[0] == (
-        "LEAKS KEPT: 1 test image is also among the training images (same bytes); 2 test images "
-        "are also among the training images (same pixels, other bytes); 3 test images are of a "
-        "group that is also trained on; 1 test image is of a patient who is also trained on; kept "
-        "by --keep-given-split"
+        "LEAKS KEPT: 1 test image is also a training image (same bytes); 2 test images "
+        "are also training images (same pixels, other bytes); 3 test images are of "
+        "groups that are also trained on; 1 test image is of a patient who is also trained on; "
+        "kept by --keep-given-split"
     )
     assert not any(notice.startswith("LEAKS KEPT") for notice in notices(rows))
 
