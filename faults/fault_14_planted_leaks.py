@@ -4,7 +4,8 @@ A fifth of them have none.
 
 Looked at as a run does before it trains: the manifest, the checks that block, the search for
 near-duplicates. Its network has random weights, so the pictures have nothing in common but what is
-planted: phantoms of different kinds, and blots.
+planted: phantoms of different kinds, and blots. The ways in which files of one patient are written
+differently are those of the test of planted leaks.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from methods.features.frozen_network import (
 from methods.imaging.image_file import prepare_frames
 from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings
+from tests.resources.intake.test_planted_leaks import WAYS
 
 TRAIN, TEST = 9, 5
 CLEAN = "clean"
@@ -77,6 +79,7 @@ _CYCLE = (
     "upside down",
     "half a turn",
     CLEAN,
+    *WAYS,
 )
 
 
@@ -108,7 +111,12 @@ def _made(root: Path, seed: int, leak: str) -> set[str]:
         )
         (root / f"{number:02}.png").write_bytes(encoded(picture, "PNG"))
     source, target = int(rng.integers(TRAIN)), TRAIN + int(rng.integers(TEST))
-    if leak in (PATIENT, GROUP):
+    if leak in WAYS:
+        for number, planted in zip((source, target), WAYS[leak], strict=True):
+            (root / rows[number]["path"]).unlink()
+            rows[number] |= {"path": f"{number:02}{planted.suffix}", **planted.ids}
+            (root / rows[number]["path"]).write_bytes(planted.data)
+    elif leak in (PATIENT, GROUP):
         rows[source][f"{leak}_id"] = rows[target][f"{leak}_id"] = "the same"
     elif leak != CLEAN:
         (root / f"{target:02}.png").write_bytes(_COPIES[leak](pictures[source], rng))
@@ -162,7 +170,7 @@ FAULT = Fault(
     number=14,
     name="a patient or a twin of an image on both sides of the split",
     goal="found or refused; nothing on a clean set",
-    full=100,
+    full=29,
     sample=20,
     inject=inject,
 )
