@@ -95,7 +95,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
 
 
 def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureReader) -> Scored:
-    fit, scores, gram = _fit_and_score(config, rows, reader)
+    fit, scores, gram, explained = _fit_and_score(config, rows, reader)
     return Scored(
         title=title,
         classes=fit.classes,
@@ -107,6 +107,7 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
             if gram is not None
             else "not known (primal solver)",
             "most iterations": int(fit.iterations.max()),
+            **({} if explained is None else {"variance in the components, %": 100 * explained}),
         },
         notices=()
         if fit.converged
@@ -157,19 +158,20 @@ def streamed_rows(width: int) -> int:
 
 def _fit_and_score(
     config: SvmConfig, rows: LabelledRows, reader: FeatureReader
-) -> tuple[Any, np.ndarray, Any]:
-    """The fit on all training rows, its (n_test, K) scores, and the Gram matrix.
+) -> tuple[Any, np.ndarray, Any, float | None]:
+    """The fit on all training rows, its (n_test, K) scores, the Gram matrix and its components.
 
-    The Gram matrix is None where there are too many rows for one.
+    The Gram matrix is None where there are too many rows for one. Of the components it is the share
+    of the training variance that they hold, or None where no setting asks for any.
     """
     from methods.classifiers import linear_svm as svm
 
     width = int(np.prod(reader.feature_set.row_shape))
     labels = rows.labels[rows.train]
     if len(rows.ids) <= svm.MAX_GRAM_ROWS:
-        gram = _reduced(config, rows, gram_of(reader))
+        gram, explained = _reduced(config, rows, gram_of(reader))
         fit = svm.fit_gram(gram[np.ix_(rows.train, rows.train)], labels, config.c, config.tolerance)
-        return fit, fit.decision(gram[np.ix_(rows.test, rows.train)]), gram
+        return fit, fit.decision(gram[np.ix_(rows.test, rows.train)]), gram, explained
     step = streamed_rows(width)
 
     def blocks() -> Any:
@@ -181,25 +183,29 @@ def _fit_and_score(
         fit.decision(l2_normalise(reader.take(rows.test[i : i + step])))
         for i in range(0, len(rows.test), step)
     ]
-    return fit, np.concatenate(scores), None
+    return fit, np.concatenate(scores), None, None
 
 
-def _reduced(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> np.ndarray:
+def _reduced(
+    config: SvmConfig, rows: LabelledRows, gram: np.ndarray
+) -> tuple[np.ndarray, float | None]:
     """The Gram matrix of the principal components of the rows, where settings ask for them.
 
-    The components are scaled to unit length again.
+    The components are scaled to unit length again. With them goes the share of the training
+    variance that they hold.
     """
     if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
-        return gram
+        return gram, None
     from methods.classifiers.gram_pca import gram_pca
 
     try:
-        scores = l2_normalise(gram_pca(gram, rows.train, config.pca_components, config.pca_whiten))
+        components = gram_pca(gram, rows.train, config.pca_components, config.pca_whiten)
     except ValueError as error:
         raise InputError(
             f"pca_components is {config.pca_components}: {error}", "Set another number"
         ) from error
-    return np.asarray(scores @ scores.T)
+    scores = l2_normalise(components.scores)
+    return np.asarray(scores @ scores.T), components.explained
 
 
 def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:

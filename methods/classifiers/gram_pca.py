@@ -8,6 +8,8 @@ have up to 131,072 numbers.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import eigh
@@ -19,9 +21,24 @@ RELATIVE_TOLERANCE = 1e-5
 matrix is about a hundredth of it."""
 
 
+@dataclass(frozen=True)
+class GramPca:
+    """Principal components of training rows.
+
+    Attributes:
+        scores: (n, n_components) float32 of every row, the component of the largest variance
+            first. The sign of a component is such that the training score of the largest magnitude
+            is positive.
+        explained: share of the variance of the training rows that the components hold, 0..1.
+    """
+
+    scores: Float32
+    explained: float
+
+
 def gram_pca(
     gram: NDArray[np.floating], train: NDArray[np.integer], n_components: int, whiten: bool
-) -> Float32:
+) -> GramPca:
     """Compute the scores of all rows on the principal components of the training rows.
 
     The scores of the training rows do not depend on any other row. Computed in float64.
@@ -32,10 +49,6 @@ def gram_pca(
         n_components: at most m - 1.
         whiten: divide each component by its standard deviation over the training rows (divisor m -
             1).
-
-    Returns:
-        (n, n_components) float32, the component of the largest variance first. The sign of a
-        component is such that the training score of the largest magnitude is positive.
 
     Raises:
         ValueError: the Gram matrix is not square or not finite, a position is out of range or
@@ -64,6 +77,7 @@ def gram_pca(
     rounding = float(np.finfo(np.float32).eps * np.trace(inner))
     column_means = inner.mean(axis=0)
     inner += column_means.mean() - column_means - column_means[:, None]
+    total = float(np.trace(inner))
     values, vectors = (
         a[..., ::-1]
         for a in eigh(inner, subset_by_index=(m - n_components, m - 1), overwrite_a=True)
@@ -83,4 +97,4 @@ def gram_pca(
     scores[others] = outer @ (vectors / lengths)
     if whiten:
         scores *= np.sqrt(m - 1) / lengths
-    return scores.astype(np.float32)
+    return GramPca(scores.astype(np.float32), float(values.sum()) / total)

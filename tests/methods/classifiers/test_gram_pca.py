@@ -28,9 +28,10 @@ def test_agrees_with_components_of_the_rows(n_components: int, whiten: bool) -> 
     pca = PCA(n_components, svd_solver="full", whiten=whiten).fit(rows[TRAIN].astype(np.float64))
     expected = pca.transform(rows.astype(np.float64))
     fit = gram_pca(rows @ rows.T, TRAIN, n_components, whiten)
-    signs = np.sign((fit * expected).sum(axis=0))
-    np.testing.assert_allclose(fit, expected * signs, atol=2e-5 * np.abs(expected).max())
-    assert fit.dtype == np.float32
+    signs = np.sign((fit.scores * expected).sum(axis=0))
+    np.testing.assert_allclose(fit.scores, expected * signs, atol=2e-5 * np.abs(expected).max())
+    assert fit.scores.dtype == np.float32
+    assert fit.explained == pytest.approx(pca.explained_variance_ratio_.sum(), rel=1e-5)
 
 
 def test_three_points_on_a_line_by_hand() -> None:
@@ -38,16 +39,17 @@ def test_three_points_on_a_line_by_hand() -> None:
     # scores -3.
     rows = np.array([[1], [0], [2], [6]], np.float32)
     fit = gram_pca(rows @ rows.T, np.array([0, 2, 3]), 1, whiten=False)
-    np.testing.assert_allclose(fit, [[-2], [-3], [-1], [3]], rtol=1e-6)
+    np.testing.assert_allclose(fit.scores, [[-2], [-3], [-1], [3]], rtol=1e-6)
+    assert fit.explained == pytest.approx(1)
     # Variance (4 + 1 + 9) / 2 = 7.
     white = gram_pca(rows @ rows.T, np.array([0, 2, 3]), 1, whiten=True)
-    np.testing.assert_allclose(white.ravel(), np.array([-2, -3, -1, 3]) / 7**0.5, rtol=1e-6)
+    np.testing.assert_allclose(white.scores.ravel(), np.array([-2, -3, -1, 3]) / 7**0.5, rtol=1e-6)
 
 
 def test_the_largest_training_score_is_positive() -> None:
     rows = _rows()
     rows[TEST] *= -50  # larger, and so of no account
-    training = gram_pca(rows @ rows.T, TRAIN, 11, whiten=False)[TRAIN]
+    training = gram_pca(rows @ rows.T, TRAIN, 11, whiten=False).scores[TRAIN]
     assert (training[np.abs(training).argmax(axis=0), np.arange(11)] > 0).all()
 
 
@@ -57,21 +59,22 @@ def test_test_rows_do_not_reach_the_training_rows() -> None:
     rows[TEST] = 100 * rows[TEST][::-1] - 3
     other = gram_pca(rows @ rows.T, TRAIN, 6, whiten=True)
     alone = gram_pca(rows[TRAIN] @ rows[TRAIN].T, np.arange(len(TRAIN)), 6, whiten=True)
-    assert other[TRAIN].tobytes() == fit[TRAIN].tobytes()
-    assert (other[TEST] != fit[TEST]).all()
-    np.testing.assert_allclose(alone, fit[TRAIN], atol=1e-4)
+    assert other.scores[TRAIN].tobytes() == fit.scores[TRAIN].tobytes()
+    assert other.explained == fit.explained
+    assert (other.scores[TEST] != fit.scores[TEST]).all()
+    np.testing.assert_allclose(alone.scores, fit.scores[TRAIN], atol=1e-4)
 
 
 def test_a_test_row_equal_to_a_training_row_has_its_scores() -> None:
     rows = _rows()
     rows[TEST[0]] = rows[TRAIN[3]]
-    scores = gram_pca(rows @ rows.T, TRAIN, 8, whiten=True)
+    scores = gram_pca(rows @ rows.T, TRAIN, 8, whiten=True).scores
     np.testing.assert_allclose(scores[TEST[0]], scores[TRAIN[3]], atol=1e-4)
 
 
 def test_whitened_training_scores_have_unit_variance() -> None:
     rows = _rows()
-    scores = gram_pca(rows @ rows.T, TRAIN, 11, whiten=True)[TRAIN].astype(np.float64)
+    scores = gram_pca(rows @ rows.T, TRAIN, 11, whiten=True).scores[TRAIN].astype(np.float64)
     np.testing.assert_allclose(np.cov(scores, rowvar=False), np.eye(11), atol=1e-5)
 
 
@@ -86,7 +89,7 @@ def test_more_components_than_the_training_rows_span(scale: float, offset: float
     # of the test side: they span more, and do not count
     rows[20:] = scale * rng.normal(0, 1, (10, 200))
     gram = rows @ rows.T
-    assert np.isfinite(gram_pca(gram, np.arange(20), 3, whiten=True)).all()
+    assert np.isfinite(gram_pca(gram, np.arange(20), 3, whiten=True).scores).all()
     with pytest.raises(
         ValueError, match="4 components asked for, but the training rows span only 3 dimensions"
     ):
@@ -102,7 +105,7 @@ def test_an_eigenvalue_just_under_the_tolerance_is_refused() -> None:
                 gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False)
         else:
             np.testing.assert_allclose(
-                np.abs(gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False)), np.abs(rows)
+                np.abs(gram_pca(rows @ rows.T, np.arange(4), 2, whiten=False).scores), np.abs(rows)
             )
 
 
