@@ -245,7 +245,9 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
                 batch, settings, lambda files, n: progress(files, "preparing images", n)
             )
 
-        computed = shards.fill(ids, produce, {}, force=config.force)
+        computed = shards.fill(
+            ids, produce, {}, force=config.force, file_of=_first_image_of_file(images)
+        )
         return Output.of_shards(
             shards,
             ids,
@@ -258,6 +260,15 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
         )
 
     return Plan(compute, identity={"images": ids}, is_complete=lambda: not shards.missing(ids))
+
+
+def _first_image_of_file(images: Rows) -> dict[str, str]:
+    """The smallest image id of each image's file: a name of the file that its content decides."""
+    first: dict[str, str] = {}
+    for row in images:
+        path, image_id = row["path"], row["image_id"]
+        first[path] = min(first.get(path, image_id), image_id)
+    return {row["image_id"]: first[row["path"]] for row in images}
 
 
 def _sample_grid(shards: FeatureStore, ids: list[str], images: Rows) -> bytes:

@@ -5,7 +5,7 @@ The rules and the measurements behind them are in docs/adr/0003.
 
 import logging
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -194,6 +194,7 @@ class FeatureStore:
         produce: Produce,
         attributes: dict[str, Any],
         force: bool = False,
+        file_of: Mapping[str, str] | None = None,
     ) -> int:
         """Compute the missing rows, shard by shard; call it under the asset's lock.
 
@@ -206,13 +207,18 @@ class FeatureStore:
             produce: rows of some images in order, of the feature set's shape and dtype.
             attributes: stored with every shard, besides those of the feature set.
             force: compute all of ``image_ids`` again.
+            file_of: a name of the file that each image lies in, so that images of one file share
+                shards and the file is opened for few of them. None where each is its own file.
 
         Returns:
             the number of rows computed.
         """
         index = {entry.shard: entry for entry in self._intact_entries()}
         asked = set(image_ids)
-        new = sorted(asked.difference(i for entry in index.values() for i in entry.image_ids))
+        new = sorted(
+            asked.difference(i for entry in index.values() for i in entry.image_ids),
+            key=lambda i: (i if file_of is None else file_of[i], i),
+        )
         row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(
             self.feature_set.row_shape
         )

@@ -15,6 +15,7 @@ from assets.images import PreparedImagesConfig, image_manifest, manifest_summary
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import ManifestFacts
+from methods.imaging.image_file import prepare_frames
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import DATASET, new_store, run_plan
 
@@ -88,6 +89,31 @@ def test_images_are_prepared_once(store: DatasetStore) -> None:
     for image_id, square in zip(usable_ids(store, DATASET), pixels, strict=True):
         expected = RED if rows[image_id]["label"] == "red" else BLUE
         assert square[-1, -1].tolist() == list(expected)  # the white pixel is in the first row
+
+
+def test_a_file_of_several_images_is_opened_for_few_shards(
+    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two stacks of six pages, six images to a shard: pages of a stack are neighbours."""
+    root = Path(store.spec(DATASET).root)
+    for label, grey in (("red", 60), ("blue", 120)):
+        pages = [Image.new("L", (8, 4), grey + n) for n in range(6)]
+        for n, page in enumerate(pages):
+            page.putpixel((n, 0), 255)
+        pages[0].save(root / "train" / label / "s.tif", save_all=True, append_images=pages[1:])
+    run_plan(image_manifest, store)
+    monkeypatch.setattr("resources.store.feature_store.SHARD_ROWS", 6)
+    opened: list[int] = []
+
+    def counted(data: bytes, frames: Any, *rest: Any) -> Any:
+        opened.append(len(frames))
+        return prepare_frames(data, frames, *rest)
+
+    monkeypatch.setattr("methods.imaging.image_file.prepare_frames", counted)
+    run_plan(prepared_images, store)
+    assert sum(opened) == 18
+    # six single images, and a border between two of the three shards may cut each stack
+    assert len(opened) <= 6 + 2 * 2
 
 
 @pytest.mark.parametrize(("resize", "corner"), [("direct", RED), ("pad", (0, 0, 0))])

@@ -153,6 +153,21 @@ def test_a_failure_in_the_second_shard_keeps_the_first(shards: FeatureStore) -> 
     assert not list(shards.folder.glob(".*.tmp"))
 
 
+def test_images_of_one_file_are_computed_together(shards: FeatureStore) -> None:
+    ids = ids_of(range(2 * SHARD_ROWS))
+    file_of = {image_id: f"volume {n % 4}" for n, image_id in enumerate(ids)}
+    opened: list[set[str]] = []
+
+    def counted(wanted: list[str]) -> np.ndarray:
+        opened.append({file_of[i] for i in wanted})
+        return produce(wanted)
+
+    shards.fill(ids, counted, {}, file_of=file_of)
+    assert opened == [{"volume 0", "volume 1"}, {"volume 2", "volume 3"}]
+    reader = shards.reader(ids)
+    np.testing.assert_array_equal(reader.rows(0, len(ids)), produce(sorted(ids)))
+
+
 def test_force_that_is_killed_leaves_every_row_readable(shards: FeatureStore) -> None:
     ids = sorted(ids_of(range(SHARD_ROWS + 3)))
     shards.fill(ids, produce, {})
