@@ -25,8 +25,8 @@ from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import scan
 from resources.intake.outcomes import StoredOutcomes
-from resources.intake.scan import scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore

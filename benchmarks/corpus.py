@@ -34,8 +34,8 @@ from time import perf_counter
 from methods.imaging.image_format import FileFacts, UndecodableImageError
 from methods.imaging.readers import HEAD_BYTES, reader_of
 from resources.cores import cores
+from resources.intake.dataset_scan import MAX_BYTES
 from resources.intake.limited_decoder import LimitedDecoder
-from resources.intake.scan import MAX_BYTES
 
 CSV = Path("corpus.csv")
 """Table that is written where none is named."""

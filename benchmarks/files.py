@@ -33,7 +33,7 @@ from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 from methods.imaging.readers import open_image
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import scan
+from resources.intake.dataset_scan import scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 

@@ -37,7 +37,7 @@ from methods.settings import CaeSettings
 from methods.training import cae
 from resources.compute import give_large_blocks_back
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import scan
+from resources.intake.dataset_scan import scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
 

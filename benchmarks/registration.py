@@ -35,7 +35,7 @@ from pathlib import Path
 from data_contracts.records.dataset import DatasetSpec
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import scan
+from resources.intake.dataset_scan import scan
 from resources.store.dataset_store import DatasetStore
 root, home = Path(sys.argv[1]), Path(sys.argv[2])
 intake = find_arrivals(

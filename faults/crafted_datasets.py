@@ -23,10 +23,10 @@ from pydicom.uid import (
 from assets.predictions.predictions import publish
 from faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
 from methods.reporting import document
-from resources.intake import scan
+from resources.intake import dataset_scan
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import locate, read_image
 from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
-from resources.intake.scan import locate, read_image
 from resources.store.feature_store import FeatureStore
 from tests.page_rules import dangers_of
 
@@ -150,7 +150,7 @@ def in_the_place_of_a_file(replace: Callable[[Path, Path], None], reason: str) -
             replace(file, ground.secret_png)
             return found
 
-        with patch.object(scan, "source_trees", then_replaced):
+        with patch.object(dataset_scan, "source_trees", then_replaced):
             ground.refuse(reason, good=GOOD - 1)
 
     return attack

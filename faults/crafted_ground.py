@@ -25,8 +25,8 @@ from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.imaging.image_file import inspect_file, prepare_frames
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import locate, read_image, scan
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from tests.conftest import draw

@@ -26,9 +26,9 @@ from faults.harness import Fault, Outcome
 from faults.scanning import encoded, good_images, scanned
 from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_format import MAX_PIXELS
+from resources.intake.dataset_scan import UNDECODABLE
 from resources.intake.limited_decoder import TRIES
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import UNDECODABLE
 
 SECONDS = 3.0
 """Limit of processor time for a file, in seconds.

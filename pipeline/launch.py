@@ -23,7 +23,7 @@ from pipeline.graph import GRAPH
 from pipeline.instance import home_instance, prepare_instance
 from pipeline.orphans import STARTED_HERE
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import states_labels
+from resources.intake.dataset_scan import states_labels
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0

@@ -13,8 +13,8 @@ from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.tables.manifest import frame_id, ok_rows
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import locate, read_image
 from resources.intake.image_sources import SourceFile
-from resources.intake.scan import locate, read_image
 from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:

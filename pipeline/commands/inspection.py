@@ -19,11 +19,11 @@ from data_contracts.records.dataset import DatasetSpec
 from methods.curation.overview import counted
 from pipeline.commands.registration import Rows, check_leaks, spec_of, what_is_taken
 from resources.intake.archives import is_archive
+from resources.intake.dataset_scan import scan
 from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
 from resources.intake.npz_images import is_npz
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import scan
 from resources.intake.site_key import Names
 from resources.progress import progress
 

@@ -26,10 +26,10 @@ from data_contracts.tables.manifest import frame_id
 from methods.curation.overview import overview
 from methods.settings import CaeSettings
 from resources.compute import Compute
+from resources.intake.dataset_scan import locate, read_image, scan
 from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import locate, read_image, scan
 from resources.intake.site_key import names_of
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore

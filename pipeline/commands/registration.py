@@ -23,7 +23,7 @@ from methods.curation.manifest_rows import can_be_drawn
 from methods.curation.overview import overview
 from pipeline.instance import home_instance, prepare_instance
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import locate, scan
+from resources.intake.dataset_scan import locate, scan
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 

@@ -21,9 +21,9 @@ from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_file import prepare_frames
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import locate, read_image, scan
 from resources.intake.image_sources import Intake
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import locate, read_image, scan
 from resources.store.dataset_store import DatasetStore
 
 pytestmark = pytest.mark.real_data

@@ -12,8 +12,8 @@ from data_contracts.errors import InputError
 from pipeline.commands.registration import register
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import use_home
+from tests.resources.intake.test_dataset_scan import dicom, put
 from tests.resources.intake.test_planted_leaks import Planted, others, picture, written
-from tests.resources.intake.test_scan import dicom, put
 
 
 def added(root: Path, **fields: Any) -> list[str]:

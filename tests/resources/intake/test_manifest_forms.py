@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.records.dataset import DatasetSpec
+from resources.intake.dataset_scan import scan
 from resources.intake.image_sources import Intake
 from resources.intake.outcomes import Outcomes
-from resources.intake.scan import scan
 from resources.intake.site_key import Names
 
 COLUMNS = ["path", "label", "split", "group_id", "patient_id"]

@@ -21,8 +21,8 @@ from data_contracts.records.dataset import DatasetSpec
 from resources.intake import npz_images
 from resources.intake.archives import ArchiveLimits, RefusedArchiveError, refusal
 from resources.intake.arrivals import find_arrivals
+from resources.intake.dataset_scan import scan
 from resources.intake.npz_images import is_npz, unpack_npz
-from resources.intake.scan import scan
 from resources.store.dataset_store import DatasetStore
 
 RNG = np.random.default_rng(3)

@@ -22,10 +22,10 @@ from data_contracts.records.dataset import DatasetSpec
 from methods.curation.leakage import find_leaks
 from methods.curation.manifest_rows import ManifestRow, curate
 from resources.intake.arrivals import find_arrivals
-from resources.intake.scan import scan
+from resources.intake.dataset_scan import scan
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw, use_home
-from tests.resources.intake.test_scan import dicom, put
+from tests.resources.intake.test_dataset_scan import dicom, put
 
 COLUMNS = ("path", "label", "split", "group_id", "patient_id")
 

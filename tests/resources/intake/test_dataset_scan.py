@@ -30,14 +30,21 @@ from methods.curation.manifest_rows import CONSTANT
 from methods.imaging.image_file import inspect_file
 from methods.imaging.image_format import FileFacts, Frame
 from methods.imaging.readers import format_names
+from resources.intake import dataset_scan as scan_module
 from resources.intake import image_sources, limited_decoder
-from resources.intake import scan as scan_module
 from resources.intake.arrivals import find_arrivals
 from resources.intake.confined_open import LEAVES
+from resources.intake.dataset_scan import (
+    BURNED_IN,
+    LABEL_IS_IDENTIFIER,
+    Progress,
+    locate,
+    read_image,
+    scan,
+)
 from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.intake.outcomes import Outcomes, StoredOutcomes
-from resources.intake.scan import BURNED_IN, LABEL_IS_IDENTIFIER, Progress, locate, read_image, scan
 from resources.intake.system_entries import SYSTEM_ENTRY
 from resources.store.dataset_store import DatasetStore
 from tests.resources.intake.test_confined_open import in_time
