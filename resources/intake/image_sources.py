@@ -49,6 +49,9 @@ NOT_AN_IMAGE = "not an image file"
 _JUNK = ("readme*", "*.csv", "*.txt", "*.json", "*.md", "dicomdir")
 """Patterns of names, in lower case, of files that lie beside images and are none."""
 
+NOT_THERE = "but not there"
+"""End of the reason of a file that a manifest lists and nobody finds."""
+
 
 class _UnusableLayoutError(InputError):
     """The manifest or the folders of a tree cannot be used.
@@ -221,7 +224,48 @@ def _laid_out(
             others.append(_tree(members, folder, where_archive, intake, with_manifest))
         else:
             own += _beside(file, members)
+    _check_that_manifests_reach(others, own, where)
     return [_tree(own, root, where, intake, manifests), *others]
+
+
+def _check_that_manifests_reach(
+    archives: Sequence[SourceTree], others: Sequence[SourceFile], where: str
+) -> None:
+    """Refuse an archive whose manifest lists files that lie outside of it.
+
+    A download in parts may have its manifest in one of them. The images of the others would lose
+    what it states: the split and the patients.
+
+    Args:
+        archives: trees of the archives that have a manifest of their own.
+        others: files beside them, members of archives without a manifest included.
+        where: what messages call the folder.
+
+    Raises:
+        _UnusableLayoutError: a file that is listed and missing lies elsewhere.
+    """
+    absent = {
+        PurePosixPath(normalize("NFC", file.place)).parts
+        for tree in archives
+        for file in tree.files
+        if file.fault is not None and file.fault.endswith(NOT_THERE)
+    }
+    if not absent:
+        return
+    elsewhere = sum(
+        any(parts[start:] in absent for start in range(len(parts)))
+        for parts in (
+            PurePosixPath(normalize("NFC", file.place)).parts
+            for file in others
+            if file.fault is None
+        )
+    )
+    if elsewhere:
+        raise _UnusableLayoutError(
+            f"the manifest in an archive of {where} lists files that lie outside of the "
+            f"archive, where it does not count ({elsewhere} of them are there)",
+            "Unpack all parts into one folder, the manifest at its top, and give that folder",
+        )
 
 
 def _tree(
@@ -407,7 +451,7 @@ def _as_listed(
     for place in manifest.annotations.keys() - set(listed.values()):
         folders = map(str, PurePosixPath(place).parents)
         link = next((faults[above] for above in folders if above in faults), None)
-        fault = link or f"listed in {manifest.name} but not there"
+        fault = link or f"listed in {manifest.name} {NOT_THERE}"
         file = root.joinpath(*folder) / place
         missing.append(SourceFile(f"{prefix}{place}", place, root, file, fault, readable=False))
     missing.sort(key=lambda file: file.place)

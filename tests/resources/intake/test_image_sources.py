@@ -336,6 +336,25 @@ class TestSurroundingFolders:
         pack(tmp_path / "parts" / "data-002.zip", "export/A/2.png", "export/B/3.png")
         assert set(labels(look(tmp_path / "parts")).values()) == {"A", "B"}
 
+    def test_a_manifest_in_one_part_of_a_download_that_lists_the_others(
+        self, look: Look, tmp_path: Path, drops: Path
+    ) -> None:
+        text = "path,label,group_id\nx/1.png,A,p1\nx/2.png,B,p1\n"
+        for folder in (tmp_path / "parts", drops / "monday"):
+            pack(folder / "data-001.zip", "x/1.png", manifest=text)
+            pack(folder / "data-002.zip", "x/2.png")
+        with pytest.raises(InputError, match=r"files that lie outside of .* \(1 of them"):
+            look(tmp_path / "parts")
+        (tree,) = look(None, drops / "monday")
+        assert [file.fault is None for file in tree.files] == [False, False]
+        (tmp_path / "parts" / "data-002.zip").unlink()
+        first, archive = look(tmp_path / "parts")
+        assert not first.files
+        assert {file.place: file.fault for file in archive.files} == {
+            "x/1.png": None,
+            "x/2.png": "listed in manifest.csv but not there",
+        }
+
     @pytest.mark.parametrize("form", ["folder", "drop"])
     def test_a_manifest_below_them_decides(
         self, form: str, look: Look, tmp_path: Path, drops: Path
