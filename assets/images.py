@@ -246,7 +246,7 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
             )
 
         computed = shards.fill(
-            ids, produce, {}, force=config.force, file_of=_first_image_of_file(images)
+            ids, produce, {}, force=config.force, file_of=first_image_of_file(images)
         )
         return Output.of_shards(
             shards,
@@ -262,7 +262,7 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
     return Plan(compute, identity={"images": ids}, is_complete=lambda: not shards.missing(ids))
 
 
-def _first_image_of_file(images: Rows) -> dict[str, str]:
+def first_image_of_file(images: Rows) -> dict[str, str]:
     """The smallest image id of each image's file: a name of the file that its content decides."""
     first: dict[str, str] = {}
     for row in images:

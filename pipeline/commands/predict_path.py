@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from assets.core.labelled_rows import LabelledRows, labelled_rows
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
-from assets.images import decoded_before
+from assets.images import decoded_before, first_image_of_file
 from assets.predictions.classifier import FEATURES, classifier_notices, load_classifier
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts import asset_names as names
@@ -145,10 +145,11 @@ class _ImagesOfPath:
         return sorted(self._row_of)
 
     def to_predict(self) -> list[ImageToPredict]:
-        """Return the usable images in the order of their ids."""
+        """Return the usable images, those of one file together, sorted by the ids of the files."""
+        file_of = first_image_of_file(list(self._row_of.values()))
         return [
             ImageToPredict(i, row["path"], row["frame"], row["split"], self._label_of(row))
-            for i, row in sorted(self._row_of.items())
+            for i, row in sorted(self._row_of.items(), key=lambda item: (file_of[item[0]], item[0]))
         ]
 
     def _label_of(self, row: dict[str, Any]) -> str | None:
@@ -158,18 +159,26 @@ class _ImagesOfPath:
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._row_of
 
-    def pixels(self, image_id: str) -> NDArray[np.uint8]:
-        """Return an image as prepared pixels, (side, side, 3) uint8."""
+    def pixels(self, image_ids: Sequence[str]) -> NDArray[np.uint8]:
+        """Return images as prepared pixels, (n, side, side, 3) uint8; each file is read once."""
+        ids_of: dict[str, list[str]] = {}
+        for image_id in image_ids:
+            ids_of.setdefault(self._row_of[image_id]["path"], []).append(image_id)
+        pixels: dict[str, NDArray[np.uint8]] = {}
+        for path, ids in ids_of.items():
+            pixels.update(zip(ids, self._frames(path, ids), strict=True))
+        return np.stack([pixels[image_id] for image_id in image_ids])
+
+    def _frames(self, path: str, image_ids: list[str]) -> Iterator[NDArray[np.uint8]]:
         from methods.imaging.image_file import prepare_frames
 
-        row = self._row_of[image_id]
+        rows = [self._row_of[image_id] for image_id in image_ids]
+        first, frame, axis = image_ids[0], rows[0]["frame"], rows[0]["slice_axis"]
         data = read_image(
-            self._file_of[row["path"]],
-            row["path"],
-            lambda digest: image_id == frame_id(digest, row["frame"], row["slice_axis"]),
+            self._file_of[path], path, lambda digest: first == frame_id(digest, frame, axis)
         )
-        axis = row["slice_axis"] or DEFAULT_SLICE_AXIS
-        return next(prepare_frames(data, [row["frame"] or 0], self._settings, axis))
+        numbers = [row["frame"] or 0 for row in rows]
+        return prepare_frames(data, numbers, self._settings, axis or DEFAULT_SLICE_AXIS)
 
     def names(self) -> dict[str, str]:
         """Return the name of each file below the path, by its path in the manifest."""
@@ -243,11 +252,11 @@ def _predicted(
 
         def codes(start: int, stop: int) -> NDArray[Any]:
             batch = to_predict[start:stop]
-            return encode(np.stack([images.pixels(image.image_id) for image in batch]))
+            return encode(images.pixels([image.image_id for image in batch]))
 
         def pixels_of(ids: Iterable[str]) -> Iterator[NDArray[np.uint8]]:
             for i in ids:
-                yield images.pixels(i) if i in images else stored.take([position[i]])[0]
+                yield images.pixels([i])[0] if i in images else stored.take([position[i]])[0]
 
         lines = predict_rows(fitted, to_predict, codes, training, rows)
         title = f"Predictions by the classifier of {dataset}"

@@ -21,6 +21,7 @@ from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
+from methods.imaging.image_file import prepare_frames
 from pipeline.commands.predict_path import predict_path
 from pipeline.launch import DONE, run_job
 from resources.store.dataset_store import DatasetStore
@@ -280,6 +281,27 @@ class TestOfAPath:
         assert "1 images, the least sure first" in lines
         assert any(line.startswith("plain") and line.endswith("one.png") for line in lines)
         assert "one.png" in Path(lines[-2]).read_text(), "names are shown where they may be"
+
+    def test_pages_of_a_stack_are_read_together(
+        self, made: Made, said: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kinds = [2, 0, 2, 0]
+        pages = [Image.fromarray(like(kind, 5 + n)) for n, kind in enumerate(kinds)]
+        folder = made.folder / "stacks"
+        folder.mkdir()
+        pages[0].save(folder / "stack.tif", save_all=True, append_images=pages[1:])
+        read: list[list[int]] = []
+
+        def counted(data: bytes, frames: Any, *rest: Any) -> Any:
+            read.append(list(frames))
+            return prepare_frames(data, frames, *rest)
+
+        monkeypatch.setattr("methods.imaging.image_file.prepare_frames", counted)
+        lines = list(predict_path(DatasetStore(), "tiny", folder, "cpu", show_names=True))
+        rows = pq.read_table(lines[-1]).to_pylist()
+        predicted = {row["frame"]: row["predicted"] for row in rows}
+        assert [predicted[n] for n in range(4)] == [CLASSES[kind // 2] for kind in kinds]
+        assert sorted(read[0]) == [0, 1, 2, 3], "one reading for the features of all pages"
 
     @pytest.mark.parametrize(
         ("name", "words"), [("gone", "does not exist"), ("empty", "no drop|is empty|no usable")]
