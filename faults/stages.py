@@ -85,7 +85,7 @@ def pca(seed: int, batch: int) -> np.ndarray:
         1, 9, 300, dtype=np.float32
     )
     gram = gram_matrix(lambda start, stop: rows[start:stop], len(rows), batch)
-    return gram_pca.gram_pca(gram, np.arange(80), 10, whiten=True)
+    return gram_pca.gram_pca(gram, np.arange(80), 10, whiten=True).scores
 
 
 def vectors_of_residuals(seed: int, batch: int) -> np.ndarray:

@@ -45,7 +45,7 @@ def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(
     def scores(rows_at_once: int) -> np.ndarray:
         monkeypatch.setattr(svm, "MEMORY_BYTES", 16 * 6 * rows_at_once)
         taken.clear()
-        fit, scores, _ = svm._fit_and_score(SvmConfig(tolerance=1e-6), rows, reader)
+        fit, scores, *_ = svm._fit_and_score(SvmConfig(tolerance=1e-6), rows, reader)
         assert fit.converged
         assert max(taken) == min(rows_at_once, 60)
         return scores
