@@ -191,9 +191,10 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
     classes = {name for row in rows for name in labels_of(row["label"], spec.task)}
     notices += label_notices(classes, spec.literal)
     if facts.rejected_files or facts.duplicates:
+        unit = "files" if all(row["frame"] is None for row in rows) else "files and frames"
         notices.append(
             f"FILES LEFT OUT: {facts.rejected_files} rejected, {facts.duplicates} duplicates of "
-            f"{len(rows)} files"
+            f"{len(rows)} {unit}"
         )
     for turned in (CONVERTED, AMBIGUOUS):
         count = sum(turned in (row["notice"] or "") for row in rows if row["status"] == "ok")

@@ -101,7 +101,8 @@ def test_a_file_of_several_images_is_opened_for_few_shards(
         for n, page in enumerate(pages):
             page.putpixel((n, 0), 255)
         pages[0].save(root / "train" / label / "s.tif", save_all=True, append_images=pages[1:])
-    run_plan(image_manifest, store)
+    notices = run_plan(image_manifest, store).record.notices
+    assert "FILES LEFT OUT: 1 rejected, 1 duplicates of 20 files and frames" in notices
     monkeypatch.setattr("resources.store.feature_store.SHARD_ROWS", 6)
     opened: list[int] = []
 
