@@ -348,15 +348,21 @@ def test_a_damaged_table_is_recomputed(materialise: Materialise, make_images: An
 
 
 @pytest.mark.parametrize(
-    ("grouped", "said"),
-    [(0, "IMAGE-LEVEL SPLIT: no"), (5, "SPLIT IN PART: 15 of 20 images"), (20, None)],
+    ("grouped", "images_each", "said"),
+    [
+        (0, 2, "IMAGE-LEVEL SPLIT: no groups"),
+        (6, 2, "SPLIT IN PART: 14 of 20 images"),
+        (20, 1, "IMAGE-LEVEL SPLIT: no two files"),
+        (20, 2, None),
+    ],
 )
 def test_a_split_without_groups_is_stamped(
-    materialise: Materialise, make_images: Any, grouped: int, said: str | None
+    materialise: Materialise, make_images: Any, grouped: int, images_each: int, said: str | None
 ) -> None:
     root = make_images(classes=2, each=10)
     rows = [
-        f"class{i // 10}/{i % 10:03d}.png,c{i // 10},,{f'patient{i}' if i < grouped else ''}"
+        f"class{i // 10}/{i % 10:03d}.png,c{i // 10},,"
+        f"{f'patient{i // images_each}' if i < grouped else ''}"
         for i in range(20)
     ]
     (root / "manifest.csv").write_text("path,label,split,group_id\n" + "\n".join(rows) + "\n")
