@@ -35,7 +35,6 @@ from pathlib import Path
 from data_contracts.records.dataset import DatasetSpec
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
-from resources.intake.dataset_scan import scan
 from resources.store.dataset_store import DatasetStore
 root, home = Path(sys.argv[1]), Path(sys.argv[2])
 intake = find_arrivals(
@@ -44,6 +43,7 @@ intake = find_arrivals(
 started = time.perf_counter()
 """
 OURS = """
+from resources.intake.dataset_scan import scan
 from resources.intake.outcomes import StoredOutcomes
 scan(intake, StoredOutcomes(home / "outcomes", "1"))
 """
@@ -51,6 +51,7 @@ THEIRS = """
 import numpy, pydicom
 from PIL import Image
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from resources.intake.scan import scan
 def plain(path):
     if path.suffix == ".png":
         return numpy.asarray(Image.open(path).convert("RGB"))
