@@ -39,6 +39,8 @@ class Originals:
         store: of the home.
         dataset: partition key.
         rows: rows of the manifest; every usable image of it by default.
+        files: where the files of the rows lie, by their paths there; those of the dataset by
+            default.
     """
 
     def __init__(
@@ -46,8 +48,9 @@ class Originals:
         store: DatasetStore,
         dataset: str,
         rows: Sequence[Mapping[str, Any]] | None = None,
+        files: Mapping[str, SourceFile] | None = None,
     ) -> None:
-        self._store, self._dataset, self._rows = store, dataset, rows
+        self._store, self._dataset, self._rows, self._given_files = store, dataset, rows, files
 
     @cached_property
     def _row_of(self) -> dict[str, Mapping[str, Any]]:
@@ -58,8 +61,10 @@ class Originals:
         return {row["image_id"]: row for row in rows}
 
     @cached_property
-    def _files(self) -> dict[str, SourceFile]:
+    def _files(self) -> Mapping[str, SourceFile]:
         """Where the files of the rows lie, by their paths in the manifest."""
+        if self._given_files is not None:
+            return self._given_files
         intake = find_arrivals(self._store, self._store.spec(self._dataset)).intake
         return locate(intake, (row["path"] for row in self._row_of.values()))
 

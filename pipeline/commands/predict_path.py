@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from assets.core.labelled_rows import LabelledRows, labelled_rows
+from assets.core.originals import Originals
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.images import decoded_before, first_image_of_file
@@ -20,13 +21,11 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
-from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.tables.manifest import frame_id
 from methods.curation.overview import overview
 from methods.settings import CaeSettings
 from resources.compute import Compute
-from resources.intake.dataset_scan import locate, read_image, scan
+from resources.intake.dataset_scan import locate, scan
 from resources.intake.drops import Drop, file_stamps
 from resources.intake.image_sources import Intake
 from resources.intake.outcomes import Outcomes
@@ -133,6 +132,8 @@ class _ImagesOfPath:
         self._manifest = table.to_pylist()
         self._row_of = {row["image_id"]: row for row in self._manifest if row["status"] == "ok"}
         self._file_of = locate(intake, (row["path"] for row in self._row_of.values()))
+        rows = list(self._row_of.values())
+        self._originals = Originals(store, dataset, rows, self._file_of)
         self._settings = PreprocessingSettings(
             **store.need_record(dataset, names.PREPARED_IMAGES).settings
         )
@@ -161,24 +162,7 @@ class _ImagesOfPath:
 
     def pixels(self, image_ids: Sequence[str]) -> NDArray[np.uint8]:
         """Return images as prepared pixels, (n, side, side, 3) uint8; each file is read once."""
-        ids_of: dict[str, list[str]] = {}
-        for image_id in image_ids:
-            ids_of.setdefault(self._row_of[image_id]["path"], []).append(image_id)
-        pixels: dict[str, NDArray[np.uint8]] = {}
-        for path, ids in ids_of.items():
-            pixels.update(zip(ids, self._frames(path, ids), strict=True))
-        return np.stack([pixels[image_id] for image_id in image_ids])
-
-    def _frames(self, path: str, image_ids: list[str]) -> Iterator[NDArray[np.uint8]]:
-        from methods.imaging.image_file import prepare_frames
-
-        rows = [self._row_of[image_id] for image_id in image_ids]
-        first, frame, axis = image_ids[0], rows[0]["frame"], rows[0]["slice_axis"]
-        data = read_image(
-            self._file_of[path], path, lambda digest: first == frame_id(digest, frame, axis)
-        )
-        numbers = [row["frame"] or 0 for row in rows]
-        return prepare_frames(data, numbers, self._settings, axis or DEFAULT_SLICE_AXIS)
+        return self._originals.squares(image_ids, self._settings)
 
     def names(self) -> dict[str, str]:
         """Return the name of each file below the path, by its path in the manifest."""
