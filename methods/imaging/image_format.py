@@ -27,6 +27,16 @@ class UndecodableImageError(ValueError):
     """
 
 
+def check_pixels(width: int, height: int) -> None:
+    """Check the size of an image that a header states, in pixels.
+
+    Raises:
+        UndecodableImageError: more than MAX_PIXELS pixels.
+    """
+    if width * height > MAX_PIXELS:
+        raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+
+
 class UnknownFormatError(UndecodableImageError):
     """The bytes begin like a format, but its library does not recognise them."""
 

@@ -19,11 +19,11 @@ from PIL import Image
 from methods.imaging.formats.animation import Animation, Disposal, Patch, Rgba
 from methods.imaging.image_format import (
     MAX_FRAMES,
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
+    check_pixels,
 )
 from methods.imaging.pictures import refusing_hostile_bytes, to_rgb
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -76,8 +76,7 @@ class OpenedGif:
     def __init__(self, data: bytes) -> None:
         blocks = _Blocks(data)
         width, height = _canvas(blocks.size, blocks.images[0])
-        if width * height > MAX_PIXELS:
-            raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+        check_pixels(width, height)
         self._animation = Animation(
             width, height, [_patch(image) for image in blocks.images], np.uint8
         )
@@ -176,8 +175,7 @@ class _Blocks:
 
 
 def _patch(image: _Image) -> Patch:
-    if image.width * image.height > MAX_PIXELS:
-        raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+    check_pixels(image.width, image.height)
     return Patch(
         image.left,
         image.top,

@@ -17,11 +17,11 @@ from PIL import Image
 
 from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
+    check_pixels,
 )
 from methods.imaging.pictures import refusing_hostile_bytes
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -74,8 +74,7 @@ class OpenedJpeg2000:
     def __init__(self, data: bytes) -> None:
         header, codestreams = _parts(data)
         size = _size(codestreams[0])
-        if size.width * size.height > MAX_PIXELS:
-            raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+        check_pixels(size.width, size.height)
         palette = header.get(b"pclr", b"\0\0\0")
         self._n_channels = palette[2] or len(size.components)
         self._bits, self._is_signed, _, _ = size.components[0]

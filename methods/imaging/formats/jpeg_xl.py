@@ -17,11 +17,11 @@ from PIL import Image
 
 from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
+    check_pixels,
 )
 from methods.imaging.orientation import upright_size
 from methods.imaging.pictures import refusing_hostile_bytes
@@ -117,8 +117,7 @@ class OpenedJpegXl:
             raise UndecodableImageError(
                 "an animated JPEG XL: write its frames as PNG, with djxl for example"
             )
-        if header.width * header.height > MAX_PIXELS:
-            raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+        check_pixels(header.width, header.height)
         if any(kind == _BLACK for kind, _ in header.channels):
             raise UndecodableImageError("JPEG XL of inks (CMYK)")
         self._data, self._header = data, header

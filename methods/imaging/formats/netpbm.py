@@ -16,12 +16,12 @@ from PIL import Image
 from methods.imaging.deep import stretch_to_8_bits
 from methods.imaging.image_format import (
     MAX_FRAMES,
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
     UnknownFormatError,
+    check_pixels,
 )
 from methods.imaging.preprocessing import PreprocessingSettings
 
@@ -158,8 +158,7 @@ def _header(data: bytes, at: int) -> _Map:
     image = _pam(data, magic.end()) if kind == 7 else _pnm(kind, data, magic.end())
     if not (image.width and image.height and 0 < image.maximum <= 65535):
         raise UnknownFormatError(_BROKEN)
-    if image.width * image.height > MAX_PIXELS:
-        raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+    check_pixels(image.width, image.height)
     n_values = image.width * image.height * image.n_channels
     # a value of text takes two bytes, with the space behind it, but for bits
     least = (

@@ -29,13 +29,13 @@ from methods.imaging.formats.animation import (
 )
 from methods.imaging.image_format import (
     MAX_FRAMES,
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     OpenedImage,
     UndecodableImageError,
     UnknownFormatError,
+    check_pixels,
 )
 from methods.imaging.orientation import orientation_of, turned_upright, upright_size
 from methods.imaging.pictures import OpenedPicture, refusing_hostile_bytes, to_rgb
@@ -123,8 +123,7 @@ def open_png(data: bytes) -> OpenedImage:
     header, kinds = _first_chunks(data)
     if header is None:
         return OpenedPicture(data)  # which says what is wrong
-    if header.width * header.height > MAX_PIXELS:
-        raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+    check_pixels(header.width, header.height)
     is_animated = b"acTL" in kinds
     is_small_grey = header.colour == _GREY and header.depth < 8
     if is_animated or header.depth == 16 or (is_small_grey and b"tRNS" in kinds):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.imaging.image_format import MAX_PIXELS, UndecodableImageError
+from methods.imaging.image_format import MAX_PIXELS, UndecodableImageError, check_pixels
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -70,8 +70,7 @@ def check_page(page: TiffPage, data: bytes) -> None:
     width, height = page.imagewidth, page.imagelength
     if min(width, height, page.samplesperpixel) < 1:
         raise UndecodableImageError("a TIFF page without an image")
-    if width * height > MAX_PIXELS:
-        raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+    check_pixels(width, height)
     if page.samplesperpixel > MAX_SAMPLES:
         raise UndecodableImageError(f"TIFF with more than {MAX_SAMPLES} samples per pixel")
     if page.imagedepth != 1 or page.tiledepth != 1:

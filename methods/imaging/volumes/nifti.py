@@ -35,11 +35,11 @@ from PIL import Image
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS, SliceAxis
 from methods.imaging.deep import ValueRange, range_of, stretch_to_8_bits
 from methods.imaging.image_format import (
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
+    check_pixels,
 )
 from methods.imaging.preprocessing import PreprocessingSettings
 from methods.imaging.quiet import ignoring_warnings
@@ -135,8 +135,7 @@ class OpenedNifti:
         flat = [axis for axis in range(3) if self._shape[axis] == 1]
         self._cut = _cut(header, affine, flat[-1] if flat else None, slice_axis)
         rows, columns, across = (self._shape[axis] for axis in self._cut.order)
-        if rows * columns > MAX_PIXELS:
-            raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+        check_pixels(rows, columns)
         n_frames = across * self._shape[3]
         if n_frames > MAX_SLICES:
             raise UndecodableImageError(f"more than {MAX_SLICES} slices")

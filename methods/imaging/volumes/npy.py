@@ -24,11 +24,11 @@ from PIL import Image
 
 from methods.imaging.deep import ValueRange, range_of, stretch_to_8_bits
 from methods.imaging.image_format import (
-    MAX_PIXELS,
     FileFacts,
     Frame,
     ImageFacts,
     UndecodableImageError,
+    check_pixels,
 )
 from methods.imaging.npy_header import read_npy_header
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -84,8 +84,7 @@ class OpenedNpy:
         n_images, height, width, channels = self._images
         if 0 in self._images:
             raise UndecodableImageError("a NumPy array without pixels")
-        if height * width > MAX_PIXELS:
-            raise UndecodableImageError(f"larger than {MAX_PIXELS // 1_000_000} megapixels")
+        check_pixels(height, width)
         if n_images > MAX_IMAGES:
             raise UndecodableImageError(f"more than {MAX_IMAGES} images")
         end = header.n_bytes + math.prod(header.shape) * header.dtype.itemsize

@@ -287,7 +287,7 @@ class TestRefusals:
     def test_a_bomb_is_refused_before_it_is_unpacked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A header that asks for 800 MB in 500 bytes, which no DEFLATE stream can hold."""
         data = gzip.compress(with_field(40, "<4h", 3, 20000, 20000, 1)[:352])
-        monkeypatch.setattr(nifti, "MAX_PIXELS", 10**9)
+        monkeypatch.setattr("methods.imaging.image_format.MAX_PIXELS", 10**9)
         monkeypatch.setattr(nifti.gzip, "GzipFile", lambda **_: pytest.fail("unpacked"))
         with pytest.raises(UndecodableImageError, match="the file is truncated"):
             inspect_file(data)
