@@ -377,7 +377,7 @@ def _computed(
         published=output.published,
         pictures=pictures,
         summary=output.summary,
-        notices=output.notices,
+        notices=[] if output.unavailable else [*here.config.notices(), *output.notices],
         rows=output.rows,
         run_id=run_id,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -53,6 +53,10 @@ class StageConfig(dg.Config):
         """The fields that decide the result."""
         return {k: v for k, v in self.model_dump(mode="json").items() if k not in self.speed_only}
 
+    def notices(self) -> list[str]:
+        """What these settings make a reader of any result know; every output of theirs has it."""
+        return []
+
 
 ConfigT = TypeVar("ConfigT", bound=StageConfig)
 
@@ -132,6 +136,14 @@ class CaeTrainingSettings(SeedSetting):
     """Which images train the auto-encoder. "train" is the training images of the first load, so
     that a drop trains nothing anew; "train+drops" has those of drops as well. "all" includes test
     images (transductive); the report then says so."""
+
+    def notices(self) -> list[str]:
+        """Whether the auto-encoder has seen test images."""
+        transductive = (
+            "TRANSDUCTIVE: test images, without their labels, were among those that the "
+            "auto-encoder was fitted on (fit_on=all)"
+        )
+        return [*super().notices(), *([transductive] if self.fit_on == "all" else [])]
 
     def cae_settings(self, filters: int, seed: int) -> CaeSettings:
         """The settings of a training of so many filters with this seed."""

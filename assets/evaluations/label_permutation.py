@@ -1,4 +1,4 @@
-"""The cross-validated evaluation on permuted labels: a proof that nothing leaks."""
+"""The cross-validated evaluation on permuted labels: a search for leaks of labels."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,9 +54,9 @@ class PermutationConfig(EnsembleConfig):
     tables=(METRICS,),
 )
 def label_permutation(here: Stage[PermutationConfig]) -> Plan:
-    """The evaluation on classes dealt at random among the lesions: its AUC must be 0.5.
+    """The evaluation on classes dealt at random among the lesions, with an expected AUC of 0.5.
 
-    Another AUC means that something leaks.
+    A mean above 0.5 can mean that test lesions or their classes reach the training, or be chance.
     """
     config = here.config
     labelled = lesion_rows(here.store, here.dataset, config)

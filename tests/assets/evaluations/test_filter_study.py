@@ -46,6 +46,12 @@ def store(tmp_path: Path) -> DatasetStore:
     return store
 
 
+def test_a_study_of_auto_encoders_that_saw_test_images_says_so(store: DatasetStore) -> None:
+    quick = QUICK.model_copy(update={"fit_on": "all", "filter_sizes": [2], "filter_seeds": 1})
+    notices = run_plan(filter_size_study, store, quick).record.notices
+    assert [notice.partition(":")[0] for notice in notices] == ["TRANSDUCTIVE"]
+
+
 def test_every_size_is_trained_with_every_seed(store: DatasetStore) -> None:
     record = run_plan(filter_size_study, store, QUICK).record
     rows = store.main_table(DATASET, names.FILTER_SIZE_STUDY, METRICS).to_pylist()

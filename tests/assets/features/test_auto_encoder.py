@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 
+import assets.evaluations  # noqa: F401 - the assets that fit an auto-encoder of their own
+from assets.core.settings import StageConfig
+from assets.core.stage import DEFINITIONS
 from assets.features.auto_encoder import (
     CaeModelConfig,
     EncodeConfig,
@@ -69,6 +73,31 @@ def test_the_images_that_fit_a_model_are_chosen_by_their_split(
     assert fitting_ids(store, DATASET, fit_on, "it", "") == [IDS[i] for i in fitted]
 
 
+FITTED = [
+    pytest.param(definition.config_type, fit_on, id=f"{definition.name}-{fit_on}")
+    for definition in DEFINITIONS.values()
+    if "fit_on" in definition.config_type.model_fields
+    for fit_on in get_args(definition.config_type.model_fields["fit_on"].annotation)
+]
+"""Each choice of the images to fit on, of each asset that has one."""
+
+
+@pytest.mark.parametrize(("config_type", "fit_on"), FITTED)
+def test_whatever_is_fitted_on_test_images_says_so(
+    store: DatasetStore, config_type: type[StageConfig], fit_on: str
+) -> None:
+    """The notice of the settings stands in the record of every output of theirs."""
+    fitted = fitting_ids(store, DATASET, fit_on, "it", "")
+    said = [notice.partition(":")[0] for notice in config_type(fit_on=fit_on).notices()]
+    assert said == ["TRANSDUCTIVE"] * (IDS[SPLITS.index("test")] in fitted)
+
+
+def test_every_asset_with_a_choice_is_enumerated() -> None:
+    assert {names.CAE_MODEL, names.RANDOM_CAE_MODEL, names.FILTER_SIZE_STUDY} <= {
+        str(case.id).partition("-")[0] for case in FITTED
+    }
+
+
 def test_one_image_fits_nothing(tmp_path: Path) -> None:
     store = new_store(tmp_path)
     store_manifest(store, [manifest_row(0, "train", "a"), manifest_row(1, "test", "b")])
@@ -95,7 +124,8 @@ def test_the_auto_encoder_starts_from_the_filters_of_its_control(store: DatasetS
 def test_a_training_on_test_images_is_stamped(store: DatasetStore) -> None:
     record = run_plan(cae_model, store, QUICK.model_copy(update={"fit_on": "all"})).record
     assert record.rows == 7
-    assert record.notices == ["TRANSDUCTIVE: test images trained the auto-encoder (without labels)"]
+    (notice,) = record.notices
+    assert notice.startswith("TRANSDUCTIVE: test images, without their labels,")
 
 
 def test_a_training_that_diverges_says_what_to_change(store: DatasetStore) -> None:
