@@ -159,14 +159,14 @@ AHN2019 = Study(
         Choice(
             "Plateau",
             '"when the error plateaued"',
-            "held-out error, patience 5 epochs, rate / 10",
-            "plateau_patience",
+            "error of a tenth of the training images, patience 5 epochs, rate / 10",
+            "plateau_patience, held_out_fraction",
         ),
         Choice(
             "Initial weights",
             "not stated",
             "uniform, scaled by least squares on one batch",
-            "init_scale",
+            "init_scale, seed",
         ),
         Choice(
             "Zero bias",
@@ -184,20 +184,32 @@ AHN2019 = Study(
         Choice(
             "AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"
         ),
+        Choice(
+            "Weights of the other networks",
+            "ImageNet",
+            "those that the report names under The stages",
+            "googlenet_weights, resnet50_weights, backbone_weights",
+        ),
         Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "-"),
         Choice("Images that train the CAE", "not stated", "training split only", "fit_on"),
-        Choice("Number of filters", '"2024" in the text', "a misprint of 2048", "filters"),
+        Choice(
+            "Number of filters",
+            '"2024" in the text',
+            "a misprint of 2048",
+            "filters, filter_sizes",
+        ),
+        Choice("Repeats of table 3", "not stated", "mean over three seeds", "filter_seeds"),
         Choice(
             "Resize",
             "227 x 227, how not stated",
-            "bilinear, antialiased, aspect ratio not kept",
-            "resize",
+            "bilinear, antialiased, aspect ratio not kept; large JPEG files shrunk while decoded",
+            "resize, decode",
         ),
         Choice(
             "Patches of the unsupervised baselines",
             "not stated",
             "16 x 16 of the grey 227 x 227 image, every 4 pixels, PCA-whitened on training images",
-            "patch_size, patch_stride",
+            "patch_size, patch_stride, patches",
         ),
         Choice(
             "Pooling of the unsupervised baselines",
@@ -209,14 +221,19 @@ AHN2019 = Study(
             "Sparse coding",
             "not stated",
             "1024 atoms, l1 penalty, absolute value of the code",
-            "atoms, sparse_alpha",
+            "atoms, sparse_alpha, dictionary_passes",
         ),
-        Choice("ICA", "not stated", "FastICA, 256 components, absolute response", "components"),
+        Choice(
+            "ICA",
+            "not stated",
+            "FastICA, 256 components, absolute response",
+            "components, ica_iterations, ica_tolerance",
+        ),
         Choice(
             "Stacked sparse auto-encoder",
             "2 layers",
             "512 and 256 units, KL sparsity penalty",
-            "hidden, sparsity",
+            "hidden, sparsity, ssae_epochs",
         ),
         Choice(
             "Transfer-learned AlexNet",
@@ -228,7 +245,8 @@ AHN2019 = Study(
             "Fine-tuning",
             "not stated",
             "new head, SGD, mild augmentation, early stop on a slice of the training images",
-            "fine_tune_epochs, fine_tune_learning_rate, augment, validation_fraction",
+            "fine_tune_epochs, fine_tune_patience, fine_tune_learning_rate, fine_tune_batch_size, "
+            "fine_tune_weight_decay, augment, validation_fraction",
         ),
         Choice(
             "Ensembles", "not stated", "mean of the fine-tuned networks' softmax probabilities", "-"
@@ -238,6 +256,9 @@ AHN2019 = Study(
             '"only if images are not RGB"',
             "RGB; transparency over white; grey in three channels",
             "-",
+        ),
+        Choice(
+            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
         ),
     ),
 )

@@ -123,14 +123,14 @@ FARHAT_VLAD = Study(
             "Aspect ratio",
             "square inputs, how not stated",
             "not kept; bilinear, antialiased, from the original file",
-            "resize",
+            "resize, decode",
         ),
         Choice("Scale of VLAD", "not stated", "each of the three, side by side", "-"),
         Choice(
             "k-means",
             "not stated",
             "k-means++ start, Lloyd to convergence, on a seeded sample of training descriptors",
-            "descriptor_sample, seed, max_iterations",
+            "descriptor_sample, fit_on, seed, max_iterations",
         ),
         Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation"),
         Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
@@ -139,6 +139,9 @@ FARHAT_VLAD = Study(
             "linear, nothing else stated",
             "one against all, squared hinge weighted by the setting c, free bias",
             "c, tolerance",
+        ),
+        Choice(
+            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
         ),
     ),
 )

@@ -169,6 +169,9 @@ HUYNH2016 = Study(
             "-",
         ),
         Choice(
+            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
+        ),
+        Choice(
             "Positive class",
             "malignant",
             "malignant where there is such a class, else the second by name",

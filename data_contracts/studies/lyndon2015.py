@@ -61,8 +61,8 @@ LYNDON2015 = Study(
             number="3",
             title="Test results",
             measure="share of the test images, %",
-            data="ImageCLEF 2015 medical clustering: X-rays, 4 body parts, 500 training and 250 "
-            "test images",
+            data="ImageCLEF 2015 medical clustering: X-rays of 4 body parts and images of none; "
+            "how many, the paper does not state",
             rows=(
                 PaperRow("Exact match", 49.7, "exact_match"),
                 PaperRow("Any match", 59.6, "any_match"),
@@ -79,6 +79,29 @@ LYNDON2015 = Study(
             "seed",
         ),
         Choice("Channel", '"red"', "the first channel; a grey image has one", "-"),
+        Choice(
+            "Place of the padding",
+            '"filling any empty space with black"',
+            "half of it on either side; the image is in the middle",
+            "-",
+        ),
+        Choice("Resize", "to 256 x 256, how not stated", "bilinear, antialiased", "-"),
+        Choice("Input scale", "not stated", "grey values divided by 255, nothing subtracted", "-"),
+        Choice(
+            "Optimiser",
+            "a learning rate and a batch size",
+            "plain SGD at a constant rate, no weight decay, mean negative log-likelihood",
+            "-",
+        ),
+        Choice(
+            "Place of the bias and of tanh",
+            "not stated",
+            "after the pooling, as in the tutorial",
+            "-",
+        ),
+        Choice(
+            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
+        ),
         Choice("Threshold of the CNNs", "0.5 implied", "0.5", "-"),
         Choice(
             "Threshold of the SVMs",
@@ -99,7 +122,7 @@ LYNDON2015 = Study(
             "Modern variant",
             "future work",
             "ReLU, dropout 0.5, random views, momentum, early stop on a slice by group",
-            "-",
+            "validation_fraction, lenet_patience",
         ),
     ),
 )
