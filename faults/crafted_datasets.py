@@ -283,6 +283,7 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
         rows[0]["path"],
         lines,
         notices,
+        notices,
         lambda ids: reader.take(np.arange(len(ids))),
     )
     reader.close()

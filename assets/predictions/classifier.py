@@ -14,6 +14,8 @@ from assets.core.stage import stage
 from assets.evaluations.svm import MEMORY_BYTES
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.assessment import CalibrationFigures
+from data_contracts.records.facts import ClassifierFacts
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.ahn2019 import AHN2019
 from resources.store.dataset_store import DatasetStore
@@ -44,8 +46,9 @@ class ClassifierConfig(SeedSetting, SvmSettings):
     group=GROUP,
     order=6,
     kinds={"scikitlearn", "safetensors"},
-    code_version="2",
+    code_version="3",
     inputs=(names.IMAGE_MANIFEST, FEATURES),
+    facts=ClassifierFacts,
     is_model=True,
 )
 def classifier(here: Stage[ClassifierConfig]) -> Plan:
@@ -62,12 +65,15 @@ def classifier(here: Stage[ClassifierConfig]) -> Plan:
     reader = here.features(FEATURES, rows.ids)
 
     def compute(work: Work) -> Output:
+        from methods.reporting.calibration_words import calibration_notices
+
         model = fit_classifier(here.config, rows, reader)
         version = work.inputs[FEATURES].data_version
         sidecar = _sidecar(here.config, model, reader, version)
         tensors = _tensors(model.classifier)
         files = save_model(work.store, work.dataset, work.asset, work.fingerprint, tensors, sidecar)
-        of_test, pictures = _on_test_images(model.classifier, rows, reader)
+        of_test, pictures = _on_test_images(here.config, model.classifier, rows, reader)
+        shown = {} if of_test is None else _summary(of_test)
         return Output(
             content=files[0].sha256,
             files=files,
@@ -77,9 +83,10 @@ def classifier(here: Stage[ClassifierConfig]) -> Plan:
                 "classes": len(model.classifier.classes),
                 "temperature": model.classifier.temperature,
                 "unlike below cosine": model.classifier.unlike_below,
-                **of_test,
+                **shown,
             },
-            notices=model.notices,
+            facts=ClassifierFacts(out_of_fold=model.out_of_fold, test=of_test),
+            notices=[*model.notices, *calibration_notices(of_test)],
             rows=len(rows.train),
         )
 
@@ -99,10 +106,17 @@ def unit_blocks(
 
 @dataclass(frozen=True)
 class FittedClassifier:
-    """A classifier, and what a reader of its predictions must know."""
+    """A classifier, and what a reader of its predictions must know.
+
+    Attributes:
+        classifier: fitted and calibrated.
+        notices: what a reader must know.
+        out_of_fold: calibration on the training images; None where no folds could be made.
+    """
 
     classifier: "LinearClassifier"
     notices: list[str]
+    out_of_fold: CalibrationFigures | None
 
 
 def fit_classifier(
@@ -136,9 +150,10 @@ def fit_classifier(
         fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
         weights = fit.coefficients.astype(np.float32)
     groups = [rows.groups[i] for i in of_gram]
-    calibrated_by = calibration.calibrate(
+    seen = calibration.out_of_fold(
         gram, labels[calibrated], groups, config.c, config.tolerance, config.seed
     )
+    calibrated_by = calibration.calibrate(seen, labels[calibrated])
     notices = []
     if not fit.converged:
         notices.append("NOT CONVERGED: the SVM of the classifier stopped above its tolerance")
@@ -148,6 +163,11 @@ def fit_classifier(
             "mean nothing"
         )
         calibrated_by = calibration.UNCALIBRATED
+    out_of_fold = None
+    if seen is not None and seen.usable.any():
+        out_of_fold = calibration.out_of_fold_calibration(
+            seen, labels[calibrated], groups if rows.has_groups else None, config.seed
+        )
     fitted = LinearClassifier(
         fit.classes,
         weights,
@@ -155,7 +175,7 @@ def fit_classifier(
         calibrated_by.temperature,
         calibrated_by.unlike_below,
     )
-    return FittedClassifier(fitted, notices)
+    return FittedClassifier(fitted, notices, out_of_fold)
 
 
 def _sidecar(
@@ -181,28 +201,36 @@ def _sidecar(
 
 
 def _on_test_images(
-    fitted: "LinearClassifier", rows: LabelledRows, reader: FeatureReader
-) -> tuple[dict[str, float | int | str], list[tuple[str, bytes]]]:
-    """Calibration error and accuracy on the test images, with a picture; empty without any."""
-    from methods.classifiers.calibration import expected_calibration_error, probabilities
+    config: ClassifierConfig, fitted: "LinearClassifier", rows: LabelledRows, reader: FeatureReader
+) -> tuple[CalibrationFigures | None, list[tuple[str, bytes]]]:
+    """Calibration on the test images, with a picture; None without any."""
+    from methods.classifiers.calibration import class_columns, probabilities
     from methods.reporting import figures
+    from methods.statistics.calibration_figures import calibration_figures
 
     if not len(rows.test):
-        return {}, []
+        return None, []
     scores = np.concatenate(
         [
             block @ fitted.weights + fitted.intercept
             for block in unit_blocks(reader, rows.test, READ_ROWS)
         ]
     ).astype(np.float64)
-    stated = probabilities(scores, fitted.temperature).max(axis=1)
-    correct = fitted.classes[scores.argmax(axis=1)] == rows.labels[rows.test]
-    figures_of_test: dict[str, float | int | str] = {
-        "calibration error on test images": expected_calibration_error(stated, correct),
-        "accuracy on test images": float(correct.mean()),
-    }
+    stated = probabilities(scores, fitted.temperature)
+    codes = class_columns(fitted.classes, rows.labels[rows.test])
     title = "stated probability against accuracy, test images"
-    return figures_of_test, [(title, figures.reliability(stated, correct))]
+    picture = figures.reliability(stated.max(axis=1), stated.argmax(axis=1) == codes)
+    measured = calibration_figures(stated, codes, rows.test_groups, seed=config.seed)
+    return measured, [(title, picture)]
+
+
+def _summary(test: CalibrationFigures) -> dict[str, float | int | str]:
+    """Captions of the calibration on test images."""
+    return {
+        "calibration error on test images": test.ece,
+        "calibration slope on test images": "not known" if test.slope is None else test.slope,
+        "accuracy on test images": test.right.value,
+    }
 
 
 def _tensors(fitted: "LinearClassifier") -> dict[str, Any]:
@@ -227,6 +255,14 @@ def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
         float(sidecar.settings["temperature"]),
         float(sidecar.settings["unlike_below"]),
     )
+
+
+def calibration_of(store: DatasetStore, dataset: str) -> tuple[str, ...]:
+    """What the calibration of the current classifier allows to say of its probabilities."""
+    from methods.reporting.calibration_words import calibration_sentences
+
+    facts = store.facts(dataset, names.CLASSIFIER, ClassifierFacts)
+    return calibration_sentences(facts.out_of_fold, facts.test)
 
 
 def classifier_notices(store: DatasetStore, dataset: str) -> list[str]:

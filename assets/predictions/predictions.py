@@ -18,6 +18,7 @@ from assets.predictions.classifier import (
     FEATURES,
     GROUP,
     READ_TRAINING_ROWS,
+    calibration_of,
     classifier_notices,
     load_classifier,
     unit_blocks,
@@ -106,6 +107,7 @@ def publish(
     title: str,
     lines: Sequence[Mapping[str, Any]],
     notices: Sequence[str],
+    calibration: Sequence[str],
     pixels_of: "PixelsOf",
 ) -> list[StoredFile]:
     """Publish predictions as Parquet, CSV and page below ``folder``.
@@ -116,6 +118,7 @@ def publish(
         title: title of the page.
         lines: rows of :func:`predict_rows`.
         notices: what a reader must know.
+        calibration: what the measured calibration allows to say of the probabilities.
         pixels_of: prepared pixels of images by id, as :func:`predictions_page` takes them.
     """
     from methods.reporting.prediction_files import predictions_csv, predictions_page
@@ -124,7 +127,9 @@ def publish(
     written = {
         "predictions.parquet": parquet_bytes(table, IMAGE_PREDICTIONS, "the predictions"),
         "predictions.csv": predictions_csv(lines).encode(),
-        "predictions.html": predictions_page(title, lines, notices, pixels_of).encode(),
+        "predictions.html": predictions_page(
+            title, lines, notices, calibration, pixels_of
+        ).encode(),
     }
     return [store.publish(folder / name, data) for name, data in written.items()]
 
@@ -134,7 +139,7 @@ def publish(
     group=GROUP,
     order=7,
     kinds={"parquet", "html"},
-    code_version="1",
+    code_version="2",
     inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, FEATURES, names.CLASSIFIER),
     facts=PredictionFacts,
     tables=(IMAGE_PREDICTIONS,),
@@ -162,6 +167,7 @@ def predictions(here: Stage[StageConfig]) -> Plan:
             f"Predictions for {here.dataset}",
             lines,
             classifier_notices(here.store, here.dataset),
+            calibration_of(here.store, here.dataset),
             _pixels_by_id(here.features(names.PREPARED_IMAGES)),
         )
         unlike = sum(line["out_of_distribution"] for line in lines)

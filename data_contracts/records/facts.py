@@ -11,6 +11,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.records.assessment import CalibrationFigures
+
 
 class Facts(BaseModel):
     """Base of all facts."""
@@ -243,6 +245,20 @@ class RocComparisonFacts(Facts):
     ensemble_method: str
 
 
+class ClassifierFacts(Facts):
+    """Facts of the classifier that is kept for predictions.
+
+    Attributes:
+        out_of_fold: calibration on its training images, each scored without its group; None where
+            no folds could be made.
+        test: calibration on the test images; None where there is none.
+    """
+
+    kind: Literal["classifier"] = "classifier"
+    out_of_fold: CalibrationFigures | None
+    test: CalibrationFigures | None
+
+
 class PredictionFacts(Facts):
     """Facts of predictions.
 
@@ -278,6 +294,7 @@ AnyFacts: TypeAlias = Annotated[
     | LabelEfficiencyFacts
     | NearDuplicateFacts
     | RocComparisonFacts
+    | ClassifierFacts
     | PredictionFacts
     | ReportFacts,
     Field(discriminator="kind"),

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
+from data_contracts.records.assessment import CalibrationFigures
 from methods.classifiers.linear_svm import fit_gram
 from methods.curation.folds import grouped_folds
+from methods.statistics.calibration_figures import calibration_figures
 
 Float64 = NDArray[np.float64]
 
@@ -110,20 +112,16 @@ UNCALIBRATED = Calibration(temperature=1.0, unlike_below=-1.0)
 """Readings where no folds can be made: the scores as they are, and no image is unlike."""
 
 
-def calibrate(
-    gram: NDArray[np.floating],
-    labels: NDArray[np.str_],
-    groups: Sequence[str],
-    c: float,
-    tolerance: float,
-    seed: int,
-) -> Calibration | None:
-    """Temperature and threshold from scores of training images; the arguments of out_of_fold.
+def calibrate(seen: OutOfFold | None, labels: NDArray[np.str_]) -> Calibration | None:
+    """Fit the temperature and the threshold to scores of training images.
+
+    Args:
+        seen: from :func:`out_of_fold`.
+        labels: (n,) class of each training image.
 
     Returns:
-        None where no folds can be made, or no class is learned from the other folds.
+        None where no folds could be made, or no class is learned from the other folds.
     """
-    seen = out_of_fold(gram, labels, groups, c, tolerance, seed)
     if seen is None or not seen.usable.any():
         return None
     codes = np.searchsorted(seen.classes, labels[seen.usable])
@@ -164,21 +162,16 @@ def probabilities(scores: Float64, temperature: float) -> Float64:
     return result
 
 
-def expected_calibration_error(
-    confidence: Float64, correct: NDArray[np.bool_], bins: int = 10
-) -> float:
-    """Compute the mean gap between confidence and accuracy over equal-width bins.
+def class_columns(classes: NDArray[np.str_], labels: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Column of the class of each image, (n,) int64; -1 for a class that was never learned.
 
-    Bins are weighted by their size (Guo et al. 2017, equation 3).
+    Args:
+        classes: (K,) sorted.
+        labels: (n,).
     """
-    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    gaps = [
-        abs(float(correct[which == b].mean()) - float(confidence[which == b].mean()))
-        * float((which == b).mean())
-        for b in range(bins)
-        if (which == b).any()
-    ]
-    return float(sum(gaps))
+    column = np.minimum(np.searchsorted(classes, labels), len(classes) - 1)
+    columns: NDArray[np.int64] = np.where(classes[column] == labels, column, -1)
+    return columns
 
 
 def unlike_threshold(nearest: Float64) -> float:
@@ -189,3 +182,25 @@ def unlike_threshold(nearest: Float64) -> float:
             is below.
     """
     return float(np.percentile(nearest, UNLIKE_PERCENTILE))
+
+
+def out_of_fold_calibration(
+    seen: OutOfFold, labels: NDArray[np.str_], groups: Sequence[str] | None, seed: int = 0
+) -> CalibrationFigures:
+    """Calibration on the training images whose class was learned without their own group.
+
+    Args:
+        seen: their scores; at least one is usable.
+        labels: (n,) class of each.
+        groups: (n,) group of each, or None.
+        seed: as for :func:`calibration_figures`.
+    """
+    usable = np.flatnonzero(seen.usable)
+    codes = class_columns(seen.classes, labels[usable])
+    temperature = fit_temperature(seen.scores[usable], codes)
+    return calibration_figures(
+        probabilities(seen.scores[usable], temperature),
+        codes,
+        None if groups is None else [groups[i] for i in usable.tolist()],
+        seed=seed,
+    )

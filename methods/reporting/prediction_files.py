@@ -30,13 +30,13 @@ SHOWN_CARDS = 500
 NEIGHBOUR_PIXELS = 64
 """Longer edge of the picture of a neighbour, in pixels."""
 FOOTER = "For research: not a medical device, and no label here is advice on a patient."
-EXPLANATION = (
+ORDER = (
     "Each picture is an image whose label is not known (or is held). The least sure come first: "
-    "check those by eye.",
-    "The probability is calibrated on folds of the training images: of predictions that say 80 %, "
-    "about 80 % should be right on images like those. An image marked as unlike the training "
-    "images is less like any of them than 99 % of them are to each other; its probability means "
-    "little.",
+    "check those by eye."
+)
+UNLIKE = (
+    "An image marked as unlike the training images is less like any of them than 99 % of them are "
+    "to each other; its probability means little."
 )
 
 
@@ -56,7 +56,11 @@ def predictions_csv(rows: Sequence[Row]) -> str:
 
 
 def predictions_page(
-    title: str, rows: Sequence[Row], notices: Sequence[str], pixels_of: PixelsOf
+    title: str,
+    rows: Sequence[Row],
+    notices: Sequence[str],
+    calibration: Sequence[str],
+    pixels_of: PixelsOf,
 ) -> str:
     """The page on which a person checks the least sure predictions.
 
@@ -64,6 +68,7 @@ def predictions_page(
         title: title of the page.
         rows: all predictions, the least sure first.
         notices: shown at the top.
+        calibration: what the measured calibration allows to say of the probabilities.
         pixels_of: prepared pixels of images by id; asked once, for the images that are shown.
     """
     shown = rows[:SHOWN_CARDS]
@@ -79,7 +84,7 @@ def predictions_page(
     review = Review(
         title=title,
         notices=tuple(notices),
-        explanation=EXPLANATION,
+        explanation=(ORDER, *calibration, UNLIKE),
         counts=Counter(row["predicted"] for row in rows),
         cards=tuple(_card(row, large[row["image_id"]], small) for row in shown),
         total=len(rows),

@@ -15,7 +15,12 @@ from assets.core.originals import Originals
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.images import decoded_before, first_image_of_file
-from assets.predictions.classifier import FEATURES, classifier_notices, load_classifier
+from assets.predictions.classifier import (
+    FEATURES,
+    calibration_of,
+    classifier_notices,
+    load_classifier,
+)
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
@@ -244,7 +249,15 @@ def _predicted(
 
         lines = predict_rows(fitted, to_predict, codes, training, rows)
         title = f"Predictions by the classifier of {dataset}"
-        publish(store, folder, title, lines, classifier_notices(store, dataset), pixels_of)
+        publish(
+            store,
+            folder,
+            title,
+            lines,
+            classifier_notices(store, dataset),
+            calibration_of(store, dataset),
+            pixels_of,
+        )
     return lines
 
 

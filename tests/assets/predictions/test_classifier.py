@@ -11,7 +11,7 @@ from assets.predictions.classifier import FEATURES, classifier, load_classifier
 from assets.predictions.predictions import predictions
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
-from data_contracts.records.facts import PredictionFacts
+from data_contracts.records.facts import ClassifierFacts, PredictionFacts
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
@@ -91,3 +91,24 @@ def test_images_without_a_trusted_label_are_predicted(store: DatasetStore) -> No
         "predictions.csv",
         "predictions.html",
     }
+
+
+def test_test_images_that_are_labelled_otherwise_are_shouted(store: DatasetStore) -> None:
+    rows = [manifest_row(i, "train", of) for i, of in enumerate(LABELS)]
+    rows += [manifest_row(20 + i, "test", of) for i, of in enumerate(["b", "a"] * 15)]
+    rows.append(manifest_row(16, "unlabelled", None))
+    store_manifest(store, rows)
+    ids = sorted(row["image_id"] for row in rows)
+    store_features(store, FEATURES, ids, _points([*ANGLES, NEW[2], *[0.0, 90.0] * 15]))
+    images = np.zeros((len(ids), 8, 8, 3), np.uint8)
+    store_features(store, names.PREPARED_IMAGES, ids, images)
+    record = run_plan(classifier, store).record
+    facts = record.facts_as(ClassifierFacts)
+    assert facts.out_of_fold is not None
+    assert facts.test is not None
+    assert (facts.out_of_fold.right.value, facts.test.right.value) == (1, 0)
+    assert any(notice.startswith("BADLY CALIBRATED") for notice in record.notices)
+    run_plan(predictions, store)
+    page = (store.reports / DATASET / "predictions.html").read_text()
+    assert "BADLY CALIBRATED" in page
+    assert "The probability cannot be read as such on images like these." in page

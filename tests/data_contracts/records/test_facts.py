@@ -9,17 +9,31 @@ from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.records import facts
+from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand, Estimate
 from data_contracts.records.facts import AnyFacts, EvaluationFacts, Facts, ReportFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.records.sealed import sealed_json, unsealed_json
 
 KINDS: tuple[type[Facts], ...] = get_args(get_args(AnyFacts)[0])
+SHARE = Estimate(value=0.5, low=0.25, high=0.75, n=20, groups=10, method="Wilson")
+CALIBRATION = CalibrationFigures(
+    n=40,
+    stated=0.8,
+    right=SHARE,
+    ece=0.1,
+    ece_by_chance=0.2,
+    brier=0.3,
+    slope=None,
+    intercept=None,
+    band=ConfidenceBand(low=0.7, high=0.9, stated=0.8, right=SHARE),
+)
 VALUES: dict[Any, Any] = {
     int: 3,
     float: 0.25,
     str: "text",
     dict[int, float]: {512: 1.5},
     dict[str, str]: {"cae": "the CAE"},
+    CalibrationFigures | None: CALIBRATION,
     facts.SplitFacts: facts.SplitFacts(images=3, placeholder_images={"group_id": 2}),
 }
 """A value of every type that a field of facts has."""

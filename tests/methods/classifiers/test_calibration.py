@@ -13,13 +13,15 @@ from methods.classifiers.calibration import (
     FOLDS,
     OutOfFold,
     calibrate,
-    expected_calibration_error,
+    class_columns,
     fit_temperature,
     out_of_fold,
+    out_of_fold_calibration,
     probabilities,
     unlike_threshold,
 )
 from methods.classifiers.linear_svm import fit_gram
+from methods.statistics.calibration_figures import expected_calibration_error
 
 Rows = NDArray[np.float64]
 
@@ -236,7 +238,7 @@ def test_a_calibration_is_the_temperature_and_the_threshold_of_the_same_folds() 
     seen = _out_of_fold(rows, labels, groups)
     assert seen is not None
     codes = np.unique(labels, return_inverse=True)[1]
-    found = calibrate(rows @ rows.T, labels, groups, 1.0, 1e-6, 0)
+    found = calibrate(seen, labels)
     assert found is not None
     assert found.temperature == fit_temperature(seen.scores, codes)
     assert found.unlike_below == unlike_threshold(seen.nearest)
@@ -244,4 +246,22 @@ def test_a_calibration_is_the_temperature_and_the_threshold_of_the_same_folds() 
 
 def test_one_group_cannot_be_calibrated() -> None:
     rows, labels = _images(4)
-    assert calibrate(rows @ rows.T, labels, ["one"] * len(labels), 1.0, 1e-6, 0) is None
+    seen = _out_of_fold(rows, labels, ["one"] * len(labels))
+    assert calibrate(seen, labels) is None
+
+
+def test_out_of_fold_scores_are_measured_at_their_own_temperature() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.normal(0, 2, (2000, 3))
+    codes = (probabilities(scores, 1.0).cumsum(axis=1) > rng.random((2000, 1))).argmax(axis=1)
+    classes = np.array(["a", "b", "c"])
+    usable = np.arange(2000) >= 10
+    seen = OutOfFold(classes, 7 * scores, np.ones(2000), usable)
+    found = out_of_fold_calibration(seen, classes[codes], None)
+    assert (found.n, found.right.n) == (1990, 1990)
+    assert found.slope == pytest.approx(1, abs=0.15), "the factor 7 is taken out again"
+
+
+def test_a_class_that_was_never_learned_has_no_column() -> None:
+    labels = np.array(["a", "b", "c", "d", "z"])
+    assert class_columns(np.array(["b", "d"]), labels).tolist() == [-1, 0, -1, 1, -1]

@@ -62,15 +62,18 @@ def test_the_page_asks_once_for_the_pictures_that_it_shows(monkeypatch: Any) -> 
         return np.zeros((len(ids), 8, 8, 3), np.uint8)
 
     rows = [_row("second"), _row("third", predicted="malignant", frame=2)]
-    page = predictions_page("Predictions for tiny", rows, ["RANDOM WEIGHTS"], pixels_of)
+    page = predictions_page(
+        "Predictions for tiny", rows, ["RANDOM WEIGHTS"], ["Of 30, 8 %."], pixels_of
+    )
     assert asked == [["n1", "n2", "second"]], "the shown image and its two neighbours"
     assert page.count("data:image/jpeg") == 3
     assert "RANDOM WEIGHTS" in page
+    assert "Of 30, 8 %." in page
     assert "third.png" not in page
 
 
 def test_a_frame_is_named_beside_its_file() -> None:
     page = predictions_page(
-        "t", [_row("x", frame=2)], [], lambda ids: np.zeros((len(ids), 8, 8, 3), np.uint8)
+        "t", [_row("x", frame=2)], [], [], lambda ids: np.zeros((len(ids), 8, 8, 3), np.uint8)
     )
     assert "x.png, frame 2" in page
