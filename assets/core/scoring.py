@@ -12,9 +12,10 @@ from assets.core.plan import Output, Work
 from assets.core.settings import BootstrapSetting, SeedSetting
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.study import Method, Study
-from data_contracts.tables.evaluations import METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 
 if TYPE_CHECKING:
+    from methods.classifiers.calibration import OutOfFold
     from methods.statistics.metrics import Answers, Measurement
     from methods.statistics.significance import Interval
 
@@ -33,6 +34,7 @@ class MetricRows:
         method: name of the method.
         seed: seed of the evaluation.
         settings: settings that the figures depend on.
+        regularisation: of the SVM, fixed or tuned.
     """
 
     work: Work
@@ -40,6 +42,7 @@ class MetricRows:
     method: str
     seed: int
     settings: Mapping[str, object]
+    regularisation: str = FIXED
 
     def row(
         self,
@@ -56,6 +59,7 @@ class MetricRows:
             "study": self.study.name,
             "method": self.method,
             "metric": metric,
+            "regularisation": self.regularisation,
             "subject": subject,
             "value": value,
             "ci_low": None if interval is None else min(interval.low, value),
@@ -72,24 +76,47 @@ class MetricRows:
 
 
 @dataclass(frozen=True)
+class Scores:
+    """The scores that one classifier gives to the test images.
+
+    Attributes:
+        classes: (K,) names, in the order of the columns of ``scores``.
+        scores: (n_test, K); the class of the largest score is predicted.
+        c: of the linear SVM; None where there is none.
+        out_of_fold: scores of the training images from folds without their group; None where there
+            are none.
+        few_labels: labels a class -> accuracy for each draw.
+    """
+
+    classes: np.ndarray
+    scores: np.ndarray
+    c: float | None = None
+    out_of_fold: "OutOfFold | None" = None
+    few_labels: Mapping[int, list[float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Scored:
-    """The scores that a classifier gives to the test images.
+    """A method with the classifiers that were fitted to its features.
 
     Attributes:
         title: title of the method.
-        classes: (K,) names, in the order of the columns of ``scores``.
-        scores: (n_test, K); the class of the largest score is predicted.
-        few_labels: labels a class -> accuracy for each draw.
+        fixed: the classifier at the paper's own C, or that has no C.
+        tuned: the classifier at the C that the training images choose; None where there is none.
         summary: further figures.
         notices: what a reader must know.
     """
 
     title: str
-    classes: np.ndarray
-    scores: np.ndarray
-    few_labels: Mapping[int, list[float]] = field(default_factory=dict)
+    fixed: Scores
+    tuned: Scores | None = None
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+
+    @property
+    def by_regularisation(self) -> dict[str, Scores]:
+        """The classifiers by their regularisation, the fixed one first."""
+        return {FIXED: self.fixed} | ({} if self.tuned is None else {TUNED: self.tuned})
 
 
 def score(
@@ -101,32 +128,23 @@ def score(
     scored: Scored,
 ) -> Output:
     """Every metric of the registry, predictions and pictures of one method."""
-    from methods.statistics.metrics import measure, one_label_answers
-
-    truth = rows.labels[rows.test]
-    answers = one_label_answers(truth, scored.scores, scored.classes.tolist())
-    resamples, seed = config.bootstrap_resamples, config.seed
-    measured = measure(answers, study.protocol, rows.test_groups, resamples, seed)
-    of_all = {row.metric.name: row for row in measured if row.subject == "all"}
-    interval = of_all["accuracy"].interval
-    assert interval is not None  # noqa: S101 - a metric of images has one
-    settings = {**config.settings(), "interval": interval.method}
-    metric_rows = MetricRows(work, study, method.name, seed, settings)
-    few_labels = few_label_rows(metric_rows, scored.few_labels, len(truth))
-    metrics = [*(metric_rows.measured(row) for row in measured), *few_labels]
-    predictions = prediction_rows(rows, scored.scores, answers)
-    between = f"{interval.low:.4f} to {interval.high:.4f} ({interval.method})"
+    measured = {
+        regularisation: _measured(work, config, study, method, rows, regularisation, scores)
+        for regularisation, scores in scored.by_regularisation.items()
+    }
+    metrics = [row for of in measured.values() for row in of.metrics]
+    predictions = [row for of in measured.values() for row in of.predictions]
+    fixed = measured[FIXED]
     return Output(
         content=[metrics, predictions],
         files=[work.write_table(metrics, METRICS), work.write_table(predictions, PREDICTIONS)],
-        pictures=_pictures(answers, scored, few_labels),
+        pictures=_pictures(fixed.answers, scored, fixed.metrics),
         summary={
-            "accuracy": of_all["accuracy"].value,
-            "accuracy, 95 % interval": between,
-            "macro F1": of_all["macro_f1"].value,
-            "test images": len(truth),
+            **fixed.summary,
+            **_tuned_summary(scored, measured.get(TUNED)),
+            "test images": len(rows.test),
             "training images": len(rows.train),
-            "classes": len(answers.labels),
+            "classes": len(fixed.answers.labels),
             **scored.summary,
             "method": scored.title,
         },
@@ -134,16 +152,80 @@ def score(
             rows_version=rows.version,
             title=scored.title,
             training_images=len(rows.train),
-            test_images=len(truth),
-            classes=len(answers.labels),
+            test_images=len(rows.test),
+            classes=len(fixed.answers.labels),
         ),
         notices=list(scored.notices),
-        rows=len(truth),
+        rows=len(rows.test),
     )
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """What one classifier of a method is worth.
+
+    Attributes:
+        answers: truth and predictions of the test images.
+        metrics: rows of METRICS.
+        predictions: rows of PREDICTIONS.
+        summary: its accuracy in words.
+    """
+
+    answers: "Answers"
+    metrics: list[dict[str, Any]]
+    predictions: list[dict[str, Any]]
+    summary: dict[str, float | int | str]
+
+
+def _measured(
+    work: Work,
+    config: ScoreConfig,
+    study: Study,
+    method: Method,
+    rows: LabelledRows,
+    regularisation: str,
+    scores: Scores,
+) -> _Measured:
+    """The figures and predictions of one classifier of a method."""
+    from methods.statistics.metrics import measure, one_label_answers
+
+    truth, seed = rows.labels[rows.test], config.seed
+    answers = one_label_answers(truth, scores.scores, scores.classes.tolist())
+    measured = measure(answers, study.protocol, rows.test_groups, config.bootstrap_resamples, seed)
+    of_all = {row.metric.name: row for row in measured if row.subject == "all"}
+    interval = of_all["accuracy"].interval
+    assert interval is not None  # noqa: S101 - a metric of images has one
+    settings = {**config.settings(), "interval": interval.method}
+    if scores.c is not None:
+        settings["c"] = scores.c
+    metric_rows = MetricRows(work, study, method.name, seed, settings, regularisation)
+    return _Measured(
+        answers=answers,
+        metrics=[
+            *(metric_rows.measured(row) for row in measured),
+            *few_label_rows(metric_rows, scores.few_labels, len(truth)),
+        ],
+        predictions=prediction_rows(rows, scores.scores, answers, regularisation),
+        summary={
+            "accuracy": of_all["accuracy"].value,
+            "accuracy, 95 % interval": f"{interval.low:.4f} to {interval.high:.4f} "
+            f"({interval.method})",
+            "macro F1": of_all["macro_f1"].value,
+        },
+    )
+
+
+def _tuned_summary(scored: Scored, measured: _Measured | None) -> dict[str, float | int | str]:
+    """The figures at the tuned C, and that C."""
+    if scored.tuned is None or measured is None or scored.tuned.c is None:
+        return {}
+    return {"tuned C": scored.tuned.c} | {
+        f"{caption}, tuned C": value for caption, value in measured.summary.items()
+    }
+
+
 def _pictures(
-    answers: "Answers", scored: Scored, few_labels: Sequence[Mapping[str, Any]]
+    answers: "Answers", scored: Scored, metrics: Sequence[Mapping[str, Any]]
 ) -> list[tuple[str, bytes]]:
     """The confusion matrix, and the curve of the rows of few labels where there are any."""
     from methods.reporting import figures
@@ -151,10 +233,11 @@ def _pictures(
 
     confusion = figures.confusion_matrix(list(answers.labels), confusion_counts(answers))
     pictures = [("confusion matrix", confusion)]
+    few_labels = [row for row in metrics if row["metric"] == "few_label_accuracy"]
     if few_labels:
         curve = [
             (budget, row["value"], row["ci_low"], row["ci_high"])
-            for budget, row in zip(scored.few_labels, few_labels, strict=True)
+            for budget, row in zip(scored.fixed.few_labels, few_labels, strict=True)
         ]
         picture = figures.label_budget_curve({scored.title: curve}, "Accuracy from few labels")
         pictures.append(("accuracy from few labels", picture))
@@ -162,7 +245,7 @@ def _pictures(
 
 
 def prediction_rows(
-    rows: LabelledRows, scores: np.ndarray, answers: "Answers"
+    rows: LabelledRows, scores: np.ndarray, answers: "Answers", regularisation: str
 ) -> list[dict[str, Any]]:
     """Rows of PREDICTIONS: for each test image the class of its largest score, and its lead."""
     from methods.statistics.metrics import exact_match
@@ -174,6 +257,7 @@ def prediction_rows(
     return [
         {
             "image_id": rows.ids[i],
+            "regularisation": regularisation,
             "split": "test",
             "label": str(rows.labels[i]),
             "predicted": answers.labels[predicted[k]],

@@ -6,6 +6,8 @@ from typing import Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
@@ -15,7 +17,14 @@ from data_contracts import asset_names as names
 from data_contracts.records.facts import EvaluationFacts, ScoredFacts
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
-from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import (
+    COMPARISONS,
+    FIXED,
+    METRICS,
+    PREDICTIONS,
+    TUNED,
+    fixed_rows,
+)
 from resources.store.dataset_store import DatasetStore
 
 
@@ -90,7 +99,7 @@ def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=7,
         kinds={"scipy", "parquet"},
-        code_version="2",
+        code_version="3",
         inputs=[method.evaluation for method in study.methods_of(all_tables)],
         tables=(COMPARISONS,),
     )
@@ -104,7 +113,8 @@ def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
                 files=[work.write_table(lines, COMPARISONS)],
                 pictures=_pictures(here, titles),
                 summary={
-                    f"{line['method_a']} against {line['method_b']}, Holm p": line["p_holm"]
+                    f"{line['method_a']} against {line['method_b']}, {line['regularisation']} C, "
+                    "Holm p": line["p_holm"]
                     for line in lines
                 },
                 rows=len(lines),
@@ -121,7 +131,7 @@ def _pictures(here: Stage[StageConfig], titles: Mapping[Method, str]) -> list[tu
 
     curves, bars = {}, []
     for method, title in titles.items():
-        metrics = here.table(method.evaluation, METRICS).to_pylist()
+        metrics = fixed_rows(here.table(method.evaluation, METRICS).to_pylist())
         accuracy = next(row for row in metrics if row["metric"] == "accuracy")
         bars.append((title, accuracy["value"], accuracy["ci_low"], accuracy["ci_high"]))
         budgets = [row for row in metrics if row["metric"] == "few_label_accuracy"]
@@ -140,21 +150,39 @@ def _pictures(here: Stage[StageConfig], titles: Mapping[Method, str]) -> list[tu
 def _comparisons(
     here: Stage[StageConfig], study: Study, methods: list[Method]
 ) -> list[dict[str, Any]]:
-    """Rows of COMPARISONS: each of ``methods`` against the study's own one."""
+    """Rows of COMPARISONS: each of ``methods`` against the study's own one, at either C.
+
+    Holm's correction is over the rows of one C, as a reader of one of them sees no other.
+    """
+    tables = {method: here.table(method.evaluation, PREDICTIONS) for method in methods}
+    main = study.method(study.main)
+    families = [FIXED, TUNED] if TUNED in tables[main]["regularisation"].to_pylist() else [FIXED]
+    return [line for family in families for line in _family(main, tables, family)]
+
+
+def _family(
+    main: Method, tables: Mapping[Method, pa.Table], regularisation: str
+) -> list[dict[str, Any]]:
+    """Rows of COMPARISONS at one C; a method without predictions at it has its fixed ones."""
     from methods.statistics.significance import holm, mcnemar
 
     def correct(method: Method) -> np.ndarray:
-        table = here.table(method.evaluation, PREDICTIONS).sort_by("image_id")
-        return np.asarray(table["correct"].to_numpy(zero_copy_only=False))
+        table = tables[method].sort_by("image_id")
+        for wanted in (regularisation, FIXED):
+            rows = table.filter(pc.field("regularisation") == wanted)
+            if len(rows):
+                break
+        return np.asarray(rows["correct"].to_numpy(zero_copy_only=False))
 
-    own = correct(study.method(study.main))
-    others = [method for method in methods if method.name != study.main]
+    own = correct(main)
+    others = [method for method in tables if method != main]
     tests = [mcnemar(correct(method), own) for method in others]
     adjusted = holm(np.array([test.p_value for test in tests]))
     return [
         {
             "method_a": method.name,
-            "method_b": study.main,
+            "method_b": main.name,
+            "regularisation": regularisation,
             "n": test.n,
             "only_a_correct": test.only_a,
             "only_b_correct": test.only_b,

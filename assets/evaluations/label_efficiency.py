@@ -174,7 +174,7 @@ def _on_fixed_features(
     """The SVM on features that need no labels; ``gram`` (n, n) is of all rows."""
 
     def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
-        return correct_on_test(gram, rows, rows.train[drawn], config.c, config.tolerance)
+        return correct_on_test(gram, rows, rows.train[drawn], config)
 
     return correct
 

@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import ScoreConfig, Scored, score
+from assets.core.scoring import ScoreConfig, Scored, Scores, score
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
 from data_contracts import asset_names as names
@@ -66,7 +66,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="3",
+        code_version="4",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
@@ -95,24 +95,53 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
 
 
 def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureReader) -> Scored:
-    fit, scores, gram, explained = _fit_and_score(config, rows, reader)
+    """The classifiers of one method: at the C of the settings and, on a Gram matrix, tuned."""
+    from methods.classifiers import linear_svm as svm
+
+    if len(rows.ids) > svm.MAX_GRAM_ROWS:
+        return _scored_by_streaming(config, title, rows, reader)
+    from methods.classifiers.calibration import out_of_fold
+    from methods.classifiers.tuning import tune_c
+
+    gram, explained = _reduced(config, rows, gram_of(reader))
+    labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
+    training = gram[np.ix_(rows.train, rows.train)]
+    tuned = tune_c(training, labels, groups, config.tolerance, config.seed)
+    of_fixed = (
+        tuned.path[tuned.grid.index(config.c)]
+        if tuned is not None and config.c in tuned.grid
+        else out_of_fold(training, labels, groups, config.c, config.tolerance, config.seed)
+    )
+
+    def scores(c: float, of_c: Any, tune: bool) -> tuple[Any, Scores]:
+        fit = svm.fit_gram(training, labels, c, config.tolerance)
+        decision = fit.decision(gram[np.ix_(rows.test, rows.train)])
+        return fit, Scores(fit.classes, decision, c, of_c, _few_labels(config, rows, gram, tune))
+
+    fits = [scores(config.c, of_fixed, False)]
+    if tuned is not None:
+        fits.append(scores(tuned.c, tuned.out_of_fold, True))
     return Scored(
         title=title,
-        classes=fit.classes,
-        scores=scores,
-        few_labels=_few_labels(config, rows, gram) if gram is not None else {},
+        fixed=fits[0][1],
+        tuned=fits[1][1] if tuned is not None else None,
         summary={
-            "largest relative gradient norm": float(fit.gradient_norm.max()),
-            "largest duality gap": float(np.max(fit.duality_gap))
-            if gram is not None
-            else "not known (primal solver)",
-            "most iterations": int(fit.iterations.max()),
+            "largest relative gradient norm": max(
+                float(fit.gradient_norm.max()) for fit, _ in fits
+            ),
+            "largest duality gap": max(float(fit.duality_gap.max()) for fit, _ in fits),
+            "most iterations": max(int(fit.iterations.max()) for fit, _ in fits),
             **({} if explained is None else {"variance in the components, %": 100 * explained}),
         },
-        notices=()
-        if fit.converged
-        else (f"NOT CONVERGED: the SVM of {title} stopped above its tolerance",),
+        notices=_not_converged(title, all(fit.converged for fit, _ in fits)),
     )
+
+
+def _not_converged(title: str, converged: bool) -> tuple[str, ...]:
+    """What a reader must know of a solver that stopped too early."""
+    if converged:
+        return ()
+    return (f"NOT CONVERGED: the SVM of {title} stopped above its tolerance",)
 
 
 def gram_limit(rows: LabelledRows) -> str:
@@ -128,14 +157,33 @@ def gram_limit(rows: LabelledRows) -> str:
 
 
 def correct_on_test(
-    gram: np.ndarray, rows: LabelledRows, labelled: np.ndarray, c: float, tolerance: float
+    gram: np.ndarray,
+    rows: LabelledRows,
+    labelled: np.ndarray,
+    config: SvmSettings,
+    tune: bool = False,
+    seed: int = 0,
 ) -> np.ndarray:
     """Whether the SVM fitted on the rows ``labelled`` is right on each test image, (n_test,) bool.
 
-    ``gram`` (n, n) is of all rows.
+    Args:
+        gram: (n, n) of all rows.
+        rows: the labelled images.
+        labelled: (m,) positions of those that train; no other label is used.
+        config: settings of the SVM.
+        tune: choose C by cross-validation among ``labelled``; where no folds can be made (one label
+            a class), C is that of the settings.
+        seed: of the folds.
     """
     from methods.classifiers import linear_svm as svm
+    from methods.classifiers.tuning import tune_c
 
+    c, tolerance = config.c, config.tolerance
+    if tune:
+        groups = [rows.groups[i] for i in labelled]
+        training = gram[np.ix_(labelled, labelled)]
+        tuned = tune_c(training, rows.labels[labelled], groups, tolerance, seed)
+        c = c if tuned is None else tuned.c
     fit = svm.fit_gram(gram[np.ix_(labelled, labelled)], rows.labels[labelled], c, tolerance)
     return np.asarray(fit.predict(gram[np.ix_(rows.test, labelled)]) == rows.labels[rows.test])
 
@@ -156,34 +204,41 @@ def streamed_rows(width: int) -> int:
     return min(max(MEMORY_BYTES // (16 * width), fewest), most)
 
 
-def _fit_and_score(
-    config: SvmConfig, rows: LabelledRows, reader: FeatureReader
-) -> tuple[Any, np.ndarray, Any, float | None]:
-    """The fit on all training rows, its (n_test, K) scores, the Gram matrix and its components.
+def _scored_by_streaming(
+    config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureReader
+) -> Scored:
+    """The classifier at the C of the settings where there are too many rows for a Gram matrix.
 
-    The Gram matrix is None where there are too many rows for one. Of the components it is the share
-    of the training variance that they hold, or None where no setting asks for any.
+    It has no tuned row: cross-validation would read all rows some hundred times over for each C.
     """
     from methods.classifiers import linear_svm as svm
 
     width = int(np.prod(reader.feature_set.row_shape))
-    labels = rows.labels[rows.train]
-    if len(rows.ids) <= svm.MAX_GRAM_ROWS:
-        gram, explained = _reduced(config, rows, gram_of(reader))
-        fit = svm.fit_gram(gram[np.ix_(rows.train, rows.train)], labels, config.c, config.tolerance)
-        return fit, fit.decision(gram[np.ix_(rows.test, rows.train)]), gram, explained
     step = streamed_rows(width)
 
     def blocks() -> Any:
         for start in range(0, len(rows.train), step):
             yield l2_normalise(reader.take(rows.train[start : start + step]))
 
-    fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
+    fit = svm.fit_primal(blocks, rows.labels[rows.train], width, config.c, config.tolerance)
     scores = [
         fit.decision(l2_normalise(reader.take(rows.test[i : i + step])))
         for i in range(0, len(rows.test), step)
     ]
-    return fit, np.concatenate(scores), None, None
+    return Scored(
+        title=title,
+        fixed=Scores(fit.classes, np.concatenate(scores), config.c),
+        summary={
+            "largest relative gradient norm": float(fit.gradient_norm.max()),
+            "largest duality gap": "not known (primal solver)",
+            "most iterations": int(fit.iterations.max()),
+        },
+        notices=(
+            f"FIXED C ONLY: {len(rows.ids):,} images are more than the {svm.MAX_GRAM_ROWS:,} with "
+            f"which the C of {title} is tuned",
+            *_not_converged(title, fit.converged),
+        ),
+    )
 
 
 def _reduced(
@@ -208,8 +263,14 @@ def _reduced(
     return np.asarray(scores @ scores.T), components.explained
 
 
-def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict[int, list[float]]:
-    """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw."""
+def _few_labels(
+    config: SvmConfig, rows: LabelledRows, gram: np.ndarray, tune: bool
+) -> dict[int, list[float]]:
+    """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw.
+
+    With ``tune``, C is chosen among the labels of the draw: all training labels would tell more
+    than the budget holds.
+    """
     from methods.statistics.label_efficiency import label_budget_draw
 
     train_labels = rows.labels[rows.train]
@@ -220,7 +281,7 @@ def _few_labels(config: SvmConfig, rows: LabelledRows, gram: np.ndarray) -> dict
             break
         for repeat in range(config.label_repeats):
             drawn = rows.train[label_budget_draw(train_labels, budget, config.seed, repeat)]
-            correct = correct_on_test(gram, rows, drawn, config.c, config.tolerance)
+            correct = correct_on_test(gram, rows, drawn, config, tune, config.seed)
             accuracies.setdefault(budget, []).append(float(correct.mean()))
     return accuracies
 
@@ -238,7 +299,7 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"numpy", "parquet"},
-        code_version="1",
+        code_version="2",
         inputs=(names.IMAGE_MANIFEST, *models, *features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
@@ -258,7 +319,7 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
                 test_rows = here.features(rows_of, rows.ids).take(rows.test)
                 probabilities.append(class_probabilities(test_rows, *head))
                 classes = np.array(sidecar.settings["classes"], dtype=np.str_)
-            scored = Scored(method.title, classes, mean_probabilities(probabilities))
+            scored = Scored(method.title, Scores(classes, mean_probabilities(probabilities)))
             return score(work, here.config, study, method, rows, scored)
 
         return Plan(compute, identity={"members": versions, "rows": rows.version})

@@ -35,7 +35,7 @@ from data_contracts.records.facts import LabelEfficiencyFacts, NearDuplicateFact
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
-from data_contracts.tables.evaluations import COMPARISONS, METRICS
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, fixed_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
 
@@ -119,14 +119,17 @@ class _MadeFrom:
 
     @cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Rows of METRICS of all methods, of COMPARISONS, NEAR_DUPLICATES and REJECTED."""
+        """Rows of METRICS of all methods, of COMPARISONS, NEAR_DUPLICATES and REJECTED.
+
+        Of METRICS and COMPARISONS those at the paper's own C.
+        """
         return {
             "metrics": [
                 row
                 for method in self.included.titles
-                for row in self.here.table(method.evaluation, METRICS).to_pylist()
+                for row in fixed_rows(self.here.table(method.evaluation, METRICS).to_pylist())
             ],
-            "comparisons": self.here.table(self.comparison, COMPARISONS).to_pylist(),
+            "comparisons": fixed_rows(self.here.table(self.comparison, COMPARISONS).to_pylist()),
             "near_duplicates": self.here.table(names.NEAR_DUPLICATES, NEAR_DUPLICATES).to_pylist(),
             "rejected": rejected_files(self.here.store, self.here.dataset),
         }

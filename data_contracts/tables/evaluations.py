@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any
 
 import pyarrow as pa
 
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.rules import not_unit, outside_interval, rows_where
+
+FIXED, TUNED = "fixed", "tuned"
+"""Values of the column `regularisation`: the paper's own C of the SVM, or a C chosen for the method
+by cross-validation within the training split. What has no linear SVM has rows of FIXED only."""
+
+
+def fixed_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the rows of a table that are of the paper's own C or of no C at all."""
+    return [row for row in rows if row["regularisation"] == FIXED]
+
+
+_REGULARISATION = {
+    "regularisation is fixed or tuned": rows_where(
+        "regularisation", lambda value: value not in (FIXED, TUNED)
+    )
+}
 
 METRICS = TableContract(
     name="metric",
@@ -19,6 +37,7 @@ METRICS = TableContract(
             pa.field("method", pa.string(), nullable=False),  # name of the method in the study
             # accuracy, macro_f1, precision, recall, f1, few_label_accuracy
             pa.field("metric", pa.string(), nullable=False),
+            pa.field("regularisation", pa.string(), nullable=False),  # fixed or tuned
             # "all", a class name, or "5 labels a class"
             pa.field("subject", pa.string(), nullable=False),
             pa.field("value", pa.float64(), nullable=False),
@@ -33,8 +52,9 @@ METRICS = TableContract(
             pa.field("data_versions", pa.string(), nullable=False),
         ]
     ),
-    key=("dataset", "study", "method", "metric", "subject", "seed"),
+    key=("dataset", "study", "method", "metric", "regularisation", "subject", "seed"),
     rules={
+        **_REGULARISATION,
         "value is a finite number": rows_where("value", lambda value: not math.isfinite(value)),
         "value lies within its interval": rows_where(
             ("value", "ci_low", "ci_high"), outside_interval
@@ -50,6 +70,7 @@ PREDICTIONS = TableContract(
     schema=pa.schema(
         [
             pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
+            pa.field("regularisation", pa.string(), nullable=False),  # fixed or tuned
             pa.field("split", pa.string(), nullable=False),  # test
             pa.field("label", pa.string(), nullable=False),  # true class
             pa.field("predicted", pa.string(), nullable=False),  # class with the best score
@@ -58,8 +79,9 @@ PREDICTIONS = TableContract(
             pa.field("group_id", pa.string(), nullable=True),  # as in the manifest
         ]
     ),
-    key=("image_id",),
+    key=("image_id", "regularisation"),
     rules={
+        **_REGULARISATION,
         "only test images are predicted": rows_where("split", lambda split: split != "test"),
         "correct says whether label and predicted agree": rows_where(
             ("label", "predicted", "correct"),
@@ -68,7 +90,7 @@ PREDICTIONS = TableContract(
         "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
     },
 )
-"""One row for each test image: its label, and the class that a method predicts."""
+"""One row for each test image and regularisation: its label, and the class that is predicted."""
 
 COMPARISONS = TableContract(
     name="method comparison",
@@ -77,16 +99,19 @@ COMPARISONS = TableContract(
         [
             pa.field("method_a", pa.string(), nullable=False),  # name of the first method
             pa.field("method_b", pa.string(), nullable=False),  # name of the second method
+            # of both methods; a method without a tuned row has its fixed one in its place
+            pa.field("regularisation", pa.string(), nullable=False),
             pa.field("n", pa.int64(), nullable=False),  # test images that both classified
             # images that only one of the two classified correctly
             pa.field("only_a_correct", pa.int64(), nullable=False),
             pa.field("only_b_correct", pa.int64(), nullable=False),
             pa.field("p_value", pa.float64(), nullable=False),  # exact McNemar, two-sided
-            pa.field("p_holm", pa.float64(), nullable=False),  # over all rows of the table
+            pa.field("p_holm", pa.float64(), nullable=False),  # over the rows of its regularisation
         ]
     ),
-    key=("method_a", "method_b"),
+    key=("method_a", "method_b", "regularisation"),
     rules={
+        **_REGULARISATION,
         "p values lie in 0..1": rows_where(
             ("p_value", "p_holm"),
             lambda p, corrected: not_unit(p, corrected) or corrected < p - 1e-12,
@@ -97,4 +122,6 @@ COMPARISONS = TableContract(
         ),
     },
 )
-"""One row for each pair of methods, tested on the same images by McNemar's exact test."""
+"""One row for each pair of methods and regularisation.
+
+They are tested on the same images by McNemar's exact test."""

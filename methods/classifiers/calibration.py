@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from data_contracts.records.assessment import CalibrationFigures
-from methods.classifiers.linear_svm import fit_gram
+from methods.classifiers.linear_svm import fit_path
 from methods.curation.folds import grouped_folds
 from methods.statistics.calibration_figures import calibration_figures
 
@@ -58,10 +58,38 @@ def out_of_fold(
     """Score every training image by a classifier that did not see its group.
 
     Args:
-        gram: (n, n) cosines of the training rows.
+        gram: as in :func:`out_of_fold_path`.
+        labels: as in :func:`out_of_fold_path`.
+        groups: as in :func:`out_of_fold_path`.
+        c: of the SVM.
+        tolerance: of the SVM.
+        seed: of the folds.
+
+    Returns:
+        None where :func:`out_of_fold_path` returns it.
+    """
+    path = out_of_fold_path(gram, labels, groups, (c,), tolerance, seed)
+    return None if path is None else path[0]
+
+
+def out_of_fold_path(
+    gram: NDArray[np.floating],
+    labels: NDArray[np.str_],
+    groups: Sequence[str],
+    grid: Sequence[float],
+    tolerance: float,
+    seed: int,
+) -> tuple[OutOfFold, ...] | None:
+    """Score every training image for each C of a grid by classifiers that did not see its group.
+
+    The folds are the same for every C, and each fold goes through the grid once.
+
+    Args:
+        gram: (n, n) inner products of the training rows; ``nearest`` are cosines where the rows
+            have unit length.
         labels: (n,) class of each row.
         groups: (n,) group of each row.
-        c: of the SVM.
+        grid: values of C, in ascending order.
         tolerance: of the SVM.
         seed: of the folds.
 
@@ -77,21 +105,22 @@ def out_of_fold(
     )
     if n_folds < 2:
         return None
-    scores, nearest, usable = np.zeros((n, len(classes))), np.zeros(n), np.zeros(n, np.bool_)
+    scores = np.zeros((len(grid), n, len(classes)))
+    nearest, usable = np.zeros(n), np.zeros(n, np.bool_)
     fold = grouped_folds(codes, group_codes, n_folds, seed)
     for number in range(n_folds):
         fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         if len(np.unique(codes[fitted])) < 2:
             return None
-        fit = fit_gram(gram[np.ix_(fitted, fitted)], labels[fitted], c, tolerance)
         rows = np.asarray(gram[np.ix_(left_out, fitted)], np.float64)
-        decision = fit.decision(rows)
-        columns = np.searchsorted(classes, fit.classes)
-        scores[left_out] = decision.min(axis=1, keepdims=True)
-        scores[np.ix_(left_out, columns)] = decision
         nearest[left_out] = rows.max(axis=1)
-        usable[left_out] = np.isin(codes[left_out], columns)
-    return OutOfFold(classes, scores, nearest, usable)
+        usable[left_out] = np.isin(codes[left_out], codes[fitted])
+        fits = fit_path(gram[np.ix_(fitted, fitted)], labels[fitted], grid, tolerance)
+        for of_c, fit in zip(scores, fits, strict=True):
+            decision = fit.decision(rows)
+            of_c[left_out] = decision.min(axis=1, keepdims=True)
+            of_c[np.ix_(left_out, np.searchsorted(classes, fit.classes))] = decision
+    return tuple(OutOfFold(classes, of_c, nearest, usable) for of_c in scores)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ live here:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -273,9 +273,9 @@ class _Newton:
     Args:
         gram: (n, n) ``X X'`` of the training rows.
         targets: (n, K) of -1 and +1, both in every column.
-        c: weight of the loss.
 
     Attributes:
+        c: weight of the loss, see :meth:`minimise`.
         beta: (n, K) dual coefficients, w = X' beta.
         product: (n, K) ``gram @ beta``.
         bias: (K,).
@@ -286,21 +286,47 @@ class _Newton:
         exact: (K,) whether the problem is solved by Cholesky from now on.
     """
 
-    def __init__(self, gram: NDArray[np.floating], targets: NDArray[np.floating], c: float) -> None:
-        self.y, self.c = np.asarray(targets, np.float64), c
+    def __init__(self, gram: NDArray[np.floating], targets: NDArray[np.floating]) -> None:
+        self.y, self.c = np.asarray(targets, np.float64), SVM_C
         self.kernel, self.single = np.asarray(gram, np.float64), np.asarray(gram, np.float32)
         n, k = self.y.shape
         self.beta, self.product = np.zeros((n, k)), np.zeros((n, k))
         self.bias = self.y.mean(axis=0)  # the best b at w = 0
         in_w = np.maximum(_dots(self.y, self.kernel @ self.y), 0.0)
-        self.scale = 2 * c * np.sqrt(in_w + self.y.sum(axis=0) ** 2)
-        self.scale[self.scale == 0] = 1.0
-        self.objective = np.full(k, np.inf)
+        self.unit_scale = 2 * np.sqrt(in_w + self.y.sum(axis=0) ** 2)
+        self.scale, self.objective = np.ones(k), np.full(k, np.inf)
         self.gradient_norm, self.duality_gap = np.zeros(k), np.zeros(k)
         self.steps, self.exact = np.zeros(k, np.int64), np.zeros(k, np.bool_)
         # Up to here a Cholesky factorisation costs less than some 15 steps of conjugate gradients
         # (3,000 rows: 710 active ones).
         self.few_rows = max(500.0, (40.0 * n * n) ** (1 / 3))
+
+    def minimise(self, c: float, tolerance: float, max_iterations: int) -> None:
+        """Solve every problem for one weight of the loss, from the current point on."""
+        self.c, self.scale = c, c * self.unit_scale
+        self.scale[self.scale == 0] = 1.0
+        self.objective[:], self.steps[:], self.exact[:] = np.inf, 0, False
+        todo = np.arange(len(self.bias))
+        while len(todo):
+            gradient, stuck = self.evaluate(todo)
+            done = _converged(self.gradient_norm[todo], self.duality_gap[todo], tolerance)
+            going = ~done & (self.steps[todo] < max_iterations) & ~stuck
+            todo, gradient = todo[going], gradient.of(going)
+            if len(todo):
+                self.step(todo, gradient)
+
+    def fit(self, names: NDArray[np.str_], tolerance: float) -> SvmFit:
+        """Return the current point as a fit, whose classes are ``names``."""
+        return SvmFit(
+            classes=names,
+            coefficients=self.beta.copy(),
+            intercept=self.bias.copy(),
+            objective=self.objective.copy(),
+            gradient_norm=self.gradient_norm.copy(),
+            duality_gap=self.duality_gap.copy(),
+            iterations=self.steps.copy(),
+            class_converged=_converged(self.gradient_norm, self.duality_gap, tolerance),
+        )
 
     def evaluate(self, todo: NDArray[np.int64]) -> tuple[_Gradient, NDArray[np.bool_]]:
         """Compute the gradient, objective and duality gap of some problems, (m,) positions.
@@ -405,25 +431,9 @@ def fit_targets(
         tolerance: as in :func:`fit_gram`.
         max_iterations: as in :func:`fit_gram`.
     """
-    newton = _Newton(gram, targets, c)
-    todo = np.arange(targets.shape[1])
-    while len(todo):
-        gradient, stuck = newton.evaluate(todo)
-        done = _converged(newton.gradient_norm[todo], newton.duality_gap[todo], tolerance)
-        going = ~done & (newton.steps[todo] < max_iterations) & ~stuck
-        todo, gradient = todo[going], gradient.of(going)
-        if len(todo):
-            newton.step(todo, gradient)
-    return SvmFit(
-        classes=names,
-        coefficients=newton.beta,
-        intercept=newton.bias,
-        objective=newton.objective,
-        gradient_norm=newton.gradient_norm,
-        duality_gap=newton.duality_gap,
-        iterations=newton.steps,
-        class_converged=_converged(newton.gradient_norm, newton.duality_gap, tolerance),
-    )
+    newton = _Newton(gram, targets)
+    newton.minimise(c, tolerance, max_iterations)
+    return newton.fit(names, tolerance)
 
 
 def fit_gram(
@@ -449,6 +459,40 @@ def fit_gram(
     """
     classes, targets = _one_vs_all(labels)
     fit = fit_targets(gram, targets, classes[-targets.shape[1] :], c, tolerance, max_iterations)
+    return _of_all_classes(fit, classes)
+
+
+def fit_path(
+    gram: NDArray[np.floating],
+    labels: Sequence[str] | NDArray[np.str_],
+    grid: Sequence[float],
+    tolerance: float = 1e-6,
+    max_iterations: int = 50,
+) -> Iterator[SvmFit]:
+    """Fit every class for each weight of the loss, each fit from the solution of the one before.
+
+    Args:
+        gram: as in :func:`fit_gram`.
+        labels: as in :func:`fit_gram`.
+        grid: weights of the loss; cheapest in ascending order.
+        tolerance: as in :func:`fit_gram`.
+        max_iterations: as in :func:`fit_gram`.
+
+    Yields:
+        The fit of each weight, in the order of ``grid``.
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    classes, targets = _one_vs_all(labels)
+    newton = _Newton(gram, targets)
+    for c in grid:
+        newton.minimise(c, tolerance, max_iterations)
+        yield _of_all_classes(newton.fit(classes[-targets.shape[1] :], tolerance), classes)
+
+
+def _of_all_classes(fit: SvmFit, classes: NDArray[np.str_]) -> SvmFit:
+    """Give the first of two classes its mirrored column; leave more classes as they are."""
     return replace(
         fit,
         classes=classes,

@@ -38,11 +38,12 @@ def results_frame(store: DatasetStore, dataset: str) -> pd.DataFrame:
 
 
 def results_text(frame: pd.DataFrame) -> str:
-    """Return the metrics as a table for a terminal: method, metric, subject, value, interval, n."""
-    shown = frame[["method", "metric", "subject", "value", "n"]].rename(columns={"subject": "of"})
+    """Return the metrics as a table for a terminal: of each figure its name, interval and n."""
+    columns = ["method", "metric", "regularisation", "subject", "value", "n"]
+    shown = frame[columns].rename(columns={"subject": "of", "regularisation": "C"})
     bounds = zip(frame["ci_low"], frame["ci_high"], strict=True)
     intervals = ["" if low != low else f"{low:.4f} - {high:.4f}" for low, high in bounds]
-    shown.insert(4, "95 % interval", intervals)
+    shown.insert(5, "95 % interval", intervals)
     return shown.to_string(index=False, float_format="{:.4f}".format)
 
 

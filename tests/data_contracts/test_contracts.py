@@ -88,6 +88,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "study": "s",
             "method": "m",
             "metric": "accuracy",
+            "regularisation": "fixed",
             "subject": "all",
             "value": 0.5,
             "ci_low": 0.4,
@@ -102,6 +103,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
         PREDICTIONS,
         {
             "image_id": ID,
+            "regularisation": "fixed",
             "split": "test",
             "label": "a",
             "predicted": "a",
@@ -115,6 +117,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
         {
             "method_a": "a",
             "method_b": "b",
+            "regularisation": "tuned",
             "n": 9,
             "only_a_correct": 1,
             "only_b_correct": 2,
@@ -319,6 +322,9 @@ BROKEN = [
     ("metrics", {"value": 0.9}, "within its interval"),
     ("metrics", {"ci_low": None}, "within its interval"),
     ("metrics", {"n": 0}, "n is positive"),
+    ("metrics", {"regularisation": "auto"}, "fixed or tuned"),
+    ("predictions", {"regularisation": "auto"}, "fixed or tuned"),
+    ("comparisons", {"regularisation": "auto"}, "fixed or tuned"),
     ("predictions", {"split": "train"}, "only test images"),
     ("predictions", {"correct": False}, "agree"),
     ("predictions", {"margin": -0.1}, "margin is not negative"),

@@ -45,9 +45,10 @@ def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(
     def scores(rows_at_once: int) -> np.ndarray:
         monkeypatch.setattr(svm, "MEMORY_BYTES", 16 * 6 * rows_at_once)
         taken.clear()
-        fit, scores, *_ = svm._fit_and_score(SvmConfig(tolerance=1e-6), rows, reader)
-        assert fit.converged
+        scored = svm._scored(SvmConfig(tolerance=1e-6), "rows", rows, reader)
+        assert [notice.split(":")[0] for notice in scored.notices] == ["FIXED C ONLY"]
+        assert scored.tuned is None
         assert max(taken) == min(rows_at_once, 60)
-        return scores
+        return scored.fixed.scores
 
     np.testing.assert_allclose(scores(7), scores(2048), atol=1e-5)

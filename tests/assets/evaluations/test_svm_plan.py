@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import COMPARISONS, FIXED, METRICS, PREDICTIONS, TUNED
+from methods.classifiers.tuning import C_GRID
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -56,11 +58,23 @@ def test_one_turned_test_image_of_six_is_wrong(store: DatasetStore) -> None:
     facts = record.facts_as(EvaluationFacts)
     assert (facts.training_images, facts.test_images, facts.classes) == (6, 6, 2)
     metrics = store.main_table(DATASET, CAE.evaluation, METRICS).to_pylist()
-    accuracy = next(row for row in metrics if row["metric"] == "accuracy")
-    assert accuracy["value"] == pytest.approx(5 / 6)
-    assert accuracy["ci_low"] < 5 / 6 < accuracy["ci_high"]
+    accuracies = [row for row in metrics if row["metric"] == "accuracy"]
+    assert [row["regularisation"] for row in accuracies] == [FIXED, TUNED]
+    for accuracy in accuracies:
+        assert accuracy["value"] == pytest.approx(5 / 6)
+        assert accuracy["ci_low"] < 5 / 6 < accuracy["ci_high"]
     rows = store.main_table(DATASET, CAE.evaluation, PREDICTIONS).to_pylist()
-    assert [row["image_id"] for row in rows if not row["correct"]] == [image_id(11)]
+    wrong = [(row["image_id"], row["regularisation"]) for row in rows if not row["correct"]]
+    assert wrong == [(image_id(11), FIXED), (image_id(11), TUNED)]
+
+
+def test_each_row_states_the_c_that_it_was_fitted_with(store: DatasetStore) -> None:
+    _store_points(store, CAE.features)
+    run_plan(svm_evaluation(AHN2019, CAE), store, QUICK.model_copy(update={"c": 3.0}))
+    metrics = store.main_table(DATASET, CAE.evaluation, METRICS).to_pylist()
+    c_of = {row["regularisation"]: json.loads(row["settings"])["c"] for row in metrics}
+    # every candidate parts the two points, and of equally good ones the smallest is taken
+    assert c_of == {FIXED: 3.0, TUNED: C_GRID[0]}
 
 
 def test_the_same_inputs_are_not_computed_again_and_others_are(store: DatasetStore) -> None:
@@ -106,9 +120,10 @@ def test_methods_are_compared_image_by_image(store: DatasetStore) -> None:
     for method in (CAE, RAW):
         run_plan(svm_evaluation(AHN2019, method), store, QUICK)
     run_plan(method_comparison(AHN2019, False), store)
-    (row,) = store.main_table(
-        DATASET, names.method_comparison(AHN2019.name), COMPARISONS
-    ).to_pylist()
-    assert (row["method_a"], row["method_b"], row["n"]) == (RAW.name, CAE.name, 6)
-    assert (row["only_a_correct"], row["only_b_correct"]) == (0, 2)
-    assert row["p_value"] == pytest.approx(0.5)  # 2 of 2 discordant pairs: 2 * (1/2)^2
+    rows = store.main_table(DATASET, names.method_comparison(AHN2019.name), COMPARISONS).to_pylist()
+    assert [row["regularisation"] for row in rows] == [FIXED, TUNED]
+    for row in rows:
+        assert (row["method_a"], row["method_b"], row["n"]) == (RAW.name, CAE.name, 6)
+        assert (row["only_a_correct"], row["only_b_correct"]) == (0, 2)
+        # 2 of 2 discordant pairs: 2 * (1/2)^2; Holm's factor is the one row of its family
+        assert row["p_value"] == row["p_holm"] == pytest.approx(0.5)

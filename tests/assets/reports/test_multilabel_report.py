@@ -36,6 +36,7 @@ def _store_evaluation(
             "study": LYNDON2015.name,
             "method": method.name,
             "metric": measure,
+            "regularisation": "fixed",
             "subject": "all",
             "value": right / 8,
             "ci_low": 0.0,

@@ -84,6 +84,7 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
         "study": HUYNH2016.name,
         "method": ENSEMBLE.name,
         "metric": METRIC,
+        "regularisation": "fixed",
         "subject": SUBJECT,
         "value": 0.501,
         "ci_low": 0.4,

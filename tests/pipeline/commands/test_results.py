@@ -16,7 +16,14 @@ from tests.assets.plans import DATASET, new_store, store_record
 
 def _row(method: str, metric: str, value: float, **columns: Any) -> dict[str, Any]:
     row = {"dataset": DATASET, "study": "s", "method": method, "metric": metric, "subject": "all"}
-    rest = {"ci_low": None, "ci_high": None, "n": 8, "seed": 0, "settings": "{}"}
+    rest = {
+        "regularisation": "fixed",
+        "ci_low": None,
+        "ci_high": None,
+        "n": 8,
+        "seed": 0,
+        "settings": "{}",
+    }
     return {**row, "value": value, **rest, "data_versions": "{}", **columns}
 
 
@@ -32,9 +39,19 @@ def test_rows_of_every_evaluation_are_one_frame(tmp_path: Path) -> None:
     assert frame["method"].tolist() == ["a", "b"]
     assert frame.loc[1, "value"] == 0.75
     header, first, second = results_text(frame).splitlines()
-    assert header.split() == ["method", "metric", "of", "value", "95", "%", "interval", "n"]
-    assert first.split() == ["a", "macro_f1", "all", "0.1235", "8"]
-    assert second.split() == ["b", "accuracy", "all", "0.7500", "0.5000", "-", "0.9000", "8"]
+    assert header.split() == ["method", "metric", "C", "of", "value", "95", "%", "interval", "n"]
+    assert first.split() == ["a", "macro_f1", "fixed", "all", "0.1235", "8"]
+    assert second.split() == [
+        "b",
+        "accuracy",
+        "fixed",
+        "all",
+        "0.7500",
+        "0.5000",
+        "-",
+        "0.9000",
+        "8",
+    ]
     rows = json.loads(results_json(frame))
     assert rows[0]["ci_low"] is None
     assert (rows[0]["value"], rows[1]["ci_high"]) == (0.1234567, 0.9)
