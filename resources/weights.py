@@ -5,7 +5,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,8 @@ from resources.store.atomic_file import file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from methods.features.variants import Variant
 
 Result = TypeVar("Result")
 
@@ -62,7 +64,7 @@ def alexnet_weights(source: str = "auto") -> Weights:
         WeightsMissingError: "auto" found nothing.
         InputError: the file cannot be read, or it holds another network.
     """
-    from methods.features import frozen_network
+    from methods.features import frozen_network, variants
 
     if source == "random":
         tensors = frozen_network.random_alexnet()
@@ -78,8 +80,11 @@ def alexnet_weights(source: str = "auto") -> Weights:
         "--weights random (tables then say RANDOM WEIGHTS)"
     )
     path = _torchvision_file("alexnet", "AlexNet", source, (ALEXNET_URL,), how_to_get)
+    stored = _read(path, how_to_get)
+    if variant := variants.variant_of(stored):
+        return _of_variant(variant, stored, path)
     try:
-        tensors = frozen_network.alexnet_convolutions(_read(path, how_to_get))
+        tensors = frozen_network.alexnet_convolutions(stored)
     except frozen_network.WrongWeightsError as error:
         raise InputError(f"{path} does not hold AlexNet: {error}", how_to_get) from error
     known = frozen_network.tensors_digest(tensors) == frozen_network.ALEXNET_IMAGENET_DIGEST
@@ -97,8 +102,9 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     "auto" takes the largest file in ``MEDFEAT_WEIGHTS_DIR`` that is named after the network, so
     that a file of all layers precedes one of some: for torchvision's networks NAME, NAME-anything,
     NAME_features or torchvision's file name, for timm's NAME or NAME.anything, as .safetensors or
-    .pth ("vgg19_bn.pth" belongs to another network than "vgg19.pth"). Next come torch's hub cache
-    and a download by torchvision or timm, each for its own networks.
+    .pth ("vgg19_bn.pth" belongs to another network than "vgg19.pth"). Next come .safetensors files
+    of any name whose tensors are of a variant of the network (``methods.features.variants``), then
+    torch's hub cache and a download by torchvision or timm, each for its own networks.
 
     Args:
         name: of torchvision or timm, see ``methods.features.networks.library_of``.
@@ -108,7 +114,7 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         WeightsMissingError: "auto" found nothing.
         InputError: unknown network, or the file cannot be read.
     """
-    from methods.features import frozen_network, networks
+    from methods.features import frozen_network, networks, variants
 
     try:
         library, theirs = networks.library_of(name)
@@ -132,6 +138,8 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     )
     path = _torchvision_file(theirs, theirs, source, urls, how_to_get)
     tensors, sha256 = _read(path, how_to_get), file_sha256(path)
+    if variant := variants.variant_of(tensors):
+        return _of_variant(variant, tensors, path)
     known = any(sha256.startswith(match[1]) for url in urls if (match := HASH_IN_NAME.search(url)))
     if not known and theirs in frozen_network.IMAGENET_DIGESTS:
         known = frozen_network.tensors_digest(tensors) in frozen_network.IMAGENET_DIGESTS[theirs]
@@ -141,6 +149,16 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
     )
     return Weights(tensors, sha256, path.name, notice)
+
+
+def _of_variant(variant: "Variant", tensors: Mapping[str, "Tensor"], path: Path) -> Weights:
+    """Return weights that their tensors tell to be of a variant of the literature."""
+    notice = (
+        ""
+        if variant.is_published(tensors)
+        else f"UNVERIFIED WEIGHTS: {path.name} is not a known file of {variant.title}"
+    )
+    return Weights(tensors, file_sha256(path), path.name, notice)
 
 
 def _torchvision_urls(name: str) -> tuple[str, ...]:
@@ -165,14 +183,20 @@ def _torchvision_urls(name: str) -> tuple[str, ...]:
 
 
 def _timm_weights(name: str, source: str) -> Weights:
+    from methods.features.variants import variant_of
+
     how_to_get = (
         f"Put {name}.safetensors in timm's names into a folder and set MEDFEAT_WEIGHTS_DIR to it, "
         "or name a file"
     )
-    path = _given(source, how_to_get) or _in_folder(re.compile(rf"{re.escape(name)}(\..+)?"), ())
+    stem = re.compile(rf"{re.escape(name)}(\..+)?")
+    path = _given(source, how_to_get) or _in_folder(name, stem, ())
     if path is not None:
+        tensors = _read(path, how_to_get)
+        if variant := variant_of(tensors):
+            return _of_variant(variant, tensors, path)
         notice = f"UNVERIFIED WEIGHTS: {path.name} cannot be told to be timm's {name}"
-        return Weights(_read(path, how_to_get), file_sha256(path), path.name, notice)
+        return Weights(tensors, file_sha256(path), path.name, notice)
     import timm
     import torch
     from huggingface_hub import HfApi, hf_hub_download, try_to_load_from_cache
@@ -211,10 +235,14 @@ def _given(source: str, how_to_get: str) -> Path | None:
     return path
 
 
-def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
-    """Return the largest matching file in ``MEDFEAT_WEIGHTS_DIR``, or None.
+def _in_folder(network: str, stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
+    """Return the largest file of a network in ``MEDFEAT_WEIGHTS_DIR``, or None.
+
+    Files that are named after it come first, then .safetensors files of any name whose tensors tell
+    that they are a variant of it.
 
     Args:
+        network: name of the network.
         stem: matches the whole name without the suffix.
         names: whole file names that match too.
     """
@@ -227,15 +255,53 @@ def _in_folder(stem: re.Pattern[str], names: tuple[str, ...]) -> Path | None:
         if path.suffix in (".safetensors", ".pth") and path.is_file()
     ]
     ours = [path for path in files if stem.fullmatch(path.stem) or path.name in names]
+    if not ours:
+        ours = [path for path in files if _is_variant_of(network, path)]
     return min(ours, key=lambda path: (-path.stat().st_size, path.name), default=None)
+
+
+def _is_variant_of(network: str, path: Path) -> bool:
+    """Return whether the tensors of a .safetensors file are of a variant of a network."""
+    from safetensors import SafetensorError, safe_open
+
+    from methods.features.variants import variant_of
+
+    if path.suffix != ".safetensors":
+        return False
+    try:
+        with safe_open(path, framework="pt") as file:
+            variant = variant_of(_StoredTensors(file))
+    except (SafetensorError, OSError):  # other files of the folder are not asked for
+        return False
+    return variant is not None and variant.is_called(network)
+
+
+class _StoredTensors(Mapping[str, "Tensor"]):
+    """The tensors of an open .safetensors file, each read when it is asked for."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._names = frozenset(file.keys())
+
+    def __getitem__(self, name: str) -> "Tensor":
+        if name not in self._names:
+            raise KeyError(name)
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _torchvision_file(
     name: str, title: str, source: str, urls: tuple[str, ...], how_to_get: str
 ) -> Path:
-    path = _given(source, how_to_get) or _in_folder(
-        re.compile(rf"{re.escape(name)}(_features)?(-.*)?"), tuple(_file_of(url) for url in urls)
-    )
+    stem = re.compile(rf"{re.escape(name)}(_features)?(-.*)?")
+    files = tuple(_file_of(url) for url in urls)
+    path = _given(source, how_to_get) or _in_folder(name, stem, files)
     if path is not None:
         return path
     import torch

@@ -318,6 +318,7 @@ def _tuned_output(
         "dropout": tunable.dropout,
         "classes": classes,
         "pre_trained_sha256": body.weights.sha256,
+        "variant": body.variant.name if body.variant else "",
     }
     files = work.write_model(tuned.tensors, _sidecar(work, described, images, tuned))
     checkpoints.drop()
@@ -432,8 +433,9 @@ def _penultimate(
     from methods.training.fine_tuning import HeadedNetwork, penultimate_features
 
     n_classes, width = tensors["head.weight"].shape
-    body = network_up_to(sidecar.settings["network"], sidecar.settings["layer"])
-    network = HeadedNetwork(body, width, n_classes, sidecar.settings["dropout"], seed=0)
+    settings = sidecar.settings
+    body = network_up_to(settings["network"], settings["layer"], settings.get("variant", ""))
+    network = HeadedNetwork(body, width, n_classes, settings["dropout"], seed=0)
     network.load_state_dict(tensors)
     target = torch.device(device)
     network.to(target)

@@ -38,7 +38,7 @@ from resources.weights import Weights, WeightsMissingError, alexnet_weights, net
 if TYPE_CHECKING:
     from torch import nn
 
-    from methods.features.networks import NetworkInput
+    from methods.features.variants import Variant
 
 GROUP = "features"
 CODE_VERSION = "3"
@@ -83,7 +83,7 @@ class FrozenNetwork:
         weights: the weights and where they came from.
         network: module from (N, H, W, 3) uint8 to rows of ``row_shape``.
         row_shape: shape of the features of one image.
-        own_input: input that the weights need, where their library's differs; else None.
+        variant: what the weights are of, where that is not the library's network; else None.
         input_side: height and width that it resizes every image to; None where it takes any.
     """
 
@@ -92,7 +92,7 @@ class FrozenNetwork:
     weights: Weights
     network: "nn.Module"
     row_shape: tuple[int, ...]
-    own_input: "NetworkInput | None" = None
+    variant: "Variant | None" = None
     input_side: int | None = None
 
 
@@ -110,46 +110,66 @@ def frozen_network(name: str, layer: str, source: str, side: int) -> FrozenNetwo
             needs.
         InputError: unknown network or layer, or the weights are of another network.
     """
-    from methods.features import frozen_network
+    from methods.features import frozen_network, networks, variants
 
-    if (name, layer) == CONV5:
-        weights = alexnet_weights(source)
+    is_conv5 = (name, layer) == CONV5
+    weights = alexnet_weights(source) if is_conv5 else network_weights(name, source)
+    variant = variants.variant_of(weights.tensors)
+    if is_conv5 and variant is None:
         network = frozen_network.Conv5Extractor(weights.tensors)
         return FrozenNetwork(name, layer, weights, network, network.row_shape(side))
-    from methods.features import networks
-
+    whole, missing = _loaded(name, weights, variant)
+    network_input = variant.wants if variant else networks.network_input(name)
+    known_as = variant.name if variant else name
     try:
-        whole = networks.new_network(name)
-        weights = network_weights(name, source)
-        tensors, own_input = networks.for_rgb(name, weights.tensors)
-        missing = networks.load_tensors(whole, tensors)
-    except networks.UnknownNetworkError as error:
-        raise InputError(
-            str(error), "Name a network of torchvision.models, or timm/NAME with timm installed"
-        ) from None
-    except frozen_network.WrongWeightsError as error:
-        raise InputError(
-            f"{weights.origin} does not hold {name}: {error}", "Name the right file"
-        ) from None
-    network_input = own_input or networks.network_input(name)
-    try:
-        tap = networks.LayerTap(whole, layer, network_input, missing, name)
+        tap = networks.LayerTap(whole, layer, network_input, missing, known_as)
     except networks.UnknownLayerError as error:
         raise InputError(str(error), "Name one of these layers") from None
     except frozen_network.WrongWeightsError as error:
         raise WeightsMissingError(
             f"{weights.origin}: {error}",
-            f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR",
+            f"Put a file of the whole {name} into the folder of MEDFEAT_WEIGHTS_DIR, or name a "
+            "layer that the file holds",
         ) from None
-    return FrozenNetwork(
-        name, layer, weights, tap, tap.row_shape(side), own_input, network_input.size
-    )
+    row_shape = tap.row_shape(side)
+    return FrozenNetwork(name, layer, weights, tap, row_shape, variant, network_input.size)
 
 
-def network_up_to(name: str, layer: str) -> "nn.Module":
-    """Build the network of :func:`frozen_network` with random weights, to load a stored model."""
+def _loaded(
+    name: str, weights: Weights, variant: "Variant | None"
+) -> tuple["nn.Module", frozenset[str]]:
+    """The network ``name`` with these weights, and the names of its tensors that they lack.
+
+    Raises:
+        InputError: the weights are of another network.
+    """
     from methods.features import frozen_network, networks
 
+    if variant and not variant.is_called(name):
+        raise InputError(
+            f"{weights.origin} holds {variant.title}, not {name}",
+            f"Ask for {variant.networks[0]}, or name the right file",
+        )
+    whole = variant.fresh() if variant else networks.new_network(name)
+    tensors = variant.for_rgb(weights.tensors) if variant else weights.tensors
+    try:
+        return whole, networks.load_tensors(whole, tensors)
+    except frozen_network.WrongWeightsError as error:
+        raise InputError(
+            f"{weights.origin} does not hold {name}: {error}", "Name the right file"
+        ) from None
+
+
+def network_up_to(name: str, layer: str, variant: str = "") -> "nn.Module":
+    """Build the network of :func:`frozen_network` with random weights, to load a stored model.
+
+    ``variant`` names one of ``methods.features.variants``; "" is the library's own network.
+    """
+    from methods.features import frozen_network, networks, variants
+
+    if variant:
+        own = variants.variant_called(variant)
+        return networks.LayerTap(own.fresh(), layer, own.wants, name=own.name)
     if (name, layer) == CONV5:
         return frozen_network.Conv5Extractor(frozen_network.random_alexnet())
     return networks.LayerTap(
@@ -242,8 +262,8 @@ def _feature_set(here: Stage[NetworkConfig], frozen: FrozenNetwork, pixels: Pixe
     method: dict[str, Any] = {}
     if here.config.precision != "float32":
         method["precision"] = here.config.precision
-    if frozen.own_input:
-        method["input"] = asdict(frozen.own_input)
+    if frozen.variant:
+        method["input"] = asdict(frozen.variant.wants)
     return FeatureSet(
         kind=here.asset,
         dtype=here.config.dtype,
@@ -259,7 +279,7 @@ def _feature_set(here: Stage[NetworkConfig], frozen: FrozenNetwork, pixels: Pixe
 
 def _is_conv5(frozen: FrozenNetwork) -> bool:
     """Whether a network is the paper's, up to the paper's layer."""
-    return (frozen.name, frozen.layer) == CONV5
+    return (frozen.name, frozen.layer) == CONV5 and frozen.variant is None
 
 
 def _forward(
@@ -292,11 +312,14 @@ def _forward(
 
 def _network_facts(frozen: FrozenNetwork) -> NetworkFacts:
     """The network, the layer and the weights, for the reports."""
-    colours = " (BGR, 0 to 255 less the mean colour)" if frozen.own_input else ""
+    weights = frozen.weights.origin
+    if variant := frozen.variant:
+        colours = ", BGR, 0 to 255 less the mean colour" if variant.bgr else ""
+        weights = f"{weights} ({variant.title}{colours})"
     return NetworkFacts(
         network=frozen.name,
         layer=frozen.layer,
-        weights=frozen.weights.origin + colours,
+        weights=weights,
         weights_sha256=frozen.weights.sha256,
     )
 

@@ -40,11 +40,9 @@ IMAGENET_DIGESTS = {
             "a1b3ff4e4b62e12db1d507a0af50f64ebddea82bcad7404e7dd319335734bd67",
         }
     ),
-    # Oxford's own, blocks 1 to 3
-    "vgg19": frozenset({"1c0294fa40a2d4c978bf2258f82a7393bcc366b8ec5bab91a0176a0301614d90"}),
 }
-"""Digests of published weights by network, each of all tensors that a file holds; torchvision's
-unless a comment names others."""
+"""Digests of published weights by network, each of all tensors that a file holds; those of
+torchvision."""
 
 
 class WrongWeightsError(ValueError):

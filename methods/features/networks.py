@@ -19,32 +19,43 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from methods.features.frozen_network import ImageNetwork, WrongWeightsError, tensors_digest
+from methods.features.frozen_network import ImageNetwork, WrongWeightsError
+
+GLOBAL_AVERAGE = {"pool5": "avgpool"}
+"""Caffe's name of the global average before the last layer."""
+
+
+def _vgg_aliases(pools: tuple[int, ...]) -> dict[str, str]:
+    """Return Keras's names of the layers of a VGG, whose max-pools have these indices."""
+    blocks = {f"block{i}_pool": f"features.{pool}" for i, pool in enumerate(pools, start=1)}
+    return {**blocks, "fc1": "classifier.1", "fc2": "classifier.4"}
+
 
 LAYER_ALIASES = {
     "alexnet": {"conv5": "features.12", "fc6": "classifier.2", "fc7": "classifier.5"},
-    "googlenet": {"pool5": "avgpool"},
-    "resnet50": {"pool5": "avgpool"},
-    "vgg19": {
-        f"block{block}_pool": f"features.{index}"
-        for block, index in zip(range(1, 6), (4, 9, 18, 27, 36), strict=True)
-    },
+    "caffe_alexnet": {"conv5": "pool5", "fc6": "relu6", "fc7": "relu7"},
+    "googlenet": GLOBAL_AVERAGE,
+    "bvlc_googlenet": GLOBAL_AVERAGE,
+    "resnet50": GLOBAL_AVERAGE,
+    "caffe_resnet50": GLOBAL_AVERAGE,
+    "vgg16": _vgg_aliases((4, 9, 16, 23, 30)),
+    "oxford_vgg16": _vgg_aliases((4, 9, 16, 23, 30)),
+    "vgg19": _vgg_aliases((4, 9, 18, 27, 36)),
+    "oxford_vgg19": _vgg_aliases((4, 9, 18, 27, 36)),
 }
-"""Layer names of the literature and their paths: conv5 after ReLU and max-pool, fc6 and fc7 after
-ReLU, pool5 the global average, block1_pool to block5_pool the max-pools of VGG-19."""
+"""Layer names of the literature and their paths: conv5 after ReLU and max-pool, fc6 and fc7 (VGG:
+fc1 and fc2) after ReLU, pool5 the global average, block1_pool to block5_pool the max-pools of a
+VGG. Networks of torchvision, and the variants of :mod:`methods.features.variants`."""
 
 DENSENET_OLD_NAME = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12]\..*)")
 """Names in torchvision's files of DenseNet that differ in its code, ``norm.1`` for ``norm1``."""
 INCEPTION = {"init_weights": True, "aux_logits": False, "transform_input": True}
 """Arguments with which torchvision builds these networks for its weights, without the heads that
 only its own training used."""
+COUNTER = ".num_batches_tracked"
+"""End of the names of batch normalisation's counters, which older files lack and nothing reads."""
 LISTED = 8
 """Maximum layers that an error message names."""
-FIRST_KERNELS = "features.0.weight"
-"""Name of VGG's first tensor."""
-OXFORD_FIRST_KERNELS = {"vgg19": "8ceb0f796b98f4b40687e024d6379cbe11f061a03043e2c25d96438e823da4b9"}
-"""Digests of the first tensor in the weights of Simonyan and Zisserman 2015, which Keras
-distributes, too; a file may hold only some of the tensors."""
 
 
 class UnknownNetworkError(ValueError):
@@ -180,28 +191,6 @@ def network_input(name: str) -> NetworkInput:
     )
 
 
-OXFORD_INPUT = NetworkInput(None, (123.68 / 255, 116.779 / 255, 103.939 / 255), (1 / 255,) * 3)
-"""Input of the weights of Simonyan and Zisserman 2015: the scale 0..255 less the mean colour of
-ImageNet."""
-
-
-def for_rgb(
-    name: str, tensors: Mapping[str, Tensor]
-) -> tuple[Mapping[str, Tensor], NetworkInput | None]:
-    """Convert weights that expect other images than their library's to RGB.
-
-    Returns the weights for RGB, and the input that they expect; None for all others.
-
-    These are Oxford's own of VGG-19, for blue, green and red on the scale 0..255. They fit
-    torchvision's network, and with its normalisation they would see images of next to no contrast.
-    """
-    kernels = tensors.get(FIRST_KERNELS)
-    digest = OXFORD_FIRST_KERNELS.get(name)
-    if digest is None or kernels is None or tensors_digest({FIRST_KERNELS: kernels}) != digest:
-        return tensors, None
-    return {**tensors, FIRST_KERNELS: kernels.flip(1)}, OXFORD_INPUT
-
-
 def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset[str]:
     """Load the tensors that belong to ``network``; the rest of either is left as it is.
 
@@ -228,9 +217,7 @@ def load_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> frozenset
                 f"{tuple(own[name].shape)}"
             )
     network.load_state_dict(fitting, strict=False)
-    return frozenset(
-        name for name in own if name not in fitting and not name.endswith(".num_batches_tracked")
-    )
+    return frozenset(name for name in own if name not in fitting and not name.endswith(COUNTER))
 
 
 class _ReachedError(Exception):
@@ -328,11 +315,15 @@ class LayerTap(ImageNetwork):
                 f"{name}'s layer {layer} is not run by itself: choose the layer that it is part of"
             )
         self._channels_last, self._prefix = _form(output, network, f"{name}'s layer {layer}")
-        for tensor_name, tensor in sorted(network.state_dict(keep_vars=True).items()):
-            if tensor_name in missing and tensor in used:
-                raise WrongWeightsError(
-                    f"{name}'s layer {layer} needs {tensor_name}, which the file does not hold"
-                )
+        needed = [
+            tensor_name
+            for tensor_name, tensor in network.state_dict(keep_vars=True).items()
+            if tensor_name in missing and tensor in used
+        ]
+        if needed:
+            raise WrongWeightsError(
+                f"{name}'s layer {layer} needs {_what_lacks(network, needed, missing)}"
+            )
         _prune(network, used)
 
     def _tapped(self, images: Tensor) -> Any:
@@ -357,6 +348,19 @@ class LayerTap(ImageNetwork):
         if self._channels_last:
             y = y.permute(0, 3, 1, 2)
         return y.flatten(1) if y.shape[2:] == (1, 1) else y
+
+
+def _what_lacks(network: nn.Module, needed: list[str], missing: frozenset[str]) -> str:
+    """Say which part of a network a file lacks, and with which of its layers it ends.
+
+    ``needed`` and ``missing`` are names of tensors that a layer needs, and that the file lacks.
+    """
+    names = [name for name in network.state_dict() if not name.endswith(COUNTER)]
+    part = needed[0].split(".")[0]
+    whole = all(name in missing for name in names if name.split(".")[0] == part)
+    before = [name for name in names[: names.index(needed[0])] if name not in missing]
+    last = f": it ends with {before[-1].rpartition('.')[0]}" if before else ""
+    return f"{part if whole else needed[0]}, which the file does not hold{last}"
 
 
 def _form(output: object, network: nn.Module, layer: str) -> tuple[bool, int | None]:

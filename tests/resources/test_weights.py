@@ -212,6 +212,22 @@ def test_weights_that_want_another_normalisation_are_not_published_for_ours() ->
     assert files == ["resnet50-11ad3fa6.pth", "resnet50-0676ba61.pth"]
 
 
+def test_a_variant_is_found_by_its_tensors_whatever_its_file_is_called(folder: Path) -> None:
+    weights._last_failure = math.inf  # no download is tried
+    kernels = {
+        "conv1.weight": torch.zeros(96, 3, 11, 11),
+        "conv2.weight": torch.zeros(256, 48, 5, 5),
+    }
+    save_file(kernels, folder / "my network.safetensors")
+    (folder / "another.safetensors").write_bytes(b"no weights")
+    for found in (network_weights("alexnet"), alexnet_weights()):
+        assert found.origin == "my network.safetensors"
+        assert found.notice.startswith("UNVERIFIED WEIGHTS: my network.safetensors is not a known")
+        assert set(found.tensors) == set(kernels)
+    with pytest.raises(WeightsMissingError):
+        network_weights("googlenet")
+
+
 def test_checkpoints_of_a_training_are_read(folder: Path) -> None:
     torch.save(
         {"epoch": 3, "state_dict": {"module.fc.bias": torch.ones(2)}}, folder / "resnet18.pth"
@@ -302,3 +318,13 @@ def test_the_real_weights_are_known(
     }
     assert tensors_digest(features) == tensors_digest(part.tensors)
     assert tensors_digest(part.tensors) in IMAGENET_DIGESTS["squeezenet1_1"]
+    for network, file in (
+        ("googlenet", "googlenet_bvlc"),
+        ("vgg16", "vgg16_features"),
+        ("vgg19", "vgg19_features_block1-3"),
+        ("resnet50", "resnet50_caffe_to_layer3"),
+        ("efficientnet_lite0", "efficientnet_lite0"),
+        ("timm/tf_efficientnet_lite0", "efficientnet_lite0"),
+    ):
+        found = network_weights(network)
+        assert (found.origin, found.notice) == (f"{file}.safetensors", "")

@@ -64,7 +64,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(fine_tuned_networks, "frozen_network", load)
     monkeypatch.setattr(
-        fine_tuned_networks, "network_up_to", lambda name, layer: DoubledMean(maps=False)
+        fine_tuned_networks, "network_up_to", lambda name, layer, variant: DoubledMean(maps=False)
     )
 
 

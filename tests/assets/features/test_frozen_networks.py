@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from assets.core.settings import weights_field, with_weights_of
 from assets.features import frozen_networks
@@ -17,12 +19,15 @@ from assets.features.frozen_networks import (
     NetworkConfig,
     alexnet_conv5,
     backbone_features,
+    frozen_network,
     network_features,
+    network_up_to,
 )
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import NetworkFacts
 from data_contracts.studies.study import Method
+from methods.features.variants import variant_called
 from resources.store.dataset_store import DatasetStore
 from resources.weights import WeightsMissingError
 from tests.assets.features.toy import flat_images, toy_network
@@ -127,6 +132,22 @@ def test_precision_changes_the_set_and_the_batch_size_does_not(
     assert (first.reused, smaller.reused, coarser.reused) == (False, True, False)
     assert coarser.record.feature_set is not None
     assert coarser.record.feature_set.method == {"precision": "bfloat16"}
+
+
+def test_weights_of_a_variant_are_loaded_into_its_own_network(tmp_path: Path) -> None:
+    variant = variant_called("caffe_alexnet")
+    tensors = {name: x for name, x in variant.build().state_dict().items() if "fc" not in name}
+    save_file(tensors, tmp_path / "mine.safetensors")
+    found = frozen_network("alexnet", "conv5", str(tmp_path / "mine.safetensors"), 227)
+    assert (found.row_shape, found.variant) == ((256, 6, 6), variant)
+    again = network_up_to("alexnet", "conv5", variant.name)
+    again.load_state_dict(found.network.state_dict())
+    image = torch.full((1, 227, 227, 3), 99, dtype=torch.uint8)
+    assert torch.equal(again(image), found.network(image))
+    with pytest.raises(WeightsMissingError, match=r"fc7 needs fc6, which .* it ends with conv5"):
+        frozen_network("alexnet", "fc7", str(tmp_path / "mine.safetensors"), 227)
+    with pytest.raises(InputError, match=r"mine\.safetensors holds Caffe AlexNet, not googlenet"):
+        frozen_network("googlenet", "pool5", str(tmp_path / "mine.safetensors"), 227)
 
 
 def test_images_that_are_not_stored_have_no_side(store: DatasetStore) -> None:

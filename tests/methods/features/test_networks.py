@@ -20,17 +20,12 @@ from methods.features.frozen_network import (
     IMAGENET_STD,
     WrongWeightsError,
     extract,
-    tensors_digest,
 )
 from methods.features.networks import (
-    FIRST_KERNELS,
-    OXFORD_FIRST_KERNELS,
-    OXFORD_INPUT,
     LayerTap,
     NetworkInput,
     UnknownLayerError,
     UnknownNetworkError,
-    for_rgb,
     library_of,
     load_tensors,
     network_input,
@@ -113,48 +108,6 @@ def test_tokens_equal_timm_after_resizing() -> None:
 
 
 @torch.inference_mode()
-def test_first_kernels_that_want_bgr_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = new_network("vgg19")
-    theirs = network.state_dict()
-    monkeypatch.setitem(
-        OXFORD_FIRST_KERNELS, "vgg19", tensors_digest({FIRST_KERNELS: theirs[FIRST_KERNELS]})
-    )
-    tensors, wants = for_rgb("vgg19", theirs)
-    assert wants is OXFORD_INPUT
-    assert torch.equal(theirs["features.0.bias"], tensors["features.0.bias"])
-    images = _images(2, 32)
-    as_caffe = torch.from_numpy(images[..., ::-1].copy()).permute(0, 3, 1, 2) - torch.tensor(
-        [103.939, 116.779, 123.68]
-    ).view(3, 1, 1)
-    expected = network.features[:10](as_caffe)
-    load_tensors(network, tensors)
-    got = LayerTap(network, "block2_pool", wants, name="vgg19")(torch.from_numpy(images))
-    torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
-
-
-def test_other_kernels_and_other_networks_are_left_as_they_are(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    kernels = torch.rand(64, 3, 3, 3)
-    for name, tensors in (
-        ("vgg19", {FIRST_KERNELS: kernels}),
-        ("vgg19", {"features.2.weight": kernels}),
-        ("vgg16", {}),
-    ):
-        assert for_rgb(name, tensors) == (tensors, None)
-    monkeypatch.setitem(OXFORD_FIRST_KERNELS, "vgg19", tensors_digest({FIRST_KERNELS: kernels}))
-    assert for_rgb("vgg16", {FIRST_KERNELS: kernels})[1] is None
-
-
-@pytest.mark.real_data
-def test_oxfords_vgg19_is_known(real_data: Path) -> None:
-    tensors = load_file(real_data / "weights" / "vgg19_features_block1-3.safetensors")
-    flipped, wants = for_rgb("vgg19", tensors)
-    assert wants is OXFORD_INPUT
-    assert torch.equal(flipped[FIRST_KERNELS][:, 0], tensors[FIRST_KERNELS][:, 2])
-
-
-@torch.inference_mode()
 def test_patch_embedding_has_no_class_token() -> None:
     assert _tap("timm/test_vit", "patch_embed").row_shape() == (64, 10, 10)
 
@@ -229,9 +182,14 @@ def test_a_tensor_that_the_layer_needs_and_the_file_lacks_is_named() -> None:
         )
         with pytest.raises(
             WrongWeightsError,
-            match=r"alexnet's layer fc7 needs classifier\.1\.bias, which the file does not hold",
+            match="alexnet's layer fc7 needs classifier, which the file does not hold: it ends "
+            r"with features\.10",
         ):
             LayerTap(new_network("alexnet"), "fc7", ANY, missing, "alexnet")
+        with pytest.raises(WrongWeightsError, match=r"needs classifier\.4\.weight, which the file"):
+            LayerTap(
+                new_network("alexnet"), "fc7", ANY, frozenset({"classifier.4.weight"}), "alexnet"
+            )
         not_needed = missing - {"classifier.1.weight", "classifier.1.bias"}
         assert LayerTap(new_network("alexnet"), "fc6", ANY, not_needed, "alexnet").row_shape() == (
             4096,
