@@ -34,6 +34,45 @@ class FoldConfig(SeedSetting, GroupingSettings):
     """Settings of every cross-validated evaluation; they must agree for methods to be compared."""
 
 
+class FitConfig(FoldConfig):
+    """Settings of what is fitted in the folds."""
+
+    grid_search: Literal["nested", "flat"] = "nested"
+    """Folds that choose the kernel: "nested" takes inner folds of the training folds, "flat" the
+    very folds that are scored, which is optimistic."""
+    zero_variance: Literal["train", "all"] = "train"
+    """Images over which a column must be constant to be removed: those of the training folds, or
+    all."""
+    select_features: Literal["none", "anova"] = "none"
+    """Filter of the columns: "anova" keeps those of the largest F over the training folds, their
+    number chosen with the kernel."""
+
+
+@dataclass(frozen=True)
+class PartedPatients:
+    """How many patients have images in more than one fold.
+
+    Attributes:
+        parted: patients with images in two or more folds.
+        patients: patients.
+        images: images of the parted ones.
+    """
+
+    parted: int
+    patients: int
+    images: int
+
+    def sentence(self) -> str:
+        """What a reader must know."""
+        if not self.parted:
+            return f"None of {self.patients} patients has images in two folds."
+        return (
+            f"{self.parted} of {self.patients} patients have lesions in two or more folds "
+            f"({self.images} images), so classifiers are tested on patients that they were "
+            "trained on; group_by=patient keeps each patient in one fold."
+        )
+
+
 @dataclass(frozen=True)
 class LesionRows:
     """Labelled images of two classes, in the order of their ids.
@@ -47,6 +86,7 @@ class LesionRows:
         groups: what the folds keep together.
         fold: (n,) int64, the fold in which each image is tested.
         has_lesions: whether any group is given.
+        parted: patients in two folds, counted over all images; None where no patient is given.
     """
 
     ids: list[str]
@@ -57,6 +97,7 @@ class LesionRows:
     groups: list[str]
     fold: np.ndarray
     has_lesions: bool
+    parted: PartedPatients | None = None
 
     @property
     def version(self) -> str:
@@ -95,9 +136,8 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
         key=lambda row: row["image_id"],
     )
     classes = _classes(dataset, rows, config.positive_class)
-    if config.group_by == "patient" and not any(
-        row["patient_id"] or row["header_patient_id"] for row in rows
-    ):
+    has_patients = any(row["patient_id"] or row["header_patient_id"] for row in rows)
+    if config.group_by == "patient" and not has_patients:
         raise InputError(
             f"no image of {dataset} has a patient",
             "Fill the column patient_id of its manifest, or run with --set group_by=lesion",
@@ -123,7 +163,18 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
             "Add images of other lesions to that class",
         ) from error
     has_lesions = any(row["group_id"] for row in rows)
-    return LesionRows(ids, positive, classes, lesions, patients, groups, fold, has_lesions)
+    parted = _parted(patients, fold) if has_patients else None
+    return LesionRows(ids, positive, classes, lesions, patients, groups, fold, has_lesions, parted)
+
+
+def _parted(patients: Sequence[str], fold: np.ndarray) -> PartedPatients:
+    """Count the patients (n,) that have images in two folds (n,) or more."""
+    folds_of: dict[str, set[int]] = {}
+    for patient, number in zip(patients, fold.tolist(), strict=True):
+        folds_of.setdefault(patient, set()).add(number)
+    parted = {patient for patient, folds in folds_of.items() if len(folds) > 1}
+    images = sum(patient in parted for patient in patients)
+    return PartedPatients(len(parted), len(folds_of), images)
 
 
 def _classes(

@@ -3,14 +3,14 @@
 Source: Huynh et al. 2016, sections 2.5 and 2.6.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
 
-from assets.core.lesion_rows import FOLDS, FoldConfig, LesionRows, lesion_rows
+from assets.core.lesion_rows import FOLDS, FitConfig, FoldConfig, LesionRows, lesion_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows
 from assets.core.stage import stage
@@ -30,6 +30,7 @@ from data_contracts.studies.huynh2016 import (
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.roc import FOLD_SCORES
+from methods.classifiers.voting import Vote
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader
@@ -54,6 +55,14 @@ class EnsembleConfig(FoldConfig):
     """Layer of its first member: "auto" is the paper's fc6, or conv4 where the weights lack it."""
 
 
+class VoteConfig(EnsembleConfig):
+    """Settings of the ensemble."""
+
+    vote: Vote = "mean"
+    """How its members are combined: "mean" of their probabilities (the paper), "rank" averages
+    their ranks within a fold, "stack" weighs them by a regression on the training folds."""
+
+
 @dataclass(frozen=True)
 class FoldScored:
     """The out-of-fold probabilities that a method gives.
@@ -63,6 +72,7 @@ class FoldScored:
         rows: the images that it scored, with their folds.
         rows_version: version of all images that have folds.
         probability: (n,) probability of the positive class of each of ``rows``.
+        inner: (folds, n) that of training rows from inner folds; None for an ensemble.
         summary: further figures.
         notices: what a reader must know.
         ensemble_layer: layer whose classifier is the first member; empty where it is no ensemble.
@@ -72,9 +82,18 @@ class FoldScored:
     rows: LesionRows
     rows_version: str
     probability: np.ndarray
+    inner: np.ndarray | None = None
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     ensemble_layer: str = ""
+
+
+@dataclass(frozen=True)
+class FoldScore:
+    """The stored scores of an image; see FOLD_SCORES."""
+
+    probability: float
+    inner: Sequence[float | None] = ()
 
 
 def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
@@ -87,7 +106,7 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
     settings = {**config.settings(), "interval": roc.pooled_interval.method}
     metric_rows = MetricRows(work, HUYNH2016, method.name, config.seed, settings)
-    metrics, scores = _metrics(metric_rows, roc, rows), _fold_scores(rows, probability)
+    metrics, scores = _metrics(metric_rows, roc, rows), _fold_scores(rows, scored)
     fitted = roc.binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if roc.binormal else None
     curve = (method.title, *empirical_roc(probability, rows.positive), fitted)
     notices = list(scored.notices)
@@ -96,6 +115,9 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
             "NO LESIONS GIVEN: each image is its own group, so images of one lesion may be on both "
             "sides of a fold"
         )
+    parted = rows.parted
+    if parted and parted.parted:
+        notices.append(f"PATIENTS IN TWO FOLDS: {parted.sentence().rstrip('.')}")
     pooled = roc.pooled_interval
     return Output(
         content=[metrics, scores],
@@ -119,6 +141,8 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
             title=method.title,
             images=len(rows.ids),
             ensemble_layer=scored.ensemble_layer,
+            parted_patients=parted.parted if parted else None,
+            patients=parted.patients if parted else None,
         ),
         notices=notices,
         rows=len(rows.ids),
@@ -144,8 +168,11 @@ def _metrics(metric_rows: MetricRows, roc: "FoldRoc", rows: LesionRows) -> list[
     ]
 
 
-def _fold_scores(rows: LesionRows, probability: np.ndarray) -> list[dict[str, Any]]:
+def _fold_scores(rows: LesionRows, scored: FoldScored) -> list[dict[str, Any]]:
     """Rows of FOLD_SCORES, one an image."""
+    inner: list[list[float | None]] = [[] for _ in rows.ids]
+    if scored.inner is not None:
+        inner = [[None if np.isnan(p) else p for p in of] for of in scored.inner.T.tolist()]
     return [
         {
             "image_id": rows.ids[i],
@@ -153,7 +180,8 @@ def _fold_scores(rows: LesionRows, probability: np.ndarray) -> list[dict[str, An
             "group_id": rows.groups[i],
             "fold": int(rows.fold[i]),
             "positive": bool(rows.positive[i]),
-            "probability": float(probability[i]),
+            "probability": float(scored.probability[i]),
+            "inner": inner[i],
         }
         for i in range(len(rows.ids))
     ]
@@ -164,7 +192,7 @@ def nested(
     features: np.ndarray,
     positive: np.ndarray,
     fold: np.ndarray,
-    seed: int,
+    config: FitConfig,
     title: str,
 ) -> "NestedScores":
     """Out-of-fold probabilities of the polynomial SVM, with a progress bar.
@@ -174,21 +202,29 @@ def nested(
         features: (n, p) rows of the classifier.
         positive: (n,) bool, whether each image is of the positive class.
         fold: (n,) fold in which each image is tested.
-        seed: seed of the inner folds.
+        config: how the kernel and the columns are chosen, and the seed of the inner folds.
         title: title of the method, for the progress bar and the error.
 
     Raises:
         InputError: a class has too few groups for the folds.
     """
-    from methods.classifiers.polynomial_svm import Grid, nested_scores
+    from methods.classifiers import polynomial_svm as svm
 
+    selected = (*svm.SELECTED_COLUMNS, svm.ALL_COLUMNS)
+    grid = replace(
+        svm.Grid(),
+        constant_on=config.zero_variance,
+        keep=selected if config.select_features == "anova" else (svm.ALL_COLUMNS,),
+    )
     steps = iter(progress(range(FOLDS), title))
 
     def on_fold(number: int) -> None:
         next(steps, None)
 
     try:
-        return nested_scores(features, positive, rows.groups, fold, Grid(), seed, on_fold)
+        if config.grid_search == "flat":
+            return svm.flat_scores(features, positive, rows.groups, fold, grid, on_fold)
+        return svm.nested_scores(features, positive, rows.groups, fold, grid, config.seed, on_fold)
     except ValueError as error:
         raise InputError(
             f"{title} cannot be cross-validated: {error}",
@@ -216,19 +252,19 @@ def cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
     segmentation = () if layer else (names.LESION_SEGMENTATION,)
 
     @stage(
-        FoldConfig,
+        FitConfig,
         name=method.evaluation,
         description=f"{method.title}: polynomial SVM, its kernel chosen by nested grid search, "
         "scored by ROC analysis in five folds over lesions or patients.",
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="1",
+        code_version="2",
         inputs=(names.IMAGE_MANIFEST, *segmentation, method.features),
         facts=FoldFacts,
         tables=(METRICS, FOLD_SCORES),
     )
-    def evaluation(here: Stage[FoldConfig]) -> Plan:
+    def evaluation(here: Stage[FitConfig]) -> Plan:
         config = here.config
         labelled = lesion_rows(here.store, here.dataset, config)
         stored = here.record(method.features).feature_set
@@ -239,14 +275,15 @@ def cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
 
         def compute(work: Work) -> Output:
             features = rows_of_method(here.features(method.features, rows.ids), method)
-            scores = nested(rows, features, rows.positive, rows.fold, config.seed, method.title)
+            scores = nested(rows, features, rows.positive, rows.fold, config, method.title)
             scored = FoldScored(
                 method,
                 rows,
                 labelled.version,
                 scores.probability,
+                scores.inner,
                 _kernels(scores, features.shape[1]),
-                _notices(scores, method.title),
+                _notices(config, scores, method.title),
             )
             return fold_output(work, config, scored)
 
@@ -260,7 +297,7 @@ def _kernels(scores: "NestedScores", columns: int) -> dict[str, float | int | st
     """The kernel that was chosen in each fold, in words, and how many of ``columns`` were left."""
     return {
         **{
-            f"kernel of fold {number}": f"a = {c.a:g} / {c.columns}, c = {c.c:g}, d = {c.d}"
+            f"kernel of fold {number}": f"a = {c.a:g} / {c.kept}, c = {c.c:g}, d = {c.d}"
             for number, c in enumerate(scores.choices, 1)
         },
         "columns of zero variance, most in a fold": columns
@@ -268,9 +305,19 @@ def _kernels(scores: "NestedScores", columns: int) -> dict[str, float | int | st
     }
 
 
-def _notices(scores: "NestedScores", title: str) -> tuple[str, ...]:
-    """Whether a fit stopped at its limit, or learned nothing, in some folds."""
+def _notices(config: FitConfig, scores: "NestedScores", title: str) -> tuple[str, ...]:
+    """What was fitted outside of the training folds, and fits that stopped or learned nothing."""
     notices = []
+    if config.grid_search == "flat":
+        notices.append(
+            "FLAT GRID SEARCH: the kernel was chosen on the images that are scored, so AUCs are "
+            "optimistic"
+        )
+    if config.zero_variance == "all":
+        notices.append(
+            "ZERO VARIANCE ON ALL IMAGES: images that are scored took part in the removal of "
+            "columns, which sets the unit of the kernel's a"
+        )
     if cut := sum(not choice.converged for choice in scores.choices):
         notices.append(
             f"NOT CONVERGED: an SVM of {title} stopped at its limit in {cut} of {FOLDS} folds"
@@ -303,8 +350,8 @@ def chosen_layer(store: DatasetStore, dataset: str, asked: str) -> str:
 
 def out_of_fold(
     store: DatasetStore, dataset: str, method: Method, labelled: LesionRows
-) -> dict[str, float]:
-    """Probability by image of a classifier that was scored in these very folds.
+) -> dict[str, FoldScore]:
+    """Scores by image of a classifier that was scored in these very folds.
 
     Raises:
         InputError: it was scored in others.
@@ -315,22 +362,25 @@ def out_of_fold(
             f"Run {HUYNH2016.name} again",
         )
     rows = store.main_table(dataset, method.evaluation, FOLD_SCORES).to_pylist()
-    return {row["image_id"]: row["probability"] for row in rows}
+    return {row["image_id"]: FoldScore(row["probability"], row["inner"]) for row in rows}
 
 
 @stage(
-    EnsembleConfig,
+    VoteConfig,
     name=ENSEMBLE.evaluation,
     group=GROUP,
     order=7,
     kinds={"numpy", "parquet"},
-    code_version="1",
+    code_version="2",
     inputs=[method.evaluation for method in (*LAYER_METHODS.values(), ANALYTIC)],
     facts=FoldFacts,
     tables=(METRICS, FOLD_SCORES),
 )
-def ensemble_evaluation(here: Stage[EnsembleConfig]) -> Plan:
-    """Soft voting: the mean of the probabilities from one layer and from the analytic features."""
+def ensemble_evaluation(here: Stage[VoteConfig]) -> Plan:
+    """Soft voting: the mean of the probabilities from one layer and from the analytic features.
+
+    Their ranks or a stacked regression where the setting ``vote`` says so.
+    """
     config = here.config
     labelled = lesion_rows(here.store, here.dataset, config)
     layer = chosen_layer(here.store, here.dataset, config.ensemble_layer)
@@ -339,13 +389,39 @@ def ensemble_evaluation(here: Stage[EnsembleConfig]) -> Plan:
 
     def compute(work: Work) -> Output:
         rows = labelled.only(sorted(network.keys() & analytic.keys()))
-        mean = np.array([(network[i] + analytic[i]) / 2 for i in rows.ids])
         scored = FoldScored(
-            ENSEMBLE, rows, labelled.version, mean, {"layer": layer}, ensemble_layer=layer
+            ENSEMBLE,
+            rows,
+            labelled.version,
+            vote_of(config.vote, rows, (network, analytic)),
+            summary={"layer": layer, "vote": config.vote},
+            notices=_vote_notices(config.vote),
+            ensemble_layer=layer,
         )
         return fold_output(work, config, scored)
 
     return Plan(compute, inputs=tuple(member.evaluation for member in members))
+
+
+def vote_of(vote: Vote, rows: LesionRows, members: Sequence[Mapping[str, FoldScore]]) -> np.ndarray:
+    """Scores (n,) of an ensemble of members that were scored on all images of ``rows``."""
+    from methods.classifiers.voting import combined
+
+    probability = np.array([[of[i].probability for i in rows.ids] for of in members])
+    inner = np.array([[of[i].inner for i in rows.ids] for of in members], np.float64)
+    return combined(vote, probability, inner.swapaxes(1, 2), rows.positive, rows.fold)
+
+
+def _vote_notices(vote: Vote) -> tuple[str, ...]:
+    """What a reader of the ensemble must know where it is not the paper's."""
+    if vote == "mean":
+        return ()
+    how = {
+        "rank": "averages the members' ranks among the images of a fold, so its score says "
+        "nothing about a single image",
+        "stack": "weighs the members' log-odds by a regression on the training folds",
+    }
+    return (f"NOT THE PAPER'S VOTE: the ensemble {how[vote]}",)
 
 
 cross_validations = [

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field
 
-from assets.core.lesion_rows import FOLDS, LesionRows, lesion_rows
+from assets.core.lesion_rows import FOLDS, FitConfig, LesionRows, lesion_rows
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.scoring import MetricRows
 from assets.core.stage import stage
 from assets.evaluations.cross_validation import (
     GROUP,
     LAYER_METHODS,
-    EnsembleConfig,
+    VoteConfig,
     chosen_layer,
     ids_with_features,
     nested,
@@ -32,7 +32,7 @@ METRIC, SUBJECT = "auc_of_permuted_labels", "mean"
 """Metric of every row, and subject of the row of the mean over the permutations."""
 
 
-class PermutationConfig(EnsembleConfig):
+class PermutationConfig(VoteConfig, FitConfig):
     """Settings of `label_permutation`."""
 
     permutations: int = Field(default=10, ge=2)
@@ -70,7 +70,7 @@ def label_permutation(here: Stage[PermutationConfig]) -> Plan:
         from methods.statistics.significance import mean_interval
 
         features = {m: rows_of_method(here.features(m.features, rows.ids), m) for m in members}
-        aucs = permuted_aucs(rows, features, config.seed, config.permutations)
+        aucs = permuted_aucs(rows, features, config)
         intervals = {method: mean_interval(np.array(values)) for method, values in aucs.items()}
         metrics = [
             row
@@ -106,29 +106,34 @@ def label_permutation(here: Stage[PermutationConfig]) -> Plan:
 
 
 def permuted_aucs(
-    rows: LesionRows, features: Mapping[Method, np.ndarray], seed: int, permutations: int
+    rows: LesionRows, features: Mapping[Method, np.ndarray], config: PermutationConfig
 ) -> dict[Method, list[float]]:
     """Mean AUC over the folds for each permutation, of two members and of their ensemble.
 
     Args:
         rows: the images.
         features: (n, p) rows of each of the two members.
-        seed: seed of the first permutation; the others follow it.
-        permutations: number of permutations.
+        config: number of permutations, the seed of the first, and how everything is fitted.
     """
     from methods.classifiers.polynomial_svm import outer_folds
+    from methods.classifiers.voting import combined
     from methods.statistics.fold_roc import fold_aucs, permuted_by_lesion
 
     first, second = features
     aucs: dict[Method, list[float]] = {method: [] for method in (first, second, ENSEMBLE)}
-    for number in progress(range(permutations), "label permutations"):
-        dealt = permuted_by_lesion(rows.positive, rows.lesions, seed + number)
-        fold = outer_folds(dealt, rows.groups, seed + number, FOLDS)
-        probability = {
-            method: nested(rows, of_method, dealt, fold, seed, method.title).probability
+    for number in progress(range(config.permutations), "label permutations"):
+        dealt = permuted_by_lesion(rows.positive, rows.lesions, config.seed + number)
+        fold = outer_folds(dealt, rows.groups, config.seed + number, FOLDS)
+        scores = {
+            method: nested(rows, of_method, dealt, fold, config, method.title)
             for method, of_method in features.items()
         }
-        probability[ENSEMBLE] = (probability[first] + probability[second]) / 2
+        probability = {method: of_method.probability for method, of_method in scores.items()}
+        members, inner = (
+            np.stack([getattr(scores[method], name) for method in (first, second)])
+            for name in ("probability", "inner")
+        )
+        probability[ENSEMBLE] = combined(config.vote, members, inner, dealt, fold)
         for method, of_method in probability.items():
             aucs[method].append(float(fold_aucs(of_method, dealt, fold).mean()))
     return aucs

@@ -17,6 +17,7 @@ from assets.evaluations.cross_validation import GROUP as EVALUATION
 from assets.evaluations.label_permutation import METRIC, SUBJECT
 from assets.reports.common import (
     GROUP,
+    Records,
     Rows,
     closing_sections,
     footer,
@@ -72,7 +73,13 @@ def roc_comparison(here: Stage[FoldConfig]) -> Plan:
     rows = lesion_rows(here.store, here.dataset, here.config)
     layer = LAYER_METHODS[here.facts(ENSEMBLE.evaluation, FoldFacts).ensemble_layer]
     scored = [m for m in HUYNH2016.methods if not here.record(m.evaluation).unavailable]
-    probabilities = {m: out_of_fold(here.store, here.dataset, m, rows) for m in scored}
+    probabilities = {
+        method: {
+            image_id: score.probability
+            for image_id, score in out_of_fold(here.store, here.dataset, method, rows).items()
+        }
+        for method in scored
+    }
 
     def compute(work: Work) -> Output:
         from methods.reporting import figures
@@ -309,7 +316,7 @@ def _document(
         sections=(
             _result_section(here, chains, contoured, everything, comparisons),
             _paper_section(here, chains, contoured, everything),
-            _integrity_section(permuted, of_permutation),
+            _integrity_section(records, permuted, of_permutation),
             stages_section(here.store, HUYNH2016, records),
             Section("What is calculated from a contour", (), (features,)),
             *closing_sections(here.store, HUYNH2016, records, rejected),
@@ -396,8 +403,21 @@ def _paper_section(
     )
 
 
-def _integrity_section(permuted: Rows, notices: tuple[str, ...]) -> "Section":
-    """What is fitted inside the folds, and the AUC on permuted labels."""
+def _patients(records: Records) -> str:
+    """How many patients have images in two folds, in words."""
+    facts = records[ENSEMBLE.evaluation].facts_as(FoldFacts)
+    if facts.patients is None:
+        return (
+            "No image names its patient, so it is not known whether images of one patient are in "
+            "two folds."
+        )
+    return (
+        f"{facts.parted_patients} of {facts.patients} patients have images in more than one fold."
+    )
+
+
+def _integrity_section(records: Records, permuted: Rows, notices: tuple[str, ...]) -> "Section":
+    """What is fitted inside the folds, patients in two of them, and the AUC on permuted labels."""
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Section
 
@@ -408,6 +428,7 @@ def _integrity_section(permuted: Rows, notices: tuple[str, ...]) -> "Section":
             "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, "
             "classifier) is fitted inside the training folds. That no group is in two folds is "
             "checked whenever the scores are stored or read.",
+            _patients(records),
         ),
         (parts.permutation_table(means, _titles(), notices),),
     )

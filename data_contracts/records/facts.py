@@ -186,11 +186,15 @@ class FoldFacts(ScoredFacts):
     Attributes:
         images: images with an out-of-fold probability.
         ensemble_layer: layer whose classifier is the first member; empty where it is no ensemble.
+        parted_patients: patients with images in two folds; None where no patient is known.
+        patients: patients; None where none is known.
     """
 
     kind: Literal["folds"] = "folds"
     images: int
     ensemble_layer: str = ""
+    parted_patients: int | None = None
+    patients: int | None = None
 
 
 class FilterStudyFacts(ScoredFacts):

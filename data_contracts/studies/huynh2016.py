@@ -123,14 +123,38 @@ HUYNH2016 = Study(
             "ensemble_layer",
         ),
         Choice("Resize", "down-sampled to 256 x 256", "bilinear, antialiased", "-"),
-        Choice("Zero-variance columns", "eliminated", "found on the training folds alone", "-"),
+        Choice(
+            "Zero-variance columns",
+            "eliminated, likely on all images",
+            "found on the training folds alone",
+            "zero_variance",
+        ),
         Choice(
             "Grid search of a, c, d",
             "five folds, nested or not unclear",
             "nested: five inner folds by group inside each training fold, best mean AUC",
-            "-",
+            "grid_search",
         ),
         Choice("SVM cost", "not stated", "C = 1", "-"),
+        Choice(
+            "Feature selection",
+            "future work",
+            "none; the switch keeps the columns of the largest ANOVA F, their number chosen in the "
+            "inner folds",
+            "select_features",
+        ),
+        Choice(
+            "Vote of the ensemble",
+            "soft voting; advanced ensembles are future work",
+            "mean of the probabilities; the switch averages ranks or stacks the members",
+            "vote",
+        ),
+        Choice(
+            "Fine-tuned comparison",
+            "tried, worse than fixed features; no figures",
+            "none: five trainings of AlexNet, whose fully connected weights few have",
+            "-",
+        ),
         Choice(
             "Probabilities",
             "not stated",

@@ -37,6 +37,9 @@ FOLD_SCORES = TableContract(
             pa.field("fold", pa.int64(), nullable=False),  # fold in which the group is left out
             pa.field("positive", pa.bool_(), nullable=False),  # whether it is of the positive class
             pa.field("probability", pa.float64(), nullable=False),  # of the positive class
+            # for each fold whose classifier trains on the image, its probability from an inner fold
+            # that left it out; null for its own fold; an empty list for an ensemble
+            pa.field("inner", pa.list_(pa.float64()), nullable=False),
         ]
     ),
     key=("image_id",),
@@ -44,6 +47,12 @@ FOLD_SCORES = TableContract(
         "no group is in two folds": _groups_in_two_folds,
         "fold is not negative": rows_where("fold", lambda fold: fold < 0),
         "probability lies in 0..1": rows_where("probability", not_unit),
+        "inner lies in 0..1 and is empty in its own fold alone": rows_where(
+            ("fold", "inner"),
+            lambda fold, inner: any(
+                (p is None) != (k == fold) or not_unit(p) for k, p in enumerate(inner)
+            ),
+        ),
     },
 )
 """One row for each image: the probability from a classifier that never saw its group."""

@@ -186,6 +186,7 @@ def store_fold_scores(
             "fold": int(rows.fold[i]),
             "positive": bool(rows.positive[i]),
             "probability": float(probability[i]),
+            "inner": [],
         }
         for i, image in enumerate(rows.ids)
     ]

@@ -235,6 +235,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "fold": 0,
             "positive": True,
             "probability": 0.5,
+            "inner": [None, 0.25],
         },
     ),
     "roc results": (
@@ -369,6 +370,8 @@ BROKEN = [
     ("fold scores", {"fold": -1}, "fold is not negative"),
     ("fold scores", {"probability": 1.1}, "probability lies in 0..1"),
     ("fold scores", {"probability": float("nan")}, "probability lies in 0..1"),
+    ("fold scores", {"inner": [None, 1.5]}, "inner lies in 0..1"),
+    ("fold scores", {"inner": [0.5, 0.5]}, "inner lies in 0..1 and is empty in its own fold"),
     ("roc results", {"auc": 1.1}, "an AUC lies in 0..1"),
     ("roc results", {"pooled_auc": 0.6}, "within its interval"),
     ("roc results", {"lesion_auc": 0.95}, "within its interval"),
@@ -408,7 +411,7 @@ def test_each_rule(name: str, change: dict[str, Any], rule: str) -> None:
 
 
 def test_a_group_in_two_folds_cannot_be_stored() -> None:
-    apart = {"image_id": OTHER, "fold": 1}
+    apart = {"image_id": OTHER, "fold": 1, "inner": [0.5, None]}
     assert FOLD_SCORES.violations(table_of("fold scores", {}, {**apart, "group_id": OTHER})) == []
     with pytest.raises(ContractError, match="no group is in two folds"):
         FOLD_SCORES.check(table_of("fold scores", {}, apart), "f")

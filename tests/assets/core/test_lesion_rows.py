@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from assets.core.lesion_rows import FoldConfig, LesionRows, lesion_rows
+from assets.core.lesion_rows import FoldConfig, LesionRows, PartedPatients, lesion_rows
 from data_contracts.errors import InputError
 from tests.assets.plans import DATASET, image_id, manifest_row, new_store, store_manifest
 
@@ -42,6 +42,31 @@ def test_lesions_of_a_patient_are_in_one_fold_where_it_is_asked_for(tmp_path: Pa
     rows = _rows(tmp_path, FoldConfig(group_by="patient"))
     assert all(len(set(rows.fold[i : i + 4].tolist())) == 1 for i in range(0, 40, 4))
     assert rows.groups == rows.patients
+
+
+def test_patients_in_two_folds_are_counted(tmp_path: Path) -> None:
+    rows = _rows(tmp_path)
+    parted = [
+        patient
+        for patient in range(10)
+        if len(set(rows.fold[4 * patient : 4 * patient + 4].tolist())) > 1
+    ]
+    assert parted, "or the count is not put to the test"
+    assert rows.parted == PartedPatients(len(parted), 10, 4 * len(parted))
+    assert rows.only(rows.ids[:2]).parted == rows.parted, "over all images"
+    whole = _rows(tmp_path, FoldConfig(group_by="patient"))
+    assert whole.parted == PartedPatients(0, 10, 0)
+
+
+def test_patients_that_nobody_knows_are_not_counted_as_whole(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    labels = [LABELS[number // 2 % 2] for number in range(40)]
+    rows = [
+        manifest_row(number, "train", label, group_id=f"lesion {number // 2}")
+        for number, label in enumerate(labels)
+    ]
+    store_manifest(store, rows)
+    assert lesion_rows(store, DATASET, FoldConfig()).parted is None
 
 
 def test_another_positive_class_swaps_the_classes_and_their_version(tmp_path: Path) -> None:

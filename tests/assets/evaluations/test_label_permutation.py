@@ -76,6 +76,6 @@ def test_the_classes_that_are_dealt_are_not_those_of_the_images(store: DatasetSt
     """Features that tell the true classes apart tell nothing about permuted ones."""
     rows = lesion_rows(store, DATASET, FoldConfig())
     told = np.stack([rows.positive, np.arange(40) % 7], axis=1).astype(np.float32)
-    aucs = permuted_aucs(rows, {FC8: told, ANALYTIC: told}, 0, 4)
+    aucs = permuted_aucs(rows, {FC8: told, ANALYTIC: told}, PermutationConfig(permutations=4))
     assert all(auc < 0.9 for auc in aucs[ANALYTIC])
     assert aucs[FC8] == aucs[ANALYTIC] == aucs[ENSEMBLE], "the same features, and their mean"
