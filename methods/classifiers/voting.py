@@ -46,7 +46,8 @@ def combined(
         ValueError: "stack" has no inner probability of a training row.
     """
     if vote == "mean":
-        return members.mean(axis=0)
+        mean: Float64 = members.mean(axis=0)
+        return mean
     if vote == "rank":
         return _mean_ranks(members, fold)
     return _stacked(members, inner, positive, fold)
@@ -60,7 +61,8 @@ def _mean_ranks(members: Float64, fold: NDArray[np.int64]) -> Float64:
     for number in np.unique(fold):
         of_fold = fold == number
         ranks[:, of_fold] = rankdata(members[:, of_fold], axis=1) / (of_fold.sum() + 1)
-    return ranks.mean(axis=0)
+    mean: Float64 = ranks.mean(axis=0)
+    return mean
 
 
 def _stacked(
