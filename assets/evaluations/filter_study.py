@@ -3,11 +3,11 @@
 import logging
 import time
 from collections import deque
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
@@ -15,13 +15,19 @@ from assets.core.scoring import MetricRows
 from assets.core.settings import BootstrapSetting, CaeTrainingSettings, CodePoolSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, MEMORY_BYTES, gram_limit
-from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
+from assets.evaluations.svm import GROUP, MEMORY_BYTES, few_labels, fits_on, gram_limit, gram_of
+from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids, initial_weights
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FilterStudyFacts
-from data_contracts.studies.ahn2019 import AHN2019, FILTER_SIZES, filters_estimate
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.studies.ahn2019 import (
+    AHN2019,
+    FILTER_SIZES,
+    RAW_ESTIMATE,
+    filters_estimate,
+    random_filters_estimate,
+)
+from data_contracts.tables.evaluations import FIXED, METRICS, SEED_PREDICTIONS, TUNED
 from resources.progress import progress
 from resources.store.feature_store import FeatureReader
 from resources.store.partial_results import PartialResults
@@ -36,6 +42,11 @@ log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 """The paper's table of the number of filters."""
 
+ALL_LABELS = "all"
+"""Subject of what is learned from all training labels."""
+OVER_SEEDS = "accuracy_over_seeds"
+"""Metric of the mean accuracy over the seeds of an estimate."""
+
 
 class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, BootstrapSetting):
     """Settings of `filter_size_study`: of the auto-encoder, of the SVM, and what is varied."""
@@ -44,6 +55,10 @@ class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, Boots
     """Numbers of filters to try."""
     filter_seeds: PositiveInt = 3
     """Trainings of each size: seed, seed + 1, ..."""
+    label_budgets: list[PositiveInt] = Field(default=[])
+    """Labelled training images a class that are also tried; [] for none."""
+    label_repeats: NonNegativeInt = 10
+    """Draws for each budget, the same for every size and seed."""
 
 
 @stage(
@@ -51,16 +66,17 @@ class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, Boots
     group=GROUP,
     order=6,
     kinds={"pytorch", "parquet"},
-    code_version="2",
+    code_version="3",
     inputs=(names.IMAGE_MANIFEST, names.BACKBONE_FEATURES),
     facts=FilterStudyFacts,
-    tables=(METRICS,),
+    tables=(METRICS, SEED_PREDICTIONS),
     uses_device=True,
 )
 def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
     """Accuracy of the CAE with 512 to 4096 filters over several seeds (Ahn et al. 2019, table 3).
 
-    Goes on after a kill from the last training that was finished.
+    Beside each training stand as many filters that were not trained, and the maps themselves. Goes
+    on after a kill from the last training that was finished.
     """
     config, device = here.config, here.device
     rows = scorable_rows(here.store, here.dataset, AHN2019)
@@ -86,7 +102,16 @@ def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
                     config, filters, seed, rows, fitting, scored, device
                 )
                 parts.save(results)
-        output = _summary(work, config, rows, list(results.values()), device)
+        if RAW_ESTIMATE not in results:
+            of_raw = _scored_on(gram_of(scored), rows, config)
+            line = {"filters": 0, "seed": config.seed, "held_out_error": None, "seconds": 0.0}
+            results[RAW_ESTIMATE] = {RAW_ESTIMATE: line | of_raw}
+            parts.save(results)
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for key in [RAW_ESTIMATE, *(f"{filters}-{seed}" for filters, seed in trainings)]:
+            for name, line in results[key].items():
+                lines.setdefault(name, []).append(line)
+        output = _summary(work, config, rows, lines, device)
         parts.drop()
         return output
 
@@ -108,40 +133,78 @@ def _train_and_score(
     fitting: FeatureReader,
     scored: FeatureReader,
     device: str,
-) -> dict[str, Any]:
-    """One training, and the accuracy of its codes; codes are not stored."""
+) -> dict[str, dict[str, Any]]:
+    """One training and its untrained control, by name; codes are not stored."""
     import torch
 
-    from methods.classifiers import linear_svm as svm
-    from methods.statistics.significance import accuracy_interval
+    from methods.training import cae
 
-    started, target = time.monotonic(), torch.device(device)
-    settings = config.cae_settings(filters, seed)
-    model, last = _trained(settings, fitting, target)
-    gram = _gram_of_codes(model, scored, config.pool, target)
-    fit = svm.fit_gram(
-        gram[np.ix_(rows.train, rows.train)], rows.labels[rows.train], config.c, config.tolerance
+    target, settings = torch.device(device), config.cae_settings(filters, seed)
+    lines = {}
+    for name, trained in (
+        (filters_estimate(filters), True),
+        (random_filters_estimate(filters), False),
+    ):
+        started = time.monotonic()
+        if trained:
+            model, last = _trained(settings, fitting, target)
+            error = last.held_out_error
+        else:
+            model = cae.load_cae(initial_weights(settings, fitting, target), settings, target)
+            error = None
+        gram = _gram_of_codes(model, scored, config.pool, target)
+        lines[name] = {
+            "filters": filters,
+            "seed": seed,
+            "held_out_error": error,
+            **_scored_on(gram, rows, config),
+            "seconds": time.monotonic() - started,
+        }
+        log.info("%s, seed %d: %s", name, seed, _in_words(lines[name], len(rows.test)))
+    return lines
+
+
+def _scored_on(gram: np.ndarray, rows: LabelledRows, config: FilterStudyConfig) -> dict[str, Any]:
+    """Which test images are right from all labels, and from few, at the fixed and the tuned C."""
+    fits = fits_on(gram, rows, config, config.seed)
+    right = {}
+    for regularisation, scores in fits.scores.items():
+        predicted = scores.classes[scores.scores.argmax(axis=1)]
+        few = few_labels(
+            gram,
+            rows,
+            config,
+            config.label_budgets,
+            config.label_repeats,
+            config.seed,
+            regularisation == TUNED,
+        )
+        of_budgets = {f"{budget} labels a class": correct for budget, correct in few.items()}
+        correct_of = {ALL_LABELS: (predicted == rows.labels[rows.test])[None], **of_budgets}
+        right[regularisation] = {
+            "c": scores.c,
+            "right": {
+                labels: [np.packbits(draw).tobytes().hex() for draw in correct]
+                for labels, correct in correct_of.items()
+            },
+        }
+    return {"scores": right, "converged": fits.converged}
+
+
+def _right_of(line: Mapping[str, Any], regularisation: str, labels: str, n: int) -> np.ndarray:
+    """Share of the draws from which each test image is right, (n,) float64."""
+    draws = line["scores"][regularisation]["right"][labels]
+    bits = [np.frombuffer(bytes.fromhex(draw), np.uint8) for draw in draws]
+    return np.asarray(np.mean([np.unpackbits(row, count=n) for row in bits], axis=0))
+
+
+def _in_words(line: Mapping[str, Any], n_test: int) -> str:
+    """The accuracy at either C, for the log."""
+    accuracy = {name: _right_of(line, name, ALL_LABELS, n_test).mean() for name in line["scores"]}
+    return ", ".join(
+        f"accuracy {accuracy[name]:.4f} at {name} C {of['c']:g}"
+        for name, of in line["scores"].items()
     )
-    correct = fit.predict(gram[np.ix_(rows.test, rows.train)]) == rows.labels[rows.test]
-    interval = accuracy_interval(correct, rows.test_groups, config.bootstrap_resamples, seed)
-    log.info(
-        "%d filters, seed %d: accuracy %.4f, held-out error %.4f",
-        filters,
-        seed,
-        correct.mean(),
-        last.held_out_error,
-    )
-    return {
-        "filters": filters,
-        "seed": seed,
-        "accuracy": float(correct.mean()),
-        "low": interval.low,
-        "high": interval.high,
-        "held_out_error": last.held_out_error,
-        "converged": fit.converged,
-        "settings": asdict(settings),
-        "seconds": time.monotonic() - started,
-    }
 
 
 def _trained(
@@ -193,56 +256,117 @@ def _summary(
     work: Work,
     config: FilterStudyConfig,
     rows: LabelledRows,
-    results: list[dict[str, Any]],
+    lines: Mapping[str, list[dict[str, Any]]],
     device: str,
 ) -> Output:
-    """The figures of all trainings, and their picture beside the paper's table 3."""
+    """The figures of all trainings, and their picture beside the paper's table 3.
+
+    ``lines`` has those of each estimate, in the order of its seeds.
+    """
     from methods.reporting import figures
 
-    lines = sorted(results, key=lambda line: (line["filters"], line["seed"]))
-    metrics = [row for line in lines for row in _metrics(work, config, line, len(rows.test))]
-    by_size = {
-        size: [line for line in lines if line["filters"] == size]
-        for size in sorted({line["filters"] for line in lines})
+    metrics = [row for name in lines for row in _metrics(work, config, rows, name, lines[name])]
+    predictions = [row for name in lines for row in _predictions(rows, name, lines[name])]
+    sizes = sorted(set(config.filter_sizes))
+    seconds = {
+        size: sum(line["seconds"] for line in lines[filters_estimate(size)]) for size in sizes
     }
-    seconds = {size: sum(line["seconds"] for line in of) for size, of in by_size.items()}
     summary: dict[str, float | int | str] = {"seeds": config.filter_seeds}
-    for size, of_size in by_size.items():
-        accuracies = [line["accuracy"] for line in of_size]
-        spread = float(np.std(accuracies, ddof=1)) if len(accuracies) > 1 else 0.0
-        summary[f"{size} filters, accuracy"] = f"{np.mean(accuracies):.4f} (SD {spread:.4f})"
-        summary[f"{size} filters, seconds"] = seconds[size]
-    points = [(size, [line["accuracy"] for line in of_size]) for size, of_size in by_size.items()]
+    for row in metrics:
+        if row["metric"] == OVER_SEEDS and row["subject"] == ALL_LABELS:
+            caption = f"{row['method']}, {row['regularisation']} C, accuracy"
+            summary[caption] = row["value"]
+    summary |= {f"{size} filters, seconds": seconds[size] for size in sizes}
+    n = len(rows.test)
+    points = [
+        (
+            size,
+            [
+                float(_right_of(line, FIXED, ALL_LABELS, n).mean())
+                for line in lines[filters_estimate(size)]
+            ],
+        )
+        for size in sizes
+    ]
     paper = [
         (size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)
     ]
-    unfinished = sorted({line["filters"] for line in lines if not line["converged"]})
+    unfinished = [name for name in lines if not all(line["converged"] for line in lines[name])]
     return Output(
-        content=metrics,
-        files=[work.write_table(metrics, METRICS)],
+        content=[metrics, predictions],
+        files=[
+            work.write_table(metrics, METRICS),
+            work.write_table(predictions, SEED_PREDICTIONS),
+        ],
         pictures=[("accuracy by number of filters", figures.filter_size_curve(points, paper))],
         summary=summary,
         facts=FilterStudyFacts(rows_version=rows.version, seconds=seconds),
-        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {unfinished} filters"]
+        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
         if unfinished
         else [],
-        rows=len(lines),
+        rows=len(metrics),
         device=device,
     )
 
 
 def _metrics(
-    work: Work, config: FilterStudyConfig, line: dict[str, Any], n_test: int
+    work: Work,
+    config: FilterStudyConfig,
+    rows: LabelledRows,
+    name: str,
+    lines: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
-    """Rows of METRICS of one training."""
-    from methods.statistics.significance import Interval
+    """Rows of METRICS of one estimate: of each seed, and the mean over its seeds."""
+    from methods.statistics.seeds import accuracy_over_seeds
+    from methods.statistics.significance import accuracy_interval
 
-    settings = {**config.settings(), "filters": line["filters"]}
-    metric_rows = MetricRows(
-        work, AHN2019, filters_estimate(line["filters"]), line["seed"], settings
-    )
-    interval = Interval(line["low"], line["high"], "")
+    n, resamples, metrics = len(rows.test), config.bootstrap_resamples, []
+    for regularisation in lines[0]["scores"]:
+        for line in lines:
+            settings = {
+                **config.settings(),
+                "filters": line["filters"],
+                "c": line["scores"][regularisation]["c"],
+            }
+            of_seed = MetricRows(work, AHN2019, name, line["seed"], settings, regularisation)
+            right = _right_of(line, regularisation, ALL_LABELS, n)
+            interval = accuracy_interval(right > 0, rows.test_groups, resamples, line["seed"])
+            metrics.append(of_seed.row("accuracy", "all", float(right.mean()), n, interval))
+            if line["held_out_error"] is not None and regularisation == FIXED:
+                metrics.append(of_seed.row("held_out_error", "all", line["held_out_error"], n))
+        settings = {**config.settings(), "filters": lines[0]["filters"], "c": regularisation}
+        of_all = MetricRows(work, AHN2019, name, config.seed, settings, regularisation)
+        for labels in lines[0]["scores"][regularisation]["right"]:
+            right = np.stack([_right_of(line, regularisation, labels, n) for line in lines])
+            over_seeds = accuracy_over_seeds(right, rows.test_groups, config.seed, resamples)
+            value = float(right.mean())
+            metrics.append(of_all.row(OVER_SEEDS, labels, value, n, over_seeds))
+    return metrics
+
+
+def _predictions(
+    rows: LabelledRows, name: str, lines: Sequence[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows of SEED_PREDICTIONS of one estimate."""
+    groups: Sequence[str | None] = rows.test_groups or [None] * len(rows.test)
+    images = [rows.ids[i] for i in rows.test]
     return [
-        metric_rows.row("accuracy", "all", line["accuracy"], n_test, interval),
-        metric_rows.row("held_out_error", "all", line["held_out_error"], n_test),
+        {
+            "method": name,
+            "seed": line["seed"],
+            "regularisation": regularisation,
+            "labels": labels,
+            "image_id": image,
+            "group_id": group,
+            "right": right,
+        }
+        for line in lines
+        for regularisation, of in line["scores"].items()
+        for labels in of["right"]
+        for image, group, right in zip(
+            images,
+            groups,
+            _right_of(line, regularisation, labels, len(images)).tolist(),
+            strict=True,
+        )
     ]

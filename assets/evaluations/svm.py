@@ -1,5 +1,7 @@
 """Evaluations: one asset for each method of a study, scored on the test split."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -17,7 +19,7 @@ from data_contracts.records.facts import EvaluationFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
-from data_contracts.tables.evaluations import METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 from methods.arrays import gram_matrix, l2_normalise
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
@@ -100,40 +102,88 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
 
     if len(rows.ids) > svm.MAX_GRAM_ROWS:
         return _scored_by_streaming(config, title, rows, reader)
+    gram, explained = _reduced(config, rows, gram_of(reader))
+    fits = fits_on(gram, rows, config, config.seed)
+    budgets = config.label_budgets, config.label_repeats
+    fixed, *tuned = (
+        replace(
+            of,
+            few_labels={
+                budget: right.mean(axis=1).tolist()
+                for budget, right in few_labels(
+                    gram, rows, config, *budgets, config.seed, regularisation == TUNED
+                ).items()
+            },
+        )
+        for regularisation, of in fits.scores.items()
+    )
+    return Scored(
+        title=title,
+        fixed=fixed,
+        tuned=tuned[0] if tuned else None,
+        summary={
+            "largest relative gradient norm": fits.gradient_norm,
+            "largest duality gap": fits.duality_gap,
+            "most iterations": fits.iterations,
+            **({} if explained is None else {"variance in the components, %": 100 * explained}),
+        },
+        notices=_not_converged(title, fits.converged),
+    )
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The SVMs of one Gram matrix.
+
+    Attributes:
+        scores: by regularisation: fixed, and tuned where folds can be made.
+        gradient_norm: the largest relative one.
+        duality_gap: the largest relative one.
+        iterations: the most of them.
+        converged: whether every class of each reached the tolerance.
+    """
+
+    scores: dict[str, Scores]
+    gradient_norm: float
+    duality_gap: float
+    iterations: int
+    converged: bool
+
+
+def fits_on(gram: np.ndarray, rows: LabelledRows, config: SvmSettings, seed: int) -> Fits:
+    """The SVMs of all training rows, at the C of the settings and at one that these rows choose.
+
+    Args:
+        gram: (n, n) of all rows.
+        rows: the labelled images.
+        config: settings of the SVM.
+        seed: of the folds that choose C.
+    """
+    from methods.classifiers import linear_svm as svm
     from methods.classifiers.calibration import out_of_fold
     from methods.classifiers.tuning import tune_c
 
-    gram, explained = _reduced(config, rows, gram_of(reader))
     labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
-    training = gram[np.ix_(rows.train, rows.train)]
-    tuned = tune_c(training, labels, groups, config.tolerance, config.seed)
+    training, tested = (gram[np.ix_(side, rows.train)] for side in (rows.train, rows.test))
+    tuned = tune_c(training, labels, groups, config.tolerance, seed)
     of_fixed = (
         tuned.path[tuned.grid.index(config.c)]
         if tuned is not None and config.c in tuned.grid
-        else out_of_fold(training, labels, groups, config.c, config.tolerance, config.seed)
+        else out_of_fold(training, labels, groups, config.c, config.tolerance, seed)
     )
-
-    def scores(c: float, of_c: Any, tune: bool) -> tuple[Any, Scores]:
-        fit = svm.fit_gram(training, labels, c, config.tolerance)
-        decision = fit.decision(gram[np.ix_(rows.test, rows.train)])
-        return fit, Scores(fit.classes, decision, c, of_c, _few_labels(config, rows, gram, tune))
-
-    fits = [scores(config.c, of_fixed, False)]
+    chosen = {FIXED: (config.c, of_fixed)}
     if tuned is not None:
-        fits.append(scores(tuned.c, tuned.out_of_fold, True))
-    return Scored(
-        title=title,
-        fixed=fits[0][1],
-        tuned=fits[1][1] if tuned is not None else None,
-        summary={
-            "largest relative gradient norm": max(
-                float(fit.gradient_norm.max()) for fit, _ in fits
-            ),
-            "largest duality gap": max(float(fit.duality_gap.max()) for fit, _ in fits),
-            "most iterations": max(int(fit.iterations.max()) for fit, _ in fits),
-            **({} if explained is None else {"variance in the components, %": 100 * explained}),
+        chosen[TUNED] = (tuned.c, tuned.out_of_fold)
+    fits = {c: svm.fit_gram(training, labels, c, config.tolerance) for c, _ in chosen.values()}
+    return Fits(
+        scores={
+            regularisation: Scores(fits[c].classes, fits[c].decision(tested), c, of_c)
+            for regularisation, (c, of_c) in chosen.items()
         },
-        notices=_not_converged(title, all(fit.converged for fit, _ in fits)),
+        gradient_norm=max(float(fit.gradient_norm.max()) for fit in fits.values()),
+        duality_gap=max(float(fit.duality_gap.max()) for fit in fits.values()),
+        iterations=max(int(fit.iterations.max()) for fit in fits.values()),
+        converged=all(fit.converged for fit in fits.values()),
     )
 
 
@@ -263,27 +313,43 @@ def _reduced(
     return np.asarray(scores @ scores.T), components.explained
 
 
-def _few_labels(
-    config: SvmConfig, rows: LabelledRows, gram: np.ndarray, tune: bool
-) -> dict[int, list[float]]:
-    """Accuracy on the whole test split from ``k`` labels a class, one figure for each draw.
+def few_labels(
+    gram: np.ndarray,
+    rows: LabelledRows,
+    config: SvmSettings,
+    budgets: Sequence[int],
+    repeats: int,
+    seed: int,
+    tune: bool,
+) -> dict[int, np.ndarray]:
+    """Whether each test image is right from so many labels a class, (draws, n_test) for each.
 
-    With ``tune``, C is chosen among the labels of the draw: all training labels would tell more
-    than the budget holds.
+    Args:
+        gram: (n, n) of all rows.
+        rows: the labelled images.
+        config: settings of the SVM.
+        budgets: labels a class; those that no class has are left out.
+        repeats: draws for each budget.
+        seed: of the draws.
+        tune: choose C among the labels of the draw: all training labels would tell more than the
+            budget holds.
     """
     from methods.statistics.label_efficiency import label_budget_draw
 
     train_labels = rows.labels[rows.train]
     largest = int(np.unique(train_labels, return_counts=True)[1].max())
-    accuracies: dict[int, list[float]] = {}
-    for budget in sorted(set(config.label_budgets)):
-        if budget >= largest:
+    correct: dict[int, np.ndarray] = {}
+    for budget in sorted(set(budgets)):
+        if budget >= largest or not repeats:
             break
-        for repeat in range(config.label_repeats):
-            drawn = rows.train[label_budget_draw(train_labels, budget, config.seed, repeat)]
-            correct = correct_on_test(gram, rows, drawn, config, tune, config.seed)
-            accuracies.setdefault(budget, []).append(float(correct.mean()))
-    return accuracies
+        draws = (
+            rows.train[label_budget_draw(train_labels, budget, seed, repeat)]
+            for repeat in range(repeats)
+        )
+        correct[budget] = np.stack(
+            [correct_on_test(gram, rows, drawn, config, tune, seed) for drawn in draws]
+        )
+    return correct
 
 
 def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:

@@ -141,7 +141,7 @@ def _fitted(
     if settings.epochs:
         tensors, state = _train(checkpoints, work.asset, settings, maps, target)
     else:
-        tensors, state = _initial_weights(settings, maps, target), {}
+        tensors, state = initial_weights(settings, maps, target), {}
     sidecar = ModelSidecar(
         architecture="methods.training.cae.ConvAutoEncoder",
         settings=asdict(settings),
@@ -157,7 +157,7 @@ def _fitted(
     return files, *_describe(model, sample, sidecar, target)
 
 
-def _initial_weights(
+def initial_weights(
     settings: CaeSettings, maps: FeatureReader, device: "torch.device"
 ) -> dict[str, "torch.Tensor"]:
     """The weights that a training would start from, scaled on its first images."""

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from assets.evaluations.comparison import ComparableMethods
+from assets.evaluations.filter_study import ALL_LABELS, OVER_SEEDS
 from data_contracts import asset_names as names
 from data_contracts.records.facts import EvaluationFacts, FilterStudyFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import FILTER_SIZES, filters_estimate
 from data_contracts.studies.study import Method, Study
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import METRICS, fixed_rows
 from resources.store.dataset_store import DatasetStore
 
 PREPARATION = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)
@@ -180,24 +181,21 @@ def _note_auto_encoder(
 def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
     """Our figures for the table of filter sizes: mean, interval and deviation over seeds."""
     from methods.reporting.single_label_tables import Estimate
-    from methods.statistics.significance import mean_interval
 
     record = store.need_record(dataset, names.FILTER_SIZE_STUDY)
-    rows = store.main_table(dataset, names.FILTER_SIZE_STUDY, METRICS).to_pylist()
+    rows = fixed_rows(store.main_table(dataset, names.FILTER_SIZE_STUDY, METRICS).to_pylist())
     seconds = store.facts(dataset, names.FILTER_SIZE_STUDY, FilterStudyFacts).seconds
     estimates = {}
     for size in record.settings["filter_sizes"]:
-        of_size = [
-            row
-            for row in rows
-            if row["method"] == filters_estimate(size) and row["metric"] == "accuracy"
-        ]
-        values = np.array([row["value"] for row in of_size])
-        interval = mean_interval(values)
+        of_size = [row for row in rows if row["method"] == filters_estimate(size)]
+        values = np.array([row["value"] for row in of_size if row["metric"] == "accuracy"])
+        mean = next(
+            row for row in of_size if row["metric"] == OVER_SEEDS and row["subject"] == ALL_LABELS
+        )
         estimates[filters_estimate(size)] = Estimate(
             percent=100 * float(values.mean()),
-            low=100 * interval.low,
-            high=100 * interval.high,
+            low=None if mean["ci_low"] is None else 100 * mean["ci_low"],
+            high=None if mean["ci_high"] is None else 100 * mean["ci_high"],
             sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
             n_test=of_size[0]["n"],
             seeds=len(values),

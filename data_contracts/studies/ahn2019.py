@@ -14,6 +14,15 @@ def filters_estimate(filters: int) -> str:
     return f"cae_{filters}"
 
 
+def random_filters_estimate(filters: int) -> str:
+    """Return the name of the estimate for as many filters that were not trained."""
+    return f"random_cae_{filters}"
+
+
+RAW_ESTIMATE = "raw"
+"""Name of the estimate for the maps that the filters work on."""
+
+
 AHN2019 = Study(
     name="ahn2019",
     title="Convolutional auto-encoder atop a pre-trained CNN",

@@ -125,3 +125,28 @@ COMPARISONS = TableContract(
 """One row for each pair of methods and regularisation.
 
 They are tested on the same images by McNemar's exact test."""
+
+SEED_PREDICTIONS = TableContract(
+    name="prediction over seeds",
+    suffix=".seed_predictions.parquet",
+    schema=pa.schema(
+        [
+            pa.field("method", pa.string(), nullable=False),  # name of the method or estimate
+            pa.field("seed", pa.int64(), nullable=False),  # of its filters
+            pa.field("regularisation", pa.string(), nullable=False),  # fixed or tuned
+            # "all", or "5 labels a class"
+            pa.field("labels", pa.string(), nullable=False),
+            pa.field("image_id", pa.string(), nullable=False),  # as in the manifest
+            pa.field("group_id", pa.string(), nullable=True),  # as in the manifest
+            # share of the draws of labels from which the image is classified correctly; of all
+            # labels there is one
+            pa.field("right", pa.float64(), nullable=False),
+        ]
+    ),
+    key=("method", "seed", "regularisation", "labels", "image_id"),
+    rules={
+        **_REGULARISATION,
+        "right lies in 0..1": rows_where("right", not_unit),
+    },
+)
+"""One row for each test image and classifier of a method that was fitted with several seeds."""

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS, fixed_rows
 from data_contracts.tables.report import PAPER, RESULTS
 from methods.features.frozen_network import random_alexnet
 from pipeline.commands.predict_path import predict_path
@@ -122,10 +122,17 @@ def test_every_row_of_both_tables_runs_or_says_why(
 
     filters = store.main_table("tiny", "filter_size_study", METRICS).to_pylist()
     accuracy = {
-        (row["method"], row["seed"]): row["value"] for row in filters if row["metric"] == "accuracy"
+        (row["method"], row["seed"]): row["value"]
+        for row in fixed_rows(filters)
+        if row["metric"] == "accuracy"
     }
-    assert sorted(accuracy) == [("cae_2", 0), ("cae_2", 1), ("cae_4", 0), ("cae_4", 1)]
+    sizes = {
+        (f"{of}cae_{size}", seed) for of in ("", "random_") for size in (2, 4) for seed in (0, 1)
+    }
+    assert accuracy.keys() == sizes | {("raw", 0)}
     assert accuracy["cae_4", 0] == results["cae"]["accuracy"], "the main run is one of the study's"
+    assert accuracy["random_cae_4", 0] == results["random_cae"]["accuracy"]
+    assert accuracy["raw", 0] == results["conv5"]["accuracy"]
 
     labels = store.main_table("tiny", "label_efficiency", METRICS).to_pylist()
     assert {

@@ -11,8 +11,12 @@ from assets.evaluations import filter_study
 from assets.evaluations.filter_study import FilterStudyConfig, filter_size_study
 from data_contracts import asset_names as names
 from data_contracts.records.facts import FilterStudyFacts
-from data_contracts.studies.ahn2019 import filters_estimate
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.studies.ahn2019 import (
+    RAW_ESTIMATE,
+    filters_estimate,
+    random_filters_estimate,
+)
+from data_contracts.tables.evaluations import FIXED, METRICS, SEED_PREDICTIONS, TUNED
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -56,10 +60,32 @@ def test_every_size_is_trained_with_every_seed(store: DatasetStore) -> None:
     record = run_plan(filter_size_study, store, QUICK).record
     rows = store.main_table(DATASET, names.FILTER_SIZE_STUDY, METRICS).to_pylist()
     accuracy = [row for row in rows if row["metric"] == "accuracy"]
-    assert [(row["method"], row["seed"]) for row in accuracy] == [
-        (filters_estimate(size), seed) for size in (2, 4) for seed in (0, 1)
+    trained_and_not = [
+        (name(size), seed)
+        for size in (2, 4)
+        for name in (filters_estimate, random_filters_estimate)
+        for seed in (0, 1)
     ]
+    for regularisation in (FIXED, TUNED):
+        assert [
+            (row["method"], row["seed"])
+            for row in accuracy
+            if row["regularisation"] == regularisation
+        ] == [(RAW_ESTIMATE, 0), *trained_and_not]
     assert all(row["value"] * 4 in range(5) and row["n"] == 4 for row in accuracy), "of 4 images"
+    predictions = store.main_table(DATASET, names.FILTER_SIZE_STUDY, SEED_PREDICTIONS).to_pylist()
+    shares = {
+        (row["method"], row["seed"], row["regularisation"]): np.mean(
+            [
+                of["right"]
+                for of in predictions
+                if all(of[key] == row[key] for key in ("method", "seed", "regularisation"))
+            ]
+        )
+        for row in accuracy
+    }
+    for row in accuracy:
+        assert row["value"] == shares[row["method"], row["seed"], row["regularisation"]]
     assert set(record.facts_as(FilterStudyFacts).seconds) == {2, 4}
     assert record.summary["seeds"] == 2
 
