@@ -13,7 +13,12 @@ from pydantic import ValidationError
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
 from data_contracts.tables.contract import TableContract
-from data_contracts.tables.evaluations import COMPARISONS, METRICS, PREDICTIONS
+from data_contracts.tables.evaluations import (
+    COMPARISONS,
+    METRICS,
+    PREDICTIONS,
+    SEED_PREDICTIONS,
+)
 from data_contracts.tables.lesions import LESIONS
 from data_contracts.tables.manifest import MANIFEST, PREDICTED_SPLITS, SPLITS, frame_id, ok_rows
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
@@ -110,6 +115,18 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "correct": True,
             "margin": 0.1,
             "group_id": None,
+        },
+    ),
+    "predictions over seeds": (
+        SEED_PREDICTIONS,
+        {
+            "method": "cae_512",
+            "seed": 0,
+            "regularisation": "tuned",
+            "labels": "all",
+            "image_id": ID,
+            "group_id": None,
+            "right": 1.0,
         },
     ),
     "comparisons": (
@@ -326,6 +343,8 @@ BROKEN = [
     ("metrics", {"regularisation": "auto"}, "fixed or tuned"),
     ("predictions", {"regularisation": "auto"}, "fixed or tuned"),
     ("comparisons", {"regularisation": "auto"}, "fixed or tuned"),
+    ("predictions over seeds", {"regularisation": "auto"}, "fixed or tuned"),
+    ("predictions over seeds", {"right": 1.5}, "lies in 0..1"),
     ("predictions", {"split": "train"}, "only test images"),
     ("predictions", {"correct": False}, "agree"),
     ("predictions", {"margin": -0.1}, "margin is not negative"),
