@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+SvmConvention = Literal["exact", "scspm", "liblinear"]
+"""How the linear SVM is written and solved, see `methods.classifiers.svm_conventions`."""
 SVM_C = 1.0
 """Weight C of the squared hinge loss of the linear SVM (Ahn et al. 2019 do not state theirs)."""
 

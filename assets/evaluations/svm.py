@@ -21,6 +21,7 @@ from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 from methods.arrays import gram_matrix, l2_normalise
+from methods.settings import SvmConvention
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
 
@@ -39,6 +40,10 @@ class SvmConfig(ScoreConfig, SvmSettings):
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: NonNegativeInt = 10
     """Draws for each budget, the same for every method."""
+    convention: SvmConvention = "exact"
+    """How the SVM at the fixed C is written and solved: "exact" (free bias, to tolerance), "scspm"
+    (c is the lambda of ScSPM's program: C = 1 / (2 lambda); 30 iterations) or "liblinear" (bias
+    penalised, as in scikit-learn's LinearSVC)."""
 
 
 class ReducedSvmConfig(SvmConfig):
@@ -77,8 +82,9 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         config = here.config
         rows = scorable_rows(here.store, here.dataset, study)
         reduced = isinstance(config, ReducedSvmConfig) and config.pca_components is not None
-        if reduced and (limit := gram_limit(rows)):
-            raise InputError(f"pca_components cannot be set: {limit}", "Leave it out")
+        setting = "pca_components" if reduced else "convention"
+        if (reduced or config.convention != "exact") and (limit := gram_limit(rows)):
+            raise InputError(f"{setting} cannot be set: {limit}", "Leave it out")
         here.needs(method.features)
         features = here.record(method.features).feature_set
         if features is not None and features.kind != method.features:
@@ -103,7 +109,7 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
     if len(rows.ids) > svm.MAX_GRAM_ROWS:
         return _scored_by_streaming(config, title, rows, reader)
     gram, explained = _reduced(config, rows, gram_of(reader))
-    fits = fits_on(gram, rows, config, config.seed)
+    fits = fits_on(gram, rows, config, config.seed, config.convention)
     budgets = config.label_budgets, config.label_repeats
     fixed, *tuned = (
         replace(
@@ -138,19 +144,25 @@ class Fits:
     Attributes:
         scores: by regularisation: fixed, and tuned where folds can be made.
         gradient_norm: the largest relative one.
-        duality_gap: the largest relative one.
+        duality_gap: the largest relative one, or that none is known.
         iterations: the most of them.
         converged: whether every class of each reached the tolerance.
     """
 
     scores: dict[str, Scores]
     gradient_norm: float
-    duality_gap: float
+    duality_gap: float | str
     iterations: int
     converged: bool
 
 
-def fits_on(gram: np.ndarray, rows: LabelledRows, config: SvmSettings, seed: int) -> Fits:
+def fits_on(
+    gram: np.ndarray,
+    rows: LabelledRows,
+    config: SvmSettings,
+    seed: int,
+    convention: SvmConvention = "exact",
+) -> Fits:
     """The SVMs of all training rows, at the C of the settings and at one that these rows choose.
 
     Args:
@@ -158,33 +170,51 @@ def fits_on(gram: np.ndarray, rows: LabelledRows, config: SvmSettings, seed: int
         rows: the labelled images.
         config: settings of the SVM.
         seed: of the folds that choose C.
+        convention: of the SVM at the C of the settings.
     """
-    from methods.classifiers import linear_svm as svm
     from methods.classifiers.calibration import out_of_fold
+    from methods.classifiers.svm_conventions import c_of, fit_by_convention
     from methods.classifiers.tuning import tune_c
 
+    c_fixed = c_of(convention, config.c)
     labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
     training, tested = (gram[np.ix_(side, rows.train)] for side in (rows.train, rows.test))
     tuned = tune_c(training, labels, groups, config.tolerance, seed)
     of_fixed = (
-        tuned.path[tuned.grid.index(config.c)]
-        if tuned is not None and config.c in tuned.grid
-        else out_of_fold(training, labels, groups, config.c, config.tolerance, seed)
+        tuned.path[tuned.grid.index(c_fixed)]
+        if tuned is not None and c_fixed in tuned.grid
+        else out_of_fold(training, labels, groups, c_fixed, config.tolerance, seed)
     )
     chosen = {FIXED: (config.c, of_fixed)}
     if tuned is not None:
         chosen[TUNED] = (tuned.c, tuned.out_of_fold)
-    fits = {c: svm.fit_gram(training, labels, c, config.tolerance) for c, _ in chosen.values()}
+    fits = {
+        regularisation: fit_by_convention(
+            convention if regularisation == FIXED else "exact",
+            training,
+            labels,
+            c,
+            config.tolerance,
+        )
+        for regularisation, (c, _) in chosen.items()
+    }
     return Fits(
         scores={
-            regularisation: Scores(fits[c].classes, fits[c].decision(tested), c, of_c)
-            for regularisation, (c, of_c) in chosen.items()
+            regularisation: Scores(fit.classes, fit.decision(tested), *chosen[regularisation])
+            for regularisation, fit in fits.items()
         },
         gradient_norm=max(float(fit.gradient_norm.max()) for fit in fits.values()),
-        duality_gap=max(float(fit.duality_gap.max()) for fit in fits.values()),
+        duality_gap=_largest_gap([fit.duality_gap for fit in fits.values()]),
         iterations=max(int(fit.iterations.max()) for fit in fits.values()),
         converged=all(fit.converged for fit in fits.values()),
     )
+
+
+def _largest_gap(gaps: list[np.ndarray]) -> float | str:
+    """The largest duality gap of some fits, those left out that have none."""
+    known = np.concatenate(gaps)
+    known = known[~np.isnan(known)]
+    return float(known.max()) if len(known) else "not known (L-BFGS)"
 
 
 def _not_converged(title: str, converged: bool) -> tuple[str, ...]:
@@ -280,7 +310,7 @@ def _scored_by_streaming(
         fixed=Scores(fit.classes, np.concatenate(scores), config.c),
         summary={
             "largest relative gradient norm": float(fit.gradient_norm.max()),
-            "largest duality gap": "not known (primal solver)",
+            "largest duality gap": _largest_gap([fit.duality_gap]),
             "most iterations": int(fit.iterations.max()),
         },
         notices=(

@@ -18,8 +18,14 @@ from resources.store.dataset_store import DatasetStore
 
 PREPARATION = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)
 """Assets that every method shares, and that its seconds leave out."""
-SWITCHES = ("signed_sqrt", "intra_normalisation", "pca_components", "pca_whiten")
-"""Settings that are off in the paper's own method, and make another one of it where they are on."""
+SWITCHES: dict[str, tuple[object, str]] = {
+    "signed_sqrt": (False, "off"),
+    "intra_normalisation": (False, "off"),
+    "pca_components": (None, "off"),
+    "pca_whiten": (False, "off"),
+    "convention": ("exact", "not stated"),
+}
+"""Settings that make another method of the paper's own: their default, and what the paper has."""
 Chain = Mapping[str, OutputRecord]
 """Records of an output and of everything upstream, by asset."""
 
@@ -51,17 +57,21 @@ def devices_of(chain: Chain) -> str:
 
 
 def switches_of(method: Method, chain: Chain) -> list[str]:
-    """The switches in force behind a method's figures, as they are set."""
+    """The switches in force behind a method's figures, each with what the paper has."""
     settings = {
         name: value
         for asset in (method.features, method.evaluation)
         if asset in chain
         for name, value in chain[asset].settings.items()
-        if name in SWITCHES and value
+        if name in SWITCHES and value != SWITCHES[name][0]
     }
     if "pca_components" not in settings:
         settings.pop("pca_whiten", None)
-    return [f"{name}={json.dumps(settings[name])}" for name in SWITCHES if name in settings]
+    return [
+        f"{name}={json.dumps(settings[name])} (the paper: {paper})"
+        for name, (_, paper) in SWITCHES.items()
+        if name in settings
+    ]
 
 
 def result_rows(
@@ -136,8 +146,7 @@ def paper_estimates(
             if row["title"] != method.title
             else []
         )
-        if switches := switches_of(method, chains[method.evaluation]):
-            other.append(f"{', '.join(switches)} (the paper: off)")
+        other += switches_of(method, chains[method.evaluation])
         notes[row["method"]] = [
             *other,
             *(n for n in row["notices"].splitlines() if n not in shared),

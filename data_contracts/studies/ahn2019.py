@@ -146,11 +146,14 @@ AHN2019 = Study(
             "SVM regularisation",
             '"regularization parameter of 1", "learning rate of 0.1"',
             "the summed squared hinge, weighted by the setting c",
-            "c",
+            "c, convention",
         ),
-        Choice("SVM bias", "not stated", "free, not penalised (as ScSPM)", "-"),
+        Choice("SVM bias", "not stated", "free, not penalised (as ScSPM)", "convention"),
         Choice(
-            "SVM stop", "not stated", "relative gradient norm, duality gap printed", "tolerance"
+            "SVM stop",
+            "not stated",
+            "relative gradient norm, duality gap printed",
+            "tolerance, convention",
         ),
         Choice("CAE weights", '"generally constrained" to be tied', "tied", "tied"),
         Choice(

@@ -138,7 +138,7 @@ FARHAT_VLAD = Study(
             "SVM",
             "linear, nothing else stated",
             "one against all, squared hinge weighted by the setting c, free bias",
-            "c, tolerance",
+            "c, tolerance, convention",
         ),
         Choice(
             "Grey values of DICOM", "not stated", "the first window that the file states", "voi"

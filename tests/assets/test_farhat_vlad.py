@@ -149,8 +149,8 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     said = "alexnet conv5; signed_sqrt=true (the paper: off)"
     assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
     materialise(root, intra_normalisation=True, pca_components=2, pca_whiten=True)
-    switched = "intra_normalisation=true, pca_components=2, pca_whiten=true"
-    said = f"alexnet conv5; {switched} (the paper: off)"
+    switched = ("intra_normalisation=true", "pca_components=2", "pca_whiten=true")
+    said = "; ".join(["alexnet conv5", *(f"{one} (the paper: off)" for one in switched)])
     assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
 
 

@@ -77,6 +77,28 @@ def test_each_row_states_the_c_that_it_was_fitted_with(store: DatasetStore) -> N
     assert c_of == {FIXED: 3.0, TUNED: C_GRID[0]}
 
 
+@pytest.mark.parametrize("convention", ["scspm", "liblinear"])
+def test_a_convention_is_that_of_the_fixed_c_alone(store: DatasetStore, convention: str) -> None:
+    _store_points(store, CAE.features, turned=(1, 11))
+    plain = run_plan(svm_evaluation(AHN2019, CAE), store, QUICK)
+    margins = {True: _margins(store)}
+    other = QUICK.model_copy(update={"convention": convention})
+    named = run_plan(svm_evaluation(AHN2019, CAE), store, other)
+    margins[False] = _margins(store)
+    assert not named.reused
+    assert named.record.fingerprint != plain.record.fingerprint
+    assert margins[True][TUNED] == margins[False][TUNED]
+    assert margins[True][FIXED] != pytest.approx(margins[False][FIXED], rel=1e-3)
+
+
+def _margins(store: DatasetStore) -> dict[str, list[float]]:
+    """Margins of the stored predictions, by regularisation."""
+    rows = store.main_table(DATASET, CAE.evaluation, PREDICTIONS).to_pylist()
+    return {
+        of: [row["margin"] for row in rows if row["regularisation"] == of] for of in (FIXED, TUNED)
+    }
+
+
 def test_the_same_inputs_are_not_computed_again_and_others_are(store: DatasetStore) -> None:
     _store_points(store, CAE.features)
     asset = svm_evaluation(AHN2019, CAE)

@@ -126,4 +126,9 @@ def test_switches_that_are_on_are_named() -> None:
     method = OWN[1]
     settings = {"pca_components": None, "pca_whiten": True, "signed_sqrt": True}
     chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", **settings)}
-    assert switches_of(method, chain) == ["signed_sqrt=true"], "nothing to whiten"
+    said = ["signed_sqrt=true (the paper: off)"]
+    assert switches_of(method, chain) == said, "nothing to whiten"
+    chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", convention="exact")}
+    assert switches_of(method, chain) == []
+    chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", convention="scspm")}
+    assert switches_of(method, chain) == ['convention="scspm" (the paper: not stated)']
