@@ -60,7 +60,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="5",
+        code_version="6",
         inputs=(
             names.IMAGE_MANIFEST,
             names.NEAR_DUPLICATES,
@@ -121,15 +121,19 @@ class _MadeFrom:
     def tables(self) -> dict[str, list[dict[str, Any]]]:
         """Rows of METRICS of all methods, of COMPARISONS, NEAR_DUPLICATES and REJECTED.
 
-        Of METRICS and COMPARISONS those at the paper's own C.
+        "metrics" and "comparisons" are at the paper's own C, "... at either C" also at the tuned.
         """
+        metrics = [
+            row
+            for method in self.included.titles
+            for row in self.here.table(method.evaluation, METRICS).to_pylist()
+        ]
+        comparisons = self.here.table(self.comparison, COMPARISONS).to_pylist()
         return {
-            "metrics": [
-                row
-                for method in self.included.titles
-                for row in fixed_rows(self.here.table(method.evaluation, METRICS).to_pylist())
-            ],
-            "comparisons": fixed_rows(self.here.table(self.comparison, COMPARISONS).to_pylist()),
+            "metrics": fixed_rows(metrics),
+            "metrics at either C": metrics,
+            "comparisons": fixed_rows(comparisons),
+            "comparisons at either C": comparisons,
             "near_duplicates": self.here.table(names.NEAR_DUPLICATES, NEAR_DUPLICATES).to_pylist(),
             "rejected": rejected_files(self.here.store, self.here.dataset),
         }
@@ -227,14 +231,18 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     """The verdict, and the methods beside each other."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
+    from methods.reporting.tuning_tables import tuned_accuracies, tuning_table
     from methods.reporting.verdicts import single_label_verdict
 
     results, comparisons = made_from.results, made_from.tables["comparisons"]
+    at_either_c = (made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons"))
+    metrics, tests = at_either_c
     return Section(
         "Result",
-        (single_label_verdict(made_from.study, results, comparisons),),
+        (single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),),
         (
             parts.results_table(results),
+            tuning_table(metrics, tests, made_from.titles, notices),
             parts.comparison_table(comparisons, made_from.titles, notices),
         ),
         made_from.pictures(made_from.comparison),

@@ -22,10 +22,13 @@ def result(method: str, accuracy: float, notices: str = "") -> dict[str, Any]:
     }
 
 
-def pair(a: str, b: str, only_a: int, only_b: int, p: float) -> dict[str, Any]:
+def pair(
+    a: str, b: str, only_a: int, only_b: int, p: float, regularisation: str = "fixed"
+) -> dict[str, Any]:
     return {
         "method_a": a,
         "method_b": b,
+        "regularisation": regularisation,
         "n": 100,
         "only_a_correct": only_a,
         "only_b_correct": only_b,
@@ -50,6 +53,30 @@ def test_the_verdict_claims_what_the_test_shows(conv5: Any, random: Any, lead: s
     )
     assert lead in text
     assert ("Worse than" in text) == (conv5[0] > conv5[1] and conv5[2] < 0.05)
+
+
+def test_the_verdict_compares_tuned_with_tuned_and_says_what_the_papers_c_says() -> None:
+    results = [result("conv5", 0.8), result("random_cae", 0.7), result("cae", 0.75)]
+    fixed = [pair("conv5", "cae", 20, 1, 0.001), pair("random_cae", "cae", 1, 20, 0.001)]
+    tuned = [
+        pair("conv5", "cae", 5, 6, 0.9, "tuned"),
+        pair("random_cae", "cae", 5, 6, 0.9, "tuned"),
+    ]
+    text = single_label_verdict(
+        AHN2019, results, [*fixed, *tuned], {"conv5": 0.85, "random_cae": 0.84, "cae": 0.86}
+    )
+    first, paper = text.split("With the same C for all, as in the paper: ")
+    assert "beats neither raw conv5 features nor random filters" in first
+    assert "86.00 % against 85.00 %" in first
+    assert "Worse" not in first
+    assert paper.startswith("On this data the auto-encoder (CAE) beats random filters but not raw")
+
+
+def test_a_method_without_a_tuned_row_stands_with_its_one_figure() -> None:
+    results = [result("conv5", 0.8), result("random_cae", 0.7), result("cae", 0.75)]
+    pairs = [pair("conv5", "cae", 5, 6, 0.9, "tuned")]
+    text = single_label_verdict(AHN2019, results, pairs, {"cae": 0.86})
+    assert "86.00 % against 80.00 %" in text
 
 
 def test_the_verdict_sorts_the_other_methods_and_counts_from_the_right_side() -> None:

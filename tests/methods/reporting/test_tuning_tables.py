@@ -1,0 +1,42 @@
+"""The table of both regularisations, by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from methods.reporting.tuning_tables import tuned_accuracies, tuning_table
+
+
+def _row(method: str, regularisation: str, value: float, settings: str) -> dict[str, Any]:
+    return {
+        "method": method,
+        "metric": "accuracy",
+        "subject": "all",
+        "regularisation": regularisation,
+        "value": value,
+        "ci_low": value - 0.1,
+        "ci_high": None if method == "mean" else value + 0.1,
+        "settings": settings,
+    }
+
+
+def test_each_method_stands_with_both_of_its_figures() -> None:
+    metrics = [
+        _row("cae", "fixed", 0.5, '{"c": 1.0}'),
+        _row("cae", "tuned", 0.75, '{"c": 64.0}'),
+        {**_row("cae", "tuned", 0.1, "{}"), "metric": "macro_f1"},
+        {**_row("cae", "tuned", 0.1, "{}"), "subject": "a"},
+        _row("mean", "fixed", 0.25, "{}"),
+    ]
+    tests = [
+        {"method_a": "mean", "method_b": "cae", "regularisation": r, "p_holm": p}
+        for r, p in (("fixed", 0.5), ("tuned", 0.25))
+    ]
+    table = tuning_table(metrics, tests, {"mean": "Mean", "cae": "CAE"}, ("NOTE: this",))
+    mean, cae = table.rows
+    assert mean == ("Mean", None, 25.0, 15.0, None, None, None, None, None, 0.25)
+    assert cae[:5] == ("CAE", "1", 50.0, 40.0, 60.0)
+    assert cae[5:7] == ("64", 75.0)
+    assert cae[9] is None
+    assert table.notices == ("NOTE: this",)
+    assert tuned_accuracies(metrics) == {"cae": 0.75}
