@@ -6,16 +6,18 @@ Does not belong here: features, reports.
 
 from assets.evaluations.comparison import method_comparisons
 from assets.evaluations.cross_validation import cross_validations
+from assets.evaluations.ensembles import ensemble_evaluations
 from assets.evaluations.filter_study import filter_size_study
 from assets.evaluations.label_efficiency import label_efficiency
 from assets.evaluations.label_permutation import label_permutation
 from assets.evaluations.multilabel import multilabel_evaluations
 from assets.evaluations.near_duplicates import near_duplicates
-from assets.evaluations.svm import evaluations
+from assets.evaluations.svm import svm_evaluations
 
 ASSETS = [
     near_duplicates,
-    *evaluations,
+    *svm_evaluations,
+    *ensemble_evaluations,
     *method_comparisons,
     filter_size_study,
     label_efficiency,

@@ -23,7 +23,6 @@ from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 from methods.arrays import gram_matrix, l2_normalise
 from methods.settings import SvmConvention
 from resources.store.feature_store import FeatureReader
-from resources.store.model_store import load_model
 
 GROUP = "evaluation"
 MEMORY_BYTES = 2**30
@@ -382,49 +381,9 @@ def few_labels(
     return correct
 
 
-def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
-    """The evaluation of an ensemble: its members' mean class probabilities on the test split."""
-    models = [f"fine_tuned_{member}" for member in method.members]
-    features = [f"{model}_features" for model in models]
-
-    @stage(
-        ScoreConfig,
-        name=method.evaluation,
-        description=f"{method.title}: the mean of the softmax probabilities of the fine-tuned "
-        "networks, on the test split.",
-        group=GROUP,
-        order=6,
-        kinds={"numpy", "parquet"},
-        code_version="2",
-        inputs=(names.IMAGE_MANIFEST, *models, *features),
-        facts=EvaluationFacts,
-        tables=(METRICS, PREDICTIONS),
-    )
-    def evaluation(here: Stage[ScoreConfig]) -> Plan:
-        rows = scorable_rows(here.store, here.dataset, study)
-        here.needs(*models, *features)
-        versions = [here.record(name).data_version for name in (*models, *features)]
-
-        def compute(work: Work) -> Output:
-            from methods.training.fine_tuning import class_probabilities, mean_probabilities
-
-            probabilities, classes = [], np.array([])
-            for model, rows_of in zip(models, features, strict=True):
-                tensors, sidecar = load_model(here.store, here.dataset, model)
-                head = (tensors["head.weight"].numpy(), tensors["head.bias"].numpy())
-                test_rows = here.features(rows_of, rows.ids).take(rows.test)
-                probabilities.append(class_probabilities(test_rows, *head))
-                classes = np.array(sidecar.settings["classes"], dtype=np.str_)
-            scored = Scored(method.title, Scores(classes, mean_probabilities(probabilities)))
-            return score(work, here.config, study, method, rows, scored)
-
-        return Plan(compute, identity={"members": versions, "rows": rows.version})
-
-    return evaluation
-
-
-evaluations = [
-    ensemble_evaluation(study, method) if method.members else svm_evaluation(study, method)
+svm_evaluations = [
+    svm_evaluation(study, method)
     for study in studies_of("test split")
     for method in study.methods
+    if not method.members
 ]

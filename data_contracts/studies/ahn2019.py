@@ -82,6 +82,18 @@ AHN2019 = Study(
             "Fine-tuned GoogLeNet and ResNet-50, ensemble",
             members=("googlenet", "resnet50"),
         ),
+        Method(
+            "cae_alexnet",
+            "CAE and fine-tuned AlexNet, ensemble (the paper's future work)",
+            members=("alexnet",),
+            svm_member="cae",
+        ),
+        Method(
+            "cae_alexnet_googlenet",
+            "CAE and fine-tuned AlexNet and GoogLeNet, ensemble (the paper's future work)",
+            members=("alexnet", "googlenet"),
+            svm_member="cae",
+        ),
     ),
     main="cae",
     main_in_words="the auto-encoder (CAE)",
@@ -261,7 +273,10 @@ AHN2019 = Study(
             "fine_tune_weight_decay, augment, validation_fraction",
         ),
         Choice(
-            "Ensembles", "not stated", "mean of the fine-tuned networks' softmax probabilities", "-"
+            "Ensembles",
+            "not stated",
+            "mean of the class probabilities; an SVM's by a temperature fitted out of fold",
+            "-",
         ),
         Choice(
             "Colour",

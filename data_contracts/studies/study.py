@@ -30,6 +30,7 @@ class Method:
         source: (network, layer) that the title refers to; the report names the actual ones where
             they differ.
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
+        svm_member: method of the same study whose SVM is one more member; empty for none.
         in_main_job: whether the study's main job computes it; the job of all tables computes all.
         allows_pca: whether principal components may replace its rows before the SVM, as they are
             very long.
@@ -43,6 +44,7 @@ class Method:
     features: str = ""
     source: tuple[str, str] | None = None
     members: tuple[str, ...] = ()
+    svm_member: str = ""
     in_main_job: bool = False
     allows_pca: bool = False
     scored_by: str = ""

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from assets.evaluations.comparison import method_comparison
-from assets.evaluations.svm import SvmConfig, ensemble_evaluation, svm_evaluation
+from assets.evaluations.ensembles import ensemble_evaluation
+from assets.evaluations.svm import SvmConfig, svm_evaluation
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import EvaluationFacts
