@@ -1,6 +1,7 @@
 """Reading and filling feature shards."""
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 
@@ -35,9 +36,20 @@ def open_features(
     return FeatureStore(store, dataset, record.feature_set).reader(ids)
 
 
+class RowSource(Protocol):
+    """Rows of images that are read by position."""
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the images, in the order of the rows."""
+
+    def take(self, positions: Sequence[int], /) -> np.ndarray:
+        """Return rows by position, in the order asked for."""
+
+
 def in_blocks(
     compute_rows: Callable[[np.ndarray], np.ndarray],
-    source: FeatureReader,
+    source: RowSource,
     features: FeatureSet,
     rows_at_once: int,
     caption: str,

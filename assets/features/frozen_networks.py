@@ -85,6 +85,7 @@ class FrozenNetwork:
         row_shape: shape of the features of one image.
         variant: what the weights are of, where that is not the library's network; else None.
         input_side: height and width that it resizes every image to; None where it takes any.
+        stands_in: what a reader must know where it takes the place of the network asked for.
     """
 
     name: str
@@ -94,6 +95,12 @@ class FrozenNetwork:
     row_shape: tuple[int, ...]
     variant: "Variant | None" = None
     input_side: int | None = None
+    stands_in: str = ""
+
+    @property
+    def notices(self) -> list[str]:
+        """What a reader of any result on its features must know."""
+        return [notice for notice in (self.stands_in, self.weights.notice) if notice]
 
 
 def frozen_network(name: str, layer: str, source: str, side: int) -> FrozenNetwork:
@@ -249,7 +256,7 @@ def network_plan(
                 "weights sha256": facts.weights_sha256,
                 "stored MB": shards.stored_megabytes(),
             },
-            notices=[frozen.weights.notice] if frozen.weights.notice else [],
+            notices=frozen.notices,
             device=device,
             facts=facts,
         )
@@ -405,7 +412,8 @@ def backbone_features(here: Stage[BackboneConfig]) -> Plan:
     if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
         raise InputError(
             f"{config.layer} of {config.backbone} gives rows of shape {frozen.row_shape}",
-            "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer",
+            "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer. For a vector "
+            "and the SVM, make it a row of a study (docs/extending.md)",
         )
     ids = usable_ids(here.store, here.dataset)
     plan = network_plan(here, frozen, prepared_pixels(here, ids), ids)

@@ -3,6 +3,10 @@
 Farhat and Sicre, sections 6.1 and 6.2.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
 import dagster as dg
 import numpy as np
 from pydantic import PositiveInt
@@ -24,9 +28,13 @@ from assets.images import PreparedImagesConfig
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import NetworkFacts
-from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.records.feature_shard import FeatureDtype, FeatureSet
 from data_contracts.studies.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from resources.store.feature_store import FeatureReader, FeatureStore
+from resources.weights import WeightsMissingError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 GROUP = "descriptors"
 CODE_VERSION = "1"
@@ -36,11 +44,17 @@ IMAGES_AT_ONCE = 32
 """Images decoded at once (70 MB of them at the largest scale)."""
 
 
+VGG19, STAND_IN = "vgg19", "vgg16"
+"""The paper's network, and the one by the same authors, three convolutions less deep, with as many
+channels in each block, that takes its place where only its weights are there."""
+
+
 class DescriptorConfig(CodePrecisionSetting, BackboneConfig, PreparedImagesConfig):
     """Settings of `local_descriptors_scale*`."""
 
-    backbone: str = "vgg19"
-    """Network of torchvision, or of timm ("timm/...")."""
+    backbone: str = VGG19
+    """Network of torchvision, or of timm ("timm/..."). VGG-16 takes the place of VGG-19 where there
+    are no weights of the latter up to the layer; titles and a notice say so."""
     layer: str = "block5_pool"
     """Layer of the network: a module path, or a name that it is known by (block1_pool to
     block5_pool, conv5)."""
@@ -52,30 +66,83 @@ class DescriptorConfig(CodePrecisionSetting, BackboneConfig, PreparedImagesConfi
     results beyond rounding."""
 
 
-def maps_at_once(features: FeatureSet) -> int:
-    """Number of images whose maps fit into MEMORY_BYTES."""
-    return max(MEMORY_BYTES // (4 * int(np.prod(features.row_shape))), 1)
-
-
 def descriptors_asset(scale: int) -> str:
     """Asset of the local descriptors at a scale."""
     return f"local_descriptors_scale{scale}"
 
 
-def open_descriptors(here: Stage[StageConfig], scale: int, ids: list[str]) -> FeatureReader:
-    """Reader over the maps (C, h, w) of ``ids`` at a scale.
+@dataclass(frozen=True)
+class LocalDescriptors:
+    """Local descriptors of images, at one scale or at several.
+
+    Attributes:
+        readers: reader over the maps (C, h, w) at each scale, of the same images.
+    """
+
+    readers: tuple[FeatureReader, ...]
+
+    @property
+    def image_ids(self) -> list[str]:
+        """Ids of the images, in the order of the rows."""
+        return self.readers[0].image_ids
+
+    @property
+    def width(self) -> int:
+        """Numbers of a descriptor, C."""
+        return self.readers[0].feature_set.row_shape[0]
+
+    @property
+    def places(self) -> int:
+        """Descriptors of an image."""
+        return sum(int(np.prod(maps.feature_set.row_shape[1:])) for maps in self.readers)
+
+    @property
+    def at_once(self) -> int:
+        """Number of images whose descriptors fit into MEMORY_BYTES."""
+        return max(MEMORY_BYTES // (4 * self.width * self.places), 1)
+
+    @property
+    def keys(self) -> str | list[str]:
+        """Key of the set of maps; of each where there are several scales."""
+        keys = [maps.feature_set.key for maps in self.readers]
+        return keys[0] if len(keys) == 1 else keys
+
+    def take(self, positions: "Sequence[int] | NDArray[np.int64]") -> np.ndarray:
+        """Return descriptors by the positions of images, (m, places, C) float32."""
+        from methods.features.descriptors import as_descriptors
+
+        parts = [as_descriptors(maps.take(positions)) for maps in self.readers]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def derived(
+        self, kind: str, dtype: FeatureDtype, width: int, method: dict[str, Any], version: str
+    ) -> FeatureSet:
+        """The set of the rows, ``width`` numbers each, that are computed from these descriptors."""
+        first = self.readers[0].feature_set
+        rows = first.derived(kind, dtype, (width,), {"descriptors": self.keys, **method}, version)
+        if len(self.readers) == 1:
+            return rows
+        sizes = [maps.feature_set.preprocessing.get("size") for maps in self.readers]
+        return rows.model_copy(update={"preprocessing": {**rows.preprocessing, "size": sizes}})
+
+
+def open_descriptors(
+    here: Stage[StageConfig], scales: Sequence[int], ids: list[str]
+) -> LocalDescriptors:
+    """Local descriptors of ``ids`` at these scales.
 
     Raises:
         InputError: they have not been materialised, or the layer gives a vector.
     """
-    reader = here.features(descriptors_asset(scale), ids)
-    if len(reader.feature_set.row_shape) != 3:
-        raise InputError(
-            f"{reader.feature_set.backbone} {reader.feature_set.layer} gives a vector for an image,"
-            " not local descriptors",
-            "Name a layer of maps",
-        )
-    return reader
+    readers = tuple(here.features(descriptors_asset(scale), ids) for scale in scales)
+    for maps in readers:
+        if len(maps.feature_set.row_shape) != 3:
+            raise InputError(
+                f"{maps.feature_set.backbone} {maps.feature_set.layer} gives a vector for an "
+                "image, not local descriptors",
+                "Name a layer of maps",
+            )
+    return LocalDescriptors(readers)
 
 
 def local_descriptors(scale: int) -> dg.AssetsDefinition:
@@ -100,12 +167,32 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
     def descriptors(here: Stage[DescriptorConfig]) -> Plan:
         config = here.config
         ids = scored_ids(here.store, here.dataset)
-        frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
+        frozen = _network(config, side)
         _check_side(frozen, scale)
         batch_size = max(config.batch_size * side_of_scale(0) ** 2 // side**2, 1)
         return network_plan(here, frozen, _resized_pixels(here, side), ids, batch_size)
 
     return descriptors
+
+
+def _network(config: DescriptorConfig, side: int) -> FrozenNetwork:
+    """The network of the settings, or VGG-16 where VGG-19 has no weights up to the layer.
+
+    Raises:
+        InputError: see :func:`frozen_network`.
+    """
+    backbone, layer, source = config.backbone, config.layer, config.backbone_weights
+    try:
+        return frozen_network(backbone, layer, source, side)
+    except WeightsMissingError as error:
+        if (backbone, source) != (VGG19, "auto"):
+            raise
+        try:
+            found = frozen_network(STAND_IN, layer, source, side)
+        except InputError:
+            raise error from None
+        reason = f"STAND-IN: VGG-16 takes the place of VGG-19 ({error.what})"
+        return replace(found, stands_in=reason)
 
 
 def _check_side(frozen: FrozenNetwork, scale: int) -> None:
@@ -170,21 +257,17 @@ def average_descriptors(scale: int) -> dg.AssetsDefinition:
 
 def _average_plan(here: Stage[StageConfig], scale: int) -> Plan:
     """The plan of the mean descriptors of the labelled images."""
-    source = descriptors_asset(scale)
-    here.needs(source)
+    here.needs(descriptors_asset(scale))
     ids = scored_ids(here.store, here.dataset)
-    maps = open_descriptors(here, scale, ids)
-    of_maps = maps.feature_set
-    features = of_maps.derived(
-        here.asset, "float32", of_maps.row_shape[:1], {"descriptors": of_maps.key}, CODE_VERSION
-    )
+    descriptors = open_descriptors(here, (scale,), ids)
+    features = descriptors.derived(here.asset, "float32", descriptors.width, {}, CODE_VERSION)
     shards = FeatureStore(here.store, here.dataset, features)
 
     def compute(work: Work) -> Output:
         from methods.features.descriptors import average
 
         caption = "average descriptors"
-        produce = in_blocks(average, maps, features, maps_at_once(of_maps), caption)
+        produce = in_blocks(average, descriptors, features, descriptors.at_once, caption)
         computed = shards.fill(ids, produce, {}, force=here.config.force)
         return Output.of_shards(
             shards, ids, summary={"images": len(ids), "newly computed": computed}

@@ -1,7 +1,7 @@
 """Codebooks of local descriptors, and VLAD rows (Farhat and Sicre, section 6.3)."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
 import numpy as np
@@ -15,8 +15,8 @@ from assets.core.stage import stage
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
 from assets.features.local_descriptors import (
     GROUP,
+    LocalDescriptors,
     descriptors_asset,
-    maps_at_once,
     open_descriptors,
 )
 from data_contracts import asset_names as names
@@ -35,8 +35,11 @@ from resources.store.model_store import load_model
 
 if TYPE_CHECKING:
     from methods.features.codebook import Codebook
+    from methods.features.descriptors import LocalTransform
 
 CODE_VERSION = "5"
+PLUS_COMPONENTS = 100
+"""Principal components of local descriptors with vlad_plus, as in VLFeat's recognition demo."""
 SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Numbers of training images, of centroids, and of regions of each in the picture of regions."""
 
@@ -48,10 +51,26 @@ class CodebookConfig(SeedSetting):
     """Training descriptors that k-means gets, as many of each image."""
     max_iterations: PositiveInt = KMEANS_ITERATIONS
     """Maximum number of iterations of k-means."""
+    local_l2: bool = False
+    """Scale each local descriptor to unit length, before everything else."""
+    local_components: PositiveInt | None = None
+    """Principal components that take the place of each local descriptor, fitted on the training
+    descriptors that k-means gets."""
+    local_whiten: bool = False
+    """Scale these components to unit variance; a hundredth of the largest variance is added to
+    each."""
+    vlad_plus: bool = False
+    """All that is known to help VLAD at once (VLFeat's recipe): local_l2, 100 local_components,
+    local_whiten, signed_sqrt and intra_normalisation."""
     fit_on: Literal["train", "train+drops"] = "train"
     """Images whose descriptors k-means gets. "train" is the training images of the first load, so
     that a drop fits nothing anew; "train+drops" has those of drops as well. Other images have no
     local descriptors."""
+
+    @property
+    def components(self) -> int | None:
+        """Principal components of the local descriptors; None for the descriptors themselves."""
+        return self.local_components or (PLUS_COMPONENTS if self.vlad_plus else None)
 
 
 class VladConfig(CodePrecisionSetting):
@@ -61,59 +80,80 @@ class VladConfig(CodePrecisionSetting):
     """Take the signed square root of every number, before the norm."""
     intra_normalisation: bool = False
     """Scale each centroid's residual to unit length, before the norm of the row."""
+    vlad_plus: bool = False
+    """All that is known to help VLAD at once (VLFeat's recipe): local_l2, 100 local_components,
+    local_whiten, signed_sqrt and intra_normalisation."""
+
+    @property
+    def switches(self) -> dict[str, bool]:
+        """The arguments of ``methods.features.vlad.encode`` that the settings ask for."""
+        names = ("signed_sqrt", "intra_normalisation")
+        return {name: self.vlad_plus or getattr(self, name) for name in names}
 
 
-def codebook(clusters: int, scale: int) -> dg.AssetsDefinition:
-    """Centroids of the training descriptors at one scale."""
-    source = descriptors_asset(scale)
+def in_words(scales: Sequence[int]) -> str:
+    """Scales in words, for captions."""
+    if len(scales) == 1:
+        return f"scale {scales[0]}"
+    return f"scales {', '.join(map(str, scales))}, pooled"
+
+
+def codebook(clusters: int, *scales: int) -> dg.AssetsDefinition:
+    """Centroids of the training descriptors at one scale, or of all scales pooled."""
 
     @stage(
         CodebookConfig,
-        name=codebook_asset(clusters, scale),
+        name=codebook_asset(clusters, *scales),
         description=f"{clusters} centroids (k-means) of a sample of the training images' local "
-        f"descriptors at scale {scale}.",
+        f"descriptors at {in_words(scales)}.",
         group=GROUP,
         order=4,
         kinds={"numpy", "safetensors"},
         code_version=CODE_VERSION,
-        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, source),
+        inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, *map(descriptors_asset, scales)),
         is_model=True,
     )
     def centroids(here: Stage[CodebookConfig]) -> Plan:
-        return _codebook_plan(here, clusters, scale)
+        return _codebook_plan(here, clusters, scales)
 
     return centroids
 
 
-def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scale: int) -> Plan:
+def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scales: Sequence[int]) -> Plan:
     """The plan of the centroids of the training descriptors."""
-    source = descriptors_asset(scale)
-    here.needs(source)
+    sources = [descriptors_asset(scale) for scale in scales]
+    here.needs(*sources)
     ids = fitting_ids(here.store, here.dataset, here.config.fit_on, "the codebook", MORE_TO_FIT_ON)
-    maps = open_descriptors(here, scale, ids)
+    descriptors = open_descriptors(here, scales, ids)
 
     def compute(work: Work) -> Output:
         import torch
 
-        fit, sampled = _fit(here, maps, clusters)
+        fit, transform, sampled = _fit(here, descriptors, clusters)
+        tensors = {
+            "centroids": fit.centroids,
+            "local_mean": transform.mean,
+            "local_projection": transform.projection,
+        }
         files = work.write_model(
-            {"centroids": torch.from_numpy(fit.centroids)},
+            {name: torch.from_numpy(x) for name, x in tensors.items() if x is not None},
             ModelSidecar(
                 architecture="methods.features.codebook",
                 settings=here.config.settings(),
-                input_shape=maps.feature_set.row_shape[:1],
-                fitted_on=work.inputs[source].data_version,
+                input_shape=(descriptors.width,),
+                fitted_on=" ".join(work.inputs[source].data_version for source in sources),
                 curve=[],
             ),
         )
-        title = f"image regions that feed the centroids, scale {scale}"
+        title = f"image regions that feed the centroids, {in_words(scales[:1])}"
         stopped = f"k-means with {clusters} centroids stopped after {fit.iterations} iterations"
         return Output.of_model(
             files,
-            pictures=[(title, _regions(here, maps, fit.centroids))],
+            pictures=[(title, _regions(here, descriptors.readers[0], fit.centroids, transform))],
             summary={
                 "training images": len(ids),
                 "descriptors": sampled,
+                "numbers of a descriptor": fit.centroids.shape[1],
                 "iterations": fit.iterations,
                 "mean squared distance": fit.inertia,
             },
@@ -123,39 +163,50 @@ def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scale: int) -> Pl
 
     return Plan(
         compute,
-        identity={"descriptors": maps.feature_set.key, "ids": ids},
-        inputs=(names.IMAGE_MANIFEST, source),
+        identity={"descriptors": descriptors.keys, "ids": ids},
+        inputs=(names.IMAGE_MANIFEST, *sources),
     )
 
 
-def _fit(here: Stage[CodebookConfig], maps: FeatureReader, clusters: int) -> tuple["Codebook", int]:
-    """The codebook of a sample of the descriptors in ``maps``, and the size of the sample.
+def _fit(
+    here: Stage[CodebookConfig], descriptors: LocalDescriptors, clusters: int
+) -> tuple["Codebook", "LocalTransform", int]:
+    """The codebook of a sample of the descriptors, their transformation, and the sample's size.
 
     Raises:
         InputError: there are fewer different descriptors than centroids.
     """
     from methods.features.codebook import fit_codebook
-    from methods.features.descriptors import sample_descriptors
+    from methods.features.descriptors import fit_local_transform, sample_descriptors
 
-    config, of_maps = here.config, maps.feature_set
+    config = here.config
     try:
         sample = sample_descriptors(
-            maps.take,
-            len(maps),
-            int(np.prod(of_maps.row_shape[1:])),
+            descriptors.take,
+            len(descriptors.image_ids),
+            descriptors.places,
             config.descriptor_sample,
-            maps_at_once(of_maps),
+            descriptors.at_once,
             config.seed,
         )
-        fit = fit_codebook(sample, clusters, config.seed, config.max_iterations)
+        unit_length, whiten = (
+            config.vlad_plus or chosen for chosen in (config.local_l2, config.local_whiten)
+        )
+        transform = fit_local_transform(sample, unit_length, config.components, whiten)
+        fit = fit_codebook(transform(sample), clusters, config.seed, config.max_iterations)
     except ValueError as error:
         raise InputError(
             f"no codebook can be learned on {here.dataset}: {error}", "Change that setting"
         ) from error
-    return fit, len(sample)
+    return fit, transform, len(sample)
 
 
-def _regions(here: Stage[CodebookConfig], maps: FeatureReader, centroids: np.ndarray) -> bytes:
+def _regions(
+    here: Stage[CodebookConfig],
+    maps: FeatureReader,
+    centroids: np.ndarray,
+    transform: "LocalTransform",
+) -> bytes:
     """PNG of the image regions nearest to the most frequent centroids, one region of an image."""
     from methods.features.descriptors import as_descriptors
     from methods.features.vlad import assign
@@ -164,7 +215,7 @@ def _regions(here: Stage[CodebookConfig], maps: FeatureReader, centroids: np.nda
     shown = np.unique(np.linspace(0, len(maps) - 1, min(SHOWN_IMAGES, len(maps))).astype(np.int64))
     images = here.features(names.PREPARED_IMAGES, maps.image_ids).take(shown)
     high, wide = maps.feature_set.row_shape[1:]
-    descriptors = as_descriptors(maps.take(shown))
+    descriptors = transform(as_descriptors(maps.take(shown)))
     flat = descriptors.reshape(-1, descriptors.shape[2])
     nearest = assign(flat, centroids)
     distances = np.square(flat - centroids[nearest]).sum(axis=1)
@@ -197,51 +248,46 @@ def _region(image: np.ndarray, row: int, column: int, high: int, wide: int) -> n
     return np.asarray(image[top:bottom, left:right])
 
 
-def vlad_rows(clusters: int, scale: int) -> dg.AssetsDefinition:
-    """VLAD of the labelled images at one scale."""
-    model, source = codebook_asset(clusters, scale), descriptors_asset(scale)
+def vlad_rows(clusters: int, *scales: int) -> dg.AssetsDefinition:
+    """VLAD of the labelled images at one scale, or of all scales pooled."""
+    model = codebook_asset(clusters, *scales)
 
     @stage(
         VladConfig,
-        name=FARHAT_VLAD.method(vlad_at(clusters, scale)).features,
-        description=f"VLAD of the local descriptors of each labelled image at scale {scale} with "
-        f"{clusters} centroids, (N, {clusters} C) in HDF5 shards.",
+        name=FARHAT_VLAD.method(vlad_at(clusters, *scales)).features,
+        description="VLAD of the local descriptors of each labelled image at "
+        f"{in_words(scales)}, with {clusters} centroids, (N, {clusters} C) in HDF5 shards.",
         group=GROUP,
         order=5,
         kinds={"numpy", "hdf5"},
         code_version=CODE_VERSION,
-        inputs=(names.IMAGE_MANIFEST, source, model),
+        inputs=(names.IMAGE_MANIFEST, *map(descriptors_asset, scales), model),
         features_of=scored_ids,
     )
     def rows(here: Stage[VladConfig]) -> Plan:
-        return _vlad_plan(here, clusters, scale)
+        return _vlad_plan(here, clusters, scales)
 
     return rows
 
 
-def _vlad_plan(here: Stage[VladConfig], clusters: int, scale: int) -> Plan:
+def _vlad_plan(here: Stage[VladConfig], clusters: int, scales: Sequence[int]) -> Plan:
     """The plan of the VLAD of the labelled images."""
-    model, source = codebook_asset(clusters, scale), descriptors_asset(scale)
-    here.needs(source)
+    model = codebook_asset(clusters, *scales)
+    here.needs(*(descriptors_asset(scale) for scale in scales))
     ids = scored_ids(here.store, here.dataset)
-    maps = open_descriptors(here, scale, ids)
+    descriptors = open_descriptors(here, scales, ids)
     tensors, sidecar = load_model(here.store, here.dataset, model)
-    centroids = tensors["centroids"].numpy()
-    switches = here.config.model_dump(include={"signed_sqrt", "intra_normalisation"})
-    method = {
-        "descriptors": maps.feature_set.key,
-        "model_sha256": sidecar.weights_sha256,
-        **switches,
-    }
-    features = maps.feature_set.derived(
-        here.asset, here.config.dtype, (centroids.size,), method, CODE_VERSION
-    )
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    unit_length = any(sidecar.settings.get(name, False) for name in ("local_l2", "vlad_plus"))
+    width = arrays["centroids"].size
+    method = {"model_sha256": sidecar.weights_sha256, **here.config.switches}
+    features = descriptors.derived(here.asset, here.config.dtype, width, method, CODE_VERSION)
     shards = FeatureStore(here.store, here.dataset, features)
 
     def compute(work: Work) -> Output:
-        encode = _encoder(centroids, switches)
+        encode = _encoder(arrays, unit_length, here.config.switches)
         caption = f"VLAD with {clusters} centroids"
-        produce = in_blocks(encode, maps, features, maps_at_once(maps.feature_set), caption)
+        produce = in_blocks(encode, descriptors, features, descriptors.at_once, caption)
         computed = shards.fill(ids, produce, {}, force=here.config.force)
         return Output.of_shards(
             shards,
@@ -249,7 +295,7 @@ def _vlad_plan(here: Stage[VladConfig], clusters: int, scale: int) -> Plan:
             summary={
                 "images": len(ids),
                 "newly computed": computed,
-                "numbers an image": centroids.size,
+                "numbers an image": width,
                 "stored MB": shards.stored_megabytes(),
             },
         )
@@ -257,17 +303,20 @@ def _vlad_plan(here: Stage[VladConfig], clusters: int, scale: int) -> Plan:
     return Plan.of_shards(shards, ids, compute)
 
 
-def _encoder(centroids: np.ndarray, switches: dict[str, Any]) -> Callable[[np.ndarray], np.ndarray]:
-    """A function from maps (n, C, h, w) to VLAD rows (n, k C)."""
-    from methods.features.descriptors import as_descriptors
+def _encoder(
+    model: dict[str, np.ndarray], unit_length: bool, switches: dict[str, bool]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from descriptors (n, L, C) to VLAD rows, by the arrays of a stored codebook."""
+    from methods.features.descriptors import LocalTransform
     from methods.features.vlad import encode
 
-    return lambda maps: encode(as_descriptors(maps), centroids, **switches)
+    transform = LocalTransform(unit_length, model.get("local_mean"), model.get("local_projection"))
+    return lambda descriptors: encode(transform(descriptors), model["centroids"], **switches)
 
 
 ASSETS = [
     asset
-    for scale in SCALES
+    for scales in (*((scale,) for scale in SCALES), SCALES)
     for clusters in CODEBOOK_SIZES
-    for asset in (codebook(clusters, scale), vlad_rows(clusters, scale))
+    for asset in (codebook(clusters, *scales), vlad_rows(clusters, *scales))
 ]

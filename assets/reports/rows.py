@@ -19,6 +19,10 @@ from resources.store.dataset_store import DatasetStore
 PREPARATION = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)
 """Assets that every method shares, and that its seconds leave out."""
 SWITCHES: dict[str, tuple[object, str]] = {
+    "vlad_plus": (False, "off"),
+    "local_l2": (False, "off"),
+    "local_components": (None, "off"),
+    "local_whiten": (False, "off"),
     "signed_sqrt": (False, "off"),
     "intra_normalisation": (False, "off"),
     "pca_components": (None, "off"),
@@ -56,17 +60,18 @@ def devices_of(chain: Chain) -> str:
     return " and ".join(sorted(others)) or "cpu"
 
 
-def switches_of(method: Method, chain: Chain) -> list[str]:
+def switches_of(chain: Chain) -> list[str]:
     """The switches in force behind a method's figures, each with what the paper has."""
     settings = {
         name: value
-        for asset in (method.features, method.evaluation)
-        if asset in chain
-        for name, value in chain[asset].settings.items()
+        for record in chain.values()
+        for name, value in record.settings.items()
         if name in SWITCHES and value != SWITCHES[name][0]
     }
     if "pca_components" not in settings:
         settings.pop("pca_whiten", None)
+    if not {"local_components", "vlad_plus"} & settings.keys():
+        settings.pop("local_whiten", None)
     return [
         f"{name}={json.dumps(settings[name])} (the paper: {paper})"
         for name, (_, paper) in SWITCHES.items()
@@ -146,7 +151,7 @@ def paper_estimates(
             if row["title"] != method.title
             else []
         )
-        other += switches_of(method, chains[method.evaluation])
+        other += switches_of(chains[method.evaluation])
         notes[row["method"]] = [
             *other,
             *(n for n in row["notices"].splitlines() if n not in shared),

@@ -21,14 +21,33 @@ def average_at(scale: int) -> str:
     return f"average_scale{scale}"
 
 
-def vlad_at(clusters: int, scale: int) -> str:
-    """Return the name of VLAD with a number of centroids at a scale."""
-    return f"vlad{clusters}_scale{scale}"
+def at_scales(*scales: int) -> str:
+    """Return the end of the names of what is made at a scale, or of all scales pooled."""
+    return f"scale{scales[0]}" if len(scales) == 1 else "all_scales"
 
 
-def codebook_asset(clusters: int, scale: int) -> str:
-    """Asset of the codebook of so many centroids at a scale."""
-    return f"vlad{clusters}_codebook_scale{scale}"
+def vlad_at(clusters: int, *scales: int) -> str:
+    """Return the name of VLAD with a number of centroids at a scale, or of all scales pooled."""
+    return f"vlad{clusters}_{at_scales(*scales)}"
+
+
+def codebook_asset(clusters: int, *scales: int) -> str:
+    """Asset of the codebook of so many centroids at a scale, or of all scales pooled."""
+    return f"vlad{clusters}_codebook_{at_scales(*scales)}"
+
+
+def _vlad_method(clusters: int, *scales: int) -> Method:
+    """Return the row of VLAD with a number of centroids at a scale, or of all scales pooled."""
+    sizes = ", ".join(str(side_of_scale(scale)) for scale in scales)
+    pooled = " pooled" if len(scales) > 1 else ""
+    return Method(
+        vlad_at(clusters, *scales),
+        f"VLAD, {clusters} centroids, {sizes} pixels{pooled} + SVM",
+        f"vlad{clusters}_descriptors_{at_scales(*scales)}",
+        source=("vgg19", "block5_pool"),
+        in_main_job=scales == (0,),
+        allows_pca=True,
+    )
 
 
 def _farhat_tables() -> tuple[PaperTable, ...]:
@@ -89,18 +108,13 @@ FARHAT_VLAD = Study(
                 source=("vgg19", "block5_pool"),
                 in_main_job=scale == 0,
             ),
-            *(
-                Method(
-                    vlad_at(clusters, scale),
-                    f"VLAD, {clusters} centroids, {side_of_scale(scale)} pixels + SVM",
-                    f"vlad{clusters}_descriptors_scale{scale}",
-                    source=("vgg19", "block5_pool"),
-                    in_main_job=scale == 0,
-                    allows_pca=True,
-                )
-                for clusters in CODEBOOK_SIZES
-            ),
+            *(_vlad_method(clusters, scale) for clusters in CODEBOOK_SIZES),
         )
+    )
+    + tuple(_vlad_method(clusters, *SCALES) for clusters in CODEBOOK_SIZES)
+    + (
+        Method.of_network("vgg19_fc1", "VGG-19 fc1, 227 pixels + SVM", "vgg19", "fc1"),
+        Method.of_network("vgg19_fc2", "VGG-19 fc2, 227 pixels + SVM", "vgg19", "fc2"),
     ),
     main=vlad_at(256, 0),
     main_in_words="VLAD with 256 centroids",
@@ -109,30 +123,46 @@ FARHAT_VLAD = Study(
         names.IMAGE_MANIFEST,
         names.PREPARED_IMAGES,
         names.ALEXNET_CONV5,
-        *(codebook_asset(clusters, scale) for clusters in CODEBOOK_SIZES for scale in SCALES),
+        *(
+            codebook_asset(clusters, *scales)
+            for clusters in CODEBOOK_SIZES
+            for scales in (*((scale,) for scale in SCALES), SCALES)
+        ),
     ),
     tables=_farhat_tables(),
     choices=(
         Choice(
             "Network",
             "VGG-19 up to block5_pool, weights of ImageNet",
-            "torchvision's VGG-19 and its normalisation",
-            "backbone, layer, backbone_weights",
+            "torchvision's or Oxford's VGG-19, each with its own normalisation; VGG-16 where there "
+            "are no weights of VGG-19 up to the layer",
+            "backbone, layer, backbone_weights, vgg19_weights",
         ),
         Choice(
             "Aspect ratio",
             "square inputs, how not stated",
-            "not kept; bilinear, antialiased, from the original file",
+            "not kept (pad keeps it, on black); bilinear, antialiased, from the original file",
             "resize, decode",
         ),
-        Choice("Scale of VLAD", "not stated", "each of the three, side by side", "-"),
+        Choice(
+            "Scale of VLAD",
+            "not stated",
+            "each of the three side by side, and the descriptors of all three pooled",
+            "-",
+        ),
         Choice(
             "k-means",
             "not stated",
             "k-means++ start, Lloyd to convergence, on a seeded sample of training descriptors",
             "descriptor_sample, fit_on, seed, max_iterations",
         ),
-        Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation"),
+        Choice(
+            "Local descriptors",
+            "as the network gives them",
+            "as the network gives them",
+            "local_l2, local_components, local_whiten, vlad_plus",
+        ),
+        Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation, vlad_plus"),
         Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
         Choice(
             "SVM",

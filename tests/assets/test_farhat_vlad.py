@@ -148,8 +148,8 @@ def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> Non
     rows = ("Scale 0 (224 pixels)", "64 centroids", "256 centroids")
     said = "alexnet conv5; signed_sqrt=true (the paper: off)"
     assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
-    materialise(root, intra_normalisation=True, pca_components=2, pca_whiten=True)
-    switched = ("intra_normalisation=true", "pca_components=2", "pca_whiten=true")
+    materialise(root, vlad_plus=True, pca_components=2, pca_whiten=True)
+    switched = ("vlad_plus=true", "pca_components=2", "pca_whiten=true")
     said = "; ".join(["alexnet conv5", *(f"{one} (the paper: off)" for one in switched)])
     assert notes_of_figures() == dict(zip(rows, ("alexnet conv5", said, said), strict=True))
 
@@ -167,7 +167,7 @@ def test_every_scale_is_made_from_the_original_files(
             Image.fromarray(noise // (kind + 1)).save(
                 tmp_path / "large" / f"class{kind}" / f"{number}.png"
             )
-    materialise(tmp_path / "large", all_tables=True, descriptor_sample=500)
+    materialise(tmp_path / "large", all_tables=True, descriptor_sample=500, vgg19_weights="random")
     network = Conv5Extractor(random_alexnet())
     store = DatasetStore()
     found = sorted(
@@ -184,7 +184,15 @@ def test_every_scale_is_made_from_the_original_files(
         )
     results = store.main_table("tiny", "report_farhat_vlad_tables", RESULTS).to_pylist()
     assert [row["method"] for row in results] == [
-        f"{what}_scale{scale}" for scale in range(3) for what in ("average", "vlad64", "vlad256")
+        *(
+            f"{what}_scale{scale}"
+            for scale in range(3)
+            for what in ("average", "vlad64", "vlad256")
+        ),
+        "vlad64_all_scales",
+        "vlad256_all_scales",
+        "vgg19_fc1",
+        "vgg19_fc2",
     ]
     paper = store.main_table("tiny", "report_farhat_vlad_tables", PAPER).to_pylist()
     assert all(row["ours_percent"] is not None for row in paper)

@@ -166,4 +166,5 @@ def test_a_new_network_is_one_entry_in_its_study() -> None:
     assert {weights_field(row.network[0]) for row in ROWS.values() if row.network} == {
         "weights",
         "googlenet_weights",
+        "vgg19_weights",
     }

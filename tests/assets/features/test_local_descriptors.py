@@ -10,12 +10,14 @@ import pytest
 
 from assets.features import local_descriptors
 from assets.features.local_descriptors import (
+    DescriptorConfig,
     average_descriptors,
     descriptors_asset,
 )
 from assets.features.local_descriptors import local_descriptors as descriptors
 from data_contracts.errors import InputError
 from resources.store.dataset_store import DatasetStore
+from resources.weights import WeightsMissingError
 from tests.assets.features.toy import FlatOriginals, toy_network
 from tests.assets.plans import (
     image_id,
@@ -69,6 +71,28 @@ def test_a_network_of_fixed_size_has_no_other_scale(
     _use_toy(monkeypatch, input_side=300)
     with pytest.raises(InputError, match="vgg19 sees every image at 300 x 300 pixels, not at 224"):
         run_plan(descriptors(0), store)
+
+
+def test_vgg16_stands_in_where_there_are_no_weights_of_vgg19(
+    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(name: str, layer: str, source: str, side: int) -> Any:
+        if name == "vgg19" or layer != "block5_pool":
+            raise WeightsMissingError(f"no weights of {name} up to {layer}", "Get them")
+        return toy_network(name, layer, maps=True)
+
+    monkeypatch.setattr(local_descriptors, "frozen_network", load)
+    monkeypatch.setattr(local_descriptors, "Originals", FlatOriginals)
+    record = run_plan(descriptors(0), store).record
+    assert record.feature_set is not None
+    assert record.feature_set.backbone == "vgg16"
+    assert record.notices == [
+        "STAND-IN: VGG-16 takes the place of VGG-19 (no weights of vgg19 up to block5_pool)",
+        "TOY WEIGHTS",
+    ]
+    for settings in ({"backbone_weights": "mine.pth"}, {"layer": "block9"}):
+        with pytest.raises(WeightsMissingError, match="no weights of vgg19 up to"):
+            run_plan(descriptors(0), store, DescriptorConfig(**settings))
 
 
 def test_the_average_is_that_of_an_images_places(store: DatasetStore) -> None:

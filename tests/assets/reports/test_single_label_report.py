@@ -125,10 +125,16 @@ def test_seconds_leave_out_what_every_method_shares_and_devices_the_processor() 
 def test_switches_that_are_on_are_named() -> None:
     method = OWN[1]
     settings = {"pca_components": None, "pca_whiten": True, "signed_sqrt": True}
-    chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", **settings)}
-    said = ["signed_sqrt=true (the paper: off)"]
-    assert switches_of(method, chain) == said, "nothing to whiten"
+    chain = {
+        "codebook": _record("codebook", 1.0, "cpu", local_components=9, local_whiten=True),
+        method.evaluation: _record(method.evaluation, 1.0, "cpu", **settings),
+    }
+    assert switches_of(chain) == [
+        "local_components=9 (the paper: off)",
+        "local_whiten=true (the paper: off)",
+        "signed_sqrt=true (the paper: off)",
+    ], "no components of the rows to whiten"
     chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", convention="exact")}
-    assert switches_of(method, chain) == []
+    assert switches_of(chain) == []
     chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", convention="scspm")}
-    assert switches_of(method, chain) == ['convention="scspm" (the paper: not stated)']
+    assert switches_of(chain) == ['convention="scspm" (the paper: not stated)']
