@@ -87,7 +87,8 @@ def test_the_jobs_of_other_studies_leave_the_auto_encoder_where_they_need_none()
     assert "cae_model" not in tables
     scales = {name[-1] for name in own if "scale" in name}
     assert scales == {"0"}
-    assert {name[-1] for name in tables if "scale" in name} == {"0", "1", "2"}
+    assert {name[-1] for name in tables if "_scale" in name} == {"0", "1", "2", "s"}
+    assert not [name for name in own if name.endswith("all_scales")]
 
 
 def test_definitions_load_and_every_asset_says_what_it_is() -> None:
