@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from assets.core.labelled_rows import LabelledRows
 from assets.core.plan import Output, Work
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from methods.classifiers.calibration import OutOfFold
     from methods.statistics.metrics import Answers, Measurement
     from methods.statistics.significance import Interval
+
+
+NO_INTERVAL = "none: all test images are of one patient"
+"""What stands in place of an interval that no figure of one group has."""
 
 
 class ScoreConfig(SeedSetting, BootstrapSetting):
@@ -64,6 +69,7 @@ class MetricRows:
             "value": value,
             "ci_low": None if interval is None else min(interval.low, value),
             "ci_high": None if interval is None else max(interval.high, value),
+            "interval": None if interval is None else interval.described,
             "n": n,
             "seed": self.seed,
             "settings": json.dumps(self.settings, sort_keys=True),
@@ -85,14 +91,14 @@ class Scores:
         c: of the linear SVM; None where there is none.
         out_of_fold: scores of the training images from folds without their group; None where there
             are none.
-        few_labels: labels a class -> accuracy for each draw.
+        few_labels: labels a class -> (draws, n_test) whether each draw is right on each image.
     """
 
     classes: np.ndarray
     scores: np.ndarray
     c: float | None = None
     out_of_fold: "OutOfFold | None" = None
-    few_labels: Mapping[int, list[float]] = field(default_factory=dict)
+    few_labels: Mapping[int, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -194,8 +200,12 @@ def _measured(
     measured = measure(answers, study.protocol, rows.test_groups, config.bootstrap_resamples, seed)
     of_all = {row.metric.name: row for row in measured if row.subject == "all"}
     interval = of_all["accuracy"].interval
-    assert interval is not None  # noqa: S101 - a metric of images has one
-    settings = {**config.settings(), "interval": interval.method}
+    between = (
+        f"{interval.low:.4f} to {interval.high:.4f} ({interval.described})"
+        if interval
+        else NO_INTERVAL
+    )
+    settings = config.settings()
     if scores.c is not None:
         settings["c"] = scores.c
     metric_rows = MetricRows(work, study, method.name, seed, settings, regularisation)
@@ -203,13 +213,12 @@ def _measured(
         answers=answers,
         metrics=[
             *(metric_rows.measured(row) for row in measured),
-            *few_label_rows(metric_rows, scores.few_labels, len(truth)),
+            *few_label_rows(metric_rows, scores.few_labels, rows.test_groups),
         ],
         predictions=prediction_rows(rows, scores.scores, answers, regularisation),
         summary={
             "accuracy": of_all["accuracy"].value,
-            "accuracy, 95 % interval": f"{interval.low:.4f} to {interval.high:.4f} "
-            f"({interval.method})",
+            "accuracy, 95 % interval": between,
             "macro F1": of_all["macro_f1"].value,
         },
     )
@@ -269,19 +278,35 @@ def prediction_rows(
     ]
 
 
+def packed(correct: np.ndarray) -> str:
+    """Whether each of n images is classified correctly, (n,) bool, as text for a stored part."""
+    return np.packbits(correct).tobytes().hex()
+
+
+def unpacked(text: str, n: int) -> np.ndarray:
+    """The (n,) bool of :func:`packed`."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=n).astype(bool)
+
+
+def groups_of(predictions: pa.Table) -> list[str] | None:
+    """Groups of the test images of a table of predictions; None where no image has one."""
+    groups = predictions["group_id"].to_pylist()
+    return groups if any(group is not None for group in groups) else None
+
+
 def few_label_rows(
-    metric_rows: MetricRows, few_labels: Mapping[int, list[float]], n_test: int
+    metric_rows: MetricRows, few_labels: Mapping[int, np.ndarray], groups: Sequence[str] | None
 ) -> list[dict[str, Any]]:
     """Rows of METRICS: the mean accuracy over the draws of each number of labels a class."""
-    from methods.statistics.significance import mean_interval
+    from methods.statistics.significance import accuracy_interval
 
     return [
         metric_rows.row(
             "few_label_accuracy",
             f"{budget} labels a class",
-            float(np.mean(values)),
-            n_test,
-            mean_interval(np.array(values)),
+            float(correct.mean()),
+            correct.shape[1],
+            accuracy_interval(correct, groups),
         )
-        for budget, values in few_labels.items()
+        for budget, correct in few_labels.items()
     ]

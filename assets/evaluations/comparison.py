@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.scoring import groups_of
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP
@@ -89,13 +90,14 @@ def comparable_methods(
 
 
 def method_comparison(study: Study, all_tables: bool) -> dg.AssetsDefinition:
-    """McNemar's test of every method of a job against the study's own one, on the same images."""
+    """Paired test of every method of a job against the study's own one, on the same images."""
 
     @stage(
         StageConfig,
         name=names.method_comparison(study.job(all_tables)),
-        description="Exact McNemar test of every method against "
-        f"{study.method(study.main).title} on the same test images, Holm-corrected.",
+        description="Paired test of every method against "
+        f"{study.method(study.main).title} on the same test images, patients kept together, "
+        "Holm-corrected.",
         group=GROUP,
         order=7,
         kinds={"scipy", "parquet"},
@@ -154,7 +156,9 @@ def _comparisons(
 
     Holm's correction is over the rows of one C, as a reader of one of them sees no other.
     """
-    tables = {method: here.table(method.evaluation, PREDICTIONS) for method in methods}
+    tables = {
+        method: here.table(method.evaluation, PREDICTIONS).sort_by("image_id") for method in methods
+    }
     main = study.method(study.main)
     families = [FIXED, TUNED] if TUNED in tables[main]["regularisation"].to_pylist() else [FIXED]
     return [line for family in families for line in _family(main, tables, family)]
@@ -164,19 +168,22 @@ def _family(
     main: Method, tables: Mapping[Method, pa.Table], regularisation: str
 ) -> list[dict[str, Any]]:
     """Rows of COMPARISONS at one C; a method without predictions at it has its fixed ones."""
-    from methods.statistics.significance import holm, mcnemar
+    from methods.statistics.significance import holm, paired_test
 
-    def correct(method: Method) -> np.ndarray:
-        table = tables[method].sort_by("image_id")
+    def predicted(method: Method) -> pa.Table:
         for wanted in (regularisation, FIXED):
-            rows = table.filter(pc.field("regularisation") == wanted)
+            rows = tables[method].filter(pc.field("regularisation") == wanted)
             if len(rows):
                 break
+        return rows
+
+    def correct(rows: pa.Table) -> np.ndarray:
         return np.asarray(rows["correct"].to_numpy(zero_copy_only=False))
 
-    own = correct(main)
+    own = predicted(main)
+    groups = groups_of(own)
     others = [method for method in tables if method != main]
-    tests = [mcnemar(correct(method), own) for method in others]
+    tests = [paired_test(correct(predicted(method)), correct(own), groups) for method in others]
     adjusted = holm(np.array([test.p_value for test in tests]))
     return [
         {
@@ -186,6 +193,12 @@ def _family(
             "n": test.n,
             "only_a_correct": test.only_a,
             "only_b_correct": test.only_b,
+            "groups": test.groups,
+            "test": test.method,
+            "difference": test.difference,
+            "ci_low": test.low,
+            "ci_high": test.high,
+            "detectable": test.detectable,
             "p_value": test.p_value,
             "p_holm": float(p),
         }

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import MetricRows
+from assets.core.scoring import MetricRows, packed, unpacked
 from assets.core.settings import BootstrapSetting, CaeTrainingSettings, CodePoolSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
@@ -184,8 +184,7 @@ def _scored_on(gram: np.ndarray, rows: LabelledRows, config: FilterStudyConfig) 
         right[regularisation] = {
             "c": scores.c,
             "right": {
-                labels: [np.packbits(draw).tobytes().hex() for draw in correct]
-                for labels, correct in correct_of.items()
+                labels: [packed(draw) for draw in correct] for labels, correct in correct_of.items()
             },
         }
     return {"scores": right, "converged": fits.converged}
@@ -194,8 +193,7 @@ def _scored_on(gram: np.ndarray, rows: LabelledRows, config: FilterStudyConfig) 
 def _right_of(line: Mapping[str, Any], regularisation: str, labels: str, n: int) -> np.ndarray:
     """Share of the draws from which each test image is right, (n,) float64."""
     draws = line["scores"][regularisation]["right"][labels]
-    bits = [np.frombuffer(bytes.fromhex(draw), np.uint8) for draw in draws]
-    return np.asarray(np.mean([np.unpackbits(row, count=n) for row in bits], axis=0))
+    return np.asarray(np.mean([unpacked(draw, n) for draw in draws], axis=0))
 
 
 def _in_words(line: Mapping[str, Any], n_test: int) -> str:
@@ -317,10 +315,9 @@ def _metrics(
     lines: Sequence[dict[str, Any]],
 ) -> list[dict[str, Any]]:
     """Rows of METRICS of one estimate: of each seed, and the mean over its seeds."""
-    from methods.statistics.seeds import accuracy_over_seeds
     from methods.statistics.significance import accuracy_interval
 
-    n, resamples, metrics = len(rows.test), config.bootstrap_resamples, []
+    n, metrics = len(rows.test), []
     for regularisation in lines[0]["scores"]:
         for line in lines:
             settings = {
@@ -330,7 +327,7 @@ def _metrics(
             }
             of_seed = MetricRows(work, AHN2019, name, line["seed"], settings, regularisation)
             right = _right_of(line, regularisation, ALL_LABELS, n)
-            interval = accuracy_interval(right > 0, rows.test_groups, resamples, line["seed"])
+            interval = accuracy_interval(right > 0, rows.test_groups)
             metrics.append(of_seed.row("accuracy", "all", float(right.mean()), n, interval))
             if line["held_out_error"] is not None and regularisation == FIXED:
                 metrics.append(of_seed.row("held_out_error", "all", line["held_out_error"], n))
@@ -338,9 +335,10 @@ def _metrics(
         of_all = MetricRows(work, AHN2019, name, config.seed, settings, regularisation)
         for labels in lines[0]["scores"][regularisation]["right"]:
             right = np.stack([_right_of(line, regularisation, labels, n) for line in lines])
-            over_seeds = accuracy_over_seeds(right, rows.test_groups, config.seed, resamples)
-            value = float(right.mean())
-            metrics.append(of_all.row(OVER_SEEDS, labels, value, n, over_seeds))
+            over_seeds = accuracy_interval(
+                right > 0 if labels == ALL_LABELS else right, rows.test_groups
+            )
+            metrics.append(of_all.row(OVER_SEEDS, labels, float(right.mean()), n, over_seeds))
     return metrics
 
 

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import MetricRows
+from assets.core.scoring import MetricRows, packed, unpacked
 from assets.core.settings import BootstrapSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
@@ -67,7 +67,7 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting
     group=GROUP,
     order=6,
     kinds={"pytorch", "parquet"},
-    code_version="3",
+    code_version="4",
     inputs=(
         names.IMAGE_MANIFEST,
         names.PREPARED_IMAGES,
@@ -154,18 +154,12 @@ def _measure(
                 "fraction": fraction,
                 "labels": len(drawn),
                 "seed": seed,
-                "correct": np.packbits(correct).tobytes().hex(),
+                "correct": packed(correct),
             }
             parts.save(results)
             accuracy = correct.mean()
             log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, accuracy)
     return list(results.values())
-
-
-def _correct_of(line: Mapping[str, Any], n_test: int) -> np.ndarray:
-    """Whether each test image is classified correctly in a stored part, (n_test,) bool."""
-    bits = np.frombuffer(bytes.fromhex(line["correct"]), np.uint8)
-    return np.unpackbits(bits, count=n_test).astype(bool)
 
 
 def _on_fixed_features(
@@ -318,14 +312,12 @@ def _curves(
                 labels,
                 np.stack(
                     [
-                        _correct_of(line, len(rows.test))
+                        unpacked(line["correct"], len(rows.test))
                         for line in of_method
                         if line["fraction"] == fraction
                     ]
                 ),
                 rows.test_groups,
-                config.seed,
-                config.bootstrap_resamples,
             )
             for fraction, labels in sizes
         ]
@@ -346,7 +338,7 @@ def _metrics(
         ).row(
             METRIC,
             f"{line['labels']} labels ({100 * line['fraction']:g} %)",
-            float(_correct_of(line, n_test).mean()),
+            float(unpacked(line["correct"], n_test).mean()),
             n_test,
         )
         for line in lines

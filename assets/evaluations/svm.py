@@ -113,12 +113,9 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureRe
     fixed, *tuned = (
         replace(
             of,
-            few_labels={
-                budget: right.mean(axis=1).tolist()
-                for budget, right in few_labels(
-                    gram, rows, config, *budgets, config.seed, regularisation == TUNED
-                ).items()
-            },
+            few_labels=few_labels(
+                gram, rows, config, *budgets, config.seed, regularisation == TUNED
+            ),
         )
         for regularisation, of in fits.scores.items()
     )
@@ -365,14 +362,14 @@ def few_labels(
     """
     from methods.statistics.label_efficiency import label_budget_draw
 
-    train_labels = rows.labels[rows.train]
+    train_labels, groups = rows.labels[rows.train], [rows.groups[i] for i in rows.train]
     largest = int(np.unique(train_labels, return_counts=True)[1].max())
     correct: dict[int, np.ndarray] = {}
     for budget in sorted(set(budgets)):
         if budget >= largest or not repeats:
             break
         draws = (
-            rows.train[label_budget_draw(train_labels, budget, seed, repeat)]
+            rows.train[label_budget_draw(train_labels, groups, budget, seed + repeat)]
             for repeat in range(repeats)
         )
         correct[budget] = np.stack(

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 
 from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.scoring import groups_of
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from assets.reports.common import (
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
     group=GROUP,
     order=8,
     kinds={"html", "markdown"},
-    code_version="3",
+    code_version="4",
     inputs=(names.IMAGE_MANIFEST, *(method.evaluation for method in LYNDON2015.methods)),
     facts=ReportFacts,
     tables=(MULTILABEL_RESULTS, LINEAGE, REJECTED),
@@ -78,8 +80,10 @@ def multilabel_report(here: Stage[StageConfig]) -> Plan:
         from methods.reporting.single_label_tables import lineage_rows
 
         metrics = [row for of in scored for row in here.table(of, METRICS).to_pylist()]
-        exact = {of: _exact_matches(here, of) for of in scored}
-        results = result_rows(metrics, exact, chains)
+        predictions = {
+            of: here.table(of, MULTILABEL_PREDICTIONS).sort_by("image_id") for of in scored
+        }
+        results = result_rows(metrics, predictions, chains)
         rejected = rejected_files(here.store, here.dataset)
         return report_output(
             work,
@@ -98,30 +102,32 @@ def multilabel_report(here: Stage[StageConfig]) -> Plan:
     return Plan(compute, identity=identity, inputs=inputs)
 
 
-def _exact_matches(here: Stage[StageConfig], evaluation: str) -> np.ndarray:
-    """Whether all labels of each test image are right, (n,) bool, in the order of the ids."""
-    table = here.table(evaluation, MULTILABEL_PREDICTIONS).sort_by("image_id")
-    return np.asarray(table["exact"].to_numpy(zero_copy_only=False))
-
-
 def result_rows(
-    metrics: Rows, exact: Mapping[str, np.ndarray], chains: Mapping[str, Chain]
+    metrics: Rows, predictions: Mapping[str, pa.Table], chains: Mapping[str, Chain]
 ) -> list[dict[str, Any]]:
     """Rows of MULTILABEL_RESULTS, one for each method that was scored.
 
     Args:
         metrics: rows of METRICS of all evaluations.
-        exact: exact matches (n,) bool of the same images, by evaluation.
+        predictions: MULTILABEL_PREDICTIONS of the same images in the same order, by evaluation.
         chains: records of each evaluation and of everything upstream of it.
     """
     from methods.reporting.metric_tables import figures_of, overall_rows
-    from methods.statistics.significance import holm, mcnemar
+    from methods.statistics.significance import holm, paired_test
 
-    scored = [method for method in LYNDON2015.methods if method.evaluation in exact]
-    others = [method for method in scored if method is not LENET]
-    tests = [mcnemar(exact[method.evaluation], exact[LENET.evaluation]) for method in others]
-    corrected = holm(np.array([test.p_value for test in tests])).tolist()
-    p_of = dict(zip((method.name for method in others), corrected, strict=True))
+    scored = [method for method in LYNDON2015.methods if method.evaluation in predictions]
+    exact = {
+        method: np.asarray(predictions[method.evaluation]["exact"].to_numpy(zero_copy_only=False))
+        for method in scored
+    }
+    groups = groups_of(next(iter(predictions.values())))
+    tests = {
+        method.name: paired_test(exact[method], exact[LENET], groups)
+        for method in scored
+        if method is not LENET
+    }
+    corrected = holm(np.array([test.p_value for test in tests.values()])).tolist()
+    p_of = dict(zip(tests, corrected, strict=True))
     rows = []
     for method in scored:
         chain = chains[method.evaluation]
@@ -135,6 +141,7 @@ def result_rows(
                 **{f"{measure}_low": of_all[measure]["ci_low"] for measure in MEASURES},
                 **{f"{measure}_high": of_all[measure]["ci_high"] for measure in MEASURES},
                 "both_empty": facts.both_empty,
+                "test": tests[method.name].method if method.name in tests else None,
                 "p_holm": p_of.get(method.name),
                 "n_test": facts.test_images,
                 "n_train": facts.training_images,

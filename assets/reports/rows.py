@@ -91,6 +91,7 @@ def result_rows(
 
     of_all_rows = notices_of_chain(chains[names.NEAR_DUPLICATES])
     p_of = {row["method_a"]: row["p_holm"] for row in tables["comparisons"]}
+    test_of = {row["method_a"]: row["test"] for row in tables["comparisons"]}
     rows = []
     for method, title in titles.items():
         chain = chains[method.evaluation]
@@ -105,8 +106,10 @@ def result_rows(
                 "accuracy": of_all["accuracy"]["value"],
                 "ci_low": of_all["accuracy"]["ci_low"],
                 "ci_high": of_all["accuracy"]["ci_high"],
+                "interval": of_all["accuracy"]["interval"],
                 "macro_f1": of_all["macro_f1"]["value"],
                 "metrics": figures_of(of_all),
+                "test": test_of.get(method.name),
                 "p_holm": p_of.get(method.name),
                 "n_test": of_all["accuracy"]["n"],
                 "n_train": facts.training_images,
@@ -137,8 +140,8 @@ def paper_estimates(
     for row in results:
         ours[row["method"]] = Estimate(
             percent=100 * row["accuracy"],
-            low=100 * row["ci_low"],
-            high=100 * row["ci_high"],
+            low=_percent(row["ci_low"]),
+            high=_percent(row["ci_high"]),
             p_holm=row["p_holm"],
             n_test=row["n_test"],
             seeds=row["seeds"],
@@ -192,8 +195,15 @@ def _note_auto_encoder(
             ]
 
 
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
 def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
-    """Our figures for the table of filter sizes: mean, interval and deviation over seeds."""
+    """Our figures for the table of filter sizes: mean, interval, and deviation over seeds.
+
+    The interval holds the spread of the seeds and that of the test images.
+    """
     from methods.reporting.single_label_tables import Estimate
 
     record = store.need_record(dataset, names.FILTER_SIZE_STUDY)
@@ -208,8 +218,8 @@ def _filter_estimates(store: DatasetStore, dataset: str) -> dict[str, Any]:
         )
         estimates[filters_estimate(size)] = Estimate(
             percent=100 * float(values.mean()),
-            low=None if mean["ci_low"] is None else 100 * mean["ci_low"],
-            high=None if mean["ci_high"] is None else 100 * mean["ci_high"],
+            low=_percent(mean["ci_low"]),
+            high=_percent(mean["ci_high"]),
             sd=100 * float(values.std(ddof=1)) if len(values) > 1 else None,
             n_test=of_size[0]["n"],
             seeds=len(values),

@@ -44,6 +44,8 @@ METRICS = TableContract(
             # 95 % confidence interval; empty where none can be given
             pa.field("ci_low", pa.float64(), nullable=True),
             pa.field("ci_high", pa.float64(), nullable=True),
+            # method that gave the interval, and where it rests on too few patients, that it does
+            pa.field("interval", pa.string(), nullable=True),
             # test images behind the value; of a class or label those that have it
             pa.field("n", pa.int64(), nullable=False),
             pa.field("seed", pa.int64(), nullable=False),  # of everything drawn at random
@@ -105,7 +107,17 @@ COMPARISONS = TableContract(
             # images that only one of the two classified correctly
             pa.field("only_a_correct", pa.int64(), nullable=False),
             pa.field("only_b_correct", pa.int64(), nullable=False),
-            pa.field("p_value", pa.float64(), nullable=False),  # exact McNemar, two-sided
+            # patients of these images, or images where no patients are known
+            pa.field("groups", pa.int64(), nullable=False),
+            pa.field("test", pa.string(), nullable=False),  # test that was used
+            # accuracy of the first less that of the second, with its 95 % interval; empty where all
+            # images are of one patient
+            pa.field("difference", pa.float64(), nullable=False),
+            pa.field("ci_low", pa.float64(), nullable=True),
+            pa.field("ci_high", pa.float64(), nullable=True),
+            # smallest true difference that the test finds with 80 % power
+            pa.field("detectable", pa.float64(), nullable=False),
+            pa.field("p_value", pa.float64(), nullable=False),  # two-sided
             pa.field("p_holm", pa.float64(), nullable=False),  # over the rows of its regularisation
         ]
     ),
@@ -120,11 +132,16 @@ COMPARISONS = TableContract(
             ("only_a_correct", "only_b_correct", "n"),
             lambda a, b, n: a < 0 or b < 0 or a + b > n,
         ),
+        "groups fit n": rows_where(("groups", "n"), lambda groups, n: not 1 <= groups <= n),
+        "the difference lies within its interval": rows_where(
+            ("difference", "ci_low", "ci_high"), outside_interval
+        ),
+        "the detectable difference lies in 0..1": rows_where("detectable", not_unit),
     },
 )
 """One row for each pair of methods and regularisation.
 
-They are tested on the same images by McNemar's exact test."""
+They are tested on the same images, with the images of a patient kept together."""
 
 SEED_PREDICTIONS = TableContract(
     name="prediction over seeds",

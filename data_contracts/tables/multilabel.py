@@ -60,8 +60,8 @@ MULTILABEL_RESULTS = TableContract(
             pa.field("method", pa.string(), nullable=False),  # name of the method in the study
             pa.field("title", pa.string(), nullable=False),  # name of the method in the report
             *(
-                # shares, with a 95 % interval
-                pa.field(f"{measure}{part}", pa.float64(), nullable=False)
+                # shares, with a 95 % interval; none where all test images are of one patient
+                pa.field(f"{measure}{part}", pa.float64(), nullable=bool(part))
                 for measure in MEASURES
                 for part in PARTS
             ),
@@ -69,7 +69,8 @@ MULTILABEL_RESULTS = TableContract(
             pa.field("metrics", pa.string(), nullable=False),
             # matches of an image that has no label and is given none
             pa.field("both_empty", pa.int64(), nullable=False),
-            # McNemar of exact match against the study's main method
+            # paired test of exact match against the study's main method; empty for itself
+            pa.field("test", pa.string(), nullable=True),
             pa.field("p_holm", pa.float64(), nullable=True),
             pa.field("n_test", pa.int64(), nullable=False),  # test images
             pa.field("n_train", pa.int64(), nullable=False),  # training images

@@ -76,12 +76,16 @@ RESULTS = TableContract(
             _filled("method", pa.string()),
             _filled("title", pa.string()),  # name of the method in the report
             _filled("accuracy", pa.float64()),  # share of the test images, 0 to 1
-            _filled("ci_low", pa.float64()),  # 95 %
-            _filled("ci_high", pa.float64()),
+            # 95 %; empty where all test images are of one patient
+            _optional("ci_low", pa.float64()),
+            _optional("ci_high", pa.float64()),
+            # method that gave the interval, and where it rests on too few patients, that it does
+            _optional("interval", pa.string()),
             _filled("macro_f1", pa.float64()),  # 0 to 1
             # JSON: metric -> value over all test images, of every metric of the registry
             _filled("metrics", pa.string()),
-            # McNemar against the study's main method; empty for itself
+            # paired test against the study's main method; empty for itself
+            _optional("test", pa.string()),
             _optional("p_holm", pa.float64()),
             _filled("n_test", pa.int64()),  # test images
             _filled("n_train", pa.int64()),  # training images
@@ -126,7 +130,7 @@ PAPER = TableContract(
             _optional("ours_ci_low", pa.float64()),  # 95 %
             _optional("ours_ci_high", pa.float64()),
             _optional("ours_sd", pa.float64()),  # standard deviation over seeds, percentage points
-            _optional("p_holm", pa.float64()),  # McNemar against the study's main method
+            _optional("p_holm", pa.float64()),  # paired test against the study's main method
             _optional("n_test", pa.int64()),
             _optional("seeds", pa.int64()),
             _optional("seconds", pa.float64()),

@@ -496,7 +496,7 @@ def confusion_matrix(classes: Sequence[str], counts: NDArray[np.int64]) -> bytes
 
 
 def label_budget_curve(
-    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str
+    curves: Mapping[str, Sequence[tuple[int, float, float | None, float | None]]], title: str
 ) -> bytes:
     """Accuracy from few labels: method -> (labels a class, mean accuracy, low, high)."""
     figure, axes = _canvas(3.6)
@@ -615,7 +615,7 @@ def _apart(ticks: Sequence[int], share: float) -> list[int]:
 
 
 def label_efficiency_curve(
-    curves: Mapping[str, Sequence[tuple[int, float, float, float]]], title: str
+    curves: Mapping[str, Sequence[tuple[int, float, float | None, float | None]]], title: str
 ) -> bytes:
     """Draw accuracy over the number of labels, on a log axis.
 

@@ -9,6 +9,7 @@ from data_contracts.studies.study import PaperTable
 from data_contracts.tables.multilabel import MEASURES
 from methods.reporting.document import Kind, Table
 from methods.reporting.metric_tables import cells_of, heading, other_metrics
+from methods.reporting.single_label_tables import in_words
 from methods.statistics.metrics import SEVERAL_LABELS
 
 Row = Mapping[str, Any]
@@ -25,8 +26,10 @@ def _in_words(measure: str) -> str:
 
 
 def _interval(row: Row, measure: str) -> str:
-    low, high = 100 * row[f"{measure}_low"], 100 * row[f"{measure}_high"]
-    return f"{100 * row[measure]:.2f} ({low:.2f} to {high:.2f})"
+    low, high = row[f"{measure}_low"], row[f"{measure}_high"]
+    if low is None:
+        return f"{100 * row[measure]:.2f}"
+    return f"{100 * row[measure]:.2f} ({100 * low:.2f} to {100 * high:.2f})"
 
 
 def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -> Table:
@@ -55,8 +58,9 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
             )
             for row in rows
         ),
-        f"{DEFINITIONS} p is from an exact McNemar test of exact match against the paper's "
-        "network, corrected by Holm. "
+        f"{DEFINITIONS} p is from the "
+        f"{in_words(row['test'] for row in rows) or 'paired test'} of exact match against the "
+        "paper's network, corrected by Holm. "
         "Empty-empty: test images without a label that are given none; each counts as a match.",
         (
             *("text", "text", "text", "text"),

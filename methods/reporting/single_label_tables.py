@@ -39,7 +39,7 @@ class Estimate:
         low: end of its 95 % interval.
         high: its other end.
         sd: standard deviation over seeds, percentage points.
-        p_holm: of McNemar's test against the paper's own method.
+        p_holm: of the paired test against the paper's own method.
         n_test: test images.
         seeds: how many it is a mean over.
         seconds: wall time of all its stages.
@@ -88,6 +88,11 @@ def notices_of(results: Sequence[Row]) -> tuple[str, ...]:
 # -------------------------------------------------------------------------------------------------
 
 
+def in_words(methods: Iterable[str | None]) -> str:
+    """The methods that figures of a column were made with, each once, in the order of the rows."""
+    return " or ".join(dict.fromkeys(method for method in methods if method))
+
+
 def results_table(results: Sequence[Row]) -> Table:
     """One row a method, in the order given, from rows of RESULTS; its notices are theirs."""
     main = [row["title"] for row in results if row["p_holm"] is None]
@@ -115,8 +120,8 @@ def results_table(results: Sequence[Row]) -> Table:
             (
                 row["title"],
                 100 * row["accuracy"],
-                100 * row["ci_low"],
-                100 * row["ci_high"],
+                None if row["ci_low"] is None else 100 * row["ci_low"],
+                None if row["ci_high"] is None else 100 * row["ci_high"],
                 100 * row["macro_f1"],
                 *cells_of(row, others),
                 row["p_holm"],
@@ -129,10 +134,12 @@ def results_table(results: Sequence[Row]) -> Table:
             )
             for row in results
         ],
-        "Accuracy is the share of test images whose predicted class is right, with a bootstrap "
-        f"95 % interval. Macro F1 gives every class the same weight. {definitions}p is from an "
-        f"exact McNemar test against {against} on the same test images, corrected by Holm for the "
-        "number of comparisons. Seconds are of all stages of a method, image preparation left out.",
+        "Accuracy is the share of test images whose predicted class is right, with its 95 % "
+        f"interval ({in_words(row['interval'] for row in results)}). "
+        f"Macro F1 gives every class the same weight. {definitions}p is from the "
+        f"{in_words(row['test'] for row in results) or 'paired test'} against {against} on the "
+        "same test images, corrected by Holm for the number of comparisons. Seconds are of all "
+        "stages of a method, image preparation left out.",
         notices_of(results),
     )
 
@@ -155,6 +162,10 @@ def comparison_table(
             "Test images": "count",
             "Only A right": "count",
             "Only B right": "count",
+            "A less B, points": "percent",
+            "95 % low": "percent",
+            "95 % high": "percent",
+            "Detectable, points": "percent",
             "p": "p",
             "p (Holm)": "p",
             "Reading": "text",
@@ -166,14 +177,21 @@ def comparison_table(
                 row["n"],
                 row["only_a_correct"],
                 row["only_b_correct"],
+                100 * row["difference"],
+                None if row["ci_low"] is None else 100 * row["ci_low"],
+                None if row["ci_high"] is None else 100 * row["ci_high"],
+                100 * row["detectable"],
                 row["p_value"],
                 row["p_holm"],
                 reading(row),
             )
             for row in comparisons
         ],
-        "Exact McNemar test, two-sided, on the test images that only one of the two methods gets "
-        "right. A difference is called "
+        f"Test: {in_words(row['test'] for row in comparisons)}, two-sided, on the test images that "
+        "only one of the two methods gets right. A less B is the difference of the two accuracies "
+        "in percentage points with its 95 % interval, before the correction; detectable is the "
+        "smallest difference that the test would find here in 4 of 5 samples. "
+        "A difference is called "
         f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No "
         "measurable difference does not "
         "mean that the two are equal.",

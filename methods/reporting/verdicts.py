@@ -12,7 +12,7 @@ from typing import Any
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import FIXED, TUNED
 from methods.reporting.document import SIGNIFICANT, p_value
-from methods.reporting.single_label_tables import NOT_RUN, notices_of
+from methods.reporting.single_label_tables import NOT_RUN, in_words, notices_of
 
 Row = Mapping[str, Any]
 
@@ -83,7 +83,7 @@ def single_label_verdict(
     }
     rest = _against_the_others(study.main, of_tuned or of_fixed, others)
     lead = _lead(study.main_in_words, outcome)
-    test = "p: exact McNemar test, Holm-corrected."
+    test = f"p: {in_words(row['test'] for row in comparisons) or 'no test'}, Holm-corrected."
     return " ".join([lead, *how, *details, *rest, test, *at_fixed, *caution])
 
 
@@ -182,7 +182,8 @@ def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
         )
         ahead = own["exact_match"] > row["exact_match"]
         sentences.append(_sentence(row["p_holm"], ahead, figures))
-    return " ".join([*sentences, "p: exact McNemar test of exact match, Holm-corrected."])
+    test = in_words(row["test"] for row in rows) or "no test"
+    return " ".join([*sentences, f"p: {test} of exact match, Holm-corrected."])
 
 
 def roc_verdict(

@@ -45,16 +45,16 @@ def share_estimate(
         n_resamples: bootstrap resamples.
         seed: of the bootstrap.
     """
-    interval = accuracy_interval(right, groups, n_resamples, seed)
+    interval = accuracy_interval(right, groups)
     value = float(right.mean())
     units = len(right) if groups is None else len(set(groups))
     return Estimate(
         value=value,
-        low=min(interval.low, value),
-        high=max(interval.high, value),
+        low=0.0 if interval is None else interval.low,
+        high=1.0 if interval is None else interval.high,
         n=len(right),
         groups=units,
-        method=interval.method,
+        method="none: one patient" if interval is None else interval.described,
     )
 
 

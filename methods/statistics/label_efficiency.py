@@ -10,14 +10,14 @@ shares of the labels, over several seeds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import accuracy_interval
+from methods.statistics.significance import accuracy_interval, group_codes
 
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
@@ -46,7 +46,8 @@ class CurvePoint:
             seed, in the order of the seeds.
         sizes: (groups,) test images of each group.
         mean: accuracy over the seeds, a share of 1.
-        low: end of its 95 % interval over the draws of labels and the test images.
+        low: end of its 95 % interval over the draws of labels and the test images; None where all
+            test images are of one group.
         high: its other end.
     """
 
@@ -55,8 +56,8 @@ class CurvePoint:
     right: NDArray[np.float64]
     sizes: NDArray[np.float64]
     mean: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
 
 
 @dataclass(frozen=True)
@@ -112,24 +113,73 @@ def fraction_draw(
     Raises:
         ValueError: no rows, more or fewer groups than rows, or a fraction or seed out of range.
     """
-    names = np.asarray(labels, np.str_)
-    group_of = np.asarray(groups, np.str_)
+    names, group_of = _checked(labels, groups, seed)
+    if not 0 < fraction <= 1:
+        raise ValueError(f"the fraction of labels is above 0 and at most 1, got {fraction}")
+    return _drawn(
+        names, group_of, {name: max(1, round(fraction * n)) for name, n in _sizes(names)}, seed
+    )
+
+
+def label_budget_draw(
+    labels: NDArray[np.str_], groups: Sequence[str], per_class: int, seed: int
+) -> NDArray[np.int64]:
+    """Draw ``per_class`` training rows of each class, and all of a class that has fewer.
+
+    The groups of a class are taken whole as in :func:`fraction_draw`, so a budget of few labels is
+    one of few patients, and the draw of a smaller budget is a subset of that of a larger one. It
+    depends on nothing but the arguments: every method is fitted on the same rows.
+
+    Args:
+        labels: (n,) class of each training row.
+        groups: (n,) group of each row; one of its own for a row without a group.
+        per_class: labelled rows a class, at least 1.
+        seed: at least 0, another for each draw.
+
+    Returns:
+        (m,) int64 positions, ascending.
+
+    Raises:
+        ValueError: as :func:`fraction_draw`, or a budget below 1.
+    """
+    names, group_of = _checked(labels, groups, seed)
+    if per_class < 1:
+        raise ValueError(f"a budget has at least 1 label a class, got {per_class}")
+    return _drawn(names, group_of, {name: min(per_class, n) for name, n in _sizes(names)}, seed)
+
+
+def _checked(
+    labels: NDArray[np.str_], groups: Sequence[str], seed: int
+) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
+    """Labels and groups of the same rows as arrays; see :func:`fraction_draw`."""
+    names, group_of = np.asarray(labels, np.str_), np.asarray(groups, np.str_)
     if not len(names):
         raise ValueError("a draw of labels needs at least one row")
     if len(group_of) != len(names):
         raise ValueError(f"each of the {len(names)} rows needs a group, got {len(group_of)} groups")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"the fraction of labels is above 0 and at most 1, got {fraction}")
     if seed < 0:
         raise ValueError(f"the seed is at least 0, got {seed}")
+    return names, group_of
+
+
+def _sizes(names: NDArray[np.str_]) -> list[tuple[str, int]]:
+    """Each class and its number of rows."""
+    found, counts = np.unique(names, return_counts=True)
+    return list(zip(found.tolist(), counts.tolist(), strict=True))
+
+
+def _drawn(
+    names: NDArray[np.str_], group_of: NDArray[np.str_], wanted: Mapping[str, int], seed: int
+) -> NDArray[np.int64]:
+    """Positions (m,) of ``wanted`` rows of each class, whole groups in an order drawn for it."""
     drawn = []
-    for name in np.unique(names):
+    for name, count in wanted.items():
         rows = np.flatnonzero(names == name)
-        rng = np.random.default_rng([seed, *str(name).encode()])
+        rng = np.random.default_rng([seed, *name.encode()])
         there, codes = np.unique(group_of[rows], return_inverse=True)
         turn = rng.permutation(len(there))[codes]
         order = np.lexsort((rng.permutation(len(rows)), turn))
-        drawn.append(rows[order[: max(1, round(fraction * len(rows)))]])
+        drawn.append(rows[order[:count]])
     return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
@@ -173,22 +223,17 @@ def curve_point(
     labels: int,
     correct: NDArray[np.bool_],
     groups: Sequence[str] | None,
-    seed: int,
-    n_resamples: int = RESAMPLES,
 ) -> CurvePoint:
     """Compute the mean accuracy over seeds at one number of labels, with its interval.
 
-    The interval is a percentile bootstrap over seeds and test images together (groups of them where
-    given). Where every image is right, or none, it is the exact one of
-    :func:`methods.statistics.significance.accuracy_interval`.
+    The interval of :func:`methods.statistics.significance.accuracy_interval` holds the spread of
+    the seeds and that of the test images (of their groups where given).
 
     Args:
         fraction: share of the training labels used, above 0, at most 1.
         labels: labelled training images drawn, at least 1.
         correct: (seeds, n) whether each test image is classified correctly, a row a seed.
         groups: (n,) group of each test image, or None.
-        seed: of the resampling.
-        n_resamples: bootstrap resamples, at least 1.
 
     Raises:
         ValueError: no seed, no test image, or a fraction or number of labels out of range.
@@ -202,24 +247,19 @@ def curve_point(
             "a point of the curve needs at least one seed and one test image, got shape "
             f"{correct.shape}"
         )
-    seeds, n = correct.shape
-    codes = (
-        np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    codes = group_codes(correct.shape[1], groups)
     sizes = np.bincount(codes).astype(np.float64)
     right = np.array([np.bincount(codes, weights=row) for row in correct], np.float64)
-    mean = float(correct.mean())
-    if correct.all() or not correct.any():
-        exact = accuracy_interval(correct[0], groups)
-        return CurvePoint(fraction, labels, right, sizes, mean, exact.low, exact.high)
-    means = np.array(
-        [
-            (right @ w)[drawn].mean() / (sizes @ w)
-            for drawn, w in _resamples(seeds, len(sizes), seed, n_resamples)
-        ]
+    interval = accuracy_interval(correct, groups)
+    return CurvePoint(
+        fraction=fraction,
+        labels=labels,
+        right=right,
+        sizes=sizes,
+        mean=float(correct.mean()),
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
     )
-    low, high = _limits_of(means, means, seeds)
-    return CurvePoint(fraction, labels, right, sizes, mean, min(low, mean), max(high, mean))
 
 
 def labels_needed(
@@ -407,18 +447,3 @@ def saving_sentence(saving: Saving, name_a: str, name_b: str) -> str:
         "measurable "
         f"({name_b} needs {bound}{_factor(saving.ratio)} times the labels, {limits})."
     )
-
-
-def label_budget_draw(
-    labels: NDArray[np.str_], per_class: int, seed: int, repeat: int
-) -> NDArray[np.int64]:
-    """Draw ``per_class`` rows of each class (all of a class that has fewer), sorted.
-
-    Depends on (labels, per_class, seed, repeat) alone, so every method is fitted on the same rows.
-    """
-    rng = np.random.default_rng([seed, repeat, per_class])
-    drawn = [np.empty(0, np.int64)]
-    drawn += [
-        rng.permutation(np.flatnonzero(labels == name))[:per_class] for name in np.unique(labels)
-    ]
-    return np.sort(np.concatenate(drawn))

@@ -319,7 +319,7 @@ def measure(
     measurements = []
     for metric in metrics_of(protocol, "images"):
         values = np.asarray(metric.measure(answers))
-        interval = accuracy_interval(values, groups, n_resamples, seed)
+        interval = accuracy_interval(values, groups)
         measurements.append(Measurement(metric, "all", float(values.mean()), n, interval))
     measurements += [
         Measurement(metric, "all", float(metric.measure(answers)), n)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.linalg import eigh, solveh_banded
-from scipy.special import log_ndtr, ndtr, ndtri
+from scipy.special import expit, log_ndtr, logit, ndtr, ndtri
 from sklearn.metrics import roc_curve
 
 from methods.statistics.significance import CONFIDENCE, Interval
@@ -44,12 +44,14 @@ class Delong:
         n_pairs: the most disjoint pairs of a positive and a negative image that can be formed, with
             groups each image from a group of its own. Such pairs are independent, so bounds that
             hold for samples of any size rest on them.
+        n_groups: groups (images without groups) that hold the rarer of the two classes.
     """
 
     auc: Float64
     covariance: Float64
     clustered: bool
     n_pairs: int
+    n_groups: int
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ def delong(
         covariance=covariance / (float(m) * n) ** 4,
         clustered=groups is not None,
         n_pairs=min(with_positive, with_negative, n_groups // 2),
+        n_groups=min(with_positive, with_negative),
     )
 
 
@@ -268,7 +271,10 @@ def _outer(values: Float64) -> Float64:
 
 
 def auc_interval(delong: Delong, which: int) -> Interval:
-    """Interval of one area: normal approximation, clipped to 0..1.
+    """Interval of one area, by Student's t on the logit (Pepe 2003, section 5.2).
+
+    The degrees of freedom are the groups that hold the rarer class less one: with few lesions the
+    normal interval on the area itself holds it too rarely (docs/statistics.md).
 
     A variance of zero means that the sample shows no spread, not that the area is known, so a bound
     that holds for any sample of the ``n_pairs`` = k independent pairs takes its place:
@@ -287,16 +293,20 @@ def auc_interval(delong: Delong, which: int) -> Interval:
         float(delong.covariance[which, which]),
         delong.n_pairs,
     )
-    if variance > 0:
-        half = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * np.sqrt(variance)
-        method = "Obuchowski" if delong.clustered else "DeLong"
-    elif area in (0.0, 1.0):
+    if variance > 0 and 0 < area < 1:
+        reach = stats.t.ppf((1 + CONFIDENCE) / 2, delong.n_groups - 1) * np.sqrt(variance)
+        ends = expit(logit(area) + np.array([-1, 1]) * reach / (area * (1 - area)))
+        method = "Obuchowski, t on the logit" if delong.clustered else "DeLong, t on the logit"
+        return Interval(float(ends[0]), float(ends[1]), method, delong.n_groups)
+    if area in (0.0, 1.0):
         half = 1 - ((1 - CONFIDENCE) / 2) ** (1 / k)
         method = "Clopper-Pearson"
     else:
         half = np.sqrt(np.log(2 / (1 - CONFIDENCE)) / (2 * k))
         method = "Hoeffding"
-    return Interval(max(float(area - half), 0.0), min(float(area + half), 1.0), method)
+    return Interval(
+        max(float(area - half), 0.0), min(float(area + half), 1.0), method, delong.n_groups
+    )
 
 
 def auc_difference_p(delong: Delong, a: int, b: int) -> float:

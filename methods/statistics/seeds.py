@@ -1,7 +1,8 @@
-"""Accuracies and their differences where a method was fitted with several seeds.
+"""Differences of accuracies where a method was fitted with several seeds.
 
 A figure from one seed shows how it varies over test images only; another seed gives another figure.
-Both kinds of variance are in the intervals here.
+Both kinds of variance are in the intervals here, as in that of an accuracy
+(:func:`methods.statistics.significance.accuracy_interval`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import Interval, accuracy_interval
+from methods.statistics.significance import group_codes
 
 Float64 = NDArray[np.float64]
 
@@ -45,13 +46,6 @@ class SeedDifference:
     smallest: float
     groups: int
     seeds: tuple[int, int]
-
-
-def _group_codes(groups: Sequence[str] | None, n: int) -> NDArray[np.int64]:
-    """Number the group of each image; without groups each image is its own."""
-    if groups is None:
-        return np.arange(n)
-    return np.asarray(np.unique(np.asarray(groups, np.str_), return_inverse=True)[1])
 
 
 def _checked(right: Float64) -> Float64:
@@ -100,43 +94,6 @@ def _t_quantile_and_error(parts: Sequence[tuple[float, int]]) -> tuple[float, fl
     return (total**2 / spread if spread else float("inf")), float(np.sqrt(total))
 
 
-def accuracy_over_seeds(
-    right: Float64, groups: Sequence[str] | None, seed: int, n_resamples: int
-) -> Interval | None:
-    """Compute the 95 % confidence interval of a mean accuracy over seeds and test images.
-
-    Args:
-        right: (seeds, n) share of the draws of labels from which each test image is right; a row a
-            seed.
-        groups: (n,) group of each test image, or None.
-        seed: of the resampling of the interval of one seed.
-        n_resamples: bootstrap resamples of that interval.
-
-    Returns:
-        With one seed and one draw the interval of an accuracy
-        (:func:`methods.statistics.significance.accuracy_interval`). With more the Student interval
-        of the sum of both variances, within 0..1; where every image is right, or none, that of one
-        seed again. None where there is one group of images.
-    """
-    right = _checked(right)
-    single = right[0]
-    one = np.isin(right, (0.0, 1.0)).all() and (right == single).all()
-    if one:
-        return accuracy_interval(single > 0, groups, n_resamples, seed)
-    codes = _group_codes(groups, right.shape[1])
-    variance, n_groups = _group_variance(right.mean(axis=0), codes)
-    if n_groups < 2:
-        return None
-    df, error = _t_quantile_and_error([(variance, n_groups - 1), _seed_variance(right)])
-    reach = float(stats.t.ppf((1 + LEVEL) / 2, df)) * error
-    mean = float(right.mean())
-    return Interval(
-        max(mean - reach, 0.0),
-        min(mean + reach, 1.0),
-        f"Student, over {n_groups} groups of test images and {len(right)} seeds",
-    )
-
-
 def seed_difference(
     right_a: Float64, right_b: Float64, groups: Sequence[str] | None
 ) -> SeedDifference | None:
@@ -147,7 +104,8 @@ def seed_difference(
     degrees of freedom of Satterthwaite (1946).
 
     Args:
-        right_a: (seeds, n) of the first method, as in :func:`accuracy_over_seeds`.
+        right_a: (seeds, n) of the first method, share of the draws of labels from which each
+            test image is right, a row a seed.
         right_b: (seeds, n) of the second method; a method without seeds has one row.
         groups: (n,) group of each test image, or None.
 
@@ -163,7 +121,7 @@ def seed_difference(
             f"both methods need the same images, got {right_a.shape[1]} and {right_b.shape[1]}"
         )
     paired = right_a.mean(axis=0) - right_b.mean(axis=0)
-    variance, n_groups = _group_variance(paired, _group_codes(groups, len(paired)))
+    variance, n_groups = _group_variance(paired, group_codes(len(paired), groups))
     if n_groups < 2:
         return None
     df, error = _t_quantile_and_error(

@@ -41,6 +41,7 @@ def _store_evaluation(
             "value": right / 8,
             "ci_low": 0.0,
             "ci_high": 1.0,
+            "interval": "Jeffreys",
             "n": 8,
             "seed": 0,
             "settings": "{}",

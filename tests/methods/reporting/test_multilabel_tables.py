@@ -20,6 +20,7 @@ ROW: dict[str, Any] = {
     "hamming_similarity_low": 0.8,
     "hamming_similarity_high": 1.0,
     "metrics": "{}",
+    "test": "sign-flip test",
     "p_holm": None,
     "both_empty": 3,
     "n_test": 8,
@@ -28,7 +29,9 @@ ROW: dict[str, Any] = {
 
 
 def test_measures_are_in_percent_with_their_intervals() -> None:
-    table = multilabel_results_table([ROW, {**ROW, "title": "SVM", "p_holm": 0.25}], ("NOTICE",))
+    table = multilabel_results_table(
+        [ROW, {**ROW, "title": "SVM", "test": "sign-flip test", "p_holm": 0.25}], ("NOTICE",)
+    )
     row = dict(zip(table.columns, table.rows[0], strict=True))
     assert row["Method"] == "LeNet"
     assert row["Exact match, %"] == "50.00 (25.00 to 75.00)"

@@ -86,8 +86,10 @@ RESULT: dict[str, Any] = {
     "accuracy": 0.5,
     "ci_low": 0.25,
     "ci_high": 0.75,
+    "interval": "Jeffreys",
     "macro_f1": 0.125,
     "metrics": "{}",
+    "test": None,
     "p_holm": None,
     "n_test": 8,
     "n_train": 9,
@@ -100,7 +102,9 @@ RESULT: dict[str, Any] = {
 
 
 def test_a_result_is_in_percent_and_the_caption_names_the_main_method() -> None:
-    table = results_table([RESULT, {**RESULT, "title": "SVM", "p_holm": 0.25}])
+    table = results_table(
+        [RESULT, {**RESULT, "title": "SVM", "test": "exact McNemar test", "p_holm": 0.25}]
+    )
     row = dict(zip(table.columns, table.rows[1], strict=True))
     assert row["Method"] == "SVM"
     percents = ("Accuracy, %", "95 % low", "95 % high", "Macro F1, %")
@@ -108,7 +112,8 @@ def test_a_result_is_in_percent_and_the_caption_names_the_main_method() -> None:
     assert row["p (Holm)"] == 0.25
     counts = ("Test images", "Training images", "Classes", "Seeds")
     assert [row[name] for name in counts] == [8, 9, 2, 1]
-    assert "McNemar test against “CAE” on the same" in table.caption
+    assert "with its 95 % interval (Jeffreys)" in table.caption
+    assert "p is from the exact McNemar test against “CAE” on the same" in table.caption
 
 
 def test_a_notice_that_does_not_hold_for_all_names_its_methods() -> None:
@@ -134,6 +139,11 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
             "n": 40,
             "only_a_correct": only_a,
             "only_b_correct": only_b,
+            "test": "sign-flip test of groups, mid-p",
+            "difference": 0.2,
+            "ci_low": 0.125,
+            "ci_high": None,
+            "detectable": 0.25,
             "p_value": 0.001,
             "p_holm": p,
         }
@@ -141,11 +151,12 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
     ]
     table = comparison_table(rows, {"a": "CAE", "b": "SVM"}, ("RANDOM WEIGHTS",))
     assert table.rows == (
-        ("CAE", "SVM", 40, 9, 1, 0.001, 0.01, "A is better"),
-        ("CAE", "SVM", 40, 1, 9, 0.001, 0.01, "B is better"),
-        ("CAE", "c", 40, 9, 1, 0.001, 0.05, "no measurable difference"),
+        ("CAE", "SVM", 40, 9, 1, 20.0, 12.5, None, 25.0, 0.001, 0.01, "A is better"),
+        ("CAE", "SVM", 40, 1, 9, 20.0, 12.5, None, 25.0, 0.001, 0.01, "B is better"),
+        ("CAE", "c", 40, 9, 1, 20.0, 12.5, None, 25.0, 0.001, 0.05, "no measurable difference"),
     )
     assert table.notices == ("RANDOM WEIGHTS",)
+    assert table.caption.startswith("Test: sign-flip test of groups, mid-p, two-sided")
 
 
 def test_few_labels_are_sorted_by_their_number_and_then_as_the_methods() -> None:

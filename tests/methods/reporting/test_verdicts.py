@@ -32,6 +32,7 @@ def pair(
         "n": 100,
         "only_a_correct": only_a,
         "only_b_correct": only_b,
+        "test": "sign-flip test",
         "p_value": p,
         "p_holm": p,
     }
@@ -128,7 +129,7 @@ def test_a_reference_without_a_comparison_is_named_and_notices_are_repeated() ->
         "On this data the auto-encoder (CAE) beats raw conv5 features. "
         "Better than raw conv5 features (90.00 % against 80.00 %, p = 0.012). "
         "There is no comparison with random filters: not part of this run. "
-        "p: exact McNemar test, Holm-corrected. Read this with: RANDOM WEIGHTS."
+        "p: sign-flip test, Holm-corrected. Read this with: RANDOM WEIGHTS."
     )
 
 
@@ -141,7 +142,13 @@ def test_a_difference_at_the_limit_of_significance_is_not_claimed() -> None:
 
 
 def several(method: str, match: float, p: float | None) -> dict[str, Any]:
-    return {"method": method, "title": method, "exact_match": match, "p_holm": p}
+    return {
+        "method": method,
+        "title": method,
+        "exact_match": match,
+        "test": p and "sign-flip test",
+        "p_holm": p,
+    }
 
 
 @pytest.mark.parametrize(
@@ -158,7 +165,7 @@ def test_the_verdict_on_several_labels(match: float, p: float, sentence: str) ->
         "On this data the paper's network finds all labels of 50.00 % of the test images. "
     )
     assert sentence in text
-    assert text.endswith("p: exact McNemar test of exact match, Holm-corrected.")
+    assert text.endswith("p: sign-flip test of exact match, Holm-corrected.")
 
 
 @pytest.mark.parametrize("is_first", [True, False])

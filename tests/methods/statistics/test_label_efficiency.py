@@ -131,7 +131,7 @@ def test_a_share_out_of_range_is_refused(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction of labels is above 0 and at most 1"):
         fraction_draw(LABELS, GROUPS, fraction, seed=0)
     with pytest.raises(ValueError, match="fraction of labels is above 0 and at most 1"):
-        curve_point(fraction, 5, np.ones((1, 1), bool), None, seed=0)
+        curve_point(fraction, 5, np.ones((1, 1), bool), None)
 
 
 def test_a_draw_refuses_rows_it_cannot_place() -> None:
@@ -158,28 +158,24 @@ ONE_GROUP = ["patient"] * IMAGES
 def test_point_by_hand() -> None:
     # Patient p has 1 image, q has 3. Right: seed 0 one of p and one of q, seed 1 two of q.
     correct = np.array([[True, True, False, False], [False, True, True, False]])
-    point = curve_point(0.1, 40, correct, ["p", "q", "q", "q"], seed=0)
+    point = curve_point(0.1, 40, correct, ["p", "q", "q", "q"])
     assert (point.fraction, point.labels, point.mean) == (0.1, 40, 0.5)
     assert (point.right.tolist(), point.sizes.tolist()) == ([[1, 1], [0, 2]], [1, 3])
-    # The extremes of 10,000 resamples of two seeds and two patients: only p, with either seed.
-    assert (point.low, point.high) == (0, 1)
+    known = accuracy_interval(correct, ["p", "q", "q", "q"])
+    assert known is not None
+    assert (point.low, point.high) == (known.low, known.high)
 
 
-def test_the_interval_of_a_point_is_students_where_only_the_seeds_vary() -> None:
-    accuracies = 0.5 + 0.02 * stats.norm.ppf((np.arange(10) + 0.5) / 10)
-    point = curve_point(0.1, 40, _correct(*accuracies), ONE_GROUP, seed=0)
-    student = mean_interval(accuracies)
-    assert point.mean == pytest.approx(0.5)
-    assert (point.low, point.high) == pytest.approx(
-        (student.low, student.high), abs=0.03 * (student.high - student.low)
-    )
+def test_a_point_of_one_patient_has_no_interval() -> None:
+    point = curve_point(0.1, 40, np.arange(8).reshape(2, 4) % 3 > 0, ["p"] * 4)
+    assert (point.low, point.high) == (None, None)
 
 
 @pytest.mark.parametrize("groups", [None, [f"p{i // 4}" for i in range(400)]])
 def test_the_interval_of_one_seed_is_that_of_the_accuracy(groups: list[str] | None) -> None:
     # alike within a group of four
     correct = np.repeat(np.random.default_rng(1).random(100) < 0.8, 4)
-    point = curve_point(0.1, 40, correct[None], groups, seed=0)
+    point = curve_point(0.1, 40, correct[None], groups)
     known = accuracy_interval(correct, groups)
     assert (point.low, point.high) == pytest.approx((known.low, known.high), abs=0.006)
 
@@ -188,14 +184,14 @@ def test_the_interval_of_equal_seeds_still_has_the_spread_of_the_test_images() -
     # With all labels an SVM is the same for each seed: the interval must not shrink to nothing.
     correct = np.random.default_rng(1).random(400) < 0.8
     one = accuracy_interval(correct)
-    point = curve_point(1, 40, np.stack([correct] * 5), None, seed=0)
+    point = curve_point(1, 40, np.stack([correct] * 5), None)
     assert point.low <= one.low + 0.005
     assert point.high >= one.high - 0.005
 
 
 @pytest.mark.parametrize("right", [True, False])
 def test_the_interval_of_a_point_without_any_spread_is_exact(right: bool) -> None:
-    point = curve_point(0.1, 40, np.full((5, 100), right), None, seed=0)
+    point = curve_point(0.1, 40, np.full((5, 100), right), None)
     rule_of_three = 1 - 0.025 ** (1 / 100)  # of Clopper and Pearson
     assert (point.low, point.high) == pytest.approx(
         (1 - rule_of_three, 1) if right else (0, rule_of_three)
@@ -205,14 +201,14 @@ def test_the_interval_of_a_point_without_any_spread_is_exact(right: bool) -> Non
 def test_a_point_refuses_nothing() -> None:
     for shape in ((0, 3), (3, 0), (3,)):
         with pytest.raises(ValueError, match="at least one seed and one test image"):
-            curve_point(0.1, 40, np.ones(shape, bool), None, seed=0)
+            curve_point(0.1, 40, np.ones(shape, bool), None)
     with pytest.raises(ValueError, match="at least 1 label, got 0"):
-        curve_point(0.1, 0, np.ones((1, 1), bool), None, seed=0)
+        curve_point(0.1, 0, np.ones((1, 1), bool), None)
 
 
 def _curve(labels: list[int], *seeds: list[float]) -> list[CurvePoint]:
     return [
-        curve_point(n / labels[-1], n, _correct(*values), ONE_GROUP, seed=0, n_resamples=1)
+        curve_point(n / labels[-1], n, _correct(*values), ONE_GROUP)
         for n, values in zip(labels, zip(*seeds, strict=True), strict=True)
     ]
 
@@ -306,7 +302,7 @@ def test_test_images_are_drawn_too() -> None:
 
     def curve(*correct: np.ndarray) -> list[CurvePoint]:
         return [
-            curve_point(n / 1000, n, np.stack([right] * 5), None, seed=0, n_resamples=1)
+            curve_point(n / 1000, n, np.stack([right] * 5), None)
             for n, right in zip(BUDGETS, correct, strict=True)
         ]
 
@@ -328,7 +324,7 @@ def test_test_images_of_a_group_are_drawn_together() -> None:
 
     def curve(groups: list[str] | None, *correct: np.ndarray) -> list[CurvePoint]:
         return [
-            curve_point(n / 1000, n, np.stack([right] * 5), groups, seed=0, n_resamples=1)
+            curve_point(n / 1000, n, np.stack([right] * 5), groups)
             for n, right in zip(BUDGETS, correct, strict=True)
         ]
 
@@ -414,7 +410,7 @@ def test_saving_refuses_curves_that_do_not_compare() -> None:
     with pytest.raises(ValueError, match="same test images in the same groups"):
         label_saving(
             a,
-            [*b[:2], curve_point(1, 1000, _correct(*[0.7] * 5), None, seed=0, n_resamples=1)],
+            [*b[:2], curve_point(1, 1000, _correct(*[0.7] * 5), None)],
             seed=0,
         )
     with pytest.raises(ValueError, match="at least 1 resample, got 0"):
@@ -510,28 +506,41 @@ BUDGET_LABELS = np.array(
 )  # a 5, b 5, c 2
 
 
+BUDGET_GROUPS = [f"p{i}" for i in range(len(BUDGET_LABELS))]
+
+
 @pytest.mark.parametrize(
     ("per_class", "counts"), [(1, [1, 1, 1]), (2, [2, 2, 2]), (3, [3, 3, 2]), (9, [5, 5, 2])]
 )
 def test_budget_counts(per_class: int, counts: list[int]) -> None:
-    drawn = label_budget_draw(BUDGET_LABELS, per_class, seed=0, repeat=0)
+    drawn = label_budget_draw(BUDGET_LABELS, BUDGET_GROUPS, per_class, seed=0)
     assert drawn.dtype == np.int64
     assert [int((BUDGET_LABELS[drawn] == name).sum()) for name in "abc"] == counts
     assert (np.diff(drawn) > 0).all()  # sorted, each once
 
 
 def test_budget_is_a_function_of_its_arguments() -> None:
-    labels = np.repeat(["a", "b"], 200)
-    first = label_budget_draw(labels, 20, seed=3, repeat=1)
-    assert label_budget_draw(labels[:0], 20, seed=3, repeat=1).shape == (0,)
-    np.testing.assert_array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=1))
-    assert not np.array_equal(first, label_budget_draw(labels, 20, seed=4, repeat=1))
-    assert not np.array_equal(first, label_budget_draw(labels, 20, seed=3, repeat=2))
+    labels, groups = np.repeat(["a", "b"], 200), [f"p{i}" for i in range(400)]
+    first = label_budget_draw(labels, groups, 20, seed=3)
+    np.testing.assert_array_equal(first, label_budget_draw(labels, groups, 20, seed=3))
+    assert not np.array_equal(first, label_budget_draw(labels, groups, 20, seed=4))
+    assert set(first) < set(label_budget_draw(labels, groups, 30, seed=3))
+    np.testing.assert_array_equal(first, fraction_draw(labels, groups, 0.1, seed=3))
+    with pytest.raises(ValueError, match="at least 1 label a class, got 0"):
+        label_budget_draw(labels, groups, 0, seed=3)
+
+
+def test_a_budget_of_few_labels_is_one_of_few_patients() -> None:
+    # 20 patients a class with 10 images each: 15 labels a class are two patients of it.
+    labels, groups = np.repeat(["a", "b"], 200), [f"p{i // 10}" for i in range(400)]
+    drawn = label_budget_draw(labels, groups, 15, seed=1)
+    sizes = np.unique([groups[i] for i in drawn], return_counts=True)[1]
+    assert sorted(sizes.tolist()) == [5, 5, 10, 10]
 
 
 def test_budget_draws_every_row_about_as_often() -> None:
-    labels = np.repeat(["a", "b"], 5)
+    labels, groups = np.repeat(["a", "b"], 5), [f"p{i}" for i in range(10)]
     times = np.zeros(10)
-    for repeat in range(1000):
-        times[label_budget_draw(labels, 2, seed=0, repeat=repeat)] += 1
+    for seed in range(1000):
+        times[label_budget_draw(labels, groups, 2, seed)] += 1
     np.testing.assert_allclose(times, 400, atol=70)  # binomial, standard deviation 15.5

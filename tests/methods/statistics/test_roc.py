@@ -186,12 +186,14 @@ def test_delong_of_published_ratings() -> None:
     result = delong(scores[np.newaxis], positive)
     assert result.auc[0] == pytest.approx(0.8932, abs=5e-5)
     assert np.sqrt(result.covariance[0, 0]) == pytest.approx(0.0307, abs=5e-5)
-    interval = auc_interval(result, 0)
-    assert (interval.low, interval.high) == (
+    half = 1.959964 * np.sqrt(result.covariance[0, 0])
+    assert (result.auc[0] - half, result.auc[0] + half) == (
         pytest.approx(0.83295, abs=1e-5),
         pytest.approx(0.95339, abs=1e-5),
     )
-    assert interval.method == "DeLong"
+    interval = auc_interval(result, 0)
+    assert interval.low < 0.83295 < 0.8932 < interval.high < 0.95339
+    assert interval.method == "DeLong, t on the logit"
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -308,16 +310,23 @@ def test_scores_of_one_classifier_need_a_row() -> None:
 # Intervals and tests.
 
 
-def test_interval_is_the_normal_one_clipped() -> None:
-    result = Delong(np.array([0.8, 0.97]), np.diag([0.04**2, 0.04**2]), clustered=True, n_pairs=9)
-    interval = auc_interval(result, 0)
-    assert (interval.low, interval.high) == (
-        pytest.approx(0.8 - 1.959964 * 0.04),
-        pytest.approx(0.8 + 1.959964 * 0.04),
+def test_interval_is_of_student_on_the_logit() -> None:
+    result = Delong(
+        np.array([0.8, 0.97]),
+        np.diag([0.04**2, 0.04**2]),
+        clustered=True,
+        n_pairs=9,
+        n_groups=10,
     )
-    assert interval.method == "Obuchowski"
-    assert auc_interval(result, 1).high == 1.0
-    assert auc_interval(result, 1).low == pytest.approx(0.97 - 1.959964 * 0.04)
+    interval = auc_interval(result, 0)
+    # logit(0.8) = 1.386294, its standard error 0.04 / 0.16 = 0.25, t(0.975, 9) = 2.262157
+    reach = 2.262157 * 0.25
+    assert (interval.low, interval.high) == (
+        pytest.approx(1 / (1 + np.exp(-1.386294 + reach))),
+        pytest.approx(1 / (1 + np.exp(-1.386294 - reach))),
+    )
+    assert (interval.method, interval.groups) == ("Obuchowski, t on the logit", 10)
+    assert auc_interval(result, 1).high < 1.0
 
 
 def test_perfect_separation_gets_an_exact_bound() -> None:
@@ -370,6 +379,7 @@ def test_difference_of_two_areas_by_hand() -> None:
         np.array([[0.0025, 0.0005], [0.0005, 0.0016]]),
         clustered=False,
         n_pairs=30,
+        n_groups=30,
     )
     z = 0.1 / np.sqrt(0.0025 + 0.0016 - 0.001)
     assert auc_difference_p(result, 0, 1) == pytest.approx(2 * stats.norm.sf(z), rel=1e-12)
