@@ -3,9 +3,11 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
 from assets.core.originals import Originals
@@ -13,11 +15,14 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import DicomWindowSetting, StageConfig
 from assets.core.stage import stage
 from data_contracts import asset_names as names
+from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
+from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.manifest import MANIFEST, ok_rows
+from methods.curation.attributes import MAX_VALUES, Attribute
 from methods.curation.independence import split_facts, split_notices
 from methods.curation.labels import label_notices
 from methods.curation.lesion_centres import AMBIGUOUS, CONVERTED
@@ -25,7 +30,7 @@ from methods.curation.manifest_rows import labels_of, one_sided_labels
 from methods.curation.overview import overview
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.intake.arrivals import find_arrivals
-from resources.intake.dataset_scan import scan
+from resources.intake.dataset_scan import attributes_of_files, scan
 from resources.intake.outcomes import StoredOutcomes
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -284,4 +289,91 @@ def _sample_grid(shards: FeatureStore, ids: list[str], images: Rows) -> bytes:
     return grid
 
 
-ASSETS = [image_manifest, prepared_images]
+class AttributesConfig(StageConfig):
+    """Settings of `image_attributes`."""
+
+    subgroups: list[str] = Field(default=[])
+    """Columns of the user's manifest by which reports divide the test images; NAME:WIDTH makes bins
+    of a number (age:10). What is not named is never stored."""
+
+
+@stage(
+    AttributesConfig,
+    group=GROUP,
+    order=2,
+    kinds={"parquet"},
+    code_version="1",
+    inputs=(names.IMAGE_MANIFEST,),
+    tables=(ATTRIBUTES,),
+)
+def image_attributes(here: Stage[AttributesConfig]) -> Plan:
+    """What the user's manifest states of each image in the columns that are named as subgroups.
+
+    It is empty unless some are named.
+    """
+    wanted = [Attribute.parse(text) for text in here.config.subgroups]
+
+    def compute(work: Work) -> Output:
+        stated: Mapping[str, Mapping[str, str]] = {}
+        if wanted:
+            intake = find_arrivals(here.store, here.store.spec(here.dataset)).intake
+            columns = tuple(dict.fromkeys(attribute.name for attribute in wanted))
+            stated = attributes_of_files(replace(intake, attributes=columns))
+        images = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+        rows = attribute_rows(images, stated, wanted)
+        return Output(
+            content=rows,
+            files=[work.write_table(rows, ATTRIBUTES)],
+            summary={
+                f"values of {name}": len({row["value"] for row in rows if row["name"] == name})
+                for name in dict.fromkeys(attribute.name for attribute in wanted)
+            },
+            rows=len(rows),
+        )
+
+    # a column that the image manifest does not hold may have changed unseen
+    return Plan(compute, always=bool(wanted))
+
+
+def attribute_rows(
+    images: Rows, stated: Mapping[str, Mapping[str, str]], wanted: Sequence[Attribute]
+) -> list[dict[str, str]]:
+    """Rows of ATTRIBUTES of the usable images, by image and name.
+
+    Args:
+        images: rows of the manifest that are ok.
+        stated: text of each named column, by file.
+        wanted: the columns, with their bins.
+
+    Raises:
+        InputError: no manifest fills a column, a cell has no bin, or a column has more values than
+            subgroups can have.
+    """
+    rows = []
+    for attribute in {attribute.name: attribute for attribute in wanted}.values():
+        of_column = [
+            {
+                "image_id": row["image_id"],
+                "name": attribute.name,
+                "value": attribute.value(stated[row["path"]][attribute.name]),
+            }
+            for row in images
+            if attribute.name in stated.get(row["path"], {})
+        ]
+        values = len({row["value"] for row in of_column})
+        if not values:
+            raise InputError(
+                f"no manifest of the dataset fills a column {attribute.name} of a usable image",
+                "Add the column to manifest.csv beside path, or leave the subgroup out",
+            )
+        if values > MAX_VALUES:
+            raise InputError(
+                f"the column {attribute.name} has {values} different values, more than the "
+                f"{MAX_VALUES} that a table of subgroups may show",
+                f"Give bins for a number (--subgroups {attribute.name}:10), or another column",
+            )
+        rows += of_column
+    return sorted(rows, key=lambda row: (row["name"], row["image_id"]))
+
+
+ASSETS = [image_manifest, image_attributes, prepared_images]

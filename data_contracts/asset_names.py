@@ -7,6 +7,7 @@ method) have their names made where the family is defined.
 from __future__ import annotations
 
 IMAGE_MANIFEST = "image_manifest"
+IMAGE_ATTRIBUTES = "image_attributes"
 PREPARED_IMAGES = "prepared_images"
 SQUARE_IMAGES = "square_images"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -317,8 +318,20 @@ def run(
             help="Only this asset of the study and what it needs, e.g. alexnet_conv5 (features).",
         ),
     ] = None,
+    subgroups: Annotated[
+        str | None,
+        typer.Option(
+            "--subgroups",
+            metavar="COLUMNS",
+            help="Columns of the manifest by which the report divides the test images, e.g. "
+            "sex,site,age:10 (bins of ten).",
+        ),
+    ] = None,
 ) -> None:
     """Run a study for one dataset, in the foreground."""
+    if subgroups is not None:
+        columns = [text.strip() for text in subgroups.split(",")]
+        pairs = [*(pairs or []), f"subgroups={json.dumps(columns)}"]
     from pipeline.launch import check_labels, progress_shown, study_for
     from resources.store.dataset_store import DatasetStore
 

@@ -43,6 +43,16 @@ class LabelledRows:
         )
 
     @property
+    def test_version(self) -> str:
+        """Hash of the test images with their labels: of one test split, whatever is trained on."""
+        return content_hash([[self.ids[i] for i in self.test], self.labels[self.test].tolist()])
+
+    @property
+    def train_groups(self) -> list[str] | None:
+        """Groups of the training images, for intervals; None where there are none."""
+        return [self.groups[i] for i in self.train] if self.has_groups else None
+
+    @property
     def test_groups(self) -> list[str] | None:
         """Groups of the test images, for intervals; None where there are none."""
         return [self.groups[i] for i in self.test] if self.has_groups else None

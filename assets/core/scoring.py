@@ -16,6 +16,7 @@ from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 
 if TYPE_CHECKING:
+    from data_contracts.records.assessment import Assessment
     from methods.classifiers.calibration import OutOfFold
     from methods.statistics.metrics import Answers, Measurement
     from methods.statistics.significance import Interval
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
 
 NO_INTERVAL = "none: all test images are of one patient"
 """What stands in place of an interval that no figure of one group has."""
+
+FAR_OFF = (
+    "BADLY CALIBRATED: on the test images stated probabilities are far from the share that is "
+    "right; the section on probabilities says how far"
+)
+"""Notice of a classifier whose probabilities cannot be read as such on the test images."""
 
 
 class ScoreConfig(SeedSetting, BootstrapSetting):
@@ -140,11 +147,11 @@ def score(
     }
     metrics = [row for of in measured.values() for row in of.metrics]
     predictions = [row for of in measured.values() for row in of.predictions]
-    fixed = measured[FIXED]
+    fixed, reported = measured[FIXED], list(measured.values())[-1]
     return Output(
         content=[metrics, predictions],
         files=[work.write_table(metrics, METRICS), work.write_table(predictions, PREDICTIONS)],
-        pictures=_pictures(fixed.answers, scored, fixed.metrics),
+        pictures=[*_pictures(fixed.answers, scored, fixed.metrics), *reported.pictures],
         summary={
             **fixed.summary,
             **_tuned_summary(scored, measured.get(TUNED)),
@@ -160,8 +167,10 @@ def score(
             training_images=len(rows.train),
             test_images=len(rows.test),
             classes=len(fixed.answers.labels),
+            test_version=rows.test_version,
+            assessments={name: of.assessment for name, of in measured.items()},
         ),
-        notices=list(scored.notices),
+        notices=[*scored.notices, *_calibration_notices(reported.assessment)],
         rows=len(rows.test),
     )
 
@@ -174,12 +183,16 @@ class _Measured:
         answers: truth and predictions of the test images.
         metrics: rows of METRICS.
         predictions: rows of PREDICTIONS.
+        assessment: how good it is, out of fold too.
+        pictures: of its calibration.
         summary: its accuracy in words.
     """
 
     answers: "Answers"
     metrics: list[dict[str, Any]]
     predictions: list[dict[str, Any]]
+    assessment: "Assessment"
+    pictures: list[tuple[str, bytes]]
     summary: dict[str, float | int | str]
 
 
@@ -193,11 +206,12 @@ def _measured(
     scores: Scores,
 ) -> _Measured:
     """The figures and predictions of one classifier of a method."""
-    from methods.statistics.metrics import measure, one_label_answers
+    from methods.statistics.metrics import Sample, measure, one_label_answers
 
     truth, seed = rows.labels[rows.test], config.seed
     answers = one_label_answers(truth, scores.scores, scores.classes.tolist())
-    measured = measure(answers, study.protocol, rows.test_groups, config.bootstrap_resamples, seed)
+    sample = Sample(rows.test_groups, config.bootstrap_resamples, seed)
+    measured = measure(answers, study.protocol, sample)
     of_all = {row.metric.name: row for row in measured if row.subject == "all"}
     interval = of_all["accuracy"].interval
     between = (
@@ -216,12 +230,44 @@ def _measured(
             *few_label_rows(metric_rows, scores.few_labels, rows.test_groups),
         ],
         predictions=prediction_rows(rows, scores.scores, answers, regularisation),
+        assessment=_assessment(config, rows, scores),
+        pictures=_calibration_pictures(rows, scores),
         summary={
             "accuracy": of_all["accuracy"].value,
             "accuracy, 95 % interval": between,
             "macro F1": of_all["macro_f1"].value,
         },
     )
+
+
+def _assessment(config: ScoreConfig, rows: LabelledRows, scores: Scores) -> "Assessment":
+    """How good a classifier is on the test images and out of fold."""
+    from methods.classifiers.assessment import ScoredImages, assess
+
+    test = ScoredImages(rows.labels[rows.test], scores.scores, rows.test_groups)
+    train = rows.labels[rows.train], rows.train_groups
+    resamples, seed = config.bootstrap_resamples, config.seed
+    return assess(scores.classes, test, scores.out_of_fold, train, resamples, seed)
+
+
+def _calibration_pictures(rows: LabelledRows, scores: Scores) -> list[tuple[str, bytes]]:
+    """Stated probability against accuracy, out of fold and on test images, where it is known."""
+    from methods.classifiers.assessment import stated_probabilities
+    from methods.reporting import figures
+
+    labels = rows.labels[rows.train], rows.labels[rows.test]
+    stated = stated_probabilities(scores.classes, scores.scores, scores.out_of_fold, *labels)
+    if not stated:
+        return []
+    return [("stated probability against accuracy", figures.reliability(stated))]
+
+
+def _calibration_notices(assessment: "Assessment") -> tuple[str, ...]:
+    """The notice that probabilities are far off on the test images, where they are."""
+    from methods.statistics.calibration_figures import is_badly_calibrated
+
+    test = assessment.calibration
+    return (FAR_OFF,) if test is not None and is_badly_calibrated(test) else ()
 
 
 def _tuned_summary(scored: Scored, measured: _Measured | None) -> dict[str, float | int | str]:

@@ -63,13 +63,14 @@ def label_output(
     work: Work, config: ScoreConfig, method: Method, rows: LabelledRows, given: LabelScores
 ) -> Output:
     """Matches with their intervals, figures by label, predictions and a picture."""
-    from methods.statistics.metrics import Answers, measure, null_counts
+    from methods.statistics.metrics import Answers, Sample, measure, null_counts
 
     labels, truth = label_matrix(rows.labels.tolist())
     predicted = given.scores >= given.thresholds
     answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores)
-    resamples, seed = config.bootstrap_resamples, config.seed
-    measured = measure(answers, LYNDON2015.protocol, rows.test_groups, resamples, seed)
+    seed = config.seed
+    sample = Sample(rows.test_groups, config.bootstrap_resamples, seed)
+    measured = measure(answers, LYNDON2015.protocol, sample)
     metric_rows = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
     metrics = [metric_rows.measured(figure) for figure in measured]
     predictions = _predictions(rows, answers)
@@ -85,7 +86,7 @@ def label_output(
             **{
                 figure.metric.name.replace("_", " "): figure.value
                 for figure in measured
-                if figure.interval is not None
+                if figure.subject == "all"
             },
             "test images": len(rows.test),
             "training images": len(rows.train),
@@ -117,7 +118,7 @@ def _bars(measured: Sequence["Measurement"], metrics: Sequence[Mapping[str, Any]
         [
             (figure.metric.title.lower(), row["value"], row["ci_low"], row["ci_high"])
             for figure, row in zip(measured, metrics, strict=True)
-            if figure.interval is not None
+            if figure.metric.of == "images"
         ]
     )
 

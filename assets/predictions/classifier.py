@@ -65,7 +65,7 @@ def classifier(here: Stage[ClassifierConfig]) -> Plan:
     reader = here.features(FEATURES, rows.ids)
 
     def compute(work: Work) -> Output:
-        from methods.reporting.calibration_words import calibration_notices
+        from methods.reporting.assessments.calibration import calibration_notices
 
         model = fit_classifier(here.config, rows, reader)
         version = work.inputs[FEATURES].data_version
@@ -219,7 +219,8 @@ def _on_test_images(
     stated = probabilities(scores, fitted.temperature)
     codes = class_columns(fitted.classes, rows.labels[rows.test])
     title = "stated probability against accuracy, test images"
-    picture = figures.reliability(stated.max(axis=1), stated.argmax(axis=1) == codes)
+    sides = stated.max(axis=1), stated.argmax(axis=1) == codes
+    picture = figures.reliability({"test images": sides})
     measured = calibration_figures(stated, codes, rows.test_groups, seed=config.seed)
     return measured, [(title, picture)]
 
@@ -259,7 +260,7 @@ def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
 
 def calibration_of(store: DatasetStore, dataset: str) -> tuple[str, ...]:
     """What the calibration of the current classifier allows to say of its probabilities."""
-    from methods.reporting.calibration_words import calibration_sentences
+    from methods.reporting.assessments.calibration import calibration_sentences
 
     facts = store.facts(dataset, names.CLASSIFIER, ClassifierFacts)
     return calibration_sentences(facts.out_of_fold, facts.test)

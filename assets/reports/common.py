@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from data_contracts.records.output_record import OutputRecord, StoredFile
 from data_contracts.studies.study import Study
 from data_contracts.tables.contract import TableContract
 from methods.curation.overview import overview
+from methods.reporting import headings
 from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def stages_section(store: DatasetStore, study: Study, records: Records) -> "Sect
         if isinstance(facts, NetworkFacts)
     }
     return Section(
-        "The stages",
+        headings.STAGES,
         (
             *(
                 f"Weights of {network}: {origin}, SHA-256 {sha256}."
@@ -105,10 +107,10 @@ def closing_sections(
     read = overview(manifest_of(store, records[names.IMAGE_MANIFEST].dataset).to_pylist())
     choices = parts.choices_table(study.choices, settings)
     return (
-        Section("Choices the paper leaves open", (), (choices,)),
-        Section("Settings", (), (parts.settings_table(settings),)),
-        Section("Files left out", tuple(read), (parts.rejected_table(rejected),)),
-        Section("Lineage", (lineage,), (parts.lineage_table(list(records.values())),)),
+        Section(headings.CHOICES, (), (choices,)),
+        Section(headings.SETTINGS, (), (parts.settings_table(settings),)),
+        Section(headings.LEFT_OUT, tuple(read), (parts.rejected_table(rejected),)),
+        Section(headings.LINEAGE, (lineage,), (parts.lineage_table(list(records.values())),)),
     )
 
 
@@ -150,6 +152,44 @@ def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[
     return [store.publish(folder / name, data) for name, data in written.items()]
 
 
+def with_checklists(report: "Report") -> "Report":
+    """The report with a section on the checklists that it answers, before its choices."""
+    from methods.reporting.checklists import overview_table
+    from methods.reporting.document import Section
+
+    sections = list(report.sections)
+    known = [section.heading for section in sections]
+    section = Section(headings.CHECKLISTS, (), (overview_table(known, "checklist.html"),))
+    sections.insert(known.index(headings.CHOICES), section)
+    return replace(report, sections=tuple(sections))
+
+
+def write_checklists(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
+    """Publish the page on which every item of the checklists names its section of the report."""
+    from methods.reporting import document
+    from methods.reporting.checklists import CHECKLISTS, checklist_table
+
+    links = {
+        section.heading: f"report.html#section-{number}"
+        for number, section in enumerate(report.sections, 1)
+    }
+    page = document.Report(
+        title=f"{report.title}: checklists of reporting",
+        subtitle="Every item with the section of the report that answers it.",
+        notices=report.notices,
+        sections=tuple(
+            document.Section(checklist.name, (), (checklist_table(checklist, links),))
+            for checklist in CHECKLISTS
+        ),
+        footer=report.footer,
+    )
+    written = {
+        "checklist.md": document.to_markdown(page, lambda figure: ""),
+        "checklist.html": document.to_html(page),
+    }
+    return [store.publish(folder / name, text.encode()) for name, text in written.items()]
+
+
 def report_output(
     work: Work,
     job: str,
@@ -169,12 +209,16 @@ def report_output(
         headline: caption and figure of each method.
     """
     folder = work.store.reports / work.dataset / job
+    report = with_checklists(report)
     first = report.sections[0]
     verdict = first.paragraphs[0]
     return Output(
         content=content,
         files=[work.write_table(rows, contract) for contract, rows in tables],
-        published=write_document(work.store, report, folder),
+        published=[
+            *write_document(work.store, report, folder),
+            *write_checklists(work.store, report, folder),
+        ],
         pictures=[(figure.title, figure.png) for figure in first.figures[:1]],
         summary={**dict(headline), "verdict": verdict, "report": str(folder / "report.html")},
         facts=ReportFacts(verdict=verdict),

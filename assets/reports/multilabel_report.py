@@ -40,6 +40,7 @@ from data_contracts.studies.lyndon2015 import LENET, LYNDON2015
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from data_contracts.tables.report import LINEAGE, REJECTED
+from methods.reporting import headings
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report
@@ -180,18 +181,18 @@ def _document(
         notices=notices,
         sections=(
             Section(
-                "Result",
+                headings.RESULT,
                 (verdict, *reasons),
                 (parts.multilabel_results_table(results, notices),),
                 pictures_of(here.store, records, evaluations),
             ),
             Section(
-                "Beside the paper",
+                headings.PAPER,
                 (LYNDON2015.citation,),
                 (parts.multilabel_paper_table(LYNDON2015.tables[0], results, notices),),
             ),
             Section(
-                "Each label",
+                headings.EACH_LABEL,
                 (),
                 tuple(
                     label_metrics_table(

@@ -47,6 +47,7 @@ from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.report import LINEAGE, REJECTED
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
+from methods.reporting import headings
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section
@@ -363,7 +364,7 @@ def _result_section(
     of_three, of_layers = _notices(contoured, chains), _notices(everything, chains)
     group_by = records[names.ROC_COMPARISON].settings["group_by"]
     return Section(
-        "Result",
+        headings.RESULT,
         (
             roc_verdict(HUYNH2016, contoured, comparisons, titles),
             f"Folds by {group_by}, five of them.",
@@ -394,7 +395,7 @@ def _paper_section(
     of_layers, of_three = _notices(everything, chains), _notices(contoured, chains)
     ours, notes = {"cnn": layer.name}, {"cnn": layer.title}
     return Section(
-        "Beside the paper",
+        headings.PAPER,
         (HUYNH2016.citation,),
         (
             parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
@@ -423,7 +424,7 @@ def _integrity_section(records: Records, permuted: Rows, notices: tuple[str, ...
 
     means = [row for row in permuted if row["subject"] == SUBJECT]
     return Section(
-        "Integrity",
+        headings.INTEGRITY,
         (
             "Everything that is fitted (columns of zero variance, scaling, kernel, sigmoid, "
             "classifier) is fitted inside the training folds. That no group is in two folds is "

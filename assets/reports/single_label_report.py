@@ -11,6 +11,15 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from assets.evaluations.comparison import ComparableMethods, comparable_methods
+from assets.reports.classifier_sections import (
+    Classifiers,
+    expectation_section,
+    figures_section,
+    looks_at,
+    patients_section,
+    probability_section,
+    subgroup_section,
+)
 from assets.reports.common import (
     GROUP,
     closing_sections,
@@ -31,13 +40,19 @@ from assets.reports.rows import (
     versions_of,
 )
 from data_contracts import asset_names as names
-from data_contracts.records.facts import LabelEfficiencyFacts, NearDuplicateFacts, ReportFacts
+from data_contracts.records.facts import (
+    EvaluationFacts,
+    LabelEfficiencyFacts,
+    NearDuplicateFacts,
+    ReportFacts,
+)
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import COMPARISONS, METRICS, fixed_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
+from methods.reporting import headings
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section
@@ -63,6 +78,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         code_version="6",
         inputs=(
             names.IMAGE_MANIFEST,
+            names.IMAGE_ATTRIBUTES,
             names.NEAR_DUPLICATES,
             *(study.measurements if all_tables else ()),
             comparison,
@@ -75,6 +91,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         included = comparable_methods(here.store, here.dataset, study, all_tables)
         inputs = (
             names.IMAGE_MANIFEST,
+            names.IMAGE_ATTRIBUTES,
             names.NEAR_DUPLICATES,
             comparison,
             *(method.evaluation for method in included.titles),
@@ -88,7 +105,11 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
 
         # The page shows the lineage of every stage, so it is as old as the oldest of them.
         versions = versions_of(made_from.records)
-        identity = {"made from": versions, "left out": included.reasons}
+        identity = {
+            "made from": versions,
+            "left out": included.reasons,
+            "looks": made_from.looks,
+        }
         return Plan(compute, identity=identity, inputs=inputs)
 
     return report
@@ -171,6 +192,20 @@ class _MadeFrom:
             if method.in_main_job
         }
 
+    @cached_property
+    def looks(self) -> int:
+        """How many different evaluations were scored on these test images."""
+        own = self.study.method(self.study.main).evaluation
+        facts = self.here.facts(own, EvaluationFacts)
+        return looks_at(self.here.store, self.here.dataset, facts)
+
+    @cached_property
+    def classifiers(self) -> Classifiers:
+        """The classifiers that are shown in detail."""
+        from methods.reporting.single_label_tables import notices_of
+
+        return Classifiers(self.here, self.study, self.included.titles, notices_of(self.results))
+
     def pictures(self, *assets: str) -> Any:
         """The pictures of some assets, where the report is made from them."""
         return pictures_of(self.here.store, self.records, assets)
@@ -215,10 +250,15 @@ def _document(made_from: _MadeFrom) -> "Report":
         notices=notices,
         sections=(
             _result_section(made_from, notices),
+            expectation_section(made_from.classifiers),
+            figures_section(made_from.classifiers),
             _paper_section(made_from, notices),
             *_label_sections(made_from, notices),
             _few_labels_section(made_from, notices),
             _class_section(made_from, notices),
+            probability_section(made_from.classifiers),
+            *subgroup_section(made_from.classifiers),
+            patients_section(made_from.classifiers, made_from.looks),
             stages_section(here.store, study, records),
             _integrity_section(made_from),
             *closing_sections(here.store, study, records, made_from.tables["rejected"]),
@@ -238,7 +278,7 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     at_either_c = (made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons"))
     metrics, tests = at_either_c
     return Section(
-        "Result",
+        headings.RESULT,
         (single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),),
         (
             parts.results_table(results),
@@ -257,7 +297,7 @@ def _paper_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
     of_filters = notices_of_chain(made_from.chains.get(names.FILTER_SIZE_STUDY, {}))
     every = tuple(dict.fromkeys([*notices, *of_filters]))
     return Section(
-        "Beside the paper",
+        headings.PAPER,
         (
             made_from.study.citation,
             "The paper's figures were measured on its own data. Unless this dataset is that data, "
@@ -322,12 +362,20 @@ def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
     from methods.reporting.document import Section
     from methods.reporting.metric_tables import label_metrics_table
 
-    titles, metrics = made_from.main_titles, made_from.tables["metrics"]
+    titles, metrics = made_from.main_titles, made_from.classifiers.metrics
     protocol = made_from.study.protocol
     others = f"The figures of the other methods: medfeat results {made_from.here.dataset}."
     return Section(
-        "Each class",
-        (others,) if len(made_from.titles) > len(titles) else (),
+        headings.EACH_CLASS,
+        tuple(
+            filter(
+                None,
+                (
+                    made_from.classifiers.of_c,
+                    others if len(made_from.titles) > len(titles) else "",
+                ),
+            )
+        ),
         tuple(
             label_metrics_table(metrics, name, title, protocol, notices)
             for name, title in titles.items()
@@ -345,7 +393,7 @@ def _integrity_section(made_from: _MadeFrom) -> "Section":
 
     near = made_from.here.facts(names.NEAR_DUPLICATES, NearDuplicateFacts)
     return Section(
-        "Integrity",
+        headings.INTEGRITY,
         (
             "No image (by bytes or pixels) and no group is on both sides of the split: two checks "
             "block a run otherwise. Near-duplicates across the split: "

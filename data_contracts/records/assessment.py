@@ -76,3 +76,82 @@ class CalibrationFigures(Figures):
     slope: float | None
     intercept: float | None
     band: ConfidenceBand | None
+
+
+class OperatingPoint(Figures):
+    """Two classes at one threshold of the score of the positive one less that of the other.
+
+    Attributes:
+        threshold: scores from here on are called positive.
+        accuracy: share of the images that is right.
+        sensitivity: share of the positive images that is called positive; None without any.
+        specificity: share of the negative images that is called negative; None without any.
+        ppv: share of the images called positive that is; None where none is called so.
+        npv: share of the images called negative that is; None where none is called so.
+        balanced_accuracy: mean of sensitivity and specificity; None without one of them.
+        mcc: Matthews correlation coefficient, -1 to 1; None where it is not defined.
+    """
+
+    threshold: float
+    accuracy: Estimate
+    sensitivity: Estimate | None
+    specificity: Estimate | None
+    ppv: Estimate | None
+    npv: Estimate | None
+    balanced_accuracy: Estimate | None
+    mcc: Estimate | None
+
+
+class NetBenefit(Figures):
+    """Net benefit of three ways to decide at one threshold probability (Vickers and Elkin 2006).
+
+    Attributes:
+        threshold: probability of the positive class from which on one would act.
+        model: acting where the classifier says at least so much.
+        treat_all: acting on every image; acting on none has a net benefit of 0.
+    """
+
+    threshold: float
+    model: float
+    treat_all: float
+
+
+class TwoClassFigures(Figures):
+    """What only two classes have.
+
+    Attributes:
+        positive: name of the positive class.
+        auc: area under the ROC curve on the test images; None where a class is missing there.
+        auc_out_of_fold: the same on the training images, each scored without its group.
+        largest_score: the test images, the class of the larger score.
+        chosen: the test images, at the threshold of the best balanced accuracy out of fold; None
+            where there are no out-of-fold scores.
+        decisions: the decision curve on the test images, from calibrated probabilities.
+    """
+
+    positive: str
+    auc: Estimate | None
+    auc_out_of_fold: Estimate | None
+    largest_score: OperatingPoint
+    chosen: OperatingPoint | None
+    decisions: tuple[NetBenefit, ...]
+
+
+class Assessment(Figures):
+    """How good one classifier is on test images, and on training images that it did not see.
+
+    Attributes:
+        accuracy: on the test images.
+        accuracy_out_of_fold: on the training images, each scored by a classifier without its group;
+            None where no folds could be made.
+        calibration: of the probabilities on the test images.
+        calibration_out_of_fold: the same on the training images.
+        two_classes: what only two classes have; None where there are more, or where the test images
+            lack one.
+    """
+
+    accuracy: Estimate
+    accuracy_out_of_fold: Estimate | None
+    calibration: CalibrationFigures | None
+    calibration_out_of_fold: CalibrationFigures | None
+    two_classes: TwoClassFigures | None

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.records.assessment import CalibrationFigures
+from data_contracts.records.assessment import Assessment, CalibrationFigures
 
 
 class Facts(BaseModel):
@@ -155,12 +155,16 @@ class EvaluationFacts(ScoredFacts):
         training_images: images that the classifier was fitted to.
         test_images: images that it was scored on.
         classes: different labels.
+        test_version: version of the test images and their labels; empty in older records.
+        assessments: how good it is, by its regularisation; empty in older records.
     """
 
     kind: Literal["evaluation"] = "evaluation"
     training_images: int
     test_images: int
     classes: int
+    test_version: str = ""
+    assessments: dict[str, Assessment] = {}
 
 
 class MultilabelFacts(ScoredFacts):

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote
 
@@ -19,13 +19,15 @@ from methods.reporting.page_template import page_template, visible
 from methods.reporting.spreadsheet_text import csv_text
 
 Cell = str | float | int | None
-Kind = Literal["text", "code", "count", "percent", "share", "p", "seconds", "megabytes"]
+Kind = Literal["text", "code", "link", "count", "percent", "share", "p", "seconds", "megabytes"]
 """What a column holds, which decides how a number is written.
 
-Prose, an identifier, a whole number, a number of 0 to 100, one of -1 to 1 (an AUC, a difference), a
-p value, seconds, 10^6 bytes.
+Prose, an identifier, text that leads elsewhere, a whole number, a number of 0 to 100, one of -1 to
+1 (an AUC, a difference), a p value, seconds, 10^6 bytes.
 """
 
+TEXTS: tuple[Kind, ...] = ("text", "code", "link")
+"""Kinds that stand on the left."""
 MISSING = "–"
 """Text in the place of a figure that does not exist."""
 CSV_DIGITS = 10
@@ -47,6 +49,7 @@ class Table:
         notices: what every reader of a figure must know ("RANDOM WEIGHTS"); goes with the table
             into every format.
         shown: at most so many rows on a page; None for all. A CSV file always has all rows.
+        links: address of a cell of a column of links, by its text; others are plain text.
     """
 
     title: str
@@ -56,6 +59,7 @@ class Table:
     kinds: tuple[Kind, ...] = ()
     notices: tuple[str, ...] = ()
     shown: int | None = None
+    links: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kinds and len(self.kinds) != len(self.columns):
@@ -156,7 +160,7 @@ def show(value: Cell, kind: Kind = "text") -> str:
                 if abs(value) >= 10
                 else f"{value:.2f}"
             )
-        case "text" | "code":
+        case "text" | "code" | "link":
             return str(value)
 
 
@@ -200,9 +204,12 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
 
 def markdown_table(table: Table) -> str:
     """Write one table in Markdown: title, notices, table, caption."""
-    rules = ["---" if kind in ("text", "code") else "--:" for kind in table.column_kinds]
+    rules = ["---" if kind in TEXTS else "--:" for kind in table.column_kinds]
     lines = [_pipes(markdown_text(c) for c in table.columns), _pipes(rules)]
-    lines += [_pipes(markdown_text(c) for c in row) for row in table.page_rows]
+    lines += [
+        _pipes(_markdown_cell(table, c, k) for c, k in zip(row, table.column_kinds, strict=True))
+        for row in table.page_rows
+    ]
     notices = " ".join(f"**{markdown_text(notice)}**" for notice in table.notices)
     parts = [
         f"**{markdown_text(table.title)}**",
@@ -212,6 +219,14 @@ def markdown_table(table: Table) -> str:
         markdown_text(table.caption),
     ]
     return "\n\n".join(part for part in parts if part)
+
+
+def _markdown_cell(table: Table, cell: str, kind: Kind) -> str:
+    """A cell of a table in Markdown; of a column of links one that leads there."""
+    text = markdown_text(cell)
+    if kind != "link" or cell not in table.links:
+        return text
+    return f"[{text}](<{quote(table.links[cell], safe='/#')}>)"
 
 
 def _pipes(cells: Iterable[str]) -> str:
@@ -264,7 +279,7 @@ def to_latex(table: Table) -> str:
     ]
     width = f"p{{{0.8 / max(1, sum(long)):.2f}\\linewidth}}"
     layout = "".join(
-        "r" if kind not in ("text", "code") else width if wrap else "l"
+        "r" if kind not in TEXTS else width if wrap else "l"
         for kind, wrap in zip(table.column_kinds, long, strict=True)
     )
     notices = "".join(rf"\textbf{{{_latex(notice)}}} " for notice in table.notices)

@@ -545,36 +545,76 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
 
 
 def reliability(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 10
+    sets: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]], bins: int = 10
 ) -> bytes:
-    """Draw accuracy against stated probability in equal-width bins.
+    """Draw accuracy against stated probability in equal-width bins, a line for each set of images.
 
-    The number of images of each bin stands below.
+    The number of images of each bin stands beside.
 
     Args:
-        confidence: (n,) probability of the predicted class.
-        correct: (n,) whether the prediction was right.
+        sets: name -> (n,) probability of the predicted class, and (n,) whether it was right.
         bins: how many.
     """
-    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
-    there = np.unique(which)
-    figure, axes = _canvas(3.2, 1, 2)
+    figure, axes = _canvas(3.6, 1, 2)
     left, right = axes[0]
     left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    left.plot(
-        [confidence[which == b].mean() for b in there],
-        [correct[which == b].mean() for b in there],
-        "o-",
-        color=COLOURS[0],
-    )
+    width = 0.9 / len(sets)
+    for number, (name, (confidence, correct)) in enumerate(sets.items()):
+        which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+        there = np.unique(which)
+        colour = COLOURS[number]
+        left.plot(
+            [confidence[which == b].mean() for b in there],
+            [correct[which == b].mean() for b in there],
+            "os"[number % 2] + "-",
+            color=colour,
+            label=_plain(name, 40),
+        )
+        right.bar(
+            (there + 0.05 + width * (number + 0.5)) / bins,
+            [(which == b).sum() for b in there],
+            width=width / bins,
+            color=colour,
+        )
     left.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
-    right.bar(
-        (there + 0.5) / bins,
-        [(which == b).sum() for b in there],
-        width=0.9 / bins,
-        color=COLOURS[1],
-    )
     right.set(xlabel="stated probability", ylabel="images", xlim=(0, 1))
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    return _png(figure)
+
+
+def decision_curves(
+    curves: Mapping[str, Sequence[tuple[float, float]]],
+    treat_all: Sequence[tuple[float, float]],
+    positive: str,
+) -> bytes:
+    """Draw net benefit over the threshold probability (Vickers and Elkin 2006).
+
+    Args:
+        curves: method -> its points (threshold, net benefit).
+        treat_all: the points of acting on every image.
+        positive: name of the positive class.
+    """
+    figure, axes = _canvas(3.6 + 0.2 * len(curves))
+    axis = axes[0, 0]
+    axis.plot(*zip(*treat_all, strict=True), color="#999999", linestyle="--", label="act on all")
+    axis.axhline(0, color="#333333", linewidth=1, label="act on none")
+    for number, (name, points) in enumerate(curves.items()):
+        axis.plot(
+            *zip(*points, strict=True),
+            color=COLOURS[number % len(COLOURS)],
+            marker="osD^v"[number % 5],
+            markersize=4,
+            label=_plain(name, 60),
+        )
+    top = max(benefit for points in (*curves.values(), treat_all) for _, benefit in points)
+    axis.set(
+        xlabel=f"probability of {_plain(positive)} from which on one would act",
+        ylabel="net benefit",
+        xlim=(0, 1),
+        ylim=(-0.1 * max(top, 0.1), 1.1 * max(top, 0.1)),
+    )
+    axis.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", fontsize=8)
     return _png(figure)
 
 

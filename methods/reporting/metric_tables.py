@@ -62,36 +62,42 @@ def label_metrics_table(
 ) -> Table:
     """Every metric of each class or label for one method, from rows of METRICS.
 
-    Classes stand in the order of the rows. Where one was measured with several seeds, their mean
-    is shown.
+    Classes stand in the order of the rows.
     """
     columns = metrics_of(protocol, "labels")
     names = {metric.name for metric in columns}
-    values: dict[str, dict[str, list[float]]] = {}
-    images: dict[str, int] = {}
+    found: dict[str, dict[str, Row]] = {}
     for row in metrics:
         if row["method"] == method and row["metric"] in names:
-            values.setdefault(row["subject"], {}).setdefault(row["metric"], []).append(row["value"])
-            images[row["subject"]] = row["n"]
+            found.setdefault(row["subject"], {})[row["metric"]] = row
     word = "label" if protocol == SEVERAL_LABELS else "class"
-    seeds = max((len(v) for of_one in values.values() for v in of_one.values()), default=1)
-    kinds: list[Kind] = ["text", "count", *(metric.unit for metric in columns)]
+    texts: list[Kind] = ["text"] * len(columns)
     definitions = " ".join(metric.definition for metric in columns)
     return Table(
         f"Each {word}: {title}",
         (word.capitalize(), "Test images", *map(heading, columns)),
         tuple(
-            (name, images[name], *(_cell(m, _mean(of_one.get(m.name))) for m in columns))
-            for name, of_one in values.items()
+            (
+                name,
+                max(row["n"] for row in of_one.values()),
+                *(figure_with_interval(m, of_one.get(m.name)) for m in columns),
+            )
+            for name, of_one in found.items()
         ),
         definitions
-        + f" A figure that is not defined is empty; a {word} without a test image is left out."
-        + (f" Means over {seeds} seeds." if seeds > 1 else ""),
-        tuple(kinds),
+        + " In brackets 95 % intervals over groups. A figure that is not defined is empty; a "
+        f"{word} without a test image is left out.",
+        ("text", "count", *texts),
         tuple(notices),
     )
 
 
-def _mean(values: Sequence[float] | None) -> float | None:
-    """The mean of some values; None where there is none."""
-    return sum(values) / len(values) if values else None
+def figure_with_interval(metric: Metric, row: Row | None) -> str | None:
+    """A row of METRICS as one cell: the figure, and its 95 % interval where it has one."""
+    if row is None:
+        return None
+    factor, digits = (100, 1) if metric.unit == "percent" else (1, 3)
+    value = f"{factor * row['value']:.{digits}f}"
+    if row["ci_low"] is None:
+        return value
+    return f"{value} ({factor * row['ci_low']:.{digits}f} to {factor * row['ci_high']:.{digits}f})"

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
-from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand, Estimate
-from methods.statistics.significance import accuracy_interval
+from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand
+from methods.statistics.estimates import share
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -24,45 +24,22 @@ BANDS = ((0.75, 0.85), (0.7, 0.9), (0.6, 0.95))
 """Bands of stated probability around 80 %, the narrowest first."""
 BAND_IMAGES = 20
 """Fewest predictions of a band that a share of right ones is given for."""
-CHANCE_DRAWS = 1000
+CHANCE_DRAWS = 400
 """Draws behind the calibration error that a calibrated classifier has by chance."""
 LARGE_ECE = 0.1
 """Expected calibration error from which on probabilities must not be read as such."""
+FEWEST_GROUPS = 10
+"""Fewest groups (patients) on which probabilities are called badly calibrated."""
 NEWTON_STEPS = 100
 """Maximum number of Newton steps of the logistic recalibration."""
 _NEAREST_TO_SURE = 1e-9
 """Distance from 0 and 1 to which a stated probability is clipped before its logit."""
 
 
-def share_estimate(
-    right: Bool, groups: Sequence[str] | None, n_resamples: int, seed: int
-) -> Estimate:
-    """The share of images that is right, with its interval over groups.
-
-    Args:
-        right: (n,) bool, n at least 1.
-        groups: (n,) group (patient) of each image, or None.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap.
-    """
-    interval = accuracy_interval(right, groups)
-    value = float(right.mean())
-    units = len(right) if groups is None else len(set(groups))
-    return Estimate(
-        value=value,
-        low=0.0 if interval is None else interval.low,
-        high=1.0 if interval is None else interval.high,
-        n=len(right),
-        groups=units,
-        method="none: one patient" if interval is None else interval.described,
-    )
-
-
 def calibration_figures(
     likely: Float64,
     codes: NDArray[np.integer],
     groups: Sequence[str] | None,
-    n_resamples: int = 2000,
     seed: int = 0,
 ) -> CalibrationFigures:
     """Every figure of calibration of one set of images.
@@ -74,8 +51,7 @@ def calibration_figures(
         likely: (n, K) float64 probabilities, rows sum to 1, K at least 2.
         codes: (n,) column of each image's class; -1 for a class that was never learned.
         groups: (n,) group (patient) of each image, or None.
-        n_resamples: bootstrap resamples.
-        seed: of the bootstrap and of the draws of :func:`ece_by_chance`.
+        seed: of the draws of :func:`ece_by_chance`.
 
     Raises:
         ValueError: no image, or one class only.
@@ -94,13 +70,13 @@ def calibration_figures(
     return CalibrationFigures(
         n=n,
         stated=float(stated.mean()),
-        right=share_estimate(right, groups, n_resamples, seed),
+        right=share(right, groups),
         ece=expected_calibration_error(stated, right),
         ece_by_chance=ece_by_chance(stated, seed),
         brier=brier,
         slope=None if fitted is None else fitted[0],
         intercept=None if fitted is None else fitted[1],
-        band=confidence_band(stated, right, groups, n_resamples, seed),
+        band=confidence_band(stated, right, groups),
     )
 
 
@@ -182,7 +158,7 @@ def ece_by_chance(stated: Float64, seed: int = 0) -> float:
 
 
 def confidence_band(
-    stated: Float64, right: Bool, groups: Sequence[str] | None, n_resamples: int, seed: int
+    stated: Float64, right: Bool, groups: Sequence[str] | None
 ) -> ConfidenceBand | None:
     """How many of the predictions that say about 80 % are right.
 
@@ -196,11 +172,12 @@ def confidence_band(
                 low=low,
                 high=high,
                 stated=float(stated[inside].mean()),
-                right=share_estimate(right[inside], of_band, n_resamples, seed),
+                right=share(right[inside], of_band),
             )
     return None
 
 
 def is_badly_calibrated(figures: CalibrationFigures) -> bool:
-    """Whether the calibration error is large, and larger than chance gives."""
-    return figures.ece >= LARGE_ECE and figures.ece > figures.ece_by_chance
+    """Whether the calibration error is large, larger than chance gives, and of enough groups."""
+    enough = figures.right.groups >= FEWEST_GROUPS
+    return enough and figures.ece >= LARGE_ECE and figures.ece > figures.ece_by_chance

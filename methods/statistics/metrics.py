@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from data_contracts.studies.study import Protocol
 from methods.arrays import check_label_matrices
+from methods.statistics.macro_auc import macro_auc
 from methods.statistics.roc import auc
-from methods.statistics.significance import Interval, accuracy_interval
+from methods.statistics.significance import Interval, accuracy_interval, group_bootstrap
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -128,6 +129,18 @@ def recall(answers: Answers) -> Float64:
     return _share(_hits(answers), answers.truth.sum(axis=0))
 
 
+def specificity(answers: Answers) -> Float64:
+    """Share of the images without a label that are not given it, (L,); NaN where all have it."""
+    rejected = (~answers.truth & ~answers.predicted).sum(axis=0)
+    return _share(rejected, (~answers.truth).sum(axis=0))
+
+
+def negative_predictive_value(answers: Answers) -> Float64:
+    """Share of the images not given a label that lack it, (L,); NaN where all are given it."""
+    rejected = (~answers.truth & ~answers.predicted).sum(axis=0)
+    return _share(rejected, (~answers.predicted).sum(axis=0))
+
+
 def f1(answers: Answers) -> Float64:
     """Harmonic mean of precision and recall, (L,); NaN where no image has the label."""
     counted = answers.truth.sum(axis=0) + answers.predicted.sum(axis=0)
@@ -136,19 +149,35 @@ def f1(answers: Answers) -> Float64:
 
 
 def label_auc(answers: Answers) -> Float64:
-    """Area under the ROC curve of each label, (L,); NaN where all images have it, or none.
+    """Area under the ROC curve of each label against the rest, (L,).
+
+    It is NaN where all images have the label, or none, and where it was never learned (all scores
+    are -inf).
 
     Raises:
         ValueError: a score is not a finite number.
     """
     areas = np.full(len(answers.labels), np.nan)
-    for k, name in enumerate(answers.labels):
-        truth, scores = answers.truth[:, k], answers.scores[:, k]
-        if not np.isfinite(scores).all():
-            raise ValueError(f"the scores of label {name!r} are not all finite numbers")
+    for k in _ranked(answers):
+        truth = answers.truth[:, k]
         if truth.any() and not truth.all():
-            areas[k] = auc(scores, truth)
+            areas[k] = auc(answers.scores[:, k], truth)
     return areas
+
+
+def _ranked(answers: Answers) -> list[int]:
+    """Positions of the labels that were learned.
+
+    Raises:
+        ValueError: a score of one of them is not a finite number.
+    """
+    learned = np.flatnonzero(~np.isneginf(answers.scores).all(axis=0)).tolist()
+    for k in learned:
+        if not np.isfinite(answers.scores[:, k]).all():
+            raise ValueError(
+                f"the scores of label {answers.labels[k]!r} are not all finite numbers"
+            )
+    return learned
 
 
 def _hits(answers: Answers) -> NDArray[np.int64]:
@@ -163,13 +192,122 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Float64:
     return share
 
 
-# Metrics of all images together
+# Metrics of a confusion matrix (L, L), row = true, column = predicted: images of one label
 
 
-def macro_f1(answers: Answers) -> float:
-    """Mean F1 over the labels that are true or predicted somewhere (scikit-learn's rule)."""
-    seen = answers.truth.any(axis=0) | answers.predicted.any(axis=0)
-    return float(np.nan_to_num(f1(answers))[seen].mean())
+def macro_f1(counts: NDArray[np.int64]) -> float:
+    """Mean F1 over the classes that are true or predicted somewhere (scikit-learn's rule)."""
+    hits = np.diag(counts)
+    counted = counts.sum(axis=0) + counts.sum(axis=1)
+    return float((2 * hits[counted > 0] / counted[counted > 0]).mean())
+
+
+def balanced_accuracy(counts: NDArray[np.int64]) -> float:
+    """Mean recall over the classes that test images have (Brodersen et al. 2010)."""
+    there = counts.sum(axis=1) > 0
+    return float((np.diag(counts)[there] / counts.sum(axis=1)[there]).mean())
+
+
+def matthews(counts: NDArray[np.int64]) -> float:
+    """Matthews correlation of true and predicted classes (Gorodkin 2004 for more than two).
+
+    It is -1 to 1; 0 is what a guess gives, and what it is where one class alone is predicted.
+    """
+    n, hits = float(counts.sum()), float(np.trace(counts))
+    true, predicted = counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float)
+    spread = (n**2 - (true**2).sum()) * (n**2 - (predicted**2).sum())
+    if spread <= 0:
+        return 0.0
+    return float((hits * n - (true * predicted).sum()) / np.sqrt(spread))
+
+
+def macro_area(answers: Answers) -> float:
+    """Mean of :func:`label_auc` over the labels that have one; NaN where none has."""
+    areas = label_auc(answers)
+    return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
+
+
+# Intervals
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What an interval counts and how.
+
+    Attributes:
+        groups: (n,) group (patient) of each image, or None.
+        n_resamples: bootstrap resamples, where there is no formula.
+        seed: of the bootstrap.
+    """
+
+    groups: Sequence[str] | None
+    n_resamples: int
+    seed: int
+
+    def among(self, images: Bool) -> list[str] | None:
+        """The groups of some of the images, (n,) bool."""
+        if self.groups is None:
+            return None
+        return [self.groups[i] for i in np.flatnonzero(images).tolist()]
+
+
+def _share_intervals(hits: Bool, among: Bool, sample: Sample) -> list[Interval | None]:
+    """The interval of the share of hits of each column among some images of it, (n, L) both."""
+    return [
+        accuracy_interval(hits[among[:, k], k], sample.among(among[:, k]))
+        if among[:, k].any()
+        else None
+        for k in range(hits.shape[1])
+    ]
+
+
+def _recall_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    return _share_intervals(answers.predicted, answers.truth, sample)
+
+
+def _specificity_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    return _share_intervals(~answers.predicted, ~answers.truth, sample)
+
+
+def _precision_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    return _share_intervals(answers.truth, answers.predicted, sample)
+
+
+def _negative_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    return _share_intervals(~answers.truth, ~answers.predicted, sample)
+
+
+def _auc_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    """The interval of each area (DeLong, with groups Obuchowski); None where it has none."""
+    found: list[Interval | None] = [None] * len(answers.labels)
+    for k in _ranked(answers):
+        area = macro_auc(answers.scores[:, [k]], answers.truth[:, [k]], sample.groups)
+        found[k] = None if area is None else area[1]
+    return found
+
+
+def _macro_auc_interval(answers: Answers, sample: Sample) -> list[Interval | None]:
+    learned = _ranked(answers)
+    area = macro_auc(answers.scores[:, learned], answers.truth[:, learned], sample.groups)
+    return [None if area is None else area[1]]
+
+
+def _bootstrap_interval(
+    figure: Callable[[NDArray[np.int64]], float],
+) -> Callable[[Answers, Sample], list[Interval | None]]:
+    """The interval of a figure of the confusion matrix, by a bootstrap over groups."""
+
+    def interval(answers: Answers, sample: Sample) -> list[Interval | None]:
+        size = len(answers.labels)
+        cell = answers.truth.argmax(axis=1) * size + answers.predicted.argmax(axis=1)
+
+        def of_drawn(positions: NDArray[np.int64]) -> float:
+            return figure(np.bincount(cell[positions], minlength=size**2).reshape(size, size))
+
+        n = len(cell)
+        return [group_bootstrap(of_drawn, n, sample.groups, sample.n_resamples, sample.seed)]
+
+    return interval
 
 
 # The registry
@@ -183,9 +321,11 @@ class Metric:
         name: in tables.
         title: heading of its column in reports.
         definition: one sentence for the caption below such a table.
-        of: "images" is averaged over the test images and has an interval, "labels" stands for each
-            label or class, "all" is one number without an interval.
+        of: "images" is averaged over the test images, "labels" stands for each label or class,
+            "all" is one number.
         measure: its value: (n,), (L,) or one number.
+        intervals: the 95 % intervals of the labels, or of the one number; None where the metric is
+            averaged over images or has none.
         protocols: studies whose methods are scored by it.
         unit: "percent" is a share shown as percent, "share" a number shown as it is.
     """
@@ -195,6 +335,7 @@ class Metric:
     definition: str
     of: Literal["images", "labels", "all"]
     measure: Callable[[Answers], Bool | Float64 | float]
+    intervals: Callable[[Answers, Sample], list[Interval | None]] | None = None
     protocols: tuple[Protocol, ...] = (ONE_LABEL, SEVERAL_LABELS)
     unit: Literal["percent", "share"] = "percent"
 
@@ -206,6 +347,15 @@ REGISTRY: tuple[Metric, ...] = (
         "Accuracy is the share of test images whose predicted class is right.",
         "images",
         exact_match,
+        protocols=(ONE_LABEL,),
+    ),
+    Metric(
+        "balanced_accuracy",
+        "Balanced accuracy",
+        "Balanced accuracy is the mean sensitivity of the classes.",
+        "all",
+        lambda answers: balanced_accuracy(confusion_counts(answers)),
+        _bootstrap_interval(balanced_accuracy),
         (ONE_LABEL,),
     ),
     Metric(
@@ -213,8 +363,19 @@ REGISTRY: tuple[Metric, ...] = (
         "Macro F1",
         "Macro F1 gives every class the same weight.",
         "all",
-        macro_f1,
+        lambda answers: macro_f1(confusion_counts(answers)),
+        _bootstrap_interval(macro_f1),
         (ONE_LABEL,),
+    ),
+    Metric(
+        "mcc",
+        "MCC",
+        "MCC is the Matthews correlation of true and predicted classes: 0 is a guess.",
+        "all",
+        lambda answers: matthews(confusion_counts(answers)),
+        _bootstrap_interval(matthews),
+        (ONE_LABEL,),
+        "share",
     ),
     Metric(
         "exact_match",
@@ -222,7 +383,7 @@ REGISTRY: tuple[Metric, ...] = (
         "Exact match: all labels of an image are right.",
         "images",
         exact_match,
-        (SEVERAL_LABELS,),
+        protocols=(SEVERAL_LABELS,),
     ),
     Metric(
         "any_match",
@@ -230,7 +391,7 @@ REGISTRY: tuple[Metric, ...] = (
         "Any match: a true label is given, or there is none and none is given.",
         "images",
         any_match,
-        (SEVERAL_LABELS,),
+        protocols=(SEVERAL_LABELS,),
     ),
     Metric(
         "hamming_similarity",
@@ -238,31 +399,58 @@ REGISTRY: tuple[Metric, ...] = (
         "Hamming similarity: share of the label decisions that are right.",
         "images",
         hamming_similarity,
-        (SEVERAL_LABELS,),
+        protocols=(SEVERAL_LABELS,),
     ),
     Metric(
-        "precision",
-        "Precision",
-        "Precision: of the images given this class, the share that has it.",
-        "labels",
-        precision,
+        "macro_auc",
+        "Macro AUC",
+        "Macro AUC is the mean area under the ROC curves, each class against the rest.",
+        "all",
+        macro_area,
+        _macro_auc_interval,
+        unit="share",
     ),
     Metric(
         "recall",
-        "Recall",
-        "Recall: of the images of this class, the share given it.",
+        "Sensitivity",
+        "Sensitivity (recall): of the images of this class, the share given it.",
         "labels",
         recall,
+        _recall_intervals,
     ),
-    Metric("f1", "F1", "F1 is the harmonic mean of precision and recall.", "labels", f1),
+    Metric(
+        "specificity",
+        "Specificity",
+        "Specificity: of the other images, the share not given this class.",
+        "labels",
+        specificity,
+        _specificity_intervals,
+    ),
+    Metric(
+        "precision",
+        "PPV",
+        "PPV (precision): of the images given this class, the share that has it.",
+        "labels",
+        precision,
+        _precision_intervals,
+    ),
+    Metric(
+        "npv",
+        "NPV",
+        "NPV: of the images not given this class, the share that lacks it.",
+        "labels",
+        negative_predictive_value,
+        _negative_intervals,
+    ),
+    Metric("f1", "F1", "F1 is the harmonic mean of sensitivity and PPV.", "labels", f1),
     Metric(
         "auc",
         "AUC",
-        "AUC is the area under the ROC curve of the label.",
+        "AUC is the area under the ROC curve, this class against the rest.",
         "labels",
         label_auc,
-        (SEVERAL_LABELS,),
-        "share",
+        _auc_intervals,
+        unit="share",
     ),
 )
 """Every metric, in the order of the columns of reports."""
@@ -285,8 +473,8 @@ class Measurement:
         metric: what was measured.
         subject: "all", or the label.
         value: the figure.
-        n: number of test images behind it; of a label, those that have it.
-        interval: 95 % interval, for metrics of images.
+        n: number of test images; of a label, those that have it.
+        interval: 95 % interval; None where none can be given.
     """
 
     metric: Metric
@@ -296,46 +484,41 @@ class Measurement:
     interval: Interval | None = None
 
 
-def measure(
-    answers: Answers,
-    protocol: Protocol,
-    groups: Sequence[str] | None,
-    n_resamples: int,
-    seed: int,
-) -> list[Measurement]:
+def measure(answers: Answers, protocol: Protocol, sample: Sample) -> list[Measurement]:
     """Every metric of a protocol, those of labels for the labels that test images have.
 
-    A precision of a class that was never predicted is 0 with one label an image (scikit-learn's
-    rule), and is left out with several.
+    A figure that is not defined (the PPV of a class that was never predicted) is left out.
 
     Args:
         answers: for the test images.
         protocol: how the methods of the study are scored.
-        groups: (n,) group (patient) of each image for the intervals, or None.
-        n_resamples: bootstrap resamples behind each interval.
-        seed: of the bootstrap.
+        sample: groups of the test images, and the bootstrap.
     """
     n = len(answers.truth)
     measurements = []
     for metric in metrics_of(protocol, "images"):
         values = np.asarray(metric.measure(answers))
-        interval = accuracy_interval(values, groups)
+        interval = accuracy_interval(values, sample.groups)
         measurements.append(Measurement(metric, "all", float(values.mean()), n, interval))
-    measurements += [
-        Measurement(metric, "all", float(metric.measure(answers)), n)
-        for metric in metrics_of(protocol, "all")
-    ]
-    of_labels = {
-        metric: np.asarray(metric.measure(answers)) for metric in metrics_of(protocol, "labels")
+    for metric in metrics_of(protocol, "all"):
+        value = float(np.asarray(metric.measure(answers)))
+        if not np.isnan(value):
+            intervals = metric.intervals(answers, sample) if metric.intervals else [None]
+            measurements.append(Measurement(metric, "all", value, n, intervals[0]))
+    of_labels = metrics_of(protocol, "labels")
+    values_of = {metric.name: np.asarray(metric.measure(answers)) for metric in of_labels}
+    intervals_of = {
+        metric.name: metric.intervals(answers, sample) for metric in of_labels if metric.intervals
     }
-    for k in np.flatnonzero(answers.support):
-        for metric, by_label in of_labels.items():
-            value = float(by_label[k])
-            if np.isnan(value) and protocol == ONE_LABEL:
-                value = 0.0
+    for k in np.flatnonzero(answers.support).tolist():
+        for metric in of_labels:
+            value = float(values_of[metric.name][k])
             if not np.isnan(value):
+                of_label = intervals_of[metric.name][k] if metric.name in intervals_of else None
                 support = int(answers.support[k])
-                measurements.append(Measurement(metric, answers.labels[k], value, support))
+                measurements.append(
+                    Measurement(metric, answers.labels[k], value, support, of_label)
+                )
     return measurements
 
 

@@ -180,6 +180,18 @@ def states_labels(intake: Intake) -> bool:
     )
 
 
+def attributes_of_files(intake: Intake) -> dict[str, dict[str, str]]:
+    """What manifests state in the further columns of ``intake``, by file as a manifest calls it.
+
+    Files for which none is filled are left out.
+    """
+    stated = {
+        named: tree.annotations.get(file.place, FileAnnotation()).attributes
+        for named, tree, file in _named(intake)
+    }
+    return {named: dict(attributes) for named, attributes in stated.items() if attributes}
+
+
 def locate(intake: Intake, paths: Iterable[str]) -> dict[str, SourceFile]:
     """Find the files that a manifest calls ``paths``; missing ones are left out."""
     requested = set(paths)

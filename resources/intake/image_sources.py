@@ -116,6 +116,7 @@ class Intake:
         in_drops_only: whether the dataset has no folder of its own.
         known_classes: classes beside those of the first load by which folders of drops are
             recognised.
+        attributes: names of further columns of manifests that are read.
     """
 
     spec: DatasetSpec
@@ -124,6 +125,7 @@ class Intake:
     drops: tuple[Drop, ...]
     in_drops_only: bool
     known_classes: frozenset[str] = frozenset()
+    attributes: tuple[str, ...] = ()
 
 
 def source_trees(intake: Intake) -> list[SourceTree]:
@@ -280,7 +282,7 @@ def _tree(
         if folder is not None:
             opener = ConfinedOpener(root, intake.spec.follow_links)
             manifest = read_user_manifest(
-                root.joinpath(*folder), where, intake.spec.literal, opener
+                root.joinpath(*folder), where, intake.spec.literal, opener, intake.attributes
             )
             if manifest is not None:
                 return _as_listed(files, manifest, root, folder)

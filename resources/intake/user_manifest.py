@@ -87,6 +87,7 @@ class FileAnnotation:
         group_id: patient, lesion ..., or None.
         patient_id: where several groups (lesions) are of one patient, or None.
         center: column and row of the lesion's centre in the image, pixels, or None.
+        attributes: name and text of each further column that was asked for and is filled.
     """
 
     label: str | None = None
@@ -94,6 +95,7 @@ class FileAnnotation:
     group_id: str | None = None
     patient_id: str | None = None
     center: tuple[float, float] | None = None
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,11 @@ class UserManifest:
 
 
 def read_user_manifest(
-    root: Path, where: str, literal: Collection[str] = (), opener: ConfinedOpener | None = None
+    root: Path,
+    where: str,
+    literal: Collection[str] = (),
+    opener: ConfinedOpener | None = None,
+    further: Collection[str] = (),
 ) -> UserManifest | None:
     """Read ``manifest.csv`` or ``manifest.parquet`` in a folder; None where it has neither.
 
@@ -126,6 +132,7 @@ def read_user_manifest(
         where: what messages call it.
         literal: labels that are classes although they are written like a missing value.
         opener: opens the manifest; by default one that is confined to ``root``.
+        further: names, in lower case, of columns that are read beside those.
 
     Raises:
         InputError: naming the file and the line: not readable, no path column, an unknown split
@@ -147,8 +154,11 @@ def read_user_manifest(
                 raise InputError(
                     f"{shown} is larger than {FILE_BYTES // 2**20} MiB", _REMEDY_SHORTER
                 )
-            rows = (_csv_rows if name == MANIFEST_CSV else _parquet_rows)(stream, shown)
-            return _parse_rows(name, rows, shown, literal)
+            if name == MANIFEST_CSV:
+                rows = _csv_rows(stream, shown)
+            else:
+                rows = _parquet_rows(stream, shown, {*_COLUMNS, *further})
+            return _parse_rows(name, rows, shown, literal, sorted(further))
     except RefusedFileError as error:
         raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
     except OSError as error:
@@ -158,7 +168,11 @@ def read_user_manifest(
 
 
 def _parse_rows(
-    name: str, rows: Iterator[tuple[int, list[str]]], shown: str, literal: Collection[str]
+    name: str,
+    rows: Iterator[tuple[int, list[str]]],
+    shown: str,
+    literal: Collection[str],
+    further: Collection[str],
 ) -> UserManifest:
     """Parse numbered rows, the header first; ``shown`` is what messages call the file."""
     header = [title.strip().lower() for title in next(rows, (1, []))[1]]
@@ -186,7 +200,7 @@ def _parse_rows(
         if path.is_absolute() or ".." in path.parts:
             outside[listed] = None
             continue
-        annotation = _annotation(values, line, literal)
+        annotation = _annotation(values, line, literal, further)
         if annotations.setdefault(str(path), annotation) != annotation:
             raise InputError(
                 f"{line} lists a path again with other values", "Delete one of the two lines"
@@ -194,13 +208,16 @@ def _parse_rows(
     return UserManifest(name, annotations, list(outside))
 
 
-def _annotation(values: dict[str, str], line: str, literal: Collection[str]) -> FileAnnotation:
+def _annotation(
+    values: dict[str, str], line: str, literal: Collection[str], further: Collection[str]
+) -> FileAnnotation:
     return FileAnnotation(
         stated_label(values.get("label", ""), literal),
         _split(_text(values, "split"), line),
         _text(values, "group_id"),
         _text(values, "patient_id"),
         _center(_text(values, "center_x"), _text(values, "center_y"), line),
+        tuple((title, text) for title in further if (text := _text(values, title)) is not None),
     )
 
 
@@ -272,10 +289,12 @@ def _csv_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
         ) from None
 
 
-def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]]]:
+def _parquet_rows(
+    stream: BinaryIO, shown: str, read: Collection[str]
+) -> Iterator[tuple[int, list[str]]]:
     """Row number (the header is 1) and cells as text, the column names first.
 
-    Columns that are not among _COLUMNS are left out and never unpacked.
+    Columns that are not among ``read`` are left out and never unpacked.
     """
     try:
         stream.seek(-8, os.SEEK_END)
@@ -286,7 +305,7 @@ def _parquet_rows(stream: BinaryIO, shown: str) -> Iterator[tuple[int, list[str]
             metadata, schema = file.metadata, file.schema_arrow
         if metadata.num_rows > ROWS:
             raise _too_many_rows(shown)
-        fields = [field for field in schema if field.name.strip().lower() in _COLUMNS]
+        fields = [field for field in schema if field.name.strip().lower() in read]
         if not all(_is_plain(field.type) for field in fields):
             raise InputError(
                 f"{shown} has cells that are neither text nor numbers nor dates",

@@ -300,6 +300,15 @@ class DatasetStore(dg.ConfigurableResource[None]):
             return None
         return None if any(True for _ in self.damaged_files(record)) else record
 
+    def every_record(self, dataset: str) -> Iterator[OutputRecord]:
+        """Yield every record of a dataset's outputs that is still stored and can be read."""
+        for path in sorted((self.root / "store" / check_dataset_name(dataset)).glob("*/*.json")):
+            if path.name != CURRENT:
+                try:
+                    yield OutputRecord.model_validate(unsealed_json(path.read_bytes()))
+                except (OSError, ValueError):
+                    continue
+
     def damaged_files(self, record: OutputRecord) -> Iterator[Path]:
         """Yield the files of an output that are missing or not as they were stored.
 

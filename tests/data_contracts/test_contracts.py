@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
+from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.evaluations import (
     COMPARISONS,
@@ -300,9 +301,12 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
         REJECTED,
         {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"},
     ),
+    "attributes": (ATTRIBUTES, {"image_id": ID, "name": "sex", "value": "F"}),
 }
 
 BROKEN = [
+    ("attributes", {"name": " "}, "name and value are not blank"),
+    ("attributes", {"value": ""}, "name and value are not blank"),
     ("manifest", {"status": "odd"}, "status is ok, duplicate or rejected"),
     ("manifest", {"path": "../x"}, "stays under the root"),
     ("manifest", {"path": "/etc/x"}, "stays under the root"),

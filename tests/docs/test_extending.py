@@ -35,7 +35,7 @@ from methods.imaging.image_file import inspect_file
 from methods.imaging.preprocessing import PreprocessingSettings
 from methods.reporting.single_label_tables import results_table
 from methods.statistics import metrics
-from methods.statistics.metrics import ONE_LABEL, Metric, measure, one_label_answers
+from methods.statistics.metrics import ONE_LABEL, Metric, Sample, measure, one_label_answers
 from pipeline.definitions import build_defs
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
@@ -111,10 +111,10 @@ def test_a_metric_is_in_the_metrics_and_in_the_report(monkeypatch: pytest.Monkey
     assert isinstance(entry, Metric)
     monkeypatch.setattr(metrics, "REGISTRY", (*metrics.REGISTRY, entry))
     labels, scores = np.array(["a", "a", "a", "b"]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
-    rows = measure(one_label_answers(labels, scores, ["a", "b"]), ONE_LABEL, None, 20, 0)
+    rows = measure(one_label_answers(labels, scores, ["a", "b"]), ONE_LABEL, Sample(None, 20, 0))
     value = next(row.value for row in rows if row.metric is entry)
-    assert value == pytest.approx((2 / 3 + 1) / 2)
-    assert "Balanced accuracy, %" in results_table([RESULT]).columns
+    assert value == pytest.approx(2 / 3)
+    assert "Worst recall, %" in results_table([RESULT]).columns
 
 
 def test_a_file_format_is_read_by_the_pipeline(monkeypatch: pytest.MonkeyPatch) -> None:

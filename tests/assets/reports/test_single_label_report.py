@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +11,18 @@ import pytest
 
 from assets.evaluations.comparison import method_comparison
 from assets.evaluations.svm import SvmConfig, svm_evaluation
+from assets.images import image_attributes
+from assets.reports.classifier_sections import looks_at
 from assets.reports.rows import devices_of, seconds_of_stages, switches_of
 from assets.reports.single_label_report import study_report
 from data_contracts import asset_names as names
-from data_contracts.records.facts import NearDuplicateFacts, ReportFacts
+from data_contracts.records.facts import EvaluationFacts, NearDuplicateFacts, ReportFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.farhat_vlad import FARHAT_VLAD
+from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, RESULTS
+from methods.reporting import headings
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -56,6 +62,7 @@ def store(tmp_path: Path) -> DatasetStore:
         notices=["NEAR-DUPLICATES: 1 of 6"],
     )
     run_plan(method_comparison(FARHAT_VLAD, False), store)
+    run_plan(image_attributes, store)
     return store
 
 
@@ -77,6 +84,48 @@ def test_the_report_has_every_method_with_its_figures_and_lineage(store: Dataset
     assert record.facts_as(ReportFacts).verdict == record.summary["verdict"]
     page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
     assert "2 pairs, 1 test images (16.7%)" in page
+
+
+def test_every_place_of_the_checklists_is_a_section_of_the_report(store: DatasetStore) -> None:
+    attributes = [{"image_id": image_id(i), "name": "sex", "value": "FM"[i % 2]} for i in range(12)]
+    store_record(store, names.IMAGE_ATTRIBUTES, tables=[(ATTRIBUTES, attributes)])
+    run_plan(study_report(FARHAT_VLAD, False), store)
+    folder = store.reports / DATASET / FARHAT_VLAD.name
+    page = (folder / "report.html").read_text()
+    sections = dict(re.findall(r'<section id="(section-\d+)">\s*<h2>(.*?)</h2>', page))
+    known = {value for name, value in vars(headings).items() if name.isupper()}
+    assert known - {headings.EACH_LABEL} <= set(sections.values())
+    assert 'href="checklist.html"' in page
+    checklist = (folder / "checklist.html").read_text()
+    links = re.findall(r'<a href="report.html#(section-\d+)">(.*?)</a>', checklist)
+    assert len(links) > 60
+    assert all(sections[anchor] == text for anchor, text in links)
+    assert "not known to the pipeline" in (folder / "checklist.md").read_text()
+
+
+def test_each_classifier_is_shown_out_of_fold_and_on_test_images(store: DatasetStore) -> None:
+    run_plan(study_report(FARHAT_VLAD, False), store)
+    page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
+    text = html.unescape(page)
+    assert "of the training images are right out of fold" in text
+    assert "At two thresholds, b as the positive class" in text
+    assert "Net benefit of acting on b" in text
+    assert "What stated probabilities are worth" in text
+    assert text.count("Subgroups of the test images") == 0, "no column was named"
+    assert f"This test split has been looked at {len(OWN)} times" in text
+
+
+def test_looks_at_the_same_test_images_are_counted_whatever_is_trained_on(
+    store: DatasetStore,
+) -> None:
+    facts = store.facts(DATASET, OWN[0].evaluation, EvaluationFacts)
+    assert looks_at(store, DATASET, facts) == len(OWN)
+    run_plan(svm_evaluation(FARHAT_VLAD, OWN[0]), store, QUICK.model_copy(update={"c": 2.0}))
+    assert looks_at(store, DATASET, facts) == len(OWN) + 1, "another setting is another look"
+    other_training = facts.model_copy(update={"rows_version": "x"})
+    assert looks_at(store, DATASET, other_training) == len(OWN) + 1
+    other_test = facts.model_copy(update={"rows_version": "x", "test_version": "y"})
+    assert looks_at(store, DATASET, other_test) == 0
 
 
 def test_what_is_left_out_is_part_of_what_a_report_is_made_from(store: DatasetStore) -> None:

@@ -9,7 +9,12 @@ from pydantic import ValidationError
 
 from data_contracts.errors import InputError
 from data_contracts.records import facts
-from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand, Estimate
+from data_contracts.records.assessment import (
+    Assessment,
+    CalibrationFigures,
+    ConfidenceBand,
+    Estimate,
+)
 from data_contracts.records.facts import AnyFacts, EvaluationFacts, Facts, ReportFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.records.sealed import sealed_json, unsealed_json
@@ -27,6 +32,13 @@ CALIBRATION = CalibrationFigures(
     intercept=None,
     band=ConfidenceBand(low=0.7, high=0.9, stated=0.8, right=SHARE),
 )
+ASSESSED = Assessment(
+    accuracy=SHARE,
+    accuracy_out_of_fold=None,
+    calibration=CALIBRATION,
+    calibration_out_of_fold=None,
+    two_classes=None,
+)
 VALUES: dict[Any, Any] = {
     int: 3,
     float: 0.25,
@@ -34,6 +46,7 @@ VALUES: dict[Any, Any] = {
     dict[int, float]: {512: 1.5},
     dict[str, str]: {"cae": "the CAE"},
     CalibrationFigures | None: CALIBRATION,
+    dict[str, Assessment]: {"tuned": ASSESSED},
     int | None: 7,
     facts.SplitFacts: facts.SplitFacts(images=3, placeholder_images={"group_id": 2}),
 }

@@ -70,7 +70,7 @@ def test_a_new_metric_has_a_column_in_both_reports(error_rate: Metric, make: Any
 
 
 def test_a_report_from_before_the_metric_has_an_empty_cell(error_rate: Metric) -> None:
-    assert other_metrics(ONE_LABEL, ("accuracy", "macro_f1")) == (error_rate,)
+    assert other_metrics(ONE_LABEL, ("accuracy", "macro_f1"))[-1] == error_rate
     assert cells_of({"metrics": '{"accuracy": 0.5}'}, [error_rate]) == (None,)
 
 
@@ -82,36 +82,28 @@ def test_figures_are_those_of_all_images_of_the_method() -> None:
     assert json.loads(figures_of(overall_rows(rows, "a"))) == {"accuracy": 0.5}
 
 
-def test_classes_and_labels_have_their_own_columns() -> None:
-    rows = [
-        {"method": "m", "subject": "a", "metric": metric, "value": value, "n": 4}
-        for metric, value in [("precision", 0.5), ("recall", 0.25), ("f1", 0.125)]
-    ]
+def _row(metric: str, value: float, low: float | None = None) -> dict[str, Any]:
+    high = None if low is None else 1.0
+    of = {"method": "m", "subject": "a", "metric": metric, "n": 4}
+    return {**of, "value": value, "ci_low": low, "ci_high": high}
+
+
+def test_classes_and_labels_have_every_figure_with_its_interval() -> None:
+    rows = [_row("precision", 0.5, 0.25), _row("recall", 0.25, 0.125), _row("f1", 0.125)]
     one = label_metrics_table(rows, "m", "M", ONE_LABEL)
-    assert one.columns == ("Class", "Test images", "Precision, %", "Recall, %", "F1, %")
-    assert one.rows == (("a", 4, 50.0, 25.0, 12.5),)
+    assert one.columns[:2] == ("Class", "Test images")
+    shown = dict(zip(one.columns, one.rows[0], strict=True))
+    assert shown["Sensitivity, %"] == "25.0 (12.5 to 100.0)"
+    assert shown["PPV, %"] == "50.0 (25.0 to 100.0)"
+    assert shown["F1, %"] == "12.5"
+    assert shown["NPV, %"] is None
     several = label_metrics_table(rows, "m", "M", SEVERAL_LABELS)
     assert several.columns[0] == "Label"
     assert several.columns[-1] == "AUC"
-    assert several.rows == (("a", 4, 50.0, 25.0, 12.5, None),)
+    assert several.rows[0][2:] == one.rows[0][2:]
 
 
-def test_seeds_are_averaged_and_said() -> None:
-    rows = [
-        {"method": "m", "subject": "a", "metric": "recall", "value": value, "n": 4}
-        for value in (0.25, 0.75)
-    ]
-    table = label_metrics_table(rows, "m", "M", ONE_LABEL)
-    assert table.rows[0][3] == 50.0
-    assert "Means over 2 seeds." in table.caption
-
-
-def test_a_label_that_is_never_given_has_no_precision() -> None:
-    figures = {"recall": 0.0, "f1": 0.0, "auc": 0.75}
-    rows = [
-        {"method": "m", "subject": "a", "metric": metric, "value": value, "n": 3}
-        for metric, value in figures.items()
-    ]
-    assert label_metrics_table(rows, "m", "M", "several labels").page_rows == [
-        ["a", "3", MISSING, "0.00", "0.00", "0.750"]
-    ]
+def test_a_label_that_is_never_given_has_no_predictive_value() -> None:
+    rows = [_row("recall", 0.0), _row("auc", 0.75, 0.5)]
+    (cells,) = label_metrics_table(rows, "m", "M", "several labels").page_rows
+    assert cells == ["a", "4", "0.0", *[MISSING] * 4, "0.750 (0.500 to 1.000)"]

@@ -117,8 +117,8 @@ def test_the_band_is_the_narrowest_that_holds_enough_and_counts_groups() -> None
     stated = np.concatenate([np.full(BAND_IMAGES - 1, 0.8), np.full(5, 0.72), np.full(9, 0.99)])
     right = np.arange(len(stated)) % 2 == 0
     groups = [str(i // 3) for i in range(len(stated))]
-    band = confidence_band(stated, right, groups, 100, 0)
+    band = confidence_band(stated, right, groups)
     assert band is not None
     assert (band.low, band.high, band.right.n) == (0.7, 0.9, BAND_IMAGES + 4)
     assert band.right.groups == 8
-    assert confidence_band(np.full(99, 0.99), np.ones(99, np.bool_), None, 100, 0) is None
+    assert confidence_band(np.full(99, 0.99), np.ones(99, np.bool_), None) is None

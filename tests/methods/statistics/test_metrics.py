@@ -9,8 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import (
     accuracy_score,
+    balanced_accuracy_score,
     f1_score,
     hamming_loss,
+    matthews_corrcoef,
     precision_score,
     recall_score,
     roc_auc_score,
@@ -23,19 +25,26 @@ from methods.statistics.metrics import (
     Answers,
     Metric,
     NullCounts,
+    Sample,
     any_match,
+    balanced_accuracy,
     confusion_counts,
     exact_match,
     f1,
     hamming_similarity,
     label_auc,
+    macro_area,
     macro_f1,
+    matthews,
     measure,
+    negative_predictive_value,
     null_counts,
     one_label_answers,
     precision,
     recall,
+    specificity,
 )
+from methods.statistics.significance import accuracy_interval
 
 Bool = NDArray[np.bool_]
 
@@ -143,12 +152,17 @@ class TestLabels:
             precision: precision_score,
             recall: recall_score,
             f1: f1_score,
+            specificity: lambda t, p, **rule: recall_score(~t, ~p, **rule),
+            negative_predictive_value: lambda t, p, **rule: precision_score(~t, ~p, **rule),
         }
         for k in range(n_labels):
             for ours, other in theirs.items():
                 expected = other(truth[:, k], predicted[:, k], zero_division=0)
                 assert np.asarray(ours(answers))[k] == expected
             assert label_auc(answers)[k] == pytest.approx(roc_auc_score(truth[:, k], scores[:, k]))
+
+        mean = np.mean([roc_auc_score(truth[:, k], scores[:, k]) for k in range(n_labels)])
+        assert macro_area(answers) == pytest.approx(mean)
 
     def test_all_right_and_all_wrong(self) -> None:
         right = _answers(TRUTH, TRUTH, TRUTH.astype(np.float64))
@@ -182,17 +196,17 @@ class TestOneLabel:
         assert exact_match(answers).mean() == pytest.approx(7 / 11)
         np.testing.assert_array_equal(precision(answers), [4 / 6, np.nan, 3 / 5])
         np.testing.assert_array_equal(recall(answers), [4 / 6, 0, 3 / 4])
-        assert macro_f1(answers) == pytest.approx((8 / 12 + 0 + 6 / 9) / 3)
+        assert macro_f1(confusion_counts(answers)) == pytest.approx((8 / 12 + 0 + 6 / 9) / 3)
 
     def test_a_class_neither_seen_nor_predicted_does_not_count(self) -> None:
         labels, scores = np.array(["a", "b", "a"]), np.array([[1, 0, 0], [0, 1, 0], [0, 1, 0]])
         answers = one_label_answers(labels, scores, ["a", "b", "z"])
         assert answers.labels == ("a", "b", "z")
-        assert macro_f1(answers) == pytest.approx(2 / 3)  # both F1 are 2/3
+        assert macro_f1(confusion_counts(answers)) == pytest.approx(2 / 3)  # both F1 are 2/3
 
     def test_a_class_only_predicted_counts(self) -> None:
         answers = one_label_answers(np.array(["a", "a"]), np.eye(2), ["a", "b"])
-        assert macro_f1(answers) == pytest.approx(1 / 3)  # F1 2/3 and 0
+        assert macro_f1(confusion_counts(answers)) == pytest.approx(1 / 3)  # F1 2/3 and 0
 
     def test_a_class_that_was_never_learned_is_always_missed(self) -> None:
         answers = one_label_answers(np.array(["b", "x"]), np.eye(2), ["a", "b"])
@@ -200,29 +214,103 @@ class TestOneLabel:
         assert exact_match(answers).tolist() == [False, False]
         assert np.isneginf(answers.scores[:, 2]).all()
 
+    def test_a_class_that_was_never_learned_has_no_area(self) -> None:
+        labels = np.array(["a", "b", "a", "b", "x"])
+        scores = np.array([[3, 1], [1, 3], [2, 1], [1, 2], [0, 0]])
+        answers = one_label_answers(labels, scores, ["a", "b"])
+        np.testing.assert_array_equal(np.isnan(label_auc(answers)), [False, False, True])
+        assert macro_area(answers) == label_auc(answers)[:2].mean()
+
+    @pytest.mark.parametrize("classes", [2, 5])
+    def test_figures_of_a_confusion_agree_with_scikit_learn(self, classes: int) -> None:
+        rng = np.random.default_rng(classes)
+        truth = rng.integers(0, classes, 90)
+        predicted = np.where(rng.random(90) < 0.5, truth, rng.integers(0, classes, 90))
+        counts = np.zeros((classes, classes), np.int64)
+        np.add.at(counts, (truth, predicted), 1)
+        assert balanced_accuracy(counts) == pytest.approx(balanced_accuracy_score(truth, predicted))
+        assert matthews(counts) == pytest.approx(matthews_corrcoef(truth, predicted))
+        assert macro_f1(counts) == pytest.approx(f1_score(truth, predicted, average="macro"))
+
+    def test_one_class_alone_is_no_correlation(self) -> None:
+        assert matthews(np.array([[3, 0], [4, 0]])) == 0
+        assert matthews(np.array([[0, 4], [3, 0]])) == pytest.approx(-1)
+
+
+class TestIntervals:
+    def test_each_share_counts_its_own_images_and_their_groups(self) -> None:
+        """Eight images of four patients; of class "1" there are five, of three patients."""
+        truth = np.array([1, 1, 1, 1, 1, 0, 0, 0])
+        predicted = np.array([1, 1, 0, 1, 0, 0, 1, 0])
+        groups = ["p", "p", "q", "q", "r", "r", "s", "s"]
+        answers = one_label_answers(truth.astype(np.str_), np.eye(2)[predicted], ["0", "1"])
+        found = {
+            (row.metric.name, row.subject): row.interval
+            for row in measure(answers, ONE_LABEL, Sample(groups, 50, 0))
+        }
+        expected = {
+            "recall": (predicted[truth == 1] == 1, groups[:5]),
+            "specificity": (predicted[truth == 0] == 0, groups[5:]),
+            "precision": (truth[predicted == 1] == 1, ["p", "p", "q", "s"]),
+            "npv": (truth[predicted == 0] == 0, ["q", "r", "r", "s"]),
+        }
+        for name, (hits, of) in expected.items():
+            assert found[name, "1"] == accuracy_interval(hits, of), name
+
+    def test_copies_of_images_within_patients_do_not_narrow_an_interval(self) -> None:
+        rng = np.random.default_rng(4)
+        truth = rng.integers(0, 3, 60)
+        predicted = np.where(rng.random(60) < 0.6, truth, rng.integers(0, 3, 60))
+        scores = np.eye(3)[predicted] + rng.random((60, 3)) / 2
+
+        def widths(times: int, grouped: bool) -> dict[str, float]:
+            answers = one_label_answers(
+                np.repeat(truth, times).astype(np.str_), np.repeat(scores, times, 0), list("012")
+            )
+            groups = np.repeat(np.arange(60), times).astype(np.str_).tolist()
+            rows = measure(answers, ONE_LABEL, Sample(groups if grouped else None, 200, 0))
+            return {
+                row.metric.name: row.interval.high - row.interval.low
+                for row in rows
+                if row.interval is not None and row.subject == "all"
+            }
+
+        once, grouped, ungrouped = widths(1, True), widths(4, True), widths(4, False)
+        assert set(once) == {"accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auc"}
+        for name, width in once.items():
+            assert grouped[name] == pytest.approx(width, rel=0.1), name
+            assert ungrouped[name] < 0.7 * width, name
+
 
 class TestMeasure:
     def test_one_label_rows_in_order(self) -> None:
-        rows = measure(_one_label(), ONE_LABEL, None, 50, 0)
+        rows = measure(_one_label(), ONE_LABEL, Sample(None, 50, 0))
         names = [(row.metric.name, row.subject) for row in rows]
-        assert names[:2] == [("accuracy", "all"), ("macro_f1", "all")]
-        assert names[2:] == [(m, c) for c in "abc" for m in ("precision", "recall", "f1")]
+        overall = ("accuracy", "balanced_accuracy", "macro_f1", "mcc", "macro_auc")
+        assert names[:5] == [(name, "all") for name in overall]
+        of_class = ("recall", "specificity", "precision", "npv", "f1", "auc")
+        assert names[5:] == [
+            (m, c) for c in "abc" for m in of_class if (m, c) != ("precision", "b")
+        ], "b is never predicted, so its PPV is not defined"
         by_name = {(row.metric.name, row.subject): row for row in rows}
         accuracy = by_name["accuracy", "all"]
         assert (accuracy.value, accuracy.n) == (pytest.approx(7 / 11), 11)
         assert accuracy.interval is not None
         assert accuracy.interval.low < 7 / 11 < accuracy.interval.high
-        assert by_name["precision", "b"].value == 0  # never predicted
         assert (by_name["recall", "c"].value, by_name["recall", "c"].n) == (3 / 4, 4)
-        assert by_name["macro_f1", "all"].interval is None
+        assert by_name["auc", "b"].interval is None, "one image alone"
+        for (name, subject), row in by_name.items():
+            if subject != "b" and name != "macro_auc":
+                assert (row.interval is None) == (name == "f1"), name
 
     def test_several_labels_leave_out_what_is_not_defined(self) -> None:
-        rows = measure(_answers(TRUTH, PREDICTED), SEVERAL_LABELS, None, 50, 0)
+        rows = measure(_answers(TRUTH, PREDICTED), SEVERAL_LABELS, Sample(None, 50, 0))
         names = [(row.metric.name, row.subject) for row in rows]
-        assert names[:3] == [
+        assert names[:4] == [
             ("exact_match", "all"),
             ("any_match", "all"),
             ("hamming_similarity", "all"),
+            ("macro_auc", "all"),
         ]
         assert ("precision", "head") not in names  # never predicted
         assert ("recall", "head") in names
@@ -238,7 +326,7 @@ class TestMeasure:
             (ONE_LABEL, _one_label(), 4 / 11),
             (SEVERAL_LABELS, _answers(TRUTH, PREDICTED), 3 / 4),
         ):
-            rows = measure(answers, protocol, None, 50, 0)
+            rows = measure(answers, protocol, Sample(None, 50, 0))
             row = next(row for row in rows if row.metric.name == "error_rate")
             assert row.value == pytest.approx(wrong)
             assert row.interval is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand, Estimate
-from methods.reporting.calibration_words import calibration_notices, calibration_sentences
+from methods.reporting.assessments.calibration import calibration_notices, calibration_sentences
 
 BAND = ConfidenceBand(
     low=0.75,

@@ -1,0 +1,1 @@
+"""How good each classifier is, in words and tables: figures, calibration, expectations."""

@@ -1,0 +1,20 @@
+"""Headings of sections that a report and the checklists name alike."""
+
+from __future__ import annotations
+
+RESULT = "Result"
+EXPECTED = "What the training images led to expect"
+FIGURES = "Figures of each classifier"
+EACH_CLASS = "Each class"
+EACH_LABEL = "Each label"
+PROBABILITIES = "Probabilities"
+SUBGROUPS = "Subgroups"
+PATIENTS = "Patients and images"
+PAPER = "Beside the paper"
+STAGES = "The stages"
+INTEGRITY = "Integrity"
+CHECKLISTS = "Checklists"
+CHOICES = "Choices the paper leaves open"
+SETTINGS = "Settings"
+LEFT_OUT = "Files left out"
+LINEAGE = "Lineage"
