@@ -130,11 +130,11 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         )
     if library == "timm":
         return _timm_weights(theirs, source)
-    urls = _torchvision_urls(theirs)
+    urls, own = _torchvision_urls(theirs), _known(theirs)
     how_to_get = (
         f"Put torchvision's {_file_of(urls[0])}, or a .safetensors of it called "
         f"{theirs}.safetensors, into a folder and set MEDFEAT_WEIGHTS_DIR to it, or name a file in "
-        "the settings"
+        "the settings" + (f"; the tensors of {own} are known, too (docs/studies.md)" if own else "")
     )
     path = _torchvision_file(theirs, theirs, source, urls, how_to_get)
     tensors, sha256 = _read(path, how_to_get), file_sha256(path)
@@ -149,6 +149,13 @@ def network_weights(name: str, source: str = "auto") -> Weights:
         else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
     )
     return Weights(tensors, sha256, path.name, notice)
+
+
+def _known(network: str) -> str:
+    """Return the titles of the variants of a network, in words; "" where there are none."""
+    from methods.features.variants import VARIANTS
+
+    return " and ".join(variant.title for variant in VARIANTS if variant.is_called(network))
 
 
 def _of_variant(variant: "Variant", tensors: Mapping[str, "Tensor"], path: Path) -> Weights:

@@ -116,7 +116,7 @@ def test_one_failed_download_is_enough_for_a_while(
     monkeypatch.setattr(weights, "_last_failure", weights._last_failure - 601)
     with pytest.raises(
         WeightsMissingError,
-        match=r"no googlenet weights.*Put torchvision's googlenet-1378be20\.pth",
+        match=r"no googlenet weights.*Put torchvision's googlenet-1378be20\.pth.*tensors of BVLC",
     ):
         network_weights("googlenet")
     assert tried == ["alexnet-owt-7be5be79.pth", "googlenet-1378be20.pth"]

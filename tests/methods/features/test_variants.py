@@ -237,6 +237,15 @@ def test_a_network_that_is_cut_off_gives_the_layers_that_it_has() -> None:
         _tap(variant, cut, "pool5")
 
 
+def test_every_layer_of_googlenet_can_be_fine_tuned() -> None:
+    variant = variant_called("bvlc_googlenet")
+    tap = LayerTap(variant.fresh(), "pool5", variant.wants, name=variant.name).train()
+    tap(_images(2, 64)).square().sum().backward()
+    assert all(
+        parameter.grad is not None and bool(parameter.grad.any()) for parameter in tap.parameters()
+    )
+
+
 @pytest.mark.parametrize(("name", "layer"), [("oxford_vgg16", "fc1"), ("oxford_vgg19", "fc2")])
 def test_the_fully_connected_layers_of_a_vgg_are_vectors(name: str, layer: str) -> None:
     variant = variant_called(name)
