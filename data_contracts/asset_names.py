@@ -24,6 +24,7 @@ ANALYTIC_FEATURES = "analytic_features"
 NEAR_DUPLICATES = "near_duplicates"
 FILTER_SIZE_STUDY = "filter_size_study"
 LABEL_EFFICIENCY = "label_efficiency"
+SPLIT_REPEATS = "split_repeats"
 LABEL_PERMUTATION = "label_permutation"
 ROC_COMPARISON = "roc_comparison"
 

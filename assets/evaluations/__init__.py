@@ -12,6 +12,7 @@ from assets.evaluations.label_efficiency import label_efficiency
 from assets.evaluations.label_permutation import label_permutation
 from assets.evaluations.multilabel import multilabel_evaluations
 from assets.evaluations.near_duplicates import near_duplicates
+from assets.evaluations.split_repeats import split_repeats
 from assets.evaluations.svm import svm_evaluations
 
 ASSETS = [
@@ -21,6 +22,7 @@ ASSETS = [
     *method_comparisons,
     filter_size_study,
     label_efficiency,
+    split_repeats,
     *cross_validations,
     label_permutation,
     *multilabel_evaluations,

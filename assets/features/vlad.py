@@ -1,6 +1,7 @@
 """Codebooks of local descriptors, and VLAD rows (Farhat and Sicre, section 6.3)."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import dagster as dg
@@ -9,7 +10,7 @@ from pydantic import PositiveInt
 
 from assets.core.manifest_rows import scored_ids
 from assets.core.plan import Output, Plan, Stage, Work
-from assets.core.settings import CodePrecisionSetting, SeedSetting
+from assets.core.settings import CodePrecisionSetting, SeedSetting, StageConfig
 from assets.core.shards import in_blocks
 from assets.core.stage import stage
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids
@@ -44,8 +45,8 @@ SHOWN_IMAGES, SHOWN_CENTROIDS, SHOWN_REGIONS = 64, 6, 7
 """Numbers of training images, of centroids, and of regions of each in the picture of regions."""
 
 
-class CodebookConfig(SeedSetting):
-    """Settings of `vlad*_codebook_scale*`."""
+class CodebookSettings(SeedSetting):
+    """How a codebook is fitted to given descriptors."""
 
     descriptor_sample: PositiveInt = 200_000
     """Training descriptors that k-means gets, as many of each image."""
@@ -62,19 +63,29 @@ class CodebookConfig(SeedSetting):
     vlad_plus: bool = False
     """All that is known to help VLAD at once (VLFeat's recipe): local_l2, 100 local_components,
     local_whiten, signed_sqrt and intra_normalisation."""
-    fit_on: Literal["train", "train+drops"] = "train"
-    """Images whose descriptors k-means gets. "train" is the training images of the first load, so
-    that a drop fits nothing anew; "train+drops" has those of drops as well. Other images have no
-    local descriptors."""
 
     @property
     def components(self) -> int | None:
         """Principal components of the local descriptors; None for the descriptors themselves."""
         return self.local_components or (PLUS_COMPONENTS if self.vlad_plus else None)
 
+    @property
+    def unit_length(self) -> bool:
+        """Whether local descriptors are scaled to unit length."""
+        return self.vlad_plus or self.local_l2
 
-class VladConfig(CodePrecisionSetting):
-    """Settings of `vlad*_descriptors_scale*`."""
+
+class CodebookConfig(CodebookSettings):
+    """Settings of `vlad*_codebook_*`."""
+
+    fit_on: Literal["train", "train+drops"] = "train"
+    """Images whose descriptors k-means gets. "train" is the training images of the first load, so
+    that a drop fits nothing anew; "train+drops" has those of drops as well. Other images have no
+    local descriptors."""
+
+
+class VladSettings(StageConfig):
+    """How descriptors become a row by a given codebook."""
 
     signed_sqrt: bool = False
     """Take the signed square root of every number, before the norm."""
@@ -89,6 +100,10 @@ class VladConfig(CodePrecisionSetting):
         """The arguments of ``methods.features.vlad.encode`` that the settings ask for."""
         names = ("signed_sqrt", "intra_normalisation")
         return {name: self.vlad_plus or getattr(self, name) for name in names}
+
+
+class VladConfig(VladSettings, CodePrecisionSetting):
+    """Settings of `vlad*_descriptors_*`."""
 
 
 def in_words(scales: Sequence[int]) -> str:
@@ -129,14 +144,9 @@ def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scales: Sequence[
     def compute(work: Work) -> Output:
         import torch
 
-        fit, transform, sampled = _fit(here, descriptors, clusters)
-        tensors = {
-            "centroids": fit.centroids,
-            "local_mean": transform.mean,
-            "local_projection": transform.projection,
-        }
+        fitted = fit_vlad_model(here.config, here.dataset, descriptors, clusters)
         files = work.write_model(
-            {name: torch.from_numpy(x) for name, x in tensors.items() if x is not None},
+            {name: torch.from_numpy(array) for name, array in fitted.arrays.items()},
             ModelSidecar(
                 architecture="methods.features.codebook",
                 settings=here.config.settings(),
@@ -145,20 +155,21 @@ def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scales: Sequence[
                 curve=[],
             ),
         )
+        fit = fitted.codebook
         title = f"image regions that feed the centroids, {in_words(scales[:1])}"
         stopped = f"k-means with {clusters} centroids stopped after {fit.iterations} iterations"
         return Output.of_model(
             files,
-            pictures=[(title, _regions(here, descriptors.readers[0], fit.centroids, transform))],
+            pictures=[(title, _regions(here, descriptors.readers[0], fitted))],
             summary={
                 "training images": len(ids),
-                "descriptors": sampled,
+                "descriptors": fitted.sampled,
                 "numbers of a descriptor": fit.centroids.shape[1],
                 "iterations": fit.iterations,
                 "mean squared distance": fit.inertia,
             },
             notices=[] if fit.converged else [f"NOT CONVERGED: {stopped}"],
-            rows=sampled,
+            rows=fitted.sampled,
         )
 
     return Plan(
@@ -168,10 +179,46 @@ def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scales: Sequence[
     )
 
 
-def _fit(
-    here: Stage[CodebookConfig], descriptors: LocalDescriptors, clusters: int
-) -> tuple["Codebook", "LocalTransform", int]:
-    """The codebook of a sample of the descriptors, their transformation, and the sample's size.
+@dataclass(frozen=True)
+class VladModel:
+    """A codebook, and the transformation of local descriptors that was fitted with it.
+
+    Attributes:
+        codebook: of transformed descriptors.
+        transform: of local descriptors.
+        sampled: descriptors that both were fitted to.
+    """
+
+    codebook: "Codebook"
+    transform: "LocalTransform"
+    sampled: int
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays that are stored."""
+        arrays = {
+            "centroids": self.codebook.centroids,
+            "local_mean": self.transform.mean,
+            "local_projection": self.transform.projection,
+        }
+        return {name: array for name, array in arrays.items() if array is not None}
+
+
+def fit_vlad_model(
+    config: CodebookSettings,
+    dataset: str,
+    descriptors: LocalDescriptors,
+    clusters: int,
+    positions: np.ndarray | None = None,
+) -> VladModel:
+    """The codebook of a sample of local descriptors.
+
+    Args:
+        config: how it is fitted.
+        dataset: name of the dataset, for messages.
+        descriptors: of the images.
+        clusters: number of centroids.
+        positions: images that are fitted to; all of them by default.
 
     Raises:
         InputError: there are fewer different descriptors than centroids.
@@ -179,34 +226,27 @@ def _fit(
     from methods.features.codebook import fit_codebook
     from methods.features.descriptors import fit_local_transform, sample_descriptors
 
-    config = here.config
+    chosen = np.arange(len(descriptors.image_ids)) if positions is None else positions
     try:
         sample = sample_descriptors(
-            descriptors.take,
-            len(descriptors.image_ids),
+            lambda images: descriptors.take(chosen[images]),
+            len(chosen),
             descriptors.places,
             config.descriptor_sample,
             descriptors.at_once,
             config.seed,
         )
-        unit_length, whiten = (
-            config.vlad_plus or chosen for chosen in (config.local_l2, config.local_whiten)
-        )
-        transform = fit_local_transform(sample, unit_length, config.components, whiten)
+        whiten = config.vlad_plus or config.local_whiten
+        transform = fit_local_transform(sample, config.unit_length, config.components, whiten)
         fit = fit_codebook(transform(sample), clusters, config.seed, config.max_iterations)
     except ValueError as error:
         raise InputError(
-            f"no codebook can be learned on {here.dataset}: {error}", "Change that setting"
+            f"no codebook can be learned on {dataset}: {error}", "Change that setting"
         ) from error
-    return fit, transform, len(sample)
+    return VladModel(fit, transform, len(sample))
 
 
-def _regions(
-    here: Stage[CodebookConfig],
-    maps: FeatureReader,
-    centroids: np.ndarray,
-    transform: "LocalTransform",
-) -> bytes:
+def _regions(here: Stage[CodebookConfig], maps: FeatureReader, fitted: VladModel) -> bytes:
     """PNG of the image regions nearest to the most frequent centroids, one region of an image."""
     from methods.features.descriptors import as_descriptors
     from methods.features.vlad import assign
@@ -215,7 +255,8 @@ def _regions(
     shown = np.unique(np.linspace(0, len(maps) - 1, min(SHOWN_IMAGES, len(maps))).astype(np.int64))
     images = here.features(names.PREPARED_IMAGES, maps.image_ids).take(shown)
     high, wide = maps.feature_set.row_shape[1:]
-    descriptors = transform(as_descriptors(maps.take(shown)))
+    centroids = fitted.codebook.centroids
+    descriptors = fitted.transform(as_descriptors(maps.take(shown)))
     flat = descriptors.reshape(-1, descriptors.shape[2])
     nearest = assign(flat, centroids)
     distances = np.square(flat - centroids[nearest]).sum(axis=1)
@@ -285,7 +326,7 @@ def _vlad_plan(here: Stage[VladConfig], clusters: int, scales: Sequence[int]) ->
     shards = FeatureStore(here.store, here.dataset, features)
 
     def compute(work: Work) -> Output:
-        encode = _encoder(arrays, unit_length, here.config.switches)
+        encode = encoder(arrays, unit_length, here.config.switches)
         caption = f"VLAD with {clusters} centroids"
         produce = in_blocks(encode, descriptors, features, descriptors.at_once, caption)
         computed = shards.fill(ids, produce, {}, force=here.config.force)
@@ -303,7 +344,7 @@ def _vlad_plan(here: Stage[VladConfig], clusters: int, scales: Sequence[int]) ->
     return Plan.of_shards(shards, ids, compute)
 
 
-def _encoder(
+def encoder(
     model: dict[str, np.ndarray], unit_length: bool, switches: dict[str, bool]
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A function from descriptors (n, L, C) to VLAD rows, by the arrays of a stored codebook."""

@@ -45,6 +45,7 @@ from data_contracts.records.facts import (
     LabelEfficiencyFacts,
     NearDuplicateFacts,
     ReportFacts,
+    SplitRepeatsFacts,
 )
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
@@ -255,6 +256,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             _paper_section(made_from, notices),
             *_label_sections(made_from, notices),
             _few_labels_section(made_from, notices),
+            *_split_repeats_sections(made_from, notices),
             _class_section(made_from, notices),
             probability_section(made_from.classifiers),
             *subgroup_section(made_from.classifiers),
@@ -355,6 +357,22 @@ def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Sect
         ),
         (parts.label_budget_table(few, titles, notices),) if few else (),
     )
+
+
+def _split_repeats_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
+    """Accuracy over repeated random splits, where the study measures it."""
+    from methods.reporting.document import Section
+    from methods.reporting.split_repeat_tables import split_repeats_table
+
+    asset, title = names.SPLIT_REPEATS, "Over repeated random splits"
+    if asset not in made_from.study.measurements:
+        return []
+    if asset not in made_from.chains:
+        return [Section(title, (f"Not measured: {made_from.included.reasons[asset]}.",))]
+    metrics = made_from.here.table(asset, METRICS).to_pylist()
+    titles = made_from.here.facts(asset, SplitRepeatsFacts).titles
+    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    return [Section(title, (), (split_repeats_table(metrics, titles, every),))]
 
 
 def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":

@@ -227,6 +227,17 @@ class LabelEfficiencyFacts(ScoredFacts):
     sentence_raw: str
 
 
+class SplitRepeatsFacts(ScoredFacts):
+    """Facts of the accuracies over repeated random splits.
+
+    Attributes:
+        titles: title in words of each method, by name.
+    """
+
+    kind: Literal["split_repeats"] = "split_repeats"
+    titles: dict[str, str]
+
+
 class NearDuplicateFacts(Facts):
     """Facts of the search for near-duplicates across the split.
 
@@ -300,6 +311,7 @@ AnyFacts: TypeAlias = Annotated[
     | FoldFacts
     | FilterStudyFacts
     | LabelEfficiencyFacts
+    | SplitRepeatsFacts
     | NearDuplicateFacts
     | RocComparisonFacts
     | ClassifierFacts

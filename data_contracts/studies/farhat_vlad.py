@@ -119,6 +119,7 @@ FARHAT_VLAD = Study(
     main=vlad_at(256, 0),
     main_in_words="VLAD with 256 centroids",
     references=({average_at(0): "the average of the same descriptors"},),
+    measurements=(names.SPLIT_REPEATS,),
     stages_shown=(
         names.IMAGE_MANIFEST,
         names.PREPARED_IMAGES,
@@ -163,6 +164,12 @@ FARHAT_VLAD = Study(
             "local_l2, local_components, local_whiten, vlad_plus",
         ),
         Choice("VLAD normalisation", "L2", "L2", "signed_sqrt, intra_normalisation, vlad_plus"),
+        Choice(
+            "Random split (Kvasir)",
+            "one, seed not stated",
+            "whole groups, stratified by class; repeated, with mean, deviation and interval",
+            "split_repeats",
+        ),
         Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
         Choice(
             "SVM",
