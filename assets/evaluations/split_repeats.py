@@ -177,13 +177,14 @@ def _metrics(
     from methods.statistics.significance import Interval
 
     ratio = float(np.mean([len(rows.test) / len(rows.train) for rows in splits.values()]))
+    groups = len({group for rows in splits.values() for group in rows.groups})
     metrics = []
     for method, by_seed in accuracies.items():
         row = MetricRows(work, FARHAT_VLAD, method, config.seed, config.settings()).row
         for seed, value in by_seed.items():
             metrics.append(row(METRIC, f"split seed {seed}", value, len(splits[seed].test)))
         found = repeated_figure(np.array(list(by_seed.values())), ratio)
-        interval = Interval(found.low, found.high, found.method)
+        interval = Interval(found.low, found.high, found.method, groups)
         test_images = sum(len(rows.test) for rows in splits.values())
         metrics.append(row(METRIC, MEAN, found.mean, test_images, interval))
     return metrics
