@@ -206,7 +206,11 @@ AHN2019 = Study(
             "backbone, layer",
         ),
         Choice(
-            "AlexNet variant", "not stated", "torchvision, one tower 64-192-384-256-256", "weights"
+            "AlexNet variant",
+            "not stated",
+            "torchvision, one tower 64-192-384-256-256; Caffe's 96-256-384-384-256 in two groups "
+            "where the file holds that",
+            "weights",
         ),
         Choice(
             "Weights of the other networks",
