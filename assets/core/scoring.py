@@ -228,6 +228,7 @@ def _measured(
         metrics=[
             *(metric_rows.measured(row) for row in measured),
             *few_label_rows(metric_rows, scores.few_labels, rows.test_groups),
+            *null_rows(metric_rows, rows, answers),
         ],
         predictions=prediction_rows(rows, scores.scores, answers, regularisation),
         assessment=_assessment(config, rows, scores),
@@ -321,6 +322,22 @@ def prediction_rows(
             "group_id": groups[k],
         }
         for k, i in enumerate(rows.test)
+    ]
+
+
+def null_rows(
+    metric_rows: MetricRows, rows: LabelledRows, answers: "Answers"
+) -> list[dict[str, Any]]:
+    """Rows of METRICS: what always answering one class gets, and permuted labels."""
+    from methods.reporting.null_words import MAJORITY_RATE, PERMUTATION_P
+    from methods.statistics.null import null_of
+
+    truth, n_test = rows.labels[rows.test], len(rows.test)
+    predicted = np.asarray(answers.labels)[answers.predicted.argmax(axis=1)]
+    null = null_of(rows.labels[rows.train], truth, predicted, rows.test_groups, metric_rows.seed)
+    return [
+        metric_rows.row(MAJORITY_RATE, null.majority, null.rate, n_test),
+        metric_rows.row(PERMUTATION_P, "all", null.p_value, n_test),
     ]
 
 

@@ -61,7 +61,7 @@ Probabilities = Mapping[Method, Mapping[str, float]]
     group=EVALUATION,
     order=8,
     kinds={"scipy", "parquet"},
-    code_version="1",
+    code_version="2",
     inputs=[method.evaluation for method in HUYNH2016.methods],
     facts=RocComparisonFacts,
     tables=(ROC_RESULTS, ROC_COMPARISONS),
@@ -190,7 +190,7 @@ def comparison_rows(
         comparisons.append(
             {"method_a": a.name, "method_b": b.name, "n_images": len(rows.ids), **vars(test)}
         )
-    for p in ("p_t", "p_delong"):
+    for p in ("p_t", "p_corrected", "p_delong"):
         corrected = bonferroni(np.array([row[p] for row in comparisons]))
         for row, of_row in zip(comparisons, corrected.tolist(), strict=True):
             row[f"{p}_bonferroni"] = of_row
@@ -235,7 +235,7 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="1",
+    code_version="2",
     inputs=(names.IMAGE_MANIFEST, names.ROC_COMPARISON, names.LABEL_PERMUTATION),
     facts=ReportFacts,
     tables=(ROC_RESULTS, ROC_COMPARISONS, LINEAGE, REJECTED),

@@ -273,6 +273,7 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     """The verdict, and the methods beside each other."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
+    from methods.reporting.null_words import null_sentence
     from methods.reporting.tuning_tables import tuned_accuracies, tuning_table
     from methods.reporting.verdicts import single_label_verdict
 
@@ -281,7 +282,10 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     metrics, tests = at_either_c
     return Section(
         headings.RESULT,
-        (single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),),
+        (
+            single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),
+            null_sentence(made_from.tables["metrics"], made_from.titles),
+        ),
         (
             parts.results_table(results),
             tuning_table(metrics, tests, made_from.titles, notices),

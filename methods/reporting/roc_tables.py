@@ -74,13 +74,17 @@ def roc_comparison_table(
     """Pairs of methods on the same images and folds, from rows of ROC_COMPARISONS."""
     return Table(
         "Methods compared in pairs",
-        ("A", "B", "AUC, A - B", "p, paired t", "Pooled, A - B", "p, DeLong", "Reading"),
+        (
+            *("A", "B", "AUC, A - B", "p, paired t", "p, corrected t"),
+            *("Pooled, A - B", "p, DeLong", "Reading"),
+        ),
         tuple(
             (
                 titles[row["method_a"]],
                 titles[row["method_b"]],
                 row["difference"],
                 f"{p_value(row['p_t'])} ({p_value(row['p_t_bonferroni'])})",
+                f"{p_value(row['p_corrected'])} ({p_value(row['p_corrected_bonferroni'])})",
                 row["pooled_difference"],
                 f"{p_value(row['p_delong'])} ({p_value(row['p_delong_bonferroni'])})",
                 _reading(row),
@@ -89,12 +93,13 @@ def roc_comparison_table(
         ),
         "The paired t test over the five folds is the paper's; folds share training images, so it "
         "finds differences too easily "
-        "(Dietterich 1998). DeLong's test, for clustered data, is on the pooled out-of-fold "
+        "(Dietterich 1998); the corrected t test has the variance of Nadeau and Bengio (2003) for "
+        "that. DeLong's test, for clustered data, is on the pooled out-of-fold "
         "probabilities. Both two-sided, in "
         "brackets with Bonferroni's correction over the rows. A difference is called one where "
         "DeLong's corrected p is below "
         f"{SIGNIFICANT}.",
-        ("text", "text", "share", "text", "share", "text", "text"),
+        ("text", "text", "share", "text", "text", "share", "text", "text"),
         tuple(notices),
     )
 

@@ -126,12 +126,15 @@ class RocComparison:
     Attributes:
         difference: of the mean areas over folds, the first less the second.
         p_t: paired t test over folds, two-sided.
+        p_corrected: the same with the variance corrected for folds that share training images
+            (Nadeau and Bengio 2003).
         pooled_difference: of the pooled areas.
         p_delong: for clustered data, two-sided.
     """
 
     difference: float
     p_t: float
+    p_corrected: float
     pooled_difference: float
     p_delong: float
 
@@ -152,6 +155,7 @@ def compare_roc(
     return RocComparison(
         difference=float((of_a - of_b).mean()),
         p_t=paired_t(of_a, of_b),
+        p_corrected=paired_t(of_a, of_b, 1 / (len(of_a) - 1)),
         pooled_difference=float(both.auc[0] - both.auc[1]),
         p_delong=auc_difference_p(both, 0, 1),
     )

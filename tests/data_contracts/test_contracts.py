@@ -292,6 +292,8 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "difference": 0.1,
             "p_t": 0.2,
             "p_t_bonferroni": 0.6,
+            "p_corrected": 0.3,
+            "p_corrected_bonferroni": 0.9,
             "pooled_difference": -0.1,
             "p_delong": 0.5,
             "p_delong_bonferroni": 1.0,

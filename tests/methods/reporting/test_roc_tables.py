@@ -71,6 +71,8 @@ def test_a_pair_is_read_by_delongs_corrected_p_value(
         "difference": 0.125,
         "p_t": 0.0001,
         "p_t_bonferroni": 0.012,
+        "p_corrected": 0.002,
+        "p_corrected_bonferroni": 0.04,
         "pooled_difference": difference,
         "p_delong": 0.01,
         "p_delong_bonferroni": p,
@@ -78,7 +80,7 @@ def test_a_pair_is_read_by_delongs_corrected_p_value(
     corrected = "< 0.001" if p < 0.001 else f"{p:.3f}"
     assert roc_comparison_table([row], {"a": "CNN", "b": "Analytic"}).rows == (
         (
-            *("CNN", "Analytic", 0.125, "< 0.001 (0.012)"),
+            *("CNN", "Analytic", 0.125, "< 0.001 (0.012)", "0.002 (0.040)"),
             *(difference, f"0.010 ({corrected})", reading),
         ),
     )

@@ -299,6 +299,15 @@ def test_paired_t_by_hand() -> None:
     assert paired_t(b, a) == pytest.approx(paired_t(a, b), rel=1e-12)
 
 
+def test_the_corrected_t_test_by_hand() -> None:
+    # Differences 1, 2, 3 (tenths) over 3 folds, one test image for two of training: the variance
+    # is 1/3 + 1/2 of that of the differences, so t = 2 / sqrt(5 / 6).
+    a, b = np.array([0.3, 0.5, 0.4]), np.array([0.2, 0.3, 0.1])
+    t = 2 / np.sqrt(5 / 6)
+    assert paired_t(a, b, 1 / 2) == pytest.approx(1 - t / np.sqrt(t**2 + 2), rel=1e-9)
+    assert paired_t(a, b, 1 / 2) > paired_t(a, b)
+
+
 def test_paired_t_of_equal_folds_is_one() -> None:
     values = np.array([0.81, 0.79, 0.85])
     assert paired_t(values, values) == 1.0
