@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock audit docs licences peers bench corpus ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit docs licences statistics simulations peers bench corpus ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -69,6 +69,13 @@ docs: setup  ## write docs/assets.md: every asset and its settings
 
 licences: setup  ## write docs/licences.md: what each dependency's licence is
 	$(BIN)/python -m docs.tools.licences
+
+statistics: setup  ## write docs/statistics.md from the stored simulations
+	$(BIN)/python -m docs.tools.statistics
+
+simulations: setup  ## simulate what intervals and tests hold again; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python -m docs.tools.simulations
+	$(BIN)/python -m docs.tools.statistics
 
 peers: benchmarks/.venv/.ready  ## what the benchmarks compare with, in an environment of its own (6 GB)
 
