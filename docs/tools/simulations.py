@@ -175,6 +175,7 @@ def pairs(
 
 
 def totals_of(correct: NDArray[np.bool_], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Right images of the first classifier less those of the second, by group, (groups,) int64."""
     difference = correct[0].astype(np.int64) - correct[1]
     return np.add.reduceat(difference, np.cumsum(sizes) - sizes)
 
