@@ -27,6 +27,7 @@ LABEL_EFFICIENCY = "label_efficiency"
 SPLIT_REPEATS = "split_repeats"
 LABEL_PERMUTATION = "label_permutation"
 ROC_COMPARISON = "roc_comparison"
+CLASSIFIER_AGREEMENT = "classifier_agreement"
 
 CLASSIFIER = "classifier"
 PREDICTIONS = "predictions"

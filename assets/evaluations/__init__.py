@@ -4,6 +4,7 @@ Belongs here: assets whose output is a table of metrics or of findings.
 Does not belong here: features, reports.
 """
 
+from assets.evaluations.classifier_agreement import classifier_agreement
 from assets.evaluations.comparison import method_comparisons
 from assets.evaluations.cross_validation import cross_validations
 from assets.evaluations.ensembles import ensemble_evaluations
@@ -24,6 +25,7 @@ ASSETS = [
     label_efficiency,
     split_repeats,
     *cross_validations,
+    classifier_agreement,
     label_permutation,
     *multilabel_evaluations,
 ]

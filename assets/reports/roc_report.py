@@ -44,6 +44,7 @@ from data_contracts.studies.huynh2016 import (
     layer_method,
 )
 from data_contracts.studies.study import Method
+from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.report import LINEAGE, REJECTED
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
@@ -236,7 +237,12 @@ def _auc_by_layer(results: Rows) -> bytes:
     order=9,
     kinds={"html", "markdown"},
     code_version="2",
-    inputs=(names.IMAGE_MANIFEST, names.ROC_COMPARISON, names.LABEL_PERMUTATION),
+    inputs=(
+        names.IMAGE_MANIFEST,
+        names.ROC_COMPARISON,
+        names.LABEL_PERMUTATION,
+        names.CLASSIFIER_AGREEMENT,
+    ),
     facts=ReportFacts,
     tables=(ROC_RESULTS, ROC_COMPARISONS, LINEAGE, REJECTED),
 )
@@ -250,6 +256,7 @@ def roc_report(here: Stage[StageConfig]) -> Plan:
         names.IMAGE_MANIFEST,
         names.ROC_COMPARISON,
         names.LABEL_PERMUTATION,
+        names.CLASSIFIER_AGREEMENT,
         *compared.inputs,
     )
     chains = {last: here.store.upstream(here.dataset, last) for last in lasts}
@@ -317,6 +324,7 @@ def _document(
         sections=(
             _result_section(here, chains, contoured, everything, comparisons),
             _paper_section(here, chains, contoured, everything),
+            _agreement_section(here, records, of_three),
             _integrity_section(records, permuted, of_permutation),
             stages_section(here.store, HUYNH2016, records),
             Section("What is calculated from a contour", (), (features,)),
@@ -401,6 +409,27 @@ def _paper_section(
             parts.roc_paper_table(figure3, everything, {}, missing, seconds, of_layers),
             parts.roc_paper_table(table1, contoured, ours, notes, seconds, of_three),
         ),
+    )
+
+
+def _agreement_section(
+    here: Stage[StageConfig], records: Records, notices: tuple[str, ...]
+) -> "Section":
+    """Agreement of the classifiers, and the network's features beside physical descriptors."""
+    from methods.reporting.agreement_tables import agreement_table, descriptor_table
+    from methods.reporting.document import Section
+
+    asset = names.CLASSIFIER_AGREEMENT
+    agreements = here.table(asset, CLASSIFIER_AGREEMENT).to_pylist()
+    descriptors = here.table(asset, DESCRIPTOR_CORRELATIONS).to_pylist()
+    return Section(
+        "Agreement and physical descriptors",
+        (),
+        (
+            agreement_table(agreements, _titles(), notices),
+            descriptor_table(descriptors, notices),
+        ),
+        pictures_of(here.store, records, (asset,)),
     )
 
 

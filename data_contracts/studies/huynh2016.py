@@ -202,5 +202,5 @@ HUYNH2016 = Study(
             "positive_class",
         ),
     ),
-    measurements=(names.LABEL_PERMUTATION,),
+    measurements=(names.LABEL_PERMUTATION, names.CLASSIFIER_AGREEMENT),
 )

@@ -320,6 +320,85 @@ def auc_by_layer(
     return _png(figure)
 
 
+def probability_scatter(
+    a: NDArray[np.float64],
+    b: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    titles: tuple[str, str],
+    classes: tuple[str, str],
+) -> bytes:
+    """Draw the probabilities (n,) of two classifiers against each other, by class.
+
+    ``classes`` are the names of the negative and the positive class.
+    """
+    figure, axes = _canvas(5.2)
+    axis = axes[0, 0]
+    axis.axhline(0.5, color="#999999", linewidth=1)
+    axis.axvline(0.5, color="#999999", linewidth=1)
+    for number, (name, of_class) in enumerate(zip(classes, (~positive, positive), strict=True)):
+        axis.plot(
+            a[of_class],
+            b[of_class],
+            "ox"[number],
+            color=COLOURS[number],
+            markersize=4,
+            alpha=0.7,
+            label=_plain(name),
+        )
+    axis.set(
+        xlabel=f"probability, {_plain(titles[0], 48)}",
+        ylabel=f"probability, {_plain(titles[1], 48)}",
+        xlim=(0, 1),
+        ylim=(0, 1),
+        aspect="equal",
+    )
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
+    return _png(figure)
+
+
+def correlation_matrix(names: Sequence[str], ranks: NDArray[np.float64]) -> bytes:
+    """Draw the correlations of columns (n, k) of unit length."""
+    matrix = ranks.T @ ranks
+    figure, axes = _canvas(min(2.4 + 0.36 * len(names), 8.5))
+    axis = axes[0, 0]
+    picture = axis.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
+    shown = [_plain(name, 24) for name in names]
+    axis.set_xticks(range(len(names)), shown, rotation=60, ha="right", fontsize=7)
+    axis.set_yticks(range(len(names)), shown, fontsize=7)
+    for i, j in np.ndindex(matrix.shape):
+        colour = "white" if abs(matrix[i, j]) > 0.6 else "black"
+        text = f"{matrix[i, j]:.2f}"
+        axis.text(j, i, text, ha="center", va="center", fontsize=6, color=colour)
+    figure.colorbar(picture, ax=axis, shrink=0.7)
+    return _png(figure)
+
+
+def strongest_correlations(
+    names: Sequence[str], families: Sequence[str], rho: NDArray[np.float64], chance: float
+) -> bytes:
+    """Draw the strongest correlation (D,) of each descriptor, with the reach of chance."""
+    figure, axes = _canvas(1.2 + 0.17 * len(names))
+    axis, order = axes[0, 0], np.argsort(-np.abs(rho), kind="stable")
+    for number, family in enumerate(dict.fromkeys(families)):
+        of_family = [place for place, k in enumerate(order) if families[k] == family]
+        axis.barh(
+            of_family,
+            rho[order[of_family]],
+            color=COLOURS[number % len(COLOURS)],
+            label=_plain(family),
+        )
+    for side in (-chance, chance):
+        axis.axvline(side, color="#777777", linewidth=1, linestyle="--")
+    axis.set_yticks(range(len(names)), [_plain(names[k], 48) for k in order], fontsize=7)
+    axis.set_ylim(len(names) - 0.4, -0.6)
+    axis.set(
+        xlim=(-1, 1),
+        xlabel="strongest rank correlation (dashed: 95 % of permutations stay between)",
+    )
+    axis.legend(fontsize=8)
+    return _png(figure)
+
+
 def feature_maps(
     image: NDArray[np.uint8], features: NDArray[np.floating[Any]], title: str
 ) -> bytes:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import DatasetSpec, check_dataset_name
+from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
 from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.contract import TableContract
 from data_contracts.tables.evaluations import (
@@ -299,6 +300,40 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "p_delong_bonferroni": 1.0,
         },
     ),
+    "agreement": (
+        CLASSIFIER_AGREEMENT,
+        {
+            "method_a": "a",
+            "method_b": "b",
+            "n_images": 9,
+            "both_right": 5,
+            "only_a": 2,
+            "only_b": 1,
+            "both_wrong": 1,
+            "kappa": 0.3,
+            "kappa_low": 0.1,
+            "kappa_high": 0.5,
+            "correlation": None,
+            "correlation_low": None,
+            "correlation_high": None,
+            "within_classes": 0.1,
+        },
+    ),
+    "descriptors": (
+        DESCRIPTOR_CORRELATIONS,
+        {
+            "descriptor": "area",
+            "family": "size",
+            "layer": "fc6",
+            "feature": 7,
+            "correlation": -0.5,
+            "p_value": 0.01,
+            "chance": 0.4,
+            "of_network": 0.2,
+            "of_analytic": 0.3,
+            "units": 9,
+        },
+    ),
     "rejected": (
         REJECTED,
         {"path": "x.png", "frame": None, "status": "rejected", "reason": "broken"},
@@ -406,6 +441,12 @@ BROKEN = [
     ("fold scores", {"probability": float("nan")}, "probability lies in 0..1"),
     ("fold scores", {"inner": [None, 1.5]}, "inner lies in 0..1"),
     ("fold scores", {"inner": [0.5, 0.5]}, "inner lies in 0..1 and is empty in its own fold"),
+    ("agreement", {"both_right": 6}, "the four counts are those of all images"),
+    ("agreement", {"within_classes": 1.5}, "kappa and correlations lie in -1..1"),
+    ("agreement", {"kappa": 0.6}, "a figure lies within its interval"),
+    ("descriptors", {"of_network": -2.0}, "correlations lie in -1..1"),
+    ("descriptors", {"chance": 1.5}, "p_value and chance lie in 0..1"),
+    ("descriptors", {"units": 2}, "there are three units or more"),
     ("roc results", {"auc": 1.1}, "an AUC lies in 0..1"),
     ("roc results", {"pooled_auc": 0.6}, "within its interval"),
     ("roc results", {"lesion_auc": 0.95}, "within its interval"),

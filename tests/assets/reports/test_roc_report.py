@@ -14,6 +14,7 @@ from assets.reports.roc_report import roc_comparison, roc_report
 from data_contracts import asset_names as names
 from data_contracts.records.facts import RocComparisonFacts
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
+from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
 from methods.reporting.roc_tables import ALL, CONTOURED
@@ -95,9 +96,27 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
         "data_versions": "{}",
     }
     store_record(store, names.LABEL_PERMUTATION, tables=[(METRICS, [permuted])])
+    counts = {"n_images": 38, "both_right": 19, "only_a": 0, "only_b": 19, "both_wrong": 0}
+    figures = {"kappa": 0.0, "kappa_low": 0.0, "kappa_high": 0.0, "within_classes": 0.123}
+    unknown = ("correlation", "correlation_low", "correlation_high")
+    agreement = {"method_a": CONV1.name, "method_b": ANALYTIC.name, **counts, **figures}
+    descriptor = {"descriptor": "effective_diameter", "family": "size", "layer": "conv1"}
+    of_descriptor = {"correlation": 0.5, "p_value": 0.01, "of_network": 0.1, "of_analytic": 0.2}
+    beside = {"feature": 3, "chance": 0.4, "units": 38}
+    store_record(
+        store,
+        names.CLASSIFIER_AGREEMENT,
+        tables=[
+            (CLASSIFIER_AGREEMENT, [agreement | dict.fromkeys(unknown)]),
+            (DESCRIPTOR_CORRELATIONS, [descriptor | of_descriptor | beside]),
+        ],
+    )
     record = run_plan(roc_report, store).record
     assert record.rows == 3
     assert record.summary[f"{ENSEMBLE.title}, AUC"] == 1
     page = (store.reports / DATASET / HUYNH2016.name / "report.html").read_text()
     assert "the weights have no such layer" in page
     assert "0.501" in page
+    assert "0.123" in page
+    assert "over 38 patients" in page
+    assert "it is not known whether images of one patient are in two folds" in page

@@ -78,6 +78,20 @@ DRAW: dict[str, Callable[[], bytes]] = {
     "fitted roc_curves": lambda: figures.roc_curves(
         [("a", *CORNERS, np.linspace(0, 1, 201) ** 0.5)]
     ),
+    "probability_scatter": lambda: figures.probability_scatter(
+        np.linspace(0, 1, 60),
+        np.linspace(1, 0, 60) ** 2,
+        np.arange(60) % 3 == 0,
+        ("a", "$b"),
+        ("x", "y"),
+    ),
+    "correlation_matrix": lambda: figures.correlation_matrix(ODD, np.eye(9, len(ODD))),
+    "strongest_correlations": lambda: figures.strongest_correlations(
+        [f"feature_{i}" for i in range(45)],
+        ["size", "shape", "margin"] * 15,
+        np.linspace(-1, 1, 45),
+        0.3,
+    ),
     "auc_by_layer": lambda: figures.auc_by_layer(
         ["conv1", "fc6"], [(0.7, 0.05), None], {"fc6": 0.81}
     ),
