@@ -41,6 +41,7 @@ TINY: dict[str, Any] = {
 }
 STAGES = [
     "image_manifest",
+    "image_attributes",
     "prepared_images",
     "alexnet_conv5",
     "backbone_features",
@@ -177,6 +178,7 @@ def test_a_setting_makes_exactly_the_right_things_new(
     changed = {name for name, version in versions(second).items() if version != first[name]}
     upstream = {
         "image_manifest",
+        "image_attributes",
         "prepared_images",
         "alexnet_conv5",
         "backbone_features",
