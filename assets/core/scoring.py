@@ -66,6 +66,7 @@ class MetricRows:
     ) -> dict[str, Any]:
         """One figure of ``n`` images; the interval is widened to hold it where rounding did not."""
         versions = {name: record.data_version for name, record in self.work.inputs.items()}
+        interval = interval if interval is not None and interval.known else None
         return {
             "dataset": self.work.dataset,
             "study": self.study.name,
@@ -216,7 +217,7 @@ def _measured(
     interval = of_all["accuracy"].interval
     between = (
         f"{interval.low:.4f} to {interval.high:.4f} ({interval.described})"
-        if interval
+        if interval and interval.known
         else NO_INTERVAL
     )
     settings = config.settings()

@@ -18,12 +18,12 @@ def estimate(
 
     Args:
         value: the figure.
-        interval: None where none can be given.
+        interval: None, or one without ends, where none can be given.
         n: images behind the figure.
         groups: (n,) group (patient) of each of them, or None.
     """
     units = n if groups is None else len(set(groups))
-    if interval is None:
+    if interval is None or not interval.known:
         return Estimate(value=value, n=n, groups=units)
     return Estimate(
         value=value,

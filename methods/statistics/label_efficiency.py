@@ -257,8 +257,8 @@ def curve_point(
         right=right,
         sizes=sizes,
         mean=float(correct.mean()),
-        low=None if interval is None else interval.low,
-        high=None if interval is None else interval.high,
+        low=interval.low if interval.known else None,
+        high=interval.high if interval.known else None,
     )
 
 

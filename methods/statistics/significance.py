@@ -21,6 +21,8 @@ MIN_GROUPS = 10
 """Fewest groups whose interval is not marked as resting on too few; coverage is not held below."""
 TOO_FEW = "too few patients to say"
 """What an interval of fewer groups than MIN_GROUPS is marked with."""
+ONE_GROUP = "no interval from one patient"
+"""What stands in the place of the method where all images are of one group."""
 MIN_DISCORDANT = 8
 """Discordant groups on one side that a test needs in most samples: 7.9 expected ones give 80 %."""
 
@@ -32,8 +34,8 @@ class Interval:
     """Confidence interval and the method that gave it.
 
     Attributes:
-        low: lower end.
-        high: upper end.
+        low: lower end; NaN where no interval can be given.
+        high: upper end, likewise.
         method: name of the method that was really used.
         groups: independent groups (patients; images where there are no groups) behind it.
     """
@@ -42,6 +44,11 @@ class Interval:
     high: float
     method: str
     groups: int
+
+    @property
+    def known(self) -> bool:
+        """Whether it has ends: the images of one group say nothing of others."""
+        return not np.isnan(self.low)
 
     @property
     def too_few(self) -> bool:
@@ -107,7 +114,7 @@ def effective_groups(sizes: Float64) -> float:
 
 def accuracy_interval(
     correct: NDArray[np.bool_] | NDArray[np.floating], groups: Sequence[str] | None = None
-) -> Interval | None:
+) -> Interval:
     """Compute the confidence interval of an accuracy, or of any other share of images.
 
     Jeffreys' interval at the effective sample size: the number of independent images that would
@@ -124,7 +131,7 @@ def accuracy_interval(
         groups: (n,) group of each image, or None.
 
     Returns:
-        The interval; None where all images are of one group, which says nothing of others.
+        The interval; without ends where all images are of one group, which says nothing of others.
 
     Raises:
         ValueError: no image, or more or fewer groups than images.
@@ -138,7 +145,7 @@ def accuracy_interval(
     right: Float64 = np.bincount(codes, weights=table.mean(axis=0)).astype(np.float64)
     count, share = len(sizes), float(table.mean())
     if count == 1:
-        return None
+        return Interval(np.nan, np.nan, ONE_GROUP, count)
     if (table == 1).all() or (table == 0).all():
         width = 1 - _tail() ** (1 / count)
         name = "Clopper-Pearson" if count == n else "Clopper-Pearson on groups"

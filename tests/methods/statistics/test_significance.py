@@ -10,6 +10,7 @@ from scipy import stats
 
 from methods.statistics import significance
 from methods.statistics.significance import (
+    ONE_GROUP,
     accuracy_interval,
     bonferroni,
     group_bootstrap,
@@ -164,9 +165,11 @@ def test_all_right_counts_patients() -> None:
 
 
 def test_one_patient_has_no_interval() -> None:
-    assert accuracy_interval(np.arange(12) < 8, ["p"] * 12) is None
-    assert accuracy_interval(np.ones(12, bool), ["p"] * 12) is None
-    assert accuracy_interval(np.ones((3, 12), bool), ["p"] * 12) is None
+    for correct in (np.arange(12) < 8, np.ones(12, bool), np.ones((3, 12), bool)):
+        interval = accuracy_interval(correct, ["p"] * 12)
+        assert not interval.known
+        assert np.isnan([interval.low, interval.high]).all()
+        assert (interval.groups, interval.method) == (1, ONE_GROUP)
 
 
 def test_independent_images_have_jeffreys_interval() -> None:
