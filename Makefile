@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock audit docs licences statistics simulations peers bench corpus ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit docs findings licences statistics simulations peers bench corpus ui clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ audit: setup  ## known flaws of the locked packages; asks a service on the inter
 
 docs: setup  ## write docs/assets.md: every asset and its settings
 	$(BIN)/python -m docs.tools.assets
+
+findings: setup  ## write docs/findings.md from the stored studies of filter sizes in HOMES="FOLDER ..."
+	$(BIN)/python -m docs.tools.findings $(HOMES)
 
 licences: setup  ## write docs/licences.md: what each dependency's licence is
 	$(BIN)/python -m docs.tools.licences

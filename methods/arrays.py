@@ -72,24 +72,28 @@ def check_label_matrices(**matrices: NDArray[np.bool_]) -> None:
 
 
 def gram_matrix(
-    read: Callable[[int, int], NDArray[np.floating]], n_rows: int, rows_at_once: int
+    read: Callable[[int, int], NDArray[np.floating]],
+    n_rows: int,
+    rows_at_once: int,
+    scale: Callable[[NDArray[np.floating]], Float32] = l2_normalise,
 ) -> Float32:
-    """Compute the Gram matrix ``X X'`` of L2-normalised rows, (n_rows, n_rows) float32.
+    """Compute the Gram matrix ``X X'`` of scaled rows, (n_rows, n_rows) float32.
 
     Args:
         read: ``read(start, stop)`` gives rows start..stop as (stop - start, ...) numbers.
         n_rows: number of rows.
         rows_at_once: rows held in memory at a time (two such blocks are held where n_rows is
             larger).
+        scale: makes rows (m, d) float32 of what is read; to unit length unless another is given.
     """
     starts = range(0, n_rows, rows_at_once)
     gram = np.empty((n_rows, n_rows), np.float32)
     for i in starts:
-        left = l2_normalise(read(i, min(i + rows_at_once, n_rows)))
+        left = scale(read(i, min(i + rows_at_once, n_rows)))
         rows = slice(i, i + len(left))
         gram[rows, rows] = left @ left.T
         for j in range(i + rows_at_once, n_rows, rows_at_once):
-            right = l2_normalise(read(j, min(j + rows_at_once, n_rows)))
+            right = scale(read(j, min(j + rows_at_once, n_rows)))
             columns = slice(j, j + len(right))
             gram[rows, columns] = left @ right.T
             gram[columns, rows] = gram[rows, columns].T

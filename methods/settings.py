@@ -11,6 +11,8 @@ from typing import Literal
 
 SvmConvention = Literal["exact", "scspm", "liblinear"]
 """How the linear SVM is written and solved, see `methods.classifiers.svm_conventions`."""
+RowScale = Literal["l2", "standardise", "sqrt", "whiten", "none"]
+"""How rows are scaled before the linear SVM, see `methods.classifiers.row_scaling`."""
 SVM_C = 1.0
 """Weight C of the squared hinge loss of the linear SVM (Ahn et al. 2019 do not state theirs)."""
 

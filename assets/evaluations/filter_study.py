@@ -15,7 +15,8 @@ from assets.core.scoring import MetricRows, packed, unpacked
 from assets.core.settings import BootstrapSetting, CaeTrainingSettings, CodePoolSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, MEMORY_BYTES, few_labels, fits_on, gram_limit, gram_of
+from assets.evaluations.svm import GROUP, few_labels, fits_on, gram_limit
+from assets.evaluations.svm_rows import MEMORY_BYTES, gram_of
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids, initial_weights
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError

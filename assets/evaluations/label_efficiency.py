@@ -17,7 +17,8 @@ from assets.core.scoring import MetricRows, packed, unpacked
 from assets.core.settings import BootstrapSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, correct_on_test, gram_limit, gram_of
+from assets.evaluations.svm import GROUP, correct_on_test, gram_limit
+from assets.evaluations.svm_rows import gram_of
 from assets.features.fine_tuned_networks import ALEXNET, FineTuneAlexNetConfig, pixels_of
 from assets.features.frozen_networks import FrozenNetwork, side_of
 from data_contracts import asset_names as names

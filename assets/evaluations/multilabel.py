@@ -15,7 +15,8 @@ from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows, ScoreConfig
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, gram_limit, gram_of
+from assets.evaluations.svm import GROUP, gram_limit
+from assets.evaluations.svm_rows import gram_of
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts

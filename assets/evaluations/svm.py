@@ -13,6 +13,7 @@ from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import ScoreConfig, Scored, Scores, score
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
+from assets.evaluations.svm_rows import SvmRows, streamed_rows, svm_rows
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import EvaluationFacts
@@ -20,16 +21,10 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
-from methods.arrays import gram_matrix, l2_normalise
-from methods.settings import SvmConvention
-from resources.store.feature_store import FeatureReader
+from methods.arrays import l2_normalise
+from methods.settings import RowScale, SvmConvention
 
 GROUP = "evaluation"
-MEMORY_BYTES = 2**30
-"""Features held at once while the Gram matrix is built, or while the solver streams over them."""
-STREAMED_ROWS = (64, 2048)
-"""Fewest and most rows of a block of the streaming solver: fewer waste its products, more gain
-nothing."""
 
 
 class SvmConfig(ScoreConfig, SvmSettings):
@@ -39,6 +34,10 @@ class SvmConfig(ScoreConfig, SvmSettings):
     """Labelled training images a class that are also tried; [] for none."""
     label_repeats: NonNegativeInt = 10
     """Draws for each budget, the same for every method."""
+    scale: RowScale = "l2"
+    """How rows are scaled before the SVM, fitted on the training images: "l2" to unit length; then
+    "standardise" the columns or "sqrt" the numbers first, "whiten" to principal components of unit
+    variance (at most 256), or "none" as they are."""
     convention: SvmConvention = "exact"
     """How the SVM at the fixed C is written and solved: "exact" (free bias, to tolerance), "scspm"
     (c is the lambda of ScSPM's program: C = 1 / (2 lambda); 30 iterations) or "liblinear" (bias
@@ -72,7 +71,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="4",
+        code_version="5",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
@@ -81,8 +80,13 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         config = here.config
         rows = scorable_rows(here.store, here.dataset, study)
         reduced = isinstance(config, ReducedSvmConfig) and config.pca_components is not None
-        setting = "pca_components" if reduced else "convention"
-        if (reduced or config.convention != "exact") and (limit := gram_limit(rows)):
+        wanted = {
+            "pca_components": reduced,
+            "convention": config.convention != "exact",
+            "scale=whiten": config.scale == "whiten",
+        }
+        setting = next((name for name, is_set in wanted.items() if is_set), "")
+        if setting and (limit := gram_limit(rows)):
             raise InputError(f"{setting} cannot be set: {limit}", "Leave it out")
         here.needs(method.features)
         features = here.record(method.features).feature_set
@@ -94,20 +98,21 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
 
         def compute(work: Work) -> Output:
             title = title_of(method, reader.feature_set)
-            return score(work, config, study, method, rows, _scored(config, title, rows, reader))
+            of_method = svm_rows(reader, rows, config.scale, method)
+            return score(work, config, study, method, rows, _scored(config, title, rows, of_method))
 
         return Plan(compute, identity={"features": reader.feature_set.key, "rows": rows.version})
 
     return evaluation
 
 
-def _scored(config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureReader) -> Scored:
+def _scored(config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows) -> Scored:
     """The classifiers of one method: at the C of the settings and, on a Gram matrix, tuned."""
     from methods.classifiers import linear_svm as svm
 
     if len(rows.ids) > svm.MAX_GRAM_ROWS:
-        return _scored_by_streaming(config, title, rows, reader)
-    gram, explained = _reduced(config, rows, gram_of(reader))
+        return _scored_by_streaming(config, title, rows, features)
+    gram, explained = _reduced(config, rows, features.gram())
     fits = fits_on(gram, rows, config, config.seed, config.convention)
     budgets = config.label_budgets, config.label_repeats
     fixed, *tuned = (
@@ -264,24 +269,8 @@ def correct_on_test(
     return np.asarray(fit.predict(gram[np.ix_(rows.test, labelled)]) == rows.labels[rows.test])
 
 
-def gram_of(reader: FeatureReader) -> np.ndarray:
-    """Gram matrix of all rows of a reader, normalised, (n, n) float32."""
-    width = int(np.prod(reader.feature_set.row_shape))
-    return gram_matrix(reader.rows, len(reader), max(MEMORY_BYTES // (8 * width), 256))
-
-
-def streamed_rows(width: int) -> int:
-    """Rows of a block of the streaming solver, each of ``width`` numbers.
-
-    A number takes 16 bytes: as stored, as float32 of unit length, and as the float64 that a product
-    with the weights makes of it.
-    """
-    fewest, most = STREAMED_ROWS
-    return min(max(MEMORY_BYTES // (16 * width), fewest), most)
-
-
 def _scored_by_streaming(
-    config: SvmConfig, title: str, rows: LabelledRows, reader: FeatureReader
+    config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows
 ) -> Scored:
     """The classifier at the C of the settings where there are too many rows for a Gram matrix.
 
@@ -289,17 +278,16 @@ def _scored_by_streaming(
     """
     from methods.classifiers import linear_svm as svm
 
-    width = int(np.prod(reader.feature_set.row_shape))
-    step = streamed_rows(width)
+    step = streamed_rows(features.width)
 
     def blocks() -> Any:
         for start in range(0, len(rows.train), step):
-            yield l2_normalise(reader.take(rows.train[start : start + step]))
+            yield features.take(rows.train[start : start + step])
 
-    fit = svm.fit_primal(blocks, rows.labels[rows.train], width, config.c, config.tolerance)
+    labels = rows.labels[rows.train]
+    fit = svm.fit_primal(blocks, labels, features.width, config.c, config.tolerance)
     scores = [
-        fit.decision(l2_normalise(reader.take(rows.test[i : i + step])))
-        for i in range(0, len(rows.test), step)
+        fit.decision(features.take(rows.test[i : i + step])) for i in range(0, len(rows.test), step)
     ]
     return Scored(
         title=title,
@@ -325,15 +313,21 @@ def _reduced(
     The components are scaled to unit length again. With them goes the share of the training
     variance that they hold.
     """
-    if not isinstance(config, ReducedSvmConfig) or config.pca_components is None:
-        return gram, None
     from methods.classifiers.gram_pca import gram_pca
+    from methods.classifiers.row_scaling import WHITENED_ROWS
 
+    if isinstance(config, ReducedSvmConfig) and config.pca_components is not None:
+        wanted, whiten = config.pca_components, config.pca_whiten
+    elif config.scale == "whiten":
+        wanted, whiten = max(min(WHITENED_ROWS, len(rows.train) // 2), 1), True
+    else:
+        return gram, None
     try:
-        components = gram_pca(gram, rows.train, config.pca_components, config.pca_whiten)
+        components = gram_pca(gram, rows.train, wanted, whiten)
     except ValueError as error:
         raise InputError(
-            f"pca_components is {config.pca_components}: {error}", "Set another number"
+            f"{wanted} principal components cannot take the place of the rows: {error}",
+            "Set pca_components to another number, or another scale",
         ) from error
     scores = l2_normalise(components.scores)
     return np.asarray(scores @ scores.T), components.explained
@@ -378,8 +372,39 @@ def few_labels(
     return correct
 
 
+def majority_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
+    """The evaluation of what learns nothing: every test image gets the commonest training class."""
+
+    @stage(
+        ScoreConfig,
+        name=method.evaluation,
+        description=f"{method.title}, on the test split: what a method must beat to have learned "
+        "anything.",
+        group=GROUP,
+        order=6,
+        kinds={"numpy", "parquet"},
+        code_version="1",
+        inputs=(names.IMAGE_MANIFEST,),
+        facts=EvaluationFacts,
+        tables=(METRICS, PREDICTIONS),
+    )
+    def evaluation(here: Stage[ScoreConfig]) -> Plan:
+        rows = scorable_rows(here.store, here.dataset, study)
+
+        def compute(work: Work) -> Output:
+            classes, counts = np.unique(rows.labels[rows.train], return_counts=True)
+            one_hot = (np.arange(len(classes)) == counts.argmax()).astype(np.float64)
+            scores = np.tile(one_hot, (len(rows.test), 1))
+            scored = Scored(method.title, Scores(classes, scores))
+            return score(work, here.config, study, method, rows, scored)
+
+        return Plan(compute, identity={"rows": rows.version})
+
+    return evaluation
+
+
 svm_evaluations = [
-    svm_evaluation(study, method)
+    svm_evaluation(study, method) if method.features else majority_evaluation(study, method)
     for study in studies_of("test split")
     for method in study.methods
     if not method.members

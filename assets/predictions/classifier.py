@@ -11,7 +11,7 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import SeedSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm import MEMORY_BYTES
+from assets.evaluations.svm_rows import MEMORY_BYTES
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.assessment import CalibrationFigures

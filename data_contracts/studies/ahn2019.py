@@ -31,6 +31,12 @@ AHN2019 = Study(
         "Learning for Medical Image Classification. ISBI 2019 (arXiv 1903.06342)."
     ),
     methods=(
+        Method(
+            "majority",
+            "Always the commonest training class",
+            in_main_job=True,
+            scored_by="majority_evaluation",
+        ),
         Method("sparse_coding", "Sparse coding + SVM", "sparse_coding_features"),
         Method("ica", "ICA + SVM", "ica_features"),
         Method("ssae", "Stacked sparse auto-encoder + SVM", "ssae_features"),
@@ -40,6 +46,20 @@ AHN2019 = Study(
         Method.of_network("fc7", "Transfer-learned AlexNet fc7 + SVM", "alexnet", "fc7"),
         Method(
             "conv5", "Transfer-learned AlexNet conv5 + SVM", names.ALEXNET_CONV5, in_main_job=True
+        ),
+        Method(
+            "conv5_max",
+            "AlexNet conv5, max-pooled to 3 x 3 + SVM",
+            names.ALEXNET_CONV5,
+            in_main_job=True,
+            pool="max 3 x 3",
+        ),
+        Method(
+            "conv5_mean",
+            "AlexNet conv5, averaged over the image + SVM",
+            names.ALEXNET_CONV5,
+            in_main_job=True,
+            pool="mean",
         ),
         Method(
             "backbone",
@@ -218,7 +238,7 @@ AHN2019 = Study(
             "those that the report names under The stages",
             "googlenet_weights, resnet50_weights, backbone_weights",
         ),
-        Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "-"),
+        Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "scale"),
         Choice("Images that train the CAE", "not stated", "training split only", "fit_on"),
         Choice(
             "Number of filters",

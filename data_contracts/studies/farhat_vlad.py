@@ -171,6 +171,7 @@ FARHAT_VLAD = Study(
             "split_repeats",
         ),
         Choice("PCA after VLAD", '"can"', "none", "pca_components, pca_whiten"),
+        Choice("Scaling before the SVM", "not stated", "each row to unit L2 norm", "scale"),
         Choice(
             "SVM",
             "linear, nothing else stated",

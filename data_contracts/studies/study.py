@@ -18,6 +18,9 @@ Protocol = Literal["test split", "cross-validation", "several labels"]
 groups; "several labels": any number of labels an image, on a test split.
 """
 
+MapPool = Literal["max 3 x 3", "mean"]
+"""How maps of features become a short row, see `methods.features.map_pooling`."""
+
 
 @dataclass(frozen=True)
 class Method:
@@ -26,7 +29,8 @@ class Method:
     Attributes:
         name: name in asset names and tables.
         title: name in the report.
-        features: asset whose rows the SVM classifies; empty for an ensemble.
+        features: asset whose rows the SVM classifies; empty for an ensemble, and for what learns
+            nothing.
         source: (network, layer) that the title refers to; the report names the actual ones where
             they differ.
         members: an ensemble's fine-tuned networks, whose class probabilities are averaged.
@@ -34,6 +38,7 @@ class Method:
         in_main_job: whether the study's main job computes it; the job of all tables computes all.
         allows_pca: whether principal components may replace its rows before the SVM, as they are
             very long.
+        pool: how its maps become a row of the SVM; None takes all of their numbers.
         scored_by: asset that scores it; empty where the asset is named after the method.
         network: (network, layer) of the frozen network whose features are classified; their asset
             is made of this entry. Use :meth:`of_network`.
@@ -47,6 +52,7 @@ class Method:
     svm_member: str = ""
     in_main_job: bool = False
     allows_pca: bool = False
+    pool: MapPool | None = None
     scored_by: str = ""
     network: tuple[str, str] | None = None
 

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from assets.core.labelled_rows import LabelledRows
-from assets.evaluations import svm
-from assets.evaluations.svm import MEMORY_BYTES, SvmConfig, streamed_rows
+from assets.evaluations import svm, svm_rows
+from assets.evaluations.svm import SvmConfig
+from assets.evaluations.svm_rows import MEMORY_BYTES, SvmRows, streamed_rows
 from methods.classifiers import linear_svm
+from methods.classifiers.row_scaling import fit_scaling
 
 
 @pytest.mark.parametrize(
@@ -40,12 +42,13 @@ def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(
         ids, labels, train=np.arange(60), test=np.arange(60, 90), groups=ids, has_groups=False
     )
     monkeypatch.setattr(linear_svm, "MAX_GRAM_ROWS", 10)
-    monkeypatch.setattr(svm, "STREAMED_ROWS", (1, 2048))
+    monkeypatch.setattr(svm_rows, "STREAMED_ROWS", (1, 2048))
 
     def scores(rows_at_once: int) -> np.ndarray:
-        monkeypatch.setattr(svm, "MEMORY_BYTES", 16 * 6 * rows_at_once)
+        monkeypatch.setattr(svm_rows, "MEMORY_BYTES", 16 * 6 * rows_at_once)
         taken.clear()
-        scored = svm._scored(SvmConfig(tolerance=1e-6), "rows", rows, reader)
+        of_method = SvmRows(reader, None, fit_scaling("l2", []))
+        scored = svm._scored(SvmConfig(tolerance=1e-6), "rows", rows, of_method)
         assert [notice.split(":")[0] for notice in scored.notices] == ["FIXED C ONLY"]
         assert scored.tuned is None
         assert max(taken) == min(rows_at_once, 60)

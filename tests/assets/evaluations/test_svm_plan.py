@@ -8,15 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assets.core.scoring import ScoreConfig
 from assets.evaluations.comparison import method_comparison
 from assets.evaluations.ensembles import ensemble_evaluation
-from assets.evaluations.svm import SvmConfig, svm_evaluation
+from assets.evaluations.svm import SvmConfig, majority_evaluation, svm_evaluation
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.evaluations import COMPARISONS, FIXED, METRICS, PREDICTIONS, TUNED
 from methods.classifiers.tuning import C_GRID
+from methods.settings import RowScale
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -135,6 +137,47 @@ def test_an_ensemble_waits_for_its_members(store: DatasetStore) -> None:
     ensemble = next(method for method in AHN2019.methods if method.members)
     with pytest.raises(InputError, match=r"fine_tuned_.* has not been materialised"):
         run_plan(ensemble_evaluation(AHN2019, ensemble), store)
+
+
+@pytest.mark.parametrize("scale", ["standardise", "sqrt", "whiten", "none"])
+def test_every_scaling_of_the_rows_parts_two_points(store: DatasetStore, scale: RowScale) -> None:
+    _store_points(store, CAE.features, turned=(11,))
+    config = QUICK.model_copy(update={"scale": scale})
+    if scale == "whiten":  # two different rows span one dimension
+        with pytest.raises(InputError, match="3 principal components cannot take the place"):
+            run_plan(svm_evaluation(AHN2019, CAE), store, config)
+        return
+    run_plan(svm_evaluation(AHN2019, CAE), store, config)
+    rows = store.main_table(DATASET, CAE.evaluation, PREDICTIONS).to_pylist()
+    assert {row["image_id"] for row in rows if not row["correct"]} == {image_id(11)}
+
+
+def test_pooled_maps_are_classified_without_a_store_of_their_own(store: DatasetStore) -> None:
+    maps = np.zeros((12, 2, 6, 6), np.float32)
+    for i, label in enumerate(LABELS):
+        maps[i, "ab".index(label), i % 6] = 1
+    ids = [image_id(i) for i in range(12)]
+    store_features(store, RAW.features, ids, maps, backbone="alexnet")
+    for name in ("conv5_max", "conv5_mean"):
+        method = AHN2019.method(name)
+        assert method.features == RAW.features
+        run_plan(svm_evaluation(AHN2019, method), store, QUICK)
+        rows = store.main_table(DATASET, method.evaluation, PREDICTIONS).to_pylist()
+        assert all(row["correct"] for row in rows)
+
+
+def test_the_commonest_training_class_is_right_where_the_test_image_has_it(
+    store: DatasetStore,
+) -> None:
+    rows = [manifest_row(i, "train" if i < 7 else "test", LABELS[i]) for i in range(12)]
+    store_manifest(store, rows)  # a has 4 of 7 training images and 2 of 5 test images
+    method = AHN2019.method("majority")
+    run_plan(majority_evaluation(AHN2019, method), store, ScoreConfig(bootstrap_resamples=20))
+    predicted = store.main_table(DATASET, method.evaluation, PREDICTIONS).to_pylist()
+    assert {row["predicted"] for row in predicted} == {"a"}
+    assert {row["regularisation"] for row in predicted} == {FIXED}
+    metrics = store.main_table(DATASET, method.evaluation, METRICS).to_pylist()
+    assert next(row["value"] for row in metrics if row["metric"] == "accuracy") == 2 / 5
 
 
 def test_methods_are_compared_image_by_image(store: DatasetStore) -> None:
