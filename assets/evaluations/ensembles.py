@@ -10,7 +10,8 @@ from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import ScoreConfig, Scored, Scores, score
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, fits_on, gram_limit, gram_of
+from assets.evaluations.svm import GROUP, fits_on, gram_limit
+from assets.evaluations.svm_rows import gram_of
 from data_contracts import asset_names as names
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.studies.registry import studies_of

@@ -15,7 +15,8 @@ from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, MEMORY_BYTES, correct_on_test, gram_limit
+from assets.evaluations.svm import GROUP, correct_on_test, gram_limit
+from assets.evaluations.svm_rows import MEMORY_BYTES
 from assets.features.local_descriptors import LocalDescriptors, descriptors_asset, open_descriptors
 from assets.features.vlad import CodebookSettings, VladSettings, encoder, fit_vlad_model
 from data_contracts import asset_names as names

@@ -1,4 +1,4 @@
-"""What is known of the main paper's claim: does an auto-encoder atop a frozen network help?
+"""Write what is known of the main paper's claim that an auto-encoder atop a network helps.
 
 ``make findings HOMES="..."`` writes the page from stored studies of filter sizes; no figure on it
 is typed in.
@@ -256,7 +256,7 @@ def accuracy_table(studies: Sequence[Findings]) -> Table:
 
 
 def _percents(count: int) -> tuple[Kind, ...]:
-    """So many columns of percent."""
+    """Return so many columns of percent."""
     return tuple("percent" for _ in range(count))
 
 

@@ -50,7 +50,10 @@ STAGES = [
     "cae_features",
     "random_cae_features",
     "near_duplicates",
+    "majority_evaluation",
     "svm_evaluation_conv5",
+    "svm_evaluation_conv5_max",
+    "svm_evaluation_conv5_mean",
     "svm_evaluation_backbone",
     "svm_evaluation_random_cae",
     "svm_evaluation_cae",
@@ -131,7 +134,14 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(
         "rejected",
     ]
     results = store.main_table("tiny", "report_ahn2019", RESULTS).to_pylist()
-    assert [row["method"] for row in results] == ["conv5", "random_cae", "cae"]
+    assert [row["method"] for row in results] == [
+        "majority",
+        "conv5",
+        "conv5_max",
+        "conv5_mean",
+        "random_cae",
+        "cae",
+    ]
     assert all("RANDOM WEIGHTS" in row["notices"] for row in results)
     assert all(row["accuracy"] > 0.5 for row in results)
     rejected = store.main_table("tiny", "report_ahn2019", REJECTED).to_pylist()

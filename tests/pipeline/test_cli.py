@@ -233,7 +233,8 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     shown = medfeat("results", "good")
     assert "RANDOM WEIGHTS" in shown.stdout
     rows = json.loads(medfeat("results", "good", "--json").stdout)
-    assert {row["method"] for row in rows} == {"conv5", "random_cae", "cae"}
+    baselines = {"majority", "conv5", "conv5_max", "conv5_mean"}
+    assert {row["method"] for row in rows} == baselines | {"random_cae", "cae"}
     page = Path(medfeat("report", "good", "--no-open").stdout.strip())
     assert page == home / "reports" / "good" / "ahn2019" / "report.html"
     assert (home / "reports" / "summary" / "report.html").is_file()
