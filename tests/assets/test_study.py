@@ -205,8 +205,8 @@ def test_a_setting_makes_exactly_the_right_things_new(
     assert computed(second) - {"image_manifest"} == set(STAGES) - upstream
     back = materialise(root)
     assert versions(back) == first
-    assert computed(back) == {"image_manifest", "report_ahn2019"}, (
-        "what was computed is still there; the page is put back"
+    assert computed(back) == {"image_manifest", "predictions", "report_ahn2019"}, (
+        "what was computed is still there; the pages are put back"
     )
 
 
