@@ -26,7 +26,8 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import LabelEfficiencyFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import FIXED, METRICS
+from data_contracts.tables.evaluations import TUNED as TUNED_C
 from methods.arrays import l2_normalise
 from resources.compute import reuse_freed_memory
 from resources.progress import progress
@@ -49,9 +50,9 @@ CAE, RAW, TUNED = "cae", "raw", "fine_tuned"
 TUNED_BATCH = 64
 """Number of images that the fine-tuned network takes at once when it gives features."""
 
-CorrectFrom = Callable[[np.ndarray, int], np.ndarray]
-"""(positions among the training images, seed) -> whether each test image is classified
-correctly."""
+CorrectFrom = Callable[[np.ndarray, int], dict[str, np.ndarray]]
+"""(positions among the training images, seed) -> by regularisation whether each test image is
+classified correctly."""
 
 
 class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting):
@@ -68,7 +69,7 @@ class LabelEfficiencyConfig(FineTuneAlexNetConfig, SvmSettings, BootstrapSetting
     group=GROUP,
     order=6,
     kinds={"pytorch", "parquet"},
-    code_version="4",
+    code_version="5",
     inputs=(
         names.IMAGE_MANIFEST,
         names.PREPARED_IMAGES,
@@ -155,10 +156,10 @@ def _measure(
                 "fraction": fraction,
                 "labels": len(drawn),
                 "seed": seed,
-                "correct": packed(correct),
+                "correct": {reg: packed(right) for reg, right in correct.items()},
             }
             parts.save(results)
-            accuracy = correct.mean()
+            accuracy = correct[TUNED_C].mean()
             log.info("%s from %d labels, seed %d: accuracy %.4f", name, len(drawn), seed, accuracy)
     return list(results.values())
 
@@ -168,8 +169,14 @@ def _on_fixed_features(
 ) -> CorrectFrom:
     """The SVM on features that need no labels; ``gram`` (n, n) is of all rows."""
 
-    def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
-        return correct_on_test(gram, rows, rows.train[drawn], config)
+    def correct(drawn: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+        labelled = rows.train[drawn]
+        return {
+            regularisation: correct_on_test(
+                gram, rows, labelled, config, regularisation == TUNED_C, seed
+            )
+            for regularisation in (FIXED, TUNED_C)
+        }
 
     return correct
 
@@ -186,7 +193,7 @@ def _on_tuned_features(
 
     tuning = _Tuning(config, rows, pixels_of(images, rows.train), body, torch.device(device))
 
-    def correct(drawn: np.ndarray, seed: int) -> np.ndarray:
+    def correct(drawn: np.ndarray, seed: int) -> dict[str, np.ndarray]:
         network = tuning.tuned(drawn, seed)
         return _correct_with(network, config, rows, images, rows.train[drawn])
 
@@ -264,9 +271,10 @@ def _correct_with(
     rows: LabelledRows,
     images: FeatureReader,
     labelled: np.ndarray,
-) -> np.ndarray:
-    """Whether the SVM on penultimate features classifies each test image correctly, (n_test,)."""
+) -> dict[str, np.ndarray]:
+    """Whether the SVM on penultimate features classifies each test image correctly, at either C."""
     from methods.classifiers import linear_svm as svm
+    from methods.classifiers.tuning import tune_c
     from methods.training.fine_tuning import penultimate_features
 
     device = next(network.parameters()).device
@@ -279,9 +287,14 @@ def _correct_with(
         return [positions[i : i + READ_ROWS] for i in range(0, len(positions), READ_ROWS)]
 
     learned = np.concatenate([features(block) for block in blocks(labelled)])
-    fit = svm.fit_gram(learned @ learned.T, rows.labels[labelled], config.c, config.tolerance)
-    predicted = [fit.predict(features(block) @ learned.T) for block in blocks(rows.test)]
-    return np.asarray(np.concatenate(predicted) == rows.labels[rows.test])
+    gram, labels = learned @ learned.T, rows.labels[labelled]
+    groups = [rows.groups[i] for i in labelled]
+    tuned = tune_c(gram, labels, groups, config.tolerance, config.seed)
+    tested = np.concatenate([features(block) @ learned.T for block in blocks(rows.test)])
+    c_of = {FIXED: config.c, TUNED_C: config.c if tuned is None else tuned.c}
+    fits = {c: svm.fit_gram(gram, labels, c, config.tolerance) for c in set(c_of.values())}
+    truth = rows.labels[rows.test]
+    return {reg: np.asarray(fits[c].predict(tested) == truth) for reg, c in c_of.items()}
 
 
 def as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "FineTuneSettings":
@@ -300,7 +313,10 @@ def as_many_steps(settings: "FineTuneSettings", n_labels: int, n_all: int) -> "F
 def _curves(
     config: LabelEfficiencyConfig, rows: LabelledRows, lines: Sequence[Mapping[str, Any]]
 ) -> "dict[str, list[CurvePoint]]":
-    """Accuracy over the number of labels for each method, from the results of all draws."""
+    """Accuracy over the number of labels for each method, from the results of all draws.
+
+    Each classifier is at the C tuned among its own labels: methods are compared like for like.
+    """
     from methods.statistics.label_efficiency import curve_point
 
     curves: dict[str, list[CurvePoint]] = {}
@@ -313,7 +329,7 @@ def _curves(
                 labels,
                 np.stack(
                     [
-                        unpacked(line["correct"], len(rows.test))
+                        unpacked(line["correct"][TUNED_C], len(rows.test))
                         for line in of_method
                         if line["fraction"] == fraction
                     ]
@@ -328,7 +344,7 @@ def _curves(
 def _metrics(
     work: Work, config: LabelEfficiencyConfig, lines: Sequence[Mapping[str, Any]], n_test: int
 ) -> list[dict[str, Any]]:
-    """Rows of METRICS, one for each method and draw."""
+    """Rows of METRICS, one for each method, draw and regularisation."""
     return [
         MetricRows(
             work,
@@ -336,13 +352,15 @@ def _metrics(
             line["method"],
             line["seed"],
             {**config.settings(), "fraction": line["fraction"], "labels": line["labels"]},
+            regularisation,
         ).row(
             METRIC,
             f"{line['labels']} labels ({100 * line['fraction']:g} %)",
-            float(unpacked(line["correct"], n_test).mean()),
+            float(unpacked(correct, n_test).mean()),
             n_test,
         )
         for line in lines
+        for regularisation, correct in line["correct"].items()
     ]
 
 

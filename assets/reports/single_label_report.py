@@ -50,7 +50,7 @@ from data_contracts.records.facts import (
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
-from data_contracts.tables.evaluations import COMPARISONS, METRICS, fixed_rows
+from data_contracts.tables.evaluations import COMPARISONS, METRICS, TUNED, fixed_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
 from methods.reporting import headings
@@ -329,7 +329,8 @@ def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Sec
     if asset not in made_from.chains:
         reason = made_from.included.reasons[asset]
         return [Section(LABELS_NEEDED, (f"Not measured: {reason}.",))]
-    metrics = made_from.here.table(asset, METRICS).to_pylist()
+    every_c = made_from.here.table(asset, METRICS).to_pylist()
+    metrics = [row for row in every_c if row["regularisation"] == TUNED]
     facts = made_from.here.facts(asset, LabelEfficiencyFacts)
     every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
     return [

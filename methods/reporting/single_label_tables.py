@@ -377,9 +377,10 @@ def label_efficiency_table(
         "class, whole groups (patients) at a "
         "time, at least one image a class, the same for every method; a smaller draw is part of "
         "the larger one. With all labels "
-        "features that need none have no spread: their support vector machine is the same for "
-        "every seed. The "
-        "test images are always all of them.",
+        "features that need none have next to no spread: only the folds that choose C differ. C of "
+        "the support vector machine is tuned among the labels of each draw; where no folds can be "
+        "made, as with one label a class, it is that of the paper. The test images are always all "
+        "of them.",
         notices,
     )
 

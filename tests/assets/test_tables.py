@@ -134,7 +134,7 @@ def test_every_row_of_both_tables_runs_or_says_why(
     assert accuracy["random_cae_4", 0] == results["random_cae"]["accuracy"]
     assert accuracy["raw", 0] == results["conv5"]["accuracy"]
 
-    labels = store.main_table("tiny", "label_efficiency", METRICS).to_pylist()
+    labels = fixed_rows(store.main_table("tiny", "label_efficiency", METRICS).to_pylist())
     assert {
         (row["method"], json.loads(row["settings"])["fraction"], row["seed"]) for row in labels
     } == {

@@ -19,7 +19,8 @@ from assets.evaluations.label_efficiency import (
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import LabelEfficiencyFacts
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import FIXED, METRICS, fixed_rows
+from data_contracts.tables.evaluations import TUNED as C_TUNED
 from methods.features.frozen_network import random_alexnet
 from methods.training.fine_tuning import FineTuneSettings
 from resources.store.dataset_store import DatasetStore
@@ -70,7 +71,8 @@ def test_each_method_is_scored_on_each_share_of_the_labels(
     record = run_plan(label_efficiency, store, config).record
     rows = store.main_table(DATASET, names.LABEL_EFFICIENCY, METRICS).to_pylist()
     subjects = ["2 labels (25 %)", "8 labels (100 %)"]
-    found = {(row["method"], row["subject"]): row["value"] for row in rows}
+    assert [row["regularisation"] for row in rows] == [FIXED, C_TUNED] * 6
+    found = {(row["method"], row["subject"]): row["value"] for row in fixed_rows(rows)}
     assert set(found) == {(name, subject) for name in (CAE, RAW, TUNED) for subject in subjects}
     assert [found[CAE, subject] for subject in subjects] == [1, 1]
     assert [found[RAW, subject] for subject in subjects] == [0.5, 0.5], "one class for all images"
