@@ -106,11 +106,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
 
         # The page shows the lineage of every stage, so it is as old as the oldest of them.
         versions = versions_of(made_from.records)
-        identity = {
-            "made from": versions,
-            "left out": included.reasons,
-            "looks": made_from.looks,
-        }
+        identity = {"made from": versions, "left out": included.reasons}
         return Plan(compute, identity=identity, inputs=inputs)
 
     return report

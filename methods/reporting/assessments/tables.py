@@ -330,10 +330,12 @@ def looks_sentence(looks: int) -> str:
         looks: different evaluations (method, settings and inputs) that were scored on it.
     """
     if looks <= 1:
-        return "As far as the store knows, this is the first evaluation on this test split."
+        return (
+            "When this page was written, the store knew of no other evaluation on this test split."
+        )
     return (
-        f"This test split has been looked at {looks:,} times: so many different evaluations "
-        "(methods, settings, features) that are still in the store were scored on these test "
-        "images. Every look at it that led to a choice makes its figures too good; a split that "
-        "was never looked at would be the proof."
+        f"This test split has been looked at {looks:,} times: when this page was written, so many "
+        "different evaluations (methods, settings, features) were in the store that were scored on "
+        "these test images. Every look at it that led to a choice makes its figures too good; a "
+        "split that was never looked at would be the proof."
     )

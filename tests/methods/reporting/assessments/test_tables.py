@@ -170,5 +170,5 @@ def test_counts_say_what_a_group_is() -> None:
 
 
 def test_the_number_of_looks() -> None:
-    assert "first evaluation" in looks_sentence(1)
+    assert "no other evaluation" in looks_sentence(1)
     assert "looked at 28 times" in looks_sentence(28)
