@@ -416,8 +416,8 @@ def _agreement_section(
     here: Stage[StageConfig], records: Records, notices: tuple[str, ...]
 ) -> "Section":
     """Agreement of the classifiers, and the network's features beside physical descriptors."""
-    from methods.reporting.agreement_tables import agreement_table, descriptor_table
     from methods.reporting.document import Section
+    from methods.reporting.roc_tables import agreement_table, descriptor_table
 
     asset = names.CLASSIFIER_AGREEMENT
     agreements = here.table(asset, CLASSIFIER_AGREEMENT).to_pylist()
