@@ -307,7 +307,7 @@ def test_principal_components_take_the_place_of_the_rows(
     assert version(evaluation) != plain
     settings = DatasetStore().need_record("tiny", evaluation).settings
     assert (settings["pca_components"], settings["pca_whiten"]) == (2, True)
-    with pytest.raises(RunFailedError, match=r"^(?!UNPLANNED).*pca_components is 500"):
+    with pytest.raises(RunFailedError, match=r"^(?!UNPLANNED).*500 principal components"):
         materialise(root, [evaluation], pca_components=500)
 
 
