@@ -152,7 +152,10 @@ def score(
     return Output(
         content=[metrics, predictions],
         files=[work.write_table(metrics, METRICS), work.write_table(predictions, PREDICTIONS)],
-        pictures=[*_pictures(fixed.answers, scored, fixed.metrics), *reported.pictures],
+        pictures=[
+            *_pictures(fixed.answers, scored, fixed.metrics),
+            *_calibration_pictures(rows, scored.tuned or scored.fixed),
+        ],
         summary={
             **fixed.summary,
             **_tuned_summary(scored, measured.get(TUNED)),
@@ -185,7 +188,6 @@ class _Measured:
         metrics: rows of METRICS.
         predictions: rows of PREDICTIONS.
         assessment: how good it is, out of fold too.
-        pictures: of its calibration.
         summary: its accuracy in words.
     """
 
@@ -193,7 +195,6 @@ class _Measured:
     metrics: list[dict[str, Any]]
     predictions: list[dict[str, Any]]
     assessment: "Assessment"
-    pictures: list[tuple[str, bytes]]
     summary: dict[str, float | int | str]
 
 
@@ -233,7 +234,6 @@ def _measured(
         ],
         predictions=prediction_rows(rows, scores.scores, answers, regularisation),
         assessment=_assessment(config, rows, scores),
-        pictures=_calibration_pictures(rows, scores),
         summary={
             "accuracy": of_all["accuracy"].value,
             "accuracy, 95 % interval": between,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.records.assessment import Estimate
-from methods.statistics.significance import Interval, accuracy_interval, group_bootstrap
+from methods.statistics.significance import Interval, accuracy_interval, counts_bootstrap
 
 
 def estimate(
@@ -61,23 +61,20 @@ def share_among(
     return share(hit[inside], None if groups is None else [groups[i] for i in inside])
 
 
-def bootstrapped(
-    statistic: Callable[[NDArray[np.int64]], float],
-    n: int,
+def of_counts(
+    figure: Callable[[NDArray[np.int64]], NDArray[np.float64]],
+    cells: NDArray[np.int64],
+    n_cells: int,
     groups: Sequence[str] | None,
     n_resamples: int,
     seed: int,
 ) -> Estimate | None:
-    """A figure that is no share of images, with its bootstrap interval; None where it is NaN.
+    """A figure of how many images lie where, with its bootstrap interval; None where it is NaN.
 
-    Args:
-        statistic: from positions of images, some of them several times, to the figure.
-        n: images.
-        groups: (n,) group (patient) of each image, or None.
-        n_resamples: resamples of the groups.
-        seed: of the resampling.
+    The arguments are those of :func:`methods.statistics.significance.counts_bootstrap`.
     """
-    value = statistic(np.arange(n, dtype=np.int64))
+    value = float(figure(np.bincount(cells, minlength=n_cells)[np.newaxis])[0])
     if np.isnan(value):
         return None
-    return estimate(value, group_bootstrap(statistic, n, groups, n_resamples, seed), n, groups)
+    interval = counts_bootstrap(figure, cells, n_cells, groups, n_resamples, seed)
+    return estimate(value, interval, len(cells), groups)

@@ -24,7 +24,7 @@ from data_contracts.studies.study import Protocol
 from methods.arrays import check_label_matrices
 from methods.statistics.macro_auc import macro_auc
 from methods.statistics.roc import auc
-from methods.statistics.significance import Interval, accuracy_interval, group_bootstrap
+from methods.statistics.significance import Interval, accuracy_interval, counts_bootstrap
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -192,33 +192,43 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Float64:
     return share
 
 
-# Metrics of a confusion matrix (L, L), row = true, column = predicted: images of one label
+# Metrics of confusion matrices (..., L, L), row = true, column = predicted: images of one label
 
 
-def macro_f1(counts: NDArray[np.int64]) -> float:
-    """Mean F1 over the classes that are true or predicted somewhere (scikit-learn's rule)."""
-    hits = np.diag(counts)
-    counted = counts.sum(axis=0) + counts.sum(axis=1)
-    return float((2 * hits[counted > 0] / counted[counted > 0]).mean())
+def macro_f1(counts: NDArray[np.int64]) -> Float64:
+    """Mean F1 over the classes that are true or predicted somewhere, (...), as scikit-learn's."""
+    return _mean_share(2 * _right_of(counts), counts.sum(axis=-2) + counts.sum(axis=-1))
 
 
-def balanced_accuracy(counts: NDArray[np.int64]) -> float:
-    """Mean recall over the classes that test images have (Brodersen et al. 2010)."""
-    there = counts.sum(axis=1) > 0
-    return float((np.diag(counts)[there] / counts.sum(axis=1)[there]).mean())
+def balanced_accuracy(counts: NDArray[np.int64]) -> Float64:
+    """Mean recall over the classes that test images have (Brodersen et al. 2010), (...)."""
+    return _mean_share(_right_of(counts), counts.sum(axis=-1))
 
 
-def matthews(counts: NDArray[np.int64]) -> float:
-    """Matthews correlation of true and predicted classes (Gorodkin 2004 for more than two).
+def _right_of(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of images of each class that are right, (..., L)."""
+    return np.diagonal(counts, axis1=-2, axis2=-1)
+
+
+def _mean_share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Float64:
+    """Mean over the last axis of ``part / whole``, those left out whose whole is 0."""
+    there = whole > 0
+    shares = np.divide(part, whole, out=np.zeros(part.shape), where=there)
+    mean: Float64 = np.asarray(shares.sum(axis=-1) / there.sum(axis=-1))
+    return mean
+
+
+def matthews(counts: NDArray[np.int64]) -> Float64:
+    """Matthews correlation of true and predicted classes (Gorodkin 2004 for more than two), (...).
 
     It is -1 to 1; 0 is what a guess gives, and what it is where one class alone is predicted.
     """
-    n, hits = float(counts.sum()), float(np.trace(counts))
-    true, predicted = counts.sum(axis=1).astype(float), counts.sum(axis=0).astype(float)
-    spread = (n**2 - (true**2).sum()) * (n**2 - (predicted**2).sum())
-    if spread <= 0:
-        return 0.0
-    return float((hits * n - (true * predicted).sum()) / np.sqrt(spread))
+    true, predicted = counts.sum(axis=-1).astype(float), counts.sum(axis=-2).astype(float)
+    n, hits = true.sum(axis=-1), _right_of(counts).sum(axis=-1)
+    spread = (n**2 - (true**2).sum(axis=-1)) * (n**2 - (predicted**2).sum(axis=-1))
+    told_apart = spread > 0
+    excess = hits * n - (true * predicted).sum(axis=-1)
+    return np.where(told_apart, excess / np.sqrt(np.where(told_apart, spread, 1.0)), 0.0)
 
 
 def macro_area(answers: Answers) -> float:
@@ -293,19 +303,23 @@ def _macro_auc_interval(answers: Answers, sample: Sample) -> list[Interval | Non
 
 
 def _bootstrap_interval(
-    figure: Callable[[NDArray[np.int64]], float],
+    figure: Callable[[NDArray[np.int64]], Float64],
 ) -> Callable[[Answers, Sample], list[Interval | None]]:
     """The interval of a figure of the confusion matrix, by a bootstrap over groups."""
 
     def interval(answers: Answers, sample: Sample) -> list[Interval | None]:
         size = len(answers.labels)
-        cell = answers.truth.argmax(axis=1) * size + answers.predicted.argmax(axis=1)
-
-        def of_drawn(positions: NDArray[np.int64]) -> float:
-            return figure(np.bincount(cell[positions], minlength=size**2).reshape(size, size))
-
-        n = len(cell)
-        return [group_bootstrap(of_drawn, n, sample.groups, sample.n_resamples, sample.seed)]
+        cells = answers.truth.argmax(axis=1) * size + answers.predicted.argmax(axis=1)
+        return [
+            counts_bootstrap(
+                lambda counts: figure(counts.reshape(-1, size, size)),
+                cells,
+                size**2,
+                sample.groups,
+                sample.n_resamples,
+                sample.seed,
+            )
+        ]
 
     return interval
 
@@ -354,7 +368,7 @@ REGISTRY: tuple[Metric, ...] = (
         "Balanced accuracy",
         "Balanced accuracy is the mean sensitivity of the classes.",
         "all",
-        lambda answers: balanced_accuracy(confusion_counts(answers)),
+        lambda answers: float(balanced_accuracy(confusion_counts(answers))),
         _bootstrap_interval(balanced_accuracy),
         (ONE_LABEL,),
     ),
@@ -363,7 +377,7 @@ REGISTRY: tuple[Metric, ...] = (
         "Macro F1",
         "Macro F1 gives every class the same weight.",
         "all",
-        lambda answers: macro_f1(confusion_counts(answers)),
+        lambda answers: float(macro_f1(confusion_counts(answers))),
         _bootstrap_interval(macro_f1),
         (ONE_LABEL,),
     ),
@@ -372,7 +386,7 @@ REGISTRY: tuple[Metric, ...] = (
         "MCC",
         "MCC is the Matthews correlation of true and predicted classes: 0 is a guess.",
         "all",
-        lambda answers: matthews(confusion_counts(answers)),
+        lambda answers: float(matthews(confusion_counts(answers))),
         _bootstrap_interval(matthews),
         (ONE_LABEL,),
         "share",

@@ -25,6 +25,8 @@ ONE_GROUP = "no interval from one patient"
 """What stands in the place of the method where all images are of one group."""
 MIN_DISCORDANT = 8
 """Discordant groups on one side that a test needs in most samples: 7.9 expected ones give 80 %."""
+_COUNTS_AT_ONCE = 1 << 22
+"""Maximum number of counts of resamples in memory at a time (32 MB of int64)."""
 
 Float64 = NDArray[np.float64]
 
@@ -248,15 +250,82 @@ def group_bootstrap(
             for _ in range(n_resamples)
         ]
     )
-    figures = figures[~np.isnan(figures)]
-    if 2 * len(figures) < n_resamples:
+    return _expanded_percentiles(value, figures, count)
+
+
+def counts_bootstrap(
+    figure: Callable[[NDArray[np.int64]], Float64],
+    cells: NDArray[np.int64],
+    n_cells: int,
+    groups: Sequence[str] | None,
+    n_resamples: int,
+    seed: int,
+) -> Interval | None:
+    """Compute the interval of :func:`group_bootstrap` for a figure of how many images lie where.
+
+    Such are the figures of a confusion matrix. Groups whose images lie in the same cells are drawn
+    together, as a multinomial number of them, which has the same distribution as drawing one group
+    after the other and takes a hundredth of the time.
+
+    Args:
+        figure: from (m, n_cells) numbers of images, m resamples, to the (m,) figures; NaN where
+            there is none.
+        cells: (n,) cell of each image, 0 to ``n_cells`` - 1.
+        n_cells: number of cells.
+        groups: (n,) group of each image, or None.
+        n_resamples: resamples of the groups.
+        seed: of the resampling.
+
+    Returns:
+        As :func:`group_bootstrap`.
+
+    Raises:
+        ValueError: no image, or more or fewer groups than images.
+    """
+    n = len(cells)
+    if not n:
+        raise ValueError("a bootstrap needs at least one image")
+    codes = group_codes(n, groups)
+    used, column = np.unique(cells, return_inverse=True)
+    of_groups = np.zeros((int(codes.max()) + 1, len(used)), np.int64)
+    np.add.at(of_groups, (codes, column), 1)
+
+    def figures_of(counts: NDArray[np.floating]) -> Float64:
+        everywhere = np.zeros((len(counts), n_cells), np.int64)
+        everywhere[:, used] = counts
+        return figure(everywhere)
+
+    count, value = len(of_groups), float(figures_of(of_groups.sum(axis=0)[np.newaxis])[0])
+    if count == 1 or np.isnan(value):
         return None
-    if np.ptp(figures) == 0:
+    kinds, times = np.unique(of_groups, axis=0, return_counts=True)
+    rng, at_once = np.random.default_rng(seed), max(_COUNTS_AT_ONCE // max(len(kinds), n_cells), 1)
+    figures = np.concatenate(
+        [
+            # whole numbers below 2^53: the product is exact
+            figures_of(
+                rng.multinomial(count, times / count, min(at_once, n_resamples - done)).astype(
+                    np.float64
+                )
+                @ kinds.astype(np.float64)
+            )
+            for done in range(0, n_resamples, at_once)
+        ]
+    )
+    return _expanded_percentiles(value, figures, count)
+
+
+def _expanded_percentiles(value: float, figures: Float64, count: int) -> Interval | None:
+    """Interval of a figure from its resamples, (n_resamples,), of ``count`` groups."""
+    known = figures[~np.isnan(figures)]
+    if 2 * len(known) < len(figures):
+        return None
+    if np.ptp(known) == 0:
         width = 1 - _tail() ** (1 / count)
         return Interval(value - width, min(value + width, 1.0), "Clopper-Pearson on groups", count)
     t = special.stdtrit(count - 1, _tail()) * np.sqrt(count / (count - 1))
     tail = float(stats.norm.cdf(t))
-    low, high = np.quantile(figures, [tail, 1 - tail])
+    low, high = np.quantile(known, [tail, 1 - tail])
     return Interval(min(float(low), value), max(float(high), value), "group bootstrap", count)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.records.assessment import Estimate, NetBenefit, OperatingPoint
-from methods.statistics.estimates import bootstrapped, estimate, share, share_among
+from methods.statistics.estimates import estimate, of_counts, share, share_among
 from methods.statistics.macro_auc import macro_auc
 from methods.statistics.metrics import balanced_accuracy, matthews
 
@@ -82,14 +82,13 @@ def operating_point(
         n_resamples: bootstrap resamples behind the intervals of what is no share.
         seed: of the bootstrap.
     """
-    called, n = lead >= threshold, len(lead)
-    cell = 2 * positive.astype(np.int64) + called
+    called = lead >= threshold
+    cells = 2 * positive.astype(np.int64) + called
 
-    def of_counts(figure: Callable[[NDArray[np.int64]], float]) -> Estimate | None:
-        def drawn(positions: NDArray[np.int64]) -> float:
-            return figure(np.bincount(cell[positions], minlength=4).reshape(2, 2))
-
-        return bootstrapped(drawn, n, groups, n_resamples, seed)
+    def of_matrix(figure: Callable[[NDArray[np.int64]], Float64]) -> Estimate | None:
+        return of_counts(
+            lambda counts: figure(counts.reshape(-1, 2, 2)), cells, 4, groups, n_resamples, seed
+        )
 
     return OperatingPoint(
         threshold=threshold,
@@ -98,8 +97,8 @@ def operating_point(
         specificity=share_among(~called, ~positive, groups),
         ppv=share_among(positive, called, groups),
         npv=share_among(~positive, ~called, groups),
-        balanced_accuracy=of_counts(balanced_accuracy),
-        mcc=of_counts(matthews),
+        balanced_accuracy=of_matrix(balanced_accuracy),
+        mcc=of_matrix(matthews),
     )
 
 

@@ -250,7 +250,7 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert predicted.stdout.count("up to date") == 7, "with the settings of the last run"
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
-    assert again.stdout.count("up to date") == 17
+    assert again.stdout.count("up to date") == 21
 
 
 def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:

@@ -13,6 +13,7 @@ from methods.statistics.significance import (
     ONE_GROUP,
     accuracy_interval,
     bonferroni,
+    counts_bootstrap,
     group_bootstrap,
     holm,
     mean_interval,
@@ -292,6 +293,47 @@ def test_the_group_bootstrap_says_when_it_cannot() -> None:
     assert (perfect.low, perfect.high) == (pytest.approx(0.025**0.5), 1.0)
     with pytest.raises(ValueError, match="at least one image"):
         group_bootstrap(lambda at: 0.5, 0, None)
+
+
+def _right_share(counts: np.ndarray) -> np.ndarray:
+    right: np.ndarray = counts[:, 0] / np.maximum(counts.sum(axis=1), 1)
+    return right
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_counted_groups_have_the_interval_of_groups_drawn_one_by_one(size: int) -> None:
+    rng = np.random.default_rng(size)
+    cells = rng.integers(0, 3, 60)
+    groups = [f"p{i // size}" for i in range(60)]
+    counted = counts_bootstrap(_right_share, cells, 4, groups, 20_000, 0)
+    drawn = group_bootstrap(lambda at: float((cells[at] == 0).mean()), 60, groups, 20_000)
+    assert counted is not None
+    assert drawn is not None
+    assert (counted.low, counted.high) == pytest.approx(
+        (drawn.low, drawn.high),
+        abs=1.01 / 60,  # an image more or less
+    )
+    assert (counted.method, counted.groups) == (drawn.method, drawn.groups)
+
+
+def test_counts_do_not_depend_on_how_many_resamples_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    cells, groups = np.array([0, 1, 2, 0, 1, 0, 3, 3]), list("aabbccdd")
+    whole = counts_bootstrap(_right_share, cells, 4, groups, 100, 3)
+    monkeypatch.setattr(significance, "_COUNTS_AT_ONCE", 1)
+    assert counts_bootstrap(_right_share, cells, 4, groups, 100, 3) == whole
+
+
+def test_the_bootstrap_of_counts_says_when_it_cannot() -> None:
+    cells = np.array([0, 1, 0, 1])
+    assert counts_bootstrap(_right_share, cells, 2, ["p"] * 4, 20, 0) is None
+    assert (
+        counts_bootstrap(lambda counts: np.full(len(counts), np.nan), cells, 2, None, 20, 0) is None
+    )
+    perfect = counts_bootstrap(lambda counts: np.ones(len(counts)), cells, 2, list("aabb"), 20, 0)
+    assert perfect is not None
+    assert (perfect.low, perfect.high) == (pytest.approx(0.025**0.5), 1.0)
+    with pytest.raises(ValueError, match="at least one image"):
+        counts_bootstrap(_right_share, cells[:0], 2, None, 20, 0)
 
 
 def test_paired_t_by_hand() -> None:
