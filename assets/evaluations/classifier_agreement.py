@@ -47,6 +47,8 @@ def classifier_agreement(here: Stage[FoldConfig]) -> Plan:
     scores = {m: out_of_fold(here.store, here.dataset, m, labelled) for m in scored}
 
     def compute(work: Work) -> Output:
+        from methods.reporting.document import SIGNIFICANT
+
         rows = labelled.only(list(scores[ANALYTIC]))
         probabilities = {
             method: np.array([of[image_id].probability for image_id in rows.ids])
@@ -75,7 +77,7 @@ def classifier_agreement(here: Stage[FoldConfig]) -> Plan:
                     if row["kappa"] is not None
                 },
                 "descriptors that go with a feature": sum(
-                    row["p_value"] < 0.05 for row in descriptors
+                    row["p_value"] < SIGNIFICANT for row in descriptors
                 ),
             },
             rows=len(rows.ids),

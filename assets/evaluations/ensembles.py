@@ -1,6 +1,6 @@
 """Ensembles: the mean class probabilities of fine-tuned networks, and of an SVM where one joins."""
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import dagster as dg
 import numpy as np
@@ -19,9 +19,6 @@ from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
-
-if TYPE_CHECKING:
-    from methods.classifiers.calibration import OutOfFold
 
 
 class SvmEnsembleConfig(ScoreConfig, SvmSettings):
@@ -63,7 +60,8 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
 
         def compute(work: Work) -> Output:
             classes, networks = _of_networks(here, models, features, rows)
-            config, of_svm = here.config, {}
+            config = here.config
+            of_svm: dict[str, Scores] = {}
             if isinstance(config, SvmEnsembleConfig):
                 of_svm = svm_probabilities(readers[0], rows, config, classes)
             means = mean_scores(classes, networks, of_svm)
@@ -93,8 +91,8 @@ def _of_networks(
 
 def svm_probabilities(
     reader: FeatureReader, rows: LabelledRows, config: SvmEnsembleConfig, classes: np.ndarray
-) -> dict[str, tuple[float, np.ndarray]]:
-    """C and the (n_test, K) probabilities of an SVM on the rows of ``reader``, by regularisation.
+) -> dict[str, Scores]:
+    """The (n_test, K) probabilities of an SVM on the rows of ``reader``, by regularisation.
 
     Its scores become probabilities by a temperature that is fitted on the training images, each
     scored by an SVM that did not see its group; where no folds can be made, the temperature is 1.
@@ -105,30 +103,20 @@ def svm_probabilities(
         config: settings of the SVM; its seed draws the folds.
         classes: (K,) names, in the order of the columns.
     """
-    from methods.classifiers.calibration import probabilities
+    from methods.classifiers.calibration import UNCALIBRATED, calibrate, probabilities
 
+    labels = rows.labels[rows.train]
     found = {}
     for regularisation, of in fits_on(gram_of(reader), rows, config, config.seed).scores.items():
+        temperature = (calibrate(of.out_of_fold, labels) or UNCALIBRATED).temperature
         columns = np.searchsorted(of.classes, classes)
-        temperature = _temperature(of.out_of_fold, rows.labels[rows.train])
-        found[regularisation] = (of.c, probabilities(of.scores, temperature)[:, columns])
-    return {name: (c, shares) for name, (c, shares) in found.items() if c is not None}
-
-
-def _temperature(seen: "OutOfFold | None", labels: np.ndarray) -> float:
-    """Divisor of the scores before the softmax, from scores of images that no fold had seen."""
-    from methods.classifiers.calibration import UNCALIBRATED, fit_temperature
-
-    if seen is None or not seen.usable.any():
-        return UNCALIBRATED.temperature
-    codes = np.searchsorted(seen.classes, labels[seen.usable])
-    return fit_temperature(seen.scores[seen.usable], codes)
+        shares = probabilities(of.scores, temperature)[:, columns]
+        found[regularisation] = Scores(classes, shares, of.c)
+    return found
 
 
 def mean_scores(
-    classes: np.ndarray,
-    networks: list[np.ndarray],
-    of_svm: dict[str, tuple[float, np.ndarray]],
+    classes: np.ndarray, networks: list[np.ndarray], of_svm: dict[str, Scores]
 ) -> dict[str, Scores]:
     """The mean probabilities by regularisation; without an SVM there is the fixed one alone."""
     from methods.training.fine_tuning import mean_probabilities
@@ -136,8 +124,8 @@ def mean_scores(
     if not of_svm:
         return {FIXED: Scores(classes, mean_probabilities(networks))}
     return {
-        regularisation: Scores(classes, mean_probabilities([*networks, shares]), c)
-        for regularisation, (c, shares) in of_svm.items()
+        regularisation: replace(of, scores=mean_probabilities([*networks, of.scores]))
+        for regularisation, of in of_svm.items()
     }
 
 

@@ -12,11 +12,11 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows, packed, unpacked
-from assets.core.settings import BootstrapSetting, CaeTrainingSettings, CodePoolSetting, SvmSettings
+from assets.core.settings import CaeTrainingSettings, CodePoolSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, few_labels, fits_on, gram_limit
-from assets.evaluations.svm_rows import MEMORY_BYTES, gram_of
+from assets.evaluations.svm_rows import gram_of, rows_at_once
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids, initial_weights
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
@@ -49,7 +49,7 @@ OVER_SEEDS = "accuracy_over_seeds"
 """Metric of the mean accuracy over the seeds of an estimate."""
 
 
-class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings, BootstrapSetting):
+class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings):
     """Settings of `filter_size_study`: of the auto-encoder, of the SVM, and what is varied."""
 
     filter_sizes: list[PositiveInt] = Field(default=list(FILTER_SIZES), min_length=1)
@@ -248,7 +248,7 @@ def _gram_of_codes(
 
     _, height, width = scored.feature_set.row_shape
     numbers = len(model.encoder_weight) * (height // 2) * (width // 2)
-    return gram_matrix(codes, len(scored), max(MEMORY_BYTES // (8 * numbers), 256))
+    return gram_matrix(codes, len(scored), rows_at_once(numbers))
 
 
 def _summary(

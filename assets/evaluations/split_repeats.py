@@ -16,7 +16,7 @@ from assets.core.scoring import MetricRows
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, correct_on_test, gram_limit
-from assets.evaluations.svm_rows import MEMORY_BYTES
+from assets.evaluations.svm_rows import rows_at_once
 from assets.features.local_descriptors import LocalDescriptors, descriptors_asset, open_descriptors
 from assets.features.vlad import CodebookSettings, VladSettings, encoder, fit_vlad_model
 from data_contracts import asset_names as names
@@ -158,8 +158,7 @@ def _gram(
     for start in range(0, n, step):
         block = np.arange(start, min(start + step, n))
         rows[block] = compute(descriptors.take(block))
-    at_once = max(MEMORY_BYTES // (8 * width), 256)
-    return gram_matrix(lambda start, stop: rows[start:stop], n, at_once)
+    return gram_matrix(lambda start, stop: rows[start:stop], n, rows_at_once(width))
 
 
 def _accuracy(gram: np.ndarray, rows: LabelledRows, config: SvmSettings) -> float:

@@ -260,12 +260,12 @@ def correct_on_test(
     from methods.classifiers.tuning import tune_c
 
     c, tolerance = config.c, config.tolerance
+    training, labels = gram[np.ix_(labelled, labelled)], rows.labels[labelled]
     if tune:
         groups = [rows.groups[i] for i in labelled]
-        training = gram[np.ix_(labelled, labelled)]
-        tuned = tune_c(training, rows.labels[labelled], groups, tolerance, seed)
+        tuned = tune_c(training, labels, groups, tolerance, seed)
         c = c if tuned is None else tuned.c
-    fit = svm.fit_gram(gram[np.ix_(labelled, labelled)], rows.labels[labelled], c, tolerance)
+    fit = svm.fit_gram(training, labels, c, tolerance)
     return np.asarray(fit.predict(gram[np.ix_(rows.test, labelled)]) == rows.labels[rows.test])
 
 
@@ -389,11 +389,14 @@ def majority_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         tables=(METRICS, PREDICTIONS),
     )
     def evaluation(here: Stage[ScoreConfig]) -> Plan:
+        from methods.statistics.null import majority_class
+
         rows = scorable_rows(here.store, here.dataset, study)
 
         def compute(work: Work) -> Output:
-            classes, counts = np.unique(rows.labels[rows.train], return_counts=True)
-            one_hot = (np.arange(len(classes)) == counts.argmax()).astype(np.float64)
+            trained = rows.labels[rows.train]
+            classes = np.unique(trained)
+            one_hot = (classes == majority_class(trained)).astype(np.float64)
             scores = np.tile(one_hot, (len(rows.test), 1))
             scored = Scored(method.title, Scores(classes, scores))
             return score(work, here.config, study, method, rows, scored)

@@ -15,6 +15,8 @@ from resources.store.feature_store import FeatureReader
 
 MEMORY_BYTES = 2**30
 """Features held at once while the Gram matrix is built, or while the solver streams over them."""
+FEWEST_ROWS = 256
+"""Fewest rows of a block of a Gram matrix: fewer waste its products."""
 STREAMED_ROWS = (64, 2048)
 """Fewest and most rows of a block of the streaming solver: fewer waste its products, more gain
 nothing."""
@@ -37,8 +39,9 @@ class SvmRows:
     @property
     def width(self) -> int:
         """Numbers of a row."""
-        shape = self.reader.feature_set.row_shape
-        return int(np.prod(shape)) if self.pool is None else pooled_width(shape, self.pool)
+        if self.pool is None:
+            return stored_width(self.reader)
+        return pooled_width(self.reader.feature_set.row_shape, self.pool)
 
     def take(self, positions: np.ndarray) -> Float32:
         """The rows at some positions, (m, width)."""
@@ -49,7 +52,7 @@ class SvmRows:
         return gram_matrix(
             lambda start, stop: _pooled(self.reader.rows(start, stop), self.pool),
             len(self.reader),
-            rows_at_once(self.reader),
+            rows_at_once(stored_width(self.reader)),
             self.scaling,
         )
 
@@ -58,7 +61,7 @@ def svm_rows(reader: FeatureReader, rows: LabelledRows, scale: RowScale, method:
     """Rows of a method, with the scaling fitted on the training rows."""
 
     def training() -> Iterator[np.ndarray]:
-        step = rows_at_once(reader)
+        step = rows_at_once(stored_width(reader))
         for start in range(0, len(rows.train), step):
             yield _pooled(reader.take(rows.train[start : start + step]), method.pool)
 
@@ -70,14 +73,19 @@ def _pooled(values: np.ndarray, pool: MapPool | None) -> np.ndarray:
     return values if pool is None else pool_maps(values, pool)
 
 
-def rows_at_once(reader: FeatureReader) -> int:
-    """Rows of a reader that are held at once while a Gram matrix is built."""
-    return max(MEMORY_BYTES // (8 * int(np.prod(reader.feature_set.row_shape))), 256)
+def stored_width(reader: FeatureReader) -> int:
+    """Numbers of a row of a reader."""
+    return int(np.prod(reader.feature_set.row_shape))
+
+
+def rows_at_once(width: int) -> int:
+    """Rows of ``width`` numbers that are held at once while a Gram matrix is built."""
+    return max(MEMORY_BYTES // (8 * width), FEWEST_ROWS)
 
 
 def gram_of(reader: FeatureReader) -> np.ndarray:
     """Gram matrix of all rows of a reader, normalised, (n, n) float32."""
-    return gram_matrix(reader.rows, len(reader), rows_at_once(reader))
+    return gram_matrix(reader.rows, len(reader), rows_at_once(stored_width(reader)))
 
 
 def streamed_rows(width: int) -> int:

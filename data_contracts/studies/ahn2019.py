@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_contracts import asset_names as names
-from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+from data_contracts.studies.study import DICOM_WINDOW, Choice, Method, PaperRow, PaperTable, Study
 
 FILTER_SIZES = (512, 1024, 2048, 4096)
 """Numbers of filters in table 3 of Ahn et al. 2019."""
@@ -308,8 +308,6 @@ AHN2019 = Study(
             "RGB; transparency over white; grey in three channels",
             "-",
         ),
-        Choice(
-            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
-        ),
+        DICOM_WINDOW,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_contracts import asset_names as names
-from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+from data_contracts.studies.study import DICOM_WINDOW, Choice, Method, PaperRow, PaperTable, Study
 
 SCALES = (0, 1, 2)
 """Scales s of Farhat and Sicre: images have 224 + 320 s pixels a side."""
@@ -178,8 +178,6 @@ FARHAT_VLAD = Study(
             "one against all, squared hinge weighted by the setting c, free bias",
             "c, tolerance, convention",
         ),
-        Choice(
-            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
-        ),
+        DICOM_WINDOW,
     ),
 )

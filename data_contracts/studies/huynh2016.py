@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_contracts import asset_names as names
-from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+from data_contracts.studies.study import DICOM_WINDOW, Choice, Method, PaperRow, PaperTable, Study
 
 ROI_PIXELS = 512
 """Side of a region of interest, in pixels."""
@@ -192,9 +192,7 @@ HUYNH2016 = Study(
             "that, and DeLong for clustered data beside it",
             "-",
         ),
-        Choice(
-            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
-        ),
+        DICOM_WINDOW,
         Choice(
             "Positive class",
             "malignant",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from data_contracts import asset_names as names
-from data_contracts.studies.study import Choice, Method, PaperRow, PaperTable, Study
+from data_contracts.studies.study import DICOM_WINDOW, Choice, Method, PaperRow, PaperTable, Study
 
 SQUARE_PIXELS = 256
 """Side of the padded, grey image, in pixels."""
@@ -99,9 +99,7 @@ LYNDON2015 = Study(
             "after the pooling, as in the tutorial",
             "-",
         ),
-        Choice(
-            "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
-        ),
+        DICOM_WINDOW,
         Choice("Threshold of the CNNs", "0.5 implied", "0.5", "-"),
         Choice(
             "Threshold of the SVMs",

@@ -142,6 +142,12 @@ class Choice:
     switch: str
 
 
+DICOM_WINDOW = Choice(
+    "Grey values of DICOM", "not stated", "the first window that the file states", "voi"
+)
+"""The choice of grey values, which all four papers leave open."""
+
+
 @dataclass(frozen=True)
 class Study:
     """One paper, as data.

@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import accuracy_interval, group_codes
+from methods.statistics.significance import CONFIDENCE, accuracy_interval, group_codes
 
-CONFIDENCE = 0.95
 RESAMPLES = 10_000
 SAME_ACCURACY = 1e-9
 """Largest difference of two mean accuracies that counts as rounding.

@@ -19,7 +19,7 @@ class Null:
     """What an accuracy is to be compared with.
 
     Attributes:
-        majority: commonest class of the training images; of equally common ones the first by name.
+        majority: commonest class of the training images.
         rate: share of the test images of that class: the accuracy of always answering it.
         p_value: of the group permutation test, that predictions have nothing to do with labels.
     """
@@ -27,6 +27,16 @@ class Null:
     majority: str
     rate: float
     p_value: float
+
+
+def majority_class(trained: NDArray[np.str_]) -> str:
+    """Find the commonest class of the training images; of equally common ones the first by name.
+
+    Args:
+        trained: (n_train,) class of each training image, n_train at least 1.
+    """
+    names, counts = np.unique(trained, return_counts=True)
+    return str(names[counts.argmax()])
 
 
 def null_of(
@@ -49,8 +59,7 @@ def null_of(
         groups: (n,) group of each test image, or None.
         seed: of the permutations.
     """
-    names, counts = np.unique(trained, return_counts=True)
-    majority = str(names[counts.argmax()])
+    majority = majority_class(trained)
     codes = group_codes(len(truth), groups)
     inside = np.argsort(codes, kind="stable")
     seen = int((truth == predicted).sum())

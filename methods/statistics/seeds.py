@@ -14,14 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import group_codes
+from methods.statistics.significance import CONFIDENCE, POWER, group_codes
 
 Float64 = NDArray[np.float64]
-
-LEVEL = 0.95
-"""Confidence level of the intervals."""
-POWER = 0.8
-"""Chance with which a difference is to be found that counts as one which the data could show."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ def seed_difference(
     df, error = _t_quantile_and_error(
         [(variance, n_groups - 1), _seed_variance(right_a), _seed_variance(right_b)]
     )
-    difference, quantile = float(paired.mean()), float(stats.t.ppf((1 + LEVEL) / 2, df))
+    difference, quantile = float(paired.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
     reach = quantile * error
     return SeedDifference(
         difference=difference,

@@ -28,9 +28,7 @@ from tests.assets.plans import (
     store_manifest,
 )
 
-QUICK = FilterStudyConfig(
-    filter_sizes=[2, 4], filter_seeds=2, epochs=1, batch_size=4, bootstrap_resamples=20
-)
+QUICK = FilterStudyConfig(filter_sizes=[2, 4], filter_seeds=2, epochs=1, batch_size=4)
 
 
 @pytest.fixture

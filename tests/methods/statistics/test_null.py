@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.statistics.null import PERMUTATIONS, null_of
+from methods.statistics.null import PERMUTATIONS, majority_class, null_of
 
 
 def test_the_majority_is_that_of_the_training_images() -> None:
@@ -13,6 +13,10 @@ def test_the_majority_is_that_of_the_training_images() -> None:
     null = null_of(trained, np.array(["a", "a", "a", "b"]), np.array(["b"] * 4), None, 0)
     assert (null.majority, null.rate) == ("b", 0.25)
     assert null.p_value == 1.0  # the same answer for all images fits any labels as well
+
+
+def test_of_equally_common_classes_the_first_by_name_is_the_majority() -> None:
+    assert majority_class(np.array(["c", "b", "c", "b", "a"])) == "b"
 
 
 def test_four_patients_have_six_arrangements() -> None:
