@@ -262,8 +262,6 @@ def _summary(
 
     ``lines`` has those of each estimate, in the order of its seeds.
     """
-    from methods.reporting import figures
-
     metrics = [row for name in lines for row in _metrics(work, config, rows, name, lines[name])]
     predictions = [row for name in lines for row in _predictions(rows, name, lines[name])]
     sizes = sorted(set(config.filter_sizes))
@@ -276,20 +274,6 @@ def _summary(
             caption = f"{row['method']}, {row['regularisation']} C, accuracy"
             summary[caption] = row["value"]
     summary |= {f"{size} filters, seconds": seconds[size] for size in sizes}
-    n = len(rows.test)
-    points = [
-        (
-            size,
-            [
-                float(_right_of(line, FIXED, ALL_LABELS, n).mean())
-                for line in lines[filters_estimate(size)]
-            ],
-        )
-        for size in sizes
-    ]
-    paper = [
-        (size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)
-    ]
     unfinished = [name for name in lines if not all(line["converged"] for line in lines[name])]
     return Output(
         content=[metrics, predictions],
@@ -297,7 +281,7 @@ def _summary(
             work.write_table(metrics, METRICS),
             work.write_table(predictions, SEED_PREDICTIONS),
         ],
-        pictures=[("accuracy by number of filters", figures.filter_size_curve(points, paper))],
+        pictures=[("accuracy by number of filters", _curve(sizes, lines, len(rows.test)))],
         summary=summary,
         facts=FilterStudyFacts(rows_version=rows.version, seconds=seconds),
         notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
@@ -306,6 +290,26 @@ def _summary(
         rows=len(metrics),
         device=device,
     )
+
+
+def _curve(sizes: Sequence[int], lines: Mapping[str, list[dict[str, Any]]], n_test: int) -> bytes:
+    """The picture of each training's accuracy at the fixed C, beside the paper's table 3."""
+    from methods.reporting import figures
+
+    points = [
+        (
+            size,
+            [
+                float(_right_of(line, FIXED, ALL_LABELS, n_test).mean())
+                for line in lines[filters_estimate(size)]
+            ],
+        )
+        for size in sizes
+    ]
+    paper = [
+        (size, row.percent / 100) for size, row in zip(FILTER_SIZES, PAPER_TABLE.rows, strict=True)
+    ]
+    return figures.filter_size_curve(points, paper)
 
 
 def _metrics(

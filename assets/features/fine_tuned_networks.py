@@ -311,15 +311,7 @@ def _tuned_output(
             f"the fine-tuning of {tunable.title} diverged: {error}",
             "Set a smaller fine_tune_learning_rate",
         ) from error
-    described = {
-        **asdict(settings),
-        "network": body.name,
-        "layer": body.layer,
-        "dropout": tunable.dropout,
-        "classes": classes,
-        "pre_trained_sha256": body.weights.sha256,
-        "variant": body.variant.name if body.variant else "",
-    }
+    described = asdict(settings) | _described(tunable, body, classes)
     files = work.write_model(tuned.tensors, _sidecar(work, described, images, tuned))
     checkpoints.drop()
     return Output.of_model(
@@ -337,6 +329,18 @@ def _tuned_output(
         rows=len(rows.train),
         device=device,
     )
+
+
+def _described(tunable: Tunable, body: FrozenNetwork, classes: list[str]) -> dict[str, Any]:
+    """What the sidecar says of a network beside the settings of its training."""
+    return {
+        "network": body.name,
+        "layer": body.layer,
+        "dropout": tunable.dropout,
+        "classes": classes,
+        "pre_trained_sha256": body.weights.sha256,
+        "variant": body.variant.name if body.variant else "",
+    }
 
 
 def _sidecar(

@@ -11,7 +11,7 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import SeedSetting, SvmSettings
 from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm_rows import MEMORY_BYTES
+from assets.evaluations.svm_rows import rows_at_once, stored_width
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.assessment import CalibrationFigures
@@ -23,6 +23,7 @@ from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model, save_model
 
 if TYPE_CHECKING:
+    from methods.classifiers.calibration import Calibration
     from methods.classifiers.linear_classifier import LinearClassifier
 
 GROUP = "predictions"
@@ -94,14 +95,12 @@ def classifier(here: Stage[ClassifierConfig]) -> Plan:
     return Plan(compute, identity={"features": reader.feature_set.key, "rows": given})
 
 
-def unit_blocks(
-    reader: FeatureReader, positions: np.ndarray, rows_at_once: int
-) -> Iterator[np.ndarray]:
-    """The rows at ``positions`` scaled to unit length, block by block."""
+def unit_blocks(reader: FeatureReader, positions: np.ndarray, step: int) -> Iterator[np.ndarray]:
+    """The rows at ``positions`` scaled to unit length, in blocks of ``step`` rows."""
     from methods.arrays import l2_normalise
 
-    for start in range(0, len(positions), rows_at_once):
-        yield l2_normalise(reader.take(positions[start : start + rows_at_once]))
+    for start in range(0, len(positions), step):
+        yield l2_normalise(reader.take(positions[start : start + step]))
 
 
 @dataclass(frozen=True)
@@ -126,10 +125,8 @@ def fit_classifier(
     from methods.arrays import gram_matrix
     from methods.classifiers import calibration
     from methods.classifiers import linear_svm as svm
-    from methods.classifiers.linear_classifier import LinearClassifier, weights_of
 
-    width = int(np.prod(reader.feature_set.row_shape))
-    labels, n = rows.labels[rows.train], len(rows.train)
+    n = len(rows.train)
     calibrated = np.arange(n)
     if n > svm.MAX_GRAM_ROWS:
         calibrated = np.sort(np.random.default_rng(config.seed).permutation(n)[:CALIBRATION_ROWS])
@@ -137,45 +134,61 @@ def fit_classifier(
     gram = gram_matrix(
         lambda start, stop: reader.take(of_gram[start:stop]),
         len(of_gram),
-        max(MEMORY_BYTES // (8 * width), READ_ROWS),
+        rows_at_once(stored_width(reader)),
     )
-
-    def blocks() -> Iterator[np.ndarray]:
-        return unit_blocks(reader, rows.train, READ_TRAINING_ROWS)
-
-    if n <= svm.MAX_GRAM_ROWS:
-        fit = svm.fit_gram(gram, labels, config.c, config.tolerance)
-        weights = weights_of(fit.coefficients, blocks())
-    else:
-        fit = svm.fit_primal(blocks, labels, width, config.c, config.tolerance)
-        weights = fit.coefficients.astype(np.float32)
-    groups = [rows.groups[i] for i in of_gram]
-    seen = calibration.out_of_fold(
-        gram, labels[calibrated], groups, config.c, config.tolerance, config.seed
-    )
-    calibrated_by = calibration.calibrate(seen, labels[calibrated])
+    labels, groups = rows.labels[of_gram], [rows.groups[i] for i in of_gram]
+    seen = calibration.out_of_fold(gram, labels, groups, config.c, config.tolerance, config.seed)
+    read_by = calibration.calibrate(seen, labels)
+    out_of_fold = None
+    if seen is not None and read_by is not None:
+        out_of_fold = calibration.out_of_fold_calibration(
+            seen, labels, groups if rows.has_groups else None, config.seed
+        )
+    fitted, converged = _fit_svm(config, rows, reader, gram, read_by or calibration.UNCALIBRATED)
     notices = []
-    if not fit.converged:
+    if not converged:
         notices.append("NOT CONVERGED: the SVM of the classifier stopped above its tolerance")
-    if calibrated_by is None:
+    if read_by is None:
         notices.append(
             "NOT CALIBRATED: too few groups for folds; probabilities and the mark of unlike images "
             "mean nothing"
         )
-        calibrated_by = calibration.UNCALIBRATED
-    out_of_fold = None
-    if seen is not None and seen.usable.any():
-        out_of_fold = calibration.out_of_fold_calibration(
-            seen, labels[calibrated], groups if rows.has_groups else None, config.seed
-        )
+    return FittedClassifier(fitted, notices, out_of_fold)
+
+
+def _fit_svm(
+    config: ClassifierConfig,
+    rows: LabelledRows,
+    reader: FeatureReader,
+    gram: np.ndarray,
+    calibration: "Calibration",
+) -> "tuple[LinearClassifier, bool]":
+    """The SVM on all training rows, and whether it reached its tolerance.
+
+    ``gram`` is that of all training rows where they are few enough for one, and is not read
+    otherwise.
+    """
+    from methods.classifiers import linear_svm as svm
+    from methods.classifiers.linear_classifier import LinearClassifier, weights_of
+
+    def blocks() -> Iterator[np.ndarray]:
+        return unit_blocks(reader, rows.train, READ_TRAINING_ROWS)
+
+    labels = rows.labels[rows.train]
+    if len(labels) <= svm.MAX_GRAM_ROWS:
+        fit = svm.fit_gram(gram, labels, config.c, config.tolerance)
+        weights = weights_of(fit.coefficients, blocks())
+    else:
+        fit = svm.fit_primal(blocks, labels, stored_width(reader), config.c, config.tolerance)
+        weights = fit.coefficients.astype(np.float32)
     fitted = LinearClassifier(
         fit.classes,
         weights,
         fit.intercept.astype(np.float32),
-        calibrated_by.temperature,
-        calibrated_by.unlike_below,
+        calibration.temperature,
+        calibration.unlike_below,
     )
-    return FittedClassifier(fitted, notices, out_of_fold)
+    return fitted, fit.converged
 
 
 def _sidecar(

@@ -144,16 +144,17 @@ def results_table(results: Sequence[Row]) -> Table:
     )
 
 
+def _reading(row: Row) -> str:
+    """What a row of COMPARISONS says."""
+    if row["p_holm"] >= SIGNIFICANT:
+        return "no measurable difference"
+    return "A is better" if row["only_a_correct"] > row["only_b_correct"] else "B is better"
+
+
 def comparison_table(
     comparisons: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
 ) -> Table:
     """Every pair of methods, from rows of COMPARISONS; ``titles`` is method -> title."""
-
-    def reading(row: Row) -> str:
-        if row["p_holm"] >= SIGNIFICANT:
-            return "no measurable difference"
-        return "A is better" if row["only_a_correct"] > row["only_b_correct"] else "B is better"
-
     return _table(
         "Methods compared in pairs",
         {
@@ -183,18 +184,16 @@ def comparison_table(
                 100 * row["detectable"],
                 row["p_value"],
                 row["p_holm"],
-                reading(row),
+                _reading(row),
             )
             for row in comparisons
         ],
         f"Test: {in_words(row['test'] for row in comparisons)}, two-sided, on the test images that "
         "only one of the two methods gets right. A less B is the difference of the two accuracies "
         "in percentage points with its 95 % interval, before the correction; detectable is the "
-        "smallest difference that the test would find here in 4 of 5 samples. "
-        "A difference is called "
-        f"one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. No "
-        "measurable difference does not "
-        "mean that the two are equal.",
+        "smallest difference that the test would find here in 4 of 5 samples. A difference is "
+        f"called one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. "
+        "No measurable difference does not mean that the two are equal.",
         notices,
     )
 
