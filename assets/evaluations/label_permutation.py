@@ -44,7 +44,7 @@ class PermutationConfig(VoteConfig, FitConfig):
     group=GROUP,
     order=6,
     kinds={"scikitlearn", "parquet"},
-    code_version="1",
+    code_version="2",
     inputs=(
         names.IMAGE_MANIFEST,
         names.ALEXNET_LAYERS,
@@ -71,7 +71,10 @@ def label_permutation(here: Stage[PermutationConfig]) -> Plan:
 
         features = {m: rows_of_method(here.features(m.features, rows.ids), m) for m in members}
         aucs = permuted_aucs(rows, features, config)
-        intervals = {method: mean_interval(np.array(values)) for method, values in aucs.items()}
+        patients = len(set(rows.patients))
+        intervals = {
+            method: mean_interval(np.array(values), patients) for method, values in aucs.items()
+        }
         metrics = [
             row
             for method, values in aucs.items()

@@ -109,7 +109,9 @@ def expectation_section(of: Classifiers) -> "Section":
     sentences = [
         expectation_sentence(title, found.accuracy_out_of_fold, found.accuracy, known)
         for method, title in of.titles.items()
-        if method.in_main_job and (found := of.assessments.get(title)) is not None
+        if method.in_main_job
+        and not method.learns_nothing
+        and (found := of.assessments.get(title)) is not None
     ]
     return Section(
         headings.EXPECTED, tuple(sentences), (expectations_table(of.assessments, of.notices),)

@@ -106,11 +106,12 @@ def closing_sections(
     )
     read = overview(manifest_of(store, records[names.IMAGE_MANIFEST].dataset).to_pylist())
     choices = parts.choices_table(study.choices, settings)
+    left_out, made = parts.rejected_table(rejected), parts.lineage_table(list(records.values()))
     return (
-        Section(headings.CHOICES, (), (choices,)),
-        Section(headings.SETTINGS, (), (parts.settings_table(settings),)),
-        Section(headings.LEFT_OUT, tuple(read), (parts.rejected_table(rejected),)),
-        Section(headings.LINEAGE, (lineage,), (parts.lineage_table(list(records.values())),)),
+        Section(headings.CHOICES, (), (choices.fold(),)),
+        Section(headings.SETTINGS, (), (parts.settings_table(settings).fold(),)),
+        Section(headings.LEFT_OUT, tuple(read), (left_out.fold(),)),
+        Section(headings.LINEAGE, (lineage,), (made.fold(),)),
     )
 
 

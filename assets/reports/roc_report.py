@@ -236,7 +236,7 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="2",
+    code_version="3",
     inputs=(
         names.IMAGE_MANIFEST,
         names.ROC_COMPARISON,

@@ -76,7 +76,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="6",
+        code_version="7",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -181,6 +181,15 @@ class _MadeFrom:
         return {method.name: title for method, title in self.included.titles.items()}
 
     @property
+    def learning_titles(self) -> dict[str, str]:
+        """Titles of the methods that learn something, by name."""
+        return {
+            method.name: title
+            for method, title in self.included.titles.items()
+            if not method.learns_nothing
+        }
+
+    @property
     def main_titles(self) -> dict[str, str]:
         """Titles of the methods of the study's own job, by name."""
         return {
@@ -280,12 +289,12 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
         headings.RESULT,
         (
             single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),
-            null_sentence(made_from.tables["metrics"], made_from.titles),
+            null_sentence(made_from.classifiers.metrics, made_from.learning_titles),
         ),
         (
-            parts.results_table(results),
             tuning_table(metrics, tests, made_from.titles, notices),
-            parts.comparison_table(comparisons, made_from.titles, notices),
+            parts.results_table(results).fold(),
+            parts.comparison_table(comparisons, made_from.titles, notices).fold(),
         ),
         made_from.pictures(made_from.comparison),
     )
@@ -347,7 +356,7 @@ def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Sect
     titles = made_from.main_titles
     few = [
         row
-        for row in made_from.tables["metrics"]
+        for row in made_from.tables["metrics at either C"]
         if row["metric"] == "few_label_accuracy" and row["method"] in titles
     ]
     return Section(
@@ -396,8 +405,9 @@ def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
             )
         ),
         tuple(
-            label_metrics_table(metrics, name, title, protocol, notices)
+            table if name == made_from.study.main else table.fold()
             for name, title in titles.items()
+            for table in [label_metrics_table(metrics, name, title, protocol, notices)]
         ),
         made_from.pictures(
             *(method.evaluation for method in made_from.included.titles if method.in_main_job)
@@ -418,7 +428,7 @@ def _integrity_section(made_from: _MadeFrom) -> "Section":
             "block a run otherwise. Near-duplicates across the split: "
             f"{near.pairs} pairs, {near.test_images} test images ({near.share:.1%}).",
         ),
-        (parts.near_duplicates_table(made_from.tables["near_duplicates"]),),
+        (parts.near_duplicates_table(made_from.tables["near_duplicates"]).fold(),),
         made_from.pictures(names.NEAR_DUPLICATES),
     )
 

@@ -73,6 +73,11 @@ class Method:
         return cls(name, title, features, in_main_job=in_main_job, network=(network, layer))
 
     @property
+    def learns_nothing(self) -> bool:
+        """Whether it answers the commonest class of the training images for every test image."""
+        return not (self.features or self.members or self.scored_by)
+
+    @property
     def evaluation(self) -> str:
         """Name of the asset that scores this method."""
         if self.scored_by:

@@ -144,7 +144,7 @@ def seeds() -> list[Cell]:
         correct = rng.normal(size=latent.shape) < latent
         interval = accuracy_interval(correct, codes)  # type: ignore[arg-type]
         assert interval is not None
-        student = mean_interval(correct.mean(axis=1))
+        student = mean_interval(correct.mean(axis=1), len(correct))
         return {
             "held": float(interval.low <= truth <= interval.high),
             "before": float(student.low <= truth <= student.high),

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote
 
@@ -50,6 +50,8 @@ class Table:
             into every format.
         shown: at most so many rows on a page; None for all. A CSV file always has all rows.
         links: address of a cell of a column of links, by its text; others are plain text.
+        folded: whether an HTML page shows its title alone until a reader opens it; paper and other
+            formats have all of it.
     """
 
     title: str
@@ -60,6 +62,7 @@ class Table:
     notices: tuple[str, ...] = ()
     shown: int | None = None
     links: Mapping[str, str] = field(default_factory=dict)
+    folded: bool = False
 
     def __post_init__(self) -> None:
         if self.kinds and len(self.kinds) != len(self.columns):
@@ -69,6 +72,21 @@ class Table:
                 raise ValueError(
                     f"{self.title}: row {number} has {len(row)} cells, {len(self.columns)} columns"
                 )
+
+    def fold(self) -> Table:
+        """The table with its title alone to be seen at first."""
+        return replace(self, folded=True)
+
+    def with_remarks(self, remarks: Sequence[str]) -> Table:
+        """The table with a last column of remarks, one a row; without it where there is none."""
+        if not any(remarks):
+            return self
+        return replace(
+            self,
+            columns=(*self.columns, "Remark"),
+            rows=tuple((*row, remark) for row, remark in zip(self.rows, remarks, strict=True)),
+            kinds=(*self.column_kinds, "text"),
+        )
 
     @property
     def column_kinds(self) -> tuple[Kind, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 from data_contracts.studies.study import Protocol
 from methods.reporting.document import Cell, Kind, Table
 from methods.statistics.metrics import SEVERAL_LABELS, Metric, metrics_of
+from methods.statistics.significance import ONE_GROUP, TOO_FEW, rests_on_too_few
 
 Row = Mapping[str, Any]
 
@@ -89,7 +90,46 @@ def label_metrics_table(
         f"{word} without a test image is left out.",
         ("text", "count", *texts),
         tuple(notices),
+    ).with_remarks(
+        [
+            intervals_remark({m.title: of_one[m.name] for m in columns if m.name in of_one})
+            for of_one in found.values()
+        ]
     )
+
+
+def intervals_remark(rows: Mapping[str, Row]) -> str:
+    """What must be said of the intervals of a row of a table; "" where that is nothing.
+
+    Args:
+        rows: of METRICS, by the heading of their column.
+    """
+    known = {name: row["interval"] for name, row in rows.items() if row["interval"]}
+    few = [name for name, interval in known.items() if rests_on_too_few(interval)]
+    if len(few) < len(known):
+        return f"{', '.join(few)}: {TOO_FEW}" if few else ""
+    return TOO_FEW if few else ""
+
+
+def accuracy_remark(*rows: Row) -> str:
+    """What must be said of the intervals of accuracies, which one patient has none of.
+
+    Args:
+        rows: of METRICS or RESULTS, of the same test images.
+    """
+    if any(row["ci_low"] is None for row in rows):
+        return ONE_GROUP
+    return TOO_FEW if any(rests_on_too_few(row["interval"]) for row in rows) else ""
+
+
+def percent_with_interval(row: Row | None) -> str | None:
+    """An accuracy of METRICS as one cell: in percent, with its 95 % interval where it has one."""
+    if row is None:
+        return None
+    value = f"{100 * row['value']:.2f}"
+    if row["ci_low"] is None:
+        return value
+    return f"{value} ({100 * row['ci_low']:.2f} to {100 * row['ci_high']:.2f})"
 
 
 def figure_with_interval(metric: Metric, row: Row | None) -> str | None:

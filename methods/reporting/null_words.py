@@ -31,8 +31,9 @@ def null_sentence(metrics: Sequence[Row], titles: Mapping[str, str]) -> str:
     """Say which methods are not better than always answering the commonest training class.
 
     Args:
-        metrics: rows of METRICS of one regularisation; "" is returned where they hold no such rate.
-        titles: title of each method, by name.
+        metrics: rows of METRICS of one regularisation a method; "" is returned where they hold no
+            such rate.
+        titles: title of each method that learns something, by name.
     """
     of = {(row["method"], row["metric"]): row for row in metrics if row["subject"] == "all"}
     rates = {row["method"]: row for row in metrics if row["metric"] == MAJORITY_RATE}
@@ -49,6 +50,6 @@ def null_sentence(metrics: Sequence[Row], titles: Mapping[str, str]) -> str:
         return f"Every method is better than {answer}."
     verb = "is" if len(beaten) == 1 else "are"
     return (
-        f"{'; '.join(beaten)} {verb} not better than {answer}: the interval reaches down to it, or "
-        "labels permuted among the patients do as well."
+        f"{'; '.join(beaten)} {verb} not better than {answer}: the interval reaches down to it or "
+        "cannot be given, or labels permuted among the patients do as well."
     )

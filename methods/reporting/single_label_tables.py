@@ -16,8 +16,15 @@ from typing import Any
 
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.study import Choice, PaperTable
+from data_contracts.tables.evaluations import FIXED, TUNED
 from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table
-from methods.reporting.metric_tables import cells_of, heading, other_metrics
+from methods.reporting.metric_tables import (
+    accuracy_remark,
+    cells_of,
+    heading,
+    other_metrics,
+    percent_with_interval,
+)
 from methods.statistics.metrics import ONE_LABEL
 
 Row = Mapping[str, Any]
@@ -141,7 +148,7 @@ def results_table(results: Sequence[Row]) -> Table:
         "same test images, corrected by Holm for the number of comparisons. Seconds are of all "
         "stages of a method, image preparation left out.",
         notices_of(results),
-    )
+    ).with_remarks([accuracy_remark(row) for row in results])
 
 
 def _reading(row: Row) -> str:
@@ -201,46 +208,56 @@ def comparison_table(
 def label_budget_table(
     metrics: Sequence[Row], titles: Mapping[str, str], notices: Sequence[str] = ()
 ) -> Table:
-    """Table of the accuracy with few labels, from METRICS rows ``few_label_accuracy``.
+    """Table of the accuracy with few labels at either C, from METRICS rows ``few_label_accuracy``.
 
     The subject of such a row is "5 labels a class"; methods are shown in the order of ``titles``.
 
-    Each row is the mean over seeded draws, with the interval of that mean.
+    Each figure is the mean over seeded draws, with the interval of that mean.
     """
-    few = [
-        row for row in metrics if row["metric"] == "few_label_accuracy" and row["method"] in titles
-    ]
+    found: dict[tuple[str, str], dict[str, Row]] = {}
+    for row in metrics:
+        if row["metric"] == "few_label_accuracy" and row["method"] in titles:
+            found.setdefault((row["subject"], row["method"]), {})[row["regularisation"]] = row
     order = list(titles)
 
-    def place(row: Row) -> tuple[int, int]:
-        return int(str(row["subject"]).split()[0]), order.index(row["method"])
+    def place(of: tuple[str, str]) -> tuple[int, int]:
+        return int(of[0].split()[0]), order.index(of[1])
 
+    shown = sorted(found, key=place)
+    intervals = [row["interval"] for of in shown for row in found[of].values()]
     return _table(
         "Accuracy with few labels",
         {
             "Labels": "text",
             "Method": "text",
-            "Accuracy, %": "percent",
-            "95 % low": "percent",
-            "95 % high": "percent",
+            "Fixed C: accuracy, %": "text",
+            "Tuned C: accuracy, %": "text",
             "Draws": "count",
         },
         [
             (
-                row["subject"],
-                titles[row["method"]],
-                100 * row["value"],
-                None if row["ci_low"] is None else 100 * row["ci_low"],
-                None if row["ci_high"] is None else 100 * row["ci_high"],
-                json.loads(row["settings"]).get("label_repeats"),
+                subject,
+                titles[method],
+                percent_with_interval(found[subject, method].get(FIXED)),
+                percent_with_interval(found[subject, method].get(TUNED)),
+                _draws(found[subject, method]),
             )
-            for row in sorted(few, key=place)
+            for subject, method in shown
         ],
         "The classifier sees only so many labelled training images of each class; the features are "
-        "the same. Accuracy is the "
-        "mean over draws of the labelled images, with Student's interval of that mean.",
+        "the same. Fixed C is the paper's own for every method; tuned C is chosen by "
+        "cross-validation among the labels of each draw, and where no folds can be made, as with "
+        "one label a class, it is the fixed one. Accuracy is the mean over draws of the labelled "
+        f"images, in brackets its 95 % interval ({in_words(intervals)}).",
         notices,
-    )
+    ).with_remarks([accuracy_remark(*found[of].values()) for of in shown])
+
+
+def _draws(by_regularisation: Mapping[str, Row]) -> int | None:
+    """Draws behind the rows of METRICS of one number of labels."""
+    row = next(iter(by_regularisation.values()))
+    draws: int | None = json.loads(row["settings"]).get("label_repeats")
+    return draws
 
 
 # The paper

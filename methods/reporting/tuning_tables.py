@@ -7,27 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_contracts.tables.evaluations import FIXED, TUNED
-from methods.reporting.document import Cell, Kind, Table
+from methods.reporting.document import Table
+from methods.reporting.metric_tables import accuracy_remark, percent_with_interval
+from methods.reporting.single_label_tables import in_words
 
 Row = Mapping[str, Any]
-
-_KINDS: tuple[Kind, ...] = (
-    "text",
-    "text",
-    "percent",
-    "percent",
-    "percent",
-    "text",
-    "percent",
-    "percent",
-    "percent",
-    "p",
-)
 
 
 def tuned_accuracies(metrics: Sequence[Row]) -> dict[str, float]:
     """Accuracy at the tuned C by method, from rows of METRICS."""
-    return {row["method"]: row["value"] for row in metrics if _is_accuracy(row, TUNED)}
+    return {
+        row["method"]: row["value"]
+        for row in metrics
+        if (row["metric"], row["subject"], row["regularisation"]) == ("accuracy", "all", TUNED)
+    }
 
 
 def tuning_table(
@@ -36,7 +29,7 @@ def tuning_table(
     titles: Mapping[str, str],
     notices: Sequence[str] = (),
 ) -> Table:
-    """One row a method: its accuracy at either C, with intervals, and its p value at the tuned C.
+    """One row a method: accuracy with interval and p value at the fixed and at the tuned C.
 
     Args:
         metrics: rows of METRICS of all methods.
@@ -44,60 +37,57 @@ def tuning_table(
         titles: title of each method, by name.
         notices: what a reader must know.
     """
-    p_of = {row["method_a"]: row["p_holm"] for row in comparisons if row["regularisation"] == TUNED}
+    of_method = {
+        (row["method"], row["regularisation"]): row
+        for row in metrics
+        if (row["metric"], row["subject"]) == ("accuracy", "all")
+    }
+    p_of = {(row["method_a"], row["regularisation"]): row["p_holm"] for row in comparisons}
+    found = {
+        name: [of_method[name, c] for c in (FIXED, TUNED) if (name, c) in of_method]
+        for name in titles
+    }
+    intervals = in_words(row["interval"] for rows in found.values() for row in rows)
     return Table(
-        "The same methods at a tuned C",
+        "Accuracy of each method",
         (
             "Method",
-            "C",
+            "Fixed C",
             "Accuracy, %",
-            "95 % low",
-            "95 % high",
+            "p (Holm)",
             "Tuned C",
-            "Tuned: accuracy, %",
-            "Tuned: 95 % low",
-            "Tuned: 95 % high",
-            "Tuned: p (Holm)",
+            "Accuracy at the tuned C, %",
+            "p (Holm) at the tuned C",
         ),
         tuple(
             (
                 title,
-                *_figures(metrics, name, FIXED),
-                *_figures(metrics, name, TUNED),
-                p_of.get(name),
+                *(
+                    cell
+                    for c in (FIXED, TUNED)
+                    for cell in (
+                        _c_of(of_method.get((name, c))),
+                        percent_with_interval(of_method.get((name, c))),
+                        p_of.get((name, c)),
+                    )
+                ),
             )
             for name, title in titles.items()
         ),
-        "One C of the SVM is not the same strength of regularisation for all features, so each "
-        "method is also scored at the C with the most training images right in cross-validation "
-        "that keeps groups together; no test image takes part in the choice. Methods without a "
-        "linear SVM have no C, and their one figure stands for both in the comparisons. Holm's "
-        "correction is over the comparisons of the tuned methods.",
-        _KINDS,
+        "Accuracy is the share of test images whose predicted class is right, in brackets its "
+        f"95 % interval ({intervals}). One C of the SVM is not the same strength of "
+        "regularisation for all features, so each method is also scored at the C with the most "
+        "training images right in cross-validation that keeps groups together; no test image "
+        "takes part in the choice. "
+        "Methods without a linear SVM have no C, and their one figure stands for both in the "
+        "comparisons. p is of the comparison with the study's own method on the same test images, "
+        "with Holm's correction over the methods at either C.",
+        ("text", "text", "text", "p", "text", "text", "p"),
         tuple(notices),
-    )
+    ).with_remarks([accuracy_remark(*rows) for rows in found.values()])
 
 
-def _is_accuracy(row: Row, regularisation: str) -> bool:
-    """Whether a row of METRICS is the accuracy over all test images at this C."""
-    return (row["metric"], row["subject"], row["regularisation"]) == (
-        "accuracy",
-        "all",
-        regularisation,
-    )
-
-
-def _figures(metrics: Sequence[Row], method: str, regularisation: str) -> tuple[Cell, ...]:
-    """C, accuracy and interval of a method; empty where it has none."""
-    row = next(
-        (r for r in metrics if r["method"] == method and _is_accuracy(r, regularisation)), None
-    )
-    if row is None:
-        return (None, None, None, None)
-    c = json.loads(row["settings"]).get("c")
-    bounds = (row["ci_low"], row["ci_high"])
-    return (
-        None if c is None else f"{c:g}",
-        100 * row["value"],
-        *(None if bound is None else 100 * bound for bound in bounds),
-    )
+def _c_of(row: Row | None) -> str | None:
+    """The C of a row of METRICS; None where it has none."""
+    c = None if row is None else json.loads(row["settings"]).get("c")
+    return None if c is None else f"{c:g}"

@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 
 from data_contracts.records.assessment import CalibrationFigures, ConfidenceBand
 from methods.statistics.estimates import share
+from methods.statistics.significance import MIN_GROUPS
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -28,8 +29,6 @@ CHANCE_DRAWS = 400
 """Draws behind the calibration error that a calibrated classifier has by chance."""
 LARGE_ECE = 0.1
 """Expected calibration error from which on probabilities must not be read as such."""
-FEWEST_GROUPS = 10
-"""Fewest groups (patients) on which probabilities are called badly calibrated."""
 NEWTON_STEPS = 100
 """Maximum number of Newton steps of the logistic recalibration."""
 _NEAREST_TO_SURE = 1e-9
@@ -179,5 +178,5 @@ def confidence_band(
 
 def is_badly_calibrated(figures: CalibrationFigures) -> bool:
     """Whether the calibration error is large, larger than chance gives, and of enough groups."""
-    enough = figures.right.groups >= FEWEST_GROUPS
+    enough = figures.right.groups >= MIN_GROUPS
     return enough and figures.ece >= LARGE_ECE and figures.ece > figures.ece_by_chance

@@ -63,6 +63,11 @@ class Interval:
         return f"{self.method}; {TOO_FEW}" if self.too_few else self.method
 
 
+def rests_on_too_few(described: str | None) -> bool:
+    """Whether :attr:`Interval.described`, as a table has it, says that the groups are too few."""
+    return described is not None and described.endswith(f"; {TOO_FEW}")
+
+
 @dataclass(frozen=True)
 class PairedTest:
     """Test of the difference of two classifiers' accuracies on the same n images.
@@ -192,11 +197,15 @@ def _effective_size(
     return 1 / both, both**2 / (of_groups**2 / freedom + of_seeds**2 / (seeds - 1))
 
 
-def mean_interval(values: Float64) -> Interval:
+def mean_interval(values: Float64, groups: int) -> Interval:
     """Student's t interval of the mean of independent figures, clipped to 0..1.
 
     It holds the spread of the figures alone. Accuracies of several seeds on the same test images
     are no such figures: see :func:`accuracy_interval`.
+
+    Args:
+        values: the figures.
+        groups: independent groups (patients) of images behind each of them.
 
     Raises:
         ValueError: fewer than two figures, of which none has a spread.
@@ -205,7 +214,7 @@ def mean_interval(values: Float64) -> Interval:
         raise ValueError(f"the interval of a mean needs two figures, got {len(values)}")
     mean, freedom = float(values.mean()), len(values) - 1
     half = -float(special.stdtrit(freedom, _tail()) * values.std(ddof=1) / np.sqrt(len(values)))
-    return Interval(max(mean - half, 0.0), min(mean + half, 1.0), "t", len(values))
+    return Interval(max(mean - half, 0.0), min(mean + half, 1.0), "t", groups)
 
 
 def group_bootstrap(

@@ -13,10 +13,7 @@ from scipy import stats
 from data_contracts.records.assessment import Estimate
 from data_contracts.tables.attributes import NOT_GIVEN
 from methods.statistics.estimates import share
-from methods.statistics.significance import CONFIDENCE, holm
-
-FEWEST_GROUPS = 10
-"""Fewest groups (patients) of a subgroup, and of the rest, that anything is said of."""
+from methods.statistics.significance import CONFIDENCE, MIN_GROUPS, holm
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,7 @@ def _one(
     own = None if groups is None else [groups[i] for i in np.flatnonzero(inside).tolist()]
     accuracy = share(correct[inside], own)
     fewest = min(len(np.unique(of[inside])), len(np.unique(of[~inside])))
-    if fewest < FEWEST_GROUPS:
+    if fewest < MIN_GROUPS:
         return Subgroup(name, value, accuracy)
     difference, error, p_value = difference_of_shares(correct, inside, of, fewest - 1)
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, fewest - 1)) * error

@@ -9,18 +9,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_contracts.records.assessment import Assessment, CalibrationFigures, Estimate
-from methods.reporting.document import MISSING, SIGNIFICANT, Cell, Kind, Table
-from methods.reporting.metric_tables import figure_with_interval, heading
+from methods.reporting.document import MISSING, SIGNIFICANT, Cell, Kind, Table, p_value
+from methods.reporting.metric_tables import figure_with_interval, heading, intervals_remark
 from methods.statistics.metrics import ONE_LABEL, metrics_of
-from methods.statistics.significance import PairedTest
-from methods.statistics.subgroups import FEWEST_GROUPS, Subgroup
+from methods.statistics.significance import MIN_GROUPS, ONE_GROUP, TOO_FEW, PairedTest
+from methods.statistics.subgroups import Subgroup
 
 Row = Mapping[str, Any]
 Assessments = Mapping[str, Assessment]
 """The assessment of each method by its title."""
 
-TOO_FEW = "too few patients to say"
-"""What stands in place of a comparison of too few groups."""
 SHOWN_DECISIONS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
 """Threshold probabilities of a decision curve that stand in its table; the picture has all."""
 
@@ -32,8 +30,8 @@ def with_interval(estimate: Estimate | None, percent: bool = True) -> str | None
     factor, digits = (100, 1) if percent else (1, 3)
     value = f"{factor * estimate.value:.{digits}f}"
     if estimate.low is None or estimate.high is None:
-        return f"{value} (one group)" if estimate.groups < 2 else value
-    few = "; few groups" if estimate.groups < FEWEST_GROUPS else ""
+        return f"{value} ({ONE_GROUP})" if estimate.groups < 2 else value
+    few = f"; {TOO_FEW}" if estimate.groups < MIN_GROUPS else ""
     return (
         f"{value} ({factor * estimate.low:.{digits}f} to {factor * estimate.high:.{digits}f}{few})"
     )
@@ -51,7 +49,10 @@ def overall_table(
     """
     columns = [metric for metric in metrics_of(ONE_LABEL) if metric.of != "labels"]
     by_place = {(row["method"], row["metric"]): row for row in metrics if row["subject"] == "all"}
-
+    found = {
+        name: {m.title: by_place[name, m.name] for m in columns if (name, m.name) in by_place}
+        for name in titles
+    }
     return Table(
         "Figures over all test images",
         (
@@ -67,7 +68,7 @@ def overall_table(
         "areas by DeLong and Obuchowski, of balanced accuracy, macro F1 and MCC by a bootstrap.",
         (),
         tuple(notices),
-    )
+    ).with_remarks([intervals_remark(rows) for rows in found.values()])
 
 
 def expectations_table(of: Assessments, notices: Sequence[str] = ()) -> Table:
@@ -213,9 +214,9 @@ def threshold_sentence(
     """
     said = (
         f"“{titles[0]}” and “{titles[1]}”: accuracy differs by {100 * at_zero.difference:+.1f} "
-        f"points at the larger score (p {_p(at_zero.p_value)}) and by "
+        f"points at the larger score (p {p_value(at_zero.p_value)}) and by "
         f"{100 * at_chosen.difference:+.1f} points at thresholds chosen out of fold (p "
-        f"{_p(at_chosen.p_value)}); the areas under the ROC curves: p {_p(auc_p)}."
+        f"{p_value(at_chosen.p_value)}); the areas under the ROC curves: p {p_value(auc_p)}."
     )
     if at_zero.p_value < SIGNIFICANT <= min(auc_p, at_chosen.p_value):
         said += (
@@ -223,10 +224,6 @@ def threshold_sentence(
             "features tell apart."
         )
     return said
-
-
-def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def decision_table(of: Assessments, notices: Sequence[str] = ()) -> Table | None:
@@ -317,7 +314,7 @@ def subgroups_table(found: Sequence[Subgroup], title: str, notices: Sequence[str
         ),
         "The difference of two shares with its error over groups (patients), a t test against all "
         "other test images, corrected by Holm over all rows. Nothing is said of fewer than "
-        f"{FEWEST_GROUPS} groups on either side.",
+        f"{MIN_GROUPS} groups on either side.",
         ("text", "text", "count", "count", "text", "text", "p", "p", "text"),
         tuple(notices),
     )

@@ -69,6 +69,7 @@ def test_the_mean_over_the_permutations_stands_beside_each_of_them(store: Datase
         *each, mean = [row for row in rows if row["method"] == method.name]
         assert [row["subject"] for row in each] == [f"permutation {k}" for k in (1, 2, 3)]
         assert (mean["subject"], mean["n"]) == ("mean", 3)
+        assert mean["interval"] == "t", "three permutations, but forty patients"
         assert mean["value"] == pytest.approx(np.mean([row["value"] for row in each]))
 
 

@@ -50,6 +50,20 @@ def test_html_runs_nothing_and_loads_nothing() -> None:
     assert "data:image/png;base64,iVBORw==" in html or "data:image/png;base64,iVBORw" in html
 
 
+def test_a_folded_table_shows_its_title_alone_on_a_page_and_all_of_it_elsewhere() -> None:
+    long = Table("Long", ("A",), (("x",), ("y",)))
+    pages = {
+        folded: Report("r", "", (), (Section("s", (), (long.fold() if folded else long,)),), "")
+        for folded in (True, False)
+    }
+    folded, plain = (document.to_html(pages[is_folded]) for is_folded in (True, False))
+    assert "<summary>Long (2 rows)</summary>" in folded
+    assert "<details" not in plain
+    assert folded.count("<td") == plain.count("<td") == 2
+    texts = [document.to_markdown(report, lambda f: "") for report in pages.values()]
+    assert texts[0] == texts[1]
+
+
 @pytest.mark.parametrize("evil", EVILS)
 def test_no_text_of_a_report_becomes_markup(evil: str) -> None:
     tables = (

@@ -9,6 +9,7 @@ import pytest
 
 from methods.reporting.document import MISSING
 from methods.reporting.metric_tables import (
+    accuracy_remark,
     cells_of,
     figures_of,
     heading,
@@ -85,7 +86,8 @@ def test_figures_are_those_of_all_images_of_the_method() -> None:
 def _row(metric: str, value: float, low: float | None = None) -> dict[str, Any]:
     high = None if low is None else 1.0
     of = {"method": "m", "subject": "a", "metric": metric, "n": 4}
-    return {**of, "value": value, "ci_low": low, "ci_high": high}
+    interval = None if low is None else "group bootstrap"
+    return {**of, "value": value, "ci_low": low, "ci_high": high, "interval": interval}
 
 
 def test_classes_and_labels_have_every_figure_with_its_interval() -> None:
@@ -101,6 +103,22 @@ def test_classes_and_labels_have_every_figure_with_its_interval() -> None:
     assert several.columns[0] == "Label"
     assert several.columns[-1] == "AUC"
     assert several.rows[0][2:] == one.rows[0][2:]
+
+
+def test_a_class_of_few_patients_is_marked_and_the_others_are_not() -> None:
+    few = {**_row("recall", 0.5, 0.25), "interval": "group bootstrap; too few patients to say"}
+    rows = [_row("recall", 0.5, 0.25), {**few, "subject": "b"}]
+    table = label_metrics_table(rows, "m", "M", ONE_LABEL)
+    assert table.columns[-1] == "Remark"
+    assert [row[-1] for row in table.rows] == ["", "too few patients to say"]
+
+
+def test_accuracies_of_one_patient_and_of_few_are_marked() -> None:
+    enough, one = _row("accuracy", 0.5, 0.25), _row("accuracy", 0.5)
+    few = {**enough, "interval": "Jeffreys; too few patients to say"}
+    assert accuracy_remark(enough, enough) == ""
+    assert accuracy_remark(enough, few) == "too few patients to say"
+    assert accuracy_remark(one) == "no interval from one patient"
 
 
 def test_a_label_that_is_never_given_has_no_predictive_value() -> None:

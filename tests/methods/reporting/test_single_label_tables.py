@@ -8,6 +8,7 @@ from typing import Any
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.study import Choice, PaperRow, PaperTable
+from data_contracts.tables.evaluations import FIXED, TUNED
 from methods.reporting.single_label_tables import (
     NOT_RUN,
     REJECTED_SHOWN,
@@ -113,6 +114,9 @@ def test_a_result_is_in_percent_and_the_caption_names_the_main_method() -> None:
     counts = ("Test images", "Training images", "Classes", "Seeds")
     assert [row[name] for name in counts] == [8, 9, 2, 1]
     assert "with its 95 % interval (Jeffreys)" in table.caption
+    assert "Remark" not in table.columns
+    few = results_table([{**RESULT, "interval": "Jeffreys; too few patients to say"}])
+    assert (few.columns[-1], few.rows[0][-1]) == ("Remark", "too few patients to say")
     assert "p is from the exact McNemar test against “CAE” on the same" in table.caption
 
 
@@ -160,29 +164,34 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
 
 
 def test_few_labels_are_sorted_by_their_number_and_then_as_the_methods() -> None:
-    def figure(subject: str, method: str, value: float, low: float | None = None) -> dict[str, Any]:
+    def figure(subject: str, method: str, value: float, c: str = FIXED) -> dict[str, Any]:
         return {
             "metric": "few_label_accuracy",
             "method": method,
+            "regularisation": c,
             "subject": subject,
             "value": value,
-            "ci_low": low,
-            "ci_high": low,
+            "ci_low": value - 0.125,
+            "ci_high": value + 0.125,
+            "interval": "Jeffreys",
             "settings": json.dumps({"label_repeats": 5}),
         }
 
     rows = [
         figure("10 labels a class", "raw", 0.75),
-        figure("5 labels a class", "raw", 0.5, 0.25),
+        figure("5 labels a class", "raw", 0.5),
+        figure("5 labels a class", "raw", 0.75, TUNED),
         figure("10 labels a class", "cae", 0.875),
         figure("10 labels a class", "another", 0.1),
         {**figure("10 labels a class", "cae", 0.2), "metric": "accuracy"},
     ]
-    assert label_budget_table(rows, {"cae": "CAE", "raw": "conv5"}).rows == (
-        ("5 labels a class", "conv5", 50.0, 25.0, 25.0, 5),
-        ("10 labels a class", "CAE", 87.5, None, None, 5),
-        ("10 labels a class", "conv5", 75.0, None, None, 5),
+    table = label_budget_table(rows, {"cae": "CAE", "raw": "conv5"})
+    assert table.rows == (
+        ("5 labels a class", "conv5", "50.00 (37.50 to 62.50)", "75.00 (62.50 to 87.50)", 5),
+        ("10 labels a class", "CAE", "87.50 (75.00 to 100.00)", None, 5),
+        ("10 labels a class", "conv5", "75.00 (62.50 to 87.50)", None, 5),
     )
+    assert "its 95 % interval (Jeffreys)" in table.caption
 
 
 def test_the_papers_table_shows_spread_and_p_only_where_a_row_has_them() -> None:

@@ -15,7 +15,8 @@ def _row(method: str, regularisation: str, value: float, settings: str) -> dict[
         "regularisation": regularisation,
         "value": value,
         "ci_low": value - 0.1,
-        "ci_high": None if method == "mean" else value + 0.1,
+        "ci_high": value + 0.1,
+        "interval": "Jeffreys; too few patients to say" if method == "mean" else "Jeffreys",
         "settings": settings,
     }
 
@@ -34,9 +35,9 @@ def test_each_method_stands_with_both_of_its_figures() -> None:
     ]
     table = tuning_table(metrics, tests, {"mean": "Mean", "cae": "CAE"}, ("NOTE: this",))
     mean, cae = table.rows
-    assert mean == ("Mean", None, 25.0, 15.0, None, None, None, None, None, 0.25)
-    assert cae[:5] == ("CAE", "1", 50.0, 40.0, 60.0)
-    assert cae[5:7] == ("64", 75.0)
-    assert cae[9] is None
+    few = "too few patients to say"
+    assert mean == ("Mean", None, "25.00 (15.00 to 35.00)", 0.5, None, None, 0.25, few)
+    assert cae[:4] == ("CAE", "1", "50.00 (40.00 to 60.00)", None)
+    assert cae[4:] == ("64", "75.00 (65.00 to 85.00)", None, "")
     assert table.notices == ("NOTE: this",)
     assert tuned_accuracies(metrics) == {"cae": 0.75}

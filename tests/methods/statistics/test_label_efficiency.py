@@ -288,7 +288,7 @@ def test_the_interval_is_as_wide_as_students() -> None:
     a = _curve(BUDGETS, *[[0.1 + s, 0.5 + s, 0.9] for s in shifts])
     b = _curve(BUDGETS, *([[0.0, 0.1, 0.3]] * 10))
     saving = label_saving(a, b, seed=0, n_resamples=10_000)
-    student = mean_interval(0.5 + shifts)
+    student = mean_interval(0.5 + shifts, 10)
     assert math.log10(saving.ratio) == pytest.approx(1.5)
     assert math.log10(saving.low) - 1.5 == pytest.approx((student.low - 0.5) / 0.4, rel=0.03)
     assert math.log10(saving.high) - 1.5 == pytest.approx((student.high - 0.5) / 0.4, rel=0.03)

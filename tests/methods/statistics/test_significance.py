@@ -19,6 +19,7 @@ from methods.statistics.significance import (
     mean_interval,
     paired_t,
     paired_test,
+    rests_on_too_few,
     sign_flip_p,
 )
 
@@ -241,7 +242,7 @@ def test_where_only_the_seeds_vary_the_interval_is_about_students() -> None:
     correct = np.arange(n) < np.round(accuracies[:, None] * n)
     rng = np.random.default_rng(0)
     interval = accuracy_interval(np.stack([row[rng.permutation(n)] for row in correct]))
-    student = mean_interval(accuracies)
+    student = mean_interval(accuracies, 10)
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((student.low, student.high), abs=0.001)
 
@@ -253,26 +254,29 @@ def test_accuracy_of_nothing_is_refused() -> None:
 
 def test_mean_interval_by_hand() -> None:
     # Mean 0.5, standard deviation 0.1, t(0.975, 2) = 4.302653: half width 0.2484.
-    interval = mean_interval(np.array([0.4, 0.5, 0.6]))
+    interval = mean_interval(np.array([0.4, 0.5, 0.6]), 40)
     half = 4.302653 * 0.1 / np.sqrt(3)
     assert (interval.low, interval.high) == (
         pytest.approx(0.5 - half, abs=1e-6),
         pytest.approx(0.5 + half, abs=1e-6),
     )
-    assert (interval.method, interval.groups) == ("t", 3)
+    assert (interval.method, interval.groups) == ("t", 40)
 
 
 def test_mean_interval_edges() -> None:
-    clipped = mean_interval(np.array([0.0, 1.0]))
+    clipped = mean_interval(np.array([0.0, 1.0]), 9)
     assert (clipped.low, clipped.high) == (0.0, 1.0)
+    assert rests_on_too_few(clipped.described)
+    assert not rests_on_too_few(mean_interval(np.array([0.0, 1.0]), 10).described)
+    assert not rests_on_too_few(None)
     with pytest.raises(ValueError, match="two figures, got 1"):
-        mean_interval(np.array([0.7]))
+        mean_interval(np.array([0.7]), 9)
 
 
 def test_the_group_bootstrap_of_a_mean_is_about_students() -> None:
     values = np.random.default_rng(2).normal(0.5, 0.1, 40)
     interval = group_bootstrap(lambda at: float(values[at].mean()), 40, None, 4000)
-    student = mean_interval(values)
+    student = mean_interval(values, 40)
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((student.low, student.high), abs=0.004)
     assert (interval.method, interval.groups) == ("group bootstrap", 40)

@@ -22,7 +22,7 @@ from methods.reporting.assessments.tables import (
     threshold_table,
     with_interval,
 )
-from methods.statistics.significance import PairedTest, paired_test
+from methods.statistics.significance import Interval, PairedTest, paired_test
 from methods.statistics.subgroups import subgroups
 
 CLASSES = np.array(["NORMAL", "PNEUMONIA"])
@@ -133,18 +133,23 @@ def test_an_interval_of_few_groups_is_marked() -> None:
         return with_interval(Estimate.model_validate({"value": 0.5, "n": 20} | fields))
 
     assert cell(low=0.25, high=0.75, groups=20) == "50.0 (25.0 to 75.0)"
-    assert cell(low=0.25, high=0.75, groups=9) == "50.0 (25.0 to 75.0; few groups)"
-    assert cell(groups=1) == "50.0 (one group)"
+    assert cell(low=0.25, high=0.75, groups=9) == "50.0 (25.0 to 75.0; too few patients to say)"
+    assert cell(groups=1) == "50.0 (no interval from one patient)"
     assert with_interval(None) is None
 
 
 def test_overall_figures_stand_with_their_intervals() -> None:
-    def row(metric: str, value: float, low: float | None) -> dict[str, Any]:
+    def row(metric: str, value: float, low: float | None, groups: int = 20) -> dict[str, Any]:
         high = None if low is None else 1.0
         of = {"method": "cae", "subject": "all", "metric": metric}
-        return {**of, "value": value, "ci_low": low, "ci_high": high}
+        interval = None if low is None else Interval(low, 1.0, "t", groups).described
+        return {**of, "value": value, "ci_low": low, "ci_high": high, "interval": interval}
 
-    table = overall_table([row("accuracy", 0.875, 0.75), row("mcc", 0.5, None)], {"cae": "CAE"})
+    accuracy, mcc = row("accuracy", 0.875, 0.75), row("mcc", 0.5, None)
+    table = overall_table([accuracy, mcc], {"cae": "CAE"})
+    assert table.columns[-1] == "Macro AUC"
+    few = overall_table([accuracy, row("macro_auc", 0.5, 0.25, groups=9)], {"cae": "CAE"})
+    assert (few.columns[-1], few.rows[0][-1]) == ("Remark", "Macro AUC: too few patients to say")
     cells = dict(zip(table.columns, table.rows[0], strict=True))
     assert cells["Accuracy, %"] == "87.5 (75.0 to 100.0)"
     assert cells["MCC"] == "0.500"
