@@ -36,6 +36,7 @@ AHN2019 = Study(
             "Always the commonest training class",
             in_main_job=True,
             scored_by="majority_evaluation",
+            learns_nothing=True,
         ),
         Method("sparse_coding", "Sparse coding + SVM", "sparse_coding_features"),
         Method("ica", "ICA + SVM", "ica_features"),

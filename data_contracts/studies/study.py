@@ -42,6 +42,8 @@ class Method:
         scored_by: asset that scores it; empty where the asset is named after the method.
         network: (network, layer) of the frozen network whose features are classified; their asset
             is made of this entry. Use :meth:`of_network`.
+        learns_nothing: whether it answers the commonest class of the training images for every
+            test image.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Method:
     pool: MapPool | None = None
     scored_by: str = ""
     network: tuple[str, str] | None = None
+    learns_nothing: bool = False
 
     @classmethod
     def of_network(
@@ -71,11 +74,6 @@ class Method:
         """
         features = re.sub(r"\W", "_", f"{network.removeprefix('timm/')}_{layer}")
         return cls(name, title, features, in_main_job=in_main_job, network=(network, layer))
-
-    @property
-    def learns_nothing(self) -> bool:
-        """Whether it answers the commonest class of the training images for every test image."""
-        return not (self.features or self.members or self.scored_by)
 
     @property
     def evaluation(self) -> str:

@@ -7,11 +7,22 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from data_contracts.tables.evaluations import FIXED, TUNED
-from methods.reporting.document import Table
+from methods.reporting.document import Cell, Table
 from methods.reporting.metric_tables import accuracy_remark, percent_with_interval
 from methods.reporting.single_label_tables import in_words
 
 Row = Mapping[str, Any]
+
+
+_CAPTION = (
+    "One C of the SVM is not the same strength of regularisation for all features, so each method "
+    "is also scored at the C with the most training images right in cross-validation that keeps "
+    "groups together; no test image takes part in the choice. Methods without a linear SVM have no "
+    "C, and their one figure stands for both in the comparisons. p is of the comparison with the "
+    "study's own method on the same test images, with Holm's correction over the methods at "
+    "either C."
+)
+"""What a reader needs to know of the two C, and of p."""
 
 
 def tuned_accuracies(metrics: Sequence[Row]) -> dict[str, float]:
@@ -62,32 +73,19 @@ def tuning_table(
         tuple(
             (
                 title,
-                *(
-                    cell
-                    for c in (FIXED, TUNED)
-                    for cell in (
-                        _c_of(of_method.get((name, c))),
-                        percent_with_interval(of_method.get((name, c))),
-                        p_of.get((name, c)),
-                    )
-                ),
+                *_at(of_method.get((name, FIXED)), p_of.get((name, FIXED))),
+                *_at(of_method.get((name, TUNED)), p_of.get((name, TUNED))),
             )
             for name, title in titles.items()
         ),
         "Accuracy is the share of test images whose predicted class is right, in brackets its "
-        f"95 % interval ({intervals}). One C of the SVM is not the same strength of "
-        "regularisation for all features, so each method is also scored at the C with the most "
-        "training images right in cross-validation that keeps groups together; no test image "
-        "takes part in the choice. "
-        "Methods without a linear SVM have no C, and their one figure stands for both in the "
-        "comparisons. p is of the comparison with the study's own method on the same test images, "
-        "with Holm's correction over the methods at either C.",
+        f"95 % interval ({intervals}). {_CAPTION}",
         ("text", "text", "text", "p", "text", "text", "p"),
         tuple(notices),
     ).with_remarks([accuracy_remark(*rows) for rows in found.values()])
 
 
-def _c_of(row: Row | None) -> str | None:
-    """The C of a row of METRICS; None where it has none."""
+def _at(row: Row | None, p_value: float | None) -> tuple[Cell, ...]:
+    """C, accuracy and p value at one C; the first two are empty where there is no row at it."""
     c = None if row is None else json.loads(row["settings"]).get("c")
-    return None if c is None else f"{c:g}"
+    return (None if c is None else f"{c:g}", percent_with_interval(row), p_value)

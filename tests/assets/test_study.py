@@ -161,6 +161,8 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(
     assert "IMAGE-LEVEL SPLIT" in page
     assert "class0/broken.png" in page
     assert "81.33" in page
+    assert "Always the commonest training class is not better" not in page
+    assert "Always the commonest training class: " not in page, "it led to expect nothing"
     assert "<script" not in page
     assert "RANDOM WEIGHTS" in (folder / "report.md").read_text()
     assert list(folder.glob("*.tex"))

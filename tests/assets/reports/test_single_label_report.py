@@ -84,6 +84,18 @@ def test_the_report_has_every_method_with_its_figures_and_lineage(store: Dataset
     assert record.facts_as(ReportFacts).verdict == record.summary["verdict"]
     page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
     assert "2 pairs, 1 test images (16.7%)" in page
+    order = [
+        html.unescape(page).index(text)
+        for text in (
+            record.facts_as(ReportFacts).verdict,
+            "better than always saying",
+            "Accuracy of each method",
+            "<details>",
+        )
+    ]
+    assert order == sorted(order), "the verdict, the null, the main table, then what is folded"
+    few = page[page.index("<figcaption>Accuracy with few labels") :]
+    assert "Tuned C: accuracy, %" in few[: few.index("</thead>")]
 
 
 def test_every_place_of_the_checklists_is_a_section_of_the_report(store: DatasetStore) -> None:
