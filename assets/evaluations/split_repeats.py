@@ -26,10 +26,11 @@ from data_contracts.records.facts import SplitRepeatsFacts
 from data_contracts.studies.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, average_at, vlad_at
 from data_contracts.tables.evaluations import METRICS
 from methods.arrays import gram_matrix
+from methods.reporting.split_repeat_tables import MEAN
 from resources.progress import progress
 
-METRIC, MEAN = "repeated_accuracy", "mean"
-"""Metric of every row, and subject of the row of the mean over the splits."""
+METRIC = "repeated_accuracy"
+"""Metric of every row."""
 SCALE = 0
 """Scale of the descriptors."""
 

@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from methods.statistics.calibration_figures import ECE_BINS, bin_of
+
 if TYPE_CHECKING:  # torch takes seconds to import, and no picture needs it
     from methods.training.cae import CaeEpoch, FilterStatistics
 
@@ -623,23 +625,20 @@ def method_bars(rows: Sequence[tuple[str, float, float | None, float | None]]) -
     return _png(figure)
 
 
-def reliability(
-    sets: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]], bins: int = 10
-) -> bytes:
+def reliability(sets: Mapping[str, tuple[NDArray[np.float64], NDArray[np.bool_]]]) -> bytes:
     """Draw accuracy against stated probability in equal-width bins, a line for each set of images.
 
     The number of images of each bin stands beside.
 
     Args:
         sets: name -> (n,) probability of the predicted class, and (n,) whether it was right.
-        bins: how many.
     """
     figure, axes = _canvas(3.6, 1, 2)
     left, right = axes[0]
     left.plot([0, 1], [0, 1], color="#999999", linewidth=1)
     width = 0.9 / len(sets)
     for number, (name, (confidence, correct)) in enumerate(sets.items()):
-        which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+        which = bin_of(confidence)
         there = np.unique(which)
         colour = COLOURS[number]
         left.plot(
@@ -650,9 +649,9 @@ def reliability(
             label=_plain(name, 40),
         )
         right.bar(
-            (there + 0.05 + width * (number + 0.5)) / bins,
+            (there + 0.05 + width * (number + 0.5)) / ECE_BINS,
             [(which == b).sum() for b in there],
-            width=width / bins,
+            width=width / ECE_BINS,
             color=colour,
         )
     left.set(xlabel="stated probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))

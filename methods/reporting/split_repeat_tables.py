@@ -7,6 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from methods.reporting.document import Table
+from methods.reporting.metric_tables import accuracy_remark
+
+MEAN = "mean"
+"""Subject of the row of METRICS that is the mean over the splits."""
 
 
 def split_repeats_table(
@@ -19,11 +23,12 @@ def split_repeats_table(
         titles: title of each method by name, in the order of the rows.
         notices: what a reader of the figures must know.
     """
-    rows = []
+    rows, remarks = [], []
     for method, title in titles.items():
         own = [row for row in metrics if row["method"] == method]
-        shares = [100 * row["value"] for row in own if row["ci_low"] is None]
-        mean = next(row for row in own if row["ci_low"] is not None)
+        shares = [100 * row["value"] for row in own if row["subject"] != MEAN]
+        mean = next(row for row in own if row["subject"] == MEAN)
+        remarks.append(accuracy_remark(mean))
         rows.append(
             (
                 title,
@@ -45,4 +50,4 @@ def split_repeats_table(
         "(corrected resampled t, Nadeau and Bengio 2003); the deviation alone does not.",
         ("text", "percent", "percent", "percent", "percent", "text"),
         tuple(notices),
-    )
+    ).with_remarks(remarks)

@@ -27,6 +27,8 @@ BAND_IMAGES = 20
 """Fewest predictions of a band that a share of right ones is given for."""
 CHANCE_DRAWS = 400
 """Draws behind the calibration error that a calibrated classifier has by chance."""
+ECE_BINS = 10
+"""Number of bins of equal width, of stated probability, behind the calibration error."""
 LARGE_ECE = 0.1
 """Expected calibration error from which on probabilities must not be read as such."""
 NEWTON_STEPS = 100
@@ -79,18 +81,21 @@ def calibration_figures(
     )
 
 
-def expected_calibration_error(
-    confidence: Float64, correct: NDArray[np.bool_], bins: int = 10
-) -> float:
-    """Compute the mean gap between confidence and accuracy over equal-width bins.
+def bin_of(stated: Float64) -> NDArray[np.int64]:
+    """Bin (0 to ECE_BINS - 1) of each stated probability (n,)."""
+    return np.minimum((stated * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+
+
+def expected_calibration_error(confidence: Float64, correct: NDArray[np.bool_]) -> float:
+    """Compute the mean gap between confidence and accuracy over the bins.
 
     Bins are weighted by their size (Guo et al. 2017, equation 3).
     """
-    which = np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    which = bin_of(confidence)
     gaps = [
         abs(float(correct[which == b].mean()) - float(confidence[which == b].mean()))
         * float((which == b).mean())
-        for b in range(bins)
+        for b in range(ECE_BINS)
         if (which == b).any()
     ]
     return float(sum(gaps))
@@ -147,12 +152,12 @@ def ece_by_chance(stated: Float64, seed: int = 0) -> float:
         seed: of the :data:`CHANCE_DRAWS` draws.
     """
     rng = np.random.default_rng(seed)
-    bins = np.minimum((stated * 10).astype(np.int64), 9)
-    sums = np.bincount(bins, stated, 10)
+    bins = bin_of(stated)
+    sums = np.bincount(bins, stated, ECE_BINS)
     errors = np.empty(CHANCE_DRAWS)
     for draw in range(CHANCE_DRAWS):
         right = rng.random(len(stated)) < stated
-        errors[draw] = np.abs(np.bincount(bins, right, 10) - sums).sum() / len(stated)
+        errors[draw] = np.abs(np.bincount(bins, right, ECE_BINS) - sums).sum() / len(stated)
     return float(np.quantile(errors, 0.95))
 
 

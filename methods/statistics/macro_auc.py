@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from methods.statistics.roc import Delong, auc_interval
-from methods.statistics.significance import Interval
+from methods.statistics.significance import Interval, group_codes
 
 Float64 = NDArray[np.float64]
 Bool = NDArray[np.bool_]
@@ -43,7 +43,7 @@ def macro_auc(
     if not len(there):
         return None
     n = len(truth)
-    code = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    code = group_codes(n, groups)
     areas, pairs, influence = [], [], np.zeros(n)
     for k in there:
         positive = truth[:, k]

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from methods.statistics.significance import CONFIDENCE
+
 
 @dataclass(frozen=True)
 class RepeatedFigure:
@@ -47,5 +49,5 @@ def repeated_figure(shares: NDArray[np.float64], test_to_train: float) -> Repeat
     if m < 2 or not test_to_train > 0:
         raise ValueError(f"{m} splits of ratio {test_to_train} have no interval")
     mean, sd = float(np.mean(shares)), float(np.std(shares, ddof=1))
-    half = float(stats.t.ppf(0.975, m - 1)) * sd * math.sqrt(1 / m + test_to_train)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, m - 1)) * sd * math.sqrt(1 / m + test_to_train)
     return RepeatedFigure(mean, sd, max(mean - half, 0.0), min(mean + half, 1.0))

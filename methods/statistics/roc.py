@@ -22,7 +22,7 @@ from scipy.linalg import eigh, solveh_banded
 from scipy.special import expit, log_ndtr, logit, ndtr, ndtri
 from sklearn.metrics import roc_curve
 
-from methods.statistics.significance import CONFIDENCE, Interval
+from methods.statistics.significance import CONFIDENCE, Interval, group_codes
 
 Float64 = NDArray[np.float64]
 
@@ -216,15 +216,7 @@ def delong(
     if scores.ndim != 2:
         raise ValueError(f"scores hold one row for each classifier, got shape {scores.shape}")
     _check(scores, positive)
-    if groups is not None and len(groups) != len(positive):
-        raise ValueError(
-            f"one group for each image: got {len(groups)} groups and {len(positive)} images"
-        )
-    group = (
-        np.arange(len(positive))
-        if groups is None
-        else np.unique(np.asarray(groups), return_inverse=True)[1]
-    )
+    group = group_codes(len(positive), groups)
     n_groups = int(group.max()) + 1
     with_positive, with_negative = len(np.unique(group[positive])), len(np.unique(group[~positive]))
     if min(with_positive, with_negative) < 2:

@@ -77,7 +77,7 @@ def _seed_variance(right: Float64) -> tuple[float, int]:
     return float(right.mean(axis=1).var(ddof=1)) / len(right), len(right) - 1
 
 
-def _t_quantile_and_error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
+def _freedom_and_error(parts: Sequence[tuple[float, int]]) -> tuple[float, float]:
     """Degrees of freedom and standard error of a sum of independent variances.
 
     Satterthwaite 1946: each part has a variance and its degrees of freedom.
@@ -119,7 +119,7 @@ def seed_difference(
     variance, n_groups = _group_variance(paired, group_codes(len(paired), groups))
     if n_groups < 2:
         return None
-    df, error = _t_quantile_and_error(
+    df, error = _freedom_and_error(
         [(variance, n_groups - 1), _seed_variance(right_a), _seed_variance(right_b)]
     )
     difference, quantile = float(paired.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, df))

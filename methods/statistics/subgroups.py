@@ -13,7 +13,7 @@ from scipy import stats
 from data_contracts.records.assessment import Estimate
 from data_contracts.tables.attributes import NOT_GIVEN
 from methods.statistics.estimates import share
-from methods.statistics.significance import CONFIDENCE, MIN_GROUPS, holm
+from methods.statistics.significance import CONFIDENCE, MIN_GROUPS, group_codes, holm
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _one(
 ) -> Subgroup:
     """One subgroup against the rest."""
     n = len(correct)
-    of = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    of = group_codes(n, groups)
     own = None if groups is None else [groups[i] for i in np.flatnonzero(inside).tolist()]
     accuracy = share(correct[inside], own)
     fewest = min(len(np.unique(of[inside])), len(np.unique(of[~inside])))

@@ -102,23 +102,6 @@ def operating_point(
     )
 
 
-def best_threshold_accuracy(lead: Float64, positive: Bool) -> float:
-    """The accuracy at the best threshold for these very images, which no one could have chosen.
-
-    An upper bound: where methods agree in it and in the area under the ROC curve, a difference at
-    one threshold is one of the thresholds.
-
-    Args:
-        lead: (n,) score of the positive class less that of the negative one.
-        positive: (n,) bool.
-    """
-    order = np.argsort(lead, kind="stable")
-    ends = np.concatenate([[0], np.flatnonzero(np.diff(lead[order])) + 1, [len(lead)]])
-    positives = np.concatenate([[0], np.cumsum(positive[order])])[ends]
-    right = (ends - positives) + (positive.sum() - positives)
-    return float(right.max() / len(lead))
-
-
 def auc_estimate(lead: Float64, positive: Bool, groups: Sequence[str] | None) -> Estimate | None:
     """The area under the ROC curve; None where a class is missing, without an interval where rare.
 

@@ -15,7 +15,6 @@ from sklearn.metrics import (
 
 from methods.statistics.two_classes import (
     auc_estimate,
-    best_threshold_accuracy,
     choose_threshold,
     decision_curve,
     operating_point,
@@ -51,9 +50,6 @@ def test_the_threshold_is_the_best_of_all(seed: int) -> None:
     tried = np.concatenate([np.unique(lead), [lead.max() + 1]])
     best = max(balanced_accuracy_score(positive, lead >= t) for t in tried)
     assert balanced_accuracy_score(positive, lead >= chosen) == pytest.approx(best)
-    assert best_threshold_accuracy(lead, positive) == pytest.approx(
-        max(accuracy_score(positive, lead >= t) for t in tried)
-    )
 
 
 def test_of_equally_good_thresholds_the_one_nearest_to_0() -> None:
