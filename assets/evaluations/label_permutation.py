@@ -22,14 +22,14 @@ from assets.evaluations.cross_validation import (
 from data_contracts import asset_names as names
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.studies.study import Method
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import MEAN, METRICS
 from resources.progress import progress
 
 if TYPE_CHECKING:
     from methods.statistics.significance import Interval
 
-METRIC, SUBJECT = "auc_of_permuted_labels", "mean"
-"""Metric of every row, and subject of the row of the mean over the permutations."""
+METRIC = "auc_of_permuted_labels"
+"""Metric of every row."""
 
 
 class PermutationConfig(VoteConfig, FitConfig):
@@ -151,5 +151,5 @@ def _metrics(
             metric_rows.row(METRIC, f"permutation {number}", value, n)
             for number, value in enumerate(aucs, 1)
         ),
-        metric_rows.row(METRIC, SUBJECT, float(np.mean(aucs)), len(aucs), interval),
+        metric_rows.row(METRIC, MEAN, float(np.mean(aucs)), len(aucs), interval),
     ]

@@ -24,9 +24,8 @@ from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import SplitRepeatsFacts
 from data_contracts.studies.farhat_vlad import CODEBOOK_SIZES, FARHAT_VLAD, average_at, vlad_at
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import MEAN, METRICS
 from methods.arrays import gram_matrix
-from methods.reporting.split_repeat_tables import MEAN
 from resources.progress import progress
 
 METRIC = "repeated_accuracy"

@@ -14,7 +14,7 @@ from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from assets.evaluations.cross_validation import CURVE_POINTS, LAYER_METHODS, out_of_fold
 from assets.evaluations.cross_validation import GROUP as EVALUATION
-from assets.evaluations.label_permutation import METRIC, SUBJECT
+from assets.evaluations.label_permutation import METRIC
 from assets.reports.common import (
     GROUP,
     Records,
@@ -45,7 +45,7 @@ from data_contracts.studies.huynh2016 import (
 )
 from data_contracts.studies.study import Method
 from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import MEAN, METRICS
 from data_contracts.tables.report import LINEAGE, REJECTED
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
 from methods.reporting import headings
@@ -62,7 +62,7 @@ Probabilities = Mapping[Method, Mapping[str, float]]
     group=EVALUATION,
     order=8,
     kinds={"scipy", "parquet"},
-    code_version="2",
+    code_version="3",
     inputs=[method.evaluation for method in HUYNH2016.methods],
     facts=RocComparisonFacts,
     tables=(ROC_RESULTS, ROC_COMPARISONS),
@@ -155,6 +155,7 @@ def _result_row(
         "pooled_auc": roc.pooled,
         "pooled_low": roc.pooled_interval.low,
         "pooled_high": roc.pooled_interval.high,
+        "interval": roc.pooled_interval.described,
         "lesion_auc": roc.by_lesion,
         "lesion_low": roc.by_lesion_interval.low,
         "lesion_high": roc.by_lesion_interval.high,
@@ -316,7 +317,7 @@ def _document(
     of_three, of_layers = _notices(contoured, chains), _notices(everything, chains)
     of_permutation = tuple(notices_of_chain(chains[names.LABEL_PERMUTATION]))
     counts = ("training images", "test images")
-    features = parts.features_table(FEATURES)
+    features = parts.features_table(FEATURES).fold()
     return Report(
         title=f"{here.dataset}: {HUYNH2016.title}",
         subtitle=subtitle_of(here.dataset, HUYNH2016, records, left_out=counts),
@@ -451,7 +452,7 @@ def _integrity_section(records: Records, permuted: Rows, notices: tuple[str, ...
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Section
 
-    means = [row for row in permuted if row["subject"] == SUBJECT]
+    means = [row for row in permuted if row["subject"] == MEAN]
     return Section(
         headings.INTEGRITY,
         (

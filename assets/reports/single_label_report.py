@@ -282,7 +282,7 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     from methods.reporting.tuning_tables import tuned_accuracies, tuning_table
     from methods.reporting.verdicts import single_label_verdict
 
-    results, comparisons = made_from.results, made_from.tables["comparisons"]
+    results = made_from.results
     at_either_c = (made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons"))
     metrics, tests = at_either_c
     return Section(
@@ -294,7 +294,7 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
         (
             tuning_table(metrics, tests, made_from.titles, notices),
             parts.results_table(results).fold(),
-            parts.comparison_table(comparisons, made_from.titles, notices).fold(),
+            parts.comparison_table(tests, made_from.titles, notices).fold(),
         ),
         made_from.pictures(made_from.comparison),
     )

@@ -16,6 +16,10 @@ FIXED, TUNED = "fixed", "tuned"
 by cross-validation within the training split. What has no linear SVM has rows of FIXED only."""
 
 
+MEAN = "mean"
+"""Subject of a row of METRICS that is the mean over the repetitions in the rows beside it."""
+
+
 def fixed_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Keep the rows of a table that are of the paper's own C or of no C at all."""
     return [row for row in rows if row["regularisation"] == FIXED]

@@ -72,6 +72,8 @@ ROC_RESULTS = TableContract(
             pa.field("pooled_auc", pa.float64(), nullable=False),
             pa.field("pooled_low", pa.float64(), nullable=False),  # 95 %, DeLong for clustered data
             pa.field("pooled_high", pa.float64(), nullable=False),
+            # method that gave it, and where it rests on too few patients, that it does
+            pa.field("interval", pa.string(), nullable=False),
             # of the mean probability of each lesion
             pa.field("lesion_auc", pa.float64(), nullable=False),
             pa.field("lesion_low", pa.float64(), nullable=False),

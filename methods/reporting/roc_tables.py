@@ -8,6 +8,7 @@ from typing import Any
 from data_contracts.studies.study import PaperTable
 from methods.features.radiomics import AnalyticFeature
 from methods.reporting.document import SIGNIFICANT, Cell, Kind, Table, p_value
+from methods.statistics.significance import TOO_FEW, rests_on_too_few
 
 Row = Mapping[str, Any]
 ALL, CONTOURED = "all", "with a contour"
@@ -60,7 +61,7 @@ def roc_results_table(
         caption,
         tuple(kind for kind, _ in columns.values()),
         tuple(notices),
-    )
+    ).with_remarks([TOO_FEW if rests_on_too_few(row["interval"]) else "" for row in shown])
 
 
 def _interval(row: Row, area: str) -> str:

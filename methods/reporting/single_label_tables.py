@@ -26,6 +26,7 @@ from methods.reporting.metric_tables import (
     percent_with_interval,
 )
 from methods.statistics.metrics import ONE_LABEL
+from methods.statistics.significance import MIN_GROUPS, TOO_FEW
 
 Row = Mapping[str, Any]
 Settings = Mapping[str, Mapping[str, object]]
@@ -146,7 +147,7 @@ def results_table(results: Sequence[Row]) -> Table:
         f"Macro F1 gives every class the same weight. {definitions}p is from the "
         f"{in_words(row['test'] for row in results) or 'paired test'} against {against} on the "
         "same test images, corrected by Holm for the number of comparisons. Seconds are of all "
-        "stages of a method, image preparation left out.",
+        "stages of a method, image preparation left out. Each SVM has the fixed C.",
         notices_of(results),
     ).with_remarks([accuracy_remark(row) for row in results])
 
@@ -167,6 +168,7 @@ def comparison_table(
         {
             "Method A": "text",
             "Method B": "text",
+            "C": "text",
             "Test images": "count",
             "Only A right": "count",
             "Only B right": "count",
@@ -182,6 +184,7 @@ def comparison_table(
             (
                 titles.get(row["method_a"], row["method_a"]),
                 titles.get(row["method_b"], row["method_b"]),
+                row["regularisation"],
                 row["n"],
                 row["only_a_correct"],
                 row["only_b_correct"],
@@ -198,11 +201,13 @@ def comparison_table(
         f"Test: {in_words(row['test'] for row in comparisons)}, two-sided, on the test images that "
         "only one of the two methods gets right. A less B is the difference of the two accuracies "
         "in percentage points with its 95 % interval, before the correction; detectable is the "
-        "smallest difference that the test would find here in 4 of 5 samples. A difference is "
-        f"called one where the p value, corrected by Holm over all rows, is below {SIGNIFICANT}. "
-        "No measurable difference does not mean that the two are equal.",
+        "smallest difference that the test would find here in 4 of 5 samples. C is the paper's own "
+        "for both (fixed) or each method's own (tuned); one without a C stands with its one "
+        "figure. A difference is called one where the p value, corrected by Holm over the rows of "
+        f"the same C, is below {SIGNIFICANT}. No measurable difference does not mean that the two "
+        "are equal.",
         notices,
-    )
+    ).with_remarks([TOO_FEW if row["groups"] < MIN_GROUPS else "" for row in comparisons])
 
 
 def label_budget_table(

@@ -6,11 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_contracts.tables.evaluations import MEAN
 from methods.reporting.document import Table
 from methods.reporting.metric_tables import accuracy_remark
-
-MEAN = "mean"
-"""Subject of the row of METRICS that is the mean over the splits."""
 
 
 def split_repeats_table(

@@ -281,6 +281,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "binormal_a": None,
             "binormal_b": None,
             "n_images": 9,
+            "interval": "DeLong",
             "n_lesions": 4,
         },
     ),

@@ -9,13 +9,13 @@ import pytest
 
 from assets.core.lesion_rows import FoldConfig, lesion_rows
 from assets.evaluations.cross_validation import LAYER_METHODS
-from assets.evaluations.label_permutation import METRIC, SUBJECT
+from assets.evaluations.label_permutation import METRIC
 from assets.reports.roc_report import roc_comparison, roc_report
 from data_contracts import asset_names as names
 from data_contracts.records.facts import RocComparisonFacts
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
-from data_contracts.tables.evaluations import METRICS
+from data_contracts.tables.evaluations import MEAN, METRICS
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
 from methods.reporting.roc_tables import ALL, CONTOURED
 from resources.store.dataset_store import DatasetStore
@@ -86,7 +86,7 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
         "method": ENSEMBLE.name,
         "metric": METRIC,
         "regularisation": "fixed",
-        "subject": SUBJECT,
+        "subject": MEAN,
         "value": 0.501,
         "ci_low": 0.4,
         "ci_high": 0.6,

@@ -30,6 +30,7 @@ def result(method: str, images: str, auc: float) -> dict[str, Any]:
         "pooled_auc": 0.8,
         "pooled_low": 0.7125,
         "pooled_high": 0.9,
+        "interval": "DeLong",
         "lesion_auc": 0.85,
         "lesion_low": 0.75,
         "lesion_high": 1.0,
@@ -47,6 +48,9 @@ def test_results_are_those_of_one_set_of_images() -> None:
         ("FC7", 0.7, 0.04, 0.02, 0.8, intervals[0], 0.85, intervals[1], 60, 20),
     )
     assert table.title == "ROC analysis by method, all images"
+    few = {**rows[0], "interval": "DeLong; too few patients to say"}
+    marked = roc_results_table([few, rows[2]], ALL)
+    assert [row[-1] for row in marked.rows] == ["too few patients to say", ""]
     assert "Seconds" not in table.columns
     contoured = roc_results_table(rows, CONTOURED, seconds={"fc6": 12.5})
     assert contoured.title == "ROC analysis by method, images with a contour"

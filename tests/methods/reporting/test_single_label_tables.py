@@ -140,6 +140,8 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
         {
             "method_a": a,
             "method_b": b,
+            "regularisation": TUNED,
+            "groups": 10,
             "n": 40,
             "only_a_correct": only_a,
             "only_b_correct": only_b,
@@ -154,11 +156,14 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
         for a, b, only_a, only_b, p, _ in pairs
     ]
     table = comparison_table(rows, {"a": "CAE", "b": "SVM"}, ("RANDOM WEIGHTS",))
+    figures = (20.0, 12.5, None, 25.0, 0.001)
     assert table.rows == (
-        ("CAE", "SVM", 40, 9, 1, 20.0, 12.5, None, 25.0, 0.001, 0.01, "A is better"),
-        ("CAE", "SVM", 40, 1, 9, 20.0, 12.5, None, 25.0, 0.001, 0.01, "B is better"),
-        ("CAE", "c", 40, 9, 1, 20.0, 12.5, None, 25.0, 0.001, 0.05, "no measurable difference"),
+        ("CAE", "SVM", "tuned", 40, 9, 1, *figures, 0.01, "A is better"),
+        ("CAE", "SVM", "tuned", 40, 1, 9, *figures, 0.01, "B is better"),
+        ("CAE", "c", "tuned", 40, 9, 1, *figures, 0.05, "no measurable difference"),
     )
+    few = comparison_table([{**row, "groups": 9} for row in rows[:1]], {})
+    assert few.rows[0][-1] == "too few patients to say"
     assert table.notices == ("RANDOM WEIGHTS",)
     assert table.caption.startswith("Test: sign-flip test of groups, mid-p, two-sided")
 
