@@ -1,12 +1,10 @@
 """Recall and false alarms of the search for near-duplicates on real images.
 
-The thresholds of :mod:`methods.curation.near_duplicates` were chosen from these figures.
+    MEDFEAT_REAL_DATA=... .venv/bin/python -m benchmarks.near_duplicates
 
-    MEDFEAT_REAL_DATA=... MEDFEAT_WEIGHTS_DIR=... .venv/bin/python -m benchmarks.near_duplicates
-
-The first names a folder with ``datasets/<name>/manifest.csv`` (columns path, label, group_id and,
-where a file is known to repeat another, duplicate_of), the second one with
-``alexnet_features.safetensors``. Takes about two minutes on two cores.
+writes the tables of ``docs/near_duplicates.md``. The folder has ``datasets/<name>/manifest.csv``
+(columns path, label, group_id and, where a file is known to repeat another, duplicate_of). It takes
+about twenty minutes on one core.
 """
 
 from __future__ import annotations
@@ -14,66 +12,52 @@ from __future__ import annotations
 import csv
 import os
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
-from safetensors.torch import load_file
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from methods.curation.near_duplicates import (
-    MAX_HAMMING,
-    Candidates,
-    candidates,
-    cosine_confirms,
-    required_cosine,
+    Pair,
+    Side,
+    find_near_duplicates,
+    find_near_duplicates_within,
 )
-from methods.features.frozen_network import (
-    CONV5_SHAPE,
-    Conv5Extractor,
-    alexnet_convolutions,
-    extract,
-)
-from methods.imaging.perceptual_hash import (
-    HALF_A_TURN,
-    LEFT_RIGHT,
-    STRAIGHT,
-    TURNS,
-    UPSIDE_DOWN,
-    mirrored_hashes,
-    perceptual_hash,
-)
+from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 
-DATASETS = ("modality", "chest_xray_pneumonia", "mammography_roi", "mednist")
-COPIED_PER_DATASET = 100
-DISTANCES = (2, 4, 6, 8, 10, 12, 14)
-COSINES = (0.0, 0.75, 0.8, 0.83, 0.85, 0.88, 0.9, 0.93, 0.95)
+DATASETS = ("modality", "chest_xray_pneumonia", "mammography_roi", "ham10000", "mednist")
+COPIED = 60
+"""Number of images of each dataset that are copied and changed."""
+EXAMPLES = 8
+"""Maximum number of pairs of different groups that are printed for each dataset."""
 SEED = 0
+PAGE = Path(__file__).parents[1] / "docs" / "near_duplicates.md"
+MARKS = ("<!-- table -->\n", "<!-- end of table -->\n")
 
 Copy = Callable[[Image.Image], Image.Image]
 
 
 @dataclass(frozen=True)
-class Described:
-    """Images as the search sees them.
+class Images:
+    """The images of a dataset as they are prepared for a network.
 
     Attributes:
-        hashes: (n,) uint64.
-        features: (n, 256, 6, 6) float16; float32 would not leave a small machine much memory.
+        paths: of the files.
+        groups: (n,) group of each.
+        labels: label of each.
+        side: as the search sees them.
     """
 
-    hashes: NDArray[np.uint64]
-    features: NDArray[np.float16]
-
-    def take(self, positions: NDArray[np.int64]) -> NDArray[np.float16]:
-        """Return features by position."""
-        return self.features[positions]
+    paths: list[Path]
+    groups: NDArray[np.int64]
+    labels: list[str]
+    side: Side
 
 
 def _jpeg(quality: int) -> Copy:
@@ -108,9 +92,32 @@ def _cropped(part: float) -> Copy:
     return copy
 
 
-def _gamma(exponent: float) -> Copy:
-    table = [round(255 * (level / 255) ** exponent) for level in range(256)]
-    return lambda image: image.point(table * 3)
+def _rotated(degrees: float) -> Copy:
+    return lambda image: image.rotate(degrees, Image.Resampling.BILINEAR)
+
+
+def _moved(part: float) -> Copy:
+    """Move to the right and up by ``part`` of the width and height; what comes in is black."""
+    return lambda image: image.transform(
+        image.size,
+        Image.Transform.AFFINE,
+        (1, 0, -round(part * image.width), 0, 1, round(part * image.height)),
+    )
+
+
+def _framed(part: float, level: int) -> Copy:
+    """Add a border of ``part`` of the longer side all around, of one grey level."""
+    return lambda image: ImageOps.expand(image, round(part * max(image.size)), (level,) * 3)
+
+
+def _written_on(image: Image.Image) -> Image.Image:
+    """Burn a label in: black letters on a white box over 3 % of the image."""
+    image = image.copy()
+    x, y = image.size
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0.02 * x, 0.02 * y, 0.3 * x, 0.12 * y), fill="white")
+    pen.text((0.04 * x, 0.04 * y), "L 12:34", fill="black", font_size=max(8, round(0.06 * y)))
+    return image
 
 
 def _noisy(image: Image.Image) -> Image.Image:
@@ -119,51 +126,38 @@ def _noisy(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8))
 
 
-def _mirrored(image: Image.Image) -> Image.Image:
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-
-
-def _upside_down(image: Image.Image) -> Image.Image:
-    return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-
-
-def _half_a_turn(image: Image.Image) -> Image.Image:
-    return image.transpose(Image.Transpose.ROTATE_180)
+def _transposed(how: Image.Transpose) -> Copy:
+    return lambda image: image.transpose(how)
 
 
 CHANGES: dict[str, Copy] = {
-    "JPEG quality 90": _jpeg(90),
-    "JPEG quality 75": _jpeg(75),
-    "JPEG quality 50": _jpeg(50),
-    "resized to 80 %": _resized(0.8),
-    "resized to 50 %": _resized(0.5),
-    "brightness +15 %": lambda image: ImageEnhance.Brightness(image).enhance(1.15),
-    "brightness -15 %": lambda image: ImageEnhance.Brightness(image).enhance(0.85),
-    "contrast +20 %": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
-    "contrast -20 %": lambda image: ImageEnhance.Contrast(image).enhance(0.8),
-    "gamma 0.8": _gamma(0.8),
-    "gamma 1.25": _gamma(1.25),
-    "noise, sigma 5": _noisy,
-    "cropped by 2 %": _cropped(0.02),
+    "rotated by 3 degrees": _rotated(3),
+    "rotated by 5 degrees": _rotated(5),
+    "rotated by 5 degrees back": _rotated(-5),
+    "rotated by 8 degrees": _rotated(8),
+    "cropped by 3 %": _cropped(0.03),
     "cropped by 5 %": _cropped(0.05),
-    "cropped by 10 %": _cropped(0.10),
-    "rotated by 2 deg": lambda image: image.rotate(2, Image.Resampling.BILINEAR),
-    "mirrored": _mirrored,
-    "mirrored, JPEG 75": lambda image: _jpeg(75)(_mirrored(image)),
-    "mirrored, crop 5 %": lambda image: _cropped(0.05)(_mirrored(image)),
-    "upside down": _upside_down,
-    "upside down, JPEG 75": lambda image: _jpeg(75)(_upside_down(image)),
-    "half a turn": _half_a_turn,
-    "half a turn, JPEG 75": lambda image: _jpeg(75)(_half_a_turn(image)),
+    "cropped by 8 %": _cropped(0.08),
+    "cropped by 15 %": _cropped(0.15),
+    "moved by 2 %": _moved(0.02),
+    "moved by 4 %": _moved(0.04),
+    "inverted": ImageOps.invert,
+    "quarter turn": _transposed(Image.Transpose.ROTATE_90),
+    "quarter turn back": _transposed(Image.Transpose.ROTATE_270),
+    "half a turn": _transposed(Image.Transpose.ROTATE_180),
+    "mirrored": _transposed(Image.Transpose.FLIP_LEFT_RIGHT),
+    "black border of 5 %": _framed(0.05, 0),
+    "white border of 10 %": _framed(0.10, 255),
+    "burned-in label": _written_on,
+    "JPEG of quality 50": _jpeg(50),
+    "resized to 50 %": _resized(0.5),
+    "brightness +15 %, contrast +20 %": lambda image: ImageEnhance.Contrast(
+        ImageEnhance.Brightness(image).enhance(1.15)
+    ).enhance(1.2),
+    "noise, sigma 5": _noisy,
+    "mirrored, cropped by 5 %": lambda image: _cropped(0.05)(ImageOps.mirror(image)),
+    "inverted, rotated by 3 degrees": lambda image: _rotated(3)(ImageOps.invert(image)),
 }
-TURN_OF = {"mirrored": LEFT_RIGHT, "upside down": UPSIDE_DOWN, "half a turn": HALF_A_TURN}
-TURN_NAMES = {STRAIGHT: "straight"} | {turn: name for name, turn in TURN_OF.items()}
-
-
-def manifest(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of a data set, without those that repeat another file."""
-    with (folder / "manifest.csv").open(newline="") as file:
-        return [row for row in csv.DictReader(file) if not row.get("duplicate_of")]
 
 
 def opened(path: Path) -> Image.Image:
@@ -172,146 +166,88 @@ def opened(path: Path) -> Image.Image:
         return image.convert("RGB")
 
 
-def described(images: Iterator[Image.Image], count: int, network: Conv5Extractor) -> Described:
-    """Return hashes and features of ``count`` images."""
-    hashes, features = np.empty(count, np.uint64), np.empty((count, *CONV5_SHAPE), np.float16)
-    squares: list[NDArray[np.uint8]] = []
-    for i, image in enumerate(images):
-        hashes[i] = perceptual_hash(np.asarray(image))
-        squares.append(to_square(image, PreprocessingSettings()))
-        if len(squares) == 64 or i + 1 == count:
-            features[i + 1 - len(squares) : i + 1] = extract(
-                network, np.stack(squares), torch.device("cpu"), 64
-            )
-            squares.clear()
-    return Described(hashes, features)
+def side_of(images: Sequence[Image.Image], groups: NDArray[np.int64]) -> Side:
+    """Return images as the search sees them."""
+    hashes = np.array([perceptual_hash(np.asarray(image)) for image in images], np.uint64)
+    squares = np.stack([to_square(image, PreprocessingSettings()) for image in images])
+    return Side(hashes, groups, lambda positions: squares[positions])
 
 
-def _in_order(
-    originals: Described, copies: Described, turn: int
-) -> tuple[Candidates, NDArray[np.float32]]:
-    """Return each original with its copy, at any distance, and their cosines (n,)."""
-    hashes = mirrored_hashes(originals.hashes, turn)
-    distances: NDArray[np.uint8] = np.bitwise_count(hashes ^ copies.hashes)
-    order = np.arange(len(hashes))
-    pairs = Candidates(order, order, distances, np.full(len(hashes), turn, np.uint8))
-    return pairs, cosine_confirms(pairs, originals.take, copies.take)
+def images_of(folder: Path) -> Images:
+    """Read a dataset, without the files that repeat another."""
+    with (folder / "manifest.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if not row.get("duplicate_of")]
+    paths = [folder / row["path"] for row in rows]
+    groups = np.unique([row["group_id"] for row in rows], return_inverse=True)[1]
+    side = side_of([opened(path) for path in paths], groups)
+    return Images(paths, groups, [row["label"] for row in rows], side)
 
 
-def flagged(pairs: Candidates, cosines: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return which pairs the module's thresholds call copies, (n,) bool."""
-    return (pairs.distance <= MAX_HAMMING) & (cosines >= required_cosine(pairs))
-
-
-def print_recall(name: str, pairs: Candidates, cosines: NDArray[np.float32]) -> None:
-    """Print one row of the recall.
-
-    By the hash alone at each distance, quantiles of the cosine, and by both, at several thresholds
-    and at the module's.
-    """
-    by_hash = " ".join(f"{np.mean(pairs.distance <= limit):6.3f}" for limit in DISTANCES)
-    quantiles = " ".join(f"{quantile:6.3f}" for quantile in np.quantile(cosines, (0.01, 0.05, 0.5)))
-    within = pairs.distance <= MAX_HAMMING
-    by_both = " ".join(f"{np.mean(within & (cosines >= limit)):6.3f}" for limit in COSINES[1:])
-    print(
-        f"{name:<20} {by_hash}   {quantiles}   {by_both}   {np.mean(flagged(pairs, cosines)):6.3f}",
-        flush=True,
-    )
-
-
-def recall(rows: list[Path], network: Conv5Extractor) -> None:
-    """Print the table of originals against their copies."""
-    originals = described(map(opened, rows), len(rows), network)
-    print(
-        f"{len(rows)} originals: recall by bits; quantiles of the cosine; recall by {MAX_HAMMING} "
-        "bits and cosine; the module's"
-    )
-    bits, both = (
-        " ".join(f"{sign}{limit:<4}" for limit in limits)
-        for sign, limits in (("<=", DISTANCES), (">=", COSINES[1:]))
-    )
-    print(f"{'':<20} {bits}      1 %    5 %   50 %   {both}   module")
+def recalls(images: Images) -> tuple[dict[str, float], float]:
+    """Return the share of changed copies whose original is found, and seconds for each copy."""
+    count = min(COPIED, len(images.paths))
+    chosen = np.sort(np.random.default_rng(SEED).choice(len(images.paths), count, replace=False))
+    originals = [opened(images.paths[i]) for i in chosen]
+    started, found = time.monotonic(), {}
     for name, change in CHANGES.items():
-        turn = TURN_OF.get(name.partition(",")[0], STRAIGHT)
-        copies = described((change(opened(path)) for path in rows), len(rows), network)
-        print_recall(name, *_in_order(originals, copies, turn))
+        copies = side_of([change(image) for image in originals], np.full(count, -1))
+        pairs = {(pair.first, pair.second) for pair in find_near_duplicates(images.side, copies)}
+        found[name] = sum((i, place) in pairs for place, i in enumerate(chosen.tolist())) / count
+    return found, (time.monotonic() - started) / count / len(CHANGES)
 
 
-def strangers(
-    images: Described, groups: NDArray[np.str_], max_distance: int
-) -> tuple[Candidates, NDArray[np.float32]]:
-    """Return candidate pairs of different groups within a data set, and their cosines."""
-    found = [
-        block.where((block.first < block.second) & (groups[block.first] != groups[block.second]))
-        for block in candidates(images.hashes, images.hashes, max_distance)
+def strangers(images: Images) -> tuple[list[Pair], int]:
+    """Return the pairs of images of different groups that are found, and how many there are."""
+    sizes = np.unique(images.groups, return_counts=True)[1]
+    total = (len(images.groups) ** 2 - int((sizes**2).sum())) // 2
+    return find_near_duplicates_within(images.side), total
+
+
+def tables(
+    recall_of: Mapping[str, Mapping[str, float]],
+    strangers_of: Mapping[str, tuple[list[Pair], int]],
+    seconds_of: Mapping[str, float],
+) -> str:
+    """Return both tables in Markdown."""
+    lines = [
+        f"Share of {COPIED} changed images of each dataset whose original is found among all:",
+        "",
+        "| change | " + " | ".join(recall_of) + " |",
+        "| --- |" + " ---: |" * len(recall_of),
     ]
-    fields = ("first", "second", "distance", "turn")
-    pairs = Candidates(
-        *(np.concatenate([getattr(block, field) for block in found]) for field in fields)
-    )
-    return pairs, cosine_confirms(pairs, images.take, images.take)
-
-
-def print_false_alarms(
-    name: str, groups: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
-) -> None:
-    """Print the table of pairs of different groups by turn, distance and cosine."""
-    sizes = np.unique(groups, return_counts=True)[1]
-    total = (len(groups) ** 2 - int((sizes**2).sum())) // 2
-    for turn in TURNS:
-        print(
-            f"{name}: {total} pairs of different groups, {TURN_NAMES[turn]}; counts by cosine from"
-        )
-        print("bits    " + " ".join(f"{limit:8.2f}" for limit in COSINES))
-        for distance in DISTANCES:
-            close = (pairs.distance <= distance) & (pairs.turn == turn)
-            print(
-                f"<= {distance:<5}"
-                + " ".join(f"{np.sum(close & (cosines >= limit)):8}" for limit in COSINES),
-                flush=True,
-            )
-
-
-def print_flagged(
-    labels: NDArray[np.str_], pairs: Candidates, cosines: NDArray[np.float32]
-) -> None:
-    """Print how many pairs of different groups the thresholds call copies, by their labels."""
-    copies = pairs.where(flagged(pairs, cosines))
-    for turn in TURNS:
-        kept = copies.where(copies.turn == turn)
-        both = Counter(
-            " / ".join(sorted({a, b}))
-            for a, b in zip(labels[kept.first], labels[kept.second], strict=True)
-        )
-        counts = ", ".join(f"{label} {count}" for label, count in sorted(both.items()))
-        print(f"flagged {TURN_NAMES[turn]}: {len(kept)} {counts}", flush=True)
+    for name in CHANGES:
+        shares = " | ".join(f"{found[name]:.3f}" for found in recall_of.values())
+        lines.append(f"| {name} | {shares} |")
+    lines += [
+        "",
+        "Pairs of different groups that are found, and the time of the search:",
+        "",
+        "| dataset | pairs of different groups | found | seconds for each test image |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for name, (pairs, total) in strangers_of.items():
+        lines.append(f"| {name} | {total:,} | {len(pairs)} | {seconds_of[name]:.3f} |")
+    return "\n".join([*lines, ""])
 
 
 def main() -> None:
-    """Print the tables."""
+    """Write the tables into the page, and print the first pairs of different groups."""
     try:
-        data, weights = (
-            Path(os.environ["MEDFEAT_REAL_DATA"]),
-            Path(os.environ["MEDFEAT_WEIGHTS_DIR"]),
-        )
-    except KeyError as error:
-        sys.exit(f"set {error.args[0]} to the folder")
-    torch.set_num_threads(2)
-    network = Conv5Extractor(
-        alexnet_convolutions(load_file(weights / "alexnet_features.safetensors"))
-    )
-    copied: list[Path] = []
+        data = Path(os.environ["MEDFEAT_REAL_DATA"])
+    except KeyError:
+        sys.exit("set MEDFEAT_REAL_DATA to the folder")
+    recall_of, strangers_of, seconds_of = {}, {}, {}
     for name in DATASETS:
-        rows = manifest(data / "datasets" / name)
-        paths = [data / "datasets" / name / row["path"] for row in rows]
-        chosen = np.random.default_rng(SEED).choice(len(paths), COPIED_PER_DATASET, replace=False)
-        copied += [paths[i] for i in sorted(chosen)]
-        images = described(map(opened, paths), len(paths), network)
-        groups = np.array([row["group_id"] for row in rows])
-        found = strangers(images, groups, max(DISTANCES))
-        print_false_alarms(name, groups, *found)
-        print_flagged(np.array([row["label"] for row in rows]), *found)
-    recall(copied, network)
+        images = images_of(data / "datasets" / name)
+        recall_of[name], seconds_of[name] = recalls(images)
+        strangers_of[name] = strangers(images)
+        for pair in strangers_of[name][0][:EXAMPLES]:
+            both = " ".join(str(images.paths[i].name) for i in (pair.first, pair.second))
+            print(f"{name}: {pair.likeness:.3f} {both} {images.labels[pair.first]}", flush=True)
+    before, rest = PAGE.read_text().split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    made = tables(recall_of, strangers_of, seconds_of)
+    PAGE.write_text(before + MARKS[0] + made + MARKS[1] + after)
 
 
 if __name__ == "__main__":

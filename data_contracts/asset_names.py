@@ -22,6 +22,7 @@ LESION_SEGMENTATION = "lesion_segmentation"
 ANALYTIC_FEATURES = "analytic_features"
 
 NEAR_DUPLICATES = "near_duplicates"
+NEAR_DUPLICATES_IN_FOLDS = "near_duplicates_in_folds"
 FILTER_SIZE_STUDY = "filter_size_study"
 LABEL_EFFICIENCY = "label_efficiency"
 SPLIT_REPEATS = "split_repeats"

@@ -3,8 +3,8 @@
 A fifth of them have none.
 
 Looked at as a run does before it trains: the manifest, the checks that block, the search for
-near-duplicates. Its network has random weights, so the pictures have nothing in common but what is
-planted: phantoms of different kinds, and blots. The ways in which files of one patient are written
+near-duplicates. The pictures have nothing in common but what is planted: phantoms of different
+kinds, and random cells of four sizes. The ways in which files of one patient are written
 differently are those of the test of planted leaks.
 """
 
@@ -12,28 +12,21 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from data_contracts.tables.manifest import ok_rows
 from faults.harness import Fault, Outcome
 from faults.scanning import encoded, scanned
 from methods.curation.leakage import find_leaks
-from methods.curation.near_duplicates import find_near_duplicates
-from methods.features.frozen_network import (
-    Conv5Extractor,
-    alexnet_convolutions,
-    extract,
-    random_alexnet,
-)
+from methods.curation.near_duplicates import Side, find_near_duplicates
 from methods.imaging.image_file import prepare_frames
 from methods.imaging.phantoms import KINDS, phantom
 from methods.imaging.preprocessing import PreprocessingSettings
+from tests.methods.curation.pictures import CHANGES, picture
 from tests.resources.intake.test_planted_leaks import WAYS
 
 TRAIN, TEST = 9, 5
@@ -53,11 +46,12 @@ def _turned(turn: Image.Transpose) -> Callable[[Image.Image, np.random.Generator
     return lambda image, rng: encoded(image.transpose(turn), "PNG")
 
 
-def _shifted(image: Image.Image, rng: np.random.Generator) -> bytes:
-    """Shift a picture by a pixel to one of eight sides, with its border repeated."""
-    x, y = [(x, y) for x in range(3) for y in range(3) if (x, y) != (1, 1)][rng.integers(8)]
-    pixels = np.pad(np.asarray(image), ((1, 1), (1, 1), (0, 0)), "edge")
-    return encoded(Image.fromarray(pixels[y : y + image.height, x : x + image.width]), "PNG")
+def _changed(name: str) -> Callable[[Image.Image, np.random.Generator], bytes]:
+    return lambda image, rng: encoded(CHANGES[name](image), "PNG")
+
+
+def _inverted(image: Image.Image, rng: np.random.Generator) -> bytes:
+    return encoded(ImageOps.invert(image), "PNG")
 
 
 _COPIES: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
@@ -66,30 +60,42 @@ _COPIES: dict[str, Callable[[Image.Image, np.random.Generator], bytes]] = {
     "mirrored": _turned(Image.Transpose.FLIP_LEFT_RIGHT),
     "upside down": _turned(Image.Transpose.FLIP_TOP_BOTTOM),
     "half a turn": _turned(Image.Transpose.ROTATE_180),
-    "shifted": _shifted,
+    "quarter turn": _turned(Image.Transpose.ROTATE_90),
+    "inverted": _inverted,
+    "moved": _changed("moved"),
+    "cropped": _changed("cropped"),
+    "rotated": _changed("rotated"),
+    "framed": _changed("framed"),
+    "written on": _changed("written on"),
 }
 _CYCLE = (
     PATIENT,
     "JPEG",
     "mirrored",
-    "shifted",
+    "moved",
     CLEAN,
     "BMP",
     GROUP,
     "upside down",
     "half a turn",
     CLEAN,
+    "quarter turn",
+    "inverted",
+    "cropped",
+    "rotated",
+    CLEAN,
+    "framed",
+    "written on",
     *WAYS,
 )
 
 
 def _picture(number: int, seed: int, rng: np.random.Generator) -> Image.Image:
-    """Draw a phantom of each kind, and then blots, so that no two datasets share one."""
+    """Draw a phantom of each kind, and then random cells, so that no two datasets share one."""
     side = 150 + seed
     if number < len(KINDS):
         return Image.fromarray(phantom(KINDS[number], seed, side)).convert("RGB")
-    cells = rng.integers(0, 256, (int(rng.integers(5, 9)), int(rng.integers(5, 9)), 3), np.uint8)
-    return Image.fromarray(cells).resize((side, side), Image.Resampling.BICUBIC)
+    return picture(int(rng.integers(1 << 32))).resize((side, side)).convert("RGB")
 
 
 def _made(root: Path, seed: int, leak: str) -> set[str]:
@@ -98,7 +104,7 @@ def _made(root: Path, seed: int, leak: str) -> set[str]:
     pictures = [_picture(number, seed, rng) for number in range(TRAIN + TEST)]
     rng.shuffle(pictures)  # type: ignore[arg-type]
     rows = []
-    for number, picture in enumerate(pictures):
+    for number, drawn in enumerate(pictures):
         side = "train" if number < TRAIN else "test"
         rows.append(
             {
@@ -109,7 +115,7 @@ def _made(root: Path, seed: int, leak: str) -> set[str]:
                 "patient_id": "",
             }
         )
-        (root / f"{number:02}.png").write_bytes(encoded(picture, "PNG"))
+        (root / f"{number:02}.png").write_bytes(encoded(drawn, "PNG"))
     source, target = int(rng.integers(TRAIN)), TRAIN + int(rng.integers(TEST))
     if leak in WAYS:
         # copies under two labels are rejected, and are no leak
@@ -129,17 +135,15 @@ def _made(root: Path, seed: int, leak: str) -> set[str]:
     return set() if leak == CLEAN else {rows[source]["path"], rows[target]["path"]}
 
 
-@cache
-def _network() -> Conv5Extractor:
-    return Conv5Extractor(alexnet_convolutions(random_alexnet()))
-
-
-def _features(root: Path, rows: list[dict[str, Any]]) -> np.ndarray:
-    squares = [
-        next(prepare_frames((root / row["path"]).read_bytes(), [0], PreprocessingSettings()))
-        for row in rows
-    ]
-    return extract(_network(), np.stack(squares), torch.device("cpu"), 64).astype(np.float16)
+def _side(root: Path, rows: list[dict[str, Any]], number: int) -> Side:
+    squares = np.stack(
+        [
+            next(prepare_frames((root / row["path"]).read_bytes(), [0], PreprocessingSettings()))
+            for row in rows
+        ]
+    )
+    hashes = np.array([row["perceptual_hash"] for row in rows], np.uint64)
+    return Side(hashes, np.full(len(rows), number), lambda positions: squares[positions])
 
 
 def _found(root: Path) -> list[set[str]]:
@@ -152,9 +156,8 @@ def _found(root: Path) -> list[set[str]]:
         [row for row in ok_rows(manifest).to_pylist() if row["split"] == side]
         for side in ("train", "test")
     ]
-    hashes = [np.array([row["perceptual_hash"] for row in side], np.uint64) for side in sides]
-    train, test = (_features(root, side) for side in sides)
-    pairs = find_near_duplicates(*hashes, lambda i: train[i], lambda i: test[i])
+    train, test = (_side(root, side, number) for number, side in enumerate(sides))
+    pairs = find_near_duplicates(train, test)
     return [{sides[0][pair.first]["path"], sides[1][pair.second]["path"]} for pair in pairs]
 
 

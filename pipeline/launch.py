@@ -157,7 +157,8 @@ def check_labels(store: DatasetStore, dataset: str) -> None:
         raise InputError(
             f"no image of {dataset} has a label, so nothing can be learned or scored",
             "Put images into folders named after their classes or fill the label column of a "
-            "manifest; without labels, features and near-duplicates: "
+            f"manifest; without labels, features: medfeat run {dataset} --up-to "
+            f"{asset_names.ALEXNET_CONV5}, and near-duplicates: "
             f"medfeat run {dataset} --up-to {asset_names.NEAR_DUPLICATES}",
         )
 

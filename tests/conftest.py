@@ -28,11 +28,17 @@ MakeImages = Callable[..., Path]
 
 
 def draw(kind: int, number: int, size: int = 64) -> np.ndarray:
-    """A grey picture: stripes whose direction is the class, with noise of the number."""
+    """A grey picture: wavy stripes whose direction is the class, with noise of the number.
+
+    The waves are of the number, too: straight stripes of one class could be laid over each other,
+    and would be near-duplicates.
+    """
     rng = np.random.default_rng([kind, number])
     y, x = np.mgrid[0:size, 0:size]
     angle = np.pi * kind / 5 + rng.normal(0, 0.05)
-    wave = np.sin((x * np.cos(angle) + y * np.sin(angle)) * (0.5 + 0.1 * rng.random()))
+    bends = Image.fromarray(rng.normal(0, 1, (8, 8)).astype(np.float32)).resize((size, size))
+    along = (x * np.cos(angle) + y * np.sin(angle)) * (0.5 + 0.1 * rng.random())
+    wave = np.sin(along + np.asarray(bends))
     return np.clip(127 + 90 * wave + rng.normal(0, 12, (size, size)), 0, 255).astype(np.uint8)
 
 

@@ -12,12 +12,13 @@ from assets.evaluations.filter_study import filter_size_study
 from assets.evaluations.label_efficiency import label_efficiency
 from assets.evaluations.label_permutation import label_permutation
 from assets.evaluations.multilabel import multilabel_evaluations
-from assets.evaluations.near_duplicates import near_duplicates
+from assets.evaluations.near_duplicates import near_duplicates, near_duplicates_in_folds
 from assets.evaluations.split_repeats import split_repeats
 from assets.evaluations.svm import svm_evaluations
 
 ASSETS = [
     near_duplicates,
+    near_duplicates_in_folds,
     *svm_evaluations,
     *ensemble_evaluations,
     *method_comparisons,

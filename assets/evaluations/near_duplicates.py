@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from assets.core.lesion_rows import FoldConfig, lesion_rows
 from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
@@ -15,11 +16,13 @@ from data_contracts.tables.manifest import ok_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 
 if TYPE_CHECKING:
-    from methods.curation.near_duplicates import Pair
+    from methods.curation.near_duplicates import Pair, Side
 
 GROUP = "evaluation"
 SHOWN_PAIRS = 12
 """Maximum number of pairs in the picture."""
+MADE_FROM = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)
+"""Assets that both searches read."""
 
 Rows = Sequence[dict[str, Any]]
 """Rows of the manifest."""
@@ -28,108 +31,153 @@ Rows = Sequence[dict[str, Any]]
 @stage(
     StageConfig,
     group=GROUP,
-    order=4,
+    order=3,
     kinds={"python", "parquet"},
-    code_version="2",
-    inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, names.ALEXNET_CONV5),
+    code_version="3",
+    inputs=MADE_FROM,
     facts=NearDuplicateFacts,
     tables=(NEAR_DUPLICATES,),
 )
 def near_duplicates(here: Stage[StageConfig]) -> Plan:
     """Test images that show nearly the same picture as a training image.
 
-    They are found by perceptual hash and confirmed by the cosine of conv5 features. Where no image
-    is on a side, as without any label, all images are compared with each other.
+    Candidates are the nearest in gradients and in a perceptual hash; a pair counts where the
+    details agree once the two are laid over each other. Where no image is on a side, as without any
+    label, all images are compared with each other.
     """
     usable = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
     divided = [row for row in usable if row["split"] in ("train", "test")]
     train, test = ([row for row in divided if row["split"] == side] for side in ("train", "test"))
-    if not divided:
-        divided = train = test = usable
-    of_train, of_test = (
-        here.features(names.ALEXNET_CONV5, [row["image_id"] for row in side])
-        for side in (train, test)
-    )
 
     def compute(work: Work) -> Output:
-        from methods.curation.near_duplicates import find_near_duplicates
+        from methods.curation import near_duplicates as search
 
-        pairs = find_near_duplicates(_hashes(train), _hashes(test), of_train.take, of_test.take)
-        if train is test:
-            pairs = [pair for pair in pairs if pair.first < pair.second]
+        if not divided:
+            sole = _side(here, usable, range(len(usable)))
+            pairs = search.find_near_duplicates_within(sole)
+            return _output(here, work, [_line(pair, usable, usable) for pair in pairs], 0, 0)
+        pairs = search.find_near_duplicates(
+            _side(here, train, [0] * len(train)), _side(here, test, [1] * len(test))
+        )
         lines = [_line(pair, train, test) for pair in pairs]
         affected = len({pair.second for pair in pairs})
-        share = affected / len(test) if test else 0.0
-        return Output(
-            content=lines,
-            files=[work.write_table(lines, NEAR_DUPLICATES)],
-            pictures=_pictures(here, lines[:SHOWN_PAIRS]),
-            summary={
-                "pairs": len(pairs),
-                "test images concerned": affected,
-                "share of the test images": round(share, 4),
-            },
-            notices=_notices(
-                0 if train is test else affected,
-                len(test),
-                bool(here.record(names.ALEXNET_CONV5).notices),
-            ),
-            rows=len(pairs),
-            facts=NearDuplicateFacts(pairs=len(pairs), test_images=affected, share=share),
-        )
+        return _output(here, work, lines, affected, len(test))
 
-    return Plan(
-        compute,
-        identity={
-            "features": of_train.feature_set.key,
-            "rows": [[row["image_id"], row["split"], row["path"]] for row in divided],
-        },
-    )
+    return Plan(compute, identity=_identity(here, divided or usable, "split"))
 
 
-def _notices(affected: int, n_test: int, other_weights: bool) -> list[str]:
-    """Whether test images resemble training images, and whether the weights can tell."""
-    notices = []
-    if affected:
-        notices.append(
-            f"NEAR-DUPLICATES: {affected} of {n_test} test images ({affected / n_test:.1%}) "
-            "closely resemble a training image"
-        )
-    if other_weights:
-        notices.append(
-            "NEAR-DUPLICATES UNSURE: their thresholds were found with ImageNet weights, which were "
-            "not used here"
-        )
-    return notices
+@stage(
+    FoldConfig,
+    group=GROUP,
+    order=3,
+    kinds={"python", "parquet"},
+    code_version="1",
+    inputs=MADE_FROM,
+    facts=NearDuplicateFacts,
+    tables=(NEAR_DUPLICATES,),
+)
+def near_duplicates_in_folds(here: Stage[FoldConfig]) -> Plan:
+    """Images that show nearly the same picture as an image of another fold.
+
+    They are found as those of the split are. Every image of a pair is tested by a classifier that
+    was trained on the other.
+    """
+    folds = lesion_rows(here.store, here.dataset, here.config)
+    fold_of = dict(zip(folds.ids, folds.fold.tolist(), strict=True))
+    usable = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    rows = [
+        row | {"fold": fold_of[row["image_id"]]} for row in usable if row["image_id"] in fold_of
+    ]
+
+    def compute(work: Work) -> Output:
+        from methods.curation import near_duplicates as search
+
+        side = _side(here, rows, [row["fold"] for row in rows])
+        pairs = search.find_near_duplicates_within(side)
+        affected = len({i for pair in pairs for i in (pair.first, pair.second)})
+        return _output(here, work, [_line(pair, rows, rows) for pair in pairs], affected, len(rows))
+
+    return Plan(compute, identity=_identity(here, rows, "fold"))
 
 
-def _hashes(rows: Rows) -> np.ndarray:
-    """Perceptual hashes of images, (n,) uint64."""
-    return np.array([row["perceptual_hash"] for row in rows], np.uint64)
-
-
-def _line(pair: "Pair", train: Rows, test: Rows) -> dict[str, Any]:
-    """A row of NEAR_DUPLICATES."""
+def _identity(here: Stage[Any], rows: Rows, side: str) -> dict[str, object]:
+    """What a search is known by: the images, and the column that says where each is."""
     return {
-        "train_id": train[pair.first]["image_id"],
-        "test_id": test[pair.second]["image_id"],
-        "train_path": train[pair.first]["path"],
-        "test_path": test[pair.second]["path"],
-        "distance": pair.distance,
-        "similarity": pair.similarity,
-        "mirrored": pair.mirrored,
+        "images": here.features(names.PREPARED_IMAGES, []).feature_set.key,
+        "rows": [[row["image_id"], row[side], row["path"]] for row in rows],
     }
 
 
-def _pictures(here: Stage[StageConfig], lines: Rows) -> list[tuple[str, bytes]]:
-    """The most similar pairs side by side; none where there is no pair."""
+def _side(here: Stage[Any], rows: Rows, groups: Sequence[int]) -> "Side":
+    """The images of some rows, to be compared with those of other groups."""
+    from methods.curation.near_duplicates import Side
+
+    images = here.features(names.PREPARED_IMAGES, [row["image_id"] for row in rows])
+    hashes = np.array([row["perceptual_hash"] for row in rows], np.uint64)
+    return Side(hashes, np.array(groups, np.int64), images.take)
+
+
+def _output(here: Stage[Any], work: Work, lines: Rows, affected: int, n_tested: int) -> Output:
+    """What a search stores.
+
+    Args:
+        here: the stage.
+        work: its work.
+        lines: rows of NEAR_DUPLICATES.
+        affected: tested images in a pair; 0 where none is tested.
+        n_tested: images that are tested.
+    """
+    share = affected / n_tested if n_tested else 0.0
+    return Output(
+        content=lines,
+        files=[work.write_table(lines, NEAR_DUPLICATES)],
+        pictures=_pictures(here, lines[:SHOWN_PAIRS]),
+        summary={
+            "pairs": len(lines),
+            "test images concerned": affected,
+            "share of the test images": round(share, 4),
+        },
+        notices=_notices(affected, n_tested),
+        rows=len(lines),
+        facts=NearDuplicateFacts(pairs=len(lines), test_images=affected, share=share),
+    )
+
+
+def _notices(affected: int, n_tested: int) -> list[str]:
+    """Whether test images nearly equal training images."""
+    if not affected:
+        return []
+    return [
+        f"NEAR-DUPLICATES: {affected} of {n_tested} test images ({affected / n_tested:.1%}) "
+        "nearly equal a training image. Copies that were re-encoded, cropped, moved, rotated a "
+        "little, turned, mirrored, inverted, framed or written on are found; images with little "
+        "structure and stronger changes are not (docs/near_duplicates.md)"
+    ]
+
+
+def _line(pair: "Pair", first: Rows, second: Rows) -> dict[str, Any]:
+    """A row of NEAR_DUPLICATES."""
+    return {
+        "first_id": first[pair.first]["image_id"],
+        "second_id": second[pair.second]["image_id"],
+        "first_path": first[pair.first]["path"],
+        "second_path": second[pair.second]["path"],
+        "likeness": pair.likeness,
+        "mirrored": pair.mirrored,
+        "quarter_turns": pair.quarter_turns,
+        "inverted": pair.inverted,
+    }
+
+
+def _pictures(here: Stage[Any], lines: Rows) -> list[tuple[str, bytes]]:
+    """The most alike pairs side by side; none where there is no pair."""
     from methods.reporting import figures
 
     if not lines:
         return []
-    ids = [line[side] for line in lines for side in ("train_id", "test_id")]
+    ids = [line[side] for line in lines for side in ("first_id", "second_id")]
     images = here.features(names.PREPARED_IMAGES, ids)
     position = {image_id: i for i, image_id in enumerate(images.image_ids)}
-    captions = [text for line in lines for text in ("train", f"test {line['similarity']:.3f}")]
+    captions = [text for line in lines for text in ("first", f"second {line['likeness']:.3f}")]
     grid = figures.sample_grid(list(images.take([position[i] for i in ids])), captions)
-    return [("most similar pairs across the split", grid)]
+    return [("most alike pairs", grid)]

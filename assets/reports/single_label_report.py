@@ -428,7 +428,11 @@ def _integrity_section(made_from: _MadeFrom) -> "Section":
             "block a run otherwise. Near-duplicates across the split: "
             f"{near.pairs} pairs, {near.test_images} test images ({near.share:.1%}).",
         ),
-        (parts.near_duplicates_table(made_from.tables["near_duplicates"]).fold(),),
+        (
+            parts.near_duplicates_table(
+                made_from.tables["near_duplicates"], ("Training image", "Test image")
+            ).fold(),
+        ),
         made_from.pictures(names.NEAR_DUPLICATES),
     )
 

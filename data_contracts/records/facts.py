@@ -239,11 +239,11 @@ class SplitRepeatsFacts(ScoredFacts):
 
 
 class NearDuplicateFacts(Facts):
-    """Facts of the search for near-duplicates across the split.
+    """Facts of the search for near-duplicates across the split, or across folds.
 
     Attributes:
-        pairs: pairs of a training and a test image that were found.
-        test_images: different test images among them.
+        pairs: pairs of a training and a test image, or of images of two folds, that were found.
+        test_images: different test images among them; in folds every image is tested.
         share: these as a share of all test images, 0 to 1.
     """
 

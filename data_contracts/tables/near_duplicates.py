@@ -1,4 +1,4 @@
-"""Pairs of a training and a test image that show nearly the same picture."""
+"""Pairs of images that show nearly the same picture, where one may train and the other test."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ NEAR_DUPLICATES = TableContract(
     suffix=".near_duplicates.parquet",
     schema=pa.schema(
         [
-            pa.field("train_id", pa.string(), nullable=False),  # image_id of the training image
-            pa.field("test_id", pa.string(), nullable=False),  # image_id of the test image
-            pa.field("train_path", pa.string(), nullable=False),  # as in the manifest
-            pa.field("test_path", pa.string(), nullable=False),
-            # number of differing bits of the perceptual hashes
-            pa.field("distance", pa.int32(), nullable=False),
-            pa.field("similarity", pa.float64(), nullable=False),  # cosine of the conv5 features
-            # whether one is the mirror image of the other: left to right, upside down, or both
+            # image_id of the training image, or of an image of one fold
+            pa.field("first_id", pa.string(), nullable=False),
+            # image_id of the test image, or of an image of another fold
+            pa.field("second_id", pa.string(), nullable=False),
+            pa.field("first_path", pa.string(), nullable=False),  # as in the manifest
+            pa.field("second_path", pa.string(), nullable=False),
+            # correlation that three quarters of the details have at least
+            pa.field("likeness", pa.float64(), nullable=False),
+            # how the first becomes the second: mirrored left to right, then turned by so many
+            # quarters against the clock, then black made white
             pa.field("mirrored", pa.bool_(), nullable=False),
+            pa.field("quarter_turns", pa.int32(), nullable=False),
+            pa.field("inverted", pa.bool_(), nullable=False),
         ]
     ),
-    key=("train_id", "test_id"),
+    key=("first_id", "second_id"),
     rules={
-        "distance lies in 0..64": rows_where("distance", lambda bits: not within(bits, 0, 64)),
-        "similarity lies in -1..1": rows_where(
-            "similarity", lambda cosine: not within(cosine, -1.001, 1.001)
+        "likeness lies in 0..1": rows_where("likeness", lambda value: not within(value, 0, 1)),
+        "quarter_turns lies in 0..3": rows_where(
+            "quarter_turns", lambda turns: not within(turns, 0, 3)
         ),
     },
 )
-"""One row for each pair of a training and a test image that are nearly the same picture."""
+"""One row for each pair of a training and a test image, or of images of two folds."""

@@ -1,71 +1,86 @@
-"""Near-duplicate images across a split: copies that were re-encoded, resized, cropped or mirrored.
+"""Near-duplicate images across a split: one picture, changed, on both sides.
 
-A copy of a training image among the test images makes an evaluation optimistic. Two steps find
-them: perceptual hashes (:mod:`methods.imaging.perceptual_hash`) give candidates in a few
-nanoseconds a pair, and the cosine of the stored conv5 features confirms or drops each.
+A copy of a training image among the test images makes an evaluation optimistic. It may have been
+re-encoded, resized, cropped, moved, rotated by a few degrees, mirrored, turned by quarters,
+inverted, framed or written on. Two steps find it. Candidates are the images whose gradient grids
+(:mod:`methods.curation.gradient_grids`) or perceptual hashes
+(:mod:`methods.imaging.perceptual_hash`) are nearest; each is then laid over the test image, and
+counts where the details agree (:mod:`methods.curation.registration`). Neither step is fitted to
+anything. ``docs/near_duplicates.md`` has what they find.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from methods.arrays import l2_normalise
-from methods.imaging.perceptual_hash import (
-    FLAT_HASH,
-    HALF_A_TURN,
-    LEFT_RIGHT,
-    STRAIGHT,
+from methods.curation.gradient_grids import (
+    MIRRORED,
+    SIDE,
     TURNS,
-    UPSIDE_DOWN,
-    Hashes,
-    mirrored_hashes,
+    Float32,
+    Grey,
+    changed,
+    gradient_grids,
+    resized,
+    trimmed,
+    turned,
+    turned_grids,
 )
+from methods.curation.registration import (
+    MIN_AGREEMENT,
+    Views,
+    likeness,
+    rough_maps,
+    views_of,
+)
+from methods.imaging.perceptual_hash import FLAT_HASH, Hashes, mirrored_hashes
 
-Take = Callable[[NDArray[np.int64]], NDArray[np.floating]]
-"""Function that reads conv5 features by ascending, unrepeated positions: (m,) -> (m, C, H, W)."""
+Take = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
+"""Function that reads prepared images by ascending, unrepeated positions: (m,) -> (m, H, W, 3)."""
 
-# Chosen with benchmarks/near_duplicates.py on 9,602 images (chest x-rays, mammograms, figures of 13
-# kinds, MedNIST's 64-pixel images) and changed copies of 400 of them. Recall: 1.00 for JPEG of
-# quality 75 and 90, resizing to 80 %, contrast, gamma, darker, mirrored, upside down, turned by
-# half and the last three as JPEG 75; 0.99 for brighter; 0.98 for JPEG 50 and resizing to 50 %; 0.97
-# cropped by 2 %; 0.95 with noise; 0.72 mirrored and cropped by 5 %; 0.63 cropped by 5 %; 0.37
-# rotated by 2 degrees; 0.07 cropped by 10 %. No finding is no proof of absence.
-# Flagged pairs of different groups: of 17 million of chest x-rays 3, all within 2 bits; of 28
-# thousand of mammograms none; of 7,140 of fundus photographs, which are all framed alike, 2 (0.90
-# instead of 0.93 would flag 17). The other figures gave 32 and MedNIST 132, which are by eye nearly
-# all figures and gels drawn twice and adjacent slices; the rest are plots with the same axes,
-# hands, and heads.
+NEIGHBOURS = 5
+"""Number of training images that are candidates for each form of a test image."""
 MAX_HAMMING = 10
-"""Maximum number of differing bits of the hashes of a candidate.
+"""Maximum number of differing bits of the hashes of a candidate."""
+MIN_LIKENESS = 0.9
+"""Minimum likeness of the details of a copy (:func:`~methods.curation.registration.likeness`)."""
 
-91 % of crops by 5 % stay below it. With 14 the candidates are ten times as many, most of which the
-cosine drops.
-"""
-MIN_COSINE = 0.93
-"""Minimum cosine of the features of a candidate that is not mirrored."""
-MIN_COSINE_MIRRORED = 0.83
-"""Minimum cosine of a mirrored candidate.
+_HASH_TURNS = 0, 4, 6, 2
+"""The ways in which a hash can be mirrored (``perceptual_hash.TURNS``), as turns of a grid."""
+_NOWHERE = 64
+"""Distance of hashes of which one is of a flat picture."""
+_READ, _COMPARED, _TESTED = 256, 1024, 512
+"""Number of training images that are read and that are compared, and of test images, at a time.
 
-It is lower, since a mirrored feature map only approximates the features of the mirrored image. 0.83
-flags 2 of 2 million pairs of MedNIST images, 0.80 would flag 20.
-"""
-CLOSE_HAMMING = 2
-"""Maximum number of differing bits at which hashes count as equal, and a lower cosine is enough."""
-MIN_COSINE_CLOSE = 0.75
-"""Minimum cosine where the hashes are equal, since noise, blur and JPEG change conv5 alone."""
-MIN_COSINE_UPSIDE_DOWN = 0.5
-"""Minimum cosine where the hashes are equal upside down or by half a turn.
-
-conv5 is far from symmetric in that direction; no copy was below 0.51. Of 20 million pairs of
-different groups none has such hashes, whatever the cosine.
+A block takes about 250 MB: 75 of views of the test images, 160 of products of grids.
 """
 
-_CANDIDATES_AT_ONCE = 1 << 20
-"""Number of candidates whose features are compared at a time."""
+
+@dataclass(frozen=True)
+class Side:
+    """The images of one side of a comparison.
+
+    Attributes:
+        hashes: (n,) uint64 of :func:`~methods.imaging.perceptual_hash.perceptual_hash`.
+        groups: (n,) whole numbers. Images of the same group are not compared.
+        take: reads prepared images by position.
+    """
+
+    hashes: Hashes
+    groups: NDArray[np.int64]
+    take: Take
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def pictures(self, positions: NDArray[np.int64]) -> list[Grey]:
+        """The images at some positions in grey levels, (H, W) uint8 each."""
+        return [np.asarray(Image.fromarray(image).convert("L")) for image in self.take(positions)]
 
 
 @dataclass(frozen=True)
@@ -75,204 +90,272 @@ class Pair:
     Attributes:
         first: position on the training side.
         second: position on the test side.
-        distance: differing bits of the hashes, 0 to 63.
-        similarity: cosine of the conv5 features, -1 to 1.
-        mirrored: whether the second is compared with the first mirrored left to right, upside down,
-            or both.
+        likeness: correlation that three quarters of the details have at least, 0 to 1.
+        quarter_turns: by how many quarters, against the clock, the first is turned.
+        mirrored: whether the first is mirrored left to right before it is turned.
+        inverted: whether black is white.
     """
 
     first: int
     second: int
-    distance: int
-    similarity: float
+    likeness: float
+    quarter_turns: int
     mirrored: bool
+    inverted: bool
+
+    def reversed(self) -> Pair:
+        """The same pair, the other image first."""
+        back = self.quarter_turns if self.mirrored else -self.quarter_turns % 4
+        return replace(self, first=self.second, second=self.first, quarter_turns=back)
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Pairs whose hashes are close; a pair close in several ways is listed for each.
+    """Pairs that may be copies; a pair may be listed for several turns, with and without borders.
 
     Attributes:
-        first: (n,) int64 positions in the first set.
-        second: (n,) int64 positions in the second set.
-        distance: (n,) uint8 differing bits.
-        turn: (n,) uint8 of TURNS, how the first was mirrored.
+        rows: (n, 4) int64, sorted and unrepeated: position of the training image, position of the
+            test image, turn of the first, and 1 where borders are taken away, else 0.
     """
 
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    distance: NDArray[np.uint8]
-    turn: NDArray[np.uint8]
+    rows: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.first)
-
-    def where(self, keep: NDArray[np.bool_] | NDArray[np.intp]) -> Candidates:
-        """Return the candidates that a mask keeps, or those of an index in its order."""
-        return Candidates(self.first[keep], self.second[keep], self.distance[keep], self.turn[keep])
+    @classmethod
+    def of(cls, parts: Iterable[NDArray[np.int64]]) -> Candidates:
+        """The candidates of all parts, each (n, 4)."""
+        return cls(np.unique(np.concatenate([np.empty((0, 4), np.int64), *parts]), axis=0))
 
 
-def _close(
-    hashes_a: Hashes, hashes_b: Hashes, max_distance: int
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.uint8]]:
-    """Return rows, columns and distances of the close pairs; nothing is close to a flat image."""
-    distances: NDArray[np.uint8] = np.bitwise_count(hashes_a[:, None] ^ hashes_b)
-    distances[hashes_a >= FLAT_HASH] = 64
-    distances[:, hashes_b >= FLAT_HASH] = 64
-    i, j = np.nonzero(distances <= max_distance)
-    return i, j, distances[i, j]
+@dataclass(frozen=True)
+class _Index:
+    """The training side as the search for candidates sees it.
 
-
-def candidates(
-    hashes_a: Hashes, hashes_b: Hashes, max_distance: int, rows_at_once: int = 2048
-) -> Iterator[Candidates]:
-    """Find the pairs of two sets whose hashes are close, as they are or mirrored.
-
-    Flat images (FLAT_HASH) are close to nothing, not even to each other: every black slice would be
-    a pair with every other. Equal files are found by their digest.
-
-    Args:
-        hashes_a: (n,) uint64.
-        hashes_b: (m,) uint64.
-        max_distance: maximum number of differing bits of a pair, at most 63.
-        rows_at_once: hashes of each side that are compared at a time; memory grows with its square
-            (80 MB for 2048, more where most pairs are close).
-
-    Yields:
-        The candidates of a block, which may be none, in the order of the blocks; by turn, then by
-        first and second.
+    Attributes:
+        whole: (n, 5, 5, 8) gradient grids.
+        inner: (n, 5, 5, 8) gradient grids without the borders of the pictures.
+        framed: (n,) bool, which pictures have a border.
     """
-    for turn in TURNS:
-        turned = mirrored_hashes(hashes_a, turn)
-        for a in range(0, len(turned), rows_at_once):
-            for b in range(0, len(hashes_b), rows_at_once):
-                i, j, distance = _close(
-                    turned[a : a + rows_at_once], hashes_b[b : b + rows_at_once], max_distance
-                )
-                yield Candidates(i + a, j + b, distance, np.full(len(i), turn, np.uint8))
+
+    whole: Float32
+    inner: Float32
+    framed: NDArray[np.bool_]
 
 
-def _merged(parts: list[Candidates]) -> Candidates:
-    """Return the candidates of all parts, in their order."""
-    return Candidates(
-        np.concatenate([part.first for part in parts]),
-        np.concatenate([part.second for part in parts]),
-        np.concatenate([part.distance for part in parts]),
-        np.concatenate([part.turn for part in parts]),
+def _is_framed(pictures: list[Grey]) -> NDArray[np.bool_]:
+    """Return which pictures have a border, (n,) bool."""
+    return np.array([trimmed(picture).shape != picture.shape for picture in pictures], bool)
+
+
+def _index(side: Side) -> _Index:
+    """Read a side and return its index."""
+    parts: list[tuple[Float32, Float32, NDArray[np.bool_]]] = []
+    for start in range(0, len(side), _READ):
+        pictures = side.pictures(np.arange(start, min(start + _READ, len(side))))
+        whole, inner = (
+            gradient_grids(np.stack([resized(picture, SIDE) for picture in form]))
+            for form in (pictures, [trimmed(picture) for picture in pictures])
+        )
+        parts.append((whole, inner, _is_framed(pictures)))
+    return _Index(
+        np.concatenate([part[0] for part in parts]),
+        np.concatenate([part[1] for part in parts]),
+        np.concatenate([part[2] for part in parts]),
     )
 
 
-def _batches(blocks: Iterable[Candidates], at_least: int) -> Iterator[Candidates]:
-    """Merge blocks until each has ``at_least`` candidates; the last may have fewer, but some."""
-    waiting: list[Candidates] = []
-    count = 0
-    for block in blocks:
-        if len(block):
-            waiting.append(block)
-            count += len(block)
-        if count >= at_least:
-            yield _merged(waiting)
-            waiting, count = [], 0
-    if waiting:
-        yield _merged(waiting)
-
-
-def _tiles(pairs: Candidates, rows_at_once: int) -> Iterator[NDArray[np.intp]]:
-    """Group the indices of the pairs by the images that they need.
-
-    A group needs at most ``rows_at_once`` different images of each side, and is of one turn.
-    """
-    first = np.unique(pairs.first, return_inverse=True)[1] // rows_at_once
-    second = np.unique(pairs.second, return_inverse=True)[1] // rows_at_once
-    order = np.lexsort((second, first, pairs.turn))
-    keys = np.stack([pairs.turn[order], first[order], second[order]])
-    breaks = np.flatnonzero((np.diff(keys, axis=1) != 0).any(axis=0)) + 1
-    return iter(np.split(order, breaks) if len(order) else [])
-
-
-def _tile_cosines(pairs: Candidates, take_first: Take, take_second: Take) -> NDArray[np.float32]:
-    """Return the cosines of pairs that are all of one turn, (n,) float32."""
-    rows, i = np.unique(pairs.first, return_inverse=True)
-    columns, j = np.unique(pairs.second, return_inverse=True)
-    turn, left = pairs.turn[0], take_first(rows)
-    across = -1 if turn in (LEFT_RIGHT, HALF_A_TURN) else 1
-    down = -1 if turn in (UPSIDE_DOWN, HALF_A_TURN) else 1
-    turned = left[..., ::down, ::across]
-    products: NDArray[np.float32] = (l2_normalise(turned) @ l2_normalise(take_second(columns)).T)[
-        i, j
-    ]
-    return np.clip(products, -1, 1)
-
-
-def cosine_confirms(
-    pairs: Candidates, take_first: Take, take_second: Take, rows_at_once: int = 1024
-) -> NDArray[np.float32]:
-    """Return the cosines of the conv5 features of the candidates.
-
-    The features of a mirrored image are approximated by those of the image with reversed axes. The
-    filters themselves are not symmetric, so the cosine is lower than that of a copy that is not
-    mirrored.
+def _nearest(
+    scores: Iterable[tuple[int, Float32]], count: int
+) -> tuple[NDArray[np.int64], Float32]:
+    """Return the columns with the highest scores of each row, and the scores.
 
     Args:
-        pairs: the candidates, any number.
-        take_first: reads features of the first set.
-        take_second: reads features of the second set.
-        rows_at_once: images of each side whose features are in memory at a time (38 MB a side for
-            1024 images of 256 x 6 x 6, and as much again while they are normalised).
+        scores: blocks of columns, each with the number of its first column.
+        count: how many columns of each row.
 
     Returns:
-        (n,) float32 in the order of the candidates; 0 where the features of an image are all 0.
+        (m, count or fewer) each, in no order.
     """
-    cosines = np.empty(len(pairs), np.float32)
-    for tile in _tiles(pairs, rows_at_once):
-        cosines[tile] = _tile_cosines(pairs.where(tile), take_first, take_second)
-    return cosines
+    columns: NDArray[np.int64] | None = None
+    best: Float32 | None = None
+    for start, block in scores:
+        kept = min(count, block.shape[1])
+        near = np.argpartition(-block, kept - 1, axis=1)[:, :kept]
+        found = np.take_along_axis(block, near, 1)
+        columns = near + start if columns is None else np.hstack([columns, near + start])
+        best = found if best is None else np.hstack([best, found])
+        kept = min(count, columns.shape[1])
+        near = np.argpartition(-best, kept - 1, axis=1)[:, :kept]
+        columns = np.take_along_axis(columns, near, 1)
+        best = np.take_along_axis(best, near, 1)
+    if columns is None or best is None:
+        return np.empty((0, 0), np.int64), np.empty((0, 0), np.float32)
+    return columns, best
 
 
-def required_cosine(pairs: Candidates) -> NDArray[np.float64]:
-    """Return the cosine from which on each candidate counts as a copy, (n,) float64."""
-    required = np.where(pairs.turn != STRAIGHT, MIN_COSINE_MIRRORED, MIN_COSINE)
-    close = np.where(pairs.turn >= UPSIDE_DOWN, MIN_COSINE_UPSIDE_DOWN, MIN_COSINE_CLOSE)
-    return np.where(pairs.distance <= CLOSE_HAMMING, close, required)
+def _grid_candidates(
+    grids: Float32, of_train: Float32, same_group: NDArray[np.bool_], form: int
+) -> NDArray[np.int64]:
+    """Return the training images with the nearest grids in any turn.
+
+    Args:
+        grids: (m, 5, 5, 8) of one form of the test images.
+        of_train: (n, 5, 5, 8).
+        same_group: (m, n) bool.
+        form: with (0) or without (1) borders.
+
+    Returns:
+        Rows of :class:`Candidates`, with positions among the test images given.
+    """
+    flat = grids.reshape(len(grids), -1)
+
+    def scores(turn: int, start: int) -> Float32:
+        turned = turned_grids(of_train[start : start + _COMPARED], turn)
+        near: Float32 = flat @ turned.reshape(len(turned), -1).T
+        near[same_group[:, start : start + _COMPARED]] = 0
+        return near
+
+    turns = np.empty((len(flat), len(of_train)), np.int8)
+
+    def blocks() -> Iterator[tuple[int, Float32]]:
+        for start in range(0, len(of_train), _COMPARED):
+            every = np.stack([scores(turn, start) for turn in TURNS])
+            turns[:, start : start + _COMPARED] = every.argmax(0)
+            yield start, every.max(0)
+
+    columns, best = _nearest(blocks(), NEIGHBOURS)
+    test, place = np.nonzero(best > 0)
+    train = columns[test, place]
+    turn = turns[test, train].astype(np.int64)
+    return np.stack([train, test, turn, np.full(len(train), form)], 1)
+
+
+def _hash_candidates(
+    hashes: Hashes, of_train: Hashes, same_group: NDArray[np.bool_]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the training images with the nearest hashes, for each way to mirror a hash.
+
+    Flat images (FLAT_HASH) are close to nothing, not even to each other: every black slice would be
+    a pair with every other. Equal files are found by their digest.
+    """
+    for way, turn in enumerate(_HASH_TURNS):
+        mirrored = mirrored_hashes(of_train, way)
+
+        def blocks(mirrored: Hashes = mirrored) -> Iterator[tuple[int, Float32]]:
+            for start in range(0, len(mirrored), _COMPARED):
+                part = slice(start, start + _COMPARED)
+                distances = np.bitwise_count(hashes[:, None] ^ mirrored[part])
+                distances[same_group[:, part]] = _NOWHERE
+                distances[hashes >= FLAT_HASH] = _NOWHERE
+                distances[:, mirrored[part] >= FLAT_HASH] = _NOWHERE
+                yield start, -distances.astype(np.float32)
+
+        columns, best = _nearest(blocks(), NEIGHBOURS)
+        test, place = np.nonzero(best >= -MAX_HAMMING)
+        train = columns[test, place]
+        yield np.stack([train, test, np.full(len(train), turn), np.zeros(len(train), int)], 1)
+
+
+def _candidates(
+    index: _Index, train: Side, test: Side, positions: NDArray[np.int64], pictures: list[Grey]
+) -> Candidates:
+    """Return the candidates of some test images, with positions among these."""
+    same_group = test.groups[positions, None] == train.groups
+    parts = list(_hash_candidates(test.hashes[positions], train.hashes, same_group))
+    inner = [trimmed(picture) for picture in pictures]
+    for form, (squares, grids) in enumerate(((pictures, index.whole), (inner, index.inner))):
+        variants = [changed(resized(square, SIDE)) for square in squares]
+        for variant in zip(*variants, strict=True):
+            of_test = gradient_grids(np.stack(variant))
+            parts.append(_grid_candidates(of_test, grids, same_group, form))
+    found = Candidates.of(parts).rows
+    framed = index.framed[found[:, 0]] | _is_framed(pictures)[found[:, 1]]
+    found[:, 3] &= framed  # where neither has a border, both forms are the same
+    return Candidates.of([found])
 
 
 def _confirmed(
-    batch: Candidates, cosines: NDArray[np.float32], required: NDArray[np.float64]
+    found: Candidates, train: Side, positions: NDArray[np.int64], pictures: list[Grey]
 ) -> Iterator[Pair]:
-    """Yield the pairs of a batch whose cosines are high enough."""
-    enough = cosines >= required
-    kept = batch.where(enough)
-    columns = (kept.first, kept.second, kept.distance, cosines[enough], kept.turn != STRAIGHT)
-    for fields in zip(*(column.tolist() for column in columns), strict=True):
-        yield Pair(*fields)
+    """Yield the candidates that are copies, some more than once."""
+    of_test = _views(pictures)
+    order = np.unique(found.rows[:, 0])
+    for start in range(0, len(order), _READ):
+        read = order[start : start + _READ]
+        of_train = _views(train.pictures(read))
+        rows = found.rows[np.isin(found.rows[:, 0], read)]
+        rows = rows[np.lexsort((rows[:, 2], rows[:, 0], rows[:, 3], rows[:, 1]))]
+        breaks = np.flatnonzero((np.diff(rows[:, [1, 3]], axis=0) != 0).any(1)) + 1
+        for group in np.split(rows, breaks):
+            second, form = int(group[0, 1]), int(group[0, 3])
+            firsts = np.searchsorted(read, group[:, 0])
+            for pair in _copies(of_train[form], firsts, group[:, 2], of_test[form], second):
+                yield replace(pair, first=int(read[pair.first]), second=int(positions[pair.second]))
 
 
-def find_near_duplicates(
-    hashes_train: Hashes,
-    hashes_test: Hashes,
-    take_train: Take,
-    take_test: Take,
-) -> list[Pair]:
+def _views(pictures: list[Grey]) -> tuple[Views, Views]:
+    """Return the views of pictures with and without their borders."""
+    return views_of(pictures), views_of([trimmed(picture) for picture in pictures])
+
+
+def _copies(
+    of_train: Views,
+    firsts: NDArray[np.int64],
+    turns: NDArray[np.int64],
+    of_test: Views,
+    second: int,
+) -> Iterator[Pair]:
+    """Lay pictures over a test picture and yield the copies, by their places in the views."""
+    coarse = np.stack(
+        [turned(of_train.coarse[i], turn) for i, turn in zip(firsts, turns, strict=True)]
+    )
+    maps = rough_maps(coarse, of_test.coarse[second])
+    for place in np.flatnonzero(maps.agreement >= MIN_AGREEMENT):
+        first, turn, sign = int(firsts[place]), int(turns[place]), int(maps.signs[place])
+        alike = likeness(of_train.one(first, turn), of_test.one(second), maps.moves[place], sign)
+        if alike >= MIN_LIKENESS:
+            yield Pair(first, second, min(alike, 1.0), turn % 4, turn >= MIRRORED, sign < 0)
+
+
+def find_near_duplicates(train: Side, test: Side) -> list[Pair]:
     """Find the pairs of a training and a test image that are copies of each other.
 
-    Candidates differ by at most MAX_HAMMING bits of their hashes; :func:`required_cosine` says how
-    similar their features must be. Flat images (see :func:`candidates`) are in no pair.
+    A test image that is a copy of many training images is listed with some of them.
 
     Args:
-        hashes_train: (n,) uint64 of :func:`perceptual_hash`.
-        hashes_test: (m,) uint64.
-        take_train: reads features by position in ``hashes_train``.
-        take_test: reads features by position in ``hashes_test``.
+        train: the training side.
+        test: the test side.
 
     Returns:
-        By falling similarity, then first and second. A pair that counts in several ways is listed
-        once, the most similar way.
+        By falling likeness, then first and second. A pair that counts in several ways is listed
+        once, the most alike way.
     """
     best: dict[tuple[int, int], Pair] = {}
-    for batch in _batches(candidates(hashes_train, hashes_test, MAX_HAMMING), _CANDIDATES_AT_ONCE):
-        cosines = cosine_confirms(batch, take_train, take_test)
-        for pair in _confirmed(batch, cosines, required_cosine(batch)):
+    if not len(train) or not len(test):
+        return []
+    index = _index(train)
+    for start in range(0, len(test), _TESTED):
+        positions = np.arange(start, min(start + _TESTED, len(test)))
+        pictures = test.pictures(positions)
+        found = _candidates(index, train, test, positions, pictures)
+        for pair in _confirmed(found, train, positions, pictures):
             other = best.get((pair.first, pair.second))
-            if other is None or pair.similarity > other.similarity:
+            if other is None or pair.likeness > other.likeness:
                 best[pair.first, pair.second] = pair
-    return sorted(best.values(), key=lambda pair: (-pair.similarity, pair.first, pair.second))
+    return _in_order(best.values())
+
+
+def find_near_duplicates_within(images: Side) -> list[Pair]:
+    """Find the pairs of images of different groups of one set that are copies of each other.
+
+    Returns:
+        As :func:`find_near_duplicates`; of each pair the first comes before the second.
+    """
+    best: dict[tuple[int, int], Pair] = {}
+    for found in find_near_duplicates(images, images):
+        pair = found if found.first < found.second else found.reversed()
+        best.setdefault((pair.first, pair.second), pair)
+    return _in_order(best.values())
+
+
+def _in_order(pairs: Iterable[Pair]) -> list[Pair]:
+    return sorted(pairs, key=lambda pair: (-pair.likeness, pair.first, pair.second))

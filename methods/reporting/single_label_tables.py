@@ -481,34 +481,33 @@ def rejected_table(rejected: Sequence[Row]) -> Table:
     )
 
 
-def near_duplicates_table(pairs: Sequence[Row]) -> Table:
-    """Table of pairs across the split, from rows of NEAR_DUPLICATES, most similar first.
+def near_duplicates_table(pairs: Sequence[Row], sides: tuple[str, str]) -> Table:
+    """Table of pairs of near-duplicates, most alike first.
 
     A CSV file has all.
+
+    Args:
+        pairs: rows of NEAR_DUPLICATES.
+        sides: what the first and the second image of a pair are.
     """
     return _table(
-        "Near-duplicates across the split",
-        {
-            "Training image": "text",
-            "Test image": "text",
-            "Cosine": "text",
-            "Hash bits": "count",
-            "Mirrored": "text",
-        },
+        "Near-duplicates",
+        {sides[0]: "text", sides[1]: "text", "Likeness": "text", "Change": "text"},
         [
-            (
-                row["train_path"],
-                row["test_path"],
-                f"{row['similarity']:.3f}",
-                row["distance"],
-                "yes" if row["mirrored"] else "no",
-            )
+            (row["first_path"], row["second_path"], f"{row['likeness']:.3f}", _change(row))
             for row in pairs
         ],
-        "Alike in a perceptual hash and in conv5. Where there are many, draw a split by patient.",
+        "Likeness: of the details of a pair that was laid over each other, the correlation that "
+        "three quarters have at least. What is found and what is not: docs/near_duplicates.md.",
         (),
-        REJECTED_SHOWN,
     )
+
+
+def _change(pair: Row) -> str:
+    """How the first image of a pair was mirrored, turned and inverted, in words."""
+    turned = ("", "quarter turn", "half a turn", "quarter turn back")[pair["quarter_turns"]]
+    words = ["mirrored" if pair["mirrored"] else "", turned, "inverted" if pair["inverted"] else ""]
+    return ", ".join(filter(None, words)) or "none of these"
 
 
 def lineage_rows(records: Sequence[OutputRecord]) -> list[dict[str, str | float | int | None]]:

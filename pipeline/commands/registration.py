@@ -77,8 +77,10 @@ def _next_commands(spec: DatasetSpec, has_labels: bool) -> Iterator[str]:
         yield f"next: medfeat run {spec.name}"
         return
     yield "  notice: no image has a label, so nothing can be learned or scored"
-    yield f"next: medfeat run {spec.name} --up-to {names.NEAR_DUPLICATES}"
-    yield "  (features of all images, and which of them are near-duplicates of each other)"
+    yield f"next: medfeat run {spec.name} --up-to {names.ALEXNET_CONV5}"
+    yield "  (features of all images)"
+    yield f"or: medfeat run {spec.name} --up-to {names.NEAR_DUPLICATES}"
+    yield "  (which images are near-duplicates of each other)"
     yield f"or: medfeat predict OTHER {shlex.quote(str(spec.root))}"
     yield "  (labels and the nearest labelled images by the classifier of a dataset OTHER)"
 

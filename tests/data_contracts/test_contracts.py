@@ -60,13 +60,14 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
     "near-duplicates": (
         NEAR_DUPLICATES,
         {
-            "train_id": ID,
-            "test_id": OTHER,
-            "train_path": "x/1.png",
-            "test_path": "x/2.png",
-            "distance": 3,
-            "similarity": 0.99,
+            "first_id": ID,
+            "second_id": OTHER,
+            "first_path": "x/1.png",
+            "second_path": "x/2.png",
+            "likeness": 0.99,
             "mirrored": False,
+            "quarter_turns": 1,
+            "inverted": False,
         },
     ),
     "image predictions": (
@@ -365,10 +366,10 @@ BROKEN = [
     ("manifest", {"frame": -1}, "frame is not negative"),
     ("manifest", {"center_x": None}, "a centre has both numbers"),
     ("manifest", {"center_y": -1.0}, "a centre has both numbers"),
-    ("near-duplicates", {"distance": -1}, "distance lies in 0..64"),
-    ("near-duplicates", {"distance": 65}, "distance lies in 0..64"),
-    ("near-duplicates", {"similarity": 1.01}, "similarity lies in -1..1"),
-    ("near-duplicates", {"similarity": float("nan")}, "similarity lies in -1..1"),
+    ("near-duplicates", {"quarter_turns": -1}, "quarter_turns lies in 0..3"),
+    ("near-duplicates", {"quarter_turns": 4}, "quarter_turns lies in 0..3"),
+    ("near-duplicates", {"likeness": 1.01}, "likeness lies in 0..1"),
+    ("near-duplicates", {"likeness": float("nan")}, "likeness lies in 0..1"),
     ("image predictions", {"split": "train"}, "neither train nor test"),
     ("image predictions", {"split": "test"}, "neither train nor test"),
     ("image predictions", {"probability": 1.1}, "probabilities lie in 0..1"),
@@ -513,7 +514,7 @@ def test_a_key_twice_and_an_empty_cell() -> None:
         with pytest.raises(ContractError, match=r"path \+ frame is unique \(row 1, 1 in all\)"):
             MANIFEST.check(table_of("manifest", change, {**change, "image_id": OTHER}), "f")
     for name, key in (
-        ("near-duplicates", r"train_id \+ test_id"),
+        ("near-duplicates", r"first_id \+ second_id"),
         ("image predictions", "image_id"),
     ):
         with pytest.raises(ContractError, match=rf"{key} is unique \(row 1, 1 in all\)"):
@@ -570,10 +571,6 @@ def test_a_group_on_both_sides_may_be_stored_and_is_found() -> None:
     )
     assert MANIFEST.violations(table) == []
     assert find_leaks(table.to_pylist()) == [Leak("group", "x/1.png", "y", ("group_id",))]
-
-
-def test_a_rounded_similarity_may_pass_1_a_little() -> None:
-    assert NEAR_DUPLICATES.violations(table_of("near-duplicates", {"similarity": 1 + 1e-7})) == []
 
 
 def test_ok_rows_are_sorted_by_id_and_ok() -> None:

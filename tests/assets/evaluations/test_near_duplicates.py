@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
 import pytest
 from PIL import Image
 
@@ -19,6 +18,7 @@ from resources.store.dataset_store import DatasetStore
 from resources.store.home import prepare_home
 from tests.assets.runs import checks_of
 from tests.conftest import TINY_STUDY, use_home
+from tests.methods.curation.pictures import picture
 
 
 def run(root: Path, **fields: Any) -> RunOutcome:
@@ -37,12 +37,8 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOutcome]:
         use_home(patch, folder)
         prepare_home()
         root = folder / "images"
-        rng = np.random.default_rng(0)
-        # blots that have nothing in common, so that only the copies are alike
+        # pictures that have nothing in common, so that only the copies are alike
         for number in range(12):
-            blots = Image.fromarray(rng.integers(0, 255, (5, 5, 3), dtype=np.uint8)).resize(
-                (160, 160), Image.Resampling.BICUBIC
-            )
             path = (
                 root
                 / ("train" if number < 8 else "test")
@@ -50,7 +46,7 @@ def near(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunOutcome]:
                 / f"{number:03d}.png"
             )
             path.parent.mkdir(parents=True, exist_ok=True)
-            blots.save(path)
+            picture(number).save(path)
         original = Image.open(root / "train" / "class0" / "000.png")
         original.resize((96, 96)).save(root / "test" / "class0" / "smaller.jpg", quality=75)
         other = Image.open(root / "train" / "class1" / "001.png")
@@ -64,22 +60,23 @@ def test_near_duplicates_are_listed_and_the_run_goes_on(near: RunOutcome) -> Non
     assert near.exit_code == DONE, "a resemblance is no proof"
     store = DatasetStore()
     pairs = store.main_table("tiny", "near_duplicates", NEAR_DUPLICATES).to_pylist()
-    assert {(pair["train_path"], pair["test_path"], pair["mirrored"]) for pair in pairs} == {
+    assert {(pair["first_path"], pair["second_path"], pair["mirrored"]) for pair in pairs} == {
         ("train/class0/000.png", "test/class0/smaller.jpg", False),
         ("train/class1/001.png", "test/class1/mirrored.jpg", True),
     }
     id_of = {row["path"]: row["image_id"] for row in manifest_of(store, "tiny").to_pylist()}
     assert all(
-        (id_of[pair["train_path"]], id_of[pair["test_path"]]) == (pair["train_id"], pair["test_id"])
+        (id_of[pair["first_path"]], id_of[pair["second_path"]])
+        == (pair["first_id"], pair["second_id"])
         for pair in pairs
     )
-    assert [pair["similarity"] for pair in pairs] == sorted(
-        (pair["similarity"] for pair in pairs), reverse=True
+    assert [pair["likeness"] for pair in pairs] == sorted(
+        (pair["likeness"] for pair in pairs), reverse=True
     )
     record = store.need_record("tiny", "near_duplicates")
     assert (record.summary["pairs"], record.summary["test images concerned"]) == (2, 2)
     assert record.summary["share of the test images"] == pytest.approx(2 / 6, abs=1e-4)
-    assert [picture.title for picture in record.pictures] == ["most similar pairs across the split"]
+    assert [picture.title for picture in record.pictures] == ["most alike pairs"]
 
 
 def test_their_check_warns_and_does_not_block(near: RunOutcome) -> None:
@@ -91,17 +88,14 @@ def test_their_check_warns_and_does_not_block(near: RunOutcome) -> None:
         dg.AssetCheckSeverity.WARN,
     )
     assert check.metadata["test images concerned"].value == 2
-    assert "2 of 6 test images (33.3%) closely resemble a training image" in str(check.description)
+    assert "2 of 6 test images (33.3%) nearly equal a training image" in str(check.description)
     assert all(other.passed for other in checks.values())
 
 
-def test_random_weights_make_the_search_unsure_and_it_says_so(near: RunOutcome) -> None:
-    notices = DatasetStore().need_record("tiny", "near_duplicates").notices
-    assert [notice.split(":")[0] for notice in notices] == [
-        "NEAR-DUPLICATES",
-        "NEAR-DUPLICATES UNSURE",
-    ]
-    assert "ImageNet weights, which were not used here" in notices[1]
+def test_the_notice_says_how_many_and_what_is_not_found(near: RunOutcome) -> None:
+    (notice,) = DatasetStore().need_record("tiny", "near_duplicates").notices
+    assert notice.startswith("NEAR-DUPLICATES: 2 of 6 test images (33.3%)")
+    assert "images with little structure and stronger changes are not" in notice
 
 
 def test_the_report_says_it(near: RunOutcome) -> None:
@@ -131,20 +125,18 @@ def test_images_without_labels_are_compared_with_each_other(
 ) -> None:
     use_home(monkeypatch, tmp_path)
     prepare_home()
-    rng = np.random.default_rng(0)
     root = tmp_path / "images"
     root.mkdir()
-    for name in ("a", "b", "c"):
-        blots = Image.fromarray(rng.integers(0, 255, (5, 5, 3), dtype=np.uint8))
-        blots.resize((160, 160), Image.Resampling.BICUBIC).save(root / f"{name}.png")
+    for seed, name in enumerate("abc"):
+        picture(seed).save(root / f"{name}.png")
     with Image.open(root / "a.png") as original:
         original.resize((96, 96)).save(root / "smaller.png")
     DatasetStore().save_spec(DatasetSpec(name="tiny", root=root, show_names=True, unlabelled=True))
     only = assets_up_to("ahn2019", "near_duplicates")
-    outcome = run_job("ahn2019", "tiny", {"weights": "random"}, "cpu", only=only)
+    outcome = run_job("ahn2019", "tiny", {}, "cpu", only=only)
     assert outcome.exit_code == DONE, outcome.message
     store = DatasetStore()
     (pair,) = store.main_table("tiny", "near_duplicates", NEAR_DUPLICATES).to_pylist()
-    assert {pair["train_path"], pair["test_path"]} == {"a.png", "smaller.png"}
+    assert {pair["first_path"], pair["second_path"]} == {"a.png", "smaller.png"}
     notices = store.need_record("tiny", "near_duplicates").notices
     assert not any(notice.startswith("NEAR-DUPLICATES:") for notice in notices)

@@ -1,277 +1,150 @@
-"""Pairs of close hashes and of similar features, against brute force."""
+"""Copies of a picture are found, whatever was done to them, and nothing else."""
 
 from __future__ import annotations
 
-import tracemalloc
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from methods.curation import near_duplicates
+from methods.curation.gradient_grids import turned
 from methods.curation.near_duplicates import (
-    MIN_COSINE,
-    MIN_COSINE_CLOSE,
-    MIN_COSINE_MIRRORED,
-    MIN_COSINE_UPSIDE_DOWN,
-    Candidates,
+    MAX_HAMMING,
     Pair,
-    candidates,
-    cosine_confirms,
+    Side,
     find_near_duplicates,
-    required_cosine,
+    find_near_duplicates_within,
 )
-from methods.imaging.perceptual_hash import FLAT_HASH, TURNS, mirrored_hashes
+from methods.imaging.perceptual_hash import FLAT_HASH, mirrored_hashes, perceptual_hash
+from tests.methods.curation.pictures import CHANGES, picture, square
 
-ODD = 0x5555_5555_5555_5555
-ODD_ROWS = 0x00FF_00FF_00FF_00FF
-TURNED = {0: np.s_[:, :], 1: np.s_[:, ::-1], 2: np.s_[::-1], 3: np.s_[::-1, ::-1]}
-"""A picture (h, w) straight, left to right, upside down, and both."""
-
-
-def _bits(a: int, b: int) -> int:
-    return (a ^ b).bit_count()
+COUNT = 12
+"""Number of different pictures on the training side."""
 
 
-def _mirrored(hash64: int, turn: int) -> int:
-    return int(mirrored_hashes(np.uint64(hash64), turn))
+def side(pictures: Sequence[NDArray[np.uint8]], groups: Sequence[int]) -> Side:
+    """A side of grey pictures, whose reader checks what is asked for."""
+    images = np.stack(pictures)
+
+    def take(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+        assert (np.diff(positions) > 0).all()
+        return np.repeat(images[positions][..., None], 3, -1)
+
+    hashes = np.array([perceptual_hash(image) for image in pictures], np.uint64)
+    return Side(hashes, np.array(groups, np.int64), take)
 
 
-def _random_hashes(count: int, seed: int) -> NDArray[np.uint64]:
-    """Few enough different bits that many pairs are close, and some flat ones."""
-    rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 1 << 16, count, dtype=np.uint64) * np.uint64(0x0001_0000_0100)
-    hashes[rng.random(count) < 0.1] = FLAT_HASH
-    return hashes
+TRAIN = side([square(picture(seed)) for seed in range(COUNT)], [0] * COUNT)
+COPIES = {name: COUNT - 1 - i % COUNT for i, name in enumerate(CHANGES)}
+"""The training picture that each test picture is a copy of."""
+TEST = side(
+    [square(change(picture(COPIES[name]))) for name, change in CHANGES.items()], [1] * len(CHANGES)
+)
 
 
-def _features(count: int, seed: int) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).normal(0.3, 1, (count, 5, 2, 3)).astype(np.float32)
+@pytest.fixture(scope="module")
+def found() -> list[Pair]:
+    return find_near_duplicates(TRAIN, TEST)
 
 
-def _pairs(rows: list[tuple[int, int, int, int]]) -> Candidates:
-    first, second, distance, turn = zip(*rows, strict=True)
-    return Candidates(
-        np.array(first), np.array(second), np.array(distance, np.uint8), np.array(turn, np.uint8)
-    )
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_changed_copy_is_found_and_nothing_else(name: str, found: list[Pair]) -> None:
+    number = list(CHANGES).index(name)
+    assert [pair.first for pair in found if pair.second == number] == [COPIES[name]]
 
 
-def _never(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    raise AssertionError(f"{positions} were read")
-
-
-# --- candidates ---
-
-
-@pytest.mark.parametrize("rows_at_once", [1, 7, 33, 2048])
-@pytest.mark.parametrize("max_distance", [0, 5, 63])
-def test_blocks_equal_brute_force(rows_at_once: int, max_distance: int) -> None:
-    a, b = _random_hashes(33, seed=1), _random_hashes(50, seed=2)
-    b[:8] = [_mirrored(int(h), turn) for h, turn in zip(a[:8], (1, 2, 3) * 3, strict=False)]
-    expected = {
-        (i, j, _bits(_mirrored(x, turn), y), turn)
-        for i, x in enumerate(a.tolist())
-        for j, y in enumerate(b.tolist())
-        for turn in TURNS
-        if FLAT_HASH not in (x, y) and _bits(_mirrored(x, turn), y) <= max_distance
+def test_what_was_done_is_said(found: list[Pair]) -> None:
+    said = {
+        list(CHANGES)[pair.second]: (pair.mirrored, pair.quarter_turns, pair.inverted)
+        for pair in found
     }
-    found = [
-        row
-        for block in candidates(a, b, max_distance, rows_at_once)
-        for row in zip(*(field.tolist() for field in vars(block).values()), strict=True)
+    straight = (False, 0, False)
+    turned = {
+        "inverted": (False, 0, True),
+        "inverted and rotated": (False, 0, True),
+        "quarter turn": (False, 1, False),
+        "half a turn": (False, 2, False),
+        "mirrored": (True, 0, False),
+        "mirrored and cropped": (True, 0, False),
+        "transposed": (True, 1, False),
+    }
+    assert said == {name: turned.get(name, straight) for name in CHANGES}
+
+
+def test_the_most_alike_come_first(found: list[Pair]) -> None:
+    values = [pair.likeness for pair in found]
+    assert values == sorted(values, reverse=True)
+    assert values[0] == pytest.approx(1)
+    assert 0 < values[-1] <= 1
+
+
+def test_blocks_change_nothing(found: list[Pair], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, size in {"_READ": 5, "_COMPARED": 7, "_TESTED": 6}.items():
+        monkeypatch.setattr(near_duplicates, name, size)
+    again = find_near_duplicates(TRAIN, TEST)
+    assert [(p.first, p.second, p.mirrored, p.quarter_turns) for p in again] == [
+        (p.first, p.second, p.mirrored, p.quarter_turns) for p in found
     ]
-    assert len(found) == len(set(found))
-    assert set(found) == expected
-    assert expected
 
 
-def test_flat_pictures_are_close_to_nothing() -> None:
-    flat = np.full(3, FLAT_HASH, np.uint64)
-    low = np.array([0, ODD], np.uint64)
-    for a, b in ((flat, flat), (flat, low), (low, flat)):
-        assert sum(map(len, candidates(a, b, 63))) == 0
+def test_within_one_set_only_different_groups_are_compared() -> None:
+    pictures = [square(picture(0)), square(picture(1)), square(CHANGES["quarter turn"](picture(0)))]
+    apart = find_near_duplicates_within(side(pictures, [0, 1, 2]))
+    assert [(p.first, p.second, p.quarter_turns) for p in apart] == [(0, 2, 1)]
+    assert find_near_duplicates_within(side(pictures, [0, 1, 0])) == []
 
 
-def test_memory_of_the_comparison_is_bounded() -> None:
+@pytest.mark.parametrize("mirrored", [False, True])
+@pytest.mark.parametrize("turns", range(4))
+def test_a_pair_reversed_leads_back(turns: int, mirrored: bool) -> None:
+    image = np.arange(9).reshape(3, 3)
+
+    def applied(pair: Pair, to: NDArray[np.int64]) -> NDArray[np.int64]:
+        return np.rot90(to[:, ::-1] if pair.mirrored else to, pair.quarter_turns)
+
+    pair = Pair(4, 7, 0.9, turns, mirrored, False)
+    back = pair.reversed()
+    assert (back.first, back.second) == (7, 4)
+    np.testing.assert_array_equal(applied(back, applied(pair, image)), image)
+
+
+def test_flat_pictures_and_empty_sides_are_in_no_pair() -> None:
+    black = [np.zeros((227, 227), np.uint8)] * 2
+    assert find_near_duplicates(side(black, [0, 0]), side(black, [1, 1])) == []
+    none = Side(
+        np.empty(0, np.uint64), np.empty(0, np.int64), lambda positions: pytest.fail("read")
+    )
+    assert find_near_duplicates(none, TEST) == find_near_duplicates(TRAIN, none) == []
+
+
+def test_candidates_by_hash_equal_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    hashes = rng.integers(0, 1 << 63, 4096, dtype=np.uint64)
-    tracemalloc.start()
-    try:
-        count = sum(len(block) for block in candidates(hashes, hashes, 4, rows_at_once=256))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert count >= 4096  # each with itself
-    assert peak < 2_000_000  # all at once would be 134 MB
+    train = rng.integers(0, 1 << 16, 33, dtype=np.uint64) * np.uint64(0x0001_0000_0100)
+    test = rng.integers(0, 1 << 16, 20, dtype=np.uint64) * np.uint64(0x0001_0000_0100)
+    train[3] = test[4] = FLAT_HASH
+    test[:3] = [mirrored_hashes(train[5], way) for way in (1, 2, 3)]
+    monkeypatch.setattr(near_duplicates, "NEIGHBOURS", 33)
+    monkeypatch.setattr(near_duplicates, "_COMPARED", 10)
+    same = np.zeros((20, 33), bool)
+    same[6] = True
+    rows = np.concatenate(list(near_duplicates._hash_candidates(test, train, same)))
+    expected = {
+        (i, j, turn, 0)
+        for way, turn in enumerate((0, 4, 6, 2))
+        for i, a in enumerate(mirrored_hashes(train, way).tolist())
+        for j, b in enumerate(test.tolist())
+        if FLAT_HASH not in (a, b) and j != 6 and (a ^ b).bit_count() <= MAX_HAMMING
+    }
+    assert set(map(tuple, rows.tolist())) == expected
+    assert {(5, 0, 4, 0), (5, 1, 6, 0), (5, 2, 2, 0)} <= expected
 
 
-# --- cosines ---
-
-
-@pytest.mark.parametrize("rows_at_once", [1, 4, 1000])
-def test_cosines_of_pairs_in_any_order(rows_at_once: int) -> None:
-    a, b = _features(9, seed=1), _features(11, seed=2)
-    rng = np.random.default_rng(0)
-    pairs = Candidates(
-        rng.integers(0, 9, 60),
-        rng.integers(0, 11, 60),
-        np.zeros(60, np.uint8),
-        rng.integers(0, 4, 60),
-    )
-
-    def reader(features: NDArray[np.float32]) -> near_duplicates.Take:
-        def take(positions: NDArray[np.int64]) -> NDArray[np.float32]:
-            assert 0 < len(positions) <= rows_at_once
-            assert (np.diff(positions) > 0).all()
-            return features[positions]
-
-        return take
-
-    expected = []
-    for i, j, turn in zip(pairs.first, pairs.second, pairs.turn.tolist(), strict=True):
-        x, y = np.stack([channel[TURNED[turn]] for channel in a[i]]).ravel(), b[j].ravel()
-        expected.append(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-    cosines = cosine_confirms(pairs, reader(a), reader(b), rows_at_once)
-    assert cosines.dtype == np.float32
-    np.testing.assert_allclose(cosines, expected, atol=1e-5)
-    np.testing.assert_array_equal(
-        cosines, cosine_confirms(pairs, reader(a), reader(b), rows_at_once)
-    )
-
-
-def test_a_mirrored_map_is_turned_round() -> None:
-    a = np.zeros((1, 1, 1, 3), np.float32)
-    a[0, 0, 0] = [1, 0, 0]
-    b = a[..., ::-1].copy()
-    pairs = _pairs([(0, 0, 0, turn) for turn in TURNS])
-    assert cosine_confirms(pairs, lambda i: a[i], lambda i: b[i]).tolist() == [0, 1, 0, 1]
-    a, b = a.swapaxes(2, 3), b.swapaxes(2, 3)
-    assert cosine_confirms(pairs, lambda i: a[i], lambda i: b[i]).tolist() == [0, 0, 1, 1]
-
-
-def test_features_of_zero_have_cosine_zero() -> None:
-    a = np.zeros((1, 1, 1, 3), np.float16)
-    assert cosine_confirms(_pairs([(0, 0, 0, 0)]), lambda i: a[i], lambda i: a[i]).tolist() == [0]
-
-
-def test_less_is_asked_where_the_hashes_agree() -> None:
-    pairs = _pairs([(0, 0, distance, turn) for turn in TURNS for distance in (2, 3)])
-    over = [MIN_COSINE_UPSIDE_DOWN, MIN_COSINE_MIRRORED]
-    assert required_cosine(pairs).tolist() == [
-        MIN_COSINE_CLOSE,
-        MIN_COSINE,
-        MIN_COSINE_CLOSE,
-        MIN_COSINE_MIRRORED,
-        *over,
-        *over,
-    ]
-
-
-# --- the whole search ---
-
-
-def _at_cosine(features: NDArray[np.float32], cosine: float) -> NDArray[np.float32]:
-    """Features (C, H, W) with a given cosine to the given ones."""
-    flat = features.ravel() / np.linalg.norm(features)
-    other = np.random.default_rng(9).normal(size=flat.shape)
-    other -= (other @ flat) * flat
-    return (
-        (cosine * flat + np.sqrt(1 - cosine**2) * other / np.linalg.norm(other))
-        .reshape(features.shape)
-        .astype(np.float32)
-    )
-
-
-def test_planted_copies_are_found_in_order() -> None:
-    rng = np.random.default_rng(4)
-    train = rng.integers(0, 1 << 63, 40, dtype=np.uint64)
-    test = rng.integers(0, 1 << 63, 30, dtype=np.uint64)
-    a, b = _features(40, seed=1), _features(30, seed=2)
-    test[3], b[3] = train[7], _at_cosine(a[7], 0.97)
-    test[4], b[4] = train[8] ^ np.uint64(0b1_1111), _at_cosine(a[8], 0.95)
-    # too little for five bits
-    test[5], b[5] = train[9] ^ np.uint64(0b1_1111), _at_cosine(a[9], 0.90)
-    test[6], b[6] = train[10] ^ np.uint64(0b11), _at_cosine(a[10], 0.90)
-    test[7], b[7] = (
-        train[11] ^ np.uint64(ODD) ^ np.uint64(0b111),
-        _at_cosine(a[11][..., ::-1], 0.85),
-    )
-    test[8], b[8] = train[12] ^ np.uint64((1 << 11) - 1), a[12]  # eleven bits
-    train[13] = test[9] = FLAT_HASH
-    b[9] = a[13]
-    test[10], b[10] = (
-        train[14] ^ np.uint64(ODD_ROWS) ^ np.uint64(0b111),
-        _at_cosine(a[14][:, ::-1], 0.84),
-    )
-    found = find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
-    assert [(p.first, p.second, p.distance, p.mirrored) for p in found] == [
-        (7, 3, 0, False),
-        (8, 4, 5, False),
-        (10, 6, 2, False),
-        (11, 7, 3, True),
-        (14, 10, 3, True),
-    ]
-    assert [p.similarity for p in found] == pytest.approx([0.97, 0.95, 0.90, 0.85, 0.84], abs=1e-5)
-    assert found == find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
-
-
-def test_batches_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, test = _random_hashes(60, seed=1), _random_hashes(50, seed=2)
-    a, b = _features(60, seed=1), _features(50, seed=2)
-
-    monkeypatch.setattr(near_duplicates, "MAX_HAMMING", 20)
-    for name in ("MIN_COSINE", "MIN_COSINE_MIRRORED", "MIN_COSINE_CLOSE", "MIN_COSINE_UPSIDE_DOWN"):
-        monkeypatch.setattr(near_duplicates, name, 0.1)
-
-    def found() -> list[Pair]:
-        return find_near_duplicates(train, test, lambda i: a[i], lambda i: b[i])
-
-    whole = found()
-    sizes: list[int] = []
-
-    def counted(pairs: Candidates, *readers: near_duplicates.Take) -> NDArray[np.float32]:
-        sizes.append(len(pairs))
-        return cosine_confirms(pairs, *readers)
-
-    monkeypatch.setattr(near_duplicates, "cosine_confirms", counted)
-    monkeypatch.setattr(near_duplicates, "candidates", partial(candidates, rows_at_once=7))
-    monkeypatch.setattr(near_duplicates, "_CANDIDATES_AT_ONCE", 30)
-    assert [(p.first, p.second, p.mirrored) for p in whole] == [
-        (p.first, p.second, p.mirrored) for p in found()
-    ]
-    assert {p.mirrored for p in whole} == {False, True}
-    assert sum(sizes) == sum(map(len, candidates(train, test, 20)))  # none twice
-    assert all(30 <= size < 30 + 49 for size in sizes[:-1])
-
-
-def test_equal_similarities_go_by_position() -> None:
-    hashes = np.zeros(2, np.uint64)
-    ones = np.ones((2, 1, 1, 2), np.float32)
-    found = find_near_duplicates(hashes, hashes, lambda i: ones[i], lambda i: ones[i])
-    assert [(p.first, p.second) for p in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
-
-
-@pytest.mark.parametrize(("width", "mirrored"), [([2, 1], False), ([1, 2], True)])
-def test_a_pair_that_counts_both_ways_is_listed_once(
-    width: list[int], mirrored: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(near_duplicates, "MAX_HAMMING", 63)
-    monkeypatch.setattr(near_duplicates, "MIN_COSINE_MIRRORED", 0.5)
-    a = np.array([[[[2, 1]]]], np.float32)  # cosine 1 one way, 0.8 the other
-    b = np.array([[[width]]], np.float32)
-    first, second = np.array([0], np.uint64), np.array([0b0101], np.uint64)  # 2 bits straight
-    found = find_near_duplicates(first, second, lambda i: a[i], lambda i: b[i])
-    assert found == [Pair(0, 0, 30 if mirrored else 2, found[0].similarity, mirrored)]
-    assert found[0].similarity == pytest.approx(1)
-
-
-def test_nothing_is_read_where_nothing_is_close() -> None:
-    empty, some = np.empty(0, np.uint64), np.array([1, 2], np.uint64)
-    far = np.array([0x7FFF_FFFF_0000_0000, 0x7FFF_FFFF_0000_0001], np.uint64)
-    for train, test in ((empty, empty), (empty, some), (some, empty), (some, far)):
-        assert find_near_duplicates(train, test, _never, _never) == []
-    none = Candidates(
-        np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.bool_)
-    )
-    assert len(cosine_confirms(none, _never, _never)) == 0
+def test_hashes_and_grids_are_turned_alike() -> None:
+    """A hash mirrored in its way is that of the picture in the turn that goes with it."""
+    image = square(picture(3))
+    for way, turn in enumerate(near_duplicates._HASH_TURNS):
+        rotated = turned(image.astype(np.float32), turn).astype(np.uint8, order="C")
+        hashed = int(mirrored_hashes(np.uint64(perceptual_hash(image)), way))
+        assert (perceptual_hash(rotated) ^ hashed).bit_count() <= 1

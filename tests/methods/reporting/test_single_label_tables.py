@@ -250,12 +250,14 @@ def test_a_rejected_frame_is_named_and_a_page_shows_two_hundred() -> None:
     assert table.shown == REJECTED_SHOWN == 200
 
 
-def test_near_duplicates_say_whether_one_is_mirrored() -> None:
-    pair = {"train_path": "a", "test_path": "b", "similarity": 0.98765, "distance": 4}
-    rows = [{**pair, "mirrored": False}, {**pair, "mirrored": True}]
-    assert near_duplicates_table(rows).rows == (
-        ("a", "b", "0.988", 4, "no"),
-        ("a", "b", "0.988", 4, "yes"),
+def test_near_duplicates_say_how_a_picture_was_changed() -> None:
+    pair = {"first_path": "a", "second_path": "b", "likeness": 0.98765}
+    straight = {"mirrored": False, "quarter_turns": 0, "inverted": False}
+    changed = {"mirrored": True, "quarter_turns": 3, "inverted": True}
+    table = near_duplicates_table([pair | straight, pair | changed], ("Training", "Test"))
+    assert table.rows == (
+        ("a", "b", "0.988", "none of these"),
+        ("a", "b", "0.988", "mirrored, quarter turn back, inverted"),
     )
 
 

@@ -137,7 +137,8 @@ def test_without_any_label_it_says_what_can_be_done_and_a_run_ends_before_it_beg
     assert lines[0] == "tiny: 8 images of 0 classes (8 unlabelled)"
     assert "  notice: no image has a label, so nothing can be learned or scored" in lines
     (named,) = [line for line in lines if line.startswith("next: ")]
-    assert named == "next: medfeat run tiny --up-to near_duplicates"
+    assert named == "next: medfeat run tiny --up-to alexnet_conv5"
+    assert "or: medfeat run tiny --up-to near_duplicates" in lines
     assert f"or: medfeat predict OTHER {root}" in lines
     for command in ("run", "predict"):
         result = CliRunner().invoke(app, [command, "tiny"])
