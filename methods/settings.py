@@ -122,22 +122,36 @@ class FineTuneSettings:
 class LenetSettings:
     """Everything that decides the fitted weights, beside the data.
 
+    By default all parts of the paper's future work (section 5) are off.
+
     Attributes:
-        epochs: passes over the training images; with ``modern`` the most of them.
+        epochs: passes over the training images; with ``early_stop`` the most of them.
         batch_size: images a step.
         learning_rate: constant.
-        seed: of the initial weights, the order of the images, and with ``modern`` the slice, the
-            views and the dropout.
-        modern: the variant of the paper's future work, see the module.
-        validation_fraction: share of the groups that decide when to stop; ``modern`` only.
+        momentum: of SGD.
+        seed: of the initial weights, the order of the images, the slice, the views and the dropout.
+        rectifier: ReLU in place of tanh, with He's initial weights.
+        dropout: half of the dense units are set to zero in training.
+        augment: train on random views of the images.
+        deeper: three more convolutions and one more dense layer, see the module.
+        pretrain: the first layer starts as the encoder of a convolutional auto-encoder, see
+            :mod:`methods.training.lenet_pretraining`.
+        early_stop: each label's network stops by its loss on a slice of the training groups.
+        validation_fraction: share of the groups in that slice; ``early_stop`` only.
         patience: epochs without a lower validation loss before a label's network stops, at least 1;
-            ``modern`` only.
+            ``early_stop`` only.
     """
 
     epochs: int = 100
     batch_size: int = 20
     learning_rate: float = 0.005
+    momentum: float = 0.0
     seed: int = 0
-    modern: bool = False
+    rectifier: bool = False
+    dropout: bool = False
+    augment: bool = False
+    deeper: bool = False
+    pretrain: bool = False
+    early_stop: bool = False
     validation_fraction: float = 0.2
     patience: int = 10

@@ -21,7 +21,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts
 from data_contracts.records.model_sidecar import ModelSidecar
-from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN
+from data_contracts.studies.lyndon2015 import LYNDON2015, NETWORKS
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS
@@ -294,6 +294,6 @@ def svm_scores(
 
 
 multilabel_evaluations = [
-    network_evaluation(method) if method in (LENET, MODERN) else svm_evaluation(method)
+    network_evaluation(method) if method in NETWORKS else svm_evaluation(method)
     for method in LYNDON2015.methods
 ]

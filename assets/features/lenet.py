@@ -21,7 +21,18 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
-from data_contracts.studies.lyndon2015 import LENET, LYNDON2015, MODERN, SQUARE_PIXELS
+from data_contracts.studies.lyndon2015 import (
+    AUGMENTED,
+    DEEPER,
+    DROPOUT,
+    LENET,
+    LYNDON2015,
+    MODERN,
+    NETWORKS,
+    PRETRAINED,
+    RELU,
+    SQUARE_PIXELS,
+)
 from data_contracts.studies.study import Method
 from methods.curation.manifest_rows import label_matrix
 from methods.imaging.preprocessing import PreprocessingSettings
@@ -37,9 +48,25 @@ log = logging.getLogger("medfeat.lenet")
 
 GROUP = "several_labels"
 CODE_VERSION = "1"
-NETWORKS_CODE_VERSION = "4"
+NETWORKS_CODE_VERSION = "5"
 SHOWN = 24
 """Number of images in the picture of a sample."""
+PARTS: dict[Method, dict[str, Any]] = {
+    LENET: {},
+    MODERN: {
+        "rectifier": True,
+        "dropout": True,
+        "augment": True,
+        "momentum": 0.9,
+        "early_stop": True,
+    },
+    RELU: {"rectifier": True},
+    DROPOUT: {"dropout": True},
+    AUGMENTED: {"augment": True},
+    DEEPER: {"deeper": True},
+    PRETRAINED: {"pretrain": True},
+}
+"""The settings of a training in which each row differs from the paper's networks."""
 
 
 class SquareConfig(DicomWindowSetting):
@@ -61,16 +88,16 @@ class LenetConfig(SeedSetting):
     validation_fraction: float = Field(default=LenetSettings.validation_fraction, gt=0, lt=1)
     """Share of the training groups that decides when to stop; modern variant only."""
 
-    def lenet_settings(self, modern: bool) -> LenetSettings:
-        """The settings of a training of the paper's networks, or of the modern variant."""
+    def lenet_settings(self, method: Method) -> LenetSettings:
+        """The settings of the training of one row."""
         return LenetSettings(
             epochs=self.lenet_epochs,
             batch_size=self.lenet_batch_size,
             learning_rate=self.lenet_learning_rate,
             seed=self.seed,
-            modern=modern,
             validation_fraction=self.validation_fraction,
             patience=self.lenet_patience,
+            **PARTS[method],
         )
 
 
@@ -153,8 +180,8 @@ class _Training:
     groups: list[str]
 
 
-def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
-    """The paper's networks, or the variant of its future work."""
+def _networks(method: Method) -> dg.AssetsDefinition:
+    """The paper's networks, or a variant of its future work."""
 
     @stage(
         LenetConfig,
@@ -170,7 +197,7 @@ def _networks(method: Method, modern: bool) -> dg.AssetsDefinition:
         uses_device=True,
     )
     def networks(here: Stage[LenetConfig]) -> Plan:
-        settings, device = here.config.lenet_settings(modern), here.device
+        settings, device = here.config.lenet_settings(method), here.device
         rows = scorable_rows(here.store, here.dataset, LYNDON2015)
         images = here.features(names.SQUARE_IMAGES, rows.ids)
         labels, truth = label_matrix(rows.labels.tolist())
@@ -230,7 +257,7 @@ def _trained(
             "epochs": len(curve),
             "training loss at the end": float(train_loss[-1].mean()),
         },
-        notices=_unstopped(method, settings, training) if settings.modern else [],
+        notices=_unstopped(method, settings, training) if settings.early_stop else [],
         rows=len(training.truth),
         device=device,
     )
@@ -301,4 +328,4 @@ def _unstopped(method: Method, settings: LenetSettings, training: _Training) -> 
     ]
 
 
-ASSETS = [square_images, _networks(LENET, False), _networks(MODERN, True)]
+ASSETS = [square_images, *map(_networks, NETWORKS)]

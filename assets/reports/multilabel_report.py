@@ -6,6 +6,7 @@ Source of the paper's figures: Lyndon et al. 2015.
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
 import numpy as np
 import pyarrow as pa
 
@@ -46,26 +47,40 @@ if TYPE_CHECKING:
     from methods.reporting.document import Report
 
 
-@stage(
-    StageConfig,
-    name=names.report(LYNDON2015.name),
-    group=GROUP,
-    order=8,
-    kinds={"html", "markdown"},
-    code_version="4",
-    inputs=(names.IMAGE_MANIFEST, *(method.evaluation for method in LYNDON2015.methods)),
-    facts=ReportFacts,
-    tables=(MULTILABEL_RESULTS, LINEAGE, REJECTED),
-)
-def multilabel_report(here: Stage[StageConfig]) -> Plan:
-    """Report of the one-vs-all networks and the SVMs, with intervals, beside the paper's figures.
+def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
+    """The report of the main job, or of every row."""
+    extent = "every row" if all_tables else "the paper's networks, the modern ones and the SVMs"
 
-    It has figures by label and the lineage of every figure.
+    @stage(
+        StageConfig,
+        name=names.report(LYNDON2015.job(all_tables)),
+        description=f"Report of {LYNDON2015.title}, {extent}: measures with intervals beside the "
+        "paper's, figures by label and the lineage of every figure.",
+        group=GROUP,
+        order=8,
+        kinds={"html", "markdown"},
+        code_version="5",
+        inputs=(
+            names.IMAGE_MANIFEST,
+            *(method.evaluation for method in LYNDON2015.methods_of(all_tables)),
+        ),
+        facts=ReportFacts,
+        tables=(MULTILABEL_RESULTS, LINEAGE, REJECTED),
+    )
+    def report(here: Stage[StageConfig]) -> Plan:
+        return _plan(here, all_tables)
+
+    return report
+
+
+def _plan(here: Stage[StageConfig], all_tables: bool) -> Plan:
+    """The report of what could be scored.
+
+    Raises:
+        InputError: methods were scored on different images.
     """
-    reasons = {
-        method.evaluation: here.record(method.evaluation).unavailable
-        for method in LYNDON2015.methods
-    }
+    methods = LYNDON2015.methods_of(all_tables)
+    reasons = {method.evaluation: here.record(method.evaluation).unavailable for method in methods}
     scored = [evaluation for evaluation, reason in reasons.items() if not reason]
     left_out = {evaluation: reason for evaluation, reason in reasons.items() if reason}
     if len({here.facts(of, MultilabelFacts).rows_version for of in scored}) > 1:
@@ -88,7 +103,7 @@ def multilabel_report(here: Stage[StageConfig]) -> Plan:
         rejected = rejected_files(here.store, here.dataset)
         return report_output(
             work,
-            LYNDON2015.name,
+            LYNDON2015.job(all_tables),
             _document(here, results, metrics, chains, left_out, rejected),
             (
                 (MULTILABEL_RESULTS, results),
@@ -206,3 +221,6 @@ def _document(
         ),
         footer=footer(),
     )
+
+
+multilabel_reports = [multilabel_report(all_tables) for all_tables in LYNDON2015.scopes]

@@ -15,10 +15,14 @@ regression zero, a softmax of two outputs, mean negative log-likelihood, plain S
 last batch of an epoch may be smaller (the tutorial drops it), and the order of the images is drawn
 anew in each epoch.
 
-``modern`` is what the paper's section 5 hopes for: ReLU with He's initial weights, dropout of half
-the dense units and random views of the images; with it go momentum and an early stop. The networks
-share nothing but the images of a step, their views and dropout masks and the validation slice, so
-each is, within rounding, what it would be if it were trained alone.
+What the paper's section 5 hopes for are settings: ReLU with He's initial weights, dropout of half
+the dense units, random views of the images, a deeper network, and unsupervised pre-training of the
+first layer (:mod:`methods.training.lenet_pretraining`); and momentum and an early stop, which it
+does not name. ``deeper`` is the section's example, Krizhevsky et al. 2012, at this network's width:
+two convolutions with pools, three of 3x3 without, and three fully connected layers with the
+logistic regression. The networks share nothing but the images of a step, their views and dropout
+masks, the pre-trained filters and the validation slice, so each is, within rounding, what it would
+be if it were trained alone.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from methods.imaging.augmentation import random_transforms, warped
 from methods.kernels.fft_convolution import POOL, Correlation, PooledConvolution
 from methods.settings import LenetSettings
 from methods.training.batching import epoch_batches
+from methods.training.lenet_pretraining import KERNEL, pretrained_filters
 from methods.training.loop import (
     OPTIMIZER,
     Checkpoint,
@@ -58,15 +63,15 @@ ReadImages = Callable[[Positions], NDArray[np.uint8]]
 
 FILTERS = (20, 50)
 """Number of filters of the two convolutions."""
-KERNEL = 15
-"""Height and width of every filter, in pixels."""
 HIDDEN = 500
-"""Number of dense units."""
+"""Number of units of a dense layer."""
+EXTRA_LAYERS = 3
+"""Number of convolutions that ``deeper`` adds behind the second pool."""
+EXTRA_KERNEL = 3
+"""Height and width of their filters, in pixels; the maps keep their size."""
 
 DROPOUT = 0.5
-"""Share of the dense units set to zero in training; ``modern`` only."""
-MOMENTUM = 0.9
-"""Momentum of SGD; ``modern`` only."""
+"""Share of the units of each dense layer that ``dropout`` sets to zero in training."""
 MOMENTA = "momentum."
 """Prefix of the momenta in the checkpoints of earlier versions."""
 MAX_DRAWS = 100
@@ -102,8 +107,8 @@ class LenetOneVsAll(nn.Module):
     Args:
         n_labels: L, at least 1.
         side: of the square images, pixels; at least 46.
-        settings: its ``seed`` and ``modern`` decide the initial weights, each label's by a seed of
-            its own.
+        settings: ``rectifier``, ``dropout`` and ``deeper`` decide the layers; ``seed`` decides the
+            initial weights, each label's by a seed of its own.
 
     Raises:
         ValueError: no label, or images too small for the two layers.
@@ -120,7 +125,7 @@ class LenetOneVsAll(nn.Module):
                 f"{side}"
             )
         self.side = side
-        self.modern = settings.modern
+        self.settings = settings
         first, second = FILTERS
         self.conv1_weight = nn.Parameter(torch.empty(n_labels, first, 1, KERNEL, KERNEL))
         self.conv1_bias = nn.Parameter(torch.zeros(n_labels, first))
@@ -131,23 +136,53 @@ class LenetOneVsAll(nn.Module):
         self.output_weight = nn.Parameter(torch.zeros(n_labels, 2, HIDDEN))
         self.output_bias = nn.Parameter(torch.zeros(n_labels, 2))
         area = KERNEL**2
-        fans = (
+        fans: list[tuple[Tensor, float, float]] = [
             (self.conv1_weight, area, first * area / POOL**2),
             (self.conv2_weight, first * area, second * area / POOL**2),
             (self.hidden_weight, second * places, HIDDEN),
-        )
-        for label in range(n_labels):
-            words = np.random.SeedSequence(settings.seed, spawn_key=(label,)).generate_state(
+        ]
+        if settings.deeper:
+            k, extra_fan = EXTRA_KERNEL, second * EXTRA_KERNEL**2
+            shape = (n_labels, EXTRA_LAYERS, second)
+            self.extra_weight = nn.Parameter(torch.empty(*shape, second, k, k))
+            self.extra_bias = nn.Parameter(torch.zeros(shape))
+            self.second_weight = nn.Parameter(torch.empty(n_labels, HIDDEN, HIDDEN))
+            self.second_bias = nn.Parameter(torch.zeros(n_labels, HIDDEN))
+            fans += [
+                (self.extra_weight, extra_fan, extra_fan),
+                (self.second_weight, HIDDEN, HIDDEN),
+            ]
+        self._draw_weights(fans)
+
+    def _draw_weights(self, fans: Sequence[tuple[Tensor, float, float]]) -> None:
+        """Draw the initial weights: each tensor (L, ...) with its fan_in and fan_out."""
+        for label in range(len(self.output_bias)):
+            words = np.random.SeedSequence(self.settings.seed, spawn_key=(label,)).generate_state(
                 1, np.uint64
             )
             generator = torch.Generator().manual_seed(int(words[0]))
             for weight, fan_in, fan_out in fans:
                 # He et al. 2015 look at fan_in alone
-                bound = math.sqrt(6 / (fan_in + (0 if settings.modern else fan_out)))
+                bound = math.sqrt(6 / (fan_in + (0 if self.settings.rectifier else fan_out)))
                 nn.init.uniform_(weight[label], -bound, bound, generator=generator)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the logits of having each label, (N, side, side) uint8 -> (N, L) float32.
+    def _activated(self, x: Tensor) -> Tensor:
+        """Return the outputs of a layer's units."""
+        return torch.relu(x) if self.settings.rectifier else torch.tanh(x)
+
+    def _dense(self, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """Return the outputs of a dense layer, (L, N, inputs) -> (L, N, HIDDEN)."""
+        # The weight comes first so that its gradient has the layout of the weight; a quarter of a
+        # step went into turning it.
+        h = self._activated(torch.baddbmm(bias[..., None], weight, rows.mT).mT)
+        if self.settings.dropout:
+            h = h * functional.dropout(torch.ones_like(h[0]), DROPOUT, self.training)
+        return h
+
+    def hidden_units(self, images: Tensor) -> Tensor:
+        """Return the outputs of the last dense layer, (N, side, side) uint8 -> (L, N, HIDDEN).
+
+        They are what the paper calls the features of an image (section 3.2).
 
         Raises:
             ValueError: the images are not (N, side, side) uint8.
@@ -161,29 +196,31 @@ class LenetOneVsAll(nn.Module):
                 f"images must be (N, {self.side}, {self.side}) uint8, got {tuple(images.shape)} "
                 f"{str(images.dtype).split('.')[1]}"
             )
-        activation = torch.relu if self.modern else torch.tanh
         x = (images.to(torch.float32) / 255)[:, None]
         # the filters of all labels at once
         x = PooledConvolution.apply(x, self.conv1_weight.flatten(0, 1))
-        x = activation(x + self.conv1_bias.view(1, -1, 1, 1))
+        x = self._activated(x + self.conv1_bias.view(1, -1, 1, 1))
         rows = []
-        for maps, kernels, bias in zip(
-            x.view(len(x), -1, FILTERS[0], *x.shape[2:]).unbind(1),
-            self.conv2_weight,
-            self.conv2_bias,
-            strict=True,
-        ):
-            y: Tensor = Correlation.apply(maps, kernels)
-            rows.append(
-                activation(functional.max_pool2d(y, POOL) + bias.view(1, -1, 1, 1)).flatten(1)
-            )
-        # The weight comes first so that its gradient has the layout of the weight; a quarter of a
-        # step went into turning it.
-        h = activation(
-            torch.baddbmm(self.hidden_bias[..., None], self.hidden_weight, torch.stack(rows).mT).mT
-        )
-        if self.modern:
-            h = h * functional.dropout(torch.ones_like(h[0]), DROPOUT, self.training)
+        for label, maps in enumerate(x.view(len(x), -1, FILTERS[0], *x.shape[2:]).unbind(1)):
+            y: Tensor = Correlation.apply(maps, self.conv2_weight[label])
+            bias = self.conv2_bias[label].view(1, -1, 1, 1)
+            y = self._activated(functional.max_pool2d(y, POOL) + bias)
+            if self.settings.deeper:
+                for kernels, of_layer in zip(
+                    self.extra_weight[label], self.extra_bias[label], strict=True
+                ):
+                    y = self._activated(functional.conv2d(y, kernels, of_layer, padding="same"))
+            rows.append(y.flatten(1))
+        h = self._dense(torch.stack(rows), self.hidden_weight, self.hidden_bias)
+        return self._dense(h, self.second_weight, self.second_bias) if self.settings.deeper else h
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of having each label, (N, side, side) uint8 -> (N, L) float32.
+
+        Raises:
+            ValueError: the images are not (N, side, side) uint8.
+        """
+        h = self.hidden_units(images)
         z = torch.baddbmm(self.output_bias[:, None], h, self.output_weight.mT)
         return (z[..., 1] - z[..., 0]).T  # their logistic function is the softmax of the two
 
@@ -301,7 +338,7 @@ def _train_epoch(
         for rows in epoch_batches(len(train), settings.batch_size, settings.seed, epoch):
             images = to_tensor(read(train[rows]), device)
             loss = _losses(
-                network(_views(images, views) if settings.modern else images), targets[train[rows]]
+                network(_views(images, views) if settings.augment else images), targets[train[rows]]
             )
             optimizer.zero_grad(set_to_none=True)
             # Each network has its own parameters, so its own gradient; of a stopped one it is zero.
@@ -452,16 +489,24 @@ def _after(state: dict[str, Any], record: LenetEpoch, better: NDArray[np.bool_])
 
 def _started(
     n_labels: int,
-    side: int,
+    read: ReadImages,
+    trained: Positions,
     settings: LenetSettings,
     device: torch.device,
     resume: Checkpoint | None,
 ) -> tuple[LenetOneVsAll, torch.optim.Optimizer, dict[str, Any], dict[str, Tensor]]:
     """Return network, optimiser, state of the loop and best weights, fresh or as in ``resume``."""
+    side = read(trained[:1]).shape[1]
     network = LenetOneVsAll(n_labels, side, settings).to(device)
-    momentum = MOMENTUM if settings.modern else 0.0
-    optimizer = torch.optim.SGD(network.parameters(), lr=settings.learning_rate, momentum=momentum)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=settings.learning_rate, momentum=settings.momentum
+    )
     if resume is None:
+        if settings.pretrain:
+            filters, biases = pretrained_filters(read, trained, FILTERS[0], settings, device)
+            with torch.no_grad():
+                network.conv1_weight.copy_(filters)  # the same for every label
+                network.conv1_bias.copy_(biases)
         state: dict[str, Any] = {
             "epochs": 0,
             "best_epoch": [0] * n_labels,
@@ -486,13 +531,13 @@ def train(
 ) -> Iterator[tuple[LenetEpoch, Callable[[], Checkpoint]]]:
     """Train one network for each label, all in one pass over the images.
 
-    All labels see the same batches. With ``modern`` each keeps the weights of its own best epoch,
-    stops after its own ``patience``, and the run ends when all have stopped; a label that is not on
-    both sides of the validation slice is trained for all epochs and keeps the last. Order, views
-    and dropout depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with the same
-    bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must be taken,
-    and stored, before the next epoch is asked for: on a CPU its tensors are those that are trained
-    on.
+    All labels see the same batches. With ``early_stop`` each keeps the weights of its own best
+    epoch, stops after its own ``patience``, and the run ends when all have stopped; a label that is
+    not on both sides of the validation slice is trained for all epochs and keeps the last. Order,
+    views and dropout depend on (seed, epoch) alone, so a run resumed from a checkpoint ends with
+    the same bytes as one that was never stopped, on a CPU with as many threads. A checkpoint must
+    be taken, and stored, before the next epoch is asked for: on a CPU its tensors are those that
+    are trained on.
 
     Args:
         read: gives images by position 0 .. n - 1, (m, side, side) uint8.
@@ -513,12 +558,11 @@ def train(
     _check_inputs(targets, groups, settings)
     n_labels = targets.shape[1]
     held = np.zeros(len(targets), np.bool_)
-    if settings.modern:
+    if settings.early_stop:
         held = validation_slice(targets, groups, settings.validation_fraction, settings.seed)
     trained, validation = np.flatnonzero(~held), np.flatnonzero(held)
     stops = on_both_sides(targets, held)
-    side = read(trained[:1]).shape[1]
-    network, optimizer, state, best = _started(n_labels, side, settings, device, resume)
+    network, optimizer, state, best = _started(n_labels, read, trained, settings, device, resume)
     del resume  # as large as all that was restored from it
 
     while state["epochs"] < settings.epochs and min(state["stale_epochs"]) < settings.patience:

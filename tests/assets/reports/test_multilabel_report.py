@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assets.reports.multilabel_report import multilabel_report
+from assets.reports.multilabel_report import multilabel_reports
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts
@@ -24,6 +24,8 @@ from tests.assets.plans import (
     store_manifest,
     store_record,
 )
+
+REPORT = multilabel_reports[0]
 
 
 def _store_evaluation(
@@ -89,7 +91,7 @@ def store(tmp_path: Path) -> DatasetStore:
 
 
 def test_methods_are_tested_against_the_network_image_by_image(store: DatasetStore) -> None:
-    record = run_plan(multilabel_report, store).record
+    record = run_plan(REPORT, store).record
     asset = names.report(LYNDON2015.name)
     rows = store.main_table(DATASET, asset, MULTILABEL_RESULTS).to_pylist()
     by_name = {row["method"]: row for row in rows}
@@ -106,4 +108,4 @@ def test_methods_are_tested_against_the_network_image_by_image(store: DatasetSto
 def test_methods_of_other_images_are_not_compared(store: DatasetStore) -> None:
     _store_evaluation(store, CONV5, right=2, rows_version="others")
     with pytest.raises(InputError, match="were scored on different images"):
-        run_plan(multilabel_report, store)
+        run_plan(REPORT, store)

@@ -31,7 +31,16 @@ from methods.training.loop import Checkpoint, DivergedError
 CPU = torch.device("cpu")
 SIDE = 46  # 32, 16, 2 and 1 pixels a side: the smallest image
 SMALL = LenetSettings(epochs=2, batch_size=4, learning_rate=0.05)
-MODERN = replace(SMALL, modern=True, learning_rate=0.01, patience=50)
+MODERN = replace(
+    SMALL,
+    rectifier=True,
+    dropout=True,
+    augment=True,
+    momentum=0.9,
+    early_stop=True,
+    learning_rate=0.01,
+    patience=50,
+)
 
 
 def _data(
@@ -133,6 +142,45 @@ def test_modern_weights_are_he_initialised() -> None:
         (network.hidden_weight, 50),
     ):
         assert float(weight.detach().square().mean()) == pytest.approx(2 / fan_in, rel=0.05)
+
+
+def test_deeper_network_is_three_convolutions_and_a_dense_layer_more() -> None:
+    network = LenetOneVsAll(2, SIDE, replace(SMALL, deeper=True)).eval()
+    assert float(network.extra_weight.detach().square().mean()) == pytest.approx(
+        6 / 900 / 3, rel=0.05
+    )
+    shallow = LenetOneVsAll(2, SIDE, SMALL)
+    assert torch.equal(shallow.hidden_weight, network.hidden_weight), "the same draws come first"
+    with torch.no_grad():
+        network.output_weight.uniform_(-1, 1)
+        network.extra_bias.uniform_(-1, 1)
+    images = torch.from_numpy(_data()[0])
+    logits = network(images)
+    for label in range(2):
+        plain = _plain(shallow, label)
+        x = plain[:6](images.float()[:, None] / 255)
+        for kernels, bias in zip(
+            network.extra_weight[label], network.extra_bias[label], strict=True
+        ):
+            x = torch.tanh(functional.conv2d(x, kernels, bias, padding=1))
+        x = torch.tanh(functional.linear(x.flatten(1), network.hidden_weight[label]))
+        x = torch.tanh(functional.linear(x, network.second_weight[label]))
+        torch.testing.assert_close(network.hidden_units(images)[label], x, rtol=1e-4, atol=1e-5)
+        z = functional.linear(x, network.output_weight[label])
+        torch.testing.assert_close(logits[:, label], z[:, 1] - z[:, 0], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("part", ["rectifier", "dropout", "augment", "deeper", "pretrain"])
+def test_each_part_alone_changes_the_training_and_can_be_resumed(part: str) -> None:
+    images, targets = _data(n=8)
+    settings = replace(SMALL, **{part: True})
+    records, checkpoints = _train(images, targets, settings)
+    plain, _ = _train(images, targets, SMALL)
+    assert [record.train_loss for record in records] != [record.train_loss for record in plain]
+    assert records[-1].validation_loss is None, "no early stop"
+    _, rest = _train(images, targets, settings, resume=checkpoints[0])
+    for name, tensor in checkpoints[-1].tensors.items():
+        assert torch.equal(rest[-1].tensors[name], tensor), name
 
 
 def test_initial_weights_of_a_label_depend_on_seed_and_label_alone() -> None:
