@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from data_contracts.records.assessment import Assessment
     from methods.classifiers.calibration import OutOfFold
     from methods.statistics.metrics import Answers, Measurement
+    from methods.statistics.retrieval import Neighbours
     from methods.statistics.significance import Interval
 
 
@@ -117,6 +118,8 @@ class Scored:
         title: title of the method.
         fixed: the classifier at the paper's own C, or that has no C.
         tuned: the classifier at the C that the training images choose; None where there is none.
+        neighbours: how the features of the test images lie to each other; None where there are
+            none, or no Gram matrix.
         summary: further figures.
         notices: what a reader must know.
     """
@@ -124,6 +127,7 @@ class Scored:
     title: str
     fixed: Scores
     tuned: Scores | None = None
+    neighbours: "Neighbours | None" = None
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -143,7 +147,16 @@ def score(
 ) -> Output:
     """Every metric of the registry, predictions and pictures of one method."""
     measured = {
-        regularisation: _measured(work, config, study, method, rows, regularisation, scores)
+        regularisation: _measured(
+            work,
+            config,
+            study,
+            method,
+            rows,
+            regularisation,
+            scores,
+            scored.neighbours if regularisation == FIXED else None,
+        )
         for regularisation, scores in scored.by_regularisation.items()
     }
     metrics = [row for of in measured.values() for row in of.metrics]
@@ -206,12 +219,13 @@ def _measured(
     rows: LabelledRows,
     regularisation: str,
     scores: Scores,
+    neighbours: "Neighbours | None",
 ) -> _Measured:
     """The figures and predictions of one classifier of a method."""
     from methods.statistics.metrics import Sample, measure, one_label_answers
 
     truth, seed = rows.labels[rows.test], config.seed
-    answers = one_label_answers(truth, scores.scores, scores.classes.tolist())
+    answers = one_label_answers(truth, scores.scores, scores.classes.tolist(), neighbours)
     sample = Sample(rows.test_groups, config.bootstrap_resamples, seed)
     measured = measure(answers, study.protocol, sample)
     of_all = {row.metric.name: row for row in measured if row.subject == "all"}
@@ -230,7 +244,13 @@ def _measured(
         metrics=[
             *(metric_rows.measured(row) for row in measured),
             *few_label_rows(metric_rows, scores.few_labels, rows.test_groups),
-            *null_rows(metric_rows, rows, answers),
+            *null_rows(
+                metric_rows,
+                rows.labels[rows.train],
+                truth,
+                np.asarray(answers.labels)[answers.predicted.argmax(axis=1)],
+                rows.test_groups,
+            ),
         ],
         predictions=prediction_rows(rows, scores.scores, answers, regularisation),
         assessment=_assessment(config, rows, scores),
@@ -326,19 +346,47 @@ def prediction_rows(
     ]
 
 
+def neighbours_on_test(
+    gram: np.ndarray, truth: np.ndarray, rows: LabelledRows, seed: int
+) -> "Neighbours | None":
+    """How the features of the test images lie to each other; None where they are too many.
+
+    Args:
+        gram: (n_test, n_test) inner products of the features.
+        truth: (n_test, L) whether each test image has each label.
+        rows: the labelled images.
+        seed: of the clustering.
+    """
+    from methods.statistics.retrieval import MAX_IMAGES, neighbours
+
+    if len(truth) > MAX_IMAGES:
+        return None
+    return neighbours(gram, truth, [rows.groups[i] for i in rows.test], seed)
+
+
 def null_rows(
-    metric_rows: MetricRows, rows: LabelledRows, answers: "Answers"
+    metric_rows: MetricRows,
+    trained: np.ndarray,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    groups: Sequence[str] | None,
 ) -> list[dict[str, Any]]:
-    """Rows of METRICS: what always answering one class gets, and permuted labels."""
+    """Rows of METRICS: what always answering one class gets, and permuted labels.
+
+    Args:
+        metric_rows: of the method.
+        trained: (n_train,) class, or label set, of each training image.
+        truth: (n_test,) of each test image.
+        predicted: (n_test,) that is predicted.
+        groups: (n_test,) group of each test image, or None.
+    """
     from methods.reporting.null_words import MAJORITY_RATE, PERMUTATION_P
     from methods.statistics.null import null_of
 
-    truth, n_test = rows.labels[rows.test], len(rows.test)
-    predicted = np.asarray(answers.labels)[answers.predicted.argmax(axis=1)]
-    null = null_of(rows.labels[rows.train], truth, predicted, rows.test_groups, metric_rows.seed)
+    null = null_of(trained, truth, predicted, groups, metric_rows.seed)
     return [
-        metric_rows.row(MAJORITY_RATE, null.majority, null.rate, n_test),
-        metric_rows.row(PERMUTATION_P, "all", null.p_value, n_test),
+        metric_rows.row(MAJORITY_RATE, null.majority, null.rate, len(truth)),
+        metric_rows.row(PERMUTATION_P, "all", null.p_value, len(truth)),
     ]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import MetricRows, ScoreConfig
+from assets.core.scoring import MetricRows, ScoreConfig, neighbours_on_test, null_rows
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
 from assets.evaluations.svm import GROUP, gram_limit
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 NETWORK_BATCH = 20
 """Number of images that the networks take at once."""
+NO_LABEL = "no label"
+"""What the empty set of labels is called."""
 NETWORK_THRESHOLD = 0.5
 """Probability from which on a network gives its label."""
 
@@ -52,11 +54,13 @@ class LabelScores:
     Attributes:
         scores: (n_test, L), larger where a label is more likely.
         thresholds: (L,) score from which on a label is predicted.
+        gram: (n_test, n_test) inner products of the features behind them.
         notices: what a reader must know.
     """
 
     scores: np.ndarray
     thresholds: np.ndarray
+    gram: np.ndarray
     notices: tuple[str, ...] = ()
 
 
@@ -68,12 +72,19 @@ def label_output(
 
     labels, truth = label_matrix(rows.labels.tolist())
     predicted = given.scores >= given.thresholds
-    answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores)
     seed = config.seed
+    neighbours = neighbours_on_test(given.gram, truth[rows.test], rows, seed)
+    answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores, neighbours)
     sample = Sample(rows.test_groups, config.bootstrap_resamples, seed)
     measured = measure(answers, LYNDON2015.protocol, sample)
     metric_rows = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
-    metrics = [metric_rows.measured(figure) for figure in measured]
+    trained, seen, said = (
+        _sets_in_words(labels, sets) for sets in (truth[rows.train], answers.truth, predicted)
+    )
+    metrics = [
+        *(metric_rows.measured(figure) for figure in measured),
+        *null_rows(metric_rows, trained, seen, said, rows.test_groups),
+    ]
     predictions = _predictions(rows, answers)
     null = null_counts(answers)
     return Output(
@@ -111,14 +122,23 @@ def label_output(
     )
 
 
+def _sets_in_words(labels: Sequence[str], sets: np.ndarray) -> np.ndarray:
+    """Each of (n, L) bool as a text: "a|b", or that there is no label."""
+    names = np.asarray(labels)
+    return np.array(["|".join(names[given].tolist()) or NO_LABEL for given in sets])
+
+
 def _bars(measured: Sequence["Measurement"], metrics: Sequence[Mapping[str, Any]]) -> bytes:
-    """The picture of the metrics of images with their intervals; ``metrics`` are the rows."""
+    """The picture of the metrics of images with their intervals.
+
+    The rows ``metrics`` begin with those of ``measured``.
+    """
     from methods.reporting import figures
 
     return figures.method_bars(
         [
             (figure.metric.title.lower(), row["value"], row["ci_low"], row["ci_high"])
-            for figure, row in zip(measured, metrics, strict=True)
+            for figure, row in zip(measured, metrics, strict=False)
             if figure.metric.of == "images"
         ]
     )
@@ -168,11 +188,11 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
         ScoreConfig,
         name=method.evaluation,
         description=f"{method.title}: exact match, any match and Hamming similarity with "
-        "intervals, and figures by label.",
+        "intervals, figures by label, and retrieval and clustering by the hidden units.",
         group=GROUP,
         order=6,
         kinds={"pytorch", "parquet"},
-        code_version="4",
+        code_version="5",
         inputs=(names.IMAGE_MANIFEST, names.SQUARE_IMAGES, method.features),
         facts=MultilabelFacts,
         tables=(METRICS, MULTILABEL_PREDICTIONS),
@@ -191,8 +211,9 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
             )
 
         def compute(work: Work) -> Output:
-            scores = _network_scores(tensors, sidecar, images, rows, device)
-            given = LabelScores(scores, np.full(len(labels), NETWORK_THRESHOLD))
+            scores, features = _network_scores(tensors, sidecar, images, rows, device)
+            thresholds = np.full(len(labels), NETWORK_THRESHOLD)
+            given = LabelScores(scores, thresholds, features @ features.T)
             return label_output(work, here.config, method, rows, given)
 
         return Plan(
@@ -213,8 +234,8 @@ def _network_scores(
     images: FeatureReader,
     rows: LabelledRows,
     device: str,
-) -> np.ndarray:
-    """Probability (n_test, L) of each label from stored networks."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probability (n_test, L) of each label from stored networks, and their features."""
     import torch
 
     from methods.training import lenet
@@ -222,7 +243,7 @@ def _network_scores(
     trained = {name: value for name, value in sidecar.settings.items() if name != "labels"}
     settings, target = LenetSettings(**trained), torch.device(device)
     network = lenet.load_networks(tensors, images.feature_set.row_shape[0], settings, target)
-    return lenet.probabilities(network, images.take(rows.test), target, NETWORK_BATCH)
+    return lenet.probabilities_and_features(network, images.take(rows.test), target, NETWORK_BATCH)
 
 
 def svm_evaluation(method: Method) -> dg.AssetsDefinition:
@@ -232,12 +253,12 @@ def svm_evaluation(method: Method) -> dg.AssetsDefinition:
         MultilabelSvmConfig,
         name=method.evaluation,
         description=f"{method.title}: one linear SVM for each label, its threshold fitted on folds "
-        "of the training images; exact match, any match and Hamming similarity with intervals, and "
-        "figures by label.",
+        "of the training images; exact match, any match and Hamming similarity with intervals, "
+        "figures by label, and retrieval and clustering by the features.",
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="5",
+        code_version="6",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=MultilabelFacts,
         tables=(METRICS, MULTILABEL_PREDICTIONS),
@@ -290,7 +311,8 @@ def svm_scores(
         ),
     )
     scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
-    return LabelScores(scores, fit_thresholds(out_of_fold, known), notices)
+    of_test = gram[np.ix_(rows.test, rows.test)]
+    return LabelScores(scores, fit_thresholds(out_of_fold, known), of_test, notices)
 
 
 multilabel_evaluations = [

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import ScoreConfig, Scored, Scores, score
+from assets.core.scoring import ScoreConfig, Scored, Scores, neighbours_on_test, score
 from assets.core.settings import SvmSettings
 from assets.core.stage import stage
 from assets.evaluations.svm_rows import SvmRows, streamed_rows, svm_rows
@@ -67,7 +67,8 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         ReducedSvmConfig if method.allows_pca else SvmConfig,
         name=method.evaluation,
         description=f"{method.title}: top-1 accuracy with interval, per-class figures and "
-        "predictions on the test split, and the accuracy from a few labels a class.",
+        "predictions on the test split, the accuracy from a few labels a class, and retrieval and "
+        "clustering by its features.",
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
@@ -124,10 +125,12 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows
         )
         for regularisation, of in fits.scores.items()
     )
+    truth = rows.labels[rows.test, np.newaxis] == np.unique(rows.labels)
     return Scored(
         title=title,
         fixed=fixed,
         tuned=tuned[0] if tuned else None,
+        neighbours=neighbours_on_test(gram[np.ix_(rows.test, rows.test)], truth, rows, config.seed),
         summary={
             "largest relative gradient norm": fits.gradient_norm,
             "largest duality gap": fits.duality_gap,

@@ -182,12 +182,14 @@ def _document(
     """The report as a document, ready to be rendered."""
     from methods.reporting import multilabel_tables as parts
     from methods.reporting.document import Report, Section
-    from methods.reporting.metric_tables import label_metrics_table
+    from methods.reporting.metric_tables import features_table, label_metrics_table
+    from methods.reporting.null_words import null_sentence
     from methods.reporting.single_label_tables import notices_of
     from methods.reporting.verdicts import multilabel_verdict
 
     records, notices = records_of(chains), notices_of(results)
     verdict = multilabel_verdict(LYNDON2015, results)
+    titles = {row["method"]: row["title"] for row in results}
     reasons = tuple(f"Left out: {name}, {reason}." for name, reason in left_out.items())
     evaluations = [asset for asset in chains if asset != names.IMAGE_MANIFEST]
     return Report(
@@ -197,7 +199,7 @@ def _document(
         sections=(
             Section(
                 headings.RESULT,
-                (verdict, *reasons),
+                (verdict, null_sentence(metrics, titles, "exact_match"), *reasons),
                 (parts.multilabel_results_table(results, notices),),
                 pictures_of(here.store, records, evaluations),
             ),
@@ -215,6 +217,11 @@ def _document(
                     )
                     for row in results
                 ),
+            ),
+            Section(
+                headings.RETRIEVAL,
+                (),
+                (features_table(metrics, titles, LYNDON2015.protocol, notices),),
             ),
             stages_section(here.store, LYNDON2015, records),
             *closing_sections(here.store, LYNDON2015, records, rejected),

@@ -263,6 +263,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             _few_labels_section(made_from, notices),
             *_split_repeats_sections(made_from, notices),
             _class_section(made_from, notices),
+            _retrieval_section(made_from, notices),
             probability_section(made_from.classifiers),
             *subgroup_section(made_from.classifiers),
             patients_section(made_from.classifiers, made_from.looks),
@@ -383,6 +384,16 @@ def _split_repeats_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "
     titles = made_from.here.facts(asset, SplitRepeatsFacts).titles
     every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
     return [Section(title, (), (split_repeats_table(metrics, titles, every),))]
+
+
+def _retrieval_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
+    """How near images of a class lie to each other in the features of each method."""
+    from methods.reporting.document import Section
+    from methods.reporting.metric_tables import features_table
+
+    metrics, protocol = made_from.tables["metrics"], made_from.study.protocol
+    table = features_table(metrics, made_from.titles, protocol, notices)
+    return Section(headings.RETRIEVAL, (), (table,))
 
 
 def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":

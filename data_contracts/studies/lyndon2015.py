@@ -135,6 +135,13 @@ LYNDON2015 = Study(
             "-",
         ),
         Choice(
+            "Clustering and retrieval",
+            "the title asks for them; no figure",
+            "of the 500 hidden units of all networks together, scored among the test images: mAP, "
+            "precision at 1, 5 and 10 without images of the query's own group, NMI of k-means",
+            "-",
+        ),
+        Choice(
             "Modern variant",
             "future work",
             "ReLU, dropout 0.5, random views, momentum 0.9, early stop on a slice by group",

@@ -27,13 +27,16 @@ def is_better_than_majority(accuracy: Row, rate: float, p_value: float) -> bool:
     return low is not None and low > rate and p_value < SIGNIFICANT
 
 
-def null_sentence(metrics: Sequence[Row], titles: Mapping[str, str]) -> str:
+def null_sentence(
+    metrics: Sequence[Row], titles: Mapping[str, str], measure: str = "accuracy"
+) -> str:
     """Say which methods are not better than always answering the commonest training class.
 
     Args:
         metrics: rows of METRICS of one regularisation a method; "" is returned where they hold no
             such rate.
         titles: title of each method that learns something, by name.
+        measure: metric that is compared: "accuracy", or "exact_match" of sets of labels.
     """
     of = {(row["method"], row["metric"]): row for row in metrics if row["subject"] == "all"}
     rates = {row["method"]: row for row in metrics if row["metric"] == MAJORITY_RATE}
@@ -41,7 +44,7 @@ def null_sentence(metrics: Sequence[Row], titles: Mapping[str, str]) -> str:
         return ""
     beaten = []
     for name, rate in rates.items():
-        accuracy, p_value = of[name, "accuracy"], of[name, PERMUTATION_P]["value"]
+        accuracy, p_value = of[name, measure], of[name, PERMUTATION_P]["value"]
         if name in titles and not is_better_than_majority(accuracy, rate["value"], p_value):
             beaten.append(titles[name])
     always = next(iter(rates.values()))

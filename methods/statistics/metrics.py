@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from data_contracts.studies.study import Protocol
 from methods.arrays import check_label_matrices
 from methods.statistics.macro_auc import macro_auc
+from methods.statistics.retrieval import CUTOFFS, Neighbours, normalised_information
 from methods.statistics.roc import auc
 from methods.statistics.significance import Interval, accuracy_interval, counts_bootstrap
 
@@ -42,6 +43,8 @@ class Answers:
         truth: (n, L) bool, n at least 1.
         predicted: (n, L) bool.
         scores: (n, L), larger where the label is more likely.
+        neighbours: how the features that were classified lie to each other; None where there are
+            none (an ensemble), or too many.
 
     Raises:
         ValueError: matrices of other types or shapes, or empty ones.
@@ -51,6 +54,7 @@ class Answers:
     truth: Bool
     predicted: Bool
     scores: Float64
+    neighbours: Neighbours | None = None
 
     def __post_init__(self) -> None:
         check_label_matrices(truth=self.truth, predicted=self.predicted)
@@ -68,7 +72,10 @@ class Answers:
 
 
 def one_label_answers(
-    labels: NDArray[np.str_], scores: NDArray[np.floating], classes: Sequence[str]
+    labels: NDArray[np.str_],
+    scores: NDArray[np.floating],
+    classes: Sequence[str],
+    neighbours: Neighbours | None = None,
 ) -> Answers:
     """Answers of a classifier whose largest score wins.
 
@@ -76,6 +83,7 @@ def one_label_answers(
         labels: (n,) true class of each image.
         scores: (n, K), a column for each of ``classes``.
         classes: (K,) names that were learned, sorted.
+        neighbours: how the features lie to each other, or None.
 
     Returns:
         Answers over the sorted union of the classes and the labels; a class that was never learned
@@ -90,7 +98,7 @@ def one_label_answers(
     predicted = np.zeros(truth.shape, np.bool_)
     best = np.asarray([column[name] for name in classes])[np.argmax(scores, axis=1)]
     predicted[np.arange(len(labels)), best] = True
-    return Answers(tuple(names), truth, predicted, wide)
+    return Answers(tuple(names), truth, predicted, wide, neighbours)
 
 
 # Metrics of each image, (n,)
@@ -192,6 +200,11 @@ def _share(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Float64:
     return share
 
 
+def prevalence(answers: Answers) -> Float64:
+    """Share of the images that have each label, (L,)."""
+    return answers.support / len(answers.truth)
+
+
 # Metrics of confusion matrices (..., L, L), row = true, column = predicted: images of one label
 
 
@@ -235,6 +248,40 @@ def macro_area(answers: Answers) -> float:
     """Mean of :func:`label_auc` over the labels that have one; NaN where none has."""
     areas = label_auc(answers)
     return float(np.nanmean(areas)) if not np.isnan(areas).all() else float("nan")
+
+
+# Metrics of the features: (n,), NaN where a query has none, or one number
+
+
+def _precision_at(k: int) -> Metric:
+    """The metric of the precision among the k nearest images of other groups."""
+    nearest = "image" if k == 1 else f"{k} images"
+    return Metric(
+        f"precision_at_{k}",
+        f"Precision at {k}",
+        f"Precision at {k}: of the {nearest} nearest to a query, the share that is relevant.",
+        "features",
+        lambda answers: _neighbours(answers).precision[k],
+    )
+
+
+def _neighbours(answers: Answers) -> Neighbours:
+    """The neighbours of answers that have them.
+
+    Raises:
+        ValueError: they have none.
+    """
+    if answers.neighbours is None:
+        raise ValueError("these answers have no features")
+    return answers.neighbours
+
+
+def cluster_agreement(answers: Answers) -> float:
+    """Normalised mutual information of the k-means clusters of the features and label sets."""
+    of = _neighbours(answers)
+    size = of.n_clusters
+    counts = np.bincount(of.cells, minlength=size**2).reshape(size, size)
+    return float(normalised_information(counts))
 
 
 # Intervals
@@ -283,6 +330,10 @@ def _precision_intervals(answers: Answers, sample: Sample) -> list[Interval | No
     return _share_intervals(answers.truth, answers.predicted, sample)
 
 
+def _prevalence_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
+    return _share_intervals(answers.truth, np.ones_like(answers.truth), sample)
+
+
 def _negative_intervals(answers: Answers, sample: Sample) -> list[Interval | None]:
     return _share_intervals(~answers.truth, ~answers.predicted, sample)
 
@@ -324,6 +375,21 @@ def _bootstrap_interval(
     return interval
 
 
+def _cluster_interval(answers: Answers, sample: Sample) -> list[Interval | None]:
+    of = _neighbours(answers)
+    size = of.n_clusters
+    return [
+        counts_bootstrap(
+            lambda counts: normalised_information(counts.reshape(-1, size, size)),
+            of.cells,
+            size**2,
+            sample.groups,
+            sample.n_resamples,
+            sample.seed,
+        )
+    ]
+
+
 # The registry
 
 
@@ -336,7 +402,8 @@ class Metric:
         title: heading of its column in reports.
         definition: one sentence for the caption below such a table.
         of: "images" is averaged over the test images, "labels" stands for each label or class,
-            "all" is one number.
+            "all" is one number. "features" is of the features that were classified, where there are
+            any: one number, or averaged over the images that have one.
         measure: its value: (n,), (L,) or one number.
         intervals: the 95 % intervals of the labels, or of the one number; None where the metric is
             averaged over images or has none.
@@ -347,7 +414,7 @@ class Metric:
     name: str
     title: str
     definition: str
-    of: Literal["images", "labels", "all"]
+    of: Literal["images", "labels", "all", "features"]
     measure: Callable[[Answers], Bool | Float64 | float]
     intervals: Callable[[Answers, Sample], list[Interval | None]] | None = None
     protocols: tuple[Protocol, ...] = (ONE_LABEL, SEVERAL_LABELS)
@@ -425,6 +492,15 @@ REGISTRY: tuple[Metric, ...] = (
         unit="share",
     ),
     Metric(
+        "prevalence",
+        "Prevalence",
+        "Prevalence: the share of test images with the label, and the PPV of always giving it.",
+        "labels",
+        prevalence,
+        _prevalence_intervals,
+        (SEVERAL_LABELS,),
+    ),
+    Metric(
         "recall",
         "Sensitivity",
         "Sensitivity (recall): of the images of this class, the share given it.",
@@ -466,12 +542,32 @@ REGISTRY: tuple[Metric, ...] = (
         _auc_intervals,
         unit="share",
     ),
+    Metric(
+        "mean_average_precision",
+        "mAP",
+        "mAP is the mean, over the test images as queries, of the average precision of the others "
+        "ranked by the cosine of their features; relevant is an image that shares a label with the "
+        "query, or has none as it.",
+        "features",
+        lambda answers: _neighbours(answers).average_precision,
+    ),
+    *(_precision_at(k) for k in CUTOFFS),
+    Metric(
+        "nmi",
+        "NMI",
+        "NMI is the normalised mutual information of label sets and k-means clusters of the "
+        "features, as many as there are sets: 0 is a guess, 1 the same partition.",
+        "features",
+        cluster_agreement,
+        _cluster_interval,
+        unit="share",
+    ),
 )
 """Every metric, in the order of the columns of reports."""
 
 
 def metrics_of(
-    protocol: Protocol, of: Literal["images", "labels", "all"] | None = None
+    protocol: Protocol, of: Literal["images", "labels", "all", "features"] | None = None
 ) -> tuple[Metric, ...]:
     """The metrics of a protocol, of one kind or of all kinds, in the order of the registry."""
     return tuple(
@@ -501,6 +597,8 @@ class Measurement:
 def measure(answers: Answers, protocol: Protocol, sample: Sample) -> list[Measurement]:
     """Every metric of a protocol, those of labels for the labels that test images have.
 
+    Those of features are measured where the answers have neighbours.
+
     A figure that is not defined (the PPV of a class that was never predicted) is left out.
 
     Args:
@@ -519,6 +617,8 @@ def measure(answers: Answers, protocol: Protocol, sample: Sample) -> list[Measur
         if not np.isnan(value):
             intervals = metric.intervals(answers, sample) if metric.intervals else [None]
             measurements.append(Measurement(metric, "all", value, n, intervals[0]))
+    if answers.neighbours is not None:
+        measurements += _of_features(answers, protocol, sample)
     of_labels = metrics_of(protocol, "labels")
     values_of = {metric.name: np.asarray(metric.measure(answers)) for metric in of_labels}
     intervals_of = {
@@ -533,6 +633,24 @@ def measure(answers: Answers, protocol: Protocol, sample: Sample) -> list[Measur
                 measurements.append(
                     Measurement(metric, answers.labels[k], value, support, of_label)
                 )
+    return measurements
+
+
+def _of_features(answers: Answers, protocol: Protocol, sample: Sample) -> list[Measurement]:
+    """Every metric of the features; a query without a figure does not count."""
+    measurements = []
+    for metric in metrics_of(protocol, "features"):
+        values = np.asarray(metric.measure(answers), np.float64)
+        known = ~np.isnan(values)
+        if not known.any():
+            continue
+        if metric.intervals is None:
+            n = int(known.sum())
+            interval: Interval | None = accuracy_interval(values[known], sample.among(known))
+        else:
+            n, interval = len(answers.truth), metric.intervals(answers, sample)[0]
+        value = float(values[known].mean())
+        measurements.append(Measurement(metric, "all", value, n, interval))
     return measurements
 
 

@@ -220,7 +220,10 @@ class LenetOneVsAll(nn.Module):
         Raises:
             ValueError: the images are not (N, side, side) uint8.
         """
-        h = self.hidden_units(images)
+        return self.logits(self.hidden_units(images))
+
+    def logits(self, h: Tensor) -> Tensor:
+        """Return the logits of having each label, (L, N, HIDDEN) -> (N, L) float32."""
         z = torch.baddbmm(self.output_bias[:, None], h, self.output_weight.mT)
         return (z[..., 1] - z[..., 0]).T  # their logistic function is the softmax of the two
 
@@ -592,10 +595,10 @@ def train(
         yield record, partial(take_checkpoint, network, optimizer, state, earlier, copy=False)
 
 
-def probabilities(
+def probabilities_and_features(
     network: LenetOneVsAll, images: NDArray[np.uint8], device: torch.device, batch_size: int
-) -> NDArray[np.float64]:
-    """Return the probability of having each label, (n, L) float64.
+) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Return the probability of having each label, and the features behind it.
 
     Args:
         network: the trained networks, which are put in eval mode.
@@ -603,14 +606,22 @@ def probabilities(
         device: device of the networks.
         batch_size: number of images that are classified at a time.
 
+    Returns:
+        (n, L) float64, and (n, L * HIDDEN) float32: the last dense layers of all networks.
+
     Raises:
         ValueError: no image, images of another shape, or a logit that is not finite.
     """
     if not len(images):
         raise ValueError("there is no image to classify")
-    logits = _logits(
-        network, (images[s : s + batch_size] for s in range(0, len(images), batch_size)), device
-    )
-    if not bool(logits.isfinite().all()):
+    network.eval()
+    features, logits = [], []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            h = network.hidden_units(to_tensor(images[start : start + batch_size], device))
+            features.append(h.transpose(0, 1).flatten(1).cpu())
+            logits.append(network.logits(h).cpu())
+    of_all = torch.cat(logits).to(torch.float64)
+    if not bool(of_all.isfinite().all()):
         raise ValueError("the networks give logits that are not finite")
-    return torch.sigmoid(logits).numpy()
+    return torch.sigmoid(of_all).numpy(), torch.cat(features).numpy()

@@ -47,7 +47,7 @@ def overall_table(
         titles: title of each method by its name.
         notices: what a reader must know.
     """
-    columns = [metric for metric in metrics_of(ONE_LABEL) if metric.of != "labels"]
+    columns = [metric for metric in metrics_of(ONE_LABEL) if metric.of in ("images", "all")]
     by_place = {(row["method"], row["metric"]): row for row in metrics if row["subject"] == "all"}
     found = {
         name: {m.title: by_place[name, m.name] for m in columns if (name, m.name) in by_place}

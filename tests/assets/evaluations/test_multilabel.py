@@ -66,6 +66,12 @@ def test_one_image_of_twelve_whose_features_lie_is_wrong(store: DatasetStore) ->
     assert metrics["precision", "a"] == 1
     assert metrics["precision", "b"] == pytest.approx(6 / 7)
     rows = store.main_table(DATASET, CONV5.evaluation, MULTILABEL_PREDICTIONS).to_pylist()
+    # three images of each label set; two of them are of the commonest training set
+    assert metrics["majority_rate", "a"] == pytest.approx(3 / 12)
+    assert metrics["permutation_p", "all"] < 0.01
+    assert metrics["prevalence", "a"] == pytest.approx(6 / 12)
+    assert 0.5 < metrics["mean_average_precision", "all"] < 1
+    assert 0.5 < metrics["nmi", "all"] < 1
     (wrong,) = [row for row in rows if not row["exact"]]
     assert (wrong["image_id"], wrong["labels"], wrong["predicted"]) == (IDS[12], ["a"], ["b"])
 
@@ -96,6 +102,9 @@ def test_networks_give_a_label_from_a_probability_of_a_half_on(store: DatasetSto
     assert metrics["precision", "a"] == pytest.approx(1 / 2)
     assert ("precision", "b") not in metrics, "none is given label b"
     assert metrics["recall", "b"] == 0
+    assert metrics["permutation_p", "all"] == 1, "one answer for all has learned nothing"
+    # all features are alike, so the others come in the order of the images: no worse than chance
+    assert 0.4 < metrics["mean_average_precision", "all"] < 0.8
 
 
 def test_networks_of_other_labels_are_refused(store: DatasetStore) -> None:

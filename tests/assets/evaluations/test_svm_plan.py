@@ -69,6 +69,12 @@ def test_one_turned_test_image_of_six_is_wrong(store: DatasetStore) -> None:
     rows = store.main_table(DATASET, CAE.evaluation, PREDICTIONS).to_pylist()
     wrong = [(row["image_id"], row["regularisation"]) for row in rows if not row["correct"]]
     assert wrong == [(image_id(11), FIXED), (image_id(11), TUNED)]
+    # the turned image of class b finds three of class a first, and two of class b last
+    of_turned = (1 / 4 + 2 / 5) / 2
+    (of_features,) = [row for row in metrics if row["metric"] == "mean_average_precision"]
+    assert of_features["regularisation"] == FIXED, "the features are the same at either C"
+    assert (of_features["n"], of_features["ci_low"] < of_features["value"]) == (6, True)
+    assert of_turned < of_features["value"] < 1
 
 
 def test_each_row_states_the_c_that_it_was_fitted_with(store: DatasetStore) -> None:

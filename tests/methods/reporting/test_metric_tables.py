@@ -11,6 +11,7 @@ from methods.reporting.document import MISSING
 from methods.reporting.metric_tables import (
     accuracy_remark,
     cells_of,
+    features_table,
     figures_of,
     heading,
     label_metrics_table,
@@ -102,7 +103,8 @@ def test_classes_and_labels_have_every_figure_with_its_interval() -> None:
     several = label_metrics_table(rows, "m", "M", SEVERAL_LABELS)
     assert several.columns[0] == "Label"
     assert several.columns[-1] == "AUC"
-    assert several.rows[0][2:] == one.rows[0][2:]
+    assert several.columns[2] == "Prevalence, %"
+    assert several.rows[0][3:] == one.rows[0][2:]
 
 
 def test_a_class_of_few_patients_is_marked_and_the_others_are_not() -> None:
@@ -124,4 +126,31 @@ def test_accuracies_of_one_patient_and_of_few_are_marked() -> None:
 def test_a_label_that_is_never_given_has_no_predictive_value() -> None:
     rows = [_row("recall", 0.0), _row("auc", 0.75, 0.5)]
     (cells,) = label_metrics_table(rows, "m", "M", "several labels").page_rows
-    assert cells == ["a", "4", "0.0", *[MISSING] * 4, "0.750 (0.500 to 1.000)"]
+    assert cells == ["a", "4", MISSING, "0.0", *[MISSING] * 4, "0.750 (0.500 to 1.000)"]
+
+
+def test_features_have_a_table_of_their_own() -> None:
+    def row(method: str, metric: str, value: float) -> dict[str, Any]:
+        return {
+            "method": method,
+            "metric": metric,
+            "subject": "all",
+            "value": value,
+            "ci_low": value - 0.1,
+            "ci_high": value + 0.1,
+        }
+
+    rows = [
+        row("cae", "mean_average_precision", 0.5),
+        row("cae", "nmi", 0.25),
+        row("ensemble", "accuracy", 0.9),
+    ]
+    table = features_table(rows, {"cae": "CAE", "ensemble": "Ensemble"}, ONE_LABEL, ("NOTICE",))
+    (line,) = table.rows
+    cells = dict(zip(table.columns, line, strict=True))
+    assert cells["Method"] == "CAE"
+    assert cells["mAP, %"] == "50.0 (40.0 to 60.0)"
+    assert cells["NMI"] == "0.250 (0.150 to 0.350)"
+    assert cells["Precision at 5, %"] is None
+    assert table.notices == ("NOTICE",)
+    assert "nmi" not in {metric.name for metric in other_metrics(ONE_LABEL, ())}

@@ -44,3 +44,9 @@ def test_several_methods_are_named_and_none_without_figures() -> None:
     rows = [*scored("cae", 0.5, 0.5), *scored("conv5", 0.5, 0.5)]
     assert null_sentence(rows, TITLES).startswith("CAE; conv5 are not better than")
     assert null_sentence([], TITLES) == ""
+
+
+def test_sets_of_labels_are_compared_by_exact_match() -> None:
+    rows = [*scored("cae", 0.5, 0.5)]
+    rows[0] |= {"metric": "exact_match"}
+    assert null_sentence(rows, TITLES, "exact_match").startswith("CAE is not better")

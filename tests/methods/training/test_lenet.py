@@ -22,7 +22,7 @@ from methods.training.lenet import (
     LenetEpoch,
     LenetOneVsAll,
     load_networks,
-    probabilities,
+    probabilities_and_features,
     train,
     validation_slice,
 )
@@ -216,7 +216,8 @@ def test_training_is_that_of_plain_networks_one_by_one() -> None:
     start = LenetOneVsAll(2, SIDE, SMALL)
     records, checkpoints = _train(images, targets, SMALL)
     ours = load_networks(checkpoints[-1].best_weights(), SIDE, SMALL, CPU)
-    given = probabilities(ours, images, CPU, batch_size=3)
+    given, features = probabilities_and_features(ours, images, CPU, batch_size=3)
+    assert (features.shape, features.dtype) == ((10, 2 * 500), np.float32)
     assert (given.shape, given.dtype) == ((10, 2), np.float64)
     x = torch.from_numpy(images)[:, None].float() / 255
     for label in range(2):
@@ -272,7 +273,8 @@ def test_eight_images_are_learned_by_heart() -> None:
     assert records[0].train_loss == pytest.approx((math.log(2),) * 2, abs=0.1)
     assert max(records[-1].train_loss) < 0.2
     network = load_networks(checkpoints[-1].best_weights(), SIDE, SMALL, CPU)
-    np.testing.assert_array_equal(probabilities(network, images, CPU, 8) > 0.5, targets)
+    given, _ = probabilities_and_features(network, images, CPU, 8)
+    np.testing.assert_array_equal(given > 0.5, targets)
 
 
 @pytest.mark.parametrize(("rate", "settings"), [(1e38, SMALL), (1e6, MODERN)])
@@ -383,7 +385,7 @@ def test_each_label_keeps_its_own_best_epoch() -> None:
         for name, tensor in checkpoints[-1].best_weights().items():
             assert torch.equal(tensor[label], _network(checkpoints[best[label]])[name][label]), name
     kept = load_networks(checkpoints[-1].best_weights(), SIDE, settings, CPU)
-    p = probabilities(kept, images[held], CPU, 4)
+    p, _ = probabilities_and_features(kept, images[held], CPU, 4)
     np.testing.assert_allclose(
         -np.log(np.where(targets[held], p, 1 - p)).mean(axis=0), losses.min(axis=0), rtol=1e-4
     )
@@ -641,11 +643,12 @@ def test_stored_weights_are_checked() -> None:
 def test_probabilities_that_cannot_be_are_refused() -> None:
     network = LenetOneVsAll(1, SIDE, MODERN)
     images = np.zeros((2, SIDE, SIDE), np.uint8)
-    np.testing.assert_array_equal(probabilities(network.train(), images, CPU, 8), 0.5)
+    given, _ = probabilities_and_features(network.train(), images, CPU, 8)
+    np.testing.assert_array_equal(given, 0.5)
     assert not network.training
     with pytest.raises(ValueError, match="no image"):
-        probabilities(network, images[:0], CPU, 8)
+        probabilities_and_features(network, images[:0], CPU, 8)
     with torch.no_grad():
         network.output_bias.fill_(math.inf)
     with pytest.raises(ValueError, match="not finite"):
-        probabilities(network, images, CPU, 8)
+        probabilities_and_features(network, images, CPU, 8)
