@@ -19,6 +19,7 @@ from assets.evaluations.svm import GROUP, gram_limit
 from assets.evaluations.svm_rows import gram_of
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.assessment import Assessment
 from data_contracts.records.facts import MultilabelFacts
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.studies.lyndon2015 import LYNDON2015, NETWORKS
@@ -33,6 +34,7 @@ from resources.store.model_store import load_model
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from methods.classifiers.label_probabilities import LabelledImages
     from methods.statistics.metrics import Answers, Measurement
 
 NETWORK_BATCH = 20
@@ -55,37 +57,37 @@ class LabelScores:
         scores: (n_test, L), larger where a label is more likely.
         thresholds: (L,) score from which on a label is predicted.
         gram: (n_test, n_test) inner products of the features behind them.
+        likely: (n_test, L) probability of each label; NaN where none is known.
+        left_out: (n_train, L) the same of the training images, each scored without its group; None
+            where there are no such scores.
         notices: what a reader must know.
     """
 
     scores: np.ndarray
     thresholds: np.ndarray
     gram: np.ndarray
+    likely: np.ndarray
+    left_out: np.ndarray | None = None
     notices: tuple[str, ...] = ()
 
 
 def label_output(
     work: Work, config: ScoreConfig, method: Method, rows: LabelledRows, given: LabelScores
 ) -> Output:
-    """Matches with their intervals, figures by label, predictions and a picture."""
+    """Matches with their intervals, figures by label, predictions and pictures."""
+    from methods.classifiers.label_probabilities import assess_labels
     from methods.statistics.metrics import Answers, Sample, measure, null_counts
 
     labels, truth = label_matrix(rows.labels.tolist())
+    neighbours = neighbours_on_test(given.gram, truth[rows.test], rows, config.seed)
     predicted = given.scores >= given.thresholds
-    seed = config.seed
-    neighbours = neighbours_on_test(given.gram, truth[rows.test], rows, seed)
     answers = Answers(tuple(labels), truth[rows.test], predicted, given.scores, neighbours)
-    sample = Sample(rows.test_groups, config.bootstrap_resamples, seed)
+    sample = Sample(rows.test_groups, config.bootstrap_resamples, config.seed)
     measured = measure(answers, LYNDON2015.protocol, sample)
-    metric_rows = MetricRows(work, LYNDON2015, method.name, seed, config.settings())
-    trained, seen, said = (
-        _sets_in_words(labels, sets) for sets in (truth[rows.train], answers.truth, predicted)
-    )
-    metrics = [
-        *(metric_rows.measured(figure) for figure in measured),
-        *null_rows(metric_rows, trained, seen, said, rows.test_groups),
-    ]
+    metrics = _metrics(work, config, method, rows, (truth[rows.train], answers), measured)
     predictions = _predictions(rows, answers)
+    images = _labelled_images(rows, truth, given)
+    assessments = assess_labels(labels, predicted, *images, seed=config.seed)
     null = null_counts(answers)
     return Output(
         content=[metrics, predictions],
@@ -93,7 +95,7 @@ def label_output(
             work.write_table(metrics, METRICS),
             work.write_table(predictions, MULTILABEL_PREDICTIONS),
         ],
-        pictures=[("matches", _bars(measured, metrics))],
+        pictures=[("matches", _bars(measured, metrics)), *_reliability(*images)],
         summary={
             **{
                 figure.metric.name.replace("_", " "): figure.value
@@ -116,10 +118,72 @@ def label_output(
             test_images=len(rows.test),
             labels=len(labels),
             both_empty=null.both_empty,
+            assessments=assessments,
         ),
-        notices=list(given.notices),
+        notices=[*given.notices, *_calibration_notices(assessments, method)],
         rows=len(rows.test),
     )
+
+
+def _metrics(
+    work: Work,
+    config: ScoreConfig,
+    method: Method,
+    rows: LabelledRows,
+    known: tuple[np.ndarray, "Answers"],
+    measured: Sequence["Measurement"],
+) -> list[dict[str, Any]]:
+    """Rows of METRICS: those of ``measured`` first, then what a method must beat.
+
+    ``known`` are the labels (n_train, L) of the training images and the answers on the test images.
+    """
+    trained, answers = known
+    metric_rows = MetricRows(work, LYNDON2015, method.name, config.seed, config.settings())
+    learned, seen, said = (
+        _sets_in_words(answers.labels, of) for of in (trained, answers.truth, answers.predicted)
+    )
+    return [
+        *(metric_rows.measured(figure) for figure in measured),
+        *null_rows(metric_rows, learned, seen, said, rows.test_groups),
+    ]
+
+
+def _calibration_notices(assessments: Mapping[str, Assessment], method: Method) -> list[str]:
+    """The notice of each label whose probabilities are far off on the test images."""
+    from methods.reporting.assessments.calibration import calibration_notices
+
+    return [
+        notice
+        for label, of in assessments.items()
+        for notice in calibration_notices(of.calibration, f" of {label} ({method.title})")
+    ]
+
+
+def _labelled_images(
+    rows: LabelledRows, truth: np.ndarray, given: LabelScores
+) -> "tuple[LabelledImages, LabelledImages | None]":
+    """The test images with their probabilities, and the training images where they have any."""
+    from methods.classifiers.label_probabilities import LabelledImages
+
+    test = LabelledImages(truth[rows.test], given.likely, rows.test_groups)
+    if given.left_out is None:
+        return test, None
+    return test, LabelledImages(truth[rows.train], given.left_out, rows.train_groups)
+
+
+def _reliability(
+    test: "LabelledImages", left_out: "LabelledImages | None"
+) -> list[tuple[str, bytes]]:
+    """Stated probability of the decisions on all labels against the share that is right."""
+    from methods.classifiers.label_probabilities import stated_decisions
+    from methods.reporting import figures
+
+    sets = {"training images, out of fold": left_out, "test images": test}
+    stated = {name: stated_decisions(of) for name, of in sets.items() if of is not None}
+    known = {name: of for name, of in stated.items() if len(of[0])}
+    if not known:
+        return []
+    return [("stated probability against accuracy, all labels", figures.reliability(known))]
 
 
 def _sets_in_words(labels: Sequence[str], sets: np.ndarray) -> np.ndarray:
@@ -192,7 +256,7 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"pytorch", "parquet"},
-        code_version="5",
+        code_version="6",
         inputs=(names.IMAGE_MANIFEST, names.SQUARE_IMAGES, method.features),
         facts=MultilabelFacts,
         tables=(METRICS, MULTILABEL_PREDICTIONS),
@@ -213,7 +277,7 @@ def network_evaluation(method: Method) -> dg.AssetsDefinition:
         def compute(work: Work) -> Output:
             scores, features = _network_scores(tensors, sidecar, images, rows, device)
             thresholds = np.full(len(labels), NETWORK_THRESHOLD)
-            given = LabelScores(scores, thresholds, features @ features.T)
+            given = LabelScores(scores, thresholds, features @ features.T, likely=scores)
             return label_output(work, here.config, method, rows, given)
 
         return Plan(
@@ -258,7 +322,7 @@ def svm_evaluation(method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="6",
+        code_version="7",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=MultilabelFacts,
         tables=(METRICS, MULTILABEL_PREDICTIONS),
@@ -286,6 +350,7 @@ def svm_scores(
     Raises:
         InputError: the training images have too few groups for the folds behind the thresholds.
     """
+    from methods.classifiers.label_probabilities import calibrated
     from methods.classifiers.one_vs_all import fit_one_vs_all, fit_thresholds, out_of_fold_scores
 
     labels, truth = label_matrix(rows.labels.tolist())
@@ -312,7 +377,9 @@ def svm_scores(
     )
     scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
     of_test = gram[np.ix_(rows.test, rows.test)]
-    return LabelScores(scores, fit_thresholds(out_of_fold, known), of_test, notices)
+    probabilities = calibrated(scores, out_of_fold, known)
+    thresholds = fit_thresholds(out_of_fold, known)
+    return LabelScores(scores, thresholds, of_test, *probabilities, notices)
 
 
 multilabel_evaluations = [

@@ -287,27 +287,37 @@ def looks_at(store: DatasetStore, dataset: str, evaluation: EvaluationFacts) -> 
     )
 
 
-def subgroup_section(of: Classifiers) -> "list[Section]":
-    """Accuracy in subgroups of the columns that the user named; none where none is named."""
+def subgroup_section(
+    here: Stage[StageConfig],
+    predictions: Mapping[str, Sequence[Mapping[str, Any]]],
+    right: str,
+    notices: tuple[str, ...],
+) -> "list[Section]":
+    """Accuracy in subgroups of the columns that the user named; none where none is named.
+
+    Args:
+        here: the stage of the report.
+        predictions: rows of the predictions of each method, by its title.
+        right: their column that says whether an image is right.
+        notices: what a reader must know.
+    """
     from methods.reporting.assessments.tables import subgroups_table
     from methods.reporting.document import Section
     from methods.statistics.subgroups import subgroups
 
-    stated = of.here.table(names.IMAGE_ATTRIBUTES, ATTRIBUTES).to_pylist()
+    stated = here.table(names.IMAGE_ATTRIBUTES, ATTRIBUTES).to_pylist()
     if not stated:
         return []
     value_of = {(row["image_id"], row["name"]): row["value"] for row in stated}
     tables = []
-    for method, title in of.titles.items():
-        if method.in_main_job:
-            rows = of.predictions(method)
-            values = {
-                name: [value_of.get((row["image_id"], name), NOT_GIVEN) for row in rows]
-                for name in dict.fromkeys(row["name"] for row in stated)
-            }
-            correct = np.array([row["correct"] for row in rows])
-            found = subgroups(correct, groups_of(rows), values)
-            tables.append(subgroups_table(found, title, of.notices))
+    for title, rows in predictions.items():
+        values = {
+            name: [value_of.get((row["image_id"], name), NOT_GIVEN) for row in rows]
+            for name in dict.fromkeys(row["name"] for row in stated)
+        }
+        correct = np.array([row[right] for row in rows])
+        found = subgroups(correct, groups_of(rows), values)
+        tables.append(subgroups_table(found, title, notices))
     said = (
         "Columns of the user's manifest that were named. A difference between subgroups can come "
         "from how hard their images are; where nothing is measurable, the images may be too few."

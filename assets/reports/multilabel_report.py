@@ -14,6 +14,7 @@ from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.scoring import groups_of
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
+from assets.reports.classifier_sections import subgroup_section
 from assets.reports.common import (
     GROUP,
     Rows,
@@ -38,13 +39,14 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts, ReportFacts
 from data_contracts.studies.lyndon2015 import LENET, LYNDON2015
+from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from data_contracts.tables.report import LINEAGE, REJECTED
 from methods.reporting import headings
 
 if TYPE_CHECKING:
-    from methods.reporting.document import Report
+    from methods.reporting.document import Report, Section
 
 
 def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
@@ -59,9 +61,10 @@ def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="5",
+        code_version="6",
         inputs=(
             names.IMAGE_MANIFEST,
+            names.IMAGE_ATTRIBUTES,
             *(method.evaluation for method in LYNDON2015.methods_of(all_tables)),
         ),
         facts=ReportFacts,
@@ -88,7 +91,7 @@ def _plan(here: Stage[StageConfig], all_tables: bool) -> Plan:
             f"methods of {here.dataset} were scored on different images",
             f"Run {LYNDON2015.name} again",
         )
-    inputs = (names.IMAGE_MANIFEST, *scored)
+    inputs = (names.IMAGE_MANIFEST, names.IMAGE_ATTRIBUTES, *scored)
     chains = {asset: here.store.upstream(here.dataset, asset) for asset in inputs}
     records = records_of(chains)
 
@@ -104,7 +107,7 @@ def _plan(here: Stage[StageConfig], all_tables: bool) -> Plan:
         return report_output(
             work,
             LYNDON2015.job(all_tables),
-            _document(here, results, metrics, chains, left_out, rejected),
+            _document(here, results, metrics, predictions, chains, left_out, rejected),
             (
                 (MULTILABEL_RESULTS, results),
                 (LINEAGE, lineage_rows(list(records.values()))),
@@ -175,6 +178,7 @@ def _document(
     here: Stage[StageConfig],
     results: Sequence[Mapping[str, Any]],
     metrics: Rows,
+    predictions: Mapping[str, pa.Table],
     chains: Mapping[str, Chain],
     left_out: Mapping[str, str],
     rejected: Rows,
@@ -182,16 +186,23 @@ def _document(
     """The report as a document, ready to be rendered."""
     from methods.reporting import multilabel_tables as parts
     from methods.reporting.document import Report, Section
-    from methods.reporting.metric_tables import features_table, label_metrics_table
     from methods.reporting.null_words import null_sentence
     from methods.reporting.single_label_tables import notices_of
     from methods.reporting.verdicts import multilabel_verdict
 
     records, notices = records_of(chains), notices_of(results)
-    verdict = multilabel_verdict(LYNDON2015, results)
     titles = {row["method"]: row["title"] for row in results}
-    reasons = tuple(f"Left out: {name}, {reason}." for name, reason in left_out.items())
-    evaluations = [asset for asset in chains if asset != names.IMAGE_MANIFEST]
+    said = (
+        multilabel_verdict(LYNDON2015, results),
+        null_sentence(metrics, titles, "exact_match"),
+        *(f"Left out: {name}, {reason}." for name, reason in left_out.items()),
+    )
+    shown = [
+        method
+        for method in LYNDON2015.methods_of(all_tables=False)
+        if method.evaluation in predictions
+    ]
+    answers = {method.title: predictions[method.evaluation].to_pylist() for method in shown}
     return Report(
         title=f"{here.dataset}: {LYNDON2015.title}",
         subtitle=subtitle_of(here.dataset, LYNDON2015, records),
@@ -199,35 +210,63 @@ def _document(
         sections=(
             Section(
                 headings.RESULT,
-                (verdict, null_sentence(metrics, titles, "exact_match"), *reasons),
+                said,
                 (parts.multilabel_results_table(results, notices),),
-                pictures_of(here.store, records, evaluations),
+                pictures_of(here.store, records, list(predictions)),
             ),
             Section(
                 headings.PAPER,
                 (LYNDON2015.citation,),
                 (parts.multilabel_paper_table(LYNDON2015.tables[0], results, notices),),
             ),
-            Section(
-                headings.EACH_LABEL,
-                (),
-                tuple(
-                    label_metrics_table(
-                        metrics, row["method"], row["title"], LYNDON2015.protocol, notices
-                    )
-                    for row in results
-                ),
-            ),
-            Section(
-                headings.RETRIEVAL,
-                (),
-                (features_table(metrics, titles, LYNDON2015.protocol, notices),),
-            ),
+            *_figure_sections(metrics, titles, notices),
+            _probability_section(here, shown, notices),
+            *subgroup_section(here, answers, "exact", notices),
             stages_section(here.store, LYNDON2015, records),
             *closing_sections(here.store, LYNDON2015, records, rejected),
         ),
         footer=footer(),
     )
+
+
+def _figure_sections(
+    metrics: Rows, titles: Mapping[str, str], notices: tuple[str, ...]
+) -> "list[Section]":
+    """Figures of each label, and of the features of each method."""
+    from methods.reporting.document import Section
+    from methods.reporting.metric_tables import features_table, label_metrics_table
+
+    protocol = LYNDON2015.protocol
+    of_labels = tuple(
+        label_metrics_table(metrics, name, title, protocol, notices)
+        for name, title in titles.items()
+    )
+    of_features = features_table(metrics, titles, protocol, notices)
+    return [
+        Section(headings.EACH_LABEL, (), of_labels),
+        Section(headings.RETRIEVAL, (), (of_features,)),
+    ]
+
+
+def _probability_section(
+    here: Stage[StageConfig], methods: Sequence[Method], notices: tuple[str, ...]
+) -> "Section":
+    """Calibration of each label, of the methods of the study's own job."""
+    from methods.reporting.assessments.tables import calibration_table
+    from methods.reporting.document import Section
+
+    assessments = {
+        f"{method.title}: {label}": of
+        for method in methods
+        for label, of in here.facts(method.evaluation, MultilabelFacts).assessments.items()
+    }
+    said = (
+        "Of each label alone: having it and lacking it are two classes. A network states a "
+        "probability of its own, which nothing was fitted to; that of an SVM is its score at a "
+        "temperature that is fitted to the out-of-fold scores of the training images. Labels are "
+        "decided at the thresholds of the method, which need not be a probability of 0.5."
+    )
+    return Section(headings.PROBABILITIES, (said,), (calibration_table(assessments, notices),))
 
 
 multilabel_reports = [multilabel_report(all_tables) for all_tables in LYNDON2015.scopes]

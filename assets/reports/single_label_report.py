@@ -265,7 +265,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             _class_section(made_from, notices),
             _retrieval_section(made_from, notices),
             probability_section(made_from.classifiers),
-            *subgroup_section(made_from.classifiers),
+            *_subgroup_sections(made_from, notices),
             patients_section(made_from.classifiers, made_from.looks),
             stages_section(here.store, study, records),
             _integrity_section(made_from),
@@ -394,6 +394,15 @@ def _retrieval_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Secti
     metrics, protocol = made_from.tables["metrics"], made_from.study.protocol
     table = features_table(metrics, made_from.titles, protocol, notices)
     return Section(headings.RETRIEVAL, (), (table,))
+
+
+def _subgroup_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
+    """Accuracy in subgroups, of the methods of the study's own job."""
+    of = made_from.classifiers
+    predictions = {
+        title: of.predictions(method) for method, title in of.titles.items() if method.in_main_job
+    }
+    return subgroup_section(made_from.here, predictions, "correct", notices)
 
 
 def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":

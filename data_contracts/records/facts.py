@@ -175,6 +175,8 @@ class MultilabelFacts(ScoredFacts):
         test_images: images that it was scored on.
         labels: different labels.
         both_empty: test images that have no label and were given none.
+        assessments: how good the decisions and probabilities of each label are, by its name; empty
+            in older records.
     """
 
     kind: Literal["multilabel"] = "multilabel"
@@ -182,6 +184,7 @@ class MultilabelFacts(ScoredFacts):
     test_images: int
     labels: int
     both_empty: int
+    assessments: dict[str, Assessment] = {}
 
 
 class FoldFacts(ScoredFacts):

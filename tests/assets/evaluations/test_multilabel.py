@@ -58,6 +58,13 @@ def test_one_image_of_twelve_whose_features_lie_is_wrong(store: DatasetStore) ->
     facts = run_plan(svm_evaluation(CONV5), store, QUICK).record.facts_as(MultilabelFacts)
     assert (facts.training_images, facts.test_images, facts.labels) == (12, 12, 2)
     assert facts.both_empty == 3, "of four kinds of image one has no label"
+    of_a = facts.assessments["a"]
+    assert of_a.accuracy.value == pytest.approx(11 / 12)
+    for calibration in (of_a.calibration, of_a.calibration_out_of_fold):
+        assert calibration is not None
+        assert calibration.n == 12
+    assert of_a.calibration_out_of_fold is not None
+    assert of_a.calibration_out_of_fold.right.value == 1
     metrics = _metrics(store, CONV5.evaluation)
     assert metrics["exact_match", "all"] == pytest.approx(11 / 12)
     assert metrics["any_match", "all"] == pytest.approx(11 / 12)
@@ -95,7 +102,14 @@ def _store_networks(store: DatasetStore, labels: list[str]) -> None:
 def test_networks_give_a_label_from_a_probability_of_a_half_on(store: DatasetStore) -> None:
     store_features(store, names.SQUARE_IMAGES, IDS, np.zeros((24, 48, 48), np.uint8))
     _store_networks(store, ["a", "b"])
-    run_plan(network_evaluation(LENET), store, ScoreConfig(bootstrap_resamples=20))
+    record = run_plan(network_evaluation(LENET), store, ScoreConfig(bootstrap_resamples=20)).record
+    of_a = record.facts_as(MultilabelFacts).assessments["a"].calibration
+    assert of_a is not None
+    sure = 1 / (1 + np.exp(-5))
+    assert of_a.stated == pytest.approx(sure), "the network's own probability"
+    assert of_a.ece == pytest.approx(sure - 1 / 2)
+    (notice,) = [line for line in record.notices if f"predictions of a ({LENET.title})" in line]
+    assert notice.startswith("BADLY CALIBRATED: on the test images")
     metrics = _metrics(store, LENET.evaluation)
     assert metrics["exact_match", "all"] == pytest.approx(1 / 4), "a quarter has label a alone"
     assert metrics["recall", "a"] == 1

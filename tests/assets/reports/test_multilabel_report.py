@@ -12,6 +12,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import MultilabelFacts
 from data_contracts.studies.lyndon2015 import CAE, CONV5, LENET, LYNDON2015, MODERN
 from data_contracts.studies.study import Method
+from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
 from resources.store.dataset_store import DatasetStore
@@ -87,6 +88,7 @@ def store(tmp_path: Path) -> DatasetStore:
     _store_evaluation(store, MODERN, right=8)
     _store_evaluation(store, CONV5, right=2)
     store_record(store, CAE.evaluation, unavailable="no weights")
+    store_record(store, names.IMAGE_ATTRIBUTES, tables=[(ATTRIBUTES, [])])
     return store
 
 
@@ -103,6 +105,15 @@ def test_methods_are_tested_against_the_network_image_by_image(store: DatasetSto
     assert record.summary[f"{CONV5.title}, exact match"] == 0.25
     page = (store.reports / DATASET / LYNDON2015.name / "report.html").read_text()
     assert "no weights" in page
+
+
+def test_subgroups_that_were_named_are_compared_by_exact_match(store: DatasetStore) -> None:
+    stated = [{"image_id": image_id(i), "name": "sex", "value": "FM"[i % 2]} for i in range(8)]
+    store_record(store, names.IMAGE_ATTRIBUTES, tables=[(ATTRIBUTES, stated)])
+    run_plan(REPORT, store)
+    page = (store.reports / DATASET / LYNDON2015.name / "report.html").read_text()
+    assert f"Subgroups of the test images: {CONV5.title}" in page
+    assert "25.0 (" in page, "one of four images of each sex is right"
 
 
 def test_methods_of_other_images_are_not_compared(store: DatasetStore) -> None:
