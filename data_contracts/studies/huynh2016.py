@@ -122,7 +122,25 @@ HUYNH2016 = Study(
             "fc6; conv4 where the weights lack it",
             "ensemble_layer",
         ),
+        Choice(
+            "Region of interest",
+            "a box of 512 x 512 around the centre; what is done at the border is not stated",
+            "the whole image of a file, resized to 512 x 512: nothing is cropped",
+            "-",
+        ),
         Choice("Resize", "down-sampled to 256 x 256", "bilinear, antialiased", "-"),
+        Choice(
+            "Input scale of the network",
+            "three channels, values not stated",
+            "grey in three channels, less ImageNet's mean and divided by its deviation",
+            "-",
+        ),
+        Choice(
+            "Standardisation",
+            "zero mean and unit variance, over which images is not stated",
+            "over the training folds alone",
+            "-",
+        ),
         Choice(
             "Zero-variance columns",
             "eliminated, likely on all images",
@@ -134,6 +152,12 @@ HUYNH2016 = Study(
             "five folds, nested or not unclear",
             "nested: five inner folds by group inside each training fold, best mean AUC",
             "grid_search",
+        ),
+        Choice(
+            "Values of a, c, d",
+            "not stated",
+            "a of 1/16, 1/4, 1 and 4 over the number of columns, c of 0 and 1, d of 1, 2 and 3",
+            "-",
         ),
         Choice("SVM cost", "not stated", "C = 1", "-"),
         Choice(
@@ -185,6 +209,19 @@ HUYNH2016 = Study(
             "size, shape, intensity, margin",
             "those of the table below",
             "pixel_mm",
+        ),
+        Choice(
+            "What an AUC counts",
+            "regions of interest",
+            "images; that of each lesion's mean probability stands beside it",
+            "-",
+        ),
+        Choice(
+            "ROC curve",
+            "a fitted binormal one, how is not stated",
+            "maximum likelihood on the probabilities of all folds together, the empirical curve "
+            "beside it",
+            "-",
         ),
         Choice(
             "Test of two AUCs",

@@ -112,6 +112,13 @@ LYNDON2015 = Study(
             "-",
         ),
         Choice(
+            "Padding of the convolutions",
+            "not stated",
+            "none, as in the tutorial: maps of 242, 121, 107 and 53 pixels a side",
+            "-",
+        ),
+        Choice("Weights kept", "not stated", "those after the last epoch", "-"),
+        Choice(
             "Place of the bias and of tanh",
             "not stated",
             "after the pooling, as in the tutorial",

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 from assets.core.stage import DEFINITIONS
+from assets.evaluations.multilabel import NETWORK_THRESHOLD
+from assets.features.lenet import PARTS
+from data_contracts.studies.huynh2016 import ROI_PIXELS
+from data_contracts.studies.lyndon2015 import MODERN
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Choice, Study
+from methods.classifiers.polynomial_svm import INNER_FOLDS, REGULARISATION, Grid
+from methods.imaging.augmentation import LARGEST_TURN, SMALLEST_CROP
+from methods.statistics.retrieval import CUTOFFS
+from methods.training import lenet, lenet_pretraining
 from pipeline.graph import ASSETS
 
 NO_CHOICE = {
@@ -32,6 +43,47 @@ STATED = {
 
 OTHER_STUDIES_ROWS = {"lyndon2015": ("conv5", "cae")}
 """Methods that stand beside a paper's own; their settings are choices of ahn2019."""
+
+
+NUMBERS = {"zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5}
+"""Numbers that the lists write as words."""
+
+VALUES = {
+    ("lyndon2015", "Threshold of the CNNs"): [NETWORK_THRESHOLD],
+    ("lyndon2015", "Modern variant"): [lenet.DROPOUT, PARTS[MODERN]["momentum"]],
+    ("lyndon2015", "Random views"): [
+        round(100 * SMALLEST_CROP),
+        100,
+        round(math.degrees(LARGEST_TURN)),
+    ],
+    ("lyndon2015", "Deeper network"): [
+        lenet.EXTRA_LAYERS,
+        lenet.FILTERS[1],
+        lenet.EXTRA_KERNEL,
+        lenet.EXTRA_KERNEL,
+        lenet.HIDDEN,
+    ],
+    ("lyndon2015", "Unsupervised pre-training"): [
+        lenet_pretraining.EPOCHS,
+        lenet_pretraining.LEARNING_RATE,
+    ],
+    ("lyndon2015", "Clustering and retrieval"): [lenet.HIDDEN, *CUTOFFS],
+    ("huynh2016", "Region of interest"): [ROI_PIXELS, ROI_PIXELS],
+    ("huynh2016", "Values of a, c, d"): [*Grid().a, *Grid().c, *Grid().d],
+    ("huynh2016", "SVM cost"): [REGULARISATION],
+    ("huynh2016", "Grid search of a, c, d"): [INNER_FOLDS],
+}
+"""What the code does where no setting says so: the numbers of a choice, in its order."""
+
+
+def _numbers(text: str) -> list[float]:
+    """The numbers of a text in their order; years are left out."""
+    words = re.findall(r"\d+/\d+|\d+\.\d+|\d+|[a-z]+", re.sub(r"\(.*?\)", "", text))
+    return [
+        float(Fraction(word)) if word[0].isdigit() else NUMBERS[word]
+        for word in words
+        if word[0].isdigit() or word in NUMBERS
+    ]
 
 
 def _upstream(assets: list[str]) -> set[str]:
@@ -84,6 +136,12 @@ def test_every_setting_that_a_paper_leaves_open_is_in_its_list(study: Study) -> 
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_every_switch_of_the_list_is_a_setting_of_the_study(study: Study) -> None:
     assert sorted(_named(study) - set(_settings(study))) == []
+
+
+@pytest.mark.parametrize(("study", "point"), VALUES, ids=[" ".join(key) for key in VALUES])
+def test_a_list_states_the_numbers_that_the_code_has(study: str, point: str) -> None:
+    (choice,) = [choice for choice in STUDIES[study].choices if choice.point == point]
+    assert _numbers(choice.ours) == pytest.approx(VALUES[study, point])
 
 
 def test_a_choice_that_is_taken_off_the_list_is_noticed() -> None:
