@@ -85,8 +85,10 @@ def fitting_ids(
     return ids
 
 
-def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinition:
-    """The auto-encoder itself, or its untrained control with the same initial filters."""
+def _cae_asset(
+    name: str, description: str, trained: bool, source: str = names.BACKBONE_FEATURES
+) -> dg.AssetsDefinition:
+    """An auto-encoder on the maps of ``source``, or its untrained control of the same filters."""
 
     @stage(
         CaeModelConfig,
@@ -96,27 +98,29 @@ def _cae_asset(name: str, description: str, trained: bool) -> dg.AssetsDefinitio
         order=4,
         kinds={"pytorch", "safetensors"},
         code_version=MODEL_CODE_VERSION,
-        inputs=(names.IMAGE_MANIFEST, names.BACKBONE_FEATURES),
+        inputs=(names.IMAGE_MANIFEST, source),
         is_model=True,
         uses_device=True,
     )
     def cae(here: Stage[CaeModelConfig]) -> Plan:
-        return _cae_plan(here, trained)
+        return _cae_plan(here, trained, source)
 
     return cae
 
 
-def _cae_plan(here: Stage[CaeModelConfig], trained: bool) -> Plan:
+def _cae_plan(here: Stage[CaeModelConfig], trained: bool, source: str) -> Plan:
     """The plan of an auto-encoder, or of its untrained control."""
     config, device = here.config, here.device
     settings = config.cae_settings(config.filters, config.seed)
     if not trained:
         settings = replace(settings, epochs=0)
     ids = fitting_ids(here.store, here.dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-    maps = here.features(names.BACKBONE_FEATURES, ids)
+    here.needs(source)
+    maps = here.features(source, ids)
 
     def compute(work: Work) -> Output:
-        files, pictures, summary = _fitted(work, settings, maps, device)
+        fitted_on = work.inputs[source].data_version
+        files, pictures, summary = _fitted(work, settings, maps, fitted_on, device)
         return Output.of_model(
             files,
             pictures=pictures,
@@ -130,9 +134,12 @@ def _cae_plan(here: Stage[CaeModelConfig], trained: bool) -> Plan:
 
 
 def _fitted(
-    work: Work, settings: CaeSettings, maps: FeatureReader, device: str
+    work: Work, settings: CaeSettings, maps: FeatureReader, fitted_on: str, device: str
 ) -> tuple[list[StoredFile], list[tuple[str, bytes]], dict[str, float | int | str]]:
-    """Fit and store an auto-encoder; give its files, pictures of it and figures."""
+    """Fit and store an auto-encoder; give its files, pictures of it and figures.
+
+    ``fitted_on`` is the data version of the maps.
+    """
     import torch
 
     from methods.training.cae import load_cae, split_held_out
@@ -146,7 +153,7 @@ def _fitted(
         architecture="methods.training.cae.ConvAutoEncoder",
         settings=asdict(settings),
         input_shape=maps.feature_set.row_shape,
-        fitted_on=work.inputs[names.BACKBONE_FEATURES].data_version,
+        fitted_on=fitted_on,
         curve=state.get("curve", []),
     )
     files = work.write_model(tensors, sidecar)
@@ -262,8 +269,10 @@ random_cae_model = _cae_asset(
 )
 
 
-def _codes_asset(name: str, model: str, description: str) -> dg.AssetsDefinition:
-    """Codes of all usable images under one auto-encoder."""
+def _codes_asset(
+    name: str, model: str, description: str, source: str = names.BACKBONE_FEATURES
+) -> dg.AssetsDefinition:
+    """Codes of all usable images under one auto-encoder, from the maps of ``source``."""
 
     @stage(
         EncodeConfig,
@@ -273,21 +282,22 @@ def _codes_asset(name: str, model: str, description: str) -> dg.AssetsDefinition
         order=5,
         kinds={"pytorch", "hdf5"},
         code_version=CODES_CODE_VERSION,
-        inputs=(names.BACKBONE_FEATURES, model),
+        inputs=(source, model),
         features_of=usable_ids,
         uses_device=True,
     )
     def codes(here: Stage[EncodeConfig]) -> Plan:
-        return _codes_plan(here, model)
+        return _codes_plan(here, model, source)
 
     return codes
 
 
-def _codes_plan(here: Stage[EncodeConfig], model: str) -> Plan:
+def _codes_plan(here: Stage[EncodeConfig], model: str, source: str) -> Plan:
     """The plan that encodes the maps of all usable images under ``model``."""
+    here.needs(source, model)
     device = here.device
     ids = usable_ids(here.store, here.dataset)
-    maps = here.features(names.BACKBONE_FEATURES, ids)
+    maps = here.features(source, ids)
     tensors, sidecar = load_model(here.store, here.dataset, model)
     features = _code_set(here, maps.feature_set, sidecar)
     shards = FeatureStore(here.store, here.dataset, features)
@@ -370,4 +380,26 @@ random_cae_features = _codes_asset(
     "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards.",
 )
 
-ASSETS = [cae_model, random_cae_model, cae_features, random_cae_features]
+fine_tuned_cae_model = _cae_asset(
+    names.FINE_TUNED_CAE_MODEL,
+    "The auto-encoder fitted on the conv5 maps of the fine-tuned AlexNet, without labels of its "
+    "own: Ahn et al. 2019 name fine-tuned networks with their framework as future work.",
+    trained=True,
+    source=names.FINE_TUNED_MAPS,
+)
+fine_tuned_cae_features = _codes_asset(
+    names.FINE_TUNED_CAE_FEATURES,
+    names.FINE_TUNED_CAE_MODEL,
+    "Codes of all images under the auto-encoder atop the fine-tuned AlexNet, (N, K, 3, 3) in HDF5 "
+    "shards.",
+    source=names.FINE_TUNED_MAPS,
+)
+
+ASSETS = [
+    cae_model,
+    random_cae_model,
+    fine_tuned_cae_model,
+    cae_features,
+    random_cae_features,
+    fine_tuned_cae_features,
+]

@@ -15,7 +15,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.labelled_rows import LabelledRows, scorable_rows
-from assets.core.manifest_rows import scored_ids
+from assets.core.manifest_rows import scored_ids, usable_ids
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.settings import (
     AlexNetWeightsSetting,
@@ -47,6 +47,7 @@ from resources.weights import WeightsMissingError
 if TYPE_CHECKING:
     import torch
 
+    from methods.features.frozen_network import ImageNetwork
     from methods.training.fine_tuning import HeadedNetwork
 
 log = logging.getLogger("medfeat.fine_tuning")
@@ -381,26 +382,96 @@ def fine_tuned_features(tunable: Tunable) -> dg.AssetsDefinition:
         uses_device=True,
     )
     def features(here: Stage[TunedFeaturesConfig]) -> Plan:
-        return _features_plan(here, tunable)
+        here.needs(tunable.asset)
+        tensors, sidecar = load_model(here.store, here.dataset, tunable.asset)
+        shape = (tensors["head.weight"].shape[1],)
+        ids, device, size = (
+            scored_ids(here.store, here.dataset),
+            here.device,
+            here.config.batch_size,
+        )
+        return _rows_plan(
+            here,
+            ids,
+            sidecar,
+            sidecar.settings["layer"],
+            shape,
+            lambda: _penultimate(tensors, sidecar, device, size),
+        )
 
     return features
 
 
-def _features_plan(here: Stage[TunedFeaturesConfig], tunable: Tunable) -> Plan:
-    """The plan of the penultimate features of the labelled images."""
+@stage(
+    TunedFeaturesConfig,
+    name=names.FINE_TUNED_MAPS,
+    group=GROUP,
+    order=5,
+    kinds={"pytorch", "hdf5"},
+    code_version=FEATURES_CODE_VERSION,
+    inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, ALEXNET.asset),
+    features_of=usable_ids,
+    uses_device=True,
+)
+def fine_tuned_maps(here: Stage[TunedFeaturesConfig]) -> Plan:
+    """Conv5 maps of all usable images under the fine-tuned AlexNet, (N, 256, 6, 6) in HDF5 shards.
+
+    What an auto-encoder atop it is fitted on.
+    """
+    here.needs(ALEXNET.asset)
+    tensors, sidecar = load_model(here.store, here.dataset, ALEXNET.asset)
+    network = _conv5(tensors, sidecar)
+    ids = usable_ids(here.store, here.dataset)
+    side = here.features(names.PREPARED_IMAGES, ids).feature_set.row_shape[0]
+    device, size = here.device, here.config.batch_size
+
+    def forward() -> Callable[[np.ndarray], np.ndarray]:
+        import torch
+
+        from methods.features.frozen_network import extract
+
+        target = torch.device(device)
+        network.to(target)
+        return lambda pixels: extract(network, pixels, target, size)
+
+    return _rows_plan(here, ids, sidecar, "conv5", network.row_shape(side), forward)
+
+
+def _conv5(tensors: "dict[str, torch.Tensor]", sidecar: ModelSidecar) -> "ImageNetwork":
+    """A stored fine-tuned AlexNet up to conv5, whatever layer it was tuned under."""
+    settings = sidecar.settings
+    network = network_up_to(settings["network"], "conv5", settings.get("variant", ""))
+
+    def bare(name: str) -> str:
+        return name.removeprefix("body.").removeprefix("network.")
+
+    stored = {bare(name): tensor for name, tensor in tensors.items()}
+    network.load_state_dict({name: stored[bare(name)] for name in network.state_dict()})
+    return network
+
+
+def _rows_plan(
+    here: Stage[TunedFeaturesConfig],
+    ids: list[str],
+    sidecar: ModelSidecar,
+    layer: str,
+    row_shape: tuple[int, ...],
+    forward: Callable[[], Callable[[np.ndarray], np.ndarray]],
+) -> Plan:
+    """The plan of the rows of some images.
+
+    ``forward`` gives the function from pixels to rows, once they are to be computed.
+    """
     device = here.device
-    here.needs(tunable.asset)
-    ids = scored_ids(here.store, here.dataset)
     images = here.features(names.PREPARED_IMAGES, ids)
-    tensors, sidecar = load_model(here.store, here.dataset, tunable.asset)
     feature_set = FeatureSet(
         kind=here.asset,
         dtype="float32",
-        row_shape=(tensors["head.weight"].shape[1],),
+        row_shape=row_shape,
         preprocessing=images.feature_set.preparation,
         backbone=sidecar.settings["network"],
         weights_sha256=sidecar.weights_sha256,
-        layer=sidecar.settings["layer"],
+        layer=layer,
         method={"fine_tuned": True},
         code_version=FEATURES_CODE_VERSION,
     )
@@ -409,9 +480,8 @@ def _features_plan(here: Stage[TunedFeaturesConfig], tunable: Tunable) -> Plan:
     def compute(work: Work) -> Output:
         import torch
 
-        forward = _penultimate(tensors, sidecar, device, here.config.batch_size)
-        caption = f"features of the fine-tuned {tunable.title}"
-        produce = in_blocks(forward, images, feature_set, READ_ROWS, caption)
+        caption = f"{layer} features of the fine-tuned {feature_set.backbone}"
+        produce = in_blocks(forward(), images, feature_set, READ_ROWS, caption)
         attributes = {"torch": torch.__version__, "device": device}
         computed = shards.fill(ids, produce, attributes, force=here.config.force)
         return Output.of_shards(
@@ -447,7 +517,10 @@ def _penultimate(
 
 
 ASSETS = [
-    asset
-    for tunable in TUNABLE
-    for asset in (fine_tuned_network(tunable), fine_tuned_features(tunable))
+    *(
+        asset
+        for tunable in TUNABLE
+        for asset in (fine_tuned_network(tunable), fine_tuned_features(tunable))
+    ),
+    fine_tuned_maps,
 ]

@@ -38,6 +38,7 @@ from resources.weights import Weights, WeightsMissingError, alexnet_weights, net
 if TYPE_CHECKING:
     from torch import nn
 
+    from methods.features.frozen_network import ImageNetwork
     from methods.features.variants import Variant
 
 GROUP = "features"
@@ -167,7 +168,7 @@ def _loaded(
         ) from None
 
 
-def network_up_to(name: str, layer: str, variant: str = "") -> "nn.Module":
+def network_up_to(name: str, layer: str, variant: str = "") -> "ImageNetwork":
     """Build the network of :func:`frozen_network` with random weights, to load a stored model.
 
     ``variant`` names one of ``methods.features.variants``; "" is the library's own network.

@@ -94,6 +94,11 @@ AHN2019 = Study(
             in_main_job=True,
         ),
         Method(
+            "fine_tuned_cae",
+            "Zero-bias CAE atop the fine-tuned AlexNet + SVM (after the paper's future work)",
+            names.FINE_TUNED_CAE_FEATURES,
+        ),
+        Method(
             "alexnet_googlenet",
             "Fine-tuned AlexNet and GoogLeNet, ensemble",
             members=("alexnet", "googlenet"),

@@ -18,6 +18,8 @@ from assets.features.auto_encoder import (
     EncodeConfig,
     cae_features,
     cae_model,
+    fine_tuned_cae_features,
+    fine_tuned_cae_model,
     fitting_ids,
     random_cae_model,
 )
@@ -35,6 +37,7 @@ from tests.assets.plans import (
     store_features,
     store_manifest,
     store_model,
+    store_record,
     stored_rows,
 )
 
@@ -163,3 +166,23 @@ def test_a_code_is_the_pooled_response_without_biases(store: DatasetStore) -> No
     np.testing.assert_array_equal(
         stored_rows(store, mean, IDS)[0, 0], [[5, 9], [21, 25]]
     )  # 2 x the mean of 0, 1, 4, 5 ...
+
+
+def test_an_auto_encoder_atop_the_fine_tuned_network_has_maps_of_its_own(
+    store: DatasetStore,
+) -> None:
+    maps = np.random.default_rng(1).random((len(IDS), 2, 4, 4), np.float32)
+    store_features(store, names.FINE_TUNED_MAPS, IDS, maps, backbone="toy", layer="conv5")
+    run_plan(fine_tuned_cae_model, store, QUICK)
+    record = run_plan(fine_tuned_cae_features, store).record
+    assert stored_rows(store, record, IDS).shape == (len(IDS), 3, 2, 2)
+    _, sidecar = load_model(store, DATASET, names.FINE_TUNED_CAE_MODEL)
+    tuned = store.need_record(DATASET, names.FINE_TUNED_MAPS)
+    assert sidecar.fitted_on == tuned.data_version
+
+
+def test_without_a_fine_tuned_network_there_is_none_atop_it(store: DatasetStore) -> None:
+    store_record(store, names.FINE_TUNED_MAPS, unavailable="no weights")
+    model = run_plan(fine_tuned_cae_model, store, QUICK).record
+    codes = run_plan(fine_tuned_cae_features, store).record
+    assert (model.unavailable, codes.unavailable) == ("no weights",) * 2

@@ -7,18 +7,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from assets.features import fine_tuned_networks
+from assets.features import fine_tuned_networks, frozen_networks
 from assets.features.fine_tuned_networks import (
     ALEXNET,
     FineTuneAlexNetConfig,
     Tunable,
     fine_tuned_features,
+    fine_tuned_maps,
     fine_tuned_network,
     pixels_of,
 )
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.model_sidecar import ModelSidecar
+from methods.training.fine_tuning import HeadedNetwork
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.model_store import load_model
@@ -90,6 +94,62 @@ def test_the_features_are_those_before_the_head(store: DatasetStore) -> None:
     np.testing.assert_allclose(rows[11], [242, 242, 242])  # twice grey 10 + 11 + 100
     assert record.feature_set is not None
     assert (record.feature_set.backbone, record.feature_set.layer) == ("alexnet", "conv5")
+
+
+class Maps(DoubledMean):
+    """Stands for the network up to conv5: maps of the images."""
+
+    def __init__(self) -> None:
+        super().__init__(maps=True)
+
+    def row_shape(self, side: int) -> tuple[int, ...]:
+        assert side == 4
+        return (3, 2, 2)
+
+
+def test_the_maps_are_of_every_usable_image(
+    store: DatasetStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_plan(fine_tuned_network(ALEXNET), store, QUICK)
+    monkeypatch.setattr(fine_tuned_networks, "network_up_to", lambda name, layer, variant: Maps())
+    record = run_plan(fine_tuned_maps, store).record
+    rows = stored_rows(store, record, IDS)
+    assert rows.shape == (12, 3, 2, 2)
+    np.testing.assert_allclose(rows[11], 242)
+    made = record.feature_set
+    assert made is not None
+    assert (made.layer, made.method) == ("conv5", {"fine_tuned": True})
+
+
+@pytest.mark.parametrize(
+    ("layer", "variant"), [("conv5", ""), ("fc6", ""), ("conv5", "caffe_alexnet")]
+)
+def test_a_tuned_network_is_cut_at_conv5_whatever_it_was_tuned_under(
+    layer: str, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fine_tuned_networks, "network_up_to", frozen_networks.network_up_to)
+    body = frozen_networks.network_up_to("alexnet", layer, variant)
+    with torch.no_grad():
+        for parameter in body.parameters():
+            parameter.mul_(0.9)  # as if it had been tuned
+    tensors = HeadedNetwork(body, 1, 2, 0.5, seed=0).state_dict()
+    sidecar = ModelSidecar(
+        architecture="",
+        settings={"network": "alexnet", "layer": layer, "variant": variant},
+        input_shape=(227, 227, 3),
+        fitted_on="",
+        curve=[],
+    )
+    pixels = torch.from_numpy(flat_images([30, 200], side=227))
+    with torch.inference_mode():
+        maps = fine_tuned_networks._conv5(tensors, sidecar)(pixels)
+        assert maps.shape == (2, 256, 6, 6)
+        if layer == "conv5":
+            torch.testing.assert_close(maps, body(pixels))
+        else:
+            after = body.get_submodule("network.classifier.1")
+            expected = torch.relu(after(maps.flatten(1)))
+            torch.testing.assert_close(expected, body(pixels), rtol=1e-4, atol=1e-5)
 
 
 def test_without_weights_neither_is_available(store: DatasetStore) -> None:
