@@ -72,7 +72,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="6",
+        code_version="7",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
