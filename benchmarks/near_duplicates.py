@@ -32,7 +32,7 @@ from methods.imaging.perceptual_hash import perceptual_hash
 from methods.imaging.preprocessing import PreprocessingSettings, to_square
 
 DATASETS = ("modality", "chest_xray_pneumonia", "mammography_roi", "ham10000", "mednist")
-COPIED = 60
+COPIED = 40
 """Number of images of each dataset that are copied and changed."""
 EXAMPLES = 8
 """Maximum number of pairs of different groups that are printed for each dataset."""

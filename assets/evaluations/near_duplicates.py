@@ -55,13 +55,13 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
         if not divided:
             sole = _side(here, usable, range(len(usable)))
             pairs = search.find_near_duplicates_within(sole)
-            return _output(here, work, [_line(pair, usable, usable) for pair in pairs], 0, 0)
+            return _output(here, work, [_line(pair, usable, usable) for pair in pairs], 0, 0, "")
         pairs = search.find_near_duplicates(
             _side(here, train, [0] * len(train)), _side(here, test, [1] * len(test))
         )
         lines = [_line(pair, train, test) for pair in pairs]
         affected = len({pair.second for pair in pairs})
-        return _output(here, work, lines, affected, len(test))
+        return _output(here, work, lines, affected, len(test), "a training image")
 
     return Plan(compute, identity=_identity(here, divided or usable, "split"))
 
@@ -95,7 +95,8 @@ def near_duplicates_in_folds(here: Stage[FoldConfig]) -> Plan:
         side = _side(here, rows, [row["fold"] for row in rows])
         pairs = search.find_near_duplicates_within(side)
         affected = len({i for pair in pairs for i in (pair.first, pair.second)})
-        return _output(here, work, [_line(pair, rows, rows) for pair in pairs], affected, len(rows))
+        lines = [_line(pair, rows, rows) for pair in pairs]
+        return _output(here, work, lines, affected, len(rows), "an image of another fold")
 
     return Plan(compute, identity=_identity(here, rows, "fold"))
 
@@ -117,7 +118,9 @@ def _side(here: Stage[Any], rows: Rows, groups: Sequence[int]) -> "Side":
     return Side(hashes, np.array(groups, np.int64), images.take)
 
 
-def _output(here: Stage[Any], work: Work, lines: Rows, affected: int, n_tested: int) -> Output:
+def _output(
+    here: Stage[Any], work: Work, lines: Rows, affected: int, n_tested: int, other: str
+) -> Output:
     """What a search stores.
 
     Args:
@@ -126,6 +129,7 @@ def _output(here: Stage[Any], work: Work, lines: Rows, affected: int, n_tested: 
         lines: rows of NEAR_DUPLICATES.
         affected: tested images in a pair; 0 where none is tested.
         n_tested: images that are tested.
+        other: what they nearly equal.
     """
     share = affected / n_tested if n_tested else 0.0
     return Output(
@@ -137,19 +141,19 @@ def _output(here: Stage[Any], work: Work, lines: Rows, affected: int, n_tested: 
             "test images concerned": affected,
             "share of the test images": round(share, 4),
         },
-        notices=_notices(affected, n_tested),
+        notices=_notices(affected, n_tested, other),
         rows=len(lines),
         facts=NearDuplicateFacts(pairs=len(lines), test_images=affected, share=share),
     )
 
 
-def _notices(affected: int, n_tested: int) -> list[str]:
-    """Whether test images nearly equal training images."""
+def _notices(affected: int, n_tested: int, other: str) -> list[str]:
+    """Whether test images nearly equal images that are trained on."""
     if not affected:
         return []
     return [
         f"NEAR-DUPLICATES: {affected} of {n_tested} test images ({affected / n_tested:.1%}) "
-        "nearly equal a training image. Copies that were re-encoded, cropped, moved, rotated a "
+        f"nearly equal {other}. Copies that were re-encoded, cropped, moved, rotated a "
         "little, turned, mirrored, inverted, framed or written on are found; images with little "
         "structure and stronger changes are not (docs/near_duplicates.md)"
     ]

@@ -23,7 +23,7 @@ from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
     from methods.reporting.assessments.expectations import Surroundings
-    from methods.reporting.document import Section
+    from methods.reporting.document import Section, Table
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,13 @@ def groups_of(predictions: Sequence[Mapping[str, Any]]) -> list[str] | None:
     return None if None in groups else groups
 
 
-def expectation_section(of: Classifiers) -> "Section":
-    """Accuracy out of fold beside test accuracy, with what the pair suggests."""
+def expectation_section(of: Classifiers, without_copies: "Sequence[Table]") -> "Section":
+    """Accuracy out of fold beside test accuracy, with what the pair suggests.
+
+    Args:
+        of: the classifiers.
+        without_copies: the accuracy without near-duplicates, where there are some.
+    """
     from methods.reporting.assessments.expectations import expectation_sentence
     from methods.reporting.assessments.tables import expectations_table
     from methods.reporting.document import Section
@@ -114,7 +119,9 @@ def expectation_section(of: Classifiers) -> "Section":
         and (found := of.assessments.get(title)) is not None
     ]
     return Section(
-        headings.EXPECTED, tuple(sentences), (expectations_table(of.assessments, of.notices),)
+        headings.EXPECTED,
+        tuple(sentences),
+        (expectations_table(of.assessments, of.notices), *without_copies),
     )
 
 

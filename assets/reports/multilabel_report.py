@@ -27,6 +27,11 @@ from assets.reports.common import (
     subtitle_of,
     untimed,
 )
+from assets.reports.near_duplicate_sections import (
+    near_duplicates_sentence,
+    pairs_table,
+    verdict_unless_copies,
+)
 from assets.reports.rows import (
     Chain,
     devices_of,
@@ -61,10 +66,11 @@ def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="6",
+        code_version="7",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
+            names.NEAR_DUPLICATES,
             *(method.evaluation for method in LYNDON2015.methods_of(all_tables)),
         ),
         facts=ReportFacts,
@@ -91,7 +97,7 @@ def _plan(here: Stage[StageConfig], all_tables: bool) -> Plan:
             f"methods of {here.dataset} were scored on different images",
             f"Run {LYNDON2015.name} again",
         )
-    inputs = (names.IMAGE_MANIFEST, names.IMAGE_ATTRIBUTES, *scored)
+    inputs = (names.IMAGE_MANIFEST, names.IMAGE_ATTRIBUTES, names.NEAR_DUPLICATES, *scored)
     chains = {asset: here.store.upstream(here.dataset, asset) for asset in inputs}
     records = records_of(chains)
 
@@ -129,12 +135,14 @@ def result_rows(
     Args:
         metrics: rows of METRICS of all evaluations.
         predictions: MULTILABEL_PREDICTIONS of the same images in the same order, by evaluation.
-        chains: records of each evaluation and of everything upstream of it.
+        chains: records of each evaluation and of the search for near-duplicates, each with
+            everything upstream of it.
     """
     from methods.reporting.metric_tables import figures_of, overall_rows
     from methods.statistics.significance import holm, paired_test
 
     scored = [method for method in LYNDON2015.methods if method.evaluation in predictions]
+    of_every_row = notices_of_chain(chains[names.NEAR_DUPLICATES])
     exact = {
         method: np.asarray(predictions[method.evaluation]["exact"].to_numpy(zero_copy_only=False))
         for method in scored
@@ -167,7 +175,7 @@ def result_rows(
                 "labels": facts.labels,
                 "seconds": seconds_of_stages(chain),
                 "device": devices_of(chain),
-                "notices": "\n".join(notices_of_chain(chain)),
+                "notices": "\n".join(notices_of_chain(chain) | of_every_row),
                 "metrics": figures_of(of_all),
             }
         )
@@ -193,7 +201,7 @@ def _document(
     records, notices = records_of(chains), notices_of(results)
     titles = {row["method"]: row["title"] for row in results}
     said = (
-        multilabel_verdict(LYNDON2015, results),
+        verdict_unless_copies(here, names.NEAR_DUPLICATES, multilabel_verdict(LYNDON2015, results)),
         null_sentence(metrics, titles, "exact_match"),
         *(f"Left out: {name}, {reason}." for name, reason in left_out.items()),
     )
@@ -223,6 +231,12 @@ def _document(
             _probability_section(here, shown, notices),
             *subgroup_section(here, answers, "exact", notices),
             stages_section(here.store, LYNDON2015, records),
+            Section(
+                headings.INTEGRITY,
+                (near_duplicates_sentence(here, names.NEAR_DUPLICATES),),
+                (pairs_table(here, names.NEAR_DUPLICATES),),
+                pictures_of(here.store, records, (names.NEAR_DUPLICATES,)),
+            ),
             *closing_sections(here.store, LYNDON2015, records, rejected),
         ),
         footer=footer(),

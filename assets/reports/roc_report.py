@@ -27,6 +27,11 @@ from assets.reports.common import (
     stages_section,
     subtitle_of,
 )
+from assets.reports.near_duplicate_sections import (
+    near_duplicates_sentence,
+    pairs_table,
+    verdict_unless_copies,
+)
 from assets.reports.rows import (
     Chain,
     notices_of_chain,
@@ -237,9 +242,10 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="3",
+    code_version="4",
     inputs=(
         names.IMAGE_MANIFEST,
+        names.NEAR_DUPLICATES_IN_FOLDS,
         names.ROC_COMPARISON,
         names.LABEL_PERMUTATION,
         names.CLASSIFIER_AGREEMENT,
@@ -255,6 +261,7 @@ def roc_report(here: Stage[StageConfig]) -> Plan:
     compared = here.record(names.ROC_COMPARISON)
     lasts = (
         names.IMAGE_MANIFEST,
+        names.NEAR_DUPLICATES_IN_FOLDS,
         names.ROC_COMPARISON,
         names.LABEL_PERMUTATION,
         names.CLASSIFIER_AGREEMENT,
@@ -326,7 +333,7 @@ def _document(
             _result_section(here, chains, contoured, everything, comparisons),
             _paper_section(here, chains, contoured, everything),
             _agreement_section(here, records, of_three),
-            _integrity_section(records, permuted, of_permutation),
+            _integrity_section(here, records, permuted, of_permutation),
             stages_section(here.store, HUYNH2016, records),
             Section("What is calculated from a contour", (), (features,)),
             *closing_sections(here.store, HUYNH2016, records, rejected),
@@ -338,7 +345,8 @@ def _document(
 def _notices(results: Rows, chains: Mapping[str, Chain]) -> tuple[str, ...]:
     """Notices of everything upstream of some results, each once."""
     scored = [HUYNH2016.method(row["method"]).evaluation for row in results]
-    every = [notice for asset in scored for notice in notices_of_chain(chains[asset])]
+    behind = [*scored, names.NEAR_DUPLICATES_IN_FOLDS]
+    every = [notice for asset in behind for notice in notices_of_chain(chains[asset])]
     return tuple(dict.fromkeys(every))
 
 
@@ -375,7 +383,11 @@ def _result_section(
     return Section(
         headings.RESULT,
         (
-            roc_verdict(HUYNH2016, contoured, comparisons, titles),
+            verdict_unless_copies(
+                here,
+                names.NEAR_DUPLICATES_IN_FOLDS,
+                roc_verdict(HUYNH2016, contoured, comparisons, titles),
+            ),
             f"Folds by {group_by}, five of them.",
         ),
         (
@@ -447,8 +459,10 @@ def _patients(records: Records) -> str:
     )
 
 
-def _integrity_section(records: Records, permuted: Rows, notices: tuple[str, ...]) -> "Section":
-    """What is fitted inside the folds, patients in two of them, and the AUC on permuted labels."""
+def _integrity_section(
+    here: Stage[StageConfig], records: Records, permuted: Rows, notices: tuple[str, ...]
+) -> "Section":
+    """What is fitted inside the folds, what two of them share, and the AUC on permuted labels."""
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Section
 
@@ -460,6 +474,11 @@ def _integrity_section(records: Records, permuted: Rows, notices: tuple[str, ...
             "classifier) is fitted inside the training folds. That no group is in two folds is "
             "checked whenever the scores are stored or read.",
             _patients(records),
+            near_duplicates_sentence(here, names.NEAR_DUPLICATES_IN_FOLDS),
         ),
-        (parts.permutation_table(means, _titles(), notices),),
+        (
+            parts.permutation_table(means, _titles(), notices),
+            pairs_table(here, names.NEAR_DUPLICATES_IN_FOLDS),
+        ),
+        pictures_of(here.store, records, (names.NEAR_DUPLICATES_IN_FOLDS,)),
     )

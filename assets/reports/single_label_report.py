@@ -31,6 +31,12 @@ from assets.reports.common import (
     subtitle_of,
     untimed,
 )
+from assets.reports.near_duplicate_sections import (
+    near_duplicates_sentence,
+    pairs_table,
+    verdict_unless_copies,
+    without_copies_table,
+)
 from assets.reports.rows import (
     Chain,
     notices_of_chain,
@@ -43,7 +49,6 @@ from data_contracts import asset_names as names
 from data_contracts.records.facts import (
     EvaluationFacts,
     LabelEfficiencyFacts,
-    NearDuplicateFacts,
     ReportFacts,
     SplitRepeatsFacts,
 )
@@ -51,7 +56,6 @@ from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import COMPARISONS, METRICS, TUNED, fixed_rows
-from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
 from methods.reporting import headings
 
@@ -137,7 +141,7 @@ class _MadeFrom:
 
     @cached_property
     def tables(self) -> dict[str, list[dict[str, Any]]]:
-        """Rows of METRICS of all methods, of COMPARISONS, NEAR_DUPLICATES and REJECTED.
+        """Rows of METRICS of all methods, of COMPARISONS and REJECTED.
 
         "metrics" and "comparisons" are at the paper's own C, "... at either C" also at the tuned.
         """
@@ -152,7 +156,6 @@ class _MadeFrom:
             "metrics at either C": metrics,
             "comparisons": fixed_rows(comparisons),
             "comparisons at either C": comparisons,
-            "near_duplicates": self.here.table(names.NEAR_DUPLICATES, NEAR_DUPLICATES).to_pylist(),
             "rejected": rejected_files(self.here.store, self.here.dataset),
         }
 
@@ -256,7 +259,7 @@ def _document(made_from: _MadeFrom) -> "Report":
         notices=notices,
         sections=(
             _result_section(made_from, notices),
-            expectation_section(made_from.classifiers),
+            expectation_section(made_from.classifiers, without_copies_table(made_from.classifiers)),
             figures_section(made_from.classifiers),
             _paper_section(made_from, notices),
             *_label_sections(made_from, notices),
@@ -289,7 +292,11 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     return Section(
         headings.RESULT,
         (
-            single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),
+            verdict_unless_copies(
+                made_from.here,
+                names.NEAR_DUPLICATES,
+                single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),
+            ),
             null_sentence(made_from.classifiers.metrics, made_from.learning_titles),
         ),
         (
@@ -437,22 +444,16 @@ def _class_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
 
 def _integrity_section(made_from: _MadeFrom) -> "Section":
     """What both sides of the split share."""
-    from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
 
-    near = made_from.here.facts(names.NEAR_DUPLICATES, NearDuplicateFacts)
     return Section(
         headings.INTEGRITY,
         (
             "No image (by bytes or pixels) and no group is on both sides of the split: two checks "
-            "block a run otherwise. Near-duplicates across the split: "
-            f"{near.pairs} pairs, {near.test_images} test images ({near.share:.1%}).",
+            "block a run otherwise. "
+            + near_duplicates_sentence(made_from.here, names.NEAR_DUPLICATES),
         ),
-        (
-            parts.near_duplicates_table(
-                made_from.tables["near_duplicates"], ("Training image", "Test image")
-            ).fold(),
-        ),
+        (pairs_table(made_from.here, names.NEAR_DUPLICATES),),
         made_from.pictures(names.NEAR_DUPLICATES),
     )
 

@@ -16,6 +16,24 @@ from methods.reporting.single_label_tables import NOT_RUN, in_words, notices_of
 
 Row = Mapping[str, Any]
 
+MOST = 0.5
+"""Share of the tested images above which near-duplicates leave nothing to say, 0 to 1."""
+
+
+def no_verdict_of_copies(share: float) -> str | None:
+    """Why there is no verdict where most of the tested images are near-duplicates; else None.
+
+    Args:
+        share: of the tested images, how many nearly equal an image that was trained on, 0 to 1.
+    """
+    if share <= MOST:
+        return None
+    return (
+        f"No verdict: {100 * share:.1f} % of the test images nearly equal an image that was "
+        "trained on, so their figures say how well images are remembered, not how well new ones "
+        "are told apart. Remove the copies or divide the images anew."
+    )
+
 
 def _p_in_words(p: float) -> str:
     """A p value for a sentence: "= 0.012" or "< 0.001"."""

@@ -82,7 +82,7 @@ def test_a_drop_starts_the_papers_own_method_and_not_every_row() -> None:
 
 def test_the_jobs_of_other_studies_leave_the_auto_encoder_where_they_need_none() -> None:
     assert "cae_model" in assets_of("lyndon2015")
-    assert not assets_of("huynh2016") & {"prepared_images", "alexnet_conv5", "cae_model"}
+    assert not assets_of("huynh2016") & {"alexnet_conv5", "cae_model"}
     own, tables = assets_of("farhat_vlad"), assets_of("farhat_vlad_tables")
     assert "cae_model" not in tables
     scales = {name[-1] for name in own if "scale" in name}

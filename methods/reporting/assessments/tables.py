@@ -105,6 +105,36 @@ def expectations_table(of: Assessments, notices: Sequence[str] = ()) -> Table:
     )
 
 
+def without_copies_table(
+    figures: Mapping[str, tuple[Estimate, Estimate | None]], notices: Sequence[str] = ()
+) -> Table:
+    """Accuracy on all test images beside that on those that are no near-duplicates.
+
+    Args:
+        figures: both accuracies of each method by its title; None where no image is left.
+        notices: what a reader must know.
+    """
+    return Table(
+        "Without near-duplicates",
+        ("Method", "All, %", "Test images", "Without, %", "Test images left", "Difference"),
+        tuple(
+            (
+                title,
+                with_interval(every),
+                every.n,
+                with_interval(rest),
+                rest.n if rest else 0,
+                100 * (rest.value - every.value) if rest else None,
+            )
+            for title, (every, rest) in figures.items()
+        ),
+        "The same predictions, less those of test images that nearly equal a training image. "
+        "Difference: without less all, percentage points.",
+        ("text", "text", "count", "text", "count", "percent"),
+        tuple(notices),
+    )
+
+
 def calibration_table(of: Assessments, notices: Sequence[str] = ()) -> Table:
     """Calibration of each classifier, out of fold and on the test images."""
     rows: list[tuple[Cell, ...]] = []

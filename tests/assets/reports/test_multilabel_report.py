@@ -9,12 +9,13 @@ import pytest
 from assets.reports.multilabel_report import multilabel_reports
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
-from data_contracts.records.facts import MultilabelFacts
+from data_contracts.records.facts import MultilabelFacts, NearDuplicateFacts
 from data_contracts.studies.lyndon2015 import CAE, CONV5, LENET, LYNDON2015, MODERN
 from data_contracts.studies.study import Method
 from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
+from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -89,6 +90,13 @@ def store(tmp_path: Path) -> DatasetStore:
     _store_evaluation(store, CONV5, right=2)
     store_record(store, CAE.evaluation, unavailable="no weights")
     store_record(store, names.IMAGE_ATTRIBUTES, tables=[(ATTRIBUTES, [])])
+    store_record(
+        store,
+        names.NEAR_DUPLICATES,
+        facts=NearDuplicateFacts(pairs=0, test_images=0, share=0),
+        tables=[(NEAR_DUPLICATES, [])],
+        notices=["NEAR-DUPLICATES: none"],
+    )
     return store
 
 
@@ -105,6 +113,8 @@ def test_methods_are_tested_against_the_network_image_by_image(store: DatasetSto
     assert record.summary[f"{CONV5.title}, exact match"] == 0.25
     page = (store.reports / DATASET / LYNDON2015.name / "report.html").read_text()
     assert "no weights" in page
+    assert "Near-duplicates across the split: 0 pairs" in page
+    assert {row["notices"] for row in rows} == {"NEAR-DUPLICATES: none"}
 
 
 def test_subgroups_that_were_named_are_compared_by_exact_match(store: DatasetStore) -> None:

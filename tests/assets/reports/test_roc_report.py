@@ -12,10 +12,11 @@ from assets.evaluations.cross_validation import LAYER_METHODS
 from assets.evaluations.label_permutation import METRIC
 from assets.reports.roc_report import roc_comparison, roc_report
 from data_contracts import asset_names as names
-from data_contracts.records.facts import RocComparisonFacts
+from data_contracts.records.facts import NearDuplicateFacts, RocComparisonFacts
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.tables.agreement import CLASSIFIER_AGREEMENT, DESCRIPTOR_CORRELATIONS
 from data_contracts.tables.evaluations import MEAN, METRICS
+from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
 from methods.reporting.roc_tables import ALL, CONTOURED
 from resources.store.dataset_store import DatasetStore
@@ -95,6 +96,14 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
         "settings": "{}",
         "data_versions": "{}",
     }
+    copies = NearDuplicateFacts(pairs=0, test_images=0, share=0)
+    store_record(
+        store,
+        names.NEAR_DUPLICATES_IN_FOLDS,
+        facts=copies,
+        tables=[(NEAR_DUPLICATES, [])],
+        notices=["NEAR-DUPLICATES: none"],
+    )
     store_record(store, names.LABEL_PERMUTATION, tables=[(METRICS, [permuted])])
     counts = {"n_images": 38, "both_right": 19, "only_a": 0, "only_b": 19, "both_wrong": 0}
     figures = {"kappa": 0.0, "kappa_low": 0.0, "kappa_high": 0.0, "within_classes": 0.123}
@@ -117,6 +126,8 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
     page = (store.reports / DATASET / HUYNH2016.name / "report.html").read_text()
     assert "the weights have no such layer" in page
     assert "0.501" in page
+    assert "Near-duplicates across the folds: 0 pairs" in page
+    assert "NEAR-DUPLICATES: none" in page
     assert "0.123" in page
     assert "over 38 patients" in page
     assert "it is not known whether images of one patient are in two folds" in page

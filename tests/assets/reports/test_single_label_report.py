@@ -40,6 +40,29 @@ LABELS = ["a", "b"] * 6
 QUICK = SvmConfig(label_budgets=[1], label_repeats=2, bootstrap_resamples=20)
 
 
+PAIR = {
+    "first_id": image_id(0),
+    "second_id": image_id(11),
+    "first_path": "a.png",
+    "second_path": "b.png",
+    "likeness": 0.987,
+    "mirrored": False,
+    "quarter_turns": 1,
+    "inverted": False,
+}
+"""A near-duplicate of the first image among the last."""
+
+
+def _store_copies(store: DatasetStore, share: float) -> None:
+    store_record(
+        store,
+        names.NEAR_DUPLICATES,
+        facts=NearDuplicateFacts(pairs=1, test_images=1, share=share),
+        tables=[(NEAR_DUPLICATES, [PAIR])],
+        notices=["NEAR-DUPLICATES: 1 of 6"],
+    )
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> DatasetStore:
     """Three methods on six training and six test images; the first one is wrong on one image."""
@@ -53,14 +76,7 @@ def store(tmp_path: Path) -> DatasetStore:
         source = {"backbone": "vgg19", "layer": "block5_pool"}
         store_features(store, method.features, ids, points, **source)
         run_plan(svm_evaluation(FARHAT_VLAD, method), store, QUICK)
-    near = NearDuplicateFacts(pairs=2, test_images=1, share=1 / 6)
-    store_record(
-        store,
-        names.NEAR_DUPLICATES,
-        facts=near,
-        tables=[(NEAR_DUPLICATES, [])],
-        notices=["NEAR-DUPLICATES: 1 of 6"],
-    )
+    _store_copies(store, share=1 / 6)
     run_plan(method_comparison(FARHAT_VLAD, False), store)
     run_plan(image_attributes, store)
     return store
@@ -83,7 +99,7 @@ def test_the_report_has_every_method_with_its_figures_and_lineage(store: Dataset
     assert {names.IMAGE_MANIFEST, names.NEAR_DUPLICATES, OWN[0].features} <= lineage
     assert record.facts_as(ReportFacts).verdict == record.summary["verdict"]
     page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
-    assert "2 pairs, 1 test images (16.7%)" in page
+    assert "1 pairs, 1 test images (16.7%)" in page
     order = [
         html.unescape(page).index(text)
         for text in (
@@ -96,6 +112,22 @@ def test_the_report_has_every_method_with_its_figures_and_lineage(store: Dataset
     assert order == sorted(order), "the verdict, the null, the main table, then what is folded"
     few = page[page.index("<figcaption>Accuracy with few labels") :]
     assert "Tuned C: accuracy, %" in few[: few.index("</thead>")]
+
+
+def test_accuracy_without_the_copies_stands_beside_that_with_them(store: DatasetStore) -> None:
+    """The copy is the image that the first method has wrong."""
+    run_plan(study_report(FARHAT_VLAD, False), store)
+    page = (store.reports / DATASET / FARHAT_VLAD.name / "report.html").read_text()
+    table = page[page.index("Without near-duplicates") :]
+    row = table[table.index(OWN[0].title) : table.index(OWN[1].title)]
+    cells = re.findall(r"<td[^>]*>(.*?)</td>", row)
+    assert [cell.split(" ")[0] for cell in cells] == ["83.3", "6", "100.0", "5", "16.67"]
+
+
+def test_there_is_no_verdict_where_most_test_images_are_copies(store: DatasetStore) -> None:
+    _store_copies(store, share=4 / 6)
+    record = run_plan(study_report(FARHAT_VLAD, False), store).record
+    assert record.facts_as(ReportFacts).verdict.startswith("No verdict: 66.7 % of the test images")
 
 
 def test_every_place_of_the_checklists_is_a_section_of_the_report(store: DatasetStore) -> None:

@@ -9,7 +9,12 @@ import pytest
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.huynh2016 import HUYNH2016
 from data_contracts.studies.lyndon2015 import LYNDON2015
-from methods.reporting.verdicts import multilabel_verdict, roc_verdict, single_label_verdict
+from methods.reporting.verdicts import (
+    multilabel_verdict,
+    no_verdict_of_copies,
+    roc_verdict,
+    single_label_verdict,
+)
 
 
 def result(method: str, accuracy: float, notices: str = "") -> dict[str, Any]:
@@ -195,3 +200,11 @@ def test_the_verdict_on_folds_counts_from_the_ensemble(
     assert text.startswith(lead + sentence)
     assert text.endswith("p: DeLong's test for clustered data, Bonferroni-corrected.")
     assert "fc6" not in text
+
+
+def test_there_is_no_verdict_where_most_test_images_are_copies() -> None:
+    assert no_verdict_of_copies(0) is None
+    assert no_verdict_of_copies(0.5) is None
+    text = no_verdict_of_copies(0.625)
+    assert text is not None
+    assert text.startswith("No verdict: 62.5 % of the test images nearly equal")
