@@ -16,7 +16,7 @@ from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 
 if TYPE_CHECKING:
-    from data_contracts.records.assessment import Assessment
+    from data_contracts.records.assessment import Assessment, Estimate
     from methods.classifiers.calibration import OutOfFold
     from methods.statistics.metrics import Answers, Measurement
     from methods.statistics.retrieval import Neighbours
@@ -120,6 +120,8 @@ class Scored:
         tuned: the classifier at the C that the training images choose; None where there is none.
         neighbours: how the features of the test images lie to each other; None where there are
             none, or no Gram matrix.
+        domain_auc: area under the ROC curve of a classifier that tells test images from training
+            images; None where that is not measured.
         summary: further figures.
         notices: what a reader must know.
     """
@@ -128,6 +130,7 @@ class Scored:
     fixed: Scores
     tuned: Scores | None = None
     neighbours: "Neighbours | None" = None
+    domain_auc: "Estimate | None" = None
     summary: Mapping[str, float | int | str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
 
@@ -186,6 +189,7 @@ def score(
             classes=len(fixed.answers.labels),
             test_version=rows.test_version,
             assessments={name: of.assessment for name, of in measured.items()},
+            domain_auc=scored.domain_auc,
         ),
         notices=[*scored.notices, *_calibration_notices(reported.assessment)],
         rows=len(rows.test),

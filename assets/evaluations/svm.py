@@ -16,6 +16,7 @@ from assets.core.stage import stage
 from assets.evaluations.svm_rows import SvmRows, streamed_rows, svm_rows
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.records.assessment import Estimate
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import studies_of
@@ -72,7 +73,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="7",
+        code_version="8",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
@@ -100,15 +101,21 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         def compute(work: Work) -> Output:
             title = title_of(method, reader.feature_set)
             of_method = svm_rows(reader, rows, config.scale, method)
-            return score(work, config, study, method, rows, _scored(config, title, rows, of_method))
+            scored = _scored(config, title, rows, of_method, method.name == study.main)
+            return score(work, config, study, method, rows, scored)
 
         return Plan(compute, identity={"features": reader.feature_set.key, "rows": rows.version})
 
     return evaluation
 
 
-def _scored(config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows) -> Scored:
-    """The classifiers of one method: at the C of the settings and, on a Gram matrix, tuned."""
+def _scored(
+    config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows, is_main: bool
+) -> Scored:
+    """The classifiers of one method: at the C of the settings and, on a Gram matrix, tuned.
+
+    Of the study's main method also how well its features tell training from test images.
+    """
     from methods.classifiers import linear_svm as svm
 
     if len(rows.ids) > svm.MAX_GRAM_ROWS:
@@ -131,6 +138,7 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows
         fixed=fixed,
         tuned=tuned[0] if tuned else None,
         neighbours=neighbours_on_test(gram[np.ix_(rows.test, rows.test)], truth, rows, config.seed),
+        domain_auc=_domain_auc(gram, rows, config) if is_main else None,
         summary={
             "largest relative gradient norm": fits.gradient_norm,
             "largest duality gap": fits.duality_gap,
@@ -139,6 +147,17 @@ def _scored(config: SvmConfig, title: str, rows: LabelledRows, features: SvmRows
         },
         notices=_not_converged(title, fits.converged),
     )
+
+
+def _domain_auc(gram: np.ndarray, rows: LabelledRows, config: SvmConfig) -> Estimate | None:
+    """How well an SVM tells the test images from the training images; see `methods`."""
+    from methods.classifiers.domain import domain_auc
+
+    both = np.concatenate([rows.train, rows.test])
+    is_test = np.arange(len(both)) >= len(rows.train)
+    groups = [rows.groups[i] for i in both]
+    of_both = gram[np.ix_(both, both)]
+    return domain_auc(of_both, is_test, groups, config.c, config.tolerance, config.seed)
 
 
 @dataclass(frozen=True)

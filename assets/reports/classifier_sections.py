@@ -110,7 +110,7 @@ def expectation_section(of: Classifiers, without_copies: "Sequence[Table]") -> "
     from methods.reporting.assessments.tables import expectations_table
     from methods.reporting.document import Section
 
-    known = surroundings(of.here)
+    known = surroundings(of)
     sentences = [
         expectation_sentence(title, found.accuracy_out_of_fold, found.accuracy, known)
         for method, title in of.titles.items()
@@ -125,12 +125,14 @@ def expectation_section(of: Classifiers, without_copies: "Sequence[Table]") -> "
     )
 
 
-def surroundings(here: Stage[StageConfig]) -> "Surroundings":
+def surroundings(of: Classifiers) -> "Surroundings":
     """What else is known of the test split."""
     from methods.reporting.assessments.expectations import Surroundings
 
-    facts = here.facts(names.NEAR_DUPLICATES, NearDuplicateFacts)
-    return Surroundings(near_duplicates=facts.share)
+    facts = of.here.facts(names.NEAR_DUPLICATES, NearDuplicateFacts)
+    main = of.study.method(of.study.main)
+    area = of.here.facts(main.evaluation, EvaluationFacts).domain_auc if main in of.titles else None
+    return Surroundings(near_duplicates=facts.share, domain_auc=area)
 
 
 def figures_section(of: Classifiers) -> "Section":

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.records.assessment import Assessment, CalibrationFigures
+from data_contracts.records.assessment import Assessment, CalibrationFigures, Estimate
 
 
 class Facts(BaseModel):
@@ -157,6 +157,8 @@ class EvaluationFacts(ScoredFacts):
         classes: different labels.
         test_version: version of the test images and their labels; empty in older records.
         assessments: how good it is, by its regularisation; empty in older records.
+        domain_auc: area under the ROC curve of a classifier that tells test images from training
+            images; None where that was not measured.
     """
 
     kind: Literal["evaluation"] = "evaluation"
@@ -165,6 +167,7 @@ class EvaluationFacts(ScoredFacts):
     classes: int
     test_version: str = ""
     assessments: dict[str, Assessment] = {}
+    domain_auc: Estimate | None = None
 
 
 class MultilabelFacts(ScoredFacts):

@@ -20,9 +20,13 @@ Reading = Literal["shift", "leak", "as expected", "not clear", "not known"]
 LARGE_GAP = 0.05
 """Smallest difference of the two accuracies, as a share of 1, that is called more than chance."""
 TELLS_APART = 0.7
-"""Area under the ROC curve from which on training and test images are said to look different."""
+"""Area under the ROC curve from which on training and test images are said to look different, where
+chance (0.5) is below its interval."""
 LOOKS_ALIKE = 0.6
-"""Area up to which they are said to look alike."""
+"""Area up to which they are said to look alike, where its interval ends below TELLS_APART."""
+CHANCE = 0.5
+"""Area of a classifier that guesses."""
+_UNCLEAR = "Whether training and test images look different is not clear"
 _Z = 1.96
 
 
@@ -38,7 +42,7 @@ class Surroundings:
     """
 
     near_duplicates: float | None = None
-    domain_auc: float | None = None
+    domain_auc: Estimate | None = None
 
 
 def reading(out_of_fold: Estimate | None, test: Estimate) -> Reading:
@@ -108,35 +112,40 @@ def expectation_sentence(
 
 def _surroundings(found: Reading, known: Surroundings) -> list[str]:
     """What near-duplicates and the classifier of training against test images add to that."""
-    sentences = []
-    if known.domain_auc is not None:
-        area = f"{known.domain_auc:.2f}"
-        if known.domain_auc >= TELLS_APART:
-            support = {
-                "shift": ", which agrees with a shift",
-                "leak": ", so they differ in more than being easier",
-                "as expected": "; the methods are not hurt by that",
-            }.get(found, "")
-            sentences.append(
-                f"A classifier tells training from test images (AUC {area}): they look "
-                f"different{support}."
-            )
-        elif known.domain_auc <= LOOKS_ALIKE:
-            support = {
-                "shift": ", so the labels or the shares of the classes may differ instead",
-                "leak": ", as copies would",
-            }.get(found, "")
-            sentences.append(
-                f"A classifier hardly tells training from test images (AUC {area}): they look "
-                f"alike{support}."
-            )
-        else:
-            sentences.append(f"A classifier tells training from test images a little (AUC {area}).")
+    sentences = [] if known.domain_auc is None else [_domain_sentence(found, known.domain_auc)]
     if known.near_duplicates:
         sentences.append(
             f"{100 * known.near_duplicates:.1f} % of the test images nearly equal a training image."
         )
     return sentences
+
+
+def _domain_sentence(found: Reading, area: Estimate) -> str:
+    """What the classifier of training against test images says, and what that adds to the pair."""
+    if area.low is None or area.high is None:
+        return f"{_UNCLEAR} (AUC {area.value:.2f})."
+    figures = f"(AUC {area.value:.2f}, 95 % interval {area.low:.2f} to {area.high:.2f})"
+    if area.value >= TELLS_APART and area.low > CHANCE:
+        support = {
+            "shift": ", which agrees with a shift",
+            "leak": ", so they differ in more than being easier",
+            "as expected": "; the methods are not hurt by that",
+        }.get(found, "")
+        return (
+            f"A classifier tells training from test images {figures}: they look different{support}."
+        )
+    if area.value <= LOOKS_ALIKE and area.high < TELLS_APART:
+        support = {
+            "shift": ", so the labels or the shares of the classes may differ instead",
+            "leak": ", as copies would",
+        }.get(found, "")
+        return (
+            f"A classifier hardly tells training from test images {figures}: they look "
+            f"alike{support}."
+        )
+    if area.low > CHANCE:
+        return f"A classifier tells training from test images a little {figures}."
+    return f"{_UNCLEAR} {figures}."
 
 
 def _percent(share: Estimate) -> str:

@@ -153,6 +153,11 @@ def test_each_classifier_is_shown_out_of_fold_and_on_test_images(store: DatasetS
     text = html.unescape(page)
     assert "of the training images are right out of fold" in text
     assert "At two thresholds, b as the positive class" in text
+    areas = {m.name: store.facts(DATASET, m.evaluation, EvaluationFacts).domain_auc for m in OWN}
+    area = areas.pop(FARHAT_VLAD.main)
+    assert set(areas.values()) == {None}, "of the main method alone"
+    assert area is not None
+    assert f"(AUC {area.value:.2f}" in text
     assert "Net benefit of acting on b" in text
     assert "What stated probabilities are worth" in text
     assert text.count("Subgroups of the test images") == 0, "no column was named"

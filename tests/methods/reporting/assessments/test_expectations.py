@@ -60,16 +60,23 @@ def test_both_accuracies_stand_beside_each_other(pair: tuple[float, float], said
 
 
 def test_what_else_is_known_is_read_with_them() -> None:
-    shift = expectation_sentence("CAE", _share(90), _share(41), Surroundings(domain_auc=0.98))
-    assert shift.endswith(
-        "A classifier tells training from test images (AUC 0.98): they look different, which "
-        "agrees with a shift."
+    shift = expectation_sentence(
+        "CAE", _share(90), _share(41), Surroundings(domain_auc=_share(98, 1))
     )
-    labels = expectation_sentence("CAE", _share(90), _share(41), Surroundings(domain_auc=0.5))
+    assert shift.endswith(
+        "A classifier tells training from test images (AUC 0.98, 95 % interval 0.97 to 0.99): "
+        "they look different, which agrees with a shift."
+    )
+    labels = expectation_sentence(
+        "CAE", _share(90), _share(41), Surroundings(domain_auc=_share(50))
+    )
     assert "the labels or the shares of the classes may differ instead" in labels
-    leak = expectation_sentence("CAE", _share(60), _share(96), Surroundings(0.3, 0.5))
+    leak = expectation_sentence("CAE", _share(60), _share(96), Surroundings(0.3, _share(50)))
     assert "they look alike, as copies would." in leak
     assert leak.endswith("30.0 % of the test images nearly equal a training image.")
-    between = expectation_sentence("CAE", _share(97), _share(98), Surroundings(0.0, 0.65))
-    assert between.endswith("a little (AUC 0.65).")
+    between = expectation_sentence("CAE", _share(97), _share(98), Surroundings(0.0, _share(65)))
+    assert between.endswith("a little (AUC 0.65, 95 % interval 0.61 to 0.69).")
+    for few in (_share(75, 30), _share(50, 30), _share(90, None)):
+        unclear = expectation_sentence("CAE", _share(97), _share(98), Surroundings(0.0, few))
+        assert "Whether training and test images look different is not clear (AUC" in unclear
     assert "not known: no folds" in expectation_sentence("CAE", None, _share(98), Surroundings())
