@@ -46,6 +46,7 @@ VALUES: dict[Any, Any] = {
     dict[int, float]: {512: 1.5},
     dict[str, str]: {"cae": "the CAE"},
     CalibrationFigures | None: CALIBRATION,
+    Estimate | None: SHARE,
     dict[str, Assessment]: {"tuned": ASSESSED},
     int | None: 7,
     facts.SplitFacts: facts.SplitFacts(images=3, placeholder_images={"group_id": 2}),
