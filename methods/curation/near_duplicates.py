@@ -38,7 +38,15 @@ from methods.curation.registration import (
     rough_maps,
     views_of,
 )
-from methods.imaging.perceptual_hash import FLAT_HASH, Hashes, mirrored_hashes
+from methods.imaging.perceptual_hash import (
+    FLAT_HASH,
+    HALF_A_TURN,
+    LEFT_RIGHT,
+    STRAIGHT,
+    UPSIDE_DOWN,
+    Hashes,
+    mirrored_hashes,
+)
 
 Take = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 """Function that reads prepared images by ascending, unrepeated positions: (m,) -> (m, H, W, 3)."""
@@ -50,8 +58,13 @@ MAX_HAMMING = 10
 MIN_LIKENESS = 0.9
 """Minimum likeness of the details of a copy (:func:`~methods.curation.registration.likeness`)."""
 
-_HASH_TURNS = 0, 4, 6, 2
-"""The ways in which a hash can be mirrored (``perceptual_hash.TURNS``), as turns of a grid."""
+_HASH_TURNS = {
+    STRAIGHT: 0,
+    LEFT_RIGHT: MIRRORED,
+    UPSIDE_DOWN: MIRRORED + 2,
+    HALF_A_TURN: 2,
+}
+"""The turn of a grid for each way in which a hash can be mirrored."""
 _NOWHERE = 64
 """Distance of hashes of which one is of a flat picture."""
 _READ, _COMPARED, _TESTED = 256, 1024, 512
@@ -237,7 +250,7 @@ def _hash_candidates(
     Flat images (FLAT_HASH) are close to nothing, not even to each other: every black slice would be
     a pair with every other. Equal files are found by their digest.
     """
-    for way, turn in enumerate(_HASH_TURNS):
+    for way, turn in _HASH_TURNS.items():
         mirrored = mirrored_hashes(of_train, way)
 
         def blocks(mirrored: Hashes = mirrored) -> Iterator[tuple[int, Float32]]:

@@ -262,7 +262,7 @@ def _fitted(centres: Float64, moved: Float64, weights: Float64) -> tuple[Float64
     """
     terms = np.concatenate([centres, np.ones((len(centres), 1))], 1)
     # a map that the patches leave open is a shift
-    prior = np.diag([0.05, 0.05, 1e-4])
+    prior = np.diag([0.01, 0.01, 1e-4])
     start = weights + 1e-6
     current = start
     for width in (6, 6, 3, 1.5, 1, 1):  # pixels of the coarse picture

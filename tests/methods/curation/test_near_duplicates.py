@@ -144,7 +144,7 @@ def test_candidates_by_hash_equal_brute_force(monkeypatch: pytest.MonkeyPatch) -
 def test_hashes_and_grids_are_turned_alike() -> None:
     """A hash mirrored in its way is that of the picture in the turn that goes with it."""
     image = square(picture(3))
-    for way, turn in enumerate(near_duplicates._HASH_TURNS):
+    for way, turn in near_duplicates._HASH_TURNS.items():
         rotated = turned(image.astype(np.float32), turn).astype(np.uint8, order="C")
         hashed = int(mirrored_hashes(np.uint64(perceptual_hash(image)), way))
         assert (perceptual_hash(rotated) ^ hashed).bit_count() <= 1
