@@ -106,21 +106,22 @@ def expectation_section(of: Classifiers, without_copies: "Sequence[Table]") -> "
         of: the classifiers.
         without_copies: the accuracy without near-duplicates, where there are some.
     """
-    from methods.reporting.assessments.expectations import expectation_sentence
+    from methods.reporting.assessments.expectations import expectation_paragraphs
     from methods.reporting.assessments.tables import expectations_table
     from methods.reporting.document import Section
 
     known = surroundings(of)
-    sentences = [
-        expectation_sentence(title, found.accuracy_out_of_fold, found.accuracy, known)
+    pairs = {
+        title: (found.accuracy_out_of_fold, found.accuracy)
         for method, title in of.titles.items()
         if method.in_main_job
         and not method.learns_nothing
         and (found := of.assessments.get(title)) is not None
-    ]
+    }
+    paragraphs = expectation_paragraphs(pairs, known)
     return Section(
         headings.EXPECTED,
-        tuple(sentences),
+        paragraphs,
         (expectations_table(of.assessments, of.notices), *without_copies),
     )
 

@@ -7,6 +7,7 @@ training images.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -72,46 +73,52 @@ def _standard_error(share: Estimate) -> float:
     return (share.high - share.low) / (2 * _Z)
 
 
-def expectation_sentence(
-    title: str, out_of_fold: Estimate | None, test: Estimate, known: Surroundings
-) -> str:
-    """Both accuracies of a method, and in words what they suggest.
+_SAID: dict[Reading, str] = {
+    "shift": "The test images are much harder than the training images led to expect, which "
+    "suggests that they come from elsewhere (other patients, scanners, labels or shares of the "
+    "classes): a shift. The accuracy on the test images is not that on images like the "
+    "training images, and small differences between methods say little.",
+    "leak": "The test images are much easier than the training images led to expect. That "
+    "suggests a leak (copies or other images of training patients among the test images), or a "
+    "test split that is easier by its making. Look at the near-duplicates and at the groups "
+    "before the accuracy is believed.",
+    "as expected": "The test images are as hard as the training images led to expect.",
+    "not clear": "There are too few independent images to say whether the test images are as "
+    "hard as the training images led to expect.",
+    "not known": "What the training images led to expect is not known: no folds could be made of "
+    "them.",
+}
+"""What each reading says of the test images."""
+
+
+def expectation_paragraphs(
+    pairs: Mapping[str, tuple[Estimate | None, Estimate]], known: Surroundings
+) -> tuple[str, ...]:
+    """Both accuracies of each method, and in words what they suggest, a paragraph a reading.
 
     Args:
-        title: of the method.
-        out_of_fold: of training images, each scored without its group; None where unknown.
-        test: of test images.
+        pairs: by the title of the method, the accuracy on training images, each scored without its
+            group (None where unknown), and that on test images.
         known: what else is known of the test split.
     """
-    found = reading(out_of_fold, test)
-    if out_of_fold is None:
-        return (
-            f"{title}: {_percent(test)} of the test images are right. What the training images led "
-            "to expect is not known: no folds could be made of them."
+    methods: dict[Reading, list[str]] = {}
+    for title, (out_of_fold, test) in pairs.items():
+        methods.setdefault(reading(out_of_fold, test), []).append(
+            f"{title}: {_percent(test)} of the test images are right"
+            if out_of_fold is None
+            else f"{title}: {_percent(out_of_fold)} of the training images are right out of fold, "
+            f"{_percent(test)} of the test images"
         )
-    pair = (
-        f"{title}: {_percent(out_of_fold)} of the training images are right out of fold, "
-        f"{_percent(test)} of the test images. "
+    return tuple(
+        " ".join([f"{'; '.join(figures)}.", _SAID[found], *_surroundings(found, known)])
+        for found, figures in methods.items()
     )
-    said = {
-        "shift": "The test images are much harder than the training images led to expect, which "
-        "suggests that they come from elsewhere (other patients, scanners, labels or shares of the "
-        "classes): a shift. The accuracy on the test images is not that on images like the "
-        "training images, and small differences between methods say little.",
-        "leak": "The test images are much easier than the training images led to expect. That "
-        "suggests a leak (copies or other images of training patients among the test images), or a "
-        "test split that is easier by its making. Look at the near-duplicates and at the groups "
-        "before the accuracy is believed.",
-        "as expected": "The test images are as hard as the training images led to expect.",
-        "not clear": "There are too few independent images to say whether the test images are as "
-        "hard as the training images led to expect.",
-        "not known": "",
-    }
-    return " ".join(filter(None, (pair + said[found], *_surroundings(found, known))))
 
 
 def _surroundings(found: Reading, known: Surroundings) -> list[str]:
     """What near-duplicates and the classifier of training against test images add to that."""
+    if found == "not known":
+        return []
     sentences = [] if known.domain_auc is None else [_domain_sentence(found, known.domain_auc)]
     if known.near_duplicates:
         sentences.append(

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from data_contracts.records.assessment import Estimate
-from methods.reporting.assessments.expectations import Surroundings, expectation_sentence, reading
+from methods.reporting.assessments.expectations import (
+    Surroundings,
+    expectation_paragraphs,
+    reading,
+)
 
 
 def _share(percent: float, half: float | None = 4.0) -> Estimate:
@@ -20,6 +24,11 @@ def _share(percent: float, half: float | None = 4.0) -> Estimate:
         groups=300,
         method="Wilson",
     )
+
+
+def _paragraph(out_of_fold: Estimate | None, test: Estimate, known: Surroundings) -> str:
+    (paragraph,) = expectation_paragraphs({"CAE": (out_of_fold, test)}, known)
+    return paragraph
 
 
 @pytest.mark.parametrize(
@@ -53,30 +62,36 @@ def test_few_patients_are_not_clear() -> None:
     ],
 )
 def test_both_accuracies_stand_beside_each_other(pair: tuple[float, float], said: str) -> None:
-    sentence = expectation_sentence("CAE", _share(pair[0]), _share(pair[1]), Surroundings())
+    sentence = _paragraph(_share(pair[0]), _share(pair[1]), Surroundings())
     assert f"{pair[0]:.1f} % of the training images are right out of fold" in sentence
     assert f"{pair[1]:.1f} % of the test images" in sentence
     assert said in sentence
 
 
 def test_what_else_is_known_is_read_with_them() -> None:
-    shift = expectation_sentence(
-        "CAE", _share(90), _share(41), Surroundings(domain_auc=_share(98, 1))
-    )
+    shift = _paragraph(_share(90), _share(41), Surroundings(domain_auc=_share(98, 1)))
     assert shift.endswith(
         "A classifier tells training from test images (AUC 0.98, 95 % interval 0.97 to 0.99): "
         "they look different, which agrees with a shift."
     )
-    labels = expectation_sentence(
-        "CAE", _share(90), _share(41), Surroundings(domain_auc=_share(50))
-    )
+    labels = _paragraph(_share(90), _share(41), Surroundings(domain_auc=_share(50)))
     assert "the labels or the shares of the classes may differ instead" in labels
-    leak = expectation_sentence("CAE", _share(60), _share(96), Surroundings(0.3, _share(50)))
+    leak = _paragraph(_share(60), _share(96), Surroundings(0.3, _share(50)))
     assert "they look alike, as copies would." in leak
     assert leak.endswith("30.0 % of the test images nearly equal a training image.")
-    between = expectation_sentence("CAE", _share(97), _share(98), Surroundings(0.0, _share(65)))
+    between = _paragraph(_share(97), _share(98), Surroundings(0.0, _share(65)))
     assert between.endswith("a little (AUC 0.65, 95 % interval 0.61 to 0.69).")
     for few in (_share(75, 30), _share(50, 30), _share(90, None)):
-        unclear = expectation_sentence("CAE", _share(97), _share(98), Surroundings(0.0, few))
+        unclear = _paragraph(_share(97), _share(98), Surroundings(0.0, few))
         assert "Whether training and test images look different is not clear (AUC" in unclear
-    assert "not known: no folds" in expectation_sentence("CAE", None, _share(98), Surroundings())
+    assert "not known: no folds" in _paragraph(None, _share(98), Surroundings())
+
+
+def test_methods_of_one_reading_share_a_paragraph() -> None:
+    pairs = {"CAE": (_share(90), _share(41)), "raw": (_share(97), _share(98))}
+    pairs["random"] = (_share(91), _share(42))
+    shift, expected = expectation_paragraphs(pairs, Surroundings())
+    assert shift.startswith("CAE: 90.0 % of the training images are right out of fold, 41.0 % of")
+    assert "; random: 91.0 %" in shift
+    assert shift.count("a shift") == 1
+    assert expected.startswith("raw: 97.0 %")
