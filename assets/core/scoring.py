@@ -120,8 +120,8 @@ class Scored:
         tuned: the classifier at the C that the training images choose; None where there is none.
         neighbours: how the features of the test images lie to each other; None where there are
             none, or no Gram matrix.
-        domain_auc: area under the ROC curve of a classifier that tells test images from training
-            images; None where that is not measured.
+        domain_auc: area under the ROC curve of the domain classifier; None where that is not
+            measured.
         summary: further figures.
         notices: what a reader must know.
     """
@@ -181,16 +181,7 @@ def score(
             **scored.summary,
             "method": scored.title,
         },
-        facts=EvaluationFacts(
-            rows_version=rows.version,
-            title=scored.title,
-            training_images=len(rows.train),
-            test_images=len(rows.test),
-            classes=len(fixed.answers.labels),
-            test_version=rows.test_version,
-            assessments={name: of.assessment for name, of in measured.items()},
-            domain_auc=scored.domain_auc,
-        ),
+        facts=_facts(rows, scored, measured),
         notices=[*scored.notices, *_calibration_notices(reported.assessment)],
         rows=len(rows.test),
     )
@@ -213,6 +204,22 @@ class _Measured:
     predictions: list[dict[str, Any]]
     assessment: "Assessment"
     summary: dict[str, float | int | str]
+
+
+def _facts(
+    rows: LabelledRows, scored: Scored, measured: Mapping[str, _Measured]
+) -> EvaluationFacts:
+    """What code of other stages reads of an evaluation."""
+    return EvaluationFacts(
+        rows_version=rows.version,
+        title=scored.title,
+        training_images=len(rows.train),
+        test_images=len(rows.test),
+        classes=len(measured[FIXED].answers.labels),
+        test_version=rows.test_version,
+        assessments={name: of.assessment for name, of in measured.items()},
+        domain_auc=scored.domain_auc,
+    )
 
 
 def _measured(

@@ -157,8 +157,8 @@ class EvaluationFacts(ScoredFacts):
         classes: different labels.
         test_version: version of the test images and their labels; empty in older records.
         assessments: how good it is, by its regularisation; empty in older records.
-        domain_auc: area under the ROC curve of a classifier that tells test images from training
-            images; None where that was not measured.
+        domain_auc: area under the ROC curve of the domain classifier; None where that was not
+            measured.
     """
 
     kind: Literal["evaluation"] = "evaluation"

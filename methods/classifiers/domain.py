@@ -1,4 +1,4 @@
-"""How well training images can be told from test images by their features.
+"""The domain classifier: how well test images can be told from training images by their features.
 
 Where both sides are of one source nothing tells them apart but chance (an area of 0.5).
 """
