@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from assets.core.labelled_rows import LabelledRows
 from assets.core.plan import Output, Work
@@ -411,10 +410,10 @@ def unpacked(text: str, n: int) -> np.ndarray:
     return np.unpackbits(np.frombuffer(bytes.fromhex(text), np.uint8), count=n).astype(bool)
 
 
-def groups_of(predictions: pa.Table) -> list[str] | None:
-    """Groups of the test images of a table of predictions; None where no image has one."""
-    groups = predictions["group_id"].to_pylist()
-    return groups if any(group is not None for group in groups) else None
+def groups_of(predictions: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    """The group of the image of each prediction; None where none is given."""
+    groups = [row["group_id"] for row in predictions]
+    return None if None in groups else groups
 
 
 def few_label_rows(

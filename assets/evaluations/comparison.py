@@ -181,7 +181,7 @@ def _family(
         return np.asarray(rows["correct"].to_numpy(zero_copy_only=False))
 
     own = predicted(main)
-    groups = groups_of(own)
+    groups = groups_of(own.to_pylist())
     others = [method for method in tables if method != main]
     tests = [paired_test(correct(predicted(method)), correct(own), groups) for method in others]
     adjusted = holm(np.array([test.p_value for test in tests]))

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from assets.core.labelled_rows import labelled_rows
 from assets.core.plan import Stage
+from assets.core.scoring import groups_of
 from assets.core.settings import StageConfig
 from data_contracts import asset_names as names
 from data_contracts.records.assessment import Assessment
@@ -91,12 +92,6 @@ class Classifiers:
             self._shown(method, PREDICTIONS).sort_by("image_id").to_pylist()
         )
         return rows
-
-
-def groups_of(predictions: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    """The group of each prediction; None where none is given."""
-    groups = [row["group_id"] for row in predictions]
-    return None if None in groups else groups
 
 
 def expectation_section(of: Classifiers, without_copies: "Sequence[Table]") -> "Section":

@@ -147,7 +147,7 @@ def result_rows(
         method: np.asarray(predictions[method.evaluation]["exact"].to_numpy(zero_copy_only=False))
         for method in scored
     }
-    groups = groups_of(next(iter(predictions.values())))
+    groups = groups_of(next(iter(predictions.values())).to_pylist())
     tests = {
         method.name: paired_test(exact[method], exact[LENET], groups)
         for method in scored

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from assets.core.plan import Stage
+from assets.core.scoring import groups_of
 from assets.core.settings import StageConfig
-from assets.reports.classifier_sections import Classifiers, groups_of
+from assets.reports.classifier_sections import Classifiers
 from data_contracts import asset_names as names
 from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
