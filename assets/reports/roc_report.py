@@ -242,7 +242,7 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="4",
+    code_version="5",
     inputs=(
         names.IMAGE_MANIFEST,
         names.NEAR_DUPLICATES_IN_FOLDS,

@@ -197,11 +197,11 @@ def permutation_table(
         "training; it can also be chance, since one interval in twenty leaves 0.5 out, and a mean "
         "below it can come from small folds. 0.5 within the interval rules out neither a leak "
         "smaller than its width nor one that dealt classes cannot show, such as two lesions of a "
-        "patient in two folds. Mean over folds and permutations, with an interval over the "
-        "permutations.",
+        "patient in two folds. Mean over folds and permutations, with Student's interval "
+        "over the permutations: these are independent whoever the patients are.",
         ("text", "share", "share", "share", "count", "text"),
         tuple(notices),
-    )
+    ).with_remarks([TOO_FEW if rests_on_too_few(row["interval"]) else "" for row in rows])
 
 
 def features_table(features: Sequence[AnalyticFeature]) -> Table:

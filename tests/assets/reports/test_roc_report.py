@@ -91,6 +91,7 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
         "value": 0.501,
         "ci_low": 0.4,
         "ci_high": 0.6,
+        "interval": "t",
         "n": 10,
         "seed": 0,
         "settings": "{}",

@@ -118,9 +118,11 @@ def test_the_papers_areas_are_shares_and_a_row_without_ours_says_why() -> None:
     [(0.45, 0.55, "yes"), (0.5, 0.55, "yes"), (0.51, 0.6, "NO"), (0.4, 0.49, "NO")],
 )
 def test_permuted_labels_are_to_give_one_half(low: float, high: float, answer: str) -> None:
-    row = {"method": "fc6", "value": 0.5, "ci_low": low, "ci_high": high, "n": 10}
+    row = {"method": "fc6", "value": 0.5, "ci_low": low, "ci_high": high, "interval": "t", "n": 10}
     table = permutation_table([row], {"fc6": "CNN"}, ())
     assert table.rows == (("CNN", 0.5, low, high, 10, answer),)
+    few = permutation_table([{**row, "interval": "t; too few patients to say"}], {"fc6": "CNN"}, ())
+    assert few.rows[0][-1] == "too few patients to say"
 
 
 def test_a_feature_is_described_by_all_that_is_known_of_it() -> None:
