@@ -160,8 +160,9 @@ def features_table(
         " ".join(metric.definition for metric in columns)
         + " Images of the query's own group (patient) are no candidates, and queries without a "
         "relevant image of another group do not count. k-means knows no groups, and where there "
-        "are few images of a set, NMI is above 0 by chance. In brackets 95 % intervals over "
-        "groups. Methods without features of their own, as ensembles, are left out.",
+        "are few images of a set, NMI is above 0 by chance. In brackets 95 % intervals over the "
+        "groups of the queries; that queries share their candidates is not in them. Methods "
+        "without features of their own, as ensembles, are left out.",
         ("text", *texts),
         tuple(notices),
     )

@@ -3,7 +3,8 @@
 The task behind Lyndon et al. 2015 is the clustering of medical images; the paper scores labels
 alone. Each test image is a query, and the other test images are ranked by the cosine of their
 features. Images of the query's own group (patient) are no candidates: they are alike for another
-reason than their labels. Nothing is fitted, and no training image takes part.
+reason than their labels. Nothing is fitted, and no training image takes part. Intervals are over
+the groups of the queries, taken as independent although queries share their candidates.
 """
 
 from __future__ import annotations
