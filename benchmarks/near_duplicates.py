@@ -189,12 +189,14 @@ def recalls(images: Images) -> tuple[dict[str, float], float]:
     count = min(COPIED, len(images.paths))
     chosen = np.sort(np.random.default_rng(SEED).choice(len(images.paths), count, replace=False))
     originals = [opened(images.paths[i]) for i in chosen]
-    started, found = time.monotonic(), {}
-    for name, change in CHANGES.items():
-        copies = side_of([change(image) for image in originals], np.full(count, -1))
-        pairs = {(pair.first, pair.second) for pair in find_near_duplicates(images.side, copies)}
-        found[name] = sum((i, place) in pairs for place, i in enumerate(chosen.tolist())) / count
-    return found, (time.monotonic() - started) / count / len(CHANGES)
+    changed = [change(image) for change in CHANGES.values() for image in originals]
+    copies = side_of(changed, np.full(len(changed), -1))
+    started = time.monotonic()
+    pairs = {(pair.first, pair.second) for pair in find_near_duplicates(images.side, copies)}
+    seconds = (time.monotonic() - started) / len(changed)
+    hit = np.array([(chosen[i % count], i) in pairs for i in range(len(changed))])
+    shares = hit.reshape(len(CHANGES), count).mean(1).tolist()
+    return dict(zip(CHANGES, shares, strict=True)), seconds
 
 
 def strangers(images: Images) -> tuple[list[Pair], int]:
