@@ -4,6 +4,7 @@ Belongs here: assets whose output is a table of metrics or of findings.
 Does not belong here: features, reports.
 """
 
+from assets.evaluations.cae_seeds import seed_study
 from assets.evaluations.classifier_agreement import classifier_agreement
 from assets.evaluations.comparison import method_comparisons
 from assets.evaluations.cross_validation import cross_validations
@@ -23,6 +24,7 @@ ASSETS = [
     *ensemble_evaluations,
     *method_comparisons,
     filter_size_study,
+    seed_study,
     label_efficiency,
     split_repeats,
     *cross_validations,

@@ -64,7 +64,8 @@ def comparable_methods(
         method.name: (method.evaluation, all_tables or method.in_main_job)
         for method in study.methods
     }
-    assets |= {name: (name, all_tables) for name in study.measurements}
+    of_the_jobs = study.measurements_of(all_tables)
+    assets |= {name: (name, name in of_the_jobs) for name in study.measurements_of(True)}
     reasons: dict[str, str] = {}
     titles: dict[str, str] = {}
     for name, (asset, of_the_job) in assets.items():
@@ -84,7 +85,7 @@ def comparable_methods(
             titles[name] = record.facts.title
     return ComparableMethods(
         titles={method: titles[method.name] for method in study.methods if method.name in titles},
-        measurements=tuple(name for name in study.measurements if name in titles),
+        measurements=tuple(name for name in study.measurements_of(True) if name in titles),
         reasons=reasons,
     )
 

@@ -2,24 +2,28 @@
 
 import logging
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, scorable_rows
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
-from assets.core.scoring import MetricRows, packed, unpacked
+from assets.core.scoring import MetricRows
 from assets.core.settings import CaeTrainingSettings, CodePoolSetting, SvmSettings
-from assets.core.shards import READ_ROWS
 from assets.core.stage import stage
-from assets.evaluations.svm import GROUP, few_labels, fits_on, gram_limit
-from assets.evaluations.svm_rows import gram_of, rows_at_once
+from assets.evaluations.cae_trials import (
+    gram_of_codes,
+    in_words,
+    right_of,
+    scored_on,
+    trained_cae,
+)
+from assets.evaluations.svm import GROUP, gram_limit
+from assets.evaluations.svm_rows import gram_of
 from assets.features.auto_encoder import MORE_TO_FIT_ON, fitting_ids, initial_weights
 from data_contracts import asset_names as names
-from data_contracts.errors import InputError
 from data_contracts.records.facts import FilterStudyFacts
 from data_contracts.studies.ahn2019 import (
     AHN2019,
@@ -28,25 +32,23 @@ from data_contracts.studies.ahn2019 import (
     filters_estimate,
     random_filters_estimate,
 )
-from data_contracts.tables.evaluations import FIXED, METRICS, SEED_PREDICTIONS, TUNED
+from data_contracts.tables.evaluations import (
+    ALL_LABELS,
+    FIXED,
+    METRICS,
+    OVER_SEEDS,
+    SEED_PREDICTIONS,
+)
 from resources.progress import progress
 from resources.store.feature_store import FeatureReader
 from resources.store.partial_results import PartialResults
 
 if TYPE_CHECKING:
-    import torch
-
-    from methods.settings import CaeSettings
-    from methods.training.cae import CaeEpoch, ConvAutoEncoder
+    pass
 
 log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")
 """The paper's table of the number of filters."""
-
-ALL_LABELS = "all"
-"""Subject of what is learned from all training labels."""
-OVER_SEEDS = "accuracy_over_seeds"
-"""Metric of the mean accuracy over the seeds of an estimate."""
 
 
 class FilterStudyConfig(CodePoolSetting, CaeTrainingSettings, SvmSettings):
@@ -104,7 +106,7 @@ def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
                 )
                 parts.save(results)
         if RAW_ESTIMATE not in results:
-            of_raw = _scored_on(gram_of(scored), rows, config)
+            of_raw = _scored(gram_of(scored), rows, config)
             line = {"filters": 0, "seed": config.seed, "held_out_error": None, "seconds": 0.0}
             results[RAW_ESTIMATE] = {RAW_ESTIMATE: line | of_raw}
             parts.save(results)
@@ -148,107 +150,26 @@ def _train_and_score(
     ):
         started = time.monotonic()
         if trained:
-            model, last = _trained(settings, fitting, target)
+            model, last = trained_cae(settings, fitting.take, len(fitting), target)
             error = last.held_out_error
         else:
             model = cae.load_cae(initial_weights(settings, fitting, target), settings, target)
             error = None
-        gram = _gram_of_codes(model, scored, config.pool, target)
+        gram = gram_of_codes(model, scored, config.pool, target)
         lines[name] = {
             "filters": filters,
             "seed": seed,
             "held_out_error": error,
-            **_scored_on(gram, rows, config),
+            **_scored(gram, rows, config),
             "seconds": time.monotonic() - started,
         }
-        log.info("%s, seed %d: %s", name, seed, _in_words(lines[name], len(rows.test)))
+        log.info("%s, seed %d: %s", name, seed, in_words(lines[name], len(rows.test)))
     return lines
 
 
-def _scored_on(gram: np.ndarray, rows: LabelledRows, config: FilterStudyConfig) -> dict[str, Any]:
-    """Which test images are right from all labels, and from few, at the fixed and the tuned C."""
-    fits = fits_on(gram, rows, config, config.seed)
-    right = {}
-    for regularisation, scores in fits.scores.items():
-        predicted = scores.classes[scores.scores.argmax(axis=1)]
-        few = few_labels(
-            gram,
-            rows,
-            config,
-            config.label_budgets,
-            config.label_repeats,
-            config.seed,
-            regularisation == TUNED,
-        )
-        of_budgets = {f"{budget} labels a class": correct for budget, correct in few.items()}
-        correct_of = {ALL_LABELS: (predicted == rows.labels[rows.test])[None], **of_budgets}
-        right[regularisation] = {
-            "c": scores.c,
-            "right": {
-                labels: [packed(draw) for draw in correct] for labels, correct in correct_of.items()
-            },
-        }
-    return {"scores": right, "converged": fits.converged}
-
-
-def _right_of(line: Mapping[str, Any], regularisation: str, labels: str, n: int) -> np.ndarray:
-    """Share of the draws from which each test image is right, (n,) float64."""
-    draws = line["scores"][regularisation]["right"][labels]
-    return np.asarray(np.mean([unpacked(draw, n) for draw in draws], axis=0))
-
-
-def _in_words(line: Mapping[str, Any], n_test: int) -> str:
-    """The accuracy at either C, for the log."""
-    accuracy = {name: _right_of(line, name, ALL_LABELS, n_test).mean() for name in line["scores"]}
-    return ", ".join(
-        f"accuracy {accuracy[name]:.4f} at {name} C {of['c']:g}"
-        for name, of in line["scores"].items()
-    )
-
-
-def _trained(
-    settings: "CaeSettings", fitting: FeatureReader, device: "torch.device"
-) -> "tuple[ConvAutoEncoder, CaeEpoch]":
-    """The auto-encoder after its last epoch, and the record of that epoch.
-
-    Raises:
-        InputError: the training diverged.
-    """
-    from methods.training import cae
-    from methods.training.loop import DivergedError
-
-    caption = f"{settings.filters} filters, seed {settings.seed}"
-    try:
-        epochs = cae.train_cae(fitting.take, len(fitting), settings, device)
-        last, take = deque(progress(epochs, caption, settings.epochs), maxlen=1).pop()
-    except DivergedError as error:
-        raise InputError(
-            f"the training of {settings.filters} filters diverged: {error}",
-            "Set a smaller learning_rate",
-        ) from error
-    return cae.load_cae(take().last_weights(), settings, device), last
-
-
-def _gram_of_codes(
-    model: "ConvAutoEncoder",
-    scored: FeatureReader,
-    pool: Literal["max", "mean"],
-    device: "torch.device",
-) -> np.ndarray:
-    """Gram matrix (n, n) of the codes of all rows of ``scored``, rounded as stored codes are."""
-    from methods.arrays import gram_matrix
-    from methods.training import cae
-
-    def codes(start: int, stop: int) -> np.ndarray:
-        blocks = [
-            cae.encode(model, scored.rows(i, min(i + READ_ROWS, stop)), device, pool)
-            for i in range(start, stop, READ_ROWS)
-        ]
-        return np.concatenate([block.astype(np.float16) for block in blocks])
-
-    _, height, width = scored.feature_set.row_shape
-    numbers = len(model.encoder_weight) * (height // 2) * (width // 2)
-    return gram_matrix(codes, len(scored), rows_at_once(numbers))
+def _scored(gram: np.ndarray, rows: LabelledRows, config: FilterStudyConfig) -> dict[str, Any]:
+    """The images that are right, from all labels and from the budgets of the settings."""
+    return scored_on(gram, rows, config, config.seed, config.label_budgets, config.label_repeats)
 
 
 def _summary(
@@ -300,7 +221,7 @@ def _curve(sizes: Sequence[int], lines: Mapping[str, list[dict[str, Any]]], n_te
         (
             size,
             [
-                float(_right_of(line, FIXED, ALL_LABELS, n_test).mean())
+                float(right_of(line, FIXED, ALL_LABELS, n_test).mean())
                 for line in lines[filters_estimate(size)]
             ],
         )
@@ -331,7 +252,7 @@ def _metrics(
                 "c": line["scores"][regularisation]["c"],
             }
             of_seed = MetricRows(work, AHN2019, name, line["seed"], settings, regularisation)
-            right = _right_of(line, regularisation, ALL_LABELS, n)
+            right = right_of(line, regularisation, ALL_LABELS, n)
             interval = accuracy_interval(right > 0, rows.test_groups)
             metrics.append(of_seed.row("accuracy", "all", float(right.mean()), n, interval))
             if line["held_out_error"] is not None and regularisation == FIXED:
@@ -339,7 +260,7 @@ def _metrics(
         settings = {**config.settings(), "filters": lines[0]["filters"], "c": regularisation}
         of_all = MetricRows(work, AHN2019, name, config.seed, settings, regularisation)
         for labels in lines[0]["scores"][regularisation]["right"]:
-            right = np.stack([_right_of(line, regularisation, labels, n) for line in lines])
+            right = np.stack([right_of(line, regularisation, labels, n) for line in lines])
             over_seeds = accuracy_interval(
                 right > 0 if labels == ALL_LABELS else right, rows.test_groups
             )
@@ -369,7 +290,7 @@ def _predictions(
         for image, group, right in zip(
             images,
             groups,
-            _right_of(line, regularisation, labels, len(images)).tolist(),
+            right_of(line, regularisation, labels, len(images)).tolist(),
             strict=True,
         )
     ]

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from assets.evaluations.comparison import ComparableMethods
-from assets.evaluations.filter_study import ALL_LABELS, OVER_SEEDS
 from data_contracts import asset_names as names
 from data_contracts.records.facts import EvaluationFacts, FilterStudyFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import FILTER_SIZES, filters_estimate
 from data_contracts.studies.study import Method, Study
-from data_contracts.tables.evaluations import METRICS, fixed_rows
+from data_contracts.tables.evaluations import ALL_LABELS, METRICS, OVER_SEEDS, fixed_rows
 from resources.store.dataset_store import DatasetStore
 
 PREPARATION = (names.IMAGE_MANIFEST, names.PREPARED_IMAGES)

@@ -50,6 +50,7 @@ from data_contracts.records.facts import (
     EvaluationFacts,
     LabelEfficiencyFacts,
     ReportFacts,
+    SeedStudyFacts,
     SplitRepeatsFacts,
 )
 from data_contracts.records.output_record import OutputRecord
@@ -85,7 +86,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
             names.NEAR_DUPLICATES,
-            *(study.measurements if all_tables else ()),
+            *study.measurements_of(all_tables),
             comparison,
             *(method.evaluation for method in study.methods_of(all_tables)),
         ),
@@ -259,6 +260,7 @@ def _document(made_from: _MadeFrom) -> "Report":
         notices=notices,
         sections=(
             _result_section(made_from, notices),
+            *_seed_sections(made_from, notices),
             expectation_section(made_from.classifiers, without_copies_table(made_from.classifiers)),
             figures_section(made_from.classifiers),
             _paper_section(made_from, notices),
@@ -356,6 +358,23 @@ def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Sec
     ]
 
 
+def _seed_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
+    """The means over several seeds of the auto-encoder, where the study has one."""
+    from methods.reporting.document import Section
+    from methods.reporting.repeat_tables import seed_table
+
+    asset = names.SEED_STUDY
+    if asset not in made_from.study.main_measurements:
+        return []
+    if asset not in made_from.chains:
+        reason = made_from.included.reasons[asset]
+        return [Section(headings.SEEDS, (f"Not measured: {reason}.",))]
+    facts = made_from.here.facts(asset, SeedStudyFacts)
+    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    table = seed_table(made_from.here.table(asset, METRICS).to_pylist(), every)
+    return [Section(headings.SEEDS, (facts.sentence,), (table,), made_from.pictures(asset))]
+
+
 def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
     """Accuracy from a few labels a class, of the methods of the study's own job."""
     from methods.reporting import single_label_tables as parts
@@ -380,7 +399,7 @@ def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Sect
 def _split_repeats_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
     """Accuracy over repeated random splits, where the study measures it."""
     from methods.reporting.document import Section
-    from methods.reporting.split_repeat_tables import split_repeats_table
+    from methods.reporting.repeat_tables import split_repeats_table
 
     asset, title = names.SPLIT_REPEATS, "Over repeated random splits"
     if asset not in made_from.study.measurements:

@@ -218,6 +218,17 @@ class FilterStudyFacts(ScoredFacts):
     seconds: dict[int, float]
 
 
+class SeedStudyFacts(ScoredFacts):
+    """Facts of the accuracies over several seeds.
+
+    Attributes:
+        sentence: how far trained filters are from random ones and from the maps themselves.
+    """
+
+    kind: Literal["seed_study"] = "seed_study"
+    sentence: str
+
+
 class LabelEfficiencyFacts(ScoredFacts):
     """Facts of the study of the number of labels.
 
@@ -316,6 +327,7 @@ AnyFacts: TypeAlias = Annotated[
     | MultilabelFacts
     | FoldFacts
     | FilterStudyFacts
+    | SeedStudyFacts
     | LabelEfficiencyFacts
     | SplitRepeatsFacts
     | NearDuplicateFacts

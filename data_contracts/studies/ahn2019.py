@@ -128,6 +128,7 @@ AHN2019 = Study(
         {"random_cae": "random filters"},
     ),
     measurements=(names.FILTER_SIZE_STUDY, names.LABEL_EFFICIENCY),
+    main_measurements=(names.SEED_STUDY,),
     stages_shown=(
         names.IMAGE_MANIFEST,
         names.PREPARED_IMAGES,

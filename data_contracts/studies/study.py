@@ -167,6 +167,7 @@ class Study:
         tables: tables of the paper.
         choices: choices that the paper leaves open.
         measurements: assets of the job of all tables that measure something else than a method.
+        main_measurements: such assets of the study's own job, too.
         protocol: how the methods are scored.
         stages_shown: assets whose pictures the report shows, in its order, where they are upstream
             of a figure.
@@ -182,6 +183,7 @@ class Study:
     tables: tuple[PaperTable, ...]
     choices: tuple[Choice, ...]
     measurements: tuple[str, ...] = ()
+    main_measurements: tuple[str, ...] = ()
     protocol: Protocol = "test split"
     stages_shown: tuple[str, ...] = ()
 
@@ -211,6 +213,10 @@ class Study:
             all_tables: whether the job computes every row of every table, or the main methods.
         """
         return self.tables_job if all_tables else self.name
+
+    def measurements_of(self, all_tables: bool) -> tuple[str, ...]:
+        """Return the measurements of a job: all of them, or those of the study's own job."""
+        return (*self.main_measurements, *(self.measurements if all_tables else ()))
 
     def methods_of(self, all_tables: bool) -> tuple[Method, ...]:
         """Return the methods of a job: all of them, or those of the main job."""

@@ -15,6 +15,11 @@ FIXED, TUNED = "fixed", "tuned"
 """Values of the column `regularisation`: the paper's own C of the SVM, or a C chosen for the method
 by cross-validation within the training split. What has no linear SVM has rows of FIXED only."""
 
+ALL_LABELS = "all"
+"""Subject of what is learned from all training labels, and from all images."""
+OVER_SEEDS = "accuracy_over_seeds"
+"""Metric of the mean accuracy over the seeds of a method."""
+
 
 MEAN = "mean"
 """Subject of a row of METRICS that is the mean over the repetitions in the rows beside it."""

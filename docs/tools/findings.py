@@ -23,14 +23,13 @@ from data_contracts.studies.ahn2019 import (
     filters_estimate,
     random_filters_estimate,
 )
-from data_contracts.tables.evaluations import FIXED, METRICS, SEED_PREDICTIONS, TUNED
+from data_contracts.tables.evaluations import ALL_LABELS, FIXED, METRICS, SEED_PREDICTIONS, TUNED
 from methods.reporting.document import SIGNIFICANT, Kind, Table, markdown_table, p_value
 from methods.statistics.seeds import SeedDifference, seed_difference
 from methods.statistics.significance import holm
 from resources.store.dataset_store import DatasetStore
 
 PAGE = Path(__file__).parents[1] / "findings.md"
-ALL_LABELS = "all"
 
 
 @dataclass(frozen=True)

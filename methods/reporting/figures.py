@@ -822,6 +822,28 @@ def filter_size_curve(
     return _png(figure)
 
 
+def training_images_curve(
+    points: Sequence[tuple[int, float, float | None, float | None]],
+) -> bytes:
+    """Draw accuracy over the number of images that train the auto-encoder.
+
+    Args:
+        points: (images, mean accuracy, low, high), shares of 1, in order of the images.
+    """
+    figure, axes = _canvas(3.4)
+    axis = axes[0, 0]
+    images, means, lows, highs = np.array(points, np.float64).T
+    axis.plot(images, 100 * means, color=COLOURS[0], marker="o")
+    axis.fill_between(images, 100 * lows, 100 * highs, color=COLOURS[0], alpha=0.15, linewidth=0)
+    ticks = [point[0] for point in points]
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="images that train the auto-encoder", ylabel="accuracy on the test split, %")
+    axis.grid(axis="y", alpha=0.3)
+    return _png(figure)
+
+
 def fine_tuning_curve(records: Sequence[Mapping[str, float | None]]) -> bytes:
     """Loss of the training images and of the validation slice over the epochs.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 RESULT = "Result"
+SEEDS = "Over several seeds"
 EXPECTED = "What the training images led to expect"
 FIGURES = "Figures of each classifier"
 EACH_CLASS = "Each class"

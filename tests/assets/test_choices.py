@@ -32,6 +32,8 @@ NO_CHOICE = {
     "label_fractions": "a measurement of this project",
     "label_seeds": "a measurement of this project",
     "permutations": "a measurement of this project",
+    "seeds": "a measurement of this project",
+    "training_shares": "a measurement of this project",
 }
 """Settings that are no choice of any paper, each with the reason."""
 
@@ -102,7 +104,7 @@ def _settings(study: Study) -> dict[str, list[str]]:
     others = OTHER_STUDIES_ROWS.get(study.name, ())
     own = [method.evaluation for method in study.methods if method.name not in others]
     assets: dict[str, list[str]] = {}
-    for asset in sorted(_upstream([*own, *study.measurements])):
+    for asset in sorted(_upstream([*own, *study.measurements_of(True)])):
         config = DEFINITIONS[asset].config_type
         for setting in config.model_fields:
             if setting not in config.speed_only:

@@ -57,6 +57,7 @@ STAGES = [
     "svm_evaluation_backbone",
     "svm_evaluation_random_cae",
     "svm_evaluation_cae",
+    "seed_study",
     "method_comparison_ahn2019",
     "report_ahn2019",
     "classifier",

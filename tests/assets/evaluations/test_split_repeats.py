@@ -15,7 +15,7 @@ from data_contracts import asset_names as names
 from data_contracts.records.facts import SplitRepeatsFacts
 from data_contracts.tables.evaluations import METRICS
 from methods.curation.splits import stratified_group_split
-from methods.reporting.split_repeat_tables import split_repeats_table
+from methods.reporting.repeat_tables import split_repeats_table
 from methods.statistics.repeated_splits import repeated_figure
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
