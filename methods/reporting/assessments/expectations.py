@@ -28,6 +28,10 @@ LOOKS_ALIKE = 0.6
 CHANCE = 0.5
 """Area of a classifier that guesses."""
 _UNCLEAR = "Whether training and test images look different is not clear"
+_BELOW_CHANCE = (
+    " An area below 0.5 comes from leaving images out: the rest of their side is a little less "
+    "like them than the other side."
+)
 _Z = 1.96
 
 
@@ -146,9 +150,10 @@ def _domain_sentence(found: Reading, area: Estimate) -> str:
             "shift": ", so the labels or the shares of the classes may differ instead",
             "leak": ", as copies would",
         }.get(found, "")
+        below = _BELOW_CHANCE if area.high < CHANCE else ""
         return (
             f"A classifier hardly tells training from test images {figures}: they look "
-            f"alike{support}."
+            f"alike{support}.{below}"
         )
     if area.low > CHANCE:
         return f"A classifier tells training from test images a little {figures}."

@@ -84,6 +84,8 @@ def test_what_else_is_known_is_read_with_them() -> None:
     for few in (_share(75, 30), _share(50, 30), _share(90, None)):
         unclear = _paragraph(_share(97), _share(98), Surroundings(0.0, few))
         assert "Whether training and test images look different is not clear (AUC" in unclear
+    below = _paragraph(_share(97), _share(98), Surroundings(0.0, _share(31, 8)))
+    assert "(AUC 0.31, 95 % interval 0.23 to 0.39): they look alike. An area below 0.5" in below
     assert "not known: no folds" in _paragraph(None, _share(98), Surroundings())
 
 
