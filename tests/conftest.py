@@ -21,6 +21,7 @@ TINY_STUDY: dict[str, Any] = {
     "weights": "random",
     "label_budgets": [],
     "bootstrap_resamples": 50,
+    "seeds": 1,
 }
 """Settings of the quickest study there is."""
 

@@ -48,7 +48,7 @@ def test_the_size_of_the_blocks_decides_memory_and_not_the_scores(
         monkeypatch.setattr(svm_rows, "MEMORY_BYTES", 16 * 6 * rows_at_once)
         taken.clear()
         of_method = SvmRows(reader, None, fit_scaling("l2", []))
-        scored = svm._scored(SvmConfig(tolerance=1e-6), "rows", rows, of_method)
+        scored = svm._scored(SvmConfig(tolerance=1e-6), "rows", rows, of_method, is_main=True)
         assert [notice.split(":")[0] for notice in scored.notices] == ["FIXED C ONLY"]
         assert scored.tuned is None
         assert max(taken) == min(rows_at_once, 60)
