@@ -285,11 +285,13 @@ class TestOfAPath:
     def test_pages_of_a_stack_are_read_together(
         self, made: Made, said: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        kinds = [2, 0, 2, 0]
-        pages = [Image.fromarray(like(kind, 5 + n)) for n, kind in enumerate(kinds)]
-        folder = made.folder / "stacks"
-        folder.mkdir()
-        pages[0].save(folder / "stack.tif", save_all=True, append_images=pages[1:])
+        pages = [Image.fromarray(like(kind, 5 + n)) for n, kind in enumerate([2, 0, 2, 0])]
+        stacks, singles = made.folder / "stacks", made.folder / "singles"
+        for folder in (stacks, singles):
+            folder.mkdir()
+        pages[0].save(stacks / "stack.tif", save_all=True, append_images=pages[1:])
+        for number, page in enumerate(pages):
+            page.save(singles / f"{number}.tif")
         read: list[list[int]] = []
 
         def counted(data: bytes, frames: Any, *rest: Any) -> Any:
@@ -297,10 +299,18 @@ class TestOfAPath:
             return prepare_frames(data, frames, *rest)
 
         monkeypatch.setattr("methods.imaging.image_file.prepare_frames", counted)
-        lines = list(predict_path(DatasetStore(), "tiny", folder, "cpu", show_names=True))
-        rows = pq.read_table(lines[-1]).to_pylist()
-        predicted = {row["frame"]: row["predicted"] for row in rows}
-        assert [predicted[n] for n in range(4)] == [CLASSES[kind // 2] for kind in kinds]
+        of_pages, of_files = (
+            pq.read_table(
+                list(predict_path(DatasetStore(), "tiny", folder, "cpu", show_names=True))[-1]
+            ).to_pylist()
+            for folder in (stacks, singles)
+        )
+        told = {row["frame"]: (row["predicted"], row["probability"]) for row in of_pages}
+        alone = {int(Path(row["path"]).stem): row for row in of_files}
+        assert len({probability for _, probability in told.values()}) == 4, "told apart"
+        for number, (predicted, probability) in told.items():
+            assert predicted == alone[number]["predicted"]
+            assert probability == pytest.approx(alone[number]["probability"], abs=1e-4)
         assert sorted(read[0]) == [0, 1, 2, 3], "one reading for the features of all pages"
 
     @pytest.mark.parametrize(
