@@ -108,9 +108,6 @@ class TestCalibrationError:
         assert expected_calibration_error(confidence, correct) == pytest.approx(
             0.4 * 0.05 + 0.6 * (0.95 - 2 / 3), rel=1e-12
         )
-        assert expected_calibration_error(confidence, correct, bins=1) == pytest.approx(
-            0.79 - 0.6, rel=1e-12
-        )
 
     def test_gaps_of_one_bin_cancel_and_of_two_do_not(self) -> None:
         correct = np.array([True, False])
