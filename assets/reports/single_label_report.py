@@ -1,6 +1,6 @@
 """The report of a study whose methods are scored on a test split."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="10",
+        code_version="11",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -316,7 +316,7 @@ def _paper_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
     from methods.reporting.document import Section
 
     of_filters = notices_of_chain(made_from.chains.get(names.FILTER_SIZE_STUDY, {}))
-    every = tuple(dict.fromkeys([*notices, *of_filters]))
+    every = _with_those_of(notices, of_filters)
     return Section(
         headings.PAPER,
         (
@@ -333,6 +333,15 @@ def _paper_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
     )
 
 
+def _with_those_of(notices: tuple[str, ...], chain: Iterable[str]) -> tuple[str, ...]:
+    """The notices of the report and those of one measurement that it does not have yet.
+
+    The report's name the methods that they are of behind the same words.
+    """
+    further = (words for words in chain if not any(one.startswith(words) for one in notices))
+    return tuple(dict.fromkeys([*notices, *further]))
+
+
 def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
     """How many labels each method needs, where the study measures it."""
     from methods.reporting import single_label_tables as parts
@@ -347,7 +356,7 @@ def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Sec
     every_c = made_from.here.table(asset, METRICS).to_pylist()
     metrics = [row for row in every_c if row["regularisation"] == TUNED]
     facts = made_from.here.facts(asset, LabelEfficiencyFacts)
-    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
     return [
         Section(
             LABELS_NEEDED,
@@ -370,7 +379,7 @@ def _seed_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Sect
         reason = made_from.included.reasons[asset]
         return [Section(headings.SEEDS, (f"Not measured: {reason}.",))]
     facts = made_from.here.facts(asset, SeedStudyFacts)
-    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
     table = seed_table(made_from.here.table(asset, METRICS).to_pylist(), every)
     return [Section(headings.SEEDS, (facts.sentence,), (table,), made_from.pictures(asset))]
 
@@ -408,7 +417,7 @@ def _split_repeats_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "
         return [Section(title, (f"Not measured: {made_from.included.reasons[asset]}.",))]
     metrics = made_from.here.table(asset, METRICS).to_pylist()
     titles = made_from.here.facts(asset, SplitRepeatsFacts).titles
-    every = tuple(dict.fromkeys([*notices, *notices_of_chain(made_from.chains[asset])]))
+    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
     return [Section(title, (), (split_repeats_table(metrics, titles, every),))]
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import CONFIDENCE, POWER, group_codes
+from methods.statistics.significance import CONFIDENCE, MIN_DISCORDANT, POWER, group_codes
 
 Float64 = NDArray[np.float64]
 
@@ -122,14 +122,36 @@ def seed_difference(
     df, error = _freedom_and_error(
         [(variance, n_groups - 1), _seed_variance(right_a), _seed_variance(right_b)]
     )
-    difference, quantile = float(paired.mean()), float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
+    difference = float(paired.mean())
+    if not error:
+        return _not_seen_to_vary(difference, n_groups, (len(right_a), len(right_b)))
+    quantile = float(stats.t.ppf((1 + CONFIDENCE) / 2, df))
     reach = quantile * error
     return SeedDifference(
         difference=difference,
         low=max(difference - reach, -1.0),
         high=min(difference + reach, 1.0),
-        p_value=float(2 * stats.t.sf(abs(difference) / error, df)) if error else 1.0,
+        p_value=float(2 * stats.t.sf(abs(difference) / error, df)),
         smallest=float((quantile + stats.t.ppf(POWER, df)) * error),
         groups=n_groups,
         seeds=(len(right_a), len(right_b)),
+    )
+
+
+def _not_seen_to_vary(difference: float, n_groups: int, seeds: tuple[int, int]) -> SeedDifference:
+    """The difference where it is the same in every group and seed, mostly 0.
+
+    It is then known to within what Clopper and Pearson's interval of no hit in as many trials as
+    groups says, as of :func:`methods.statistics.significance.group_bootstrap`. The p value is that
+    of the sign test.
+    """
+    width = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_groups)
+    return SeedDifference(
+        difference=difference,
+        low=max(difference - width, -1.0),
+        high=min(difference + width, 1.0),
+        p_value=min(2 * 0.5**n_groups, 1.0) if difference else 1.0,
+        smallest=min(MIN_DISCORDANT / n_groups, 1.0),
+        groups=n_groups,
+        seeds=seeds,
     )

@@ -14,7 +14,7 @@ from assets.evaluations.svm import SvmConfig, svm_evaluation
 from assets.images import image_attributes
 from assets.reports.classifier_sections import looks_at
 from assets.reports.rows import devices_of, seconds_of_stages, switches_of
-from assets.reports.single_label_report import study_report
+from assets.reports.single_label_report import _with_those_of, study_report
 from data_contracts import asset_names as names
 from data_contracts.records.facts import EvaluationFacts, NearDuplicateFacts, ReportFacts
 from data_contracts.records.output_record import OutputRecord
@@ -236,3 +236,9 @@ def test_switches_that_are_on_are_named() -> None:
     assert switches_of(chain) == []
     chain = {method.evaluation: _record(method.evaluation, 1.0, "cpu", convention="scspm")}
     assert switches_of(chain) == ['convention="scspm" (the paper: not stated)']
+
+
+def test_a_notice_whose_methods_the_report_names_is_not_repeated_without_them() -> None:
+    shared = ("RANDOM WEIGHTS: AlexNet was not pre-trained (Zero-bias CAE + SVM)",)
+    chain = ("RANDOM WEIGHTS: AlexNet was not pre-trained", "NOT CONVERGED: the SVM of raw")
+    assert _with_those_of(shared, chain) == (*shared, chain[1])

@@ -50,7 +50,19 @@ def test_one_group_and_no_difference_at_all() -> None:
     assert seed_difference(same, same, ["p"] * 3) is None
     ours = seed_difference(same, same, None)
     assert ours is not None
-    assert (ours.difference, ours.low, ours.high, ours.p_value) == (0, 0, 0, 1)
+    width = 1 - 0.025 ** (1 / 3)  # Clopper and Pearson, no hit in three trials
+    assert (ours.difference, ours.p_value) == (0, 1)
+    assert (ours.low, ours.high) == (pytest.approx(-width), pytest.approx(width))
+    assert ours.smallest == 1, "three images show nothing"
+
+
+def test_ten_groups_that_all_differ_in_the_same_way() -> None:
+    ours = seed_difference(np.ones((2, 10)), np.zeros((1, 10)), None)
+    assert ours is not None
+    assert (ours.difference, ours.high) == (1, 1)
+    assert ours.low == pytest.approx(0.025 ** (1 / 10))
+    assert ours.p_value == pytest.approx(2 / 2**10), "the sign test"
+    assert ours.smallest == pytest.approx(0.8)
 
 
 @pytest.mark.parametrize("broken", [np.ones(3), np.ones((0, 3)), np.full((1, 3), 1.5)])
