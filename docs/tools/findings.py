@@ -16,7 +16,7 @@ import numpy as np
 
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
-from data_contracts.records.facts import FilterStudyFacts, ManifestFacts, NetworkFacts
+from data_contracts.records.facts import FilterStudyFacts, ManifestFacts
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.ahn2019 import (
     RAW_ESTIMATE,
@@ -168,7 +168,7 @@ def data_table(studies: Sequence[Findings]) -> Table:
     rows = []
     for of in studies:
         manifest = of.store.facts(of.dataset, names.IMAGE_MANIFEST, ManifestFacts)
-        network = of.store.facts(of.dataset, names.BACKBONE_FEATURES, NetworkFacts)
+        maps = of.store.need_record(of.dataset, names.BACKBONE_FEATURES).feature_set
         settings = of.record.settings
         seconds = of.record.facts_as(FilterStudyFacts).seconds
         n_test = next(iter(of.right.values())).shape[1]
@@ -178,8 +178,8 @@ def data_table(studies: Sequence[Findings]) -> Table:
                 manifest.training_images,
                 n_test,
                 len(set(of.groups)) if of.groups else n_test,
-                f"{network.network} {network.layer}",
-                network.weights_sha256[:12],
+                f"{maps.backbone} {maps.layer}" if maps else "",
+                (maps.weights_sha256 or "")[:12] if maps else "",
                 ", ".join(map(str, of.sizes)),
                 settings["filter_seeds"],
                 settings["epochs"],

@@ -11,11 +11,19 @@ import pytest
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FilterStudyFacts
-from data_contracts.tables.evaluations import SEED_PREDICTIONS
-from docs.tools.findings import Findings, answer, contrasts_of, findings_in
+from data_contracts.tables.evaluations import METRICS, SEED_PREDICTIONS
+from docs.tools.findings import Findings, answer, contrasts_of, findings_in, page
 from methods.statistics.seeds import seed_difference
 from resources.store.dataset_store import DatasetStore
-from tests.assets.plans import DATASET, image_id, new_store, store_record
+from tests.assets.plans import (
+    DATASET,
+    image_id,
+    manifest_row,
+    new_store,
+    store_features,
+    store_manifest,
+    store_record,
+)
 
 N = 40
 
@@ -45,13 +53,39 @@ def _stored(store: DatasetStore) -> dict[tuple[str, int, str], np.ndarray]:
         for (method, seed, regularisation), values in right.items()
         for i in range(N)
     ]
+    errors: list[dict[str, Any]] = [
+        {
+            "dataset": DATASET,
+            "study": "ahn2019",
+            "method": "cae_8",
+            "metric": "held_out_error",
+            "regularisation": "fixed",
+            "subject": "all",
+            "value": 0.1 + 0.2 * seed,
+            "ci_low": None,
+            "ci_high": None,
+            "interval": None,
+            "n": N,
+            "seed": seed,
+            "settings": "{}",
+            "data_versions": "{}",
+        }
+        for seed in (0, 1)
+    ]
     record = store_record(
         store,
         names.FILTER_SIZE_STUDY,
         facts=FilterStudyFacts(rows_version="v", seconds={8: 3.0}),
-        tables=[(SEED_PREDICTIONS, rows)],
+        tables=[(SEED_PREDICTIONS, rows), (METRICS, errors)],
     )
-    settings = {"filter_sizes": [8], "filter_seeds": 2}
+    settings = {
+        "filter_sizes": [8],
+        "filter_seeds": 2,
+        "epochs": 1,
+        "optimizer": "sgd",
+        "learning_rate": 1e-5,
+        "batch_size": 8,
+    }
     store.save_record(record.model_copy(update={"settings": settings}))
     return right
 
@@ -96,3 +130,23 @@ def test_the_groups_are_those_of_the_images_in_their_order(tmp_path: Path) -> No
     ids = sorted(image_id(i) for i in range(N))
     number = {image_id(i): i for i in range(N)}
     assert Findings(store, DATASET).groups == [f"p{number[image] // 2}" for image in ids]
+
+
+def test_the_page_names_the_network_whose_maps_the_filters_saw(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    _stored(store)
+    store_manifest(store, [manifest_row(i, "train", "a") for i in range(3)])
+    store_features(
+        store,
+        names.BACKBONE_FEATURES,
+        [image_id(0)],
+        np.zeros((1, 3, 4, 4), np.float32),
+        backbone="alexnet",
+        layer="conv5",
+        weights_sha256="ab" * 32,
+    )
+    text = page([tmp_path])
+    assert text.startswith("# Does an auto-encoder atop a frozen network help?")
+    assert f"| {DATASET} | 3 | {N} | {N // 2} | alexnet conv5 | abababababab |" in text
+    assert "| sgd, rate 1e-05, 8 images a step | 0\\.200 |" in text
+    assert "trained filters are measurably better in 1" in text
