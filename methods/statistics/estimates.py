@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -64,7 +65,7 @@ def share_among(
 def of_counts(
     figure: Callable[[NDArray[np.int64]], NDArray[np.float64]],
     cells: NDArray[np.int64],
-    n_cells: int,
+    shape: tuple[int, ...],
     groups: Sequence[str] | None,
     n_resamples: int,
     seed: int,
@@ -73,8 +74,8 @@ def of_counts(
 
     The arguments are those of :func:`methods.statistics.significance.counts_bootstrap`.
     """
-    value = float(figure(np.bincount(cells, minlength=n_cells)[np.newaxis])[0])
+    value = float(figure(np.bincount(cells, minlength=math.prod(shape)).reshape(1, *shape))[0])
     if np.isnan(value):
         return None
-    interval = counts_bootstrap(figure, cells, n_cells, groups, n_resamples, seed)
+    interval = counts_bootstrap(figure, cells, shape, groups, n_resamples, seed)
     return estimate(value, interval, len(cells), groups)

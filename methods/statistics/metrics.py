@@ -353,6 +353,18 @@ def _macro_auc_interval(answers: Answers, sample: Sample) -> list[Interval | Non
     return [None if area is None else area[1]]
 
 
+def _of_table(
+    figure: Callable[[NDArray[np.int64]], Float64],
+    cells: NDArray[np.int64],
+    size: int,
+    sample: Sample,
+) -> Interval | None:
+    """The interval of a figure of square tables (m, size, size), by a bootstrap over groups."""
+    return counts_bootstrap(
+        figure, cells, (size, size), sample.groups, sample.n_resamples, sample.seed
+    )
+
+
 def _bootstrap_interval(
     figure: Callable[[NDArray[np.int64]], Float64],
 ) -> Callable[[Answers, Sample], list[Interval | None]]:
@@ -361,16 +373,7 @@ def _bootstrap_interval(
     def interval(answers: Answers, sample: Sample) -> list[Interval | None]:
         size = len(answers.labels)
         cells = answers.truth.argmax(axis=1) * size + answers.predicted.argmax(axis=1)
-        return [
-            counts_bootstrap(
-                lambda counts: figure(counts.reshape(-1, size, size)),
-                cells,
-                size**2,
-                sample.groups,
-                sample.n_resamples,
-                sample.seed,
-            )
-        ]
+        return [_of_table(figure, cells, size, sample)]
 
     return interval
 
@@ -378,16 +381,7 @@ def _bootstrap_interval(
 def _cluster_interval(answers: Answers, sample: Sample) -> list[Interval | None]:
     of = _neighbours(answers)
     size = of.n_clusters
-    return [
-        counts_bootstrap(
-            lambda counts: normalised_information(counts.reshape(-1, size, size)),
-            of.cells,
-            size**2,
-            sample.groups,
-            sample.n_resamples,
-            sample.seed,
-        )
-    ]
+    return [_of_table(normalised_information, of.cells, size, sample)]
 
 
 # The registry

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from methods.statistics.significance import CONFIDENCE, MIN_DISCORDANT, POWER, group_codes
+from methods.statistics.significance import (
+    CONFIDENCE,
+    MIN_DISCORDANT,
+    POWER,
+    group_codes,
+    never_seen_width,
+)
 
 Float64 = NDArray[np.float64]
 
@@ -145,7 +151,7 @@ def _not_seen_to_vary(difference: float, n_groups: int, seeds: tuple[int, int]) 
     groups says, as of :func:`methods.statistics.significance.group_bootstrap`. The p value is that
     of the sign test.
     """
-    width = 1 - ((1 - CONFIDENCE) / 2) ** (1 / n_groups)
+    width = never_seen_width(n_groups)
     return SeedDifference(
         difference=difference,
         low=max(difference - width, -1.0),

@@ -6,6 +6,7 @@ many images of other patients. What the intervals and tests hold was simulated: 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,11 @@ def _tail() -> float:
     return (1 - CONFIDENCE) / 2
 
 
+def never_seen_width(groups: int) -> float:
+    """Upper end of Clopper and Pearson's interval where no group of so many has a hit."""
+    return float(1 - _tail() ** (1 / groups))
+
+
 def effective_groups(sizes: Float64) -> float:
     """Groups of equal size that would weigh as much as groups of these ``sizes`` (Kish 1965)."""
     return float(sizes.sum() ** 2 / (sizes**2).sum())
@@ -154,7 +160,7 @@ def accuracy_interval(
     if count == 1:
         return Interval(np.nan, np.nan, ONE_GROUP, count)
     if (table == 1).all() or (table == 0).all():
-        width = 1 - _tail() ** (1 / count)
+        width = never_seen_width(count)
         name = "Clopper-Pearson" if count == n else "Clopper-Pearson on groups"
         return Interval(max(share - width, 0.0), min(share + width, 1.0), name, count)
     if seeds == 1 and count == n and table.dtype == np.bool_:
@@ -265,7 +271,7 @@ def group_bootstrap(
 def counts_bootstrap(
     figure: Callable[[NDArray[np.int64]], Float64],
     cells: NDArray[np.int64],
-    n_cells: int,
+    shape: tuple[int, ...],
     groups: Sequence[str] | None,
     n_resamples: int,
     seed: int,
@@ -277,10 +283,10 @@ def counts_bootstrap(
     after the other and takes a hundredth of the time.
 
     Args:
-        figure: from (m, n_cells) numbers of images, m resamples, to the (m,) figures; NaN where
+        figure: from (m, *shape) numbers of images, m resamples, to the (m,) figures; NaN where
             there is none.
-        cells: (n,) cell of each image, 0 to ``n_cells`` - 1.
-        n_cells: number of cells.
+        cells: (n,) cell of each image, its place in a table of this shape, row after row.
+        shape: of the table, such as (L, L) of a confusion matrix.
         groups: (n,) group of each image, or None.
         n_resamples: resamples of the groups.
         seed: of the resampling.
@@ -291,7 +297,7 @@ def counts_bootstrap(
     Raises:
         ValueError: no image, or more or fewer groups than images.
     """
-    n = len(cells)
+    n, n_cells = len(cells), math.prod(shape)
     if not n:
         raise ValueError("a bootstrap needs at least one image")
     codes = group_codes(n, groups)
@@ -302,7 +308,7 @@ def counts_bootstrap(
     def figures_of(counts: NDArray[np.floating]) -> Float64:
         everywhere = np.zeros((len(counts), n_cells), np.int64)
         everywhere[:, used] = counts
-        return figure(everywhere)
+        return figure(everywhere.reshape(-1, *shape))
 
     count, value = len(of_groups), float(figures_of(of_groups.sum(axis=0)[np.newaxis])[0])
     if count == 1 or np.isnan(value):
@@ -330,7 +336,7 @@ def _expanded_percentiles(value: float, figures: Float64, count: int) -> Interva
     if 2 * len(known) < len(figures):
         return None
     if np.ptp(known) == 0:
-        width = 1 - _tail() ** (1 / count)
+        width = never_seen_width(count)
         return Interval(value - width, min(value + width, 1.0), "Clopper-Pearson on groups", count)
     t = special.stdtrit(count - 1, _tail()) * np.sqrt(count / (count - 1))
     tail = float(stats.norm.cdf(t))

@@ -86,9 +86,7 @@ def operating_point(
     cells = 2 * positive.astype(np.int64) + called
 
     def of_matrix(figure: Callable[[NDArray[np.int64]], Float64]) -> Estimate | None:
-        return of_counts(
-            lambda counts: figure(counts.reshape(-1, 2, 2)), cells, 4, groups, n_resamples, seed
-        )
+        return of_counts(figure, cells, (2, 2), groups, n_resamples, seed)
 
     return OperatingPoint(
         threshold=threshold,

@@ -309,7 +309,7 @@ def test_counted_groups_have_the_interval_of_groups_drawn_one_by_one(size: int) 
     rng = np.random.default_rng(size)
     cells = rng.integers(0, 3, 60)
     groups = [f"p{i // size}" for i in range(60)]
-    counted = counts_bootstrap(_right_share, cells, 4, groups, 20_000, 0)
+    counted = counts_bootstrap(_right_share, cells, (4,), groups, 20_000, 0)
     drawn = group_bootstrap(lambda at: float((cells[at] == 0).mean()), 60, groups, 20_000)
     assert counted is not None
     assert drawn is not None
@@ -322,22 +322,25 @@ def test_counted_groups_have_the_interval_of_groups_drawn_one_by_one(size: int) 
 
 def test_counts_do_not_depend_on_how_many_resamples_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     cells, groups = np.array([0, 1, 2, 0, 1, 0, 3, 3]), list("aabbccdd")
-    whole = counts_bootstrap(_right_share, cells, 4, groups, 100, 3)
+    whole = counts_bootstrap(_right_share, cells, (4,), groups, 100, 3)
     monkeypatch.setattr(significance, "_COUNTS_AT_ONCE", 1)
-    assert counts_bootstrap(_right_share, cells, 4, groups, 100, 3) == whole
+    assert counts_bootstrap(_right_share, cells, (4,), groups, 100, 3) == whole
 
 
 def test_the_bootstrap_of_counts_says_when_it_cannot() -> None:
     cells = np.array([0, 1, 0, 1])
-    assert counts_bootstrap(_right_share, cells, 2, ["p"] * 4, 20, 0) is None
+    assert counts_bootstrap(_right_share, cells, (2,), ["p"] * 4, 20, 0) is None
     assert (
-        counts_bootstrap(lambda counts: np.full(len(counts), np.nan), cells, 2, None, 20, 0) is None
+        counts_bootstrap(lambda counts: np.full(len(counts), np.nan), cells, (2,), None, 20, 0)
+        is None
     )
-    perfect = counts_bootstrap(lambda counts: np.ones(len(counts)), cells, 2, list("aabb"), 20, 0)
+    perfect = counts_bootstrap(
+        lambda counts: np.ones(len(counts)), cells, (2,), list("aabb"), 20, 0
+    )
     assert perfect is not None
     assert (perfect.low, perfect.high) == (pytest.approx(0.025**0.5), 1.0)
     with pytest.raises(ValueError, match="at least one image"):
-        counts_bootstrap(_right_share, cells[:0], 2, None, 20, 0)
+        counts_bootstrap(_right_share, cells[:0], (2,), None, 20, 0)
 
 
 def test_paired_t_by_hand() -> None:
