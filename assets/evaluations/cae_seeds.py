@@ -17,6 +17,7 @@ from assets.core.stage import stage
 from assets.evaluations.cae_trials import (
     gram_of_codes,
     in_words,
+    not_converged,
     right_of,
     scored_on,
     trained_cae,
@@ -275,7 +276,6 @@ def _summary(
     results: Mapping[str, dict[str, Any]],
 ) -> Output:
     """The means over the seeds, and how far the trained filters are from the others."""
-    from methods.reporting.figures import training_images_curve
     from methods.reporting.repeat_tables import difference_sentence
 
     lines: dict[tuple[str, float], list[dict[str, Any]]] = {
@@ -289,22 +289,13 @@ def _summary(
         for row in _metrics(work, config, made_from, method, share, of)
     ]
     means = [row for row in metrics if row["metric"] == OVER_SEEDS]
-    of_shares = sorted(share for method, share in lines if method == CAE)
-    curve = [
-        (made_from.images(share), row["value"], row["ci_low"], row["ci_high"])
-        for share in of_shares
-        for row in means
-        if (row["method"], row["regularisation"]) == (CAE, FIXED)
-        and row["subject"] == _subject(made_from, share)
-    ]
-    unfinished = sorted(
-        {name for (name, _), of in lines.items() if not all(line["converged"] for line in of)}
-    )
-    caption = "accuracy by the images that train the auto-encoder"
+    by_method: dict[str, list[dict[str, Any]]] = {}
+    for (method, _), of in sorted(lines.items()):
+        by_method.setdefault(method, []).extend(of)
     return Output(
         content=metrics,
         files=[work.write_table(metrics, METRICS)],
-        pictures=[(caption, training_images_curve(curve))] if len(curve) > 1 else [],
+        pictures=_curve(made_from, [share for method, share in lines if method == CAE], means),
         summary={
             "seeds": len(lines[CAE, 1.0]),
             **{
@@ -316,12 +307,32 @@ def _summary(
             rows_version=made_from.rows.version,
             sentence=difference_sentence(_differences(made_from, lines)),
         ),
-        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
-        if unfinished
-        else [],
+        notices=not_converged(by_method),
         rows=len(metrics),
         device=made_from.device,
     )
+
+
+def _curve(
+    made_from: _Inputs, shares: Sequence[float], means: Sequence[Mapping[str, Any]]
+) -> list[tuple[str, bytes]]:
+    """The picture of the accuracy at the fixed C by training images, where some were left out."""
+    from methods.reporting.figures import training_images_curve
+
+    if len(shares) < 2:
+        return []
+    mean_of = {
+        row["subject"]: row
+        for row in means
+        if (row["method"], row["regularisation"]) == (CAE, FIXED)
+    }
+    points = [
+        (made_from.images(share), row["value"], row["ci_low"], row["ci_high"])
+        for share in sorted(shares)
+        for row in [mean_of[_subject(made_from, share)]]
+    ]
+    caption = "accuracy by the images that train the auto-encoder"
+    return [(caption, training_images_curve(points))]
 
 
 def _subject(made_from: _Inputs, share: float) -> str:

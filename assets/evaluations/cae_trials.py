@@ -78,6 +78,14 @@ def right_of(line: Mapping[str, Any], regularisation: str, labels: str, n: int) 
     return np.asarray(np.mean([unpacked(draw, n) for draw in draws], axis=0))
 
 
+def not_converged(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
+    """What a reader must know of solvers that stopped too early; ``lines`` are by method."""
+    unfinished = [name for name, of in lines.items() if not all(line["converged"] for line in of)]
+    if not unfinished:
+        return []
+    return [f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
+
+
 def in_words(line: Mapping[str, Any], n_test: int) -> str:
     """The accuracy at either C, for the log."""
     accuracy = {name: right_of(line, name, ALL_LABELS, n_test).mean() for name in line["scores"]}

@@ -16,6 +16,7 @@ from assets.core.stage import stage
 from assets.evaluations.cae_trials import (
     gram_of_codes,
     in_words,
+    not_converged,
     right_of,
     scored_on,
     trained_cae,
@@ -195,7 +196,6 @@ def _summary(
             caption = f"{row['method']}, {row['regularisation']} C, accuracy"
             summary[caption] = row["value"]
     summary |= {f"{size} filters, seconds": seconds[size] for size in sizes}
-    unfinished = [name for name in lines if not all(line["converged"] for line in lines[name])]
     return Output(
         content=[metrics, predictions],
         files=[
@@ -205,9 +205,7 @@ def _summary(
         pictures=[("accuracy by number of filters", _curve(sizes, lines, len(rows.test)))],
         summary=summary,
         facts=FilterStudyFacts(rows_version=rows.version, seconds=seconds),
-        notices=[f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
-        if unfinished
-        else [],
+        notices=not_converged(lines),
         rows=len(metrics),
         device=device,
     )
