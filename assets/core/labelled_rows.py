@@ -1,6 +1,8 @@
 """The labelled images of a dataset: what every classifier is fitted on and scored on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -58,6 +60,14 @@ class LabelledRows:
         return [self.groups[i] for i in self.test] if self.has_groups else None
 
 
+def groups_by_image(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Group of each image that rows of the manifest name, by its id: the patient above others.
+
+    An image without a group is one of its own; equal pixels are no group.
+    """
+    return kept_together([ManifestRow(**{**row, "pixel_sha256": None}) for row in rows])
+
+
 def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
     """The labelled images that train or test.
 
@@ -73,8 +83,7 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
         raise leak_error(dataset, leaks, can_be_drawn(manifest, spec))
     rows = [row for row in manifest if row["status"] == "ok" and row["split"] in ("train", "test")]
     rows.sort(key=lambda row: row["image_id"])
-    # equal pixels are no group
-    together = kept_together([ManifestRow(**{**row, "pixel_sha256": None}) for row in rows])
+    together = groups_by_image(rows)
     split = np.array([row["split"] for row in rows])
     return LabelledRows(
         ids=[row["image_id"] for row in rows],

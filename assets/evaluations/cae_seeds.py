@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from assets.core.labelled_rows import LabelledRows, scorable_rows
+from assets.core.labelled_rows import LabelledRows, groups_by_image, scorable_rows
 from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows
@@ -131,7 +131,7 @@ class _Inputs:
     group=GROUP,
     order=6,
     kinds={"pytorch", "parquet"},
-    code_version="2",
+    code_version="3",
     inputs=(
         names.IMAGE_MANIFEST,
         names.BACKBONE_FEATURES,
@@ -207,10 +207,7 @@ def _inputs(here: Stage[SeedStudyConfig]) -> _Inputs:
     rows = scorable_rows(here.store, here.dataset, AHN2019)
     trained = CaeModelConfig(**here.record(names.CAE_MODEL).settings)
     ids = fitting_ids(here.store, here.dataset, trained.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-    group_of = {
-        row["image_id"]: row["group_id"] or row["image_id"]
-        for row in ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
-    }
+    group_of = groups_by_image(ok_rows(manifest_of(here.store, here.dataset)).to_pylist())
     maps = here.features(names.BACKBONE_FEATURES, ids)
     return _Inputs(
         rows=rows,

@@ -54,7 +54,11 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("home")
     store = new_store(home)
     rows = [manifest_row(i, "train" if i < 12 else "test", label) for i, label in enumerate(LABELS)]
-    store_manifest(store, [row | {"group_id": f"p{i // 2}"} for i, row in enumerate(rows)])
+    # a patient of two images that were listed apart is one group
+    store_manifest(
+        store,
+        [row | {"group_id": f"g{i}", "patient_id": f"p{i // 2}"} for i, row in enumerate(rows)],
+    )
     store_features(store, names.BACKBONE_FEATURES, [image_id(i) for i in range(16)], maps())
     for model, features in ((cae_model, cae_features), (random_cae_model, random_cae_features)):
         run_plan(model, store, SETTINGS)
