@@ -1,6 +1,6 @@
 """The report of a study whose methods are scored on a test split."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -342,29 +342,50 @@ def _with_those_of(notices: tuple[str, ...], chain: Iterable[str]) -> tuple[str,
     return tuple(dict.fromkeys([*notices, *further]))
 
 
+def _measured_section(
+    made_from: _MadeFrom,
+    asset: str,
+    title: str,
+    notices: tuple[str, ...],
+    content: "Callable[[tuple[str, ...]], Section]",
+) -> "list[Section]":
+    """The section of a measurement that only some studies have, or why it was not measured.
+
+    Args:
+        made_from: of the report.
+        asset: the measurement.
+        title: heading where it was not measured.
+        notices: of the report.
+        content: from the notices of its tables to the section.
+    """
+    from methods.reporting.document import Section
+
+    if asset not in made_from.study.measurements_of(all_tables=True):
+        return []
+    if asset not in made_from.chains:
+        return [Section(title, (f"Not measured: {made_from.included.reasons[asset]}.",))]
+    return [content(_with_those_of(notices, notices_of_chain(made_from.chains[asset])))]
+
+
 def _label_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
     """How many labels each method needs, where the study measures it."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
 
     asset = names.LABEL_EFFICIENCY
-    if asset not in made_from.study.measurements:
-        return []
-    if asset not in made_from.chains:
-        reason = made_from.included.reasons[asset]
-        return [Section(LABELS_NEEDED, (f"Not measured: {reason}.",))]
-    every_c = made_from.here.table(asset, METRICS).to_pylist()
-    metrics = [row for row in every_c if row["regularisation"] == TUNED]
-    facts = made_from.here.facts(asset, LabelEfficiencyFacts)
-    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
-    return [
-        Section(
+
+    def content(every: tuple[str, ...]) -> Section:
+        every_c = made_from.here.table(asset, METRICS).to_pylist()
+        metrics = [row for row in every_c if row["regularisation"] == TUNED]
+        facts = made_from.here.facts(asset, LabelEfficiencyFacts)
+        return Section(
             LABELS_NEEDED,
             (facts.sentence, facts.sentence_raw),
             (parts.label_efficiency_table(metrics, facts.titles, every),),
             made_from.pictures(asset),
         )
-    ]
+
+    return _measured_section(made_from, asset, LABELS_NEEDED, notices, content)
 
 
 def _seed_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Section]":
@@ -373,15 +394,13 @@ def _seed_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "list[Sect
     from methods.reporting.repeat_tables import seed_table
 
     asset = names.SEED_STUDY
-    if asset not in made_from.study.main_measurements:
-        return []
-    if asset not in made_from.chains:
-        reason = made_from.included.reasons[asset]
-        return [Section(headings.SEEDS, (f"Not measured: {reason}.",))]
-    facts = made_from.here.facts(asset, SeedStudyFacts)
-    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
-    table = seed_table(made_from.here.table(asset, METRICS).to_pylist(), every)
-    return [Section(headings.SEEDS, (facts.sentence,), (table,), made_from.pictures(asset))]
+
+    def content(every: tuple[str, ...]) -> Section:
+        facts = made_from.here.facts(asset, SeedStudyFacts)
+        table = seed_table(made_from.here.table(asset, METRICS).to_pylist(), every)
+        return Section(headings.SEEDS, (facts.sentence,), (table,), made_from.pictures(asset))
+
+    return _measured_section(made_from, asset, headings.SEEDS, notices, content)
 
 
 def _few_labels_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
@@ -411,14 +430,13 @@ def _split_repeats_sections(made_from: _MadeFrom, notices: tuple[str, ...]) -> "
     from methods.reporting.repeat_tables import split_repeats_table
 
     asset, title = names.SPLIT_REPEATS, "Over repeated random splits"
-    if asset not in made_from.study.measurements:
-        return []
-    if asset not in made_from.chains:
-        return [Section(title, (f"Not measured: {made_from.included.reasons[asset]}.",))]
-    metrics = made_from.here.table(asset, METRICS).to_pylist()
-    titles = made_from.here.facts(asset, SplitRepeatsFacts).titles
-    every = _with_those_of(notices, notices_of_chain(made_from.chains[asset]))
-    return [Section(title, (), (split_repeats_table(metrics, titles, every),))]
+
+    def content(every: tuple[str, ...]) -> Section:
+        metrics = made_from.here.table(asset, METRICS).to_pylist()
+        titles = made_from.here.facts(asset, SplitRepeatsFacts).titles
+        return Section(title, (), (split_repeats_table(metrics, titles, every),))
+
+    return _measured_section(made_from, asset, title, notices, content)
 
 
 def _retrieval_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
