@@ -37,6 +37,7 @@ from resources.store.feature_store import FeatureReader
 
 if TYPE_CHECKING:
     from methods.classifiers.polynomial_svm import NestedScores
+    from methods.reporting.pictures.roc_pictures import FoldCurves
     from methods.statistics.fold_roc import FoldRoc
 
 GROUP = "evaluation"
@@ -98,17 +99,14 @@ class FoldScore:
 
 def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     """Out-of-fold probabilities with the areas under their ROC curves."""
-    from methods.reporting import figures
+    from methods.reporting.pictures.roc_pictures import fold_roc_curves
     from methods.statistics.fold_roc import fold_roc
-    from methods.statistics.roc import empirical_roc
 
     method, rows, probability = scored.method, scored.rows, scored.probability
     roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
     settings = {**config.settings(), "interval": roc.pooled_interval.method}
     metric_rows = MetricRows(work, HUYNH2016, method.name, config.seed, settings)
     metrics, scores = _metrics(metric_rows, roc, rows), _fold_scores(rows, scored)
-    fitted = roc.binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if roc.binormal else None
-    curve = (method.title, *empirical_roc(probability, rows.positive), fitted)
     notices = list(scored.notices)
     if not rows.has_lesions:
         notices.append(
@@ -122,7 +120,9 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     return Output(
         content=[metrics, scores],
         files=[work.write_table(metrics, METRICS), work.write_table(scores, FOLD_SCORES)],
-        pictures=[("ROC curve", figures.roc_curves([curve]))],
+        pictures=[
+            ("ROC curve", fold_roc_curves([fold_curves(method.title, rows, probability, roc)]))
+        ],
         summary={
             "AUC, mean over folds": roc.mean,
             "AUC, SD over folds": roc.sd,
@@ -146,6 +146,32 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
         ),
         notices=notices,
         rows=len(rows.ids),
+    )
+
+
+def fold_curves(
+    title: str, rows: LesionRows, probability: np.ndarray, roc: "FoldRoc"
+) -> "FoldCurves":
+    """The ROC curves of one method, with the areas under them.
+
+    Args:
+        title: of the method.
+        rows: the images.
+        probability: (n,) of the positive class.
+        roc: the areas.
+    """
+    from methods.reporting.pictures.roc_pictures import FoldCurves
+    from methods.statistics.fold_roc import average_roc
+    from methods.statistics.roc import empirical_roc
+
+    at = np.linspace(0, 1, CURVE_POINTS)
+    return FoldCurves(
+        title=title,
+        averaged=average_roc(probability, rows.positive, rows.fold),
+        mean_auc=roc.mean,
+        pooled=empirical_roc(probability, rows.positive),
+        pooled_auc=roc.pooled,
+        fitted=(at, roc.binormal.tpr(at)) if roc.binormal else None,
     )
 
 
@@ -259,7 +285,7 @@ def cv_evaluation(method: Method, layer: str | None) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="2",
+        code_version="3",
         inputs=(names.IMAGE_MANIFEST, *segmentation, method.features),
         facts=FoldFacts,
         tables=(METRICS, FOLD_SCORES),
@@ -371,7 +397,7 @@ def out_of_fold(
     group=GROUP,
     order=7,
     kinds={"numpy", "parquet"},
-    code_version="2",
+    code_version="3",
     inputs=[method.evaluation for method in (*LAYER_METHODS.values(), ANALYTIC)],
     facts=FoldFacts,
     tables=(METRICS, FOLD_SCORES),

@@ -12,8 +12,8 @@ from assets.core.lesion_rows import FoldConfig, LesionRows, lesion_rows
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
-from assets.evaluations.cross_validation import CURVE_POINTS, LAYER_METHODS, out_of_fold
 from assets.evaluations.cross_validation import GROUP as EVALUATION
+from assets.evaluations.cross_validation import LAYER_METHODS, fold_curves, out_of_fold
 from assets.evaluations.label_permutation import METRIC
 from assets.reports.common import (
     GROUP,
@@ -57,6 +57,7 @@ from methods.reporting import headings
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section
+    from methods.reporting.pictures.roc_pictures import FoldCurves
 
 Probabilities = Mapping[Method, Mapping[str, float]]
 """Out-of-fold probability of each image, by method."""
@@ -67,7 +68,7 @@ Probabilities = Mapping[Method, Mapping[str, float]]
     group=EVALUATION,
     order=8,
     kinds={"scipy", "parquet"},
-    code_version="3",
+    code_version="4",
     inputs=[method.evaluation for method in HUYNH2016.methods],
     facts=RocComparisonFacts,
     tables=(ROC_RESULTS, ROC_COMPARISONS),
@@ -89,13 +90,13 @@ def roc_comparison(here: Stage[FoldConfig]) -> Plan:
     }
 
     def compute(work: Work) -> Output:
-        from methods.reporting import figures
+        from methods.reporting.pictures.roc_pictures import fold_roc_curves
 
         three = (layer, ANALYTIC, ENSEMBLE)
         contoured = rows.only(list(probabilities[ANALYTIC]))
         results = result_rows(rows, contoured, probabilities, three)
         comparisons = comparison_rows(contoured, probabilities, three)
-        curves = _curves(contoured, probabilities, three, results)
+        curves = _curves(contoured, probabilities, three)
         return Output(
             content=[results, comparisons],
             files=[
@@ -103,7 +104,7 @@ def roc_comparison(here: Stage[FoldConfig]) -> Plan:
                 work.write_table(comparisons, ROC_COMPARISONS),
             ],
             pictures=[
-                ("ROC curves", figures.roc_curves(curves)),
+                ("ROC curves", fold_roc_curves(curves)),
                 ("AUC by layer", _auc_by_layer(results)),
             ],
             summary={
@@ -205,20 +206,16 @@ def comparison_rows(
 
 
 def _curves(
-    rows: LesionRows, probabilities: Probabilities, methods: Sequence[Method], results: Rows
-) -> list[Any]:
+    rows: LesionRows, probabilities: Probabilities, methods: Sequence[Method]
+) -> "list[FoldCurves]":
     """The ROC curves of the methods on the images that have a contour."""
-    from methods.reporting.roc_tables import CONTOURED
-    from methods.statistics.roc import empirical_roc, fit_binormal
+    from methods.statistics.fold_roc import fold_roc
 
-    auc_of = {row["method"]: row["auc"] for row in results if row["images"] == CONTOURED}
     curves = []
     for method in methods:
         probability = _scores(probabilities, method, rows)
-        binormal = fit_binormal(probability, rows.positive)
-        fitted = binormal.tpr(np.linspace(0, 1, CURVE_POINTS)) if binormal else None
-        title = f"{method.title}, AUC {auc_of[method.name]:.3f}"
-        curves.append((title, *empirical_roc(probability, rows.positive), fitted))
+        roc = fold_roc(probability, rows.positive, rows.fold, rows.lesions, rows.patients)
+        curves.append(fold_curves(method.title, rows, probability, roc))
     return curves
 
 

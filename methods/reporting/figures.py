@@ -5,7 +5,6 @@ A picture has at most 50 kB and the same bytes every time.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -16,13 +15,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from methods.reporting.pictures.canvas import COLOURS, DPI, INCHES
+from methods.reporting.pictures.canvas import canvas as _canvas
+from methods.reporting.pictures.canvas import plain as _plain
+from methods.reporting.pictures.canvas import png as _png
 from methods.statistics.calibration_figures import ECE_BINS, bin_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and no picture needs it
     from methods.training.cae import CaeEpoch, FilterStatistics
 
-# Okabe and Ito: told apart by the colour-blind
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
 SPLIT_COLOURS = {
     "train": "#0072B2",
     "test": "#E69F00",
@@ -31,8 +32,6 @@ SPLIT_COLOURS = {
     "duplicate": "#CC79A7",
     "rejected": "#D55E00",
 }
-MAX_BYTES = 50_000
-INCHES, DPI = 8.0, 100
 EPSILON = 1e-12
 OUTLINE, CENTRE = (0xFF, 0x9F, 0x00), (0x00, 0xD0, 0xFF)
 TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
@@ -40,63 +39,6 @@ TILE_COLUMNS, TILE_PITCH, MAX_TILES = 8, 1.15, 24
 
 Pictures in a row, distance of rows in widths of a column, maximum number of pictures.
 """
-
-
-def _plain(text: str, limit: int = 28) -> str:
-    """Text that matplotlib shows without reading markup in it."""
-    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
-    return short.replace("$", r"\$")
-
-
-def _canvas(
-    height: float, rows: int = 1, columns: int = 1, **grid: Any
-) -> tuple[Figure, NDArray[Any]]:
-    figure = Figure(figsize=(INCHES, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, squeeze=False, **grid)
-
-
-def _png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    """Write the picture with as many colours, then pixels, as fit the size limit.
-
-    The colours of ``marks`` are kept.
-    """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    image = Image.open(buffer).convert("RGB")
-    return _within_limit(image, marks)
-
-
-def _within_limit(image: Image.Image, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
-    for scale in (1.0, 0.8, 0.65, 0.5, 0.35):
-        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-        smaller = image if scale == 1.0 else image.resize(size, Image.Resampling.LANCZOS)
-        for colours in (256, 64, 24):
-            buffer = io.BytesIO()
-            _quantized(smaller, colours, marks).save(buffer, "PNG", optimize=True)
-            if buffer.tell() < MAX_BYTES:
-                return buffer.getvalue()
-    return buffer.getvalue()
-
-
-def _quantized(
-    image: Image.Image, colours: int, marks: Sequence[tuple[int, int, int]]
-) -> Image.Image:
-    """Reduce the picture to a number of colours that include those of ``marks``.
-
-    A rare colour would otherwise be lost.
-    """
-    chosen = image.quantize(colours - len(marks), dither=Image.Dither.NONE)
-    if not marks:
-        return chosen
-    palette = Image.new("P", (1, 1))
-    palette.putpalette(
-        [
-            *(chosen.getpalette() or [])[: 3 * (colours - len(marks))],
-            *(part for mark in marks for part in mark),
-        ]
-    )
-    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _show(axis: Any, picture: NDArray[Any], title: str = "", **options: Any) -> None:
@@ -243,44 +185,6 @@ def features_by_class(
     axis.set(xlabel="standard deviations from the mean (dot: median, line: quartiles)")
     axis.grid(axis="x", alpha=0.3)
     axis.legend(fontsize=8)
-    return _png(figure)
-
-
-def roc_curves(
-    curves: Sequence[
-        tuple[str, NDArray[np.float64], NDArray[np.float64], NDArray[np.float64] | None]
-    ],
-) -> bytes:
-    """Empirical ROC curves as steps, fitted ones as smooth lines.
-
-    Args:
-        curves: (title, false-positive rate (k,), true-positive rate (k,), fitted true-positive rate
-            at 0, 0.005 ... 1 or None).
-    """
-    figure, axes = _canvas(5.6)
-    axis, grid = axes[0, 0], np.linspace(0, 1, 201)
-    axis.plot([0, 1], [0, 1], color="#999999", linewidth=1)
-    for number, (title, false, true, fitted) in enumerate(curves):
-        colour = COLOURS[number % len(COLOURS)]
-        axis.plot(
-            false,
-            true,
-            color=colour,
-            linewidth=0.9,
-            alpha=0.7,
-            label=_plain(title, 60) if fitted is None else None,
-        )
-        if fitted is not None:
-            axis.plot(grid, fitted, color=colour, linewidth=2.2, label=_plain(title, 60))
-    axis.set(
-        xlabel="false-positive rate",
-        ylabel="true-positive rate",
-        xlim=(0, 1),
-        ylim=(0, 1),
-        aspect="equal",
-    )
-    axis.set_title("thick: binormal fit, thin: empirical", fontsize=9)
-    axis.legend(fontsize=8, loc="lower right")
     return _png(figure)
 
 

@@ -17,6 +17,7 @@ from methods.statistics.roc import (
     auc_difference_p,
     auc_interval,
     delong,
+    empirical_roc,
     fit_binormal,
 )
 from methods.statistics.significance import Interval, paired_t
@@ -117,6 +118,49 @@ def fold_roc(
         n_lesions=len(names),
         binormal=fit_binormal(probability, positive),
     )
+
+
+def average_roc(
+    probability: Float64, positive: NDArray[np.bool_], fold: NDArray[np.int64]
+) -> tuple[Float64, Float64]:
+    """Average the folds' empirical ROC curves vertically (Fawcett 2006, section 8.1).
+
+    At each false-positive rate the true-positive rates of the folds are averaged. As an area is
+    linear in the curve, the area under the average is the mean of the folds' areas.
+
+    Args:
+        probability: (n,) of the positive class.
+        positive: (n,) class of each image.
+        fold: (n,) fold of each image.
+
+    Returns:
+        false-positive and true-positive rates from (0, 0) to (1, 1), float64.
+
+    Raises:
+        ValueError: a fold has one class only.
+    """
+    curves = [
+        empirical_roc(probability[fold == number], positive[fold == number])
+        for number in np.unique(fold)
+    ]
+    at = np.unique(np.concatenate([fpr for fpr, _ in curves]))
+    ends = np.mean([_ends_at(at, fpr, tpr) for fpr, tpr in curves], axis=0)
+    return np.concatenate([[0.0], np.repeat(at, 2)]), np.concatenate([[0.0], ends.T.ravel()])
+
+
+def _ends_at(at: Float64, fpr: Float64, tpr: Float64) -> Float64:
+    """True-positive rates just below and just above each false-positive rate, (2, k).
+
+    The two differ where the curve rises vertically.
+    """
+    edges, first = np.unique(fpr, return_index=True)
+    low, high = tpr[first], tpr[np.append(first[1:], len(fpr)) - 1]
+    after = np.searchsorted(edges, at)
+    on = edges[after] == at
+    before = np.maximum(after - 1, 0)
+    width = np.where(on, 1.0, edges[after] - edges[before])
+    between = high[before] + (at - edges[before]) / width * (low[after] - high[before])
+    return np.stack([np.where(on, low[after], between), np.where(on, high[after], between)])
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from methods.statistics.fold_roc import compare_roc, fold_aucs, fold_roc, permuted_by_lesion
+from methods.statistics.fold_roc import (
+    average_roc,
+    compare_roc,
+    fold_aucs,
+    fold_roc,
+    permuted_by_lesion,
+)
 from methods.statistics.roc import auc_interval, delong
 from methods.statistics.significance import paired_t
 
@@ -26,6 +32,28 @@ def test_by_hand() -> None:
     # Means of lesions: a 0.65, c 0.8, e 0.7 against b 0.35, d 0.2, f 0.3.
     assert (found.by_lesion, found.n_lesions) == (1.0, 6)
     assert found.by_lesion_interval.low < 1, "a perfect separation of six lesions proves little"
+
+
+def test_the_average_of_two_curves_by_hand() -> None:
+    # Fold 0 goes (0, 0) (0, .5) (.5, .5) (.5, 1) (1, 1), fold 1 straight up and to the right.
+    fpr, tpr = average_roc(PROBABILITY, POSITIVE, FOLD)
+    np.testing.assert_array_equal(fpr, [0, 0, 0, 0.5, 0.5, 1, 1])
+    np.testing.assert_array_equal(tpr, [0, 0, 0.75, 0.75, 1, 1, 1])
+
+
+@pytest.mark.parametrize("levels", [3, 7, 1000])
+def test_the_area_under_the_average_is_the_mean_area_of_the_folds(levels: int) -> None:
+    draw = np.random.default_rng(levels)
+    fold = np.repeat(np.arange(5), [9, 14, 20, 11, 30])
+    positive = draw.random(len(fold)) < 0.4
+    positive[np.searchsorted(fold, range(5))] = True  # no fold without both classes
+    positive[np.searchsorted(fold, range(5)) + 1] = False
+    scores = draw.integers(0, levels, len(fold)) / levels + fold  # with ties, and folds apart
+    fpr, tpr = average_roc(scores, positive, fold)
+    assert np.trapezoid(tpr, fpr) == pytest.approx(fold_aucs(scores, positive, fold).mean())
+    assert (np.diff(fpr) >= 0).all()
+    assert (np.diff(tpr) >= -1e-12).all()
+    assert (fpr[0], tpr[0], fpr[-1], tpr[-1]) == (0, 0, 1, 1)
 
 
 def test_the_interval_is_clustered_by_patient() -> None:
