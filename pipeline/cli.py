@@ -596,7 +596,8 @@ def ui(
 
     with home_instance() as instance:
         prepare_instance(instance, DatasetStore())
-    print(f"{url_of(address, port)}  (Ctrl-C ends it)", flush=True)
+    print(f"{url_of(address, port)}  (Ctrl-C ends it)")
+    print(f"{url_of(address, port)}/reports/  (the reports)", flush=True)
     os.chdir(PROJECT_ROOT)
     os.environ[ANY_NAME] = "1" if behind_proxy else "0"
     # Scripts let what they start with `&` ignore SIGINT, and Dagster does with SIGTERM as with

@@ -1,5 +1,7 @@
 """The Dagster metadata of a stored output: what the web UI shows of it."""
 
+from collections.abc import Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
@@ -10,16 +12,32 @@ from resources.store.dataset_store import DatasetStore
 
 PICTURES_PATH = "/medfeat/pictures"
 """Path of the web server under which stored pictures are served (``pipeline/web/pictures.py``)."""
+REPORTS_PATH = "/reports"
+"""Path of the web server under which reports are served (``pipeline/web/reports.py``)."""
 
 
-def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict[str, Any]:
-    """Return the Dagster metadata of an output: figures, then pictures, then where it is stored.
+def metadata_of(
+    store: DatasetStore, record: OutputRecord, reused: bool, shown_in: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return the Dagster metadata of an output: links, figures, pictures, and where it is stored.
+
+    Links name a path of the web server, so that they lead to the server that shows them.
 
     A picture is a link to the stored file. Its pixels, which may be a patient's, do not enter
     Dagster's event log.
+
+    Args:
+        store: of the home.
+        record: of the output.
+        reused: whether it was stored before.
+        shown_in: pages that show this output, as paths below the folder of reports, by study.
     """
     folder = store.folder(record.dataset, record.asset)
-    metadata: dict[str, Any] = dict(record.summary)
+    metadata: dict[str, Any] = {
+        title: dg.MetadataValue.url(f"{REPORTS_PATH}/{page}")
+        for title, page in _pages(record, shown_in).items()
+    }
+    metadata |= record.summary
     if record.unavailable:
         metadata["NOT AVAILABLE"] = record.unavailable
     if record.rows is not None:
@@ -38,3 +56,11 @@ def metadata_of(store: DatasetStore, record: OutputRecord, reused: bool) -> dict
     metadata["peak memory (MB)"] = round(record.peak_memory_bytes / 1e6)
     metadata["stored in"] = dg.MetadataValue.path(str(folder))
     return metadata
+
+
+def _pages(record: OutputRecord, shown_in: Mapping[str, str]) -> dict[str, str]:
+    """Return the pages that an output published, or else those that show it, by their captions."""
+    own = [PurePosixPath(file.name) for file in record.published if file.name.endswith(".html")]
+    if own:
+        return {f"page: {path.stem}": str(path) for path in sorted(own, reverse=True)}
+    return {f"shown in {study}": page for study, page in shown_in.items()}

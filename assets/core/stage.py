@@ -20,8 +20,10 @@ from assets.core.plan import (
     StageDefinition,
     run_stage,
 )
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import Facts
+from data_contracts.studies.registry import STUDIES
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.run_owner import claim_run
@@ -139,8 +141,37 @@ def _materialize(
         result = run_stage(definition, here, context.run_id)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(result.record.data_version),
-            metadata=metadata_of(store, result.record, result.reused),
+            metadata=metadata_of(
+                store,
+                result.record,
+                result.reused,
+                pages_that_show(store, here.dataset, definition.name, context.job_name),
+            ),
         )
+
+
+def pages_that_show(store: DatasetStore, dataset: str, asset: str, job: str) -> dict[str, str]:
+    """Pages of the reports that an output is an input of, by study.
+
+    Args:
+        store: of the home.
+        dataset: partition key.
+        asset: name of the asset.
+        job: job of the run. The report of its study counts although it is made last; another
+            counts where it is there.
+
+    Returns:
+        path of each page below the folder of reports.
+    """
+    jobs = [one for study in STUDIES.values() for one in study.jobs]
+    pages = {
+        one: f"{dataset}/{one}/report.html"
+        for one in jobs
+        if (report := DEFINITIONS.get(names.report(one))) is not None and asset in report.inputs
+    }
+    return {
+        one: page for one, page in pages.items() if one == job or (store.reports / page).is_file()
+    }
 
 
 @contextmanager

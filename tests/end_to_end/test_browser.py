@@ -117,4 +117,10 @@ def test_a_study_from_the_job_page_to_its_pictures(page_of_the_ui: str) -> None:
             image = row.locator("img[src*='/medfeat/pictures/tiny/']").first
             expect(image).to_be_visible()
             assert image.evaluate("i => i.decode().then(() => i.naturalWidth)") > 300
+        # a link of an evaluation leads to the report that shows it, on the server of the UI
+        link = page.locator("a[href='/reports/tiny/ahn2019/report.html']").first
+        with page.context.expect_page() as opened:
+            link.click()
+        expect(opened.value.locator("h1")).to_contain_text("tiny")
+        assert opened.value.url == f"{page_of_the_ui}/reports/tiny/ahn2019/report.html"
         browser.close()
