@@ -1,8 +1,10 @@
-"""What a page that the product writes may hold: no script, nothing from elsewhere, and a policy
-that says so to the browser."""
+"""What a page that the product writes may hold: no script but one of its own, nothing from
+elsewhere, and a policy that says so to the browser."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from html.parser import HTMLParser
 
 ACTIVE = {
@@ -58,15 +60,16 @@ EVIL = [
 
 
 class _Page(HTMLParser):
-    def __init__(self) -> None:
+    def __init__(self, script: str) -> None:
         super().__init__(convert_charrefs=True)
+        self.script = script
         self.dangers: list[str] = []
         self.policies: list[tuple[str | None, dict[str, str]]] = []
         self.open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.open.append(tag)
-        if tag in ACTIVE:
+        if tag in ACTIVE and not (tag == "script" and self.script and not attrs):
             self.dangers.append(f"<{tag}>")
         for name, value in attrs:
             where, text = f"<{tag} {name}>", (value or "").strip().lower()
@@ -100,6 +103,8 @@ class _Page(HTMLParser):
             continue
 
     def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "script" and data != self.script:
+            self.dangers.append("another script")
         if self.open and self.open[-1] == "style":
             self._check_style("<style>", data.lower())
 
@@ -111,10 +116,15 @@ class _Page(HTMLParser):
         ]
 
 
-def dangers_of(html: str) -> list[str]:
-    """Everything in a page that runs, or that loads something; empty is as it should be."""
-    page = _Page()
+def dangers_of(html: str, script: str = "") -> list[str]:
+    """Everything in a page that runs, or that loads something; empty is as it should be.
+
+    ``script`` is the only one that may run; the page's policy must then name its hash.
+    """
+    page = _Page(script)
     page.feed(html)
     page.close()
-    policy = [] if page.policies == [("head", POLICY)] else [f"its policies are {page.policies}"]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    expected = POLICY | ({"script-src": f"'sha256-{digest}'"} if script else {})
+    policy = [] if page.policies == [("head", expected)] else [f"its policies are {page.policies}"]
     return page.dangers + policy

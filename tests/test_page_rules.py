@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+
 import pytest
 
 from tests.page_rules import dangers_of
@@ -59,3 +62,12 @@ def test_a_danger_is_seen(body: str) -> None:
 )
 def test_another_policy_is_seen(head: str) -> None:
     assert dangers_of(page("", head)) != []
+
+
+def test_one_script_is_allowed_where_the_policy_names_its_hash() -> None:
+    digest = base64.b64encode(hashlib.sha256(b"1;").digest()).decode()
+    named = META.replace("; base-uri", f"; script-src 'sha256-{digest}'; base-uri")
+    assert dangers_of(page("<script>1;</script>", named), "1;") == []
+    assert dangers_of(page("<script>1;</script>"), "1;") != [], "the browser would not run it"
+    for other in ("<script>2;</script>", "<script src=x>1;</script>"):
+        assert dangers_of(page(other, named), "1;") != []

@@ -44,7 +44,7 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"numpy", "parquet"},
-        code_version="3",
+        code_version="4",
         inputs=(names.IMAGE_MANIFEST, *models, *features, *joining),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),
@@ -103,14 +103,14 @@ def svm_probabilities(
         config: settings of the SVM; its seed draws the folds.
         classes: (K,) names, in the order of the columns.
     """
-    from methods.classifiers.calibration import UNCALIBRATED, calibrate, probabilities
+    from methods.classifiers.calibration import UNCALIBRATED, calibrate
 
     labels = rows.labels[rows.train]
     found = {}
     for regularisation, of in fits_on(gram_of(reader), rows, config, config.seed).scores.items():
-        temperature = (calibrate(of.out_of_fold, labels) or UNCALIBRATED).temperature
+        read_by = calibrate(of.out_of_fold, labels) or UNCALIBRATED
         columns = np.searchsorted(of.classes, classes)
-        shares = probabilities(of.scores, temperature)[:, columns]
+        shares = read_by.probabilities(of.scores)[:, columns]
         found[regularisation] = Scores(classes, shares, of.c)
     return found
 

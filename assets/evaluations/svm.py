@@ -73,7 +73,7 @@ def svm_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="8",
+        code_version="9",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),

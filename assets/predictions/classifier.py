@@ -1,7 +1,7 @@
 """The classifier of a dataset, which is kept and predicts labels of images that have none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from resources.store.model_store import load_model, save_model
 if TYPE_CHECKING:
     from methods.classifiers.calibration import Calibration
     from methods.classifiers.linear_classifier import LinearClassifier
+    from methods.reporting.prediction_files import ModelFacts
 
 GROUP = "predictions"
 
@@ -47,7 +48,7 @@ class ClassifierConfig(SeedSetting, SvmSettings):
     group=GROUP,
     order=6,
     kinds={"scikitlearn", "safetensors"},
-    code_version="3",
+    code_version="4",
     inputs=(names.IMAGE_MANIFEST, FEATURES),
     facts=ClassifierFacts,
     is_model=True,
@@ -82,8 +83,9 @@ def classifier(here: Stage[ClassifierConfig]) -> Plan:
             summary={
                 "training images": len(rows.train),
                 "classes": len(model.classifier.classes),
-                "temperature": model.classifier.temperature,
-                "unlike below cosine": model.classifier.unlike_below,
+                "temperature": model.classifier.calibration.temperature,
+                "highest probability": model.classifier.calibration.highest,
+                "unlike below cosine": model.classifier.calibration.unlike_below,
                 **shown,
             },
             facts=ClassifierFacts(out_of_fold=model.out_of_fold, test=of_test),
@@ -185,8 +187,7 @@ def _fit_svm(
         fit.classes,
         weights,
         fit.intercept.astype(np.float32),
-        calibration.temperature,
-        calibration.unlike_below,
+        calibration,
     )
     return fitted, fit.converged
 
@@ -203,8 +204,7 @@ def _sidecar(
         settings={
             **config.settings(),
             "classes": model.classifier.classes.tolist(),
-            "temperature": model.classifier.temperature,
-            "unlike_below": model.classifier.unlike_below,
+            **asdict(model.classifier.calibration),
             "features": reader.feature_set.model_dump(mode="json"),
         },
         input_shape=reader.feature_set.row_shape,
@@ -217,7 +217,7 @@ def _on_test_images(
     config: ClassifierConfig, fitted: "LinearClassifier", rows: LabelledRows, reader: FeatureReader
 ) -> tuple[CalibrationFigures | None, list[tuple[str, bytes]]]:
     """Calibration on the test images, with a picture; None without any."""
-    from methods.classifiers.calibration import class_columns, probabilities
+    from methods.classifiers.calibration import class_columns
     from methods.reporting import figures
     from methods.statistics.calibration_figures import calibration_figures
 
@@ -229,7 +229,7 @@ def _on_test_images(
             for block in unit_blocks(reader, rows.test, READ_ROWS)
         ]
     ).astype(np.float64)
-    stated = probabilities(scores, fitted.temperature)
+    stated = fitted.calibration.probabilities(scores)
     codes = class_columns(fitted.classes, rows.labels[rows.test])
     title = "stated probability against accuracy, test images"
     sides = stated.max(axis=1), stated.argmax(axis=1) == codes
@@ -259,6 +259,7 @@ def _tensors(fitted: "LinearClassifier") -> dict[str, Any]:
 
 def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
     """The current classifier of a dataset."""
+    from methods.classifiers.calibration import Calibration
     from methods.classifiers.linear_classifier import LinearClassifier
 
     tensors, sidecar = load_model(store, dataset, names.CLASSIFIER)
@@ -266,17 +267,36 @@ def load_classifier(store: DatasetStore, dataset: str) -> "LinearClassifier":
         np.array(sidecar.settings["classes"], dtype=np.str_),
         tensors["weights"].numpy(),
         tensors["intercept"].numpy(),
-        float(sidecar.settings["temperature"]),
-        float(sidecar.settings["unlike_below"]),
+        Calibration(**{f.name: float(sidecar.settings[f.name]) for f in fields(Calibration)}),
     )
 
 
-def calibration_of(store: DatasetStore, dataset: str) -> tuple[str, ...]:
-    """What the calibration of the current classifier allows to say of its probabilities."""
-    from methods.reporting.assessments.calibration import calibration_sentences
+def model_facts(
+    store: DatasetStore, dataset: str, rows: LabelledRows, fitted: "LinearClassifier"
+) -> "ModelFacts":
+    """What a page of predictions says of the current classifier.
 
-    facts = store.facts(dataset, names.CLASSIFIER, ClassifierFacts)
-    return calibration_sentences(facts.out_of_fold, facts.test)
+    Args:
+        store: of the home.
+        dataset: partition key.
+        rows: the labelled rows that it was fitted to.
+        fitted: the classifier.
+    """
+    from methods.reporting.prediction_files import ModelFacts
+
+    record = store.need_record(dataset, names.CLASSIFIER)
+    facts = record.facts_as(ClassifierFacts)
+    groups = len({rows.groups[i] for i in rows.train}) if rows.has_groups else None
+    return ModelFacts(
+        title=AHN2019.method(AHN2019.main).title,
+        day=record.created[:10],
+        classes=tuple(fitted.classes.tolist()),
+        images=len(rows.train),
+        groups=groups,
+        highest=fitted.calibration.highest,
+        out_of_fold=facts.out_of_fold,
+        test=facts.test,
+    )
 
 
 def classifier_notices(store: DatasetStore, dataset: str) -> list[str]:

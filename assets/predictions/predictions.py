@@ -18,9 +18,9 @@ from assets.predictions.classifier import (
     FEATURES,
     GROUP,
     READ_TRAINING_ROWS,
-    calibration_of,
     classifier_notices,
     load_classifier,
+    model_facts,
     unit_blocks,
 )
 from data_contracts import asset_names as names
@@ -28,14 +28,14 @@ from data_contracts.records.facts import PredictionFacts
 from data_contracts.records.output_record import StoredFile
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import PREDICTED_SPLITS, ok_rows
-from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
+from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS, UNLIKE_ANSWER
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore, parquet_bytes
 from resources.store.feature_store import FeatureReader
 
 if TYPE_CHECKING:
     from methods.classifiers.linear_classifier import LinearClassifier
-    from methods.reporting.prediction_files import PixelsOf
+    from methods.reporting.prediction_files import ModelFacts, PixelsOf
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,17 @@ def predict_rows(
             NEIGHBOURS,
         )
         for i, image in enumerate(batch):
-            near = predicted.neighbours[i].tolist()
+            near, unlike = predicted.neighbours[i].tolist(), bool(predicted.out_of_distribution[i])
             lines.append(
                 {
                     **vars(image),
+                    "answer": UNLIKE_ANSWER if unlike else str(predicted.label[i]),
                     "predicted": str(predicted.label[i]),
                     "probability": float(predicted.probability[i]),
                     "margin": float(predicted.margin[i]),
                     "runner_up": str(predicted.runner_up[i]),
                     "runner_up_probability": float(predicted.runner_up_probability[i]),
-                    "out_of_distribution": bool(predicted.out_of_distribution[i]),
+                    "out_of_distribution": unlike,
                     "neighbour_ids": [ids[n] for n in near],
                     "neighbour_labels": [str(labels[n]) for n in near],
                     "neighbour_similarities": predicted.similarities[i].tolist(),
@@ -97,7 +98,12 @@ def predict_rows(
             )
     return sorted(
         lines,
-        key=lambda line: (not line["out_of_distribution"], line["probability"], line["image_id"]),
+        key=lambda line: (
+            not line["out_of_distribution"],
+            line["probability"],
+            line["margin"],
+            line["image_id"],
+        ),
     )
 
 
@@ -107,7 +113,7 @@ def publish(
     title: str,
     lines: Sequence[Mapping[str, Any]],
     notices: Sequence[str],
-    calibration: Sequence[str],
+    model: "ModelFacts",
     pixels_of: "PixelsOf",
 ) -> list[StoredFile]:
     """Publish predictions as Parquet, CSV and page below ``folder``.
@@ -118,7 +124,7 @@ def publish(
         title: title of the page.
         lines: rows of :func:`predict_rows`.
         notices: what a reader must know.
-        calibration: what the measured calibration allows to say of the probabilities.
+        model: what the page says of the classifier.
         pixels_of: prepared pixels of images by id, as :func:`predictions_page` takes them.
     """
     from methods.reporting.prediction_files import predictions_csv, predictions_page
@@ -127,9 +133,7 @@ def publish(
     written = {
         "predictions.parquet": parquet_bytes(table, IMAGE_PREDICTIONS, "the predictions"),
         "predictions.csv": predictions_csv(lines).encode(),
-        "predictions.html": predictions_page(
-            title, lines, notices, calibration, pixels_of
-        ).encode(),
+        "predictions.html": predictions_page(title, lines, notices, model, pixels_of).encode(),
     }
     return [store.publish(folder / name, data) for name, data in written.items()]
 
@@ -139,7 +143,7 @@ def publish(
     group=GROUP,
     order=7,
     kinds={"parquet", "html"},
-    code_version="2",
+    code_version="3",
     inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, FEATURES, names.CLASSIFIER),
     facts=PredictionFacts,
     tables=(IMAGE_PREDICTIONS,),
@@ -167,7 +171,7 @@ def predictions(here: Stage[StageConfig]) -> Plan:
             f"Predictions for {here.dataset}",
             lines,
             classifier_notices(here.store, here.dataset),
-            calibration_of(here.store, here.dataset),
+            model_facts(here.store, here.dataset, rows, fitted),
             _pixels_by_id(here.features(names.PREPARED_IMAGES)),
         )
         unlike = sum(line["out_of_distribution"] for line in lines)

@@ -8,6 +8,9 @@ from data_contracts.tables.contract import TableContract
 from data_contracts.tables.manifest import PREDICTED_SPLITS
 from data_contracts.tables.rules import not_unit, rows_where
 
+UNLIKE_ANSWER = "unlike the training images"
+"""Answer for an image that is unlike all training images."""
+
 NEIGHBOURS = 3
 """Number of nearest training images that are shown with a prediction."""
 
@@ -23,8 +26,11 @@ IMAGE_PREDICTIONS = TableContract(
             pa.field("frame", pa.int32(), nullable=True),
             pa.field("split", pa.string(), nullable=False),  # unlabelled | held
             pa.field("label", pa.string(), nullable=True),  # label that a held image came with
+            # what a person is told: the most probable class, or UNLIKE_ANSWER
+            pa.field("answer", pa.string(), nullable=False),
             pa.field("predicted", pa.string(), nullable=False),  # most probable class
-            # probability of that class, calibrated on folds of the training images
+            # probability of that class, calibrated on folds of the training images; at most
+            # (n + 1) / (n + 2) with n training groups
             pa.field("probability", pa.float64(), nullable=False),
             # best score of the SVM minus second best
             pa.field("margin", pa.float64(), nullable=False),
@@ -47,6 +53,10 @@ IMAGE_PREDICTIONS = TableContract(
         "the runner-up is not more probable": rows_where(
             ("probability", "runner_up_probability"),
             lambda first, second: not_unit(second) or second > first,
+        ),
+        "the answer is the predicted class unless the image is unlike the training": rows_where(
+            ("answer", "predicted", "out_of_distribution"),
+            lambda answer, predicted, unlike: answer != (UNLIKE_ANSWER if unlike else predicted),
         ),
         "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
         "every neighbour has an id, a label and a similarity, and there is at least "

@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from data_contracts.records.assessment import Assessment, NetBenefit, TwoClassFigures
 from methods.classifiers.calibration import (
+    Calibration,
     OutOfFold,
+    calibrate,
     class_columns,
-    fit_temperature,
     out_of_fold_calibration,
-    probabilities,
 )
 from methods.statistics.calibration_figures import calibration_figures
 from methods.statistics.estimates import share
@@ -75,7 +75,8 @@ def assess(
     if seen is not None and seen.usable.any():
         left_out = ScoredImages(train[0], seen.scores, train[1])
         left_out = left_out.of(np.flatnonzero(seen.usable))
-    if seen is None or left_out is None:
+    read_by = calibrate(seen, train[0])
+    if seen is None or left_out is None or read_by is None:
         two = _two_classes(classes, test, None, None, n_resamples, seed)
         return Assessment(
             accuracy=accuracy,
@@ -84,16 +85,14 @@ def assess(
             calibration_out_of_fold=None,
             two_classes=two,
         )
-    columns = class_columns(classes, left_out.labels)
-    temperature = fit_temperature(left_out.scores, columns)
-    likely = probabilities(test.scores, temperature)
+    likely = read_by.probabilities(test.scores)
     of_training = share(seen.scores.argmax(axis=1) == class_columns(classes, train[0]), train[1])
     return Assessment(
         accuracy=accuracy,
         accuracy_out_of_fold=of_training,
         calibration=calibration_figures(likely, codes, test.groups, seed=seed),
         calibration_out_of_fold=out_of_fold_calibration(seen, *train, seed=seed),
-        two_classes=_two_classes(classes, test, left_out, temperature, n_resamples, seed),
+        two_classes=_two_classes(classes, test, left_out, read_by, n_resamples, seed),
     )
 
 
@@ -117,17 +116,17 @@ def stated_probabilities(
         Both for the training images that are usable out of fold and for the test images, by their
         name; empty where there are no out-of-fold scores.
     """
-    if seen is None or not seen.usable.any():
+    read_by = calibrate(seen, train_labels)
+    if seen is None or read_by is None:
         return {}
     columns = class_columns(classes, train_labels[seen.usable])
-    temperature = fit_temperature(seen.scores[seen.usable], columns)
     sets = {
         "training images, out of fold": (seen.scores[seen.usable], columns),
         "test images": (scores, class_columns(classes, test_labels)),
     }
     stated = {}
     for name, (of_images, codes) in sets.items():
-        likely = probabilities(of_images, temperature)
+        likely = read_by.probabilities(of_images)
         stated[name] = likely.max(axis=1), likely.argmax(axis=1) == codes
     return stated
 
@@ -136,7 +135,7 @@ def _two_classes(
     classes: NDArray[np.str_],
     test: ScoredImages,
     left_out: ScoredImages | None,
-    temperature: float | None,
+    read_by: Calibration | None,
     n_resamples: int,
     seed: int,
 ) -> TwoClassFigures | None:
@@ -147,11 +146,11 @@ def _two_classes(
     lead, positive = test.scores[:, k] - test.scores[:, 1 - k], test.labels == classes[k]
     chosen, auc_left_out = None, None
     decisions: tuple[NetBenefit, ...] = ()
-    if left_out is not None and temperature is not None:
+    if left_out is not None and read_by is not None:
         known = left_out.labels == classes[k]
         lead_left_out = left_out.scores[:, k] - left_out.scores[:, 1 - k]
         auc_left_out = auc_estimate(lead_left_out, known, left_out.groups)
-        decisions = decision_curve(probabilities(test.scores, temperature)[:, k], positive)
+        decisions = decision_curve(read_by.probabilities(test.scores)[:, k], positive)
         if known.any() and not known.all():
             threshold = choose_threshold(lead_left_out, known)
             chosen = operating_point(lead, positive, threshold, test.groups, n_resamples, seed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.classifiers.calibration import probabilities
+from methods.classifiers.calibration import Calibration
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
@@ -22,16 +22,13 @@ class LinearClassifier:
         classes: (K,) class labels.
         weights: (d, K) float32.
         intercept: (K,) float32.
-        temperature: of the probabilities.
-        unlike_below: cosine to the nearest training image below which an image is out of
-            distribution.
+        calibration: how the scores are read.
     """
 
     classes: NDArray[np.str_]
     weights: Float32
     intercept: Float32
-    temperature: float
-    unlike_below: float
+    calibration: Calibration
 
 
 @dataclass(frozen=True)
@@ -120,7 +117,7 @@ def predict(
         k: number of nearest training rows.
     """
     scores = (rows @ classifier.weights + classifier.intercept).astype(np.float64)
-    likely = probabilities(scores, classifier.temperature)
+    likely = classifier.calibration.probabilities(scores)
     order = np.argsort(-scores, axis=1, kind="stable")[:, :2]
     best, second = np.take_along_axis(scores, order, 1).T
     first_probability, second_probability = np.take_along_axis(likely, order, 1).T
@@ -133,5 +130,5 @@ def predict(
         runner_up_probability=second_probability,
         neighbours=neighbours,
         similarities=cosines,
-        out_of_distribution=cosines[:, 0] < classifier.unlike_below,
+        out_of_distribution=cosines[:, 0] < classifier.calibration.unlike_below,
     )

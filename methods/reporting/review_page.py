@@ -8,12 +8,16 @@ and small pictures; the page escapes every text and holds every picture, so a cl
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -48,6 +52,7 @@ class Card:
     Attributes:
         image_id: digits of its checksum; the page shows the first :data:`ID_DIGITS`.
         name: of the file.
+        answer: what is said of it: ``predicted``, or that it is unlike the training images.
         predicted: the most probable class.
         probability: of ``predicted``, 0 to 1.
         margin: by how much the best class leads the second, in the classifier's own unit.
@@ -64,6 +69,7 @@ class Card:
 
     image_id: str
     name: str
+    answer: str
     predicted: str
     probability: float
     margin: float
@@ -88,7 +94,9 @@ class Review:
         title: of the page.
         notices: what must be read before any prediction; a red banner.
         explanation: paragraphs; the first is set large.
-        counts: predicted class -> number of images.
+        model: facts on the classifier, each with its caption.
+        classes: labels that a reader can choose.
+        counts: answer -> number of images.
         cards: the images to check, in any order; the page puts the doubtful first.
         total: all predicted images, of which ``cards`` may be only the least sure.
         footer: versions, licence of the data, what the page is not.
@@ -100,6 +108,8 @@ class Review:
     title: str
     notices: tuple[str, ...]
     explanation: tuple[str, ...]
+    model: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...]
     counts: Mapping[str, int]
     cards: tuple[Card, ...]
     total: int
@@ -113,11 +123,17 @@ class Review:
 def by_doubt(cards: Iterable[Card]) -> list[Card]:
     """Sort ``cards``: those unlike the training images first, then the least probable.
 
-    Ties are sorted by id and name.
+    Ties are sorted by margin, then by id and name.
     """
     return sorted(
         cards,
-        key=lambda card: (not card.out_of_distribution, card.probability, card.image_id, card.name),
+        key=lambda card: (
+            not card.out_of_distribution,
+            card.probability,
+            card.margin,
+            card.image_id,
+            card.name,
+        ),
     )
 
 
@@ -126,7 +142,10 @@ def by_doubt(cards: Iterable[Card]) -> list[Card]:
 
 
 def review_html(review: Review) -> str:
-    """One self-contained page: no script, no outside resource, pictures inside.
+    """One self-contained page: no outside resource, pictures inside, and the one script below.
+
+    The script collects the labels that a reader chooses and hands them over as a manifest. The
+    page's policy names its hash, so that the browser runs no other.
 
     Raises:
         ValueError: a thumbnail is neither JPEG nor PNG.
@@ -134,13 +153,26 @@ def review_html(review: Review) -> str:
     template = page_template(
         "review_page", percent=_percent, width=_width, number=_number, data_uri=_data_uri
     )
-    cards, classes = by_doubt(review.cards), _classes(review.counts)
+    cards, counts = by_doubt(review.cards), _counts(review.counts)
+    script = corrections_script()
     return template.render(
-        review=review, cards=cards, classes=classes, extent=_extent(review), id_digits=ID_DIGITS
+        review=review,
+        cards=cards,
+        counts=counts,
+        extent=_extent(review),
+        id_digits=ID_DIGITS,
+        script=Markup(script),  # noqa: S704 - a file of this package, with no text of the user
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def _classes(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
+@cache
+def corrections_script() -> str:
+    """The script of the page, ``corrections.js`` of this folder."""
+    return resources.files("methods.reporting").joinpath("corrections.js").read_text("utf-8")
+
+
+def _counts(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
     """(class, number, share of all), the most frequent first, ties by name."""
     total = sum(counts.values())
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))

@@ -17,9 +17,9 @@ from assets.features.frozen_networks import CONV5, frozen_network, side_of
 from assets.images import decoded_before, first_image_of_file
 from assets.predictions.classifier import (
     FEATURES,
-    calibration_of,
     classifier_notices,
     load_classifier,
+    model_facts,
 )
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts import asset_names as names
@@ -255,7 +255,7 @@ def _predicted(
             title,
             lines,
             classifier_notices(store, dataset),
-            calibration_of(store, dataset),
+            model_facts(store, dataset, rows, fitted),
             pixels_of,
         )
     return lines
@@ -268,8 +268,11 @@ def _table(lines: list[dict[str, Any]], name_of: dict[str, str]) -> Iterator[str
     )
     yield f"{'predicted':<24}{'probability':>12}{'margin':>8}  {'':<8}image"
     for line in lines[:SHOWN_LINES]:
-        mark = "UNLIKE" if line["out_of_distribution"] else ""
+        unlike = line["out_of_distribution"]
+        mark = "UNLIKE" if unlike else ""
+        answer = "unlike training images" if unlike else line["predicted"]
         name = name_of[line["path"]].removeprefix("/") or line["path"]
         frame = "" if line["frame"] is None else f", frame {line['frame']}"
-        numbers = f"{line['probability']:>12.3f}{line['margin']:>8.2f}"
-        yield f"{line['predicted']:<24}{numbers}  {mark:<8}{name}{frame}"
+        probability = "" if unlike else f"{line['probability']:.3f}"
+        numbers = f"{probability:>12}{line['margin']:>8.2f}"
+        yield f"{answer:<24}{numbers}  {mark:<8}{name}{frame}"

@@ -34,7 +34,13 @@ from methods.imaging.readers import (
 from resources.cores import cores
 from resources.intake.archives import RefusedArchiveError
 from resources.intake.confined_open import RefusedFileError
-from resources.intake.image_sources import Intake, SourceFile, SourceTree, source_trees
+from resources.intake.image_sources import (
+    Intake,
+    SourceFile,
+    SourceTree,
+    labels_by_content,
+    source_trees,
+)
 from resources.intake.limited_decoder import KILLED, LimitedDecoder
 from resources.intake.outcomes import Outcomes
 from resources.intake.site_key import Names
@@ -62,6 +68,7 @@ BURNED_IN = (
     "annotations are burned into its pixels (DICOM BurnedInAnnotation); "
     "allow with --allow-burned-in"
 )
+NO_SUCH_IMAGE = "its image_id is listed in a manifest, but no image of the dataset has it"
 LABEL_IS_IDENTIFIER = "its label is an identifier of the DICOM file"
 
 
@@ -125,6 +132,7 @@ def scan(
             else "Give the folder that holds the images",
         )
     rows = _all_rows(intake, entries, outcomes or Outcomes(), progress)
+    rows = _labelled_later(rows, intake)
     curated = curate(_with_known_labels(rows, intake.names), intake.spec, allow_constant)
     table = pa.Table.from_pylist(
         [{name: getattr(row, name) for name in MANIFEST_SCHEMA.names} for row in curated],
@@ -157,6 +165,44 @@ def _all_rows(
         outcomes.save()
     outcomes.finish()
     return _with_identities(rows, claims, intake)
+
+
+def _labelled_later(rows: list[ManifestRow], intake: Intake) -> list[ManifestRow]:
+    """Label images that a drop names by their content.
+
+    Such an image counts as one of that drop from then on, wherever it lies, so that its label goes
+    where labels of drops go and the split of the first load stays. A label of the first load
+    stands; where it has none, no class is known and nothing is labelled. An id that no image has is
+    a rejected row.
+    """
+    stated = labels_by_content(intake)
+    if not stated or not any(row.drop is None and row.label is not None for row in rows):
+        return rows
+    labelled = []
+    for row in rows:
+        drop, said = stated.get(str(row.image_id), (None, None))
+        stands = row.drop is None and row.label is not None
+        if drop is None or said is None or not said.label or row.status != "ok" or stands:
+            labelled.append(row)
+        else:
+            written = intake.names.drop(drop)
+            labelled.append(replace(row, label=said.label, split=said.split, drop=written))
+    there = {row.image_id for row in rows}
+    return labelled + [
+        ManifestRow(
+            image_id=None,
+            path=intake.names.path(f"drops/{drop}/{image_id}"),
+            status="rejected",
+            reason=NO_SUCH_IMAGE,
+            label=None,
+            split=None,
+            group_id=None,
+            bytes=0,
+            drop=intake.names.drop(drop),
+        )
+        for image_id, (drop, _) in stated.items()
+        if image_id not in there
+    ]
 
 
 def _in_order(

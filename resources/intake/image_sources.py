@@ -7,8 +7,8 @@ count as lying where the archive lies; an archive with a manifest is a tree of i
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from unicodedata import normalize
@@ -37,6 +37,7 @@ from resources.intake.npz_images import is_npz, unpack_npz
 from resources.intake.site_key import Names
 from resources.intake.system_entries import SYSTEM_ENTRY, is_left_out
 from resources.intake.user_manifest import (
+    BY_CONTENT,
     MANIFEST_NAMES,
     FileAnnotation,
     UserManifest,
@@ -97,11 +98,13 @@ class SourceTree:
         files: the files, in the order of the walk.
         annotations: what the user states about them, by place.
         drop: name of the drop they came in, or None for the first load.
+        by_content: what the user states about images of the whole dataset, by image_id.
     """
 
     files: tuple[SourceFile, ...]
     annotations: dict[str, FileAnnotation]
     drop: str | None
+    by_content: Mapping[str, FileAnnotation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,12 @@ def source_trees(intake: Intake) -> list[SourceTree]:
             )
     for drop in (drop for drop in intake.drops if drop.first_load):
         trees += [replace(tree, drop=None) for tree in _trees_of_drop(drop, intake)]
+    if any(tree.by_content for tree in trees):
+        raise InputError(
+            f"the manifest of {intake.spec.name} names images by {BY_CONTENT}",
+            "Give the column path; only a later drop can name images of the dataset by their "
+            f"{BY_CONTENT}",
+        )
     known = intake.known_classes | {
         label
         for tree in trees
@@ -167,6 +176,20 @@ def source_trees(intake: Intake) -> list[SourceTree]:
     for drop in (drop for drop in intake.drops if not drop.first_load):
         trees += [replace(tree, drop=drop.name) for tree in _trees_of_drop(drop, intake)]
     return trees
+
+
+def labels_by_content(intake: Intake) -> dict[str, tuple[str, FileAnnotation]]:
+    """What drops state about images of the dataset by their image_id, with the drop's name.
+
+    Of two drops, the later by name counts.
+    """
+    stated: dict[str, tuple[str, FileAnnotation]] = {}
+    for drop in intake.drops:
+        with_manifest = any(PurePosixPath(file).name in MANIFEST_NAMES for file in drop.files)
+        if not drop.first_load and with_manifest:
+            for tree in _trees_of_drop(drop, intake):
+                stated |= {image_id: (drop.name, of) for image_id, of in tree.by_content.items()}
+    return stated
 
 
 def _trees_of_drop(drop: Drop, intake: Intake) -> list[SourceTree]:
@@ -284,6 +307,8 @@ def _tree(
             manifest = read_user_manifest(
                 root.joinpath(*folder), where, intake.spec.literal, opener, intake.attributes
             )
+            if manifest is not None and manifest.by_content:
+                return _beside_labels(files, manifest)
             if manifest is not None:
                 return _as_listed(files, manifest, root, folder)
         ordered = sorted(files, key=lambda file: (file.fault is not None, file.path))
@@ -292,6 +317,16 @@ def _tree(
         return SourceTree(tuple(ordered), annotations, None)
     except InputError as error:
         raise _UnusableLayoutError(error.what, error.remedy) from None
+
+
+def _beside_labels(files: Sequence[SourceFile], manifest: UserManifest) -> SourceTree:
+    """The files beside a manifest that names images by their content, without labels of their own.
+
+    The labels are those of images that lie anywhere in the dataset, here as well.
+    """
+    others = [file for file in files if PurePosixPath(file.place).name != manifest.name]
+    others.sort(key=lambda file: (file.fault is not None, file.path))
+    return SourceTree(tuple(others), {}, None, manifest.by_content)
 
 
 def _folders_with_manifest(files: Sequence[SourceFile]) -> frozenset[Parts]:

@@ -12,8 +12,9 @@ import datetime
 import io
 import math
 import os
+import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -43,6 +44,12 @@ draws it from train."""
 
 _COLUMNS = ("path", "label", "split", "group_id", "patient_id", "center_x", "center_y")
 """Columns that are read."""
+
+BY_CONTENT = "image_id"
+"""Column in place of the path in a manifest that names images by their content."""
+
+IMAGE_ID = re.compile("[0-9a-f]{64}")
+"""Form of an image_id."""
 
 FIRST_COLUMNS = ",".join(_COLUMNS[:4])
 """Columns that messages tell the user to write."""
@@ -106,11 +113,13 @@ class UserManifest:
         name: its file name.
         annotations: by path relative to the root, with /.
         outside: listed paths that are absolute or contain "..".
+        by_content: by the image_id of an image, wherever in the dataset it lies.
     """
 
     name: str
     annotations: dict[str, FileAnnotation]
     outside: list[str]
+    by_content: dict[str, FileAnnotation] = field(default_factory=dict)
 
 
 def read_user_manifest(
@@ -126,6 +135,9 @@ def read_user_manifest(
     required, others are ignored). An empty cell says nothing, and neither does one that stands for
     a missing value (:func:`methods.curation.labels.is_missing`) in another column than path. Blank
     lines and a byte order mark are allowed; a backslash in a path counts as /.
+
+    A manifest without a path column that has a column image_id lists images by their content: the
+    SHA-256 of a file, as predictions name it.
 
     Args:
         root: the folder, without links in it.
@@ -157,7 +169,7 @@ def read_user_manifest(
             if name == MANIFEST_CSV:
                 rows = _csv_rows(stream, shown)
             else:
-                rows = _parquet_rows(stream, shown, {*_COLUMNS, *further})
+                rows = _parquet_rows(stream, shown, {*_COLUMNS, BY_CONTENT, *further})
             return _parse_rows(name, rows, shown, literal, sorted(further))
     except RefusedFileError as error:
         raise InputError(f"{shown} is refused: {error}", "Put the file itself there") from None
@@ -176,6 +188,8 @@ def _parse_rows(
 ) -> UserManifest:
     """Parse numbered rows, the header first; ``shown`` is what messages call the file."""
     header = [title.strip().lower() for title in next(rows, (1, []))[1]]
+    if BY_CONTENT in header and "path" not in header:
+        return UserManifest(name, {}, [], _by_content(header, rows, shown, literal))
     if "path" not in header:
         raise InputError(
             f"{shown} has no column 'path' ({len(header)} columns found)",
@@ -183,16 +197,7 @@ def _parse_rows(
         )
     annotations: dict[str, FileAnnotation] = {}
     outside: dict[str, None] = {}
-    for count, (number, cells) in enumerate(rows, 1):
-        if count > ROWS:
-            raise _too_many_rows(shown)
-        line = f"{shown} line {number}"
-        if len(cells) > len(header):
-            raise InputError(
-                f"{line} has {len(cells)} cells, the header {len(header)}",
-                'Put a path with a comma between "quotes"',
-            )
-        values = dict(zip(header, cells, strict=False))
+    for line, values in _values(header, rows, shown):
         listed = values.get("path", "").strip()
         if not listed:
             raise InputError(f"{line} has no path", "Fill the cell, or delete the line")
@@ -206,6 +211,45 @@ def _parse_rows(
                 f"{line} lists a path again with other values", "Delete one of the two lines"
             )
     return UserManifest(name, annotations, list(outside))
+
+
+def _values(
+    header: list[str], rows: Iterator[tuple[int, list[str]]], shown: str
+) -> Iterator[tuple[str, dict[str, str]]]:
+    """The cells of each row by their column, with what messages call its line."""
+    for count, (number, cells) in enumerate(rows, 1):
+        if count > ROWS:
+            raise _too_many_rows(shown)
+        line = f"{shown} line {number}"
+        if len(cells) > len(header):
+            raise InputError(
+                f"{line} has {len(cells)} cells, the header {len(header)}",
+                'Put a path with a comma between "quotes"',
+            )
+        yield line, dict(zip(header, cells, strict=False))
+
+
+def _by_content(
+    header: list[str],
+    rows: Iterator[tuple[int, list[str]]],
+    shown: str,
+    literal: Collection[str],
+) -> dict[str, FileAnnotation]:
+    """What a manifest states about images that it names by their image_id."""
+    stated: dict[str, FileAnnotation] = {}
+    for line, values in _values(header, rows, shown):
+        image_id = values.get(BY_CONTENT, "").strip()
+        if not IMAGE_ID.fullmatch(image_id):
+            raise InputError(
+                f"{line} has no image_id of 64 hexadecimal digits",
+                "Copy it from predictions.csv, or delete the line",
+            )
+        annotation = _annotation(values, line, literal, ())
+        if stated.setdefault(image_id, annotation) != annotation:
+            raise InputError(
+                f"{line} lists an image_id again with other values", "Delete one of the two lines"
+            )
+    return stated
 
 
 def _annotation(

@@ -62,12 +62,12 @@ def _measured(images: str, figures: CalibrationFigures) -> str:
     if band is None:
         return (
             f"Of {figures.n:,} {images}, predictions say {_percent(figures.stated)} on average and "
-            f"{_with_interval(figures.right)} are right ({error})."
+            f"{with_interval(figures.right)} are right ({error})."
         )
     return (
         f"Of the {band.right.n:,} of {figures.n:,} {images} whose prediction says "
         f"{100 * band.low:.0f} to {100 * band.high:.0f} % (on average {_percent(band.stated)}), "
-        f"{_with_interval(band.right)} are right; of all, {_percent(figures.stated)} is said on "
+        f"{with_interval(band.right)} are right; of all, {_percent(figures.stated)} is said on "
         f"average and {_percent(figures.right.value)} are right ({error})."
     )
 
@@ -81,7 +81,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _with_interval(estimate: Estimate) -> str:
+def with_interval(estimate: Estimate) -> str:
     """A share with its 95 % interval."""
     if estimate.low is None or estimate.high is None:
         return _percent(estimate.value)

@@ -13,7 +13,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
-from methods.classifiers.calibration import out_of_fold
+from methods.classifiers.calibration import DOUBT, out_of_fold
 from methods.classifiers.linear_svm import fit_gram
 from methods.classifiers.tuning import tune_c
 from resources.store.dataset_store import DatasetStore
@@ -63,9 +63,11 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 
 def _best_temperature(scores: np.ndarray, codes: np.ndarray) -> float:
-    """The temperature of the largest likelihood, by trying them all."""
+    """The temperature of the largest likelihood of targets short of 1, by trying them all."""
+    target = 1 - DOUBT / (len(codes) + 2)
     tried = np.exp(np.linspace(np.log(0.05), np.log(20), 10_001))
-    loss = [-np.log(_softmax(scores / t)[np.arange(len(codes)), codes]).mean() for t in tried]
+    wanted = np.where(np.arange(2) == codes[:, None], target, 1 - target)
+    loss = [-(np.log(_softmax(scores / t)) * wanted).sum(axis=1).mean() for t in tried]
     return float(tried[int(np.argmin(loss))])
 
 
@@ -85,6 +87,8 @@ def test_the_svm_joins_with_probabilities_calibrated_out_of_fold(store: DatasetS
         temperature = _best_temperature(seen.scores, (LABELS[TRAIN] == "b").astype(int))
         fit = fit_gram(training, LABELS[TRAIN], c, 1e-5)
         of_svm = _softmax(fit.decision(gram[np.ix_(TEST, TRAIN)]) / temperature)
+        highest = (len(TRAIN) + 1) / (len(TRAIN) + 2)
+        of_svm = np.clip(of_svm, 1 - highest, highest)
         mean = (network + of_svm) / 2
         told = [row for row in rows if row["regularisation"] == regularisation]
         assert [row["image_id"] for row in told] == [IDS[i] for i in TEST]

@@ -12,7 +12,7 @@ from assets.predictions.predictions import predictions
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import ClassifierFacts, PredictionFacts
-from data_contracts.tables.predictions import IMAGE_PREDICTIONS
+from data_contracts.tables.predictions import IMAGE_PREDICTIONS, UNLIKE_ANSWER
 from resources.store.dataset_store import DatasetStore
 from tests.assets.plans import (
     DATASET,
@@ -60,7 +60,9 @@ def test_two_directions_are_told_apart_by_their_difference(store: DatasetStore) 
     first, second = fitted.weights.T
     assert first == pytest.approx(-second, abs=1e-4), "what speaks for a speaks against b"
     assert first[0] == pytest.approx(-first[1], abs=1e-4), "the classes mirror each other"
-    assert fitted.unlike_below == pytest.approx(1), "every training image has one like itself"
+    assert fitted.calibration.unlike_below == pytest.approx(1), (
+        "every training image has one like itself"
+    )
     assert record.summary["accuracy on test images"] == 1
     assert record.rows == 12
 
@@ -83,6 +85,7 @@ def test_images_without_a_trusted_label_are_predicted(store: DatasetStore) -> No
     assert like_b["probability"] == pytest.approx(held["probability"], abs=1e-3), "10 degrees each"
     assert unlike["neighbour_similarities"][0] == pytest.approx(0, abs=1e-6)
     assert unlike["out_of_distribution"]
+    assert (unlike["answer"], unlike["predicted"] in {"a", "b"}) == (UNLIKE_ANSWER, True)
     assert record.facts_as(PredictionFacts).images == 3
     assert record.summary["held images predicted as labelled"] == "1 of 1"
     folder = store.reports / DATASET

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.optimize import brentq
+from scipy.stats import norm
 
 from methods.arrays import l2_normalise
 from methods.classifiers.calibration import (
+    DOUBT,
     FOLDS,
     OutOfFold,
     calibrate,
@@ -97,6 +99,49 @@ class TestProbabilities:
     def test_large_scores_neither_overflow_nor_lose_their_sum(self) -> None:
         stated = probabilities(np.array([[1e6, -1e6, 0.0], [-1e300, -1e300, -1e300]]), 1e-3)
         np.testing.assert_allclose(stated, [[1, 0, 0], [1 / 3] * 3])
+
+    def test_what_is_above_the_highest_goes_to_the_others_in_proportion(self) -> None:
+        scores = np.log([[0.96, 0.03, 0.01], [0.5, 0.3, 0.2]])
+        stated = probabilities(scores, 1.0, 0.9)
+        np.testing.assert_allclose(stated, [[0.9, 0.075, 0.025], [0.5, 0.3, 0.2]], rtol=1e-12)
+        saturated = probabilities(np.array([[1e6, 0.0, 0.0]]), 1e-3, 0.9)
+        np.testing.assert_allclose(saturated, [[0.9, 0.05, 0.05]], rtol=1e-12)
+
+
+def _two_classes(rng: np.random.Generator, distance: float, n: int) -> tuple[Rows, Rows]:
+    """Scores of n images whose lead is normal around plus or minus ``distance``, and classes."""
+    codes = np.arange(n) % 2
+    lead = rng.normal(np.where(codes == 1, distance, -distance))
+    return np.stack([-lead, lead], axis=1), codes
+
+
+@pytest.mark.parametrize("n", [4, 16, 40])
+def test_probabilities_can_be_believed_where_few_images_are_all_right(n: int) -> None:
+    """Of problems whose accuracy is drawn from 1 / 2 to 1, those whose n images are all right."""
+    rng = np.random.default_rng(n)
+    sums = {which: np.zeros(4) for which in ("all", "nearer the boundary than any seen")}
+    problems = 0
+    while problems < 60:
+        distance = norm.ppf(rng.uniform(0.5, 1))
+        scores, codes = _two_classes(rng, distance, n)
+        if (scores.argmax(axis=1) != codes).any():
+            continue
+        problems += 1
+        seen = OutOfFold(np.array(["0", "1"]), scores, np.ones(n), np.ones(n, np.bool_), n)
+        read_by = calibrate(seen, codes.astype(np.str_))
+        assert read_by is not None
+        assert read_by.temperature > 0.01, "the search ended at no bound"
+        new, truth = _two_classes(rng, distance, 300)
+        said = read_by.probabilities(new).max(axis=1)
+        alone = probabilities(new, fit_temperature(scores, codes)).max(axis=1)
+        assert said.max() <= (n + 1) / (n + 2)
+        right = new.argmax(axis=1) == truth
+        near = np.ptp(new, axis=1) < np.ptp(scores, axis=1).min()
+        for which, of in zip(sums, (np.ones(300, np.bool_), near), strict=True):
+            sums[which] += [said[of].sum(), right[of].sum(), alone[of].sum(), of.sum()]
+    for said_of, right_of, alone_of, images in sums.values():
+        assert -0.1 < (said_of - right_of) / images < 0.04
+        assert (alone_of - right_of) / images > 0.015, "the likelihood alone says too much"
 
 
 class TestCalibrationError:
@@ -237,7 +282,9 @@ def test_a_calibration_is_the_temperature_and_the_threshold_of_the_same_folds() 
     codes = np.unique(labels, return_inverse=True)[1]
     found = calibrate(seen, labels)
     assert found is not None
-    assert found.temperature == fit_temperature(seen.scores, codes)
+    assert seen.n_groups == 60
+    assert found.highest == 61 / 62
+    assert found.temperature == fit_temperature(seen.scores, codes, 1 - DOUBT / 62)
     assert found.unlike_below == unlike_threshold(seen.nearest)
 
 
@@ -253,7 +300,7 @@ def test_out_of_fold_scores_are_measured_at_their_own_temperature() -> None:
     codes = (probabilities(scores, 1.0).cumsum(axis=1) > rng.random((2000, 1))).argmax(axis=1)
     classes = np.array(["a", "b", "c"])
     usable = np.arange(2000) >= 10
-    seen = OutOfFold(classes, 7 * scores, np.ones(2000), usable)
+    seen = OutOfFold(classes, 7 * scores, np.ones(2000), usable, 1990)
     found = out_of_fold_calibration(seen, classes[codes], None)
     assert (found.n, found.right.n) == (1990, 1990)
     assert found.slope == pytest.approx(1, abs=0.15), "the factor 7 is taken out again"

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from methods.arrays import l2_normalise
+from methods.classifiers.calibration import Calibration
 from methods.classifiers.linear_classifier import (
     LinearClassifier,
     nearest_rows,
@@ -74,15 +75,19 @@ class TestNearestRows:
 
 
 class TestPredict:
-    def classifier(self, **changes: object) -> LinearClassifier:
-        fields = {
-            "classes": np.array(["left", "right", "up"]),
-            "weights": np.float32([[-2, 2, 0], [0, 0, 2]]),
-            "intercept": np.float32([0, 0, 0.5]),
-            "temperature": 2.0,
-            "unlike_below": 0.9,
-        }
-        return LinearClassifier(**{**fields, **changes})
+    def classifier(
+        self,
+        weights: object = ((-2, 2, 0), (0, 0, 2)),
+        intercept: object = (0, 0, 0.5),
+        **changes: float,
+    ) -> LinearClassifier:
+        read_by = {"temperature": 2.0, "highest": 1.0, "unlike_below": 0.9, **changes}
+        return LinearClassifier(
+            np.array(["left", "right", "up"]),
+            np.float32(weights),
+            np.float32(intercept),
+            Calibration(**read_by),
+        )
 
     def test_by_hand(self) -> None:
         training = np.float32([[1, 0], [0, 1], [0.8, 0.6]])
@@ -144,8 +149,7 @@ class TestPredict:
             fit.classes,
             weights_of(fit.coefficients, _blocks(training, 9)),
             fit.intercept.astype(np.float32),
-            0.7,
-            0.0,
+            Calibration(0.7, 1.0, 0.0),
         )
         found = predict(fitted, rows, _blocks(training, 9), 1)
         np.testing.assert_allclose(found.probability + found.runner_up_probability, 1)

@@ -52,6 +52,7 @@ def card(image_id: str = "a" * 64, **changes: Any) -> Card:
         image_id,
         "scan.png",
         "benign",
+        "benign",
         0.625,
         0.25,
         False,
@@ -69,6 +70,8 @@ def review(*cards: Card, **changes: Any) -> Review:
         "title": "Review",
         "notices": ("RANDOM WEIGHTS",),
         "explanation": ("Check these.",),
+        "model": (("Model", "a linear SVM"),),
+        "classes": ("benign", "malignant"),
         "counts": {"benign": 7, "malignant": 3},
         "total": 10,
         "footer": "medfeat",
@@ -77,9 +80,7 @@ def review(*cards: Card, **changes: Any) -> Review:
 
 
 def test_a_card_shows_all_that_a_person_needs() -> None:
-    html = page.review_html(
-        review(card("0123456789abcdef", out_of_distribution=True, margin=-0.25))
-    )
+    html = page.review_html(review(card("0123456789abcdef", margin=-0.25)))
     for text in (
         "RANDOM WEIGHTS",
         "Check these.",
@@ -88,9 +89,11 @@ def test_a_card_shows_all_that_a_person_needs() -> None:
         "37.5 %",
         "Runner-up: malignant",
         "\u22120.250",
+        "<dt>Model</dt><dd>a linear SVM</dd>",
+        '<select data-image-id="0123456789abcdef" autocomplete="off">',
+        '<option value="malignant">malignant</option>',
     ):
         assert text in html
-    assert ">UNLIKE THE TRAINING IMAGES<" in html
     assert "width: 62.5%" in html
     assert ">0123456789ab<" in html
     assert [float(s) for s in re.findall(r"similarity (0\.\d+)", html)] == [0.91, 0.88, 0.8]
@@ -98,12 +101,19 @@ def test_a_card_shows_all_that_a_person_needs() -> None:
     assert (
         '<th scope="row">benign</th><td class="count">7</td><td class="count">70.0 %</td>' in html
     )
-    assert (
-        "The 1 least sure of 10; all are in predictions.csv. 1 is unlike the training images"
-        in html
-    )
+    assert "The 1 least sure of 10; all are in predictions.csv." in html
     assert "&lt;div" not in html, "a macro's output is markup, not text"
     assert "&amp;" not in html
+
+
+def test_an_image_unlike_the_training_images_gets_no_class_and_no_probability() -> None:
+    told = card(out_of_distribution=True, answer="unlike the training images")
+    html = page.review_html(review(told, card("b")))
+    assert ">UNLIKE THE TRAINING IMAGES<" in html
+    assert "No class is given. The nearest would be benign, then malignant." in html
+    assert html.count("62.5 %") == 1, "of the other image alone"
+    assert "1 is unlike the training images; these come first." in html
+    assert 'alt="Image scan.png: unlike the training images"' in html
 
 
 def test_a_plain_card_has_no_badge_and_no_runner_up() -> None:
@@ -135,6 +145,7 @@ def test_hostile_text_is_shown(evil: str) -> None:
         card(
             evil,
             name=evil,
+            answer=evil,
             predicted=evil,
             runner_up=evil,
             neighbours=(Neighbour(THUMBNAIL, evil, 0.5),),
@@ -143,7 +154,7 @@ def test_hostile_text_is_shown(evil: str) -> None:
     plain = page.review_html(
         review(card(neighbours=(Neighbour(THUMBNAIL, "x", 0.5),)), counts={"x": 10})
     )
-    html = page.review_html(Review(evil, (evil,), (evil,), {evil: 10}, cards, 10, evil))
+    html = page.review_html(hostile(evil, cards))
     assert evil not in html or evil == "{{ 7*7 }}"
     assert ">49<" not in html
     assert "&amp;lt;" not in html, "escaped once"
@@ -160,8 +171,15 @@ def test_direction_overrides_are_spelt_out() -> None:
     assert "\u202e" not in page.review_html(review(card(name="gpj.\u202eexe")))
 
 
-def test_the_page_runs_nothing_and_loads_nothing() -> None:
-    assert dangers_of(page.review_html(review(card()))) == []
+def hostile(evil: str, cards: tuple[Card, ...]) -> Review:
+    """A page that is hostile wherever it has a text."""
+    model, classes = ((evil, evil),), (evil, "b")
+    return Review(evil, (evil,), (evil,), model, classes, {evil: 10}, cards, 10, evil)
+
+
+def test_the_page_runs_its_own_script_alone_and_loads_nothing() -> None:
+    assert dangers_of(page.review_html(review(card())), page.corrections_script()) == []
+    assert dangers_of(page.review_html(review())) == [], "without a card it has no script"
     for evil in EVIL:
         near = (Neighbour(THUMBNAIL, evil, 0.5),)
         cards = (
@@ -174,8 +192,8 @@ def test_the_page_runs_nothing_and_loads_nothing() -> None:
                 out_of_distribution=True,
             ),
         )
-        html = page.review_html(Review(evil, (evil,), (evil,), {evil: 10}, cards, 10, evil))
-        assert dangers_of(html) == [], evil
+        html = page.review_html(hostile(evil, cards))
+        assert dangers_of(html, page.corrections_script()) == [], evil
 
 
 def test_every_picture_has_a_text_and_headings_descend() -> None:
@@ -190,11 +208,12 @@ def test_every_picture_has_a_text_and_headings_descend() -> None:
 
 def test_the_doubtful_come_first() -> None:
     cards = [card("sure", probability=0.99), card("b", probability=0.5), card("a", probability=0.5)]
+    cards += [card("close", probability=0.99, margin=0.2)]
     cards += [
         card("odd", probability=0.98, out_of_distribution=True),
         card("odder", probability=0.6, out_of_distribution=True),
     ]
-    expected = ["odder", "odd", "a", "b", "sure"]
+    expected = ["odder", "odd", "a", "b", "close", "sure"]
     assert [c.image_id for c in page.by_doubt(cards)] == expected
     assert [c.image_id for c in page.by_doubt(reversed(cards))] == expected
     assert re.findall(r'class="id">([^<]+)<', page.review_html(review(*cards))) == expected
@@ -256,7 +275,7 @@ def test_500_cards_are_a_page_of_reasonable_size() -> None:
     )
     assert html.count("<article") == 500
     assert len(html) < 12_000_000
-    assert len(re.sub(r'src="data:[^"]*"', "", html)) < 1_500_000, "of which text and markup"
+    assert len(re.sub(r'src="data:[^"]*"', "", html)) < 1_800_000, "of which text and markup"
 
 
 # Thumbnails

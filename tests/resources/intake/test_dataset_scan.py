@@ -37,11 +37,13 @@ from resources.intake.confined_open import LEAVES
 from resources.intake.dataset_scan import (
     BURNED_IN,
     LABEL_IS_IDENTIFIER,
+    NO_SUCH_IMAGE,
     Progress,
     locate,
     read_image,
     scan,
 )
+from resources.intake.drops import Drop
 from resources.intake.image_sources import Intake
 from resources.intake.limited_decoder import LimitedDecoder
 from resources.intake.outcomes import Outcomes, StoredOutcomes
@@ -809,6 +811,47 @@ class TestFrames:
         put(root, "A/one.dcm", dicom(1))
         row = rows(scanned(root))["A/one.dcm"]
         assert (row["frame"], row["image_id"]) == (None, hashlib.sha256(dicom(1)).hexdigest())
+
+
+class TestLabelsByContent:
+    """A drop whose manifest names images of the dataset by their image_id."""
+
+    @pytest.fixture
+    def table(self, root: Path, tmp_path: Path) -> Any:
+        """Scans the two classes, an image without a label, and a drop of labels."""
+        put(root, "new.png", png(9))
+
+        def scanned_with(listed: dict[str, str], show_names: bool = True, **settings: Any) -> Any:
+            lines = ["image_id,label", *(f"{i},{label}" for i, label in listed.items())]
+            put(tmp_path / "labels", "manifest.csv", "\r\n".join(lines).encode())
+            drop = Drop("labels", tmp_path / "labels", False, 0.0, frozenset({"manifest.csv"}))
+            of = intake(root, show_names, unlabelled=True, **settings)
+            return rows(scan(replace(of, drops=(drop,))))
+
+        return scanned_with
+
+    def test_an_image_without_a_label_goes_where_labels_of_drops_go(self, table: Any) -> None:
+        image_id = hashlib.sha256(png(9)).hexdigest()
+        for new_labels, split in (("hold", "held"), ("train", "train")):
+            row = table({image_id: "B"}, new_labels=new_labels)["new.png"]
+            assert (row["label"], row["split"], row["drop"]) == ("B", split, "labels")
+
+    def test_a_label_of_the_first_load_stands(self, table: Any) -> None:
+        row = table({hashlib.sha256(png(0)).hexdigest(): "B"})["A/0.png"]
+        assert (row["label"], row["drop"], row["status"]) == ("A", None, "ok")
+
+    def test_an_id_that_no_image_has_is_a_rejected_row(self, table: Any) -> None:
+        row = table({"0" * 64: "B"})[f"drops/labels/{'0' * 64}"]
+        assert (row["status"], row["reason"], row["drop"]) == ("rejected", NO_SUCH_IMAGE, "labels")
+
+    def test_a_class_that_the_first_load_lacks_is_a_pseudonym(self, table: Any) -> None:
+        found = table({hashlib.sha256(png(9)).hexdigest(): "Ada"}, show_names=False)
+        assert "Ada" not in str(found)
+        assert any(str(row["label"]).startswith("class-") for row in found.values())
+
+    def test_the_dataset_itself_is_listed_by_paths(self, root: Path) -> None:
+        put(root, "manifest.csv", f"image_id,label\n{'0' * 64},a\n".encode())
+        assert "names images by image_id" in str(error_of(root))
 
 
 class TestPrivacy:

@@ -57,6 +57,23 @@ class TestCsv:
             "manifest.csv", {"a/1.png": FileAnnotation("left lung", "test", "p1")}, []
         )
 
+    def test_images_named_by_their_content(self, tmp_path: Path) -> None:
+        ids = "a" * 64, "0" * 64
+        text = f'image_id,label\r\n{ids[0]},"left, lung"\r\n{ids[1]},\r\n'
+        result = listing(tmp_path, text)
+        assert result.annotations == {}
+        assert result.by_content == {
+            ids[0]: FileAnnotation("left, lung"),
+            ids[1]: FileAnnotation(),
+        }
+        for wrong, words in (
+            (f"{text}{ids[0]},right", "lists an image_id again with other values"),
+            (f"{text}scan.png,right", "has no image_id of 64 hexadecimal digits"),
+        ):
+            assert words in error_of(tmp_path, wrong).what
+        with_paths = listing(tmp_path, f"path,image_id,label\n1.png,{ids[0]},a\n")
+        assert with_paths.by_content == {}, "a column of the user's own beside the path"
+
     def test_empty_cells_say_nothing(self, tmp_path: Path) -> None:
         result = listing(tmp_path, "path,label,split,group_id\n1.png,A,,\n2.png,,,\n3.png\n")
         assert list(result.annotations.values()) == [

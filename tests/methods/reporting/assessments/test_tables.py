@@ -34,7 +34,7 @@ def _assessment(offset: float = 0.0, out_of_fold: bool = True, classes: int = 2)
     names = CLASSES if classes == 2 else np.array(["a", "b", "c"])
     codes = rng.integers(0, classes, 400)
     scores = 2 * np.eye(classes)[codes] + rng.normal(0, 1, (400, classes))
-    seen = OutOfFold(names, scores[:200], np.ones(200), np.ones(200, np.bool_))
+    seen = OutOfFold(names, scores[:200], np.ones(200), np.ones(200, np.bool_), 200)
     moved = scores[200:] + offset * np.eye(classes)[-1]
     test = ScoredImages(names[codes[200:]], moved, None)
     known = seen if out_of_fold else None
