@@ -111,7 +111,7 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
             arrival.intake,
             decoded_before(here.store, spec, forgetting=here.config.force),
             here.config.allow_constant,
-            lambda items: progress(items, "reading files"),
+            lambda items: progress(items, "reading files", unit="file"),
         )
         rows = table.to_pylist()
         facts = _manifest_facts(rows, spec, arrival)

@@ -17,12 +17,14 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import PredictionFacts
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
 from data_contracts.studies.ahn2019 import AHN2019
+from pipeline.interruption import StoppableGroup, Stopped, end_now, heed_signals, was_interrupted
 
 if TYPE_CHECKING:
     from resources.store.dataset_store import DatasetStore
 
 app = typer.Typer(
     name="medfeat",
+    cls=StoppableGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -650,21 +652,24 @@ def one_set_each(words: Sequence[str]) -> list[str]:
 
 def main() -> None:
     """Run the ``medfeat`` command."""
-    from pipeline.environment import check_environment
-    from resources.store.home import prepare_home
-
+    heed_signals()
     try:
+        from pipeline.environment import check_environment
+        from resources.store.home import prepare_home
+
         if set(sys.argv[1:]) - {"--help"}:
             check_environment()
             if "inspect" not in sys.argv[1:2]:  # it writes nothing, not even an empty home
                 prepare_home()
         app(args=one_set_each(sys.argv[1:]))
     except InputError as error:
+        if was_interrupted():  # what the interruption closed could not be used any more
+            end_now()
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "interrupted; what was finished is stored, and the next run goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except (KeyboardInterrupt, Stopped):
+        end_now()
+    except Exception:
+        if was_interrupted():
+            end_now()
+        raise

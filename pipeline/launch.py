@@ -21,9 +21,11 @@ from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDIES, check_task, usual_study
 from pipeline.graph import GRAPH
 from pipeline.instance import home_instance, prepare_instance
-from pipeline.orphans import STARTED_HERE
+from pipeline.interruption import Stopped, at_forced_end, was_interrupted
+from pipeline.orphans import UNFINISHED
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import states_labels
+from resources.run_owner import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
@@ -232,20 +234,41 @@ def _execute(
     chosen = [GRAPH.resolve_assets_def(key) for key in keys]
     config = run_config(chosen, settings, device)
     try:
-        result = job.execute_in_process(
-            run_config=config,
-            instance=instance,
-            partition_key=dataset,
-            tags=tags,
-            raise_on_error=False,
-            asset_selection=None if only is None else keys,
-        )
+        with at_forced_end(lambda: _cancel_own_runs(instance)):
+            result = job.execute_in_process(
+                run_config=config,
+                instance=instance,
+                partition_key=dataset,
+                tags=tags,
+                raise_on_error=False,
+                asset_selection=None if only is None else keys,
+            )
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message.replace("\n", " ")
         raise InputError(
             f"a setting has a value of the wrong kind: {first}", "See the settings in the README"
         ) from None
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        _cancel_own_runs(instance)
+        raise Stopped from None
+    if not result.success and was_interrupted():
+        _cancel_run(instance, result.run_id)
+        raise Stopped
     return _outcome_of(result, dataset or "")
+
+
+def _cancel_own_runs(instance: dg.DagsterInstance) -> None:
+    """Mark the unfinished runs that this command started as canceled."""
+    mine = dg.RunsFilter(tags={STARTED_HERE: str(os.getpid())}, statuses=UNFINISHED)
+    for run in instance.get_runs(mine):
+        _cancel_run(instance, run.run_id)
+
+
+def _cancel_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Mark a run as canceled unless it is."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and run.status is not dg.DagsterRunStatus.CANCELED:
+        instance.report_run_canceled(run, "The person stopped the command.")
 
 
 def _outcome_of(result: dg.ExecuteInProcessResult, dataset: str) -> RunOutcome:

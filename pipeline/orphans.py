@@ -1,7 +1,4 @@
-"""Runs whose process died.
-
-Dagster leaves them STARTED and their pool slots taken, so the next run would wait for ever.
-"""
+"""Runs whose process died, which Dagster leaves STARTED."""
 
 from __future__ import annotations
 
@@ -10,11 +7,9 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from resources.run_owner import owner_is_alive, process_lives
+from resources.run_owner import STARTED_HERE, owner_is_alive, process_lives
 from resources.store.home import medfeat_home
 
-STARTED_HERE = "medfeat/pid"
-"""Tag with the process number of the command that started a run and waits for it."""
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -69,8 +64,7 @@ def _was_launched_and_lives(instance: dg.DagsterInstance, record: dg.RunRecord) 
 
 
 def release(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
-    """Mark an orphaned run as failed and give its pool slots back."""
+    """Mark an orphaned run as failed."""
     instance.report_run_failed(
         run, "The process of this run is gone (killed, or the machine went down)."
     )
-    instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)

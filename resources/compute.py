@@ -3,11 +3,16 @@
 import ctypes
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import dagster as dg
+from filelock import Timeout
 
 from data_contracts.errors import InputError
+from resources.store.atomic_file import make_folder
+from resources.turns import Holder, turn
 
 Item = TypeVar("Item")
 
@@ -47,7 +52,38 @@ class Compute(dg.ConfigurableResource[None]):
             )
         return self.device
 
+    @contextmanager
+    def alone(self, home: Path, holder: Holder) -> Iterator[None]:
+        """Compute on a card while no other run of this home does; processors are shared.
 
+        Two runs would need the memory of one card twice.
+
+        Args:
+            home: the home whose runs take turns.
+            holder: this run, which the next one names while it waits.
+
+        Raises:
+            InputError: another run has the card for a day, or the device is not available.
+        """
+        device = self.resolve()
+        with ExitStack() as held:
+            if device != "cpu":
+                folder = home / "dagster" / "devices"
+                make_folder(folder)
+                what = f"it computes on {device}"
+                try:
+                    lock = folder / f"{device}.lock"
+                    held.enter_context(turn(lock, what, holder, DEVICE_SECONDS))
+                except Timeout:
+                    raise InputError(
+                        f"another run has had the device {device} for a day",
+                        "Wait for it, or end it",
+                    ) from None
+            yield
+
+
+DEVICE_SECONDS = 24 * 3600.0
+"""Maximum wait for a card that another run computes on, in seconds."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 """Parameters of glibc's ``mallopt``."""
 _TRIM_BYTES, _MMAPS = 128 * 1024, 65536

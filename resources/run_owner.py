@@ -8,6 +8,8 @@ import psutil
 
 from resources.store.atomic_file import write_atomically
 
+STARTED_HERE = "medfeat/pid"
+"""Tag of a Dagster run with the process number of the command that started it and waits for it."""
 CLOCK_TOLERANCE = 1.0
 """Maximum difference between the system's and Dagster's time of a process start, in seconds."""
 

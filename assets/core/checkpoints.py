@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from assets.core.plan import Work
+from resources.progress import place
 from resources.store.model_store import drop_checkpoint, load_checkpoint, save_checkpoint
 
 if TYPE_CHECKING:
@@ -29,10 +30,12 @@ class SpacedCheckpoints:
         from methods.training.loop import Checkpoint
 
         stored = load_checkpoint(*self._place)
+        if stored:
+            place().kept = f"epoch {int(stored[1].get('epochs', 0)) + 1}"
         return Checkpoint(*stored) if stored else None
 
-    def offer(self, take: Callable[[], "Checkpoint"]) -> None:
-        """Store a checkpoint if the last one is long enough ago."""
+    def offer(self, take: Callable[[], "Checkpoint"], epoch: int) -> None:
+        """Store a checkpoint after an epoch (counted from 1) if the last one is long enough ago."""
         started = time.monotonic()
         if started - self._saved_at < CHECKPOINT_INTERVAL_FACTOR * self._spent:
             return
@@ -40,7 +43,9 @@ class SpacedCheckpoints:
         save_checkpoint(*self._place, checkpoint.tensors, checkpoint.state)
         self._saved_at = time.monotonic()
         self._spent = self._saved_at - started
+        place().kept = f"epoch {epoch + 1}"
 
     def drop(self) -> None:
         """Remove it, once the output is stored."""
         drop_checkpoint(*self._place)
+        place().kept = ""

@@ -10,8 +10,8 @@ import logging
 import resource as process_resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -28,9 +28,11 @@ from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import OutputRecord, Picture, StoredFile
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
+from resources.progress import place
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import save_model
+from resources.turns import Holder
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -233,6 +235,15 @@ class Stage(Generic[ConfigT_co]):
             if reason := self.record(asset).unavailable:
                 raise UnavailableError(reason)
 
+    @contextmanager
+    def on_device(self, run_id: str) -> Iterator[None]:
+        """Compute where this stage does; on a card, while no other run computes there."""
+        with ExitStack() as held:
+            if self.compute is not None:
+                holder = Holder.now(run_id, self.dataset)
+                held.enter_context(self.compute.alone(self.store.root, holder))
+            yield
+
     def close(self) -> None:
         """Close every reader that was opened."""
         self._opened.close()
@@ -305,7 +316,7 @@ def run_stage(
             {"code": definition.code_version, "settings": settings, "known_by": identity}
         )
         work = Work(here.dataset, here.asset, fingerprint, upstream, here.store)
-        with here.store.lock(here.dataset, here.asset):
+        with here.store.lock(here.dataset, here.asset, run_id):
             record = None if here.config.force or plan.always else _stored(definition, work)
             reused = record is not None and plan.is_complete()
             if record is None or not reused:
@@ -315,12 +326,14 @@ def run_stage(
             here.store.save_record(record)
     finally:
         here.close()
-    log.info("%s: %s", here.asset, _how(record, reused))
+    log.info("%s%s: %s", place(), here.asset, _how(record, reused))
     return StageResult(record, reused)
 
 
 def _how(record: OutputRecord, reused: bool) -> str:
     """How an output came about, in words."""
+    if record.unavailable:
+        return f"skipped: {record.unavailable}"
     if reused:
         return f"up to date, stored by run {record.run_id[:8]}"
     return f"computed in {record.seconds:.1f} s on {record.device}"
@@ -351,8 +364,9 @@ def _computed(
     run_id: str,
 ) -> OutputRecord:
     """The record of a new output; its files are stored, the record itself is not yet."""
-    started = time.monotonic()
-    output = plan.compute(work)
+    with here.on_device(run_id):
+        started = time.monotonic()
+        output = plan.compute(work)
     expected = definition.facts if not output.unavailable else None
     if expected is not None and not isinstance(output.facts, expected):
         raise ContractError(

@@ -67,7 +67,9 @@ def in_blocks(
 
     def produce(batch: list[str]) -> np.ndarray:
         rows = np.empty((len(batch), *features.row_shape), features.dtype)
-        for start in progress(range(0, len(batch), rows_at_once), caption):
+        for start in progress(
+            range(0, len(batch), rows_at_once), caption, len(batch), size=rows_at_once
+        ):
             block = source.take([position[i] for i in batch[start : start + rows_at_once]])
             rows[start : start + len(block)] = compute_rows(block)
         return rows

@@ -26,7 +26,8 @@ from data_contracts.records.facts import Facts
 from data_contracts.studies.registry import STUDIES
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
-from resources.run_owner import claim_run
+from resources.progress import enter_stage
+from resources.run_owner import STARTED_HERE, claim_run
 from resources.store.dataset_store import DatasetStore
 
 DEFINITIONS: dict[str, StageDefinition[Any]] = {}
@@ -91,7 +92,6 @@ def stage(
             deps=[dg.AssetKey(upstream) for upstream in definition.inputs],
             kinds=set(kinds),
             code_version=code_version,
-            pool="gpu" if uses_device else None,
             tags={"stage": str(order)},
         )(_materialization(definition, uses_device))
 
@@ -135,8 +135,13 @@ def _materialize(
     Raises:
         dagster.Failure: something that the user can mend, in one line.
     """
-    with as_dagster_failure():
+    with as_dagster_failure(), as_canceled(context):
         claim_run(store.root, context.run_id)
+        enter_stage(
+            context.run_id,
+            partition_of(context),
+            len(list(context.job_def.asset_layer.executable_asset_keys)),
+        )
         here = Stage(partition_of(context), definition.name, config, store, compute)
         result = run_stage(definition, here, context.run_id)
         return dg.MaterializeResult(
@@ -172,6 +177,20 @@ def pages_that_show(store: DatasetStore, dataset: str, asset: str, job: str) -> 
     return {
         one: page for one, page in pages.items() if one == job or (store.reports / page).is_file()
     }
+
+
+@contextmanager
+def as_canceled(context: dg.AssetExecutionContext) -> Iterator[None]:
+    """Let a run that a command waits for end as canceled where the person stops the command.
+
+    Dagster would call it failed, as nobody pressed *Terminate* in the UI.
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
+        if STARTED_HERE in context.run_tags:
+            context.instance.report_run_canceling(context.run)
+        raise
 
 
 @contextmanager

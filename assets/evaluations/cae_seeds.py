@@ -175,7 +175,7 @@ def seed_study(here: Stage[SeedStudyConfig]) -> Plan:
         parts = PartialResults(work.store, work.dataset, work.asset, work.fingerprint)
         results = parts.load()
         trials = _trials(config, made_from, seeds)
-        for trial in progress(trials, "trainings of the seed study"):
+        for trial in progress(trials, "the seed study", unit="training"):
             if trial.key not in results:
                 gram = _gram(made_from, trial)
                 results[trial.key] = scored_on(gram, made_from.rows, config, config.seed)

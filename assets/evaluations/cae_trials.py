@@ -115,7 +115,9 @@ def trained_cae(
     caption = f"{settings.filters} filters, seed {settings.seed}"
     try:
         epochs = cae.train_cae(take, n, settings, device)
-        last, checkpoint = deque(progress(epochs, caption, settings.epochs), maxlen=1).pop()
+        last, checkpoint = deque(
+            progress(epochs, caption, settings.epochs, unit="epoch"), maxlen=1
+        ).pop()
     except DivergedError as error:
         raise InputError(
             f"the training of {settings.filters} filters diverged: {error}",

@@ -103,7 +103,7 @@ def agreement_rows(
 
     found = []
     layers = [method for method in LAYER_METHODS.values() if method in probabilities]
-    for method in progress(layers, "agreement of classifiers"):
+    for method in progress(layers, "agreement of classifiers", unit="method"):
         pair = agreement(
             probabilities[method], probabilities[ANALYTIC], rows.positive, rows.patients, seed
         )

@@ -242,7 +242,7 @@ def nested(
         constant_on=config.zero_variance,
         keep=selected if config.select_features == "anova" else (svm.ALL_COLUMNS,),
     )
-    steps = iter(progress(range(FOLDS), title))
+    steps = iter(progress(range(FOLDS), title, unit="fold"))
 
     def on_fold(number: int) -> None:
         next(steps, None)

@@ -100,7 +100,7 @@ def filter_size_study(here: Stage[FilterStudyConfig]) -> Plan:
             for filters in sorted(set(config.filter_sizes))
             for k in range(config.filter_seeds)
         ]
-        for filters, seed in progress(trainings, "filter sizes x seeds"):
+        for filters, seed in progress(trainings, "filter sizes x seeds", unit="training"):
             if f"{filters}-{seed}" not in results:
                 results[f"{filters}-{seed}"] = _train_and_score(
                     config, filters, seed, rows, fitting, scored, device

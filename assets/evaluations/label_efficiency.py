@@ -144,7 +144,7 @@ def _measure(
         for fraction in sorted(set(config.label_fractions))
         for k in range(config.label_seeds)
     ]
-    for fraction, seed in progress(draws, "shares of the labels x seeds"):
+    for fraction, seed in progress(draws, "shares of the labels x seeds", unit="draw"):
         drawn = fraction_draw(labels, groups, fraction, seed)
         for name, correct_from in methods.items():
             key = f"{name}-{fraction}-{seed}"

@@ -124,7 +124,7 @@ def permuted_aucs(
 
     first, second = features
     aucs: dict[Method, list[float]] = {method: [] for method in (first, second, ENSEMBLE)}
-    for number in progress(range(config.permutations), "label permutations"):
+    for number in progress(range(config.permutations), "label permutations", unit="permutation"):
         dealt = permuted_by_lesion(rows.positive, rows.lesions, config.seed + number)
         fold = outer_folds(dealt, rows.groups, config.seed + number, FOLDS)
         scores = {

@@ -138,7 +138,7 @@ def _accuracies(
 
     of_averages = _gram(descriptors, average, descriptors.width)
     found: dict[str, dict[int, float]] = {average_at(SCALE): {}}
-    for seed, rows in progress(splits.items(), "random splits"):
+    for seed, rows in progress(splits.items(), "random splits", unit="split"):
         found[average_at(SCALE)][seed] = _accuracy(of_averages, rows, config)
         for clusters in CODEBOOK_SIZES:
             model = fit_vlad_model(config, dataset, descriptors, clusters, rows.train)

@@ -30,7 +30,7 @@ from resources.store.model_store import load_model
 if TYPE_CHECKING:
     import torch
 
-    from methods.training.cae import ConvAutoEncoder
+    from methods.training.cae import CaeEpoch, ConvAutoEncoder
 
 log = logging.getLogger("medfeat.cae")
 
@@ -197,25 +197,31 @@ def _train(
     try:
         epochs = train_cae(maps.take, len(maps), settings, device, last)
         for record, take_checkpoint in progress(
-            epochs, f"training {settings.filters} filters", settings.epochs - done
+            epochs,
+            f"training {settings.filters} filters",
+            settings.epochs,
+            unit="epoch",
+            done=done,
+            describe=_errors,
         ):
-            checkpoints.offer(take_checkpoint)
+            checkpoints.offer(take_checkpoint, record.epoch)
             if record.epoch == settings.epochs:
                 last = take_checkpoint()
-            log.info(
-                "epoch %d/%d: error %.4f, held out %.4f of the input's variance, rate %g",
-                record.epoch,
-                settings.epochs,
-                record.train_error,
-                record.held_out_error,
-                record.learning_rate,
-            )
     except DivergedError as error:
         raise InputError(
             f"the training of {asset} diverged: {error}", "Set a smaller learning_rate"
         ) from error
     assert last is not None  # noqa: S101 - epochs is above 0
     return last.last_weights(), last.state
+
+
+def _errors(item: "tuple[CaeEpoch, Any]") -> str:
+    """The errors after an epoch, as shares of the input's variance, in words."""
+    record = item[0]
+    return (
+        f"error {record.train_error:.4f}, held out {record.held_out_error:.4f} of the input's "
+        f"variance, rate {record.learning_rate:g}"
+    )
 
 
 def _describe(

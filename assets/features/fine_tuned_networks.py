@@ -210,25 +210,27 @@ def _tune(
     )
     take: Callable[[], Checkpoint] | None = None
     for record, take in progress(
-        reuse_freed_memory(epochs), "fine-tuning", settings.epochs - len(curve)
+        reuse_freed_memory(epochs),
+        "fine-tuning",
+        settings.epochs,
+        unit="epoch",
+        done=len(curve),
+        describe=lambda item: _losses(asdict(item[0])),
     ):
-        checkpoints.offer(take)
+        checkpoints.offer(take, record.epoch)
         curve.append(asdict(record))
-        _log_epoch(curve[-1], settings.epochs)
     last = take() if take else last
     assert last is not None  # noqa: S101 - epochs is above 0
     return _Tuned(last.best_weights(), curve, int(held_out.sum()))
 
 
-def _log_epoch(line: dict[str, Any], epochs: int) -> None:
+def _losses(line: dict[str, Any]) -> str:
+    """The losses after an epoch, in words."""
     loss = line["validation_loss"]
-    log.info(
-        "epoch %d of at most %d: loss %.4f, validation loss %s, rate %g",
-        line["epoch"],
-        epochs,
-        line["train_loss"],
-        "-" if loss is None else f"{loss:.4f}",
-        line["learning_rate"],
+    validation = "-" if loss is None else f"{loss:.4f}"
+    return (
+        f"loss {line['train_loss']:.4f}, validation loss {validation}, "
+        f"rate {line['learning_rate']:g}"
     )
 
 

@@ -308,7 +308,8 @@ def _forward(
     def produce(batch: list[str]) -> np.ndarray:
         rows = np.empty((len(batch), *features.row_shape), features.dtype)
         starts = range(0, len(batch), pixels.images_at_once)
-        for start in progress(starts, f"{frozen.name} {frozen.layer} features"):
+        caption = f"{frozen.name} {frozen.layer} features"
+        for start in progress(starts, caption, len(batch), size=pixels.images_at_once):
             images = pixels.take(batch[start : start + pixels.images_at_once])
             rows[start : start + len(images)] = frozen_network.extract(
                 network, images, target, batch_size, config.precision

@@ -289,11 +289,14 @@ def _last_checkpoint(
     take: Any = None
     try:
         for record, take in progress(
-            reuse_freed_memory(epochs), f"training {method.title}", settings.epochs - done
+            reuse_freed_memory(epochs),
+            f"training {method.title}",
+            settings.epochs,
+            unit="epoch",
+            done=done,
+            describe=lambda item: f"loss {float(np.mean(item[0].train_loss)):.4f}",
         ):
-            checkpoints.offer(take)
-            loss = float(np.mean(record.train_loss))
-            log.info("epoch %d of %d: loss %.4f", record.epoch, settings.epochs, loss)
+            checkpoints.offer(take, record.epoch)
     except DivergedError as error:
         raise InputError(
             f"the training of {work.asset} diverged: {error}", "Set a smaller lenet_learning_rate"

@@ -130,7 +130,7 @@ def lesion_segmentation(here: Stage[SegmentationConfig]) -> Plan:
     shards = FeatureStore(here.store, here.dataset, _mask_set(here, regions, centres))
 
     def produce(batch: list[str]) -> np.ndarray:
-        blocks = progress(_blocks(batch), "lesion contours")
+        blocks = progress(_blocks(batch), "lesion contours", unit="block")
         return np.concatenate([regions.contours(block)[0] for block in blocks])
 
     def compute(work: Work) -> Output:
@@ -381,7 +381,7 @@ def _analytic_rows(
     position = {image_id: i for i, image_id in enumerate(masks.image_ids)}
     side_of = dict(zip(ids, sides, strict=True))
     rows = []
-    for block in progress(_blocks(ids), "analytic features"):
+    for block in progress(_blocks(ids), "analytic features", unit="block"):
         lesions = masks.take([position[image_id] for image_id in block]) > 0
         for image_id, picture, lesion in zip(block, regions.grey(block), lesions, strict=True):
             rows.append(analytic_features(picture, lesion, side_of[image_id]))

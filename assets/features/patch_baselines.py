@@ -24,6 +24,7 @@ from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from methods.settings import ICA_ITERATIONS, ICA_TOLERANCE, WHITENED_COMPONENTS, SsaeSettings
 from resources.cores import cores
+from resources.progress import seldom
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model
 
@@ -211,9 +212,11 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> FittedPat
         epochs=config.ssae_epochs,
         seed=config.seed,
     )
-    fit = train_ssae(
-        patches, settings, torch.device(device), lambda record: _logged(record, settings.epochs)
-    )
+
+    def say(record: SsaeEpoch) -> None:
+        _logged(record, settings.epochs)
+
+    fit = train_ssae(patches, settings, torch.device(device), seldom(say))
     last = fit.curve[-1]
     return FittedPatchModel(
         fit.tensors,

@@ -71,7 +71,9 @@ def predict_rows(
     ids = [rows.ids[i] for i in rows.train]
     labels = rows.labels[rows.train]
     lines = []
-    for start in progress(range(0, len(images), READ_ROWS), "predicting"):
+    for start in progress(
+        range(0, len(images), READ_ROWS), "predicting", len(images), size=READ_ROWS
+    ):
         batch = images[start : start + READ_ROWS]
         predicted = predict(
             fitted,

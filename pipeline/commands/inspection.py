@@ -89,7 +89,9 @@ def _rows(spec: DatasetSpec, unpacked: Path, known: Outcomes) -> Rows:
         spec = spec.model_copy(update={"unlabelled": True})
     names = Names(spec.name, True, bytes(32))
     intake = Intake(spec, names, unpacked, drops, one_file)
-    table = scan(intake, known, progress=lambda items: progress(items, "reading files"))
+    table = scan(
+        intake, known, progress=lambda items: progress(items, "reading files", unit="file")
+    )
     return [{**row, "path": row["path"].removeprefix("drops/")} for row in table.to_pylist()]
 
 

@@ -132,7 +132,7 @@ class _ImagesOfPath:
             intake,
             known,
             settings.get("allow_constant", False),
-            lambda items: progress(items, "reading files"),
+            lambda items: progress(items, "reading files", unit="file"),
         )
         self._manifest = table.to_pylist()
         self._row_of = {row["image_id"]: row for row in self._manifest if row["status"] == "ok"}

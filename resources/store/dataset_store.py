@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +26,7 @@ from resources.store.atomic_file import (
     write_atomically,
 )
 from resources.store.home import medfeat_home
+from resources.turns import Holder, turn
 
 FactsT = TypeVar("FactsT", bound=Facts)
 
@@ -129,30 +130,36 @@ class DatasetStore(dg.ConfigurableResource[None]):
         )
 
     @contextmanager
-    def lock(self, dataset: str, asset: str) -> Iterator[None]:
+    def lock(self, dataset: str, asset: str, run_id: str = "") -> Iterator[None]:
         """Allow one writer at a time for (dataset, asset).
 
         The operating system releases the lock when its owner dies.
+
+        Args:
+            dataset: name of the dataset.
+            asset: name of the asset.
+            run_id: Dagster run of the writer, which a run that waits for it names.
 
         Raises:
             InputError: another run holds it for a day, or the folder cannot be written.
         """
         folder = self.folder(dataset, asset)
-        lock = FileLock(folder / ".lock", timeout=LOCK_SECONDS)
-        try:
-            make_folder(folder)
-            lock.acquire()
-        except Timeout:
-            raise InputError(
-                f"{asset} of {dataset} is being written by another run", "Wait for it, or end it"
-            ) from None
-        except OSError as error:
-            raise not_written(folder / ".lock", "a few bytes", error) from error
-        try:
+        with ExitStack() as held:
+            try:
+                make_folder(folder)
+                holder = Holder.now(run_id, dataset)
+                held.enter_context(
+                    turn(folder / ".lock", f"{asset} is being written", holder, LOCK_SECONDS)
+                )
+            except Timeout:
+                raise InputError(
+                    f"{asset} of {dataset} is being written by another run",
+                    "Wait for it, or end it",
+                ) from None
+            except OSError as error:
+                raise not_written(folder / ".lock", "a few bytes", error) from error
             remove_unfinished(folder)
             yield
-        finally:
-            lock.release()
 
     def is_being_written(self, dataset: str, asset: str) -> bool:
         """Tell whether another process holds the lock of (dataset, asset)."""

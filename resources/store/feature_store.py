@@ -27,6 +27,7 @@ from data_contracts.records.feature_shard import (
 from data_contracts.records.hashing import content_hash
 from data_contracts.records.output_record import StoredFile
 from data_contracts.records.sealed import sealed_json, unsealed_json
+from resources.progress import in_shards
 from resources.store.atomic_file import is_intact, write_atomically
 from resources.store.dataset_store import MEND, DatasetStore, table_of
 from resources.store.shard_file import ShardFile, shard_bytes
@@ -233,18 +234,20 @@ class FeatureStore:
             *filter(None, again.values()),
             *(new[i : i + step] for i in range(0, len(new), step)),
         ]
-        for ids in shards:
-            entries = [self._write_shard(ids, produce(ids), attributes)]
-            old = index.pop(replaces.get(ids[0], ""), None)
-            left = sorted(set(old.image_ids).difference(ids)) if old else []
-            # not asked for, and stored with those that are: they move to a shard of their own
-            if left:
-                entries.append(self._write_shard(left, self._stored_rows(left), {}))
-            index |= {entry.shard: entry for entry in entries}
-            self.save_index(index.values())
-            if old and old.shard not in index:
-                # no index lists it any more, so nothing else would ever remove it
-                (self.folder / old.shard).unlink()
+        with in_shards(sum(map(len, shards))) as stored:
+            for ids in shards:
+                entries = [self._write_shard(ids, produce(ids), attributes)]
+                old = index.pop(replaces.get(ids[0], ""), None)
+                left = sorted(set(old.image_ids).difference(ids)) if old else []
+                # not asked for, and stored with those that are: they move to a shard of their own
+                if left:
+                    entries.append(self._write_shard(left, self._stored_rows(left), {}))
+                index |= {entry.shard: entry for entry in entries}
+                self.save_index(index.values())
+                if old and old.shard not in index:
+                    # no index lists it any more, so nothing else would ever remove it
+                    (self.folder / old.shard).unlink()
+                stored(len(ids))
         return sum(map(len, shards))
 
     def _write_shard(

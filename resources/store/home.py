@@ -16,8 +16,7 @@ DAGSTER_YAML = """\
 telemetry: {enabled: false}
 nux: {enabled: false}                         # no sign-up window over the page
 concurrency:
-  runs: {max_concurrent_runs: 2}
-  pools: {granularity: op, default_limit: 1}   # one step at a time in the pool `gpu`
+  runs: {max_concurrent_runs: 2}               # runs take turns on a card by themselves
 run_monitoring: {enabled: true, start_timeout_seconds: 300, max_runtime_seconds: 86400}
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
 python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}

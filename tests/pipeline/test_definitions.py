@@ -37,10 +37,9 @@ def graph_text() -> str:
     lines = []
     for asset in sorted(ASSETS, key=lambda asset: asset.key.path[-1]):
         spec = asset.specs_by_key[asset.key]
-        pool = f" pool={asset.op.pool}" if asset.op.pool else ""
         kinds = "+".join(sorted(spec.kinds))
         lines.append(
-            f"{asset.key.path[-1]}: {spec.group_name} code={spec.code_version} kinds={kinds}{pool}"
+            f"{asset.key.path[-1]}: {spec.group_name} code={spec.code_version} kinds={kinds}"
         )
         lines += [f"    from {name}" for name in sorted(inputs_of(asset))]
     for job in sorted([*JOBS, PREDICTIONS.name, SUMMARY.name]):
@@ -102,7 +101,8 @@ def test_definitions_load_and_every_asset_says_what_it_is() -> None:
         assert spec.kinds
         assert spec.code_version
         uses_device = {"pytorch"} <= spec.kinds
-        assert (asset.op.pool == "gpu") == uses_device, asset.key
+        assert ("compute" in asset.required_resource_keys) == uses_device, asset.key
+        assert asset.op.pool is None, "a run that waits for a pool of Dagster cannot be stopped"
 
 
 def test_every_partitioned_asset_has_a_blocking_contract_check() -> None:

@@ -13,8 +13,8 @@ import dagster as dg
 import psutil
 import pytest
 
-from pipeline.orphans import STARTED_HERE, orphaned_runs
-from resources.run_owner import claim_run
+from pipeline.orphans import orphaned_runs
+from resources.run_owner import STARTED_HERE, claim_run
 
 GONE = 2**30
 STARTED = dg.DagsterRunStatus.STARTED

@@ -30,8 +30,8 @@ from pipeline.automation.sensors import drops, summary_after_runs
 from pipeline.automation.staleness import last_settings, stale_reason
 from pipeline.definitions import defs
 from pipeline.launch import run_job
-from pipeline.orphans import STARTED_HERE
 from resources.intake.drops import LEDGER, MARKER
+from resources.run_owner import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import prepare_home
 from tests.conftest import TINY_STUDY, draw, use_home

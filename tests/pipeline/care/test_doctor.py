@@ -16,8 +16,8 @@ from pipeline.care import doctor
 from pipeline.care.disk_need import bytes_needed
 from pipeline.care.store_health import damaged_files
 from pipeline.instance import home_instance
-from pipeline.orphans import STARTED_HERE
 from resources.intake.site_key import names_of
+from resources.run_owner import STARTED_HERE
 from resources.store import home as home_module
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import site_key_path
