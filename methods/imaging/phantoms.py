@@ -50,8 +50,8 @@ def _near(x: Float64, y: Float64, cx: float, cy: float, reach: float) -> tuple[s
     return slice(*rows), slice(*columns)
 
 
-def _byte(picture: Float64) -> Picture:
-    """Scale 0 .. 1 to 0 .. 255 uint8."""
+def to_byte(picture: Float64) -> Picture:
+    """Scale 0 .. 1 to 0 .. 255 uint8, in the same shape."""
     rounded: Picture = np.clip(picture * 255, 0, 255).round().astype(np.uint8)
     return rounded
 
@@ -74,7 +74,7 @@ def _xray(rng: np.random.Generator, size: int) -> Picture:
     picture = (
         0.62 * body - 0.42 * lungs * (1 - heart) + 0.13 * ribs + 0.2 * spine * body + 0.15 * heart
     )
-    return _byte(
+    return to_byte(
         gaussian_filter(picture, size / 150) * rng.uniform(0.85, 1.1)
         + rng.normal(0, 0.025, x.shape)
     )
@@ -105,7 +105,7 @@ def _ct(rng: np.random.Generator, size: int) -> Picture:
     spine = _ellipse(x, y, 0, ry - 0.22, 0.12, 0.11, soft=0.05)
     picture += 0.5 * spine + 0.25 * _ellipse(x, y, rng.normal(0.02, 0.02), ry - 0.42, 0.05, 0.05)
     streaks = gaussian_filter(rng.normal(0, 1, x.shape), (0, size / 20)) * 0.15
-    return _byte(picture + body * streaks + rng.normal(0, 0.03, x.shape))
+    return to_byte(picture + body * streaks + rng.normal(0, 0.03, x.shape))
 
 
 def _mr(rng: np.random.Generator, size: int) -> Picture:
@@ -126,7 +126,7 @@ def _mr(rng: np.random.Generator, size: int) -> Picture:
     picture -= 0.3 * np.exp(-((x / 0.012) ** 2)) * brain
     bias = 1 + 0.3 * (x * np.cos(t := rng.uniform(0, 6.3)) + y * np.sin(t))
     noisy = np.hypot(picture * bias + rng.normal(0, 0.03, x.shape), rng.normal(0, 0.03, x.shape))
-    return _byte(noisy * rng.uniform(0.8, 1.15))
+    return to_byte(noisy * rng.uniform(0.8, 1.15))
 
 
 def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
@@ -155,7 +155,36 @@ def _ultrasound(rng: np.random.Generator, size: int) -> Picture:
         *(gaussian_filter(rng.normal(0, 1, x.shape), (size / 220, size / 130)) for _ in range(2))
     )
     picture = echo * speckle / speckle.mean() * np.exp(-0.5 * (depth - 0.3)) * sector
-    return _byte(0.75 * np.power(np.clip(picture, 0, None), 0.6))
+    return to_byte(0.75 * np.power(np.clip(picture, 0, None), 0.6))
+
+
+def draw_nuclei(
+    picture: Float64,
+    x: Float64,
+    y: Float64,
+    rng: np.random.Generator,
+    count: int,
+    radius: tuple[float, float],
+    roundness: tuple[float, float],
+) -> None:
+    """Draw purple nuclei at random places over stained tissue.
+
+    Args:
+        picture: (size, size, 3) of 0 .. 1, changed in place.
+        x: (size, size) coordinates -1 .. 1 to the right.
+        y: (size, size) coordinates -1 .. 1 down.
+        rng: source of the random numbers.
+        count: number of nuclei.
+        radius: smallest and largest radius, in the unit of the coordinates.
+        roundness: smallest and largest ratio of the smaller diameter to the larger one.
+    """
+    for _ in range(count):
+        half, cx, cy = rng.uniform(*radius), rng.uniform(-1, 1), rng.uniform(-1, 1)
+        area = _near(x, y, cx, cy, 2.5 * half)  # outside it is 2e-9 of the nucleus
+        flat, angle = rng.uniform(*roundness), rng.uniform(0, 3.1)
+        spot = 0.9 * _ellipse(x[area], y[area], cx, cy, half, half * flat, angle, soft=0.15)
+        colour = np.array([0.36, 0.2, 0.55]) * rng.uniform(0.8, 1.2)
+        picture[area] = picture[area] * (1 - spot[..., None]) + spot[..., None] * colour
 
 
 def _histology(rng: np.random.Generator, size: int) -> Picture:
@@ -175,18 +204,9 @@ def _histology(rng: np.random.Generator, size: int) -> Picture:
             soft=0.08,
         )[..., None]
         picture = picture * (1 - gap) + 0.97 * gap
-    for _ in range(rng.integers(50, 110)):
-        radius, cx, cy = rng.uniform(0.03, 0.06), rng.uniform(-1, 1), rng.uniform(-1, 1)
-        area = _near(x, y, cx, cy, 2.5 * radius)  # outside it is 2e-9 of the nucleus
-        flat, angle = rng.uniform(0.5, 1), rng.uniform(0, 3.1)
-        spot = (
-            0.9
-            * _ellipse(x[area], y[area], cx, cy, radius, radius * flat, angle, soft=0.15)[..., None]
-        )
-        colour = np.array([0.36, 0.2, 0.55]) * rng.uniform(0.8, 1.2)
-        picture[area] = picture[area] * (1 - spot) + spot * colour
+    draw_nuclei(picture, x, y, rng, int(rng.integers(50, 110)), (0.03, 0.06), (0.5, 1))
     stain = rng.normal(1, 0.04, 3)
-    return _byte(picture * stain + rng.normal(0, 0.015, picture.shape))
+    return to_byte(picture * stain + rng.normal(0, 0.015, picture.shape))
 
 
 def _fundus(rng: np.random.Generator, size: int) -> Picture:
@@ -217,7 +237,7 @@ def _fundus(rng: np.random.Generator, size: int) -> Picture:
     disc = _ellipse(x, y, dx, dy, 0.13, 0.15, soft=0.12)[..., None]
     picture = picture * (1 - 0.8 * disc) + 0.8 * disc * np.array([1.0, 0.85, 0.55])
     picture *= 1 - 0.4 * np.exp(-(((x + 0.15 * side) ** 2 + y**2) / 0.03))[..., None]
-    return _byte(picture * field + rng.normal(0, 0.012, picture.shape))
+    return to_byte(picture * field + rng.normal(0, 0.012, picture.shape))
 
 
 def _chart(rng: np.random.Generator, size: int) -> Picture:
@@ -259,7 +279,7 @@ def _chart(rng: np.random.Generator, size: int) -> Picture:
         row, column = int(bottom - tick * (bottom - top)), int(left + tick * (right - left - thick))
         picture[row : row + thick, left - size // 40 : left] = 0
         picture[bottom : bottom + size // 40, column : column + thick] = 0
-    return _byte(picture)
+    return to_byte(picture)
 
 
 _DRAW = {

@@ -328,3 +328,11 @@ def test_the_real_weights_are_known(
     ):
         found = network_weights(network)
         assert (found.origin, found.notice) == (f"{file}.safetensors", "")
+
+
+def test_weights_of_an_installed_package_are_the_published_ones(home: Path) -> None:
+    for name in ("efficientnet_lite0", "timm/tf_efficientnet_lite0"):
+        found = network_weights(name)
+        assert (found.origin, found.notice) == ("efficientnet-lite0-57934424.pth", "")
+        assert "conv_stem.weight" in found.tensors
+    assert weights.packaged_weights("efficientnet_b0") is None
