@@ -26,14 +26,14 @@ app = typer.Typer(
     name="medfeat",
     cls=StoppableGroup,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
     help="""From folders of medical images with few labels to features, classifiers and tables.
 
 To see an example: `medfeat demo`. For your own folder: `medfeat add NAME FOLDER`, then
 `medfeat run NAME`, then `medfeat report NAME`. Everything runs on the Dagster instance that
-`medfeat ui` shows and is kept under MEDFEAT_HOME (default: .medfeat in the project).
+`medfeat ui` shows and is kept under MEDFEAT_HOME (default: .medfeat in a checkout, else the user's
+folder of data). Tab completion: `medfeat --install-completion`.
 
 Exit codes: 0 done, 1 a run failed, 2 the input is wrong.""",
 )
@@ -51,16 +51,42 @@ Settings = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Settings as key=value (or asset.key=value), e.g. --set filters=1024 epochs=40. "
-        "Repeatable.",
+        help="Settings as key=value (or stage.key=value), e.g. --set filters=1024 epochs=40; a "
+        "list is written with commas, e.g. filter_sizes=32,64. All of them: medfeat settings.",
     ),
 ]
 WeightsOption = Annotated[
     str | None,
-    typer.Option("--weights", help='AlexNet weights: a .safetensors or .pth file, or "random".'),
+    typer.Option(
+        "--weights",
+        help='AlexNet weights: a .safetensors or .pth file, or "random". Without it: the folder '
+        "MEDFEAT_WEIGHTS_DIR, then torch's cache, then a download. `demo` takes EfficientNet-Lite0 "
+        "instead where there are none and the extra medfeat[demo] is installed.",
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Force = Annotated[bool, typer.Option("--force", help="Compute again although nothing changed.")]
+
+
+def _print_version(wanted: bool) -> None:
+    """Print the version and end, where it is asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"medfeat {version('medfeat')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common_options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that stand before a command."""
 
 
 def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict[str, object]:
@@ -127,19 +153,14 @@ def demo(
     device: Device = "auto",
 ) -> None:
     """Run the study on generated phantoms (or --data FOLDER) and print where the report is."""
-    from pipeline.commands.demo import NAME, SETTINGS, register_demo, weights_or_random
+    from pipeline.commands.demo import NAME, demo_settings, register_demo
     from pipeline.launch import progress_shown
     from resources.store.dataset_store import DatasetStore
 
     with progress_shown():
-        settings = {**SETTINGS, **_settings(pairs, weights, force=False)}
-        if "weights" not in settings:
-            settings["weights"], why = weights_or_random()
-            if why:
-                print(
-                    f"\n*** RANDOM WEIGHTS: {why}.\n"
-                    "*** It goes on with an untrained AlexNet; the figures mean nothing.\n"
-                )
+        settings, note = demo_settings(_settings(pairs, weights, force=False), data is None)
+        for line in note.splitlines():
+            print(f"*** {line}")
         register_demo(DatasetStore(), data)
         raise _run_study(NAME, AHN2019.name, settings, device)
 
@@ -242,6 +263,14 @@ def add(
     slice_axis: SliceAxisOption = DEFAULT_SLICE_AXIS,
     follow_links: FollowLinks = None,
     literal: Literal = None,
+    replace: Annotated[
+        bool,
+        typer.Option(
+            "--replace",
+            help="Put this in the place of a dataset of that name; says which results are then "
+            "stale.",
+        ),
+    ] = False,
 ) -> None:
     """Register a dataset: read its files, store its specification, add its partition."""
     from pipeline.commands.registration import register
@@ -263,7 +292,32 @@ def add(
         "follow_links": follow_links.expanduser().resolve() if follow_links else None,
         "literal": literal or (),
     }
-    for line in register(spec):
+    for line in register(spec, replace):
+        print(line)
+
+
+@app.command("list")
+def list_datasets() -> None:
+    """List the registered datasets: task, images, classes and last run."""
+    from pipeline.commands.listing import dataset_lines
+    from resources.store.dataset_store import DatasetStore
+
+    for line in dataset_lines(DatasetStore()):
+        print(line)
+
+
+@app.command()
+def settings(
+    study: Annotated[str, typer.Argument(help="Study, as `run --study` takes it.")] = AHN2019.name,
+    like: Annotated[
+        str, typer.Option("--like", metavar="WORD", help="Only those whose name has this word.")
+    ] = "",
+) -> None:
+    """Print every setting of a study: name, type, default and meaning."""
+    from pipeline.commands.settings import settings_of, settings_text
+
+    shown = [one for one in settings_of(study) if like in one.name]
+    for line in settings_text(shown, study):
         print(line)
 
 
@@ -570,7 +624,7 @@ def report(
 
 @app.command()
 def ui(
-    port: Annotated[int, typer.Option("--port")] = 3000,
+    port: Annotated[int, typer.Option("--port", help="Port to listen on.")] = 3000,
     host: Annotated[
         str,
         typer.Option(
@@ -637,6 +691,10 @@ def doctor(
     raise typer.Exit(1 if problems else 0)
 
 
+STORES_NOTHING = {"--help", "--version", "--show-completion", "--install-completion"}
+"""Words that do not need a home."""
+
+
 def one_set_each(words: Sequence[str]) -> list[str]:
     """Return words with ``--set a=1 b=2`` written as ``--set a=1 --set b=2`` for the parser."""
     parsed: list[str] = []
@@ -657,7 +715,7 @@ def main() -> None:
         from pipeline.environment import check_environment
         from resources.store.home import prepare_home
 
-        if set(sys.argv[1:]) - {"--help"}:
+        if set(sys.argv[1:]) - STORES_NOTHING:
             check_environment()
             if "inspect" not in sys.argv[1:2]:  # it writes nothing, not even an empty home
                 prepare_home()

@@ -9,9 +9,11 @@ import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, get_origin
 
 import dagster as dg
+from pydantic.fields import FieldInfo
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data_contracts import asset_names
@@ -87,12 +89,28 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
-def fields_of(asset: dg.AssetsDefinition) -> set[str]:
-    """Return the names of the settings that an asset has."""
-    config_type: Any = (
-        asset.node_def.config_schema.config_type if asset.node_def.config_schema else None
+def fields_of(asset: dg.AssetsDefinition) -> dict[str, FieldInfo]:
+    """Return the settings that an asset has, by name."""
+    function: Any = asset.op.compute_fn
+    argument = function.get_config_arg() if function.has_config_arg() else None
+    return dict(argument.annotation.model_fields) if argument is not None else {}
+
+
+def _as_list(value: object, field: FieldInfo) -> object:
+    """Return the value of a setting that is a list, as a list: ``32,64`` is ``[32, 64]``."""
+    if get_origin(field.annotation) is not list or isinstance(value, list):
+        return value
+    words = [word.strip() for word in str(value).split(",") if word.strip()]
+    return list(parse_settings(f"{i}={word}" for i, word in enumerate(words)).values())
+
+
+def _unknown_setting(key: str, known: Collection[str]) -> InputError:
+    """Return the error of a setting that no asset has, with the names that are like it."""
+    like = get_close_matches(key.rpartition(".")[2], sorted(known), 3, 0.7)
+    close = f"Did you mean {' or '.join(like)}? " if like else ""
+    return InputError(
+        f"there is no setting {key!r} in this study", f"{close}All of them: medfeat settings"
     )
-    return set(getattr(config_type, "fields", {}))
 
 
 def run_config(
@@ -122,10 +140,10 @@ def run_config(
             if name in fields and only in ("", asset)
         ]
         if not receivers:
-            names = ", ".join(sorted(set().union(*fields_by_asset.values())))
-            raise InputError(f"there is no setting {key!r}", f"The settings are: {names}")
+            raise _unknown_setting(key, set().union(*fields_by_asset.values()))
         for asset in receivers:
-            ops.setdefault(asset, {"config": {}})["config"][name] = value
+            typed = _as_list(value, fields_by_asset[asset][name])
+            ops.setdefault(asset, {"config": {}})["config"][name] = typed
     for definition in assets:
         if op := ops.get(definition.key.path[-1]):
             function: Any = definition.op.compute_fn
@@ -246,7 +264,8 @@ def _execute(
     except dg.DagsterInvalidConfigError as error:
         first = error.errors[0].message.replace("\n", " ")
         raise InputError(
-            f"a setting has a value of the wrong kind: {first}", "See the settings in the README"
+            f"a setting has a value of the wrong kind: {first}",
+            "All settings with their types: medfeat settings",
         ) from None
     except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError):
         _cancel_own_runs(instance)

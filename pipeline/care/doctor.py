@@ -245,7 +245,7 @@ def _stored_files(fix: bool) -> Iterator[Finding]:
     if not fix:
         for damage in damages:
             again = (
-                "Register the dataset again: medfeat add"
+                "Register the dataset again: medfeat add --replace"
                 if not damage.asset
                 else "Run: medfeat doctor --fix"
             )

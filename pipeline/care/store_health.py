@@ -88,7 +88,7 @@ def mend(store: DatasetStore, damages: Sequence[Damage]) -> Iterator[str]:
         if not damage.asset:
             yield (
                 f"{damage} and cannot be made again from anything: register the dataset again "
-                f"(medfeat add {damage.dataset})"
+                f"(medfeat add {damage.dataset} --replace)"
             )
             continue
         damage.path.unlink(missing_ok=True)

@@ -33,20 +33,27 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]]
 _PSEUDONYM = re.compile(r"\b[0-9a-f]{16}\b")
 
 
-def register(fields: Mapping[str, Any]) -> Iterator[str]:
+def register(fields: Mapping[str, Any], replace: bool = False) -> Iterator[str]:
     """Read a dataset's files, store its specification and add its partition.
 
     Args:
         fields: fields of the specification.
+        replace: whether a dataset of that name may exist; its specification is then replaced.
 
     Yields:
         lines that say what was read.
 
     Raises:
-        InputError: a field is wrong, or the files cannot be used as they are.
+        InputError: a field is wrong, the name is taken, or the files cannot be used as they are.
     """
     spec = spec_of(fields)
     store = DatasetStore()
+    stale = _what_is_replaced(store, spec) if spec.name in store.datasets() else []
+    if stale and not replace:
+        raise InputError(
+            f"there is a dataset {spec.name} already ({'; '.join(stale)})",
+            f"Choose another name; or give --replace, or first: medfeat forget {spec.name}",
+        )
     arrival = find_arrivals(store, spec)
     try:
         rows = scan(
@@ -66,9 +73,27 @@ def register(fields: Mapping[str, Any]) -> Iterator[str]:
     with home_instance() as instance:
         prepare_instance(instance, store)
     yield from what_is_taken(spec.name, rows, spec)
+    yield from (f"  replaced: {line}" for line in stale)
     if arrival.waiting:
         yield f"  not settled yet: {arrival.waiting} drops"
     yield from _next_commands(spec, any(row["label"] for row in rows if row["status"] == "ok"))
+
+
+def _what_is_replaced(store: DatasetStore, spec: DatasetSpec) -> list[str]:
+    """Return in words what changes of a registered dataset, and how many results go stale."""
+    try:
+        before = store.spec(spec.name).model_dump(mode="json")
+    except InputError:
+        return ["its specification cannot be read"]
+    after = spec.model_dump(mode="json")
+    changed = [
+        f"{key} {before[key]} -> {after[key]}" for key in after if before.get(key) != after[key]
+    ]
+    lines = [", ".join(changed) or "its specification is the same"]
+    stored = store.assets_of(spec.name)
+    if stored and changed:
+        lines.append(f"{len(stored)} stored outputs are stale until the next run")
+    return lines
 
 
 def _next_commands(spec: DatasetSpec, has_labels: bool) -> Iterator[str]:

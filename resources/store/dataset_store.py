@@ -109,12 +109,12 @@ class DatasetStore(dg.ConfigurableResource[None]):
             raise ContractError(
                 f"{path} breaks a rule of a dataset specification: "
                 f"{'.'.join(map(str, first['loc']))}: {first['msg']}",
-                f"Register the dataset again: medfeat add {dataset} FOLDER",
+                f"Register the dataset again: medfeat add {dataset} FOLDER --replace",
             ) from error
         except ValueError as error:
             raise ContractError(
                 f"{path} is damaged ({error})",
-                f"Register the dataset again: medfeat add {dataset} FOLDER",
+                f"Register the dataset again: medfeat add {dataset} FOLDER --replace",
             ) from error
 
     def datasets(self) -> list[str]:

@@ -257,7 +257,8 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
 def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
     shown = medfeat("demo", *TINY)
     assert shown.returncode == 0, shown.stderr
-    assert "*** RANDOM WEIGHTS" in shown.stdout
+    assert "named AlexNet have RANDOM WEIGHTS" in shown.stdout
+    assert "works on the installed EfficientNet-Lite0" in shown.stdout
     page = (home / "reports" / "demo" / "ahn2019" / "report.html").read_text()
     assert "SYNTHETIC IMAGES" in page
     assert "RANDOM WEIGHTS" in page

@@ -53,7 +53,44 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
 
 
 def added(root: Path, **fields: Any) -> list[str]:
-    return list(register({"name": DATASET, "root": root, "show_names": True, **fields}))
+    return list(
+        register({"name": DATASET, "root": root, "show_names": True, **fields}, replace=True)
+    )
+
+
+def test_a_name_that_is_taken_is_refused_unless_it_is_replaced(root: Path) -> None:
+    added(root)
+    run_plan(image_manifest, DatasetStore())
+    fields = {"name": DATASET, "root": root, "show_names": True, "split_seed": 7}
+    with pytest.raises(InputError) as caught:
+        list(register(fields))
+    assert "there is a dataset tiny already" in caught.value.what
+    assert "split_seed 0 -> 7" in caught.value.what
+    assert "--replace" in caught.value.remedy
+    assert DatasetStore().spec(DATASET).split_seed == 0
+    lines = list(register(fields, replace=True))
+    assert "  replaced: 1 stored outputs are stale until the next run" in lines
+    assert DatasetStore().spec(DATASET).split_seed == 7
+
+
+def test_an_unreadable_specification_can_be_replaced(root: Path) -> None:
+    added(root)
+    (path,) = (DatasetStore().root / "datasets").glob("tiny*")
+    path.write_text("{")
+    fields = {"name": DATASET, "root": root, "show_names": True}
+    with pytest.raises(InputError, match="its specification cannot be read"):
+        list(register(fields))
+    assert "  replaced: its specification cannot be read" in register(fields, replace=True)
+
+
+def test_the_list_of_datasets(root: Path) -> None:
+    shown = CliRunner().invoke(app, ["list"]).output
+    assert "no dataset is registered yet" in shown
+    added(root)
+    run_plan(image_manifest, DatasetStore())
+    head, line = CliRunner().invoke(app, ["list"]).output.splitlines()
+    assert head.split() == ["dataset", "task", "images", "classes", "last", "run"]
+    assert line.split() == ["tiny", "single-label", "8", "2", "-"]
 
 
 def test_what_was_added_is_what_the_run_uses_and_is_decoded_once(

@@ -17,7 +17,9 @@ from tests.resources.intake.test_planted_leaks import Planted, others, picture, 
 
 
 def added(root: Path, **fields: Any) -> list[str]:
-    return list(register({"name": "tiny", "root": root, "show_names": True, **fields}))
+    return list(
+        register({"name": "tiny", "root": root, "show_names": True, **fields}, replace=True)
+    )
 
 
 def headers(root: Path, given: bool, patient_of: Callable[[int], str]) -> None:
