@@ -20,6 +20,13 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import ManifestFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
+from data_contracts.records.notices import (
+    CENTRES_OF_TURNED_IMAGES,
+    FILES_LEFT_OUT,
+    IMAGES_HELD,
+    LABELS_ON_ONE_SIDE,
+    SYNTHETIC_IMAGES,
+)
 from data_contracts.tables.attributes import ATTRIBUTES
 from data_contracts.tables.manifest import MANIFEST, ok_rows
 from methods.curation.attributes import MAX_VALUES, Attribute
@@ -181,7 +188,7 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
     """What a reader of any result on these images must know."""
     notices = []
     if spec.synthetic:
-        notices.append("SYNTHETIC IMAGES: these are generated phantoms, not medical data")
+        notices.append(SYNTHETIC_IMAGES.says("these are generated phantoms, not medical data"))
     divided = [row for row in rows if row["status"] == "ok" and row["split"] in ("train", "test")]
     notices += split_notices(facts.split)
     if divided and spec.task == "multi-label":
@@ -190,25 +197,30 @@ def _manifest_notices(rows: Rows, spec: DatasetSpec, facts: ManifestFacts) -> li
         )
         if one_sided:
             notices.append(
-                "LABELS ON ONE SIDE: only training or only test images have, or lack, "
-                f"{', '.join(one_sided)}"
+                LABELS_ON_ONE_SIDE.says(
+                    f"only training or only test images have, or lack, {', '.join(one_sided)}"
+                )
             )
     classes = {name for row in rows for name in labels_of(row["label"], spec.task)}
     notices += label_notices(classes, spec.literal)
     if facts.rejected_files or facts.duplicates:
         unit = "files" if all(row["frame"] is None for row in rows) else "files and frames"
         notices.append(
-            f"FILES LEFT OUT: {facts.rejected_files} rejected, {facts.duplicates} duplicates of "
-            f"{len(rows)} {unit}"
+            FILES_LEFT_OUT.says(
+                f"{facts.rejected_files} rejected, {facts.duplicates} duplicates of "
+                f"{len(rows)} {unit}"
+            )
         )
     for turned in (CONVERTED, AMBIGUOUS):
         count = sum(turned in (row["notice"] or "") for row in rows if row["status"] == "ok")
         if count:
-            notices.append(f"CENTRES OF TURNED IMAGES: {count} images: {turned}")
+            notices.append(CENTRES_OF_TURNED_IMAGES.says(f"{count} images: {turned}"))
     if facts.held_images:
         notices.append(
-            f"IMAGES HELD: {facts.held_images} labelled images of drops neither train nor test "
-            f"(new_labels={spec.new_labels})"
+            IMAGES_HELD.says(
+                f"{facts.held_images} labelled images of drops neither train nor test "
+                f"(new_labels={spec.new_labels})"
+            )
         )
     return notices
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from data_contracts.errors import InputError
+from data_contracts.records.notices import RANDOM_WEIGHTS, UNVERIFIED_WEIGHTS
 from resources.store.atomic_file import file_sha256
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def alexnet_weights(source: str = "auto") -> Weights:
             tensors,
             frozen_network.tensors_digest(tensors),
             "random",
-            "RANDOM WEIGHTS: AlexNet was not pre-trained",
+            RANDOM_WEIGHTS.says("AlexNet was not pre-trained"),
         )
     how_to_get = (
         f"Put torchvision's {ALEXNET_FILE} (or a .safetensors of it) into a folder and set "
@@ -92,7 +93,7 @@ def alexnet_weights(source: str = "auto") -> Weights:
     notice = (
         ""
         if known
-        else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's AlexNet for ImageNet"
+        else UNVERIFIED_WEIGHTS.says(f"{path.name} is not torchvision's AlexNet for ImageNet")
     )
     return Weights(tensors, file_sha256(path), path.name, notice)
 
@@ -128,7 +129,7 @@ def network_weights(name: str, source: str = "auto") -> Weights:
             tensors,
             frozen_network.tensors_digest(tensors),
             "random",
-            f"RANDOM WEIGHTS: {name} was not pre-trained",
+            RANDOM_WEIGHTS.says(f"{name} was not pre-trained"),
         )
     if library == "timm":
         return _timm_weights(theirs, source)
@@ -148,7 +149,7 @@ def network_weights(name: str, source: str = "auto") -> Weights:
     notice = (
         ""
         if known
-        else f"UNVERIFIED WEIGHTS: {path.name} is not torchvision's {theirs} for ImageNet"
+        else UNVERIFIED_WEIGHTS.says(f"{path.name} is not torchvision's {theirs} for ImageNet")
     )
     return Weights(tensors, sha256, path.name, notice)
 
@@ -165,7 +166,7 @@ def _of_variant(variant: "Variant", tensors: Mapping[str, "Tensor"], path: Path)
     notice = (
         ""
         if variant.is_published(tensors)
-        else f"UNVERIFIED WEIGHTS: {path.name} is not a known file of {variant.title}"
+        else UNVERIFIED_WEIGHTS.says(f"{path.name} is not a known file of {variant.title}")
     )
     return Weights(tensors, file_sha256(path), path.name, notice)
 
@@ -204,7 +205,7 @@ def _timm_weights(name: str, source: str) -> Weights:
         tensors = in_known_names(_read(path, how_to_get))
         if variant := variant_of(tensors):
             return _of_variant(variant, tensors, path)
-        notice = f"UNVERIFIED WEIGHTS: {path.name} cannot be told to be timm's {name}"
+        notice = UNVERIFIED_WEIGHTS.says(f"{path.name} cannot be told to be timm's {name}")
         return Weights(tensors, file_sha256(path), path.name, notice)
     import timm
     import torch

@@ -11,6 +11,7 @@ from assets.core.labelled_rows import LabelledRows
 from assets.core.plan import Output, Work
 from assets.core.settings import BootstrapSetting, SeedSetting
 from data_contracts.records.facts import EvaluationFacts
+from data_contracts.records.notices import BADLY_CALIBRATED
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
 
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 NO_INTERVAL = "none: all test images are of one patient"
 """What stands in place of an interval that no figure of one group has."""
 
-FAR_OFF = (
-    "BADLY CALIBRATED: on the test images stated probabilities are far from the share that is "
+FAR_OFF = BADLY_CALIBRATED.says(
+    "on the test images stated probabilities are far from the share that is "
     "right; the section on probabilities says how far"
 )
 """Notice of a classifier whose probabilities cannot be read as such on the test images."""

@@ -23,6 +23,7 @@ from pydantic import (
 
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureDtype
+from data_contracts.records.notices import TRANSDUCTIVE
 from methods.imaging.preprocessing import PreprocessingSettings
 from methods.settings import SVM_C, CaeSettings
 
@@ -139,8 +140,8 @@ class CaeTrainingSettings(SeedSetting):
 
     def notices(self) -> list[str]:
         """Whether the auto-encoder has seen test images."""
-        transductive = (
-            "TRANSDUCTIVE: test images, without their labels, were among those that the "
+        transductive = TRANSDUCTIVE.says(
+            "test images, without their labels, were among those that the "
             "auto-encoder was fitted on (fit_on=all)"
         )
         return [*super().notices(), *([transductive] if self.fit_on == "all" else [])]

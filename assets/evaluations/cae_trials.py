@@ -15,6 +15,7 @@ from assets.core.shards import READ_ROWS
 from assets.evaluations.svm import few_labels, fits_on
 from assets.evaluations.svm_rows import rows_at_once
 from data_contracts.errors import InputError
+from data_contracts.records.notices import NOT_CONVERGED
 from data_contracts.tables.evaluations import ALL_LABELS, TUNED
 from resources.progress import progress
 from resources.store.feature_store import FeatureReader
@@ -83,7 +84,7 @@ def not_converged(lines: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]
     unfinished = [name for name, of in lines.items() if not all(line["converged"] for line in of)]
     if not unfinished:
         return []
-    return [f"NOT CONVERGED: the SVM stopped above its tolerance for {', '.join(unfinished)}"]
+    return [NOT_CONVERGED.says(f"the SVM stopped above its tolerance for {', '.join(unfinished)}")]
 
 
 def in_words(line: Mapping[str, Any], n_test: int) -> str:

@@ -19,6 +19,15 @@ from assets.features.lesions import contoured_ids
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import FoldFacts
+from data_contracts.records.notices import (
+    FLAT_GRID_SEARCH,
+    NO_LESIONS_GIVEN,
+    NOT_CONVERGED,
+    NOT_THE_PAPERS_VOTE,
+    NOTHING_LEARNED,
+    PATIENTS_IN_TWO_FOLDS,
+    ZERO_VARIANCE_ON_ALL_IMAGES,
+)
 from data_contracts.studies.huynh2016 import (
     ANALYTIC,
     CHOSEN_LAYERS,
@@ -110,12 +119,14 @@ def fold_output(work: Work, config: FoldConfig, scored: FoldScored) -> Output:
     notices = list(scored.notices)
     if not rows.has_lesions:
         notices.append(
-            "NO LESIONS GIVEN: each image is its own group, so images of one lesion may be on both "
-            "sides of a fold"
+            NO_LESIONS_GIVEN.says(
+                "each image is its own group, so images of one lesion may be on both "
+                "sides of a fold"
+            )
         )
     parted = rows.parted
     if parted and parted.parted:
-        notices.append(f"PATIENTS IN TWO FOLDS: {parted.sentence().rstrip('.')}")
+        notices.append(PATIENTS_IN_TWO_FOLDS.says(f"{parted.sentence().rstrip('.')}"))
     pooled = roc.pooled_interval
     return Output(
         content=[metrics, scores],
@@ -336,22 +347,25 @@ def _notices(config: FitConfig, scores: "NestedScores", title: str) -> tuple[str
     notices = []
     if config.grid_search == "flat":
         notices.append(
-            "FLAT GRID SEARCH: the kernel was chosen on the images that are scored, so AUCs are "
-            "optimistic"
+            FLAT_GRID_SEARCH.says(
+                "the kernel was chosen on the images that are scored, so AUCs are optimistic"
+            )
         )
     if config.zero_variance == "all":
         notices.append(
-            "ZERO VARIANCE ON ALL IMAGES: images that are scored took part in the removal of "
-            "columns, which sets the unit of the kernel's a"
+            ZERO_VARIANCE_ON_ALL_IMAGES.says(
+                "images that are scored took part in the removal of "
+                "columns, which sets the unit of the kernel's a"
+            )
         )
     if cut := sum(not choice.converged for choice in scores.choices):
         notices.append(
-            f"NOT CONVERGED: an SVM of {title} stopped at its limit in {cut} of {FOLDS} folds"
+            NOT_CONVERGED.says(f"an SVM of {title} stopped at its limit in {cut} of {FOLDS} folds")
         )
     if flat := sum(not choice.slope for choice in scores.choices):
         notices.append(
-            f"NOTHING LEARNED in {flat} of {FOLDS} folds: {title} gives one probability to all "
-            "images there"
+            f"{NOTHING_LEARNED.words} in {flat} of {FOLDS} folds: {title} gives one probability "
+            "to all images there"
         )
     return tuple(notices)
 
@@ -447,7 +461,7 @@ def _vote_notices(vote: Vote) -> tuple[str, ...]:
         "nothing about a single image",
         "stack": "weighs the members' log-odds by a regression on the training folds",
     }
-    return (f"NOT THE PAPER'S VOTE: the ensemble {how[vote]}",)
+    return (NOT_THE_PAPERS_VOTE.says(f"the ensemble {how[vote]}"),)
 
 
 cross_validations = [

@@ -20,6 +20,7 @@ from assets.evaluations.cross_validation import (
     rows_of_method,
 )
 from data_contracts import asset_names as names
+from data_contracts.records.notices import PERMUTED_LABELS
 from data_contracts.studies.huynh2016 import ANALYTIC, ENSEMBLE, HUYNH2016
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import MEAN, METRICS
@@ -97,8 +98,10 @@ def label_permutation(here: Stage[PermutationConfig]) -> Plan:
                 "permutations": config.permutations,
             },
             notices=[
-                f"PERMUTED LABELS: AUC {np.mean(aucs[method]):.3f} ({between.low:.3f} to "
-                f"{between.high:.3f}) of {method.title} is not 0.5"
+                PERMUTED_LABELS.says(
+                    f"AUC {np.mean(aucs[method]):.3f} ({between.low:.3f} to "
+                    f"{between.high:.3f}) of {method.title} is not 0.5"
+                )
                 for method, between in intervals.items()
                 if not between.low <= 0.5 <= between.high
             ],

@@ -22,6 +22,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.assessment import Assessment
 from data_contracts.records.facts import MultilabelFacts
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NOT_CONVERGED, NOT_LEARNED
 from data_contracts.studies.lyndon2015 import LYNDON2015, NETWORKS
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
@@ -367,11 +368,11 @@ def svm_scores(
     fit = fit_one_vs_all(of_train, known, config.c, config.tolerance)
     notices = (
         *(
-            f"NOT CONVERGED: the SVM of {labels[k]} ({title}) stopped above its tolerance"
+            NOT_CONVERGED.says(f"the SVM of {labels[k]} ({title}) stopped above its tolerance")
             for k in np.flatnonzero(~fit.converged)
         ),
         *(
-            f"NOT LEARNED: {labels[k]} is on all training images or on none"
+            NOT_LEARNED.says(f"{labels[k]} is on all training images or on none")
             for k in np.flatnonzero(~fit.learned)
         ),
     )

@@ -12,6 +12,7 @@ from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from data_contracts import asset_names as names
 from data_contracts.records.facts import NearDuplicateFacts
+from data_contracts.records.notices import COPIES
 from data_contracts.tables.manifest import ok_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 
@@ -152,10 +153,12 @@ def _notices(affected: int, n_tested: int, other: str) -> list[str]:
     if not affected:
         return []
     return [
-        f"NEAR-DUPLICATES: {affected} of {n_tested} test images ({affected / n_tested:.1%}) "
-        f"nearly equal {other}. Copies that were re-encoded, cropped, moved, rotated a "
-        "little, turned, mirrored, inverted, framed or written on are found; images with little "
-        "structure and stronger changes are not (docs/near_duplicates.md)"
+        COPIES.says(
+            f"{affected} of {n_tested} test images ({affected / n_tested:.1%}) "
+            f"nearly equal {other}. Copies that were re-encoded, cropped, moved, rotated a "
+            "little, turned, mirrored, inverted, framed or written on are found; images with "
+            "little structure and stronger changes are not (docs/near_duplicates.md)"
+        )
     ]
 
 

@@ -19,6 +19,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.assessment import Estimate
 from data_contracts.records.facts import EvaluationFacts
 from data_contracts.records.feature_shard import FeatureSet
+from data_contracts.records.notices import FIXED_C_ONLY, NOT_CONVERGED
 from data_contracts.studies.registry import studies_of
 from data_contracts.studies.study import Method, Study
 from data_contracts.tables.evaluations import FIXED, METRICS, PREDICTIONS, TUNED
@@ -244,7 +245,7 @@ def _not_converged(title: str, converged: bool) -> tuple[str, ...]:
     """What a reader must know of a solver that stopped too early."""
     if converged:
         return ()
-    return (f"NOT CONVERGED: the SVM of {title} stopped above its tolerance",)
+    return (NOT_CONVERGED.says(f"the SVM of {title} stopped above its tolerance"),)
 
 
 def gram_limit(rows: LabelledRows) -> str:
@@ -320,8 +321,10 @@ def _scored_by_streaming(
             "most iterations": int(fit.iterations.max()),
         },
         notices=(
-            f"FIXED C ONLY: {len(rows.ids):,} images are more than the {svm.MAX_GRAM_ROWS:,} with "
-            f"which the C of {title} is tuned",
+            FIXED_C_ONLY.says(
+                f"{len(rows.ids):,} images are more than the {svm.MAX_GRAM_ROWS:,} with "
+                f"which the C of {title} is tuned"
+            ),
             *_not_converged(title, fit.converged),
         ),
     )

@@ -36,6 +36,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NO_EARLY_STOP
 from data_contracts.studies.ahn2019 import AHN2019
 from methods.settings import FineTuneSettings
 from resources.compute import reuse_freed_memory
@@ -363,7 +364,9 @@ def _notices(tunable: Tunable, body: FrozenNetwork, tuned: _Tuned) -> list[str]:
     """What a reader of any result on these features must know."""
     notices = [body.weights.notice] if body.weights.notice else []
     if not tuned.held_out:
-        notices.append(f"NO EARLY STOP: too few groups for a validation slice ({tunable.title})")
+        notices.append(
+            NO_EARLY_STOP.says(f"too few groups for a validation slice ({tunable.title})")
+        )
     return notices
 
 

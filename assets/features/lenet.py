@@ -21,6 +21,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NO_EARLY_STOP
 from data_contracts.studies.lyndon2015 import (
     AUGMENTED,
     DEEPER,
@@ -326,8 +327,8 @@ def _unstopped(method: Method, settings: LenetSettings, training: _Training) -> 
         return []
     labels = ", ".join(training.labels[k] for k in alone)
     return [
-        f"NO EARLY STOP of {labels}: too few groups have the label, or lack it, to set some aside "
-        f"({method.title})"
+        f"{NO_EARLY_STOP.words} of {labels}: too few groups have the label, or lack it, to set "
+        f"some aside ({method.title})"
     ]
 
 

@@ -20,6 +20,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import PixelSizeFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.hashing import content_hash
+from data_contracts.records.notices import LESIONS_WITHOUT_A_CONTOUR, SIZES_OF_PIXELS
 from data_contracts.studies.huynh2016 import ANALYTIC, PIXEL_MM, ROI_PIXELS
 from data_contracts.tables.lesions import LESIONS
 from data_contracts.tables.manifest import ok_rows
@@ -167,8 +168,9 @@ def _notices(faults: Mapping[str, str], images: int) -> list[str]:
     if not faults:
         return []
     return [
-        f"LESIONS WITHOUT A CONTOUR: {len(faults)} of {images} images, left out wherever a contour "
-        "is needed"
+        LESIONS_WITHOUT_A_CONTOUR.says(
+            f"{len(faults)} of {images} images, left out wherever a contour is needed"
+        )
     ]
 
 
@@ -369,7 +371,7 @@ def _size_notices(sizes: PixelSizeFacts) -> list[str]:
     """What a reader of any result on sizes must know: that some are measured and others assumed."""
     if not (sizes.from_files and sizes.assumed):
         return []
-    return [f"SIZES OF PIXELS FROM TWO SOURCES: {sizes.sentence()}"]
+    return [SIZES_OF_PIXELS.says(f"{sizes.sentence()}")]
 
 
 def _analytic_rows(

@@ -29,6 +29,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import NetworkFacts
 from data_contracts.records.feature_shard import FeatureDtype, FeatureSet
+from data_contracts.records.notices import OTHER_NETWORK
 from data_contracts.studies.farhat_vlad import FARHAT_VLAD, SCALES, average_at, side_of_scale
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.weights import WeightsMissingError
@@ -191,7 +192,7 @@ def _network(config: DescriptorConfig, side: int) -> FrozenNetwork:
             found = frozen_network(STAND_IN, layer, source, side)
         except InputError:
             raise error from None
-        reason = f"STAND-IN: VGG-16 takes the place of VGG-19 ({error.what})"
+        reason = OTHER_NETWORK.says(f"VGG-16 takes the place of VGG-19 ({error.what})")
         return replace(found, stands_in=reason)
 
 

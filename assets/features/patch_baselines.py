@@ -22,6 +22,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NOT_CONVERGED
 from methods.settings import ICA_ITERATIONS, ICA_TOLERANCE, WHITENED_COMPONENTS, SsaeSettings
 from resources.cores import cores
 from resources.progress import seldom
@@ -157,7 +158,7 @@ def _fit_sparse_coding(
         {"dictionary": torch.from_numpy(fit.dictionary)},
         fit.dictionary,
         len(fit.dictionary),
-        notices=(f"NOT CONVERGED: {fit.unconverged} codes while the dictionary was learned",)
+        notices=(NOT_CONVERGED.says(f"{fit.unconverged} codes while the dictionary was learned"),)
         if fit.unconverged
         else (),
     )
@@ -181,7 +182,9 @@ def _fit_ica(config: IcaConfig, patches: np.ndarray, device: str) -> FittedPatch
         patches, patches.shape[1], config.seed, config.ica_iterations, config.ica_tolerance
     )
     notices = (
-        () if fit.converged else (f"NOT CONVERGED: ICA stopped after {fit.iterations} iterations",)
+        ()
+        if fit.converged
+        else (NOT_CONVERGED.says(f"ICA stopped after {fit.iterations} iterations"),)
     )
     return FittedPatchModel(
         {"unmixing": torch.from_numpy(fit.unmixing)},
@@ -422,7 +425,7 @@ def _features_plan(here: Stage[PooledConfig], method: PatchMethod) -> Plan:
             )
             for start in range(0, len(ids), ROWS_A_SHARD)
         )
-        unconverged = f"NOT CONVERGED: {encoder.unconverged} codes of {method.title}"
+        unconverged = NOT_CONVERGED.says(f"{encoder.unconverged} codes of {method.title}")
         return Output.of_shards(
             shards,
             ids,

@@ -23,6 +23,7 @@ from assets.features.local_descriptors import (
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NOT_CONVERGED
 from data_contracts.studies.farhat_vlad import (
     CODEBOOK_SIZES,
     FARHAT_VLAD,
@@ -168,7 +169,7 @@ def _codebook_plan(here: Stage[CodebookConfig], clusters: int, scales: Sequence[
                 "iterations": fit.iterations,
                 "mean squared distance": fit.inertia,
             },
-            notices=[] if fit.converged else [f"NOT CONVERGED: {stopped}"],
+            notices=[] if fit.converged else [NOT_CONVERGED.says(f"{stopped}")],
             rows=fitted.sampled,
         )
 

@@ -17,6 +17,7 @@ from data_contracts.errors import InputError
 from data_contracts.records.assessment import CalibrationFigures
 from data_contracts.records.facts import ClassifierFacts
 from data_contracts.records.model_sidecar import ModelSidecar
+from data_contracts.records.notices import NOT_CALIBRATED, NOT_CONVERGED
 from data_contracts.studies.ahn2019 import AHN2019
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader
@@ -149,11 +150,12 @@ def fit_classifier(
     fitted, converged = _fit_svm(config, rows, reader, gram, read_by or calibration.UNCALIBRATED)
     notices = []
     if not converged:
-        notices.append("NOT CONVERGED: the SVM of the classifier stopped above its tolerance")
+        notices.append(NOT_CONVERGED.says("the SVM of the classifier stopped above its tolerance"))
     if read_by is None:
         notices.append(
-            "NOT CALIBRATED: too few groups for folds; probabilities and the mark of unlike images "
-            "mean nothing"
+            NOT_CALIBRATED.says(
+                "too few groups for folds; probabilities and the mark of unlike images mean nothing"
+            )
         )
     return FittedClassifier(fitted, notices, out_of_fold)
 

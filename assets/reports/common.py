@@ -59,13 +59,17 @@ def rejected_files(store: DatasetStore, dataset: str) -> list[dict[str, Any]]:
     ]
 
 
-def subtitle_of(
-    dataset: str, study: Study, records: Records, left_out: tuple[str, ...] = ()
-) -> str:
-    """Dataset, study, and the counts of the manifest without those ``left_out``."""
+def subtitle_of(dataset: str, study: Study) -> str:
+    """Dataset and study."""
+    return f"Dataset {dataset}, study {study.name}."
+
+
+def counts_of(records: Records, left_out: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:
+    """The counts of the manifest that are not 0, for people, without those ``left_out``."""
     counts = manifest_summary(records[names.IMAGE_MANIFEST].facts_as(ManifestFacts))
-    data = ", ".join(f"{value} {name}" for name, value in counts.items() if name not in left_out)
-    return f"Dataset {dataset}, study {study.name}. Data: {data}."
+    return tuple(
+        (name, f"{value:,}") for name, value in counts.items() if value and name not in left_out
+    )
 
 
 def stages_section(store: DatasetStore, study: Study, records: Records) -> "Section":
@@ -136,20 +140,23 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
-    """Publish a report in ``folder``: Markdown, one HTML page, and tables as CSV and LaTeX."""
+    """Publish a report in ``folder``: a page, Markdown, pictures, tables, and a list of them."""
     from methods.reporting import document
+    from methods.reporting.latex import to_latex
 
     figures = [figure for section in report.sections for figure in section.figures]
     file_of = {id(figure): f"picture-{number:02d}.png" for number, figure in enumerate(figures, 1)}
     written = {file_of[id(figure)]: figure.png for figure in figures}
-    tables = [table for section in report.sections for table in section.tables]
-    for number, table in enumerate(tables, 1):
-        stem = f"table-{number:02d}"
+    place = "-".join(folder.relative_to(store.reports).parts)
+    for stem, table in report.tables.items():
         written[f"{stem}.csv"] = document.to_csv(table).encode()
-        written[f"{stem}.tex"] = document.to_latex(table).encode()
+        written[f"{stem}.tex"] = to_latex(table, f"{place}-{stem}").encode()
+        written[f"{stem}.json"] = document.to_json(table).encode()
     markdown = document.to_markdown(report, lambda figure: file_of[id(figure)])
     written["report.md"] = markdown.encode()
-    written["report.html"] = document.to_html(report).encode()
+    written["report.html"] = document.to_html(report, has_files=True).encode()
+    titles = {file_of[id(figure)]: figure.title for figure in figures}
+    written["index.md"] = document.to_index(report, titles).encode()
     return [store.publish(folder / name, data) for name, data in written.items()]
 
 
@@ -204,15 +211,19 @@ def report_output(
     Args:
         work: the output.
         job: job of the report; names its folder.
-        report: the document; its first sentence is the verdict, its first picture is shown.
+        report: the document; the answer of its opening is the verdict, its first picture is shown.
         tables: tables that are stored, each with its contract.
         content: what the data version covers.
         headline: caption and figure of each method.
+
+    Raises:
+        ValueError: the report has no opening.
     """
     folder = work.store.reports / work.dataset / job
     report = with_checklists(report)
-    first = report.sections[0]
-    verdict = first.paragraphs[0]
+    if report.opening is None:
+        raise ValueError(f"the report of {job} has no opening")
+    verdict = report.opening.answer
     return Output(
         content=content,
         files=[work.write_table(rows, contract) for contract, rows in tables],
@@ -220,7 +231,7 @@ def report_output(
             *write_document(work.store, report, folder),
             *write_checklists(work.store, report, folder),
         ],
-        pictures=[(figure.title, figure.png) for figure in first.figures[:1]],
+        pictures=[(figure.title, figure.png) for figure in report.sections[0].figures[:1]],
         summary={**dict(headline), "verdict": verdict, "report": str(folder / "report.html")},
         facts=ReportFacts(verdict=verdict),
         notices=list(report.notices),

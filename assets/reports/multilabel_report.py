@@ -19,6 +19,7 @@ from assets.reports.common import (
     GROUP,
     Rows,
     closing_sections,
+    counts_of,
     footer,
     pictures_of,
     rejected_files,
@@ -66,7 +67,7 @@ def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="8",
+        code_version="9",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -195,13 +196,17 @@ def _document(
     from methods.reporting import multilabel_tables as parts
     from methods.reporting.document import Report, Section
     from methods.reporting.null_words import null_sentence
+    from methods.reporting.openings import multilabel_opening
     from methods.reporting.single_label_tables import notices_of
     from methods.reporting.verdicts import multilabel_verdict
 
     records, notices = records_of(chains), notices_of(results)
     titles = {row["method"]: row["title"] for row in results}
+    verdict = verdict_unless_copies(
+        here, names.NEAR_DUPLICATES, multilabel_verdict(LYNDON2015, results)
+    ).under(notices)
     said = (
-        verdict_unless_copies(here, names.NEAR_DUPLICATES, multilabel_verdict(LYNDON2015, results)),
+        *filter(None, [verdict.details]),
         null_sentence(metrics, titles, "exact_match"),
         *(f"Left out: {name}, {reason}." for name, reason in left_out.items()),
     )
@@ -213,7 +218,7 @@ def _document(
     answers = {method.title: predictions[method.evaluation].to_pylist() for method in shown}
     return Report(
         title=f"{here.dataset}: {LYNDON2015.title}",
-        subtitle=subtitle_of(here.dataset, LYNDON2015, records),
+        subtitle=subtitle_of(here.dataset, LYNDON2015),
         notices=notices,
         sections=(
             Section(
@@ -240,6 +245,7 @@ def _document(
             *closing_sections(here.store, LYNDON2015, records, rejected),
         ),
         footer=footer(),
+        opening=multilabel_opening(LYNDON2015, results, metrics, verdict, counts_of(records)),
     )
 
 

@@ -14,6 +14,7 @@ from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 
 if TYPE_CHECKING:
     from methods.reporting.document import Table
+    from methods.reporting.verdicts import Verdict
 
 ACROSS_SPLIT = ("Training image", "Test image")
 """What the two images of a pair of the asset ``near_duplicates`` are."""
@@ -21,11 +22,12 @@ ACROSS_FOLDS = ("Image", "Image of another fold")
 """What those of the asset ``near_duplicates_in_folds`` are."""
 
 
-def verdict_unless_copies(here: Stage[StageConfig], asset: str, verdict: str) -> str:
+def verdict_unless_copies(here: Stage[StageConfig], asset: str, verdict: "Verdict") -> "Verdict":
     """A verdict, or that there is none where most of the tested images are near-duplicates."""
-    from methods.reporting.verdicts import no_verdict_of_copies
+    from methods.reporting.verdicts import Verdict, no_verdict_of_copies
 
-    return no_verdict_of_copies(here.facts(asset, NearDuplicateFacts).share) or verdict
+    none = no_verdict_of_copies(here.facts(asset, NearDuplicateFacts).share)
+    return Verdict(none) if none else verdict
 
 
 def near_duplicates_sentence(here: Stage[StageConfig], asset: str) -> str:

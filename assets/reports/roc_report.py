@@ -20,6 +20,7 @@ from assets.reports.common import (
     Records,
     Rows,
     closing_sections,
+    counts_of,
     footer,
     pictures_of,
     rejected_files,
@@ -58,6 +59,7 @@ from methods.reporting import headings
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section
     from methods.reporting.pictures.roc_pictures import FoldCurves
+    from methods.reporting.verdicts import Verdict
 
 Probabilities = Mapping[Method, Mapping[str, float]]
 """Out-of-fold probability of each image, by method."""
@@ -239,7 +241,7 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="5",
+    code_version="6",
     inputs=(
         names.IMAGE_MANIFEST,
         names.NEAR_DUPLICATES_IN_FOLDS,
@@ -314,6 +316,8 @@ def _document(
     from methods.features.radiomics import FEATURES
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Report, Section
+    from methods.reporting.openings import roc_opening
+    from methods.reporting.verdicts import roc_verdict
 
     records = records_of(chains)
     contoured = [row for row in results if row["images"] == parts.CONTOURED]
@@ -322,12 +326,18 @@ def _document(
     of_permutation = tuple(notices_of_chain(chains[names.LABEL_PERMUTATION]))
     counts = ("training images", "test images")
     features = parts.features_table(FEATURES).fold()
+    notices = tuple(dict.fromkeys([*of_permutation, *of_three, *of_layers]))
+    verdict = verdict_unless_copies(
+        here,
+        names.NEAR_DUPLICATES_IN_FOLDS,
+        roc_verdict(HUYNH2016, contoured, comparisons, _titles()),
+    ).under(notices)
     return Report(
         title=f"{here.dataset}: {HUYNH2016.title}",
-        subtitle=subtitle_of(here.dataset, HUYNH2016, records, left_out=counts),
-        notices=tuple(dict.fromkeys([*of_permutation, *of_three, *of_layers])),
+        subtitle=subtitle_of(here.dataset, HUYNH2016),
+        notices=notices,
         sections=(
-            _result_section(here, chains, contoured, everything, comparisons),
+            _result_section(here, chains, verdict, contoured, everything, comparisons),
             _paper_section(here, chains, contoured, everything),
             _agreement_section(here, records, of_three),
             _integrity_section(here, records, permuted, of_permutation),
@@ -336,6 +346,7 @@ def _document(
             *closing_sections(here.store, HUYNH2016, records, rejected),
         ),
         footer=footer(),
+        opening=roc_opening(HUYNH2016, contoured, verdict, counts_of(records, left_out=counts)),
     )
 
 
@@ -364,14 +375,14 @@ def _seconds(chains: Mapping[str, Chain]) -> dict[str, float]:
 def _result_section(
     here: Stage[StageConfig],
     chains: Mapping[str, Chain],
+    verdict: "Verdict",
     contoured: Rows,
     everything: Rows,
     comparisons: Rows,
 ) -> "Section":
-    """The verdict and the tables of this dataset."""
+    """What stands behind the verdict, and the tables of this dataset."""
     from methods.reporting import roc_tables as parts
     from methods.reporting.document import Section
-    from methods.reporting.verdicts import roc_verdict
 
     records, titles, seconds = records_of(chains), _titles(), _seconds(chains)
     results = [*everything, *contoured]
@@ -380,11 +391,7 @@ def _result_section(
     return Section(
         headings.RESULT,
         (
-            verdict_unless_copies(
-                here,
-                names.NEAR_DUPLICATES_IN_FOLDS,
-                roc_verdict(HUYNH2016, contoured, comparisons, titles),
-            ),
+            *filter(None, [verdict.details]),
             f"Folds by {group_by}, five of them.",
         ),
         (

@@ -23,6 +23,7 @@ from assets.reports.classifier_sections import (
 from assets.reports.common import (
     GROUP,
     closing_sections,
+    counts_of,
     footer,
     pictures_of,
     rejected_files,
@@ -62,6 +63,7 @@ from methods.reporting import headings
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section
+    from methods.reporting.verdicts import Verdict
 
 LABELS_NEEDED = "How many labels are needed"
 """Title of the section on the number of labels."""
@@ -81,7 +83,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="11",
+        code_version="12",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -251,15 +253,17 @@ def _document(made_from: _MadeFrom) -> "Report":
     """The report as a document, ready to be rendered."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Report
+    from methods.reporting.openings import single_label_opening
 
     here, study, records = made_from.here, made_from.study, made_from.records
     notices = parts.notices_of(made_from.results)
+    verdict = _verdict(made_from, notices)
     return Report(
         title=f"{here.dataset}: {study.title}",
-        subtitle=subtitle_of(here.dataset, study, records),
+        subtitle=subtitle_of(here.dataset, study),
         notices=notices,
         sections=(
-            _result_section(made_from, notices),
+            _result_section(made_from, verdict, notices),
             *_seed_sections(made_from, notices),
             expectation_section(made_from.classifiers, without_copies_table(made_from.classifiers)),
             figures_section(made_from.classifiers),
@@ -277,16 +281,38 @@ def _document(made_from: _MadeFrom) -> "Report":
             *closing_sections(here.store, study, records, made_from.tables["rejected"]),
         ),
         footer=footer(),
+        opening=single_label_opening(
+            study,
+            made_from.tables["metrics at either C"],
+            made_from.titles,
+            verdict,
+            counts_of(records),
+        ),
     )
 
 
-def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section":
-    """The verdict, and the methods beside each other."""
+def _verdict(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Verdict":
+    """What the report concludes."""
+    from methods.reporting.tuning_tables import tuned_accuracies
+    from methods.reporting.verdicts import single_label_verdict
+
+    metrics, tests = (
+        made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons")
+    )
+    verdict = single_label_verdict(
+        made_from.study, made_from.results, tests, tuned_accuracies(metrics)
+    )
+    return verdict_unless_copies(made_from.here, names.NEAR_DUPLICATES, verdict).under(notices)
+
+
+def _result_section(
+    made_from: _MadeFrom, verdict: "Verdict", notices: tuple[str, ...]
+) -> "Section":
+    """What stands behind the verdict, and the methods beside each other."""
     from methods.reporting import single_label_tables as parts
     from methods.reporting.document import Section
     from methods.reporting.null_words import null_sentence
-    from methods.reporting.tuning_tables import tuned_accuracies, tuning_table
-    from methods.reporting.verdicts import single_label_verdict
+    from methods.reporting.tuning_tables import tuning_table
 
     results = made_from.results
     at_either_c = (made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons"))
@@ -294,11 +320,7 @@ def _result_section(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Section"
     return Section(
         headings.RESULT,
         (
-            verdict_unless_copies(
-                made_from.here,
-                names.NEAR_DUPLICATES,
-                single_label_verdict(made_from.study, results, tests, tuned_accuracies(metrics)),
-            ),
+            *filter(None, [verdict.details]),
             null_sentence(made_from.classifiers.metrics, made_from.learning_titles),
         ),
         (

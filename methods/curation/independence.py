@@ -8,6 +8,16 @@ from typing import Any
 
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import SplitFacts
+from data_contracts.records.notices import (
+    GROUPS_ARE_STUDIES,
+    IDENTIFIERS_JOINED,
+    IMAGE_LEVEL_SPLIT,
+    LEAKS_KEPT,
+    NO_PATIENT,
+    PARTLY_IMAGE_LEVEL_SPLIT,
+    PATIENTS_AS_LISTED,
+    PATIENTS_DISAGREE,
+)
 from methods.curation.identities import (
     COLUMNS,
     NOT_CONSULTED,
@@ -158,7 +168,7 @@ def _kept(facts: SplitFacts) -> list[str]:
         )
         if count
     ]
-    return [f"LEAKS KEPT: {'; '.join(parts)}; kept by --keep-given-split"] if parts else []
+    return [LEAKS_KEPT.says(f"{'; '.join(parts)}; kept by --keep-given-split")] if parts else []
 
 
 def _group_notices(facts: SplitFacts) -> list[str]:
@@ -169,23 +179,29 @@ def _group_notices(facts: SplitFacts) -> list[str]:
     notices = []
     if facts.without_group == facts.images:
         notices.append(
-            "IMAGE-LEVEL SPLIT: no groups (patients) were given, so the figures are optimistic"
+            IMAGE_LEVEL_SPLIT.says("no groups (patients) were given, so the figures are optimistic")
         )
     elif alone == facts.images:
         notices.append(
-            "IMAGE-LEVEL SPLIT: no two files are of one group, so the groups keep nothing "
-            "together, and the figures are optimistic unless each patient has one image"
+            IMAGE_LEVEL_SPLIT.says(
+                "no two files are of one group, so the groups keep nothing "
+                "together, and the figures are optimistic unless each patient has one image"
+            )
         )
     elif facts.without_group:
         notices.append(
-            f"IMAGE-LEVEL SPLIT IN PART: {facts.without_group} of {facts.images} images have no "
-            "group (patient): figures may be optimistic"
+            PARTLY_IMAGE_LEVEL_SPLIT.says(
+                f"{facts.without_group} of {facts.images} images have no "
+                "group (patient): figures may be optimistic"
+            )
         )
     if facts.by_study:
         notices.append(
-            f"GROUPS ARE STUDIES: {facts.by_study} of {facts.images} images are kept together by "
-            f"StudyInstanceUID, since their files name no patient; a patient of several studies "
-            f"can be on both sides; {GROUP_COLUMN}"
+            GROUPS_ARE_STUDIES.says(
+                f"{facts.by_study} of {facts.images} images are kept together by "
+                f"StudyInstanceUID, since their files name no patient; a patient of several "
+                f"studies can be on both sides; {GROUP_COLUMN}"
+            )
         )
     return notices
 
@@ -193,13 +209,17 @@ def _group_notices(facts: SplitFacts) -> list[str]:
 def _placeholder_notices(facts: SplitFacts) -> list[str]:
     """Return the notices of identifiers that name nobody."""
     notices = [
-        f"NO PATIENT: {SOURCES[column]} stands for nobody (a word such as ANONYMOUS, or 0) in "
-        f"{count} images and is not used; {GROUP_COLUMN}, and --exact-ids takes it as it is"
+        NO_PATIENT.says(
+            f"{SOURCES[column]} stands for nobody (a word such as ANONYMOUS, or 0) in "
+            f"{count} images and is not used; {GROUP_COLUMN}, and --exact-ids takes it as it is"
+        )
         for column, count in facts.placeholder_images.items()
     ]
     notices += [
-        f"NO PATIENT: {SOURCES[column]} is the same for all images ({count}) and is not used; "
-        f"{GROUP_COLUMN}, and --exact-ids takes it as it is"
+        NO_PATIENT.says(
+            f"{SOURCES[column]} is the same for all images ({count}) and is not used; "
+            f"{GROUP_COLUMN}, and --exact-ids takes it as it is"
+        )
         for column, count in facts.one_value_images.items()
     ]
     return notices
@@ -210,23 +230,32 @@ def _form_notices(facts: SplitFacts) -> list[str]:
     notices = []
     if facts.ids_joined:
         notices.append(
-            f"IDENTIFIERS JOINED: {facts.ids_joined} groups or patients are written in several "
-            "forms (such as 7, 7.0 and 0007) and count as one each; --exact-ids keeps them apart"
+            IDENTIFIERS_JOINED.says(
+                f"{facts.ids_joined} groups or patients are written in several "
+                "forms (such as 7, 7.0 and 0007) and count as one each; "
+                "--exact-ids keeps them apart"
+            )
         )
     if facts.listed_of_several_headers:
         notices.append(
-            f"PATIENTS DISAGREE: {facts.listed_of_several_headers} listed groups or patients have "
-            "several patients in the headers of their DICOM files (PatientID); all of them are "
-            "kept together"
+            PATIENTS_DISAGREE.says(
+                f"{facts.listed_of_several_headers} listed groups or patients have "
+                "several patients in the headers of their DICOM files (PatientID); all of them are "
+                "kept together"
+            )
         )
     if facts.headers_of_several_listed:
         notices.append(
-            f"PATIENTS DISAGREE: {facts.headers_of_several_listed} patients of DICOM headers "
-            "(PatientID) are listed as several patients; all of them are kept together"
+            PATIENTS_DISAGREE.says(
+                f"{facts.headers_of_several_listed} patients of DICOM headers "
+                "(PatientID) are listed as several patients; all of them are kept together"
+            )
         )
     if facts.header_not_consulted:
         notices.append(
-            f"PATIENTS AS LISTED: PatientID of {facts.header_not_consulted} DICOM images is not "
-            "compared, since a group or patient is listed (--exact-ids)"
+            PATIENTS_AS_LISTED.says(
+                f"PatientID of {facts.header_not_consulted} DICOM images is not "
+                "compared, since a group or patient is listed (--exact-ids)"
+            )
         )
     return notices

@@ -7,6 +7,8 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 
+from data_contracts.records.notices import CLASSES_LIKE_A_MISSING_VALUE, CLASSES_THAT_LOOK_ALIKE
+
 _MISSING_AS_WRITTEN = frozenset({"NA", "None"})
 """Missing values that are words in another case: "none" is a common class."""
 
@@ -81,15 +83,19 @@ def label_notices(labels: Iterable[str], literal: Collection[str] = ()) -> list[
     if pairs:
         named = "; ".join(" and ".join(map(repr, forms)) for forms in pairs)
         notices.append(
-            "CLASSES THAT LOOK ALIKE: these differ only by case, spaces or width of letters and "
-            f"count as different classes: {named}"
+            CLASSES_THAT_LOOK_ALIKE.says(
+                "these differ only by case, spaces or width of letters and "
+                f"count as different classes: {named}"
+            )
         )
     missing = sorted(
         {label for forms in by_form.values() for label in forms if is_missing(label, literal)}
     )
     if missing:
         notices.append(
-            "CLASSES NAMED LIKE A MISSING VALUE: folders are called "
-            f"{', '.join(map(repr, missing))}; a folder is a class whatever its name"
+            CLASSES_LIKE_A_MISSING_VALUE.says(
+                "folders are called "
+                f"{', '.join(map(repr, missing))}; a folder is a class whatever its name"
+            )
         )
     return notices

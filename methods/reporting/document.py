@@ -9,12 +9,15 @@ shown and never run. The tables themselves are put together in
 from __future__ import annotations
 
 import base64
+import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 from urllib.parse import quote
 
+from data_contracts.records.notices import NoticeKind, Weight, alarms, by_kind, marker
 from methods.reporting.page_template import page_template, visible
 from methods.reporting.spreadsheet_text import csv_text
 
@@ -52,6 +55,8 @@ class Table:
         links: address of a cell of a column of links, by its text; others are plain text.
         folded: whether an HTML page shows its title alone until a reader opens it; paper and other
             formats have all of it.
+        remarks: what must be said of each row, "" for nothing; empty where there is none. Footnotes
+            on a page, a last column of a CSV file.
     """
 
     title: str
@@ -63,6 +68,7 @@ class Table:
     shown: int | None = None
     links: Mapping[str, str] = field(default_factory=dict)
     folded: bool = False
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.kinds and len(self.kinds) != len(self.columns):
@@ -78,15 +84,33 @@ class Table:
         return replace(self, folded=True)
 
     def with_remarks(self, remarks: Sequence[str]) -> Table:
-        """The table with a last column of remarks, one a row; without it where there is none."""
-        if not any(remarks):
-            return self
-        return replace(
-            self,
-            columns=(*self.columns, "Remark"),
-            rows=tuple((*row, remark) for row, remark in zip(self.rows, remarks, strict=True)),
-            kinds=(*self.column_kinds, "text"),
-        )
+        """The table with remarks, one a row; without them where there is none."""
+        if len(remarks) != len(self.rows):
+            raise ValueError(f"{self.title}: {len(self.rows)} rows, {len(remarks)} remarks")
+        return replace(self, remarks=tuple(remarks)) if any(remarks) else self
+
+    @property
+    def footnotes(self) -> dict[str, str]:
+        """Mark of each remark on the rows of a page (a, b, ...), each remark once."""
+        said = dict.fromkeys(remark for remark in self.remarks[: self.shown] if remark)
+        return {remark: footnote_mark(number) for number, remark in enumerate(said)}
+
+    @property
+    def marks(self) -> list[str]:
+        """Mark of the footnote of each row on a page; "" where it has none."""
+        marks = self.footnotes
+        remarks = self.remarks or ("",) * len(self.rows)
+        return [marks.get(remark, "") for remark in remarks[: self.shown]]
+
+    @property
+    def marker(self) -> str:
+        """What stands over the table in place of its notices."""
+        return marker(self.notices)
+
+    @property
+    def is_meaningless(self) -> bool:
+        """Whether a notice says that the figures mean nothing."""
+        return bool(alarms(self.notices))
 
     @property
     def column_kinds(self) -> tuple[Kind, ...]:
@@ -137,15 +161,73 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Bar:
+    """One method in the picture of the first screen, with its 95 % interval where it has one."""
+
+    title: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    is_main: bool = False
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The first screen of a report.
+
+    Attributes:
+        question: what the study asks.
+        answer: in one sentence.
+        measure: what the bars show, with its unit.
+        bars: the methods, in the unit of the measure.
+        kind: how their numbers are written.
+        figures: the numbers that matter, each with its name.
+    """
+
+    question: str
+    answer: str
+    measure: str
+    bars: tuple[Bar, ...]
+    kind: Kind
+    figures: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """Ends of the axis, which holds every interval: tenths of the whole range of the unit."""
+        step = 10.0 if self.kind == "percent" else 0.1
+        ends = [e for b in self.bars for e in (b.value, b.low, b.high) if e is not None]
+        low, high = math.floor(min(ends) / step), math.ceil(max(ends) / step)
+        return low * step, max(high, low + 1) * step
+
+    def place(self, value: float) -> float:
+        """Where a value stands on the axis, in percent of its length."""
+        low, high = self.scale
+        return round(100 * (value - low) / (high - low), 2)
+
+    def end(self, which: int) -> str:
+        """The first or the last number of the axis."""
+        return f"{self.scale[which]:.{0 if self.kind == 'percent' else 1}f}"
+
+    def written(self, bar: Bar) -> str:
+        """The value of a bar with its interval, for people."""
+        digits = 1 if self.kind == "percent" else 3
+        value = f"{bar.value:.{digits}f}"
+        if bar.low is None or bar.high is None:
+            return value
+        return f"{value} ({bar.low:.{digits}f} to {bar.high:.{digits}f})"
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole report.
 
     Attributes:
         title: of the page.
         subtitle: dataset, study, date.
-        notices: what must be read before any figure; a red banner.
+        notices: what must be read before any figure; one box on the first screen.
         sections: in order.
         footer: versions, licence of the data, what the report is not.
+        opening: question, answer and picture of the first screen; None for a page without one.
     """
 
     title: str
@@ -153,6 +235,76 @@ class Report:
     notices: tuple[str, ...]
     sections: tuple[Section, ...]
     footer: str
+    opening: Opening | None = None
+
+    @property
+    def tables(self) -> dict[str, Table]:
+        """Every table, by the stem of the names of its files."""
+        every = [table for section in self.sections for table in section.tables]
+        return {f"table-{number:02d}": table for number, table in enumerate(every, 1)}
+
+    @property
+    def marker(self) -> str:
+        """What stands on a small screen over the figures, in place of the notices."""
+        return marker(self._every_notice)
+
+    @property
+    def _every_notice(self) -> list[str]:
+        """The notices of the report and of its tables."""
+        return [*self.notices, *(n for table in self.tables.values() for n in table.notices)]
+
+    @property
+    def boxed(self) -> tuple[NoticeGroup, ...]:
+        """The notices of the report and of its tables by kind, the heaviest first."""
+        anchors = {
+            section.heading: f"#section-{number}" for number, section in enumerate(self.sections, 1)
+        }
+        return tuple(
+            NoticeGroup(kind, tuple(n.detail for n in found), anchors.get(kind.section, ""))
+            for kind, found in by_kind(self._every_notice).items()
+        )
+
+
+@dataclass(frozen=True)
+class NoticeGroup:
+    """The notices of one kind in the box of the first screen.
+
+    Attributes:
+        kind: of them.
+        details: what each says.
+        link: address of the section where they matter; "" where the page has none.
+    """
+
+    kind: NoticeKind
+    details: tuple[str, ...]
+    link: str
+
+    @property
+    def colour(self) -> str:
+        """Name of the weight, which the page gives its colour."""
+        return self.kind.weight.name.lower()
+
+    @property
+    def remedy(self) -> str:
+        """What can be done."""
+        return self.kind.remedy
+
+
+def counted_by_weight(groups: Sequence[NoticeGroup]) -> str:
+    """How many notices of each weight there are, in words."""
+    words = {
+        Weight.ALARM: "for which the figures mean nothing",
+        Weight.CAUTION: "to keep in mind",
+        Weight.REMARK: "good to know",
+    }
+    counts = {w: sum(len(g.details) for g in groups if g.kind.weight is w) for w in words}
+    return ", ".join(f"{counts[weight]} {text}" for weight, text in words.items() if counts[weight])
+
+
+def footnote_mark(number: int) -> str:
+    """The mark of a footnote: a to z, then aa and so on."""
+    letter = chr(ord("a") + number % 26)
+    return letter if number < 26 else footnote_mark(number // 26 - 1) + letter
 
 
 def show(value: Cell, kind: Kind = "text") -> str:
@@ -191,9 +343,20 @@ def p_value(p: float) -> str:
 # -------------------------------------------------------------------------------------------------
 
 
-def to_html(report: Report) -> str:
-    """Write one self-contained page: no script, no outside resource, pictures inside."""
-    return page_template("report_page").render(report=report)
+def to_html(report: Report, has_files: bool = False) -> str:
+    """Write one self-contained page: no script, no outside resource, pictures inside.
+
+    Args:
+        report: what to write.
+        has_files: whether the files of the tables lie beside the page, which then leads to them.
+    """
+    stems = {id(table): stem for stem, table in report.tables.items()} if has_files else {}
+    return page_template("report_page").render(
+        report=report,
+        groups=report.boxed,
+        counts=counted_by_weight,
+        stem_of=lambda table: stems.get(id(table), ""),
+    )
 
 
 # Markdown
@@ -208,7 +371,12 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
         picture_path: where a picture lies, relative to the Markdown file, with /.
     """
     blocks = [f"# {markdown_text(report.title)}", markdown_text(report.subtitle)]
-    blocks += [f"> **{markdown_text(notice)}**" for notice in report.notices]
+    if report.opening:
+        blocks += _markdown_opening(report.opening)
+    for group in report.boxed:
+        said = " / ".join(detail for detail in group.details if detail)
+        text = f"> **{markdown_text(group.kind.title)}** {markdown_text(said)}"
+        blocks.append(f"{text} {markdown_text(group.remedy)}".rstrip())
     for section in report.sections:
         blocks.append(f"## {markdown_text(section.heading)}")
         blocks += [markdown_text(paragraph) for paragraph in section.paragraphs]
@@ -220,20 +388,35 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
+def _markdown_opening(opening: Opening) -> list[str]:
+    """Question, answer, numbers and methods."""
+    lines = [_pipes(("Method", markdown_text(opening.measure))), _pipes(("---", "---"))]
+    lines += [
+        _pipes((markdown_text(bar.title), markdown_text(opening.written(bar))))
+        for bar in opening.bars
+    ]
+    figures = ", ".join(f"{name} {value}" for name, value in opening.figures)
+    return [
+        f"**{markdown_text(opening.question)}**",
+        markdown_text(opening.answer),
+        "\n".join(lines),
+        markdown_text(figures),
+    ]
+
+
 def markdown_table(table: Table) -> str:
-    """Write one table in Markdown: title, notices, table, caption."""
+    """Write one table in Markdown: title, marker of its notices, table, footnotes, caption."""
     rules = ["---" if kind in TEXTS else "--:" for kind in table.column_kinds]
     lines = [_pipes(markdown_text(c) for c in table.columns), _pipes(rules)]
-    lines += [
-        _pipes(_markdown_cell(table, c, k) for c, k in zip(row, table.column_kinds, strict=True))
-        for row in table.page_rows
-    ]
-    notices = " ".join(f"**{markdown_text(notice)}**" for notice in table.notices)
+    for row, mark in zip(table.page_rows, table.marks, strict=True):
+        cells = [_markdown_cell(table, c, k) for c, k in zip(row, table.column_kinds, strict=True)]
+        lines.append(_pipes([f"{cells[0]} ({mark})" if mark else cells[0], *cells[1:]]))
     parts = [
         f"**{markdown_text(table.title)}**",
-        notices,
+        f"Notices: {markdown_text(table.marker)}." if table.notices else "",
         "\n".join(lines),
         table.rest,
+        *(f"({mark}) {markdown_text(remark)}" for remark, mark in table.footnotes.items()),
         markdown_text(table.caption),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -259,64 +442,25 @@ def markdown_text(text: str) -> str:
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", plain)
 
 
-# LaTeX
-# -------------------------------------------------------------------------------------------------
+def to_index(report: Report, pictures: Mapping[str, str]) -> str:
+    """Write in Markdown what lies in the folder of a report, with titles.
 
-_LATEX = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "{": r"\{",
-        "}": r"\}",
-        "$": r"\$",
-        "&": r"\&",
-        "#": r"\#",
-        "%": r"\%",
-        "_": r"\_",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "[": "{[}",  # after the \\ of the row before, a bare one opens an optional argument
-        "]": "{]}",
-        "*": "{*}",  # likewise
-        "–": r"\textendash{}",
-    }
-)
-_WRAP_AT = 40
-"""Longest cell, in characters, of a LaTeX column without a fixed width."""
-
-
-def to_latex(table: Table) -> str:
-    r"""A ``table`` float with booktabs rules; the document needs ``\usepackage{booktabs}``."""
-    import pandas as pd  # half a second, which only a report pays
-
-    long = [
-        max((len(row[i]) for row in table.page_rows), default=0) > _WRAP_AT
-        for i in range(len(table.columns))
+    Args:
+        report: the report.
+        pictures: title of each picture, by the name of its file.
+    """
+    lines = [
+        f"# {markdown_text(report.title)}",
+        "",
+        "- [The report](<report.html>), also as [Markdown](<report.md>)",
     ]
-    width = f"p{{{0.8 / max(1, sum(long)):.2f}\\linewidth}}"
-    layout = "".join(
-        "r" if kind not in TEXTS else width if wrap else "l"
-        for kind, wrap in zip(table.column_kinds, long, strict=True)
-    )
-    notices = "".join(rf"\textbf{{{_latex(notice)}}} " for notice in table.notices)
-    text = " ".join(_latex(t) for t in (f"{table.title}.", table.rest, table.caption) if t)
-    frame = pd.DataFrame([[_latex(cell) for cell in row] for row in table.page_rows])
-    frame = frame.reindex(columns=range(len(table.columns)))  # a table may have no row
-    frame.columns = pd.Index([_latex(column) for column in table.columns])
-    latex: str = frame.style.hide(axis="index").to_latex(
-        column_format=layout,
-        hrules=True,
-        position="htbp",
-        position_float="centering",
-        caption=notices + text,
-    )
-    return latex
-
-
-def _latex(text: str) -> str:
-    return re.sub(r"-(?=-)", "-{}", visible(text).translate(_LATEX))  # two hyphens stay two
+    lines += [
+        f"- {markdown_text(table.title)}: [CSV](<{stem}.csv>), [LaTeX](<{stem}.tex>), "
+        f"[JSON](<{stem}.json>)"
+        for stem, table in report.tables.items()
+    ]
+    lines += [f"- [{markdown_text(title)}](<{name}>)" for name, title in pictures.items()]
+    return "\n".join([*lines, ""])
 
 
 # CSV
@@ -326,11 +470,34 @@ def _latex(text: str) -> str:
 def to_csv(table: Table) -> str:
     """Write all rows, numbers with ten significant digits (see :func:`csv_text`).
 
-    The table's notices are a last column, so that they stay with the figures.
+    Remarks and the table's notices are last columns, so that they stay with the figures.
     """
-    if not table.notices:
-        return csv_text(table.columns, table.rows, CSV_DIGITS)
-    notices = " ".join(table.notices)
-    return csv_text(
-        (*table.columns, "Notices"), [(*row, notices) for row in table.rows], CSV_DIGITS
+    columns, rows = table.columns, table.rows
+    if table.remarks:
+        columns = (*columns, "Remark")
+        rows = tuple((*row, remark) for row, remark in zip(rows, table.remarks, strict=True))
+    if table.notices:
+        notices = " ".join(table.notices)
+        columns, rows = (*columns, "Notices"), tuple((*row, notices) for row in rows)
+    return csv_text(columns, rows, CSV_DIGITS)
+
+
+# JSON
+# -------------------------------------------------------------------------------------------------
+
+
+def to_json(table: Table) -> str:
+    """Write all rows with their columns, remarks, caption and notices; numbers are not rounded."""
+    return json.dumps(
+        {
+            "title": table.title,
+            "columns": table.columns,
+            "kinds": table.column_kinds,
+            "rows": table.rows,
+            "remarks": table.remarks,
+            "caption": table.caption,
+            "notices": table.notices,
+        },
+        ensure_ascii=False,
+        indent=1,
     )

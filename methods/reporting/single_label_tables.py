@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from data_contracts.records.notices import STALE
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.study import Choice, PaperTable
 from data_contracts.tables.evaluations import FIXED, TUNED
@@ -535,8 +536,10 @@ def stale_inputs(records: Sequence[OutputRecord]) -> tuple[str, ...]:
     """One sentence for each output that was made from another version of an input."""
     now = {(r.dataset, r.asset): r.data_version for r in records}
     return tuple(
-        f"STALE: {r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run "
-        "the study again"
+        STALE.says(
+            f"{r.asset} was made from {name} {used}, which is now {now[r.dataset, name]}; run "
+            "the study again"
+        )
         for r in records
         for name, used in sorted(r.inputs.items())
         if now.get((r.dataset, name), used) != used

@@ -1,4 +1,4 @@
-"""The verdict of a report: its first sentence, from the rows of the comparisons.
+"""The verdict of a report: its answer in one sentence and what stands behind it.
 
 A difference is claimed only where the corrected p value is below SIGNIFICANT. What is not
 measurably different is never called equal.
@@ -7,17 +7,53 @@ measurably different is never called equal.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from data_contracts.records.notices import alarms
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import FIXED, TUNED
 from methods.reporting.document import SIGNIFICANT, p_value
-from methods.reporting.single_label_tables import NOT_RUN, in_words, notices_of
+from methods.reporting.single_label_tables import NOT_RUN, in_words
 
 Row = Mapping[str, Any]
 
 MOST = 0.5
 """Share of the tested images above which near-duplicates leave nothing to say, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a report concludes.
+
+    Attributes:
+        answer: one sentence.
+        details: the comparisons behind it; "" where there are none.
+    """
+
+    answer: str
+    details: str = ""
+
+    def under(self, notices: Sequence[str]) -> Verdict:
+        """The verdict whose answer names the notices for which the figures mean nothing."""
+        named = alarms(notices)
+        if not named:
+            return self
+        answer = self.answer.removesuffix(".")
+        return Verdict(
+            f"{answer}; but these figures mean nothing: {', '.join(named).lower()}.", self.details
+        )
+
+
+def question(study: Study, scored: Mapping[str, object]) -> str:
+    """What a study asks of a dataset.
+
+    Args:
+        study: the study.
+        scored: methods that were scored, by name.
+    """
+    references = " or ".join(references_of(study, scored).values())
+    return f"Does {study.main_in_words} beat {references}?"
 
 
 def no_verdict_of_copies(share: float) -> str | None:
@@ -60,7 +96,7 @@ def single_label_verdict(
     results: Sequence[Row],
     comparisons: Sequence[Row],
     tuned: Mapping[str, float] | None = None,
-) -> str:
+) -> Verdict:
     """Whether the study's own method beats its references on this data, in plain words.
 
     Each method is taken at the C of the SVM that its own training images choose, where there is
@@ -76,36 +112,34 @@ def single_label_verdict(
     fixed = {row["method"]: 100 * row["accuracy"] for row in results}
     if study.main not in fixed:
         main = study.main_in_words[:1].upper() + study.main_in_words[1:]
-        return f"{main} was {NOT_RUN}, so nothing is said about it."
+        return Verdict(f"{main} was {NOT_RUN}, so nothing is said about it.")
     of_fixed, of_tuned = (
         [row for row in comparisons if row["regularisation"] == regularisation]
         for regularisation in (FIXED, TUNED)
     )
     accuracy = fixed | {name: 100 * value for name, value in (tuned or {}).items()}
     if of_tuned:
-        outcome, details = _against_references(study, accuracy, of_tuned)
-        paper, _ = _against_references(study, fixed, of_fixed)
+        outcome, details = _againstreferences_of(study, accuracy, of_tuned)
+        paper, _ = _againstreferences_of(study, fixed, of_fixed)
         how = ["Each method has the SVM's C that its own training images choose."]
         at_fixed = [
             f"With the same C for all, as in the paper: {_lead(study.main_in_words, paper)}"
         ]
     else:
-        outcome, details = _against_references(study, fixed, of_fixed)
+        outcome, details = _againstreferences_of(study, fixed, of_fixed)
         how, at_fixed = [], []
-    notices = notices_of(results)
-    caution = [f"Read this with: {'; '.join(notices)}."] if notices else []
     others = {
         row["method"]: row["title"]
         for row in results
-        if row["method"] not in (*_references(study, fixed), study.main)
+        if row["method"] not in (*references_of(study, fixed), study.main)
     }
     rest = _against_the_others(study.main, of_tuned or of_fixed, others)
-    lead = _lead(study.main_in_words, outcome)
+    answer = _lead(study.main_in_words, outcome)
     test = f"p: {in_words(row['test'] for row in comparisons) or 'no test'}, Holm-corrected."
-    return " ".join([lead, *how, *details, *rest, test, *at_fixed, *caution])
+    return Verdict(answer, " ".join([*how, *details, *rest, test, *at_fixed]))
 
 
-def _against_references(
+def _againstreferences_of(
     study: Study, accuracy: Mapping[str, float], comparisons: Sequence[Row]
 ) -> tuple[dict[str, str], list[str]]:
     """How the main method compares with each reference, in one word and in a sentence.
@@ -117,7 +151,7 @@ def _against_references(
     """
     outcome: dict[str, str] = {}
     details = []
-    for name, title in _references(study, accuracy).items():
+    for name, title in references_of(study, accuracy).items():
         pair = {study.main, name}
         row = next((r for r in comparisons if {r["method_a"], r["method_b"]} == pair), None)
         if row is None or name not in accuracy:
@@ -135,7 +169,7 @@ def _against_references(
     return outcome, details
 
 
-def _references(study: Study, scored: Mapping[str, object]) -> dict[str, str]:
+def references_of(study: Study, scored: Mapping[str, object]) -> dict[str, str]:
     """Methods to compare with, in words by name: of each alternative the first that was scored."""
     references = {}
     for alternatives in study.references:
@@ -180,7 +214,7 @@ def _lead(main: str, outcome: Mapping[str, str]) -> str:
     return f"Whether {main} helps on this data was not tested."
 
 
-def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
+def multilabel_verdict(study: Study, rows: Sequence[Row]) -> Verdict:
     """How the study's own networks stand against the other methods on this data.
 
     Args:
@@ -188,10 +222,11 @@ def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
         rows: rows of MULTILABEL_RESULTS.
     """
     own = next(row for row in rows if row["method"] == study.main)
-    sentences = [
+    answer = (
         f"On this data {study.main_in_words} finds all labels of "
-        f"{100 * own['exact_match']:.2f} % of the test images."
-    ]
+        f"{100 * own['exact_match']:.2f} % of the test images"
+    )
+    outcome, sentences = {}, []
     for row in rows:
         if row["p_holm"] is None:
             continue
@@ -199,14 +234,38 @@ def multilabel_verdict(study: Study, rows: Sequence[Row]) -> str:
             f"{row['title']}, {100 * row['exact_match']:.2f} %; p {_p_in_words(row['p_holm'])}"
         )
         ahead = own["exact_match"] > row["exact_match"]
+        outcome[row["method"]] = _outcome(row["p_holm"], ahead)
         sentences.append(_sentence(row["p_holm"], ahead, figures))
     test = in_words(row["test"] for row in rows) or "no test"
-    return " ".join([*sentences, f"p: {test} of exact match, Holm-corrected."])
+    return Verdict(
+        f"{answer}{_compared(study, outcome)}.",
+        " ".join([*sentences, f"p: {test} of exact match, Holm-corrected."]),
+    )
+
+
+def _compared(study: Study, outcome: Mapping[str, str]) -> str:
+    """How the main method compares with its references, as the end of a sentence.
+
+    Args:
+        study: of the methods.
+        outcome: same, better or worse, by the name of the other method.
+    """
+    words = {
+        "better": "better than",
+        "worse": "worse than",
+        "same": "not measurably different from",
+    }
+    said = [
+        f"{words[outcome[name]]} {title}"
+        for name, title in references_of(study, outcome).items()
+        if name in outcome
+    ]
+    return f", {' and '.join(said)}" if said else ""
 
 
 def roc_verdict(
     study: Study, rows: Sequence[Row], comparisons: Sequence[Row], titles: Mapping[str, str]
-) -> str:
+) -> Verdict:
     """Whether the ensemble is better than its members on this data, in plain words.
 
     Args:
@@ -217,9 +276,14 @@ def roc_verdict(
     """
     auc = {row["method"]: row for row in rows}
     main = auc[study.main]
+    answer = (
+        f"On this data {study.main_in_words} has an AUC of {main['pooled_auc']:.3f} "
+        f"({main['pooled_low']:.3f} to {main['pooled_high']:.3f})"
+    )
+    outcome = {}
     sentences = [
-        f"On this data {study.main_in_words} has an AUC of {main['auc']:.3f} "
-        f"(SD over folds {main['auc_sd']:.3f})."
+        "AUC is of the pooled out-of-fold probabilities, with its 95 % interval; its mean over the "
+        f"folds is {main['auc']:.3f} (SD {main['auc_sd']:.3f})."
     ]
     for row in comparisons:
         if study.main not in (row["method_a"], row["method_b"]):
@@ -227,6 +291,10 @@ def roc_verdict(
         is_a = row["method_a"] == study.main
         other = row["method_b"] if is_a else row["method_a"]
         p = row["p_delong_bonferroni"]
-        figures = f"{titles[other]}, {auc[other]['auc']:.3f}; DeLong p {_p_in_words(p)}"
+        figures = f"{titles[other]}, {auc[other]['pooled_auc']:.3f}; DeLong p {_p_in_words(p)}"
+        outcome[other] = _outcome(p, (row["pooled_difference"] > 0) == is_a)
         sentences.append(_sentence(p, (row["pooled_difference"] > 0) == is_a, figures))
-    return " ".join([*sentences, "p: DeLong's test for clustered data, Bonferroni-corrected."])
+    return Verdict(
+        f"{answer}{_compared(study, outcome)}.",
+        " ".join([*sentences, "p: DeLong's test for clustered data, Bonferroni-corrected."]),
+    )

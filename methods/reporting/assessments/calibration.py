@@ -6,6 +6,7 @@ Belongs here: from :class:`data_contracts.records.assessment.CalibrationFigures`
 from __future__ import annotations
 
 from data_contracts.records.assessment import CalibrationFigures, Estimate
+from data_contracts.records.notices import BADLY_CALIBRATED
 from methods.statistics.calibration_figures import is_badly_calibrated
 
 
@@ -49,9 +50,11 @@ def calibration_notices(test: CalibrationFigures | None, of: str = "") -> tuple[
         return ()
     direction = "too sure" if test.stated > test.right.value else "not sure enough"
     return (
-        f"BADLY CALIBRATED: on the test images predictions{of} say {_percent(test.stated)} on "
-        f"average and {_percent(test.right.value)} are right (expected calibration error "
-        f"{test.ece:.2f}); they are {direction}",
+        BADLY_CALIBRATED.says(
+            f"on the test images predictions{of} say {_percent(test.stated)} on "
+            f"average and {_percent(test.right.value)} are right (expected calibration error "
+            f"{test.ece:.2f}); they are {direction}"
+        ),
     )
 
 

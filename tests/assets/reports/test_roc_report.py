@@ -128,7 +128,8 @@ def test_the_report_says_what_is_missing_and_what_permuted_labels_gave(
     assert "the weights have no such layer" in page
     assert "0.501" in page
     assert "Near-duplicates across the folds: 0 pairs" in page
-    assert "NEAR-DUPLICATES: none" in page
+    assert "<strong>Near-duplicates</strong>: none." in page
+    assert "Does the ensemble beat the analytic features?" in page
     assert "0.123" in page
     assert "over 38 patients" in page
     assert "it is not known whether images of one patient are in two folds" in page

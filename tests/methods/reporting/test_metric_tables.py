@@ -111,8 +111,7 @@ def test_a_class_of_few_patients_is_marked_and_the_others_are_not() -> None:
     few = {**_row("recall", 0.5, 0.25), "interval": "group bootstrap; too few patients to say"}
     rows = [_row("recall", 0.5, 0.25), {**few, "subject": "b"}]
     table = label_metrics_table(rows, "m", "M", ONE_LABEL)
-    assert table.columns[-1] == "Remark"
-    assert [row[-1] for row in table.rows] == ["", "too few patients to say"]
+    assert table.remarks == ("", "too few patients to say")
 
 
 def test_accuracies_of_one_patient_and_of_few_are_marked() -> None:

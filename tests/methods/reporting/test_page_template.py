@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from jinja2 import UndefinedError
 
-from methods.reporting.document import Report
+from methods.reporting.document import Report, to_html
 from methods.reporting.page_template import page_template, visible
 
 
@@ -27,7 +27,7 @@ def test_what_does_not_show_is_spelt_out(text: str, shown: str) -> None:
 
 def test_a_text_is_escaped_and_put_on_one_line() -> None:
     report = Report("a <b>\n& c\u202e", "", (), (), "")
-    page = page_template("report_page").render(report=report)
+    page = to_html(report)
     assert "<title>a &lt;b&gt; &amp; c\\u202e</title>" in page
     assert "<b>" not in page
 

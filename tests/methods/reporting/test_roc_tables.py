@@ -50,7 +50,7 @@ def test_results_are_those_of_one_set_of_images() -> None:
     assert table.title == "ROC analysis by method, all images"
     few = {**rows[0], "interval": "DeLong; too few patients to say"}
     marked = roc_results_table([few, rows[2]], ALL)
-    assert [row[-1] for row in marked.rows] == ["too few patients to say", ""]
+    assert marked.remarks == ("too few patients to say", "")
     assert "Seconds" not in table.columns
     contoured = roc_results_table(rows, CONTOURED, seconds={"fc6": 12.5})
     assert contoured.title == "ROC analysis by method, images with a contour"
@@ -122,7 +122,7 @@ def test_permuted_labels_are_to_give_one_half(low: float, high: float, answer: s
     table = permutation_table([row], {"fc6": "CNN"}, ())
     assert table.rows == (("CNN", 0.5, low, high, 10, answer),)
     few = permutation_table([{**row, "interval": "t; too few patients to say"}], {"fc6": "CNN"}, ())
-    assert few.rows[0][-1] == "too few patients to say"
+    assert few.remarks == ("too few patients to say",)
 
 
 def test_a_feature_is_described_by_all_that_is_known_of_it() -> None:

@@ -114,9 +114,9 @@ def test_a_result_is_in_percent_and_the_caption_names_the_main_method() -> None:
     counts = ("Test images", "Training images", "Classes", "Seeds")
     assert [row[name] for name in counts] == [8, 9, 2, 1]
     assert "with its 95 % interval (Jeffreys)" in table.caption
-    assert "Remark" not in table.columns
+    assert table.remarks == ()
     few = results_table([{**RESULT, "interval": "Jeffreys; too few patients to say"}])
-    assert (few.columns[-1], few.rows[0][-1]) == ("Remark", "too few patients to say")
+    assert few.remarks == ("too few patients to say",)
     assert "p is from the exact McNemar test against “CAE” on the same" in table.caption
 
 
@@ -163,7 +163,7 @@ def test_a_pair_of_methods_is_read_by_its_corrected_p_value() -> None:
         ("CAE", "c", "tuned", 40, 9, 1, *figures, 0.05, "no measurable difference"),
     )
     few = comparison_table([{**row, "groups": 9} for row in rows[:1]], {})
-    assert few.rows[0][-1] == "too few patients to say"
+    assert few.remarks == ("too few patients to say",)
     assert table.notices == ("RANDOM WEIGHTS",)
     assert table.caption.startswith("Test: sign-flip test of groups, mid-p, two-sided")
 

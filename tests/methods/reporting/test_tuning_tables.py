@@ -35,9 +35,9 @@ def test_each_method_stands_with_both_of_its_figures() -> None:
     ]
     table = tuning_table(metrics, tests, {"mean": "Mean", "cae": "CAE"}, ("NOTE: this",))
     mean, cae = table.rows
-    few = "too few patients to say"
-    assert mean == ("Mean", None, "25.00 (15.00 to 35.00)", 0.5, None, None, 0.25, few)
+    assert mean == ("Mean", None, "25.00 (15.00 to 35.00)", 0.5, None, None, 0.25)
     assert cae[:4] == ("CAE", "1", "50.00 (40.00 to 60.00)", None)
-    assert cae[4:] == ("64", "75.00 (65.00 to 85.00)", None, "")
+    assert cae[4:] == ("64", "75.00 (65.00 to 85.00)", None)
+    assert table.remarks == ("too few patients to say", "")
     assert table.notices == ("NOTE: this",)
     assert tuned_accuracies(metrics) == {"cae": 0.75}

@@ -149,7 +149,7 @@ def test_overall_figures_stand_with_their_intervals() -> None:
     table = overall_table([accuracy, mcc], {"cae": "CAE"})
     assert table.columns[-1] == "Macro AUC"
     few = overall_table([accuracy, row("macro_auc", 0.5, 0.25, groups=9)], {"cae": "CAE"})
-    assert (few.columns[-1], few.rows[0][-1]) == ("Remark", "Macro AUC: too few patients to say")
+    assert few.remarks == ("Macro AUC: too few patients to say",)
     cells = dict(zip(table.columns, table.rows[0], strict=True))
     assert cells["Accuracy, %"] == "87.5 (75.0 to 100.0)"
     assert cells["MCC"] == "0.500"
