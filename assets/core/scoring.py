@@ -391,7 +391,7 @@ def null_rows(
         predicted: (n_test,) that is predicted.
         groups: (n_test,) group of each test image, or None.
     """
-    from methods.reporting.null_words import MAJORITY_RATE, PERMUTATION_P
+    from methods.reporting.answers.null_words import MAJORITY_RATE, PERMUTATION_P
     from methods.statistics.null import null_of
 
     null = null_of(trained, truth, predicted, groups, metric_rows.seed)

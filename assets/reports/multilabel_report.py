@@ -194,11 +194,11 @@ def _document(
 ) -> "Report":
     """The report as a document, ready to be rendered."""
     from methods.reporting import multilabel_tables as parts
+    from methods.reporting.answers.null_words import null_sentence
+    from methods.reporting.answers.openings import multilabel_opening
+    from methods.reporting.answers.verdicts import multilabel_verdict
     from methods.reporting.document import Report, Section
-    from methods.reporting.null_words import null_sentence
-    from methods.reporting.openings import multilabel_opening
     from methods.reporting.single_label_tables import notices_of
-    from methods.reporting.verdicts import multilabel_verdict
 
     records, notices = records_of(chains), notices_of(results)
     titles = {row["method"]: row["title"] for row in results}

@@ -13,8 +13,8 @@ from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 
 if TYPE_CHECKING:
+    from methods.reporting.answers.verdicts import Verdict
     from methods.reporting.document import Table
-    from methods.reporting.verdicts import Verdict
 
 ACROSS_SPLIT = ("Training image", "Test image")
 """What the two images of a pair of the asset ``near_duplicates`` are."""
@@ -24,7 +24,7 @@ ACROSS_FOLDS = ("Image", "Image of another fold")
 
 def verdict_unless_copies(here: Stage[StageConfig], asset: str, verdict: "Verdict") -> "Verdict":
     """A verdict, or that there is none where most of the tested images are near-duplicates."""
-    from methods.reporting.verdicts import Verdict, no_verdict_of_copies
+    from methods.reporting.answers.verdicts import Verdict, no_verdict_of_copies
 
     none = no_verdict_of_copies(here.facts(asset, NearDuplicateFacts).share)
     return Verdict(none) if none else verdict

@@ -57,9 +57,9 @@ from data_contracts.tables.roc import ROC_COMPARISONS, ROC_RESULTS
 from methods.reporting import headings
 
 if TYPE_CHECKING:
+    from methods.reporting.answers.verdicts import Verdict
     from methods.reporting.document import Report, Section
     from methods.reporting.pictures.roc_pictures import FoldCurves
-    from methods.reporting.verdicts import Verdict
 
 Probabilities = Mapping[Method, Mapping[str, float]]
 """Out-of-fold probability of each image, by method."""
@@ -315,9 +315,9 @@ def _document(
     """The report as a document, ready to be rendered."""
     from methods.features.radiomics import FEATURES
     from methods.reporting import roc_tables as parts
+    from methods.reporting.answers.openings import roc_opening
+    from methods.reporting.answers.verdicts import roc_verdict
     from methods.reporting.document import Report, Section
-    from methods.reporting.openings import roc_opening
-    from methods.reporting.verdicts import roc_verdict
 
     records = records_of(chains)
     contoured = [row for row in results if row["images"] == parts.CONTOURED]

@@ -62,8 +62,8 @@ from data_contracts.tables.report import LINEAGE, PAPER, REJECTED, RESULTS
 from methods.reporting import headings
 
 if TYPE_CHECKING:
+    from methods.reporting.answers.verdicts import Verdict
     from methods.reporting.document import Report, Section
-    from methods.reporting.verdicts import Verdict
 
 LABELS_NEEDED = "How many labels are needed"
 """Title of the section on the number of labels."""
@@ -252,8 +252,8 @@ def _output(work: Work, job: str, made_from: _MadeFrom) -> Output:
 def _document(made_from: _MadeFrom) -> "Report":
     """The report as a document, ready to be rendered."""
     from methods.reporting import single_label_tables as parts
+    from methods.reporting.answers.openings import single_label_opening
     from methods.reporting.document import Report
-    from methods.reporting.openings import single_label_opening
 
     here, study, records = made_from.here, made_from.study, made_from.records
     notices = parts.notices_of(made_from.results)
@@ -293,8 +293,8 @@ def _document(made_from: _MadeFrom) -> "Report":
 
 def _verdict(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Verdict":
     """What the report concludes."""
+    from methods.reporting.answers.verdicts import single_label_verdict
     from methods.reporting.tuning_tables import tuned_accuracies
-    from methods.reporting.verdicts import single_label_verdict
 
     metrics, tests = (
         made_from.tables[f"{name} at either C"] for name in ("metrics", "comparisons")
@@ -310,8 +310,8 @@ def _result_section(
 ) -> "Section":
     """What stands behind the verdict, and the methods beside each other."""
     from methods.reporting import single_label_tables as parts
+    from methods.reporting.answers.null_words import null_sentence
     from methods.reporting.document import Section
-    from methods.reporting.null_words import null_sentence
     from methods.reporting.tuning_tables import tuning_table
 
     results = made_from.results

@@ -143,7 +143,7 @@ CLASSES_LIKE_A_MISSING_VALUE = NoticeKind(
     "CLASSES NAMED LIKE A MISSING VALUE", REMARK, "Rename the folders if they are no classes."
 )
 OTHER = NoticeKind("", CAUTION)
-"""Of a text that begins with the words of no kind."""
+"""A text that begins with the words of no kind is of this one."""
 
 KINDS = tuple(kind for kind in globals().values() if isinstance(kind, NoticeKind) and kind.words)
 """Every kind that has words of its own."""

@@ -17,7 +17,7 @@ from data_contracts.records.dataset import DatasetSpec
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MEASURES, MULTILABEL_PREDICTIONS, MULTILABEL_RESULTS
-from methods.reporting.null_words import MAJORITY_RATE
+from methods.reporting.answers.null_words import MAJORITY_RATE
 from methods.statistics import metrics as measures
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore

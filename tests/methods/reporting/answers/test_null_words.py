@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from methods.reporting.null_words import MAJORITY_RATE, PERMUTATION_P, null_sentence
+from methods.reporting.answers.null_words import MAJORITY_RATE, PERMUTATION_P, null_sentence
 
 TITLES = {"cae": "CAE", "conv5": "conv5"}
 

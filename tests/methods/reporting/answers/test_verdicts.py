@@ -9,7 +9,7 @@ import pytest
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.huynh2016 import HUYNH2016
 from data_contracts.studies.lyndon2015 import LYNDON2015
-from methods.reporting.verdicts import (
+from methods.reporting.answers.verdicts import (
     Verdict,
     multilabel_verdict,
     no_verdict_of_copies,

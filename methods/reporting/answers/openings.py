@@ -7,9 +7,9 @@ from typing import Any
 
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import FIXED, TUNED
+from methods.reporting.answers.null_words import MAJORITY_RATE
+from methods.reporting.answers.verdicts import Verdict, question
 from methods.reporting.document import Bar, Opening
-from methods.reporting.null_words import MAJORITY_RATE
-from methods.reporting.verdicts import Verdict, question
 
 Row = Mapping[str, Any]
 Numbers = tuple[tuple[str, str], ...]
