@@ -48,6 +48,8 @@ log = logging.getLogger("medfeat.images")
 GROUP = "images"
 SAMPLE = 24
 """Number of images in the picture of a sample."""
+LOGGED_FILES = 100
+"""Maximum number of rejected files in one message of the log."""
 MANIFEST_CODE_VERSION = "4"
 PREPARED_CODE_VERSION = "4"
 
@@ -108,12 +110,8 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
         from methods.reporting import figures
 
         arrival = find_arrivals(here.store, spec)
-        if arrival.waiting:
-            log.info(
-                "%d drops of %s have not settled yet and count in a later run",
-                arrival.waiting,
-                here.dataset,
-            )
+        for drop in arrival.waits:
+            log.info("not in this run: %s/%s", here.dataset, drop)
         table = scan(
             arrival.intake,
             decoded_before(here.store, spec, forgetting=here.config.force),
@@ -121,6 +119,7 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
             lambda items: progress(items, "reading files", unit="file"),
         )
         rows = table.to_pylist()
+        _log_rejected(rows)
         facts = _manifest_facts(rows, spec, arrival)
         name = f"{content_hash(rows)}{MANIFEST.suffix}"
         return Output(
@@ -134,6 +133,24 @@ def image_manifest(here: Stage[ManifestConfig]) -> Plan:
         )
 
     return Plan(compute, identity={"spec": spec.model_dump(mode="json")}, always=True)
+
+
+def _frame(row: Mapping[str, Any]) -> str:
+    return "" if row["frame"] is None else f", frame {row['frame']}"
+
+
+def _log_rejected(rows: Rows) -> None:
+    """Name every rejected file in the log of the run, as the manifest writes it, with the reason.
+
+    Many share a message: each is a row of Dagster's database.
+    """
+    lines = [
+        f"{row['path']}{_frame(row)}: {row['reason']}"
+        for row in rows
+        if row["status"] == "rejected"
+    ]
+    for start in range(0, len(lines), LOGGED_FILES):
+        log.info("rejected: %s", "\n  ".join(lines[start : start + LOGGED_FILES]))
 
 
 def _manifest_facts(rows: Rows, spec: DatasetSpec, arrival: Any) -> ManifestFacts:

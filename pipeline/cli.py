@@ -571,7 +571,8 @@ def forget(
     """Delete a dataset for good: all that is stored of it, and Dagster's record of its runs.
 
     That is features, models, results, reports, unpacked copies and the specification. The images
-    themselves (the folder that was registered, and drops) are yours and stay.
+    themselves (the folder that was registered, and drops) are yours and stay; no run starts for
+    drops of this name until `medfeat add NAME FOLDER`.
     """
     from pipeline.care.forgetting import forget_dataset, what_is_forgotten
 
@@ -673,6 +674,17 @@ def ui(
 
 
 @app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+) -> None:
+    """Print how each dataset stands: its last run, the drops that wait, and stale results."""
+    from pipeline.commands.status import dataset_states, status_json, status_text
+
+    found = dataset_states()
+    print(status_json(found) if as_json else status_text(found))
+
+
+@app.command()
 def doctor(
     fix: Annotated[
         bool,
@@ -680,12 +692,18 @@ def doctor(
             "--fix", help="Mark runs whose process is gone as failed; compute damaged files again."
         ),
     ] = False,
+    days: Annotated[
+        int, typer.Option("--days", min=0, help="Days for which failed runs are looked for.")
+    ] = 7,
 ) -> None:
-    """Check the environment, the weights, the runs, and every stored file against its SHA-256."""
+    """Check the runs, the drops, the environment, and every stored file against its SHA-256.
+
+    The exit code is 1 where something is not well.
+    """
     from pipeline.care.doctor import examine
 
     problems = 0
-    for finding in examine(fix):
+    for finding in examine(fix, days):
         print(f"{finding.state:<8} {finding.text}")
         problems += finding.state == "problem"
     raise typer.Exit(1 if problems else 0)

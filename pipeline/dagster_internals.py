@@ -225,6 +225,17 @@ def switched_off(instance: dg.DagsterInstance) -> list[str]:
     return sorted(state.name for state in instance.all_instigator_state() if not state.is_running)
 
 
+def failing_ticks(instance: dg.DagsterInstance) -> dict[str, str]:
+    """Return why the last tick of a schedule or sensor failed, by name, where it did."""
+    failing = {}
+    for state in instance.all_instigator_state():
+        for tick in instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1):
+            if tick.status == TickStatus.FAILURE:
+                lines = (tick.error.message if tick.error else "").strip().splitlines()
+                failing[state.name] = lines[0] if lines else "no reason is recorded"
+    return failing
+
+
 def remove_from_ticks(
     instance: dg.DagsterInstance, mention: re.Pattern[str], partition: str, replacement: str
 ) -> None:

@@ -14,6 +14,7 @@ from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
 from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import drops_root
+from resources.intake.forgotten import is_forgotten
 from resources.intake.system_entries import is_left_out
 from resources.store.dataset_store import DatasetStore
 
@@ -44,7 +45,9 @@ def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.Sensor
 
     The run key is the signature of all accepted files, so nothing is requested twice.
     """
-    requests, added, notes = [], [], []
+    requests, added = [], []
+    notes: list[str] = []
+    waits: list[str] = []
     busy = busy_datasets(context.instance)
     partitions = set(context.instance.get_dynamic_partitions("dataset"))
     for dataset in datasets_with_drops():
@@ -55,10 +58,11 @@ def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.Sensor
             )
             continue
         try:
-            run_request = _due(store, dataset, busy)
+            run_request, waiting = _due(store, dataset, busy)
         except InputError as error:  # an error of one dataset does not stop the others
             notes.append(str(error))
             continue
+        waits += waiting
         if run_request is None:
             continue
         if dataset not in partitions:
@@ -66,36 +70,44 @@ def drops(context: dg.SensorEvaluationContext, store: DatasetStore) -> dg.Sensor
         requests.append(run_request)
     for note in notes:
         context.log.warning(note)
+    said = "; ".join(dict.fromkeys([*notes, *waits]))
+    if requests and waits:
+        context.log.info(said)
     return dg.SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[DATASETS.build_add_request(added)] if added else [],
-        skip_reason=None
-        if requests
-        else dg.SkipReason("; ".join(dict.fromkeys(notes)) or "nothing new has settled"),
+        skip_reason=None if requests else dg.SkipReason(said or "nothing new has arrived"),
     )
 
 
-def _due(store: DatasetStore, dataset: str, busy: set[str]) -> dg.RunRequest | None:
-    """Return a request for the run that a dataset needs, or None.
+def _due(
+    store: DatasetStore, dataset: str, busy: set[str]
+) -> tuple[dg.RunRequest | None, list[str]]:
+    """Return a request for the run that a dataset needs, or None, and what waits and why.
 
     The drops are examined in any case, so that they can settle while a run is in progress.
     """
     registered = dataset in store.datasets()
+    if not registered and is_forgotten(store, dataset):
+        return None, ["drops of a forgotten dataset are left alone until it is added again"]
     spec = (
         store.spec(dataset)
         if registered
         else DatasetSpec(name=dataset, root=drops_root() / dataset, unlabelled=True)
     )
     arrival = find_arrivals(store, spec)
-    if dataset in busy or not arrival.intake.drops:
-        return None
+    waits = arrival.waits_in_words()
+    if not arrival.intake.drops:
+        return None, waits
     record = store.record(dataset, names.IMAGE_MANIFEST)
     facts = record.facts if record is not None else None
     if isinstance(facts, ManifestFacts) and facts.arrival == arrival.signature:
-        return None
+        return None, waits
+    if dataset in busy:
+        return None, [*waits, f"{dataset}: what has arrived waits for the run that goes on"]
     if not registered:
         store.save_spec(spec)
-    return request(store, spec, f"{dataset}:{arrival.signature}", "drop")
+    return request(store, spec, f"{dataset}:{arrival.signature}", "drop"), waits
 
 
 @dg.run_status_sensor(

@@ -5,20 +5,23 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
+from pathlib import Path
 from typing import Literal
 
 import dagster as dg
 
 from data_contracts.errors import InputError
 from pipeline import environment
+from pipeline.care.dataset_state import DatasetState, described, failures_since, states
 from pipeline.care.disk_need import bytes_needed
 from pipeline.care.history import old_runs, size_of
 from pipeline.care.retention import KEEP_RUNS_DAYS, oldest_kept
 from pipeline.care.store_health import damaged_files, mend
-from pipeline.dagster_internals import switched_off
+from pipeline.dagster_internals import failing_ticks, switched_off
 from pipeline.instance import home_instance
 from pipeline.orphans import orphaned_runs, release
 from resources.cores import cores
@@ -46,17 +49,19 @@ class Finding:
     text: str
 
 
-def examine(fix: bool) -> Iterator[Finding]:
+def examine(fix: bool, days: int = 7) -> Iterator[Finding]:
     """Yield the findings of every check in turn.
 
     Args:
         fix: mark runs whose process is gone as failed, and compute damaged files again.
+        days: how far back failed runs are looked for.
     """
     yield from _or_why_not(_runs(fix))  # first: a run may wait for a dead one
     yield from _environment()
     yield from _store()
     yield from _site_key()
     yield from _datasets()
+    yield from _or_why_not(_outcomes(days))
     yield from _weights()
     yield from _databases()
     yield from _or_why_not(_history())
@@ -79,7 +84,8 @@ def _environment() -> Iterator[Finding]:
 
     yield Finding(
         "ok",
-        f"Python {sys.version.split()[0]}, torch {torch.__version__}, Dagster {dg.__version__}",
+        f"medfeat {version('medfeat')}, Python {sys.version.split()[0]}, "
+        f"torch {torch.__version__}, Dagster {dg.__version__}",
     )
     yield Finding("ok", f"device: {Compute().resolve()} ({cores()} CPU cores)")
     wrong = list(environment.faults())
@@ -91,7 +97,11 @@ def _environment() -> Iterator[Finding]:
 
 def _store() -> Iterator[Finding]:
     home = medfeat_home()
-    yield Finding("ok", f"store {home} is writable")
+    sizes = ", ".join(
+        f"{name} {_bytes_below(home / name) / 1e6:.0f} MB"
+        for name in ("store", "reports", "unpacked", "dagster")
+    )
+    yield Finding("ok", f"store {home} is writable ({sizes})")
     for folder, what in ((home, "the store"), (dagster_home(), "Dagster's database")):
         kind = network_file_system(folder)
         if kind is not None:
@@ -117,6 +127,15 @@ def _store() -> Iterator[Finding]:
         f"drop folder {drops}"
         + ("" if drops.is_dir() else " (does not exist yet: nothing was dropped)"),
     )
+
+
+def _bytes_below(folder: Path) -> int:
+    """Return the bytes of the files below a folder, which may vanish meanwhile."""
+    total = 0
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += path.lstat().st_size
+    return total
 
 
 def _site_key() -> Iterator[Finding]:
@@ -160,8 +179,7 @@ def _datasets() -> Iterator[Finding]:
             yield Finding("problem", f"dataset {name}: {error}")
             continue
         drops = f", {len(arrival.intake.drops)} drops" if arrival.intake.drops else ""
-        waiting = f", {arrival.waiting} not settled" if arrival.waiting else ""
-        yield Finding("ok", f"dataset {name}: {root}{drops}{waiting}")
+        yield Finding("ok", f"dataset {name}: {root}{drops}")
     free = free_bytes(medfeat_home())
     state: Literal["ok", "warning", "problem"] = "ok"
     if needed + LOW_DISK_BYTES > free:
@@ -170,6 +188,52 @@ def _datasets() -> Iterator[Finding]:
         state,
         f"{free / 1e9:.1f} GB free; features still to be computed take up to {needed / 1e9:.1f} GB",
     )
+
+
+def _outcomes(days: int) -> Iterator[Finding]:
+    """Yield how the last run of each dataset ended, what waits, and what failed of late."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    with home_instance() as instance:
+        found = list(states(DatasetStore(), instance))
+        last = {state.last_run.run_id for state in found if state.last_run is not None}
+        failed = [
+            (described(instance, record), record.dagster_run.tags.get("dagster/partition"), mended)
+            for record, mended in failures_since(instance, since)
+        ]
+    yield from (finding for state in found for finding in _of_dataset(state))
+    for run, dataset, mended in failed:
+        if run.run_id not in last:
+            of_what = f"dataset {dataset}: " if dataset else ""
+            after = "; a later one ended well" if mended else ""
+            yield Finding("warning" if mended else "problem", f"{of_what}{run}{after}")
+    if not failed:
+        yield Finding("ok", f"no run failed in the last {days} days")
+
+
+def _of_dataset(state: DatasetState) -> Iterator[Finding]:
+    """Yield what there is to say of the runs and drops of a dataset."""
+    run, name = state.last_run, state.dataset
+    has_failed = run is None or not run.is_well
+    if run is not None:
+        remedy = f". Mend it, then: medfeat backfill {name}" if has_failed else ""
+        yield Finding("problem" if has_failed else "ok", f"dataset {name}: last {run}{remedy}")
+    for line in state.waits:
+        yield Finding("ok", f"waits: {line}")
+    if state.unread_drops:
+        yield Finding(
+            "problem" if run is not None and has_failed else "warning",
+            f"dataset {name}: {state.unread_drops} of {state.drops} drops are in no run that ended "
+            f"well. Run: medfeat backfill {name}",
+        )
+    if state.stale and run is not None:
+        yield Finding("warning", f"dataset {name}: results are not up to date ({state.stale})")
+    if state.like:
+        yield Finding(
+            "problem" if has_failed else "warning",
+            f"dataset {name} was made by a drop folder whose name is nearly {state.like}. If it "
+            f"was mistyped: move its drops to {drops_root() / state.like}, then medfeat forget "
+            f"{name}",
+        )
 
 
 def _databases() -> Iterator[Finding]:
@@ -262,6 +326,7 @@ def _automation() -> Iterator[Finding]:
         statuses = instance.get_daemon_statuses().values()
         beats = [status for status in statuses if status.last_heartbeat is not None]
         off = switched_off(instance)
+        failing = failing_ticks(instance)
     if not any(status.healthy for status in beats):
         yield Finding(
             "warning",
@@ -274,5 +339,7 @@ def _automation() -> Iterator[Finding]:
             if status.last_heartbeat and status.last_heartbeat.errors:
                 first = str(status.last_heartbeat.errors[0].message).strip().splitlines()[0]
                 yield Finding("problem", f"daemon {status.daemon_type} reports: {first}")
+    for name, why in failing.items():
+        yield Finding("problem", f"the last tick of {name} failed: {why}")
     for name in off:
         yield Finding("warning", f"{name} is switched off. Switch it on under Automation in the UI")

@@ -27,6 +27,8 @@ from pipeline.dagster_internals import (
 )
 from pipeline.instance import home_instance
 from pipeline.orphans import IN_FLIGHT
+from resources.intake.drops import drops_root, entries_of
+from resources.intake.forgotten import mark_forgotten
 from resources.store.dataset_store import ALL_DATASETS, DatasetStore
 from resources.store.home import dagster_home
 
@@ -34,6 +36,8 @@ SUMMARY_JOB = "summary"
 """Name of the job and of the folder of reports of the summary over all datasets."""
 REPLACEMENT = "this text was about a dataset that is forgotten"
 """Text in the place of what ticks say of a forgotten dataset."""
+SHOWN_DROPS = 10
+"""Maximum number of remaining drops that are named."""
 
 
 def _places(store: DatasetStore, dataset: str) -> list[Path]:
@@ -89,7 +93,20 @@ def what_is_forgotten(dataset: str) -> list[str]:
         *lines,
         f"  {len(runs)} runs in Dagster's record",
         "  the summary over all datasets, which the next run makes anew",
+        *_what_stays(dataset),
     ]
+
+
+def _what_stays(dataset: str) -> Iterator[str]:
+    """Yield lines that name the drops of a dataset that remain."""
+    folder = drops_root() / dataset
+    remaining = [path.name for path in entries_of(folder)] if folder.is_dir() else []
+    if remaining:
+        more = f", and {len(remaining) - SHOWN_DROPS} more" if len(remaining) > SHOWN_DROPS else ""
+        yield f"stays: {len(remaining)} drops in {folder}: " + (
+            ", ".join(remaining[:SHOWN_DROPS]) + more
+        )
+        yield f"  no run will start for them until: medfeat add {dataset} FOLDER"
 
 
 def _size(place: Path) -> int:
@@ -109,6 +126,7 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     """
     store = DatasetStore()
     what_is_forgotten(dataset)
+    mark_forgotten(store, dataset)
     with home_instance() as instance:
         for run in [*_runs(instance, dataset), *_summary_runs(instance)]:
             delete_run(instance, store, run.run_id)

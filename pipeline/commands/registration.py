@@ -24,6 +24,7 @@ from methods.curation.overview import overview
 from pipeline.instance import home_instance, prepare_instance
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import locate, scan
+from resources.intake.forgotten import lift_mark
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 
@@ -70,12 +71,12 @@ def register(fields: Mapping[str, Any], replace: bool = False) -> Iterator[str]:
             error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}"
         ) from None
     store.save_spec(spec)
+    lift_mark(store, spec.name)
     with home_instance() as instance:
         prepare_instance(instance, store)
     yield from what_is_taken(spec.name, rows, spec)
     yield from (f"  replaced: {line}" for line in stale)
-    if arrival.waiting:
-        yield f"  not settled yet: {arrival.waiting} drops"
+    yield from (f"  waits: {line}" for line in arrival.waits_in_words())
     yield from _next_commands(spec, any(row["label"] for row in rows if row["status"] == "ok"))
 
 

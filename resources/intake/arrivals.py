@@ -4,10 +4,19 @@ from dataclasses import dataclass
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
-from resources.intake.drops import check_drops, drops_root, file_stamps, signature_of
+from resources.intake.drops import (
+    WaitingDrop,
+    check_drops,
+    drops_root,
+    file_stamps,
+    signature_of,
+)
 from resources.intake.image_sources import Intake
 from resources.intake.site_key import names_of
 from resources.store.dataset_store import DatasetStore
+
+SHOWN_WAITS = 5
+"""Maximum number of waiting drops of one dataset that are named."""
 
 
 @dataclass(frozen=True)
@@ -18,11 +27,20 @@ class Arrivals:
         intake: the dataset and its drops, to be scanned.
         waiting: how many drops have not settled yet.
         signature: keyed hash of the names, sizes and times of all files that count.
+        waits: the drops that have not settled yet.
     """
 
     intake: Intake
     waiting: int
     signature: str
+    waits: tuple[WaitingDrop, ...] = ()
+
+    def waits_in_words(self) -> list[str]:
+        """What of the drops waits and why, a line for each of the first drops."""
+        dataset = self.intake.spec.name
+        lines = [f"{dataset}/{drop}" for drop in self.waits[:SHOWN_WAITS]]
+        more = len(self.waits) - SHOWN_WAITS
+        return [*lines, f"{dataset}: {more} more drops wait"] if more > 0 else lines
 
 
 def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = None) -> Arrivals:
@@ -46,4 +64,5 @@ def find_arrivals(store: DatasetStore, spec: DatasetSpec, now: float | None = No
                 "or move it out of the dataset",
             ) from None
     intake = Intake(spec, names, store.root / "unpacked" / spec.name, drops.drops, in_drops_only)
-    return Arrivals(intake, drops.waiting, names.signature(f"{base} {drops.signature}"))
+    signature = names.signature(f"{base} {drops.signature}")
+    return Arrivals(intake, drops.waiting, signature, drops.waits)

@@ -99,6 +99,26 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class WaitingDrop:
+    """A drop that does not count yet, or whose latest change does not.
+
+    Attributes:
+        name: written form of its name.
+        files: number of its files.
+        reason: why, and how long it takes at least.
+        since: when this content was first seen, in seconds since 1970.
+    """
+
+    name: str
+    files: int
+    reason: str
+    since: float
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.files} file{'s' if self.files != 1 else ''}, {self.reason}"
+
+
+@dataclass(frozen=True)
 class DropStatus:
     """The drops of a dataset that count at one moment.
 
@@ -106,11 +126,13 @@ class DropStatus:
         drops: those that count, by name.
         waiting: how many have not settled.
         signature: keyed hash of all that count; "" where none does.
+        waits: those that have not settled, by name.
     """
 
     drops: tuple[Drop, ...]
     waiting: int
     signature: str
+    waits: tuple[WaitingDrop, ...] = field(default=(), compare=False)
 
 
 def drops_root() -> Path:
@@ -227,7 +249,7 @@ def check_drops(
             return DropStatus((), 0, "")
         begins = first_load and not has_accepted
         check = _Check(store, dataset, names, ledger, begins, now, store_of_links)
-        for path in _entries(root):
+        for path in entries_of(root):
             check.add(path)
         if ledger.model_dump_json() != before:
             write_atomically(_path(store, dataset), sealed_json(ledger.model_dump(mode="json")))
@@ -236,7 +258,10 @@ def check_drops(
             raise check.errors[0]
     accepted = "\n".join(sorted(check.accepted))
     return DropStatus(
-        tuple(check.drops), check.waiting, names.signature(accepted) if accepted else ""
+        tuple(check.drops),
+        len(check.waits),
+        names.signature(accepted) if accepted else "",
+        tuple(check.waits),
     )
 
 
@@ -248,7 +273,7 @@ class _Check:
         begins: whether what is accepted now is the dataset's first load.
         drops: those that count.
         accepted: keys and signatures of those that count.
-        waiting: how many have not settled.
+        waits: those that have not settled.
         errors: why drops cannot be used.
     """
 
@@ -261,7 +286,7 @@ class _Check:
     store_of_links: Path | None
     drops: list[Drop] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)
-    waiting: int = 0
+    waits: list[WaitingDrop] = field(default_factory=list)
     errors: list[InputError] = field(default_factory=list)
 
     def add(self, path: Path) -> None:
@@ -290,7 +315,9 @@ class _Check:
             entry.accepted, entry.accepted_at = signature, self.now
             entry.first_load = entry.first_load or self.begins
         if entry.accepted != signature:
-            self.waiting += 1
+            reason = _why_not_yet(path, entry, stamps, self.now)
+            shown = self.names.drop(path.name)
+            self.waits.append(WaitingDrop(shown, len(stamps), reason, entry.seen_at))
         if entry.accepted is None:
             return
         files = frozenset(stamps)
@@ -310,8 +337,12 @@ def _seen(entry: _Entry | None, signature: str, now: float) -> _Entry:
     return _Entry(seen=signature, seen_at=now) if entry is None else entry.model_copy(update=fresh)
 
 
-def _entries(root: Path) -> Iterator[Path]:
-    """The drops of a dataset, by name. Hidden entries, those of a system and markers are none."""
+def entries_of(root: Path) -> Iterator[Path]:
+    """The drops of a dataset, by name. Hidden entries, those of a system and markers are none.
+
+    Raises:
+        InputError: the folder cannot be read.
+    """
     try:
         names = sorted(os.listdir(root))
     except OSError as error:
@@ -327,16 +358,38 @@ def _entries(root: Path) -> Iterator[Path]:
             yield root / name
 
 
+def _marker_of(path: Path) -> Path:
+    return path / MARKER if path.is_dir() else path.with_name(f"{path.name}.{MARKER}")
+
+
 def _has_arrived(path: Path, entry: _Entry, stamps: Mapping[str, Stamp], now: float) -> bool:
-    marker = path / MARKER if path.is_dir() else path.with_name(f"{path.name}.{MARKER}")
-    if entry.accepted is None and marker.exists():
+    if entry.accepted is None and _marker_of(path).exists():
         return True
-    unfinished = any(
-        _PARTIAL.search(name.rpartition("/")[2] or path.name)
-        and now - stamp[1] / 1e9 < PARTIAL_SECONDS
+    return not _seconds_of_unfinished(path, stamps, now) and _seconds_to_settle(entry, now) <= 0
+
+
+def _seconds_to_settle(entry: _Entry, now: float) -> float:
+    return settle_seconds() - (now - entry.seen_at)
+
+
+def _seconds_of_unfinished(path: Path, stamps: Mapping[str, Stamp], now: float) -> float:
+    """Seconds that a file named like an unfinished transfer still holds a drop back; 0 for none."""
+    left = [
+        PARTIAL_SECONDS - (now - stamp[1] / 1e9)
         for name, stamp in stamps.items()
-    )
-    return not unfinished and now - entry.seen_at >= settle_seconds()
+        if _PARTIAL.search(name.rpartition("/")[2] or path.name)
+    ]
+    return max(0.0, *left) if left else 0.0
+
+
+def _why_not_yet(path: Path, entry: _Entry, stamps: Mapping[str, Stamp], now: float) -> str:
+    """Return why a drop does not count yet, in words."""
+    state = f"no {MARKER}" if entry.accepted is None else "it changed after it had counted"
+    unfinished = _seconds_of_unfinished(path, stamps, now)
+    if unfinished:
+        minutes = math.ceil(unfinished / 60)
+        return f"{state}, a file is named as unfinished (waits up to {minutes} min for it)"
+    return f"{state}, settles in {max(1, math.ceil(_seconds_to_settle(entry, now)))} s"
 
 
 def _unchanged(

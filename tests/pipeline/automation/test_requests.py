@@ -7,6 +7,7 @@ One dataset is run once; every test works on a copy of its home. The clock of th
 from __future__ import annotations
 
 import importlib.util
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from pipeline.automation.staleness import last_settings, stale_reason
 from pipeline.definitions import defs
 from pipeline.launch import run_job
 from resources.intake.drops import LEDGER, MARKER
+from resources.intake.forgotten import lift_mark, mark_forgotten
 from resources.run_owner import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import prepare_home
@@ -217,7 +219,7 @@ class TestSensor:
     ) -> None:
         result = ran.tick()
         assert result.run_requests == []
-        assert "nothing new has settled" in str(result.skip_reason)
+        assert "nothing new has arrived" in str(result.skip_reason)
         put(ran.drops / DONE / "second", 0, 50)
         assert ran.asked() == []
         (request,) = ran.tick().run_requests or []
@@ -227,6 +229,31 @@ class TestSensor:
         ran.tick()
         (other,) = ran.tick().run_requests or []
         assert other.run_key != request.run_key
+
+    def test_a_tick_says_what_waits_and_why(self, ran: Site) -> None:
+        for number in (50, 51):
+            put(ran.drops / DONE / "second", 0, number)
+        said = str(ran.tick().skip_reason)
+        assert re.search(rf"{DONE}/[0-9a-f]{{16}}: 2 files, no _READY, settles in 30 s", said), said
+        ran.start_run(DONE)
+        said = str(ran.tick().skip_reason)
+        assert f"{DONE}: what has arrived waits for the run that goes on" in said
+
+    def test_drops_of_a_forgotten_dataset_are_left_alone_until_it_is_added(
+        self, fresh: Site
+    ) -> None:
+        put(fresh.drops / "ward" / "monday", 0, 1)
+        mark_forgotten(fresh.store, "ward")
+        assert "ward" not in "".join(str(p) for p in fresh.store.root.glob("datasets/**/*"))
+        fresh.tick()
+        result = fresh.tick()
+        assert result.run_requests == []
+        assert "ward" not in str(result.skip_reason)
+        assert "forgotten dataset are left alone" in str(result.skip_reason)
+        assert fresh.store.datasets() == []
+        lift_mark(fresh.store, "ward")
+        fresh.tick()
+        assert fresh.asked() == ["ward"]
 
     def test_a_deleted_image_is_something_new(self, ran: Site) -> None:
         (ran.drops / DONE / "first" / "class0" / "003.png").unlink()

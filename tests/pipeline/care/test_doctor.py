@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
+import re
 import shutil
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,9 @@ from data_contracts.records.dataset import DatasetSpec
 from pipeline.care import doctor
 from pipeline.care.disk_need import bytes_needed
 from pipeline.care.store_health import damaged_files
+from pipeline.commands.status import dataset_states, status_json, status_text
 from pipeline.instance import home_instance
+from resources.intake.drops import MARKER
 from resources.intake.site_key import names_of
 from resources.run_owner import STARTED_HERE
 from resources.store import home as home_module
@@ -129,3 +134,77 @@ def test_a_site_key_that_others_may_read_and_one_that_is_gone(registered: Path) 
 
 def test_no_daemon(home: Path) -> None:
     assert found("warning", "daemon is not running")
+
+
+def ended(
+    dataset: str, status: dg.DagsterRunStatus, job: str = "ahn2019", days_ago: float = 0
+) -> str:
+    """Record a run of a dataset that ended so, and return its id."""
+    began = datetime.now(UTC) - timedelta(days=days_ago)
+    tags = {"dagster/partition": dataset}
+    with home_instance() as instance:
+        run = dg.DagsterRun(job_name=job, status=status, tags=tags)
+        return instance.run_storage.add_historical_run(run, began).run_id
+
+
+FAILED, WELL = dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.SUCCESS
+
+
+def test_a_last_run_that_failed_is_a_problem_until_a_later_one_ends_well(
+    registered: Path,
+) -> None:
+    run_id = ended("mine", FAILED, days_ago=1)
+    assert found("problem", f"dataset mine: last run {run_id[:8]} (ahn2019) failed")
+    later = ended("mine", WELL)
+    assert found("ok", f"dataset mine: last run {later[:8]} (ahn2019) ended well")
+    assert found("warning", f"run {run_id[:8]} (ahn2019) failed")
+    assert found("warning", "a later one ended well")
+    assert not found("problem", "failed 20")
+
+
+def test_failures_are_looked_for_as_many_days_back_as_asked(home: Path) -> None:
+    run_id = ended("gone", FAILED, days_ago=8)
+    texts = [finding.text for finding in doctor.examine(fix=False, days=7)]
+    assert "no run failed in the last 7 days" in texts
+    texts = [finding.text for finding in doctor.examine(fix=False, days=9)]
+    assert any(run_id[:8] in text for text in texts)
+
+
+def test_what_waits_and_what_no_run_has_read(registered: Path, home: Path) -> None:
+    drop = home / "drops" / "mine" / "monday"
+    drop.mkdir(parents=True)
+    (drop / "1.png").write_bytes(b"x")
+    assert found("ok", "1 file, no _READY, settles in ")
+    (drop / MARKER).touch()
+    ended("mine", FAILED)
+    assert found("problem", "dataset mine: 1 of 1 drops are in no run that ended well")
+    ended("mine", WELL)
+    assert not found("problem", "in no run that ended well")
+
+
+def test_a_dataset_that_a_mistyped_drop_folder_made(registered: Path, home: Path) -> None:
+    store = DatasetStore()
+    for name in ("mime", "ward"):
+        (home / "drops" / name).mkdir(parents=True)
+        root = home / "drops" / name
+        store.save_spec(DatasetSpec(name=name, root=root, unlabelled=True))
+    made = "was made by a drop folder whose name is nearly mine"
+    assert found("problem", f"dataset mime {made}")
+    assert not any("ward was made" in one.text for one in doctor.examine(fix=False))
+    ended("mime", WELL)
+    assert found("warning", f"dataset mime {made}")
+
+
+def test_the_table_of_states(registered: Path, home: Path) -> None:
+    run_id = ended("mine", FAILED)
+    (state,) = dataset_states()
+    assert (state.dataset, state.task, state.images) == ("mine", "single-label", None)
+    assert state.stale == "never run"
+    text = status_text([state])
+    assert text.splitlines()[0].split() == [
+        *("dataset", "task", "images", "last", "run", "waits", "results")
+    ]
+    assert re.match(r"mine +single-label +\? +failed \d{4}-.* UTC +- +stale$", text.splitlines()[1])
+    (read,) = json.loads(status_json([state]))
+    assert (read["dataset"], read["last_run"]["run_id"]) == ("mine", run_id)
+    assert status_text([]).startswith("no dataset is registered")

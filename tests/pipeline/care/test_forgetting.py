@@ -37,6 +37,8 @@ from pipeline.care import forgetting, history
 from pipeline.care.forgetting import forget_dataset, what_is_forgotten
 from pipeline.commands.registration import register
 from pipeline.launch import refresh_summary, run_job
+from resources.intake.drops import drops_root
+from resources.intake.forgotten import is_forgotten
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import prepare_home
 from tests.conftest import TINY_STUDY, draw, use_home
@@ -263,6 +265,19 @@ def test_the_dataset_can_be_made_anew_and_its_name_was_free(home: Path) -> None:
         )
         assert result.success
         assert instance.get_materialized_partitions(image_manifest.key) == {SECRET, OTHER}
+
+
+def test_it_says_which_drops_remain_and_no_sensor_takes_them_in(home: Path) -> None:
+    folder = drops_root() / SECRET
+    (folder / "late").mkdir(parents=True)
+    said = "\n".join(what_is_forgotten(SECRET))
+    assert f"drops in {folder}: " in said
+    assert "late" in said
+    store = DatasetStore()
+    list(forget_dataset(SECRET))
+    assert is_forgotten(store, SECRET)
+    list(register({"name": SECRET, "root": images(home / "again", 40)}))
+    assert not is_forgotten(store, SECRET)
 
 
 @pytest.mark.parametrize("status", [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED])

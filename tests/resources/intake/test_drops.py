@@ -87,6 +87,20 @@ class TestSettling:
         assert (found.drops[0].path, found.drops[0].accepted_at) == (site.root / "monday", NOW + 30)
         assert site.look(1000) == found
 
+    def test_it_says_what_waits_and_why(self, site: Site) -> None:
+        site.put("monday/1.png")
+        (waiting,) = site.look().waits
+        assert str(waiting) == f"{NAMES.drop('monday')}: 1 file, no _READY, settles in 30 s"
+        (waiting,) = site.look(12.5).waits
+        assert waiting.reason == "no _READY, settles in 18 s"
+        assert site.look(30).waits == ()
+        site.put("monday/2.png.part")
+        (waiting,) = site.look(60).waits
+        assert waiting.reason == (
+            "it changed after it had counted, a file is named as unfinished "
+            "(waits up to 59 min for it)"
+        )
+
     def test_one_look_is_not_enough_however_old_the_files_are(self, site: Site) -> None:
         os.utime(site.put("old/1.png"), (1, 1))
         assert site.look(1e6).waiting == 1
