@@ -7,10 +7,12 @@ weights) or as a traceback of Dagster, which loads the schedules.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from data_contracts.errors import InputError
@@ -32,6 +34,7 @@ class Variable:
         rule: what a value must be.
         example: a value that obeys the rule.
         fault: from a value to why it breaks the rule, in words; "" where it does not.
+        is_secret: whether no message may repeat the value.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Variable:
     rule: str
     example: str
     fault: Callable[[str], str]
+    is_secret: bool = False
 
 
 def _unless(is_valid: Callable[[str], bool]) -> Callable[[str], str]:
@@ -95,6 +99,40 @@ def _is_days(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5
 
 
+def host_and_port(text: str) -> tuple[str, int]:
+    """Return the host and the port of ``host:port``.
+
+    Raises:
+        ValueError: it is of another form.
+    """
+    host, _, port = text.rpartition(":")
+    number = int(port) if port.isascii() and port.isdecimal() else 0
+    if not host or not 0 < number < 65536 or any(c.isspace() or c in "/@" for c in host):
+        raise ValueError(text)
+    return host.strip("[]"), number
+
+
+def _is_host_and_port(text: str) -> bool:
+    try:
+        host_and_port(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _are_addresses(text: str) -> bool:
+    return all(_ADDRESS.fullmatch(part.strip()) for part in text.split(","))
+
+
+def _is_web_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and text.isprintable()
+
+
+_ADDRESS = re.compile(r"[^\s@,<>]+@[^\s@,<>]+")
 _NEW_FOLDER = "a folder that this user may write to, or that can be made"
 
 HOME = Variable(
@@ -180,6 +218,58 @@ TIME_ZONE = Variable(
     "Europe/Berlin",
     _unless(_is_time_zone),
 )
+ALERT_MAIL_TO = Variable(
+    "MEDFEAT_ALERT_MAIL_TO",
+    "",
+    "who gets a mail when a run failed that nobody waits for; none by default",
+    "addresses, with commas between them",
+    "ops@example.org",
+    _unless(_are_addresses),
+)
+ALERT_MAIL_FROM = Variable(
+    "MEDFEAT_ALERT_MAIL_FROM",
+    "medfeat@localhost",
+    "sender of these mails",
+    "an address",
+    "medfeat@example.org",
+    _unless(lambda text: "," not in text and _are_addresses(text)),
+)
+ALERT_SMTP = Variable(
+    "MEDFEAT_ALERT_SMTP",
+    "localhost:25",
+    "SMTP server for these mails; TLS where it offers it, and at port 465",
+    "a host and a port",
+    "mail.example.org:587",
+    _unless(_is_host_and_port),
+)
+ALERT_SMTP_USER = Variable(
+    "MEDFEAT_ALERT_SMTP_USER",
+    "",
+    "login at that server, over TLS alone; none by default",
+    "a name",
+    "medfeat",
+    lambda text: "",
+    is_secret=True,
+)
+ALERT_SMTP_PASSWORD = Variable(
+    "MEDFEAT_ALERT_SMTP_PASSWORD",
+    "",
+    "password of that login; in no log and no message",
+    "a password",
+    "…",
+    lambda text: "",
+    is_secret=True,
+)
+ALERT_WEBHOOK = Variable(
+    "MEDFEAT_ALERT_WEBHOOK",
+    "",
+    'address that gets a POST of `{"text": …}` when a run failed that nobody waits for; none by '
+    "default",
+    "an address that begins with http:// or https://",
+    "https://chat.example.org/hooks/…",
+    _unless(_is_web_address),
+    is_secret=True,
+)
 REAL_DATA = Variable(
     "MEDFEAT_REAL_DATA",
     "none",
@@ -200,6 +290,12 @@ VARIABLES = (
     KEEP_RUNS_DAYS,
     NIGHTLY,
     TIME_ZONE,
+    ALERT_MAIL_TO,
+    ALERT_MAIL_FROM,
+    ALERT_SMTP,
+    ALERT_SMTP_USER,
+    ALERT_SMTP_PASSWORD,
+    ALERT_WEBHOOK,
     REAL_DATA,
 )
 """All variables, in the order in which the documentation lists them."""
@@ -252,7 +348,7 @@ def table() -> list[str]:
     """Return the lines of the documentation's table, in Markdown."""
     rows = [("variable", "default", "", "a value is"), ("---",) * 4]
     for one in VARIABLES:
-        default = f"`{one.default}`" if "*" in one.default else one.default
+        default = f"`{one.default}`" if "*" in one.default else one.default or "none"
         rows.append((f"`{one.name}`", default, one.meaning, f"{one.rule}: `{one.example}`"))
     return [f"| {' | '.join(cells)} |" for cells in rows]
 
@@ -266,10 +362,11 @@ def _error(variable: Variable, text: str) -> InputError | None:
     fault = variable.fault(text)
     if not fault:
         return None
+    shown = "has a value that is" if variable.is_secret else f"is {text!r}:"
     return InputError(
-        f"{variable.name} is {text!r}: {fault}",
+        f"{variable.name} {shown} {fault}",
         f"Set it to {variable.rule}, for example {variable.example}, or unset it "
-        f"(default: {variable.default.replace('`', '')})",
+        f"(default: {variable.default.replace('`', '') or 'none'})",
     )
 
 

@@ -9,6 +9,7 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import NAME_PATTERN, DatasetSpec
 from data_contracts.records.facts import ManifestFacts
+from pipeline.automation.alerts import alert_after_failures
 from pipeline.automation.requests import SCHEDULED_STUDIES, busy_datasets, request
 from pipeline.jobs import JOBS, SUMMARY
 from pipeline.orphans import is_waited_for
@@ -126,4 +127,4 @@ def summary_after_runs(context: dg.RunStatusSensorContext) -> dg.RunRequest | dg
     return dg.RunRequest(run_key=context.dagster_run.run_id)
 
 
-SENSORS = [drops, summary_after_runs]
+SENSORS = [drops, summary_after_runs, alert_after_failures]

@@ -16,6 +16,7 @@ import dagster as dg
 
 from data_contracts.errors import InputError
 from pipeline import environment
+from pipeline.automation.alerts import Alerts
 from pipeline.care.dataset_state import DatasetState, described, failures_since, states
 from pipeline.care.disk_need import bytes_needed
 from pipeline.care.history import old_runs, size_of
@@ -339,6 +340,8 @@ def _automation() -> Iterator[Finding]:
             if status.last_heartbeat and status.last_heartbeat.errors:
                 first = str(status.last_heartbeat.errors[0].message).strip().splitlines()[0]
                 yield Finding("problem", f"daemon {status.daemon_type} reports: {first}")
+    ways = ", ".join(Alerts.from_environment().ways)
+    yield Finding("ok", f"alerts of failed runs: {ways or 'off (MEDFEAT_ALERT_MAIL_TO)'}")
     for name, why in failing.items():
         yield Finding("problem", f"the last tick of {name} failed: {why}")
     for name in off:
