@@ -10,17 +10,25 @@ from assets.reports.common import GROUP, write_document
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import ReportFacts
+from data_contracts.records.notices import marker
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
 from data_contracts.tables.multilabel import MULTILABEL_RESULTS
 from data_contracts.tables.report import RESULTS
 from data_contracts.tables.roc import ROC_RESULTS
+from methods.curation.overview import counted
 from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section, Table
 
+CONTRACTS = {
+    "test split": RESULTS,
+    "several labels": MULTILABEL_RESULTS,
+    "cross-validation": ROC_RESULTS,
+}
+"""Table of the results of a report, by protocol."""
 SHOWN_REPORTS = 6
 """Maximum number of reports whose first picture the summary shows."""
 
@@ -30,7 +38,7 @@ SHOWN_REPORTS = 6
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="1",
+    code_version="2",
     inputs=[names.report(study) for study in STUDIES],
     per_dataset=False,
 )
@@ -46,7 +54,7 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
         records = [record for _, record in reports]
         missing = [d for d in store.datasets() if d not in {of.dataset for of in records}]
         sections = [_section(store, study, record) for study, record in reports]
-        document = _document(records, sections, missing)
+        document = _document(records, [_leaderboard(store, reports), *sections], missing)
         return Output(
             content=versions,
             published=write_document(store, document, store.reports / "summary"),
@@ -60,7 +68,7 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
                 "without a report": len(missing),
                 "report": str(store.reports / "summary" / "report.html"),
             },
-            notices=list(document.notices),
+            notices=[f"{of.dataset}: {notice}" for of in records for notice in of.notices],
             rows=sum(len(table.rows) for section in sections for table in section.tables),
         )
 
@@ -77,6 +85,26 @@ def _reports(store: DatasetStore) -> list[tuple[Study, OutputRecord]]:
     ]
 
 
+def _leaderboard(store: DatasetStore, reports: list[tuple[Study, OutputRecord]]) -> "Section":
+    """A table of datasets and methods for each study, and the pages of their reports."""
+    from methods.reporting.document import Section
+    from methods.reporting.leaderboard import bars_of, leaderboard_table
+
+    tables = []
+    for study in STUDIES.values():
+        records = {of.dataset: of for of_study, of in reports if of_study is study}
+        if not records:
+            continue
+        bars = {
+            dataset: bars_of(_rows(store, dataset, study), study.protocol, study.main)
+            for dataset in records
+        }
+        markers = {dataset: marker(of.notices) for dataset, of in records.items()}
+        addresses = {dataset: f"../{dataset}/{study.name}/report.html" for dataset in records}
+        tables.append(leaderboard_table(study.title, study.protocol, bars, markers, addresses))
+    return Section("Datasets and methods", (), tuple(tables))
+
+
 def _section(store: DatasetStore, study: Study, record: OutputRecord) -> "Section":
     """The verdict of one report and the table of its methods."""
     from methods.reporting.document import Section
@@ -84,25 +112,29 @@ def _section(store: DatasetStore, study: Study, record: OutputRecord) -> "Sectio
     return Section(
         f"{record.dataset} ({study.name})",
         (record.facts_as(ReportFacts).verdict,),
-        (_results(store, record.dataset, study),),
+        (_results(store, record.dataset, study).fold(),),
     )
+
+
+def _rows(store: DatasetStore, dataset: str, study: Study) -> list[dict[str, Any]]:
+    """Rows of the results of a study on a dataset."""
+    contract = CONTRACTS[study.protocol]
+    rows: list[dict[str, Any]] = store.main_table(
+        dataset, names.report(study.name), contract
+    ).to_pylist()
+    return rows
 
 
 def _results(store: DatasetStore, dataset: str, study: Study) -> "Table":
     """The table of a study's methods on a dataset."""
     from methods.reporting import multilabel_tables, roc_tables, single_label_tables
 
-    def rows(contract: Any) -> list[dict[str, Any]]:
-        table: list[dict[str, Any]] = store.main_table(
-            dataset, names.report(study.name), contract
-        ).to_pylist()
-        return table
-
+    rows = _rows(store, dataset, study)
     if study.protocol == "cross-validation":
-        return roc_tables.roc_results_table(rows(ROC_RESULTS), roc_tables.CONTOURED)
+        return roc_tables.roc_results_table(rows, roc_tables.CONTOURED)
     if study.protocol == "several labels":
-        return multilabel_tables.multilabel_results_table(rows(MULTILABEL_RESULTS))
-    return single_label_tables.results_table(rows(RESULTS))
+        return multilabel_tables.multilabel_results_table(rows)
+    return single_label_tables.results_table(rows)
 
 
 def _document(
@@ -120,8 +152,8 @@ def _document(
     lineage = Section("Lineage", (), (parts.lineage_table(records),))
     return Report(
         title="All datasets",
-        subtitle=f"{len(records)} datasets. {note}",
-        notices=tuple(f"{of.dataset}: {notice}" for of in records for notice in of.notices),
+        subtitle=f"{counted(len({of.dataset for of in records}), 'dataset')}. {note}",
+        notices=(),
         sections=(*sections, lineage),
         footer=f"medfeat {version('medfeat')}",
     )

@@ -170,6 +170,14 @@ class Bar:
     high: float | None = None
     is_main: bool = False
 
+    def written(self, kind: Kind) -> str:
+        """The value with its interval, for people: percent with one decimal, shares with three."""
+        digits = 1 if kind == "percent" else 3
+        value = f"{self.value:.{digits}f}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ({self.low:.{digits}f} to {self.high:.{digits}f})"
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -207,14 +215,6 @@ class Opening:
     def end(self, which: int) -> str:
         """The first or the last number of the axis."""
         return f"{self.scale[which]:.{0 if self.kind == 'percent' else 1}f}"
-
-    def written(self, bar: Bar) -> str:
-        """The value of a bar with its interval, for people."""
-        digits = 1 if self.kind == "percent" else 3
-        value = f"{bar.value:.{digits}f}"
-        if bar.low is None or bar.high is None:
-            return value
-        return f"{value} ({bar.low:.{digits}f} to {bar.high:.{digits}f})"
 
 
 @dataclass(frozen=True)
@@ -392,7 +392,7 @@ def _markdown_opening(opening: Opening) -> list[str]:
     """Question, answer, numbers and methods."""
     lines = [_pipes(("Method", markdown_text(opening.measure))), _pipes(("---", "---"))]
     lines += [
-        _pipes((markdown_text(bar.title), markdown_text(opening.written(bar))))
+        _pipes((markdown_text(bar.title), markdown_text(bar.written(opening.kind))))
         for bar in opening.bars
     ]
     figures = ", ".join(f"{name} {value}" for name, value in opening.figures)

@@ -148,7 +148,7 @@ def test_the_axis_of_the_first_screen_holds_every_interval() -> None:
     assert opening.scale == (70.0, 100.0)
     assert opening.place(85.0) == 50.0
     assert (opening.end(0), opening.end(1)) == ("70", "100")
-    assert [opening.written(bar) for bar in bars] == ["93.1 (85.6 to 97.8)", "71.0"]
+    assert [bar.written(opening.kind) for bar in bars] == ["93.1 (85.6 to 97.8)", "71.0"]
     assert Opening("q", "a", "m", (Bar("a", 100.0),), "percent").scale == (100.0, 110.0)
 
 
