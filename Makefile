@@ -8,7 +8,7 @@ TEMPORARY_HOME = home=$$(mktemp -d) && trap 'rm -rf "$$home"' EXIT && trap 'exit
 	echo 'telemetry: {enabled: false}' > "$$home/dagster/dagster.yaml"
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test faults lint types definitions format lock audit docs findings licences statistics simulations peers bench corpus ui clean
+.PHONY: help setup demo test faults lint types definitions format lock audit docs findings licences statistics simulations peers bench corpus ui dist clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,6 +96,9 @@ corpus: setup  ## read every file of DIR=folder and write how, as CSV=corpus.csv
 
 ui: setup  ## Dagster's web UI on this machine
 	$(BIN)/medfeat ui
+
+dist: setup  ## build the wheel and the source archive into dist/
+	$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
 
 clean:  ## remove the virtual environment and caches (never the store)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache *.egg-info

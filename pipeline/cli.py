@@ -668,7 +668,7 @@ def ui(
         "pipeline.web.ui",
         "dev",
         "-w",
-        "workspace.yaml",
+        str(Path(__file__).with_name("workspace.yaml")),
     ]
     os.execv(sys.executable, [*command, "-h", address, "-p", str(port)])  # noqa: S606 - this very interpreter, fixed arguments
 

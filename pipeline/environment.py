@@ -137,7 +137,7 @@ _NEW_FOLDER = "a folder that this user may write to, or that can be made"
 
 HOME = Variable(
     "MEDFEAT_HOME",
-    "`.medfeat` in the project",
+    "`.medfeat` in a checkout, else the user's folder of data",
     "everything that is written; a local disk, never NFS or SMB (the locks of HDF5 and SQLite do "
     "not hold there)",
     _NEW_FOLDER,

@@ -9,7 +9,7 @@ from data_contracts.errors import InputError
 from resources.store.atomic_file import make_folder, remove_unfinished, write_atomically
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
-"""The folder of the source code."""
+"""The folder of the packages: a checkout, or the site-packages of an installation."""
 
 DAGSTER_YAML = """\
 # Settings of the embedded Dagster instance; written once, yours to change.
@@ -36,8 +36,17 @@ STORAGE_MODULE = "pipeline.dagster_internals"
 
 
 def medfeat_home() -> Path:
-    """Return ``MEDFEAT_HOME``, or ``.medfeat`` in the project."""
-    return Path(os.environ.get("MEDFEAT_HOME") or PROJECT_ROOT / ".medfeat").expanduser().absolute()
+    """Return ``MEDFEAT_HOME``, or ``.medfeat`` in a checkout, or the user's folder of data."""
+    return Path(os.environ.get("MEDFEAT_HOME") or _usual_home()).expanduser().absolute()
+
+
+def _usual_home() -> Path:
+    """Return the home of a process without ``MEDFEAT_HOME``."""
+    if (PROJECT_ROOT / "pyproject.toml").is_file():
+        return PROJECT_ROOT / ".medfeat"
+    from platformdirs import user_data_path
+
+    return user_data_path("medfeat", appauthor=False)
 
 
 def dagster_home() -> Path:

@@ -160,6 +160,9 @@ def test_one_name_for_the_code_location() -> None:
         project["tool"]["dg"]["project"]["code_location_target_module"] == location["module_name"]
     )
     assert "dagster" not in project["tool"]
+    packaged = yaml.safe_load((PROJECT_ROOT / "pipeline" / "workspace.yaml").read_text())
+    del location["working_directory"]  # an installed package is found from anywhere
+    assert packaged == workspace
 
 
 def test_a_resource_can_be_replaced(tmp_path: Path) -> None:
