@@ -171,6 +171,7 @@ def score(
         pictures=[
             *_pictures(fixed.answers, scored, fixed.metrics),
             *_calibration_pictures(rows, scored.tuned or scored.fixed),
+            *(_class_curves(config, rows, scored) if method.name == study.main else []),
         ],
         summary={
             **fixed.summary,
@@ -263,7 +264,7 @@ def _measured(
                 rows.test_groups,
             ),
         ],
-        predictions=prediction_rows(rows, scores.scores, answers, regularisation),
+        predictions=prediction_rows(rows, scores, answers, regularisation),
         assessment=_assessment(config, rows, scores),
         summary={
             "accuracy": of_all["accuracy"].value,
@@ -293,6 +294,22 @@ def _calibration_pictures(rows: LabelledRows, scores: Scores) -> list[tuple[str,
     if not stated:
         return []
     return [("stated probability against accuracy", figures.reliability(stated))]
+
+
+def _class_curves(
+    config: ScoreConfig, rows: LabelledRows, scored: Scored
+) -> list[tuple[str, bytes]]:
+    """ROC and precision-recall curves of each class against the others, where both sides are."""
+    from methods.reporting.pictures.roc_pictures import one_vs_rest
+    from methods.statistics.curves.one_vs_rest import class_curves
+
+    of = scored.tuned or scored.fixed
+    labels = rows.labels[rows.test]
+    curves = class_curves(of.classes, of.scores, labels, rows.test_groups, config.seed)
+    if not curves:
+        return []
+    title = f"{scored.title}: ROC and precision-recall curves of each class against the others"
+    return [(f"{title}, test images", one_vs_rest(curves))]
 
 
 def _calibration_notices(assessment: "Assessment") -> tuple[str, ...]:
@@ -333,11 +350,16 @@ def _pictures(
 
 
 def prediction_rows(
-    rows: LabelledRows, scores: np.ndarray, answers: "Answers", regularisation: str
+    rows: LabelledRows, of: Scores, answers: "Answers", regularisation: str
 ) -> list[dict[str, Any]]:
     """Rows of PREDICTIONS: for each test image the class of its largest score, and its lead."""
+    from methods.classifiers.calibration import calibrate
     from methods.statistics.metrics import exact_match
 
+    scores, read_by = of.scores, calibrate(of.out_of_fold, rows.labels[rows.train])
+    stated: Sequence[float | None] = [None] * len(scores)
+    if read_by is not None:
+        stated = read_by.probabilities(scores.astype(np.float64)).max(axis=1).tolist()
     predicted, correct = answers.predicted.argmax(axis=1), exact_match(answers)
     ordered = np.sort(scores, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
@@ -351,6 +373,7 @@ def prediction_rows(
             "predicted": answers.labels[predicted[k]],
             "correct": bool(correct[k]),
             "margin": margin[k].item(),
+            "probability": stated[k],
             "group_id": groups[k],
         }
         for k, i in enumerate(rows.test)

@@ -44,7 +44,7 @@ def ensemble_evaluation(study: Study, method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"numpy", "parquet"},
-        code_version="4",
+        code_version="5",
         inputs=(names.IMAGE_MANIFEST, *models, *features, *joining),
         facts=EvaluationFacts,
         tables=(METRICS, PREDICTIONS),

@@ -174,7 +174,7 @@ def predictions(here: Stage[StageConfig]) -> Plan:
             lines,
             classifier_notices(here.store, here.dataset),
             model_facts(here.store, here.dataset, rows, fitted),
-            _pixels_by_id(here.features(names.PREPARED_IMAGES)),
+            pixels_by_id(here.features(names.PREPARED_IMAGES)),
         )
         unlike = sum(line["out_of_distribution"] for line in lines)
         return Output(
@@ -202,7 +202,7 @@ def predictions(here: Stage[StageConfig]) -> Plan:
     )
 
 
-def _pixels_by_id(prepared: FeatureReader) -> "PixelsOf":
+def pixels_by_id(prepared: FeatureReader) -> "PixelsOf":
     """The prepared pixels of images by id, read in blocks."""
     position = {image_id: i for i, image_id in enumerate(prepared.image_ids)}
 

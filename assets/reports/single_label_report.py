@@ -32,6 +32,7 @@ from assets.reports.common import (
     subtitle_of,
     untimed,
 )
+from assets.reports.error_sections import errors_section
 from assets.reports.near_duplicate_sections import (
     near_duplicates_sentence,
     pairs_table,
@@ -272,6 +273,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             _few_labels_section(made_from, notices),
             *_split_repeats_sections(made_from, notices),
             _class_section(made_from, notices),
+            *errors_section(made_from.classifiers),
             _retrieval_section(made_from, notices),
             probability_section(made_from.classifiers),
             *_subgroup_sections(made_from, notices),

@@ -87,6 +87,8 @@ PREDICTIONS = TableContract(
             pa.field("predicted", pa.string(), nullable=False),  # class with the best score
             pa.field("correct", pa.bool_(), nullable=False),  # whether they are the same
             pa.field("margin", pa.float64(), nullable=False),  # best score minus second best
+            # of the predicted class, calibrated on folds of the training images; empty without any
+            pa.field("probability", pa.float64(), nullable=True),
             pa.field("group_id", pa.string(), nullable=True),  # as in the manifest
         ]
     ),
@@ -99,6 +101,9 @@ PREDICTIONS = TableContract(
             lambda label, predicted, correct: (label == predicted) != correct,
         ),
         "margin is not negative": rows_where("margin", lambda margin: not margin >= 0),
+        "a probability lies in 0..1": rows_where(
+            "probability", lambda probability: probability is not None and not_unit(probability)
+        ),
     },
 )
 """One row for each test image and regularisation: its label, and the class that is predicted."""

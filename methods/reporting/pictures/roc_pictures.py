@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.records.assessment import Estimate
 from methods.reporting.pictures.canvas import COLOURS, canvas, plain, png
+from methods.statistics.curves.one_vs_rest import GRID, ClassCurves
 
 Float64 = NDArray[np.float64]
 Curve = tuple[Float64, Float64]
@@ -82,3 +84,45 @@ def _roc_axes(axis: Any, title: str) -> None:
         aspect="equal",
     )
     axis.set_title(title, fontsize=9)
+
+
+def one_vs_rest(classes: Sequence[ClassCurves]) -> bytes:
+    """Draw the ROC and the precision-recall curves of each class against the others, with bands."""
+    figure, axes = canvas(4.9 + 0.22 * len(classes), 1, 2)
+    left, right = axes[0]
+    for number, of in enumerate(classes):
+        colour = COLOURS[number % len(COLOURS)]
+        name = plain(of.label, 20)
+        area = "–" if of.auc is None else f"{of.auc.value:.3f}{_interval(of.auc)}"
+        left.plot(of.roc.x, of.roc.y, color=colour, linewidth=1.8, label=f"{name}: {area}")
+        right.step(
+            np.concatenate([[0.0], of.precision.x]),
+            np.concatenate([of.precision.y[:1], of.precision.y]),
+            where="pre",
+            color=colour,
+            linewidth=1.8,
+            label=f"{name}: {of.average_precision:.3f} ({of.images} of {of.images + of.others})",
+        )
+        for axis, band in ((left, of.roc), (right, of.precision)):
+            if band.low is not None and band.high is not None:
+                axis.fill_between(GRID, band.low, band.high, color=colour, alpha=0.13, linewidth=0)
+    _roc_axes(left, "ROC (band: 95 % of resamples of the patients)")
+    right.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02), aspect="equal")
+    right.set_title("precision and recall", fontsize=9)
+    titles = "area under the curve (95 % interval)", "average precision (images of the class)"
+    for axis, title in zip((left, right), titles, strict=True):
+        axis.legend(
+            fontsize=8,
+            title=title,
+            title_fontsize=8,
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.16),
+        )
+    return png(figure)
+
+
+def _interval(estimate: Estimate) -> str:
+    """The ends of an interval in brackets; nothing where there is none."""
+    if estimate.low is None or estimate.high is None:
+        return ""
+    return f" ({estimate.low:.2f} to {estimate.high:.2f})"

@@ -76,6 +76,8 @@ def store(tmp_path: Path) -> DatasetStore:
         source = {"backbone": "vgg19", "layer": "block5_pool"}
         store_features(store, method.features, ids, points, **source)
         run_plan(svm_evaluation(FARHAT_VLAD, method), store, QUICK)
+    pixels = np.arange(12, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 3), np.uint8)
+    store_features(store, names.PREPARED_IMAGES, ids, pixels)
     _store_copies(store, share=1 / 6)
     run_plan(method_comparison(FARHAT_VLAD, False), store)
     run_plan(image_attributes, store)

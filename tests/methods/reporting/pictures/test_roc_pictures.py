@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from methods.reporting.pictures import canvas, roc_pictures
-from methods.reporting.pictures.roc_pictures import FoldCurves, fold_roc_curves
+from methods.reporting.pictures.roc_pictures import FoldCurves, fold_roc_curves, one_vs_rest
+from methods.statistics.curves.one_vs_rest import class_curves
 from methods.statistics.fold_roc import average_roc, fold_aucs
 from methods.statistics.roc import auc, empirical_roc
 
@@ -55,3 +56,12 @@ def test_a_picture_is_small_and_the_same_every_time() -> None:
     assert len(one) < canvas.MAX_BYTES
     assert one == fold_roc_curves([curves("a", True)])
     assert one != fold_roc_curves([curves("b", True)])
+
+
+def test_curves_of_classes_are_small_and_the_same_every_time() -> None:
+    labels = np.array(["$a", "b", "c"] * 12)
+    scores = np.random.default_rng(0).random((36, 3)) + (labels[:, None] == np.unique(labels))
+    found = class_curves(np.unique(labels), scores, labels, None, 0)
+    first = one_vs_rest(found)
+    assert len(first) < canvas.MAX_BYTES
+    assert first == one_vs_rest(found)
