@@ -7,7 +7,7 @@ from typing import cast
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.manifold import TSNE
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 PERPLEXITY = 30.0
 """Number of neighbours that the map keeps near each image, as van der Maaten and Hinton have it."""
