@@ -67,7 +67,7 @@ def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="9",
+        code_version="10",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -168,6 +168,7 @@ def result_rows(
                 **{measure: of_all[measure]["value"] for measure in MEASURES},
                 **{f"{measure}_low": of_all[measure]["ci_low"] for measure in MEASURES},
                 **{f"{measure}_high": of_all[measure]["ci_high"] for measure in MEASURES},
+                "interval": of_all["exact_match"]["interval"],
                 "both_empty": facts.both_empty,
                 "test": tests[method.name].method if method.name in tests else None,
                 "p_holm": p_of.get(method.name),

@@ -65,6 +65,9 @@ MULTILABEL_RESULTS = TableContract(
                 for measure in MEASURES
                 for part in PARTS
             ),
+            # method that gave the intervals, and where they rest on too few patients, that they do;
+            # empty without intervals
+            pa.field("interval", pa.string(), nullable=True),
             # JSON: metric -> value over all test images, of every metric of the registry
             pa.field("metrics", pa.string(), nullable=False),
             # matches of an image that has no label and is given none

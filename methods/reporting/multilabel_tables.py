@@ -11,6 +11,7 @@ from methods.reporting.document import Kind, Table
 from methods.reporting.metric_tables import cells_of, heading, other_metrics
 from methods.reporting.single_label_tables import in_words
 from methods.statistics.metrics import SEVERAL_LABELS
+from methods.statistics.significance import ONE_GROUP, TOO_FEW, rests_on_too_few
 
 Row = Mapping[str, Any]
 DEFINITIONS = (
@@ -30,6 +31,13 @@ def _interval(row: Row, measure: str) -> str:
     if low is None:
         return f"{100 * row[measure]:.2f}"
     return f"{100 * row[measure]:.2f} ({100 * low:.2f} to {100 * high:.2f})"
+
+
+def _remark(row: Row) -> str:
+    """What must be said of the intervals of a row, which one patient has none of."""
+    if row["exact_match_low"] is None:
+        return ONE_GROUP
+    return TOO_FEW if rests_on_too_few(row["interval"]) else ""
 
 
 def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -> Table:
@@ -68,7 +76,7 @@ def multilabel_results_table(rows: Sequence[Row], notices: Sequence[str] = ()) -
             *("p", "count", "count", "seconds"),
         ),
         tuple(notices),
-    )
+    ).with_remarks([_remark(row) for row in rows])
 
 
 def multilabel_paper_table(

@@ -232,6 +232,7 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
                 for m in MEASURES
                 for part, v in (("", 0.5), ("_low", 0.4), ("_high", 0.6))
             },
+            "interval": None,
             "metrics": '{"exact_match": 0.5}',
             "both_empty": 0,
             "p_holm": None,

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from data_contracts.studies.study import PaperRow, PaperTable
+from data_contracts.tables.multilabel import MEASURES
 from methods.reporting.multilabel_tables import multilabel_paper_table, multilabel_results_table
+from methods.statistics.significance import ONE_GROUP, TOO_FEW
 
 ROW: dict[str, Any] = {
     "method": "lenet",
@@ -19,6 +21,7 @@ ROW: dict[str, Any] = {
     "hamming_similarity": 0.9,
     "hamming_similarity_low": 0.8,
     "hamming_similarity_high": 1.0,
+    "interval": "percentile bootstrap over groups",
     "metrics": "{}",
     "test": "sign-flip test",
     "p_holm": None,
@@ -41,6 +44,14 @@ def test_measures_are_in_percent_with_their_intervals() -> None:
     assert [row[name] for name in ("Empty-empty", "Test images", "Seconds")] == [3, 8, 1.5]
     assert dict(zip(table.columns, table.rows[1], strict=True))["p (Holm)"] == 0.25
     assert table.notices == ("NOTICE",)
+
+
+def test_a_row_of_too_few_patients_says_so() -> None:
+    few = {**ROW, "interval": f"{ROW['interval']}; {TOO_FEW}"}
+    one = {**ROW, **{f"{m}_{end}": None for m in MEASURES for end in ("low", "high")}}
+    for row, remark in ((few, TOO_FEW), (one | {"interval": None}, ONE_GROUP)):
+        table = multilabel_results_table([row, {**ROW, "title": "SVM"}])
+        assert table.remarks == (remark, "")
 
 
 def test_the_papers_figures_have_a_column_of_ours_for_each_method() -> None:
