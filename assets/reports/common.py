@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Work
 from assets.images import manifest_summary
+from assets.reports.captions import caption_of, seen_on
 from data_contracts import asset_names as names
 from data_contracts.records.facts import (
     ManifestFacts,
@@ -42,7 +43,11 @@ def pictures_of(
     from methods.reporting.document import Figure
 
     return tuple(
-        Figure(f"{asset}: {picture.title}", store.picture(records[asset], picture))
+        Figure(
+            caption_of(asset, picture.title),
+            store.picture(records[asset], picture),
+            seen_on(picture.title),
+        )
         for asset in assets
         if asset in records
         for picture in records[asset].pictures

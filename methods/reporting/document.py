@@ -136,10 +136,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture: ``png`` is the whole file, ``title`` stands under it."""
+    """A picture: ``png`` is the file, ``title`` stands under it, ``alt`` says what is seen."""
 
     title: str
     png: bytes
+    alt: str = ""
 
     @property
     def data_uri(self) -> str:
@@ -382,7 +383,8 @@ def to_markdown(report: Report, picture_path: Callable[[Figure], str]) -> str:
         blocks += [markdown_text(paragraph) for paragraph in section.paragraphs]
         blocks += [markdown_table(table) for table in section.tables]
         blocks += [
-            f"![{markdown_text(f.title)}](<{quote(picture_path(f))}>)" for f in section.figures
+            f"![{markdown_text(f.alt or f.title)}](<{quote(picture_path(f))}>)"
+            for f in section.figures
         ]
     blocks += ["---", markdown_text(report.footer)]
     return "\n\n".join(block for block in blocks if block) + "\n"

@@ -19,6 +19,7 @@ from methods.reporting.pictures.canvas import COLOURS, DPI, INCHES
 from methods.reporting.pictures.canvas import canvas as _canvas
 from methods.reporting.pictures.canvas import plain as _plain
 from methods.reporting.pictures.canvas import png as _png
+from methods.reporting.single_label_tables import share_of_labels
 from methods.statistics.calibration_figures import ECE_BINS, bin_of
 
 if TYPE_CHECKING:  # torch takes seconds to import, and no picture needs it
@@ -660,14 +661,10 @@ def label_efficiency_curve(
         axis.fill_between(labels, 100 * lows, 100 * highs, color=colour, alpha=0.15, linewidth=0)
     tried = sorted({point[0] for points in curves.values() for point in points})
     shown = _apart(tried, 0.08)
-    percent = [100 * tick / tried[-1] for tick in shown]
     axis.set_xscale("log")
     axis.set_xticks(
         shown,
-        [
-            f"{t:,}\n{p:.2g} %" if p < 9.95 else f"{t:,}\n{p:.0f} %"
-            for t, p in zip(shown, percent, strict=True)
-        ],
+        [f"{tick:,}\n{share_of_labels(tick, tried[-1])} %" for tick in shown],
     )
     axis.minorticks_off()
     axis.set(

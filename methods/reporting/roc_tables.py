@@ -147,7 +147,6 @@ def roc_paper_table(
                 row.time,
                 *figures,
                 seconds.get(name),
-                notes.get(row.method, ""),
             )
         )
     return Table(
@@ -162,15 +161,14 @@ def roc_paper_table(
             "SE",
             "Images",
             "Seconds",
-            "Note",
         ),
         tuple(cells),
         f"Mean AUC over five folds. The paper's data: {paper.data}. The figures of this run are "
         "for the data of this report; "
         "unless that is the paper's own data the two columns are not comparable.",
-        ("text", "share", "share", "text", "share", "share", "share", "count", "seconds", "text"),
+        ("text", "share", "share", "text", "share", "share", "share", "count", "seconds"),
         tuple(notices),
-    )
+    ).with_remarks([notes.get(row.method, "") for row in paper.rows])
 
 
 def permutation_table(

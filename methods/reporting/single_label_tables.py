@@ -337,7 +337,6 @@ def paper_table(
         "Seeds": ("seeds", "count"),
         "Seconds": ("seconds", "seconds"),
         "Device": ("device", "text"),
-        "Note": ("note", "text"),
     }
     shown = {
         name: of
@@ -347,13 +346,7 @@ def paper_table(
     return _table(
         f"The paper's {paper.place}: {paper.title}",
         {name: kind for name, (_, kind) in shown.items()},
-        [
-            tuple(
-                row[key] if row[key] is not None or key != "note" else ""
-                for key, _ in shown.values()
-            )
-            for row in rows
-        ],
+        [tuple(row[key] for key, _ in shown.values()) for row in rows],
         f"Measured: {paper.measure}. The paper's data: {paper.data}. The figures of this run are "
         "for the data of this report; "
         "unless that is the paper's own data, with its own split, the two columns are not "
@@ -361,7 +354,7 @@ def paper_table(
         + ("SD is over seeds, in percentage points. " if "SD" in shown else "")
         + ("p is against our own row, as above. " if "p (Holm)" in shown else ""),
         notices,
-    )
+    ).with_remarks([str(row["note"] or "") for row in rows])
 
 
 def label_efficiency_table(
@@ -380,9 +373,12 @@ def label_efficiency_table(
     def mean_and_sd(values: Sequence[float] | None) -> str | None:
         if not values:
             return None
-        sd = statistics.stdev(values) if len(values) > 1 else 0.0
-        return f"{100 * statistics.fmean(values):.2f} ± {100 * sd:.2f}"
+        mean = f"{100 * statistics.fmean(values):.2f}"
+        if len(values) == 1:
+            return f"{mean} (n = 1)"
+        return f"{mean} ± {100 * statistics.stdev(values):.2f}"
 
+    most = max((labels for labels, _ in found), default=1)
     columns: dict[str, Kind] = {
         "Labels": "count",
         "Share, %": "text",
@@ -392,10 +388,16 @@ def label_efficiency_table(
         "Accuracy by number of labels, %",
         columns,
         [
-            (labels, f"{100 * fraction:g}", *(mean_and_sd(by_method.get(name)) for name in titles))
-            for (labels, fraction), by_method in sorted(found.items())
+            (
+                labels,
+                share_of_labels(labels, most),
+                *(mean_and_sd(by_method.get(name)) for name in titles),
+            )
+            for (labels, _), by_method in sorted(found.items())
         ],
-        "Mean and standard deviation over seeds. Each seed draws the labelled images of each "
+        "Mean and standard deviation over seeds, or the figure of a single one (n = 1). The share "
+        "is of all labels, as drawn: whole groups and at least one image a class can be more than "
+        "was asked for. Each seed draws the labelled images of each "
         "class, whole groups (patients) at a "
         "time, at least one image a class, the same for every method; a smaller draw is part of "
         "the larger one. With all labels "
@@ -405,6 +407,12 @@ def label_efficiency_table(
         "of them.",
         notices,
     )
+
+
+def share_of_labels(labels: int, of_all: int) -> str:
+    """A number of labels in percent of all of them, as the table and the picture both write it."""
+    percent = 100 * labels / of_all
+    return f"{percent:.2g}" if percent < 9.95 else f"{percent:.0f}"
 
 
 def choices_table(choices: Sequence[Choice], settings: Settings) -> Table:

@@ -76,8 +76,8 @@ def test_label_efficiency_means_and_spreads_by_hand() -> None:
     table = label_efficiency_table(rows, {"cae": "CAE", "raw": "conv5"})
     assert table.columns == ("Labels", "Share, %", "CAE", "conv5")
     assert table.rows == (
-        (10, "10", "60.00 ± 14.14", "25.00 ± 0.00"),
-        (100, "100", "90.00 ± 0.00", None),
+        (10, "10", "60.00 ± 14.14", "25.00 (n = 1)"),
+        (100, "100", "90.00 (n = 1)", None),
     )
 
 
@@ -207,9 +207,10 @@ def test_the_papers_table_shows_spread_and_p_only_where_a_row_has_them() -> None
     assert "SD" not in plain.columns
     assert "p (Holm)" not in plain.columns
     assert plain.rows == (
-        ("Theirs", 81.5, 80.0, 78.0, 82.0, 9, 1, None, None, ""),
-        ("Another", 70.0, None, None, None, None, None, None, None, NOT_RUN),
+        ("Theirs", 81.5, 80.0, 78.0, 82.0, 9, 1, None, None),
+        ("Another", 70.0, None, None, None, None, None, None, None),
     )
+    assert plain.remarks == ("", NOT_RUN)
     full = paper_table(paper, {"cae": Estimate(80.0, sd=0.5, p_holm=0.25)})
     assert full.rows[0][4:8] == (None, 0.5, 0.25, None)
     assert full.columns[5:7] == ("SD", "p (Holm)")
