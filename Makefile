@@ -54,6 +54,8 @@ format: setup  ## format the code
 lock: setup  ## choose versions anew within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--custom-compile-command "make lock" pyproject.toml --group dev -o requirements.lock
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--custom-compile-command "make lock" --group site -o requirements-site.lock
 	echo "uv" | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 		--no-annotate --custom-compile-command "make lock" - -o requirements-setup.lock
 	echo "thingsvision==2.7.3" | $(BIN)/uv pip compile --quiet --upgrade --no-config --python-version 3.11 --generate-hashes \
@@ -61,11 +63,18 @@ lock: setup  ## choose versions anew within the bounds of pyproject.toml
 
 # Strict: a package that the service does not know would otherwise count as one without a flaw.
 audit: setup  ## known flaws of the locked packages; asks a service on the internet
-	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock -r requirements-setup.lock \
+	@$(BIN)/pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock -r requirements-setup.lock -r requirements-site.lock \
 		|| { echo "error: not every locked package is known to be free of flaws. If a flaw is listed above: raise the bound in pyproject.toml and run make lock. If a package could not be audited or a connection failed: this machine does not reach the service of advisories; run it where there is internet access." >&2; exit 1; }
 
-docs: setup  ## write docs/assets.md: every asset and its settings
+docs: setup site/.venv/.ready  ## write the generated pages, and build docs/ as a site into site/html
 	$(BIN)/python -m docs.tools.assets
+	$(BIN)/python -m docs.tools.notebook
+	NO_MKDOCS_2_WARNING=1 site/.venv/bin/mkdocs build --quiet --site-dir site/html
+
+site/.venv/.ready: requirements-site.lock | setup
+	$(BIN)/uv venv --quiet --clear site/.venv
+	$(BIN)/uv pip install --quiet --python site/.venv/bin/python --require-hashes -r requirements-site.lock
+	@touch $@
 
 findings: setup  ## write docs/findings.md from the stored studies of filter sizes in HOMES="FOLDER ..."
 	$(BIN)/python -m docs.tools.findings $(HOMES)
