@@ -4,6 +4,7 @@ Belongs here: checks of stored outputs. A new check of one asset is a function h
 ``CHECKS``. What the contract check of an asset reads is what its stage declares.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import dagster as dg
 import numpy as np
 
 from assets.core.manifest_rows import manifest_of
+from assets.core.partitions import DATASETS
 from assets.core.plan import StageDefinition
 from assets.core.shards import READ_ROWS, open_features
 from assets.core.stage import definition_of
@@ -25,6 +27,11 @@ from methods.curation.manifest_rows import can_be_drawn
 from methods.reporting.document import markdown_text
 from resources.store.dataset_store import DatasetStore
 from resources.store.model_store import load_model
+
+# Checks by partition are a preview, which the pinned version of Dagster has; nobody can act on it.
+warnings.filterwarnings(
+    "ignore", "Specifying a partitions_def on an AssetCheckSpec", dg.PreviewWarning
+)
 
 SHOWN_LEAKS = 20
 """Maximum number of leaks in the metadata of a check."""
@@ -87,6 +94,7 @@ def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
         asset=asset,
         name="contract",
         blocking=True,
+        partitions_def=DATASETS,
         description="What is stored obeys its contract, read back from disk.",
     )
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
@@ -115,7 +123,13 @@ def contract_checks(assets: Sequence[dg.AssetsDefinition]) -> list[dg.AssetCheck
 def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.AssetChecksDefinition:
     """A blocking check that the manifest's split has no leak of some kinds."""
 
-    @dg.asset_check(asset=image_manifest, name=name, blocking=True, description=description)
+    @dg.asset_check(
+        asset=image_manifest,
+        name=name,
+        blocking=True,
+        partitions_def=DATASETS,
+        description=description,
+    )
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
         dataset = context.partition_key
         try:
@@ -158,6 +172,7 @@ leakage_checks = [
 @dg.asset_check(
     asset=near_duplicates,
     name="no_near_duplicates_in_two_splits",
+    partitions_def=DATASETS,
     description="No test image shows nearly the same picture as a training image. A warning: the "
     "figures may be optimistic.",
 )

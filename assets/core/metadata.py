@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from data_contracts.records.output_record import OutputRecord
+from data_contracts.tables.contract import TableContract
 from methods.reporting.document import markdown_text
 from resources.store.dataset_store import DatasetStore
 
@@ -64,3 +65,22 @@ def _pages(record: OutputRecord, shown_in: Mapping[str, str]) -> dict[str, str]:
     if own:
         return {f"page: {path.stem}": str(path) for path in sorted(own, reverse=True)}
     return {f"shown in {study}": page for study, page in shown_in.items()}
+
+
+def column_schema(contract: TableContract) -> dg.TableSchema:
+    """Return the columns of a table as the web UI shows them, with the rules of its contract."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=str(column.type),
+                constraints=dg.TableColumnConstraints(
+                    nullable=column.nullable, unique=contract.key == (column.name,)
+                ),
+            )
+            for column in contract.schema
+        ],
+        constraints=dg.TableConstraints(
+            other=[f"{' + '.join(contract.key)} is unique", *contract.rules]
+        ),
+    )

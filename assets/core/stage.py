@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from assets.core.metadata import metadata_of
+from assets.core.metadata import column_schema, metadata_of
 from assets.core.partitions import DATASETS
 from assets.core.plan import (
     ConfigT,
@@ -93,6 +93,11 @@ def stage(
             kinds=set(kinds),
             code_version=code_version,
             tags={"stage": str(order)},
+            metadata=(
+                {"dagster/column_schema": column_schema(definition.tables[0])}
+                if definition.tables
+                else None
+            ),
         )(_materialization(definition, uses_device))
 
     return decorate
