@@ -33,6 +33,7 @@ from assets.reports.common import (
     untimed,
 )
 from assets.reports.error_sections import errors_section
+from assets.reports.evidence_section import evidence_section
 from assets.reports.near_duplicate_sections import (
     near_duplicates_sentence,
     pairs_table,
@@ -84,7 +85,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="12",
+        code_version="13",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -274,6 +275,7 @@ def _document(made_from: _MadeFrom) -> "Report":
             *_split_repeats_sections(made_from, notices),
             _class_section(made_from, notices),
             *errors_section(made_from.classifiers),
+            *evidence_section(made_from.classifiers),
             _retrieval_section(made_from, notices),
             probability_section(made_from.classifiers),
             *_subgroup_sections(made_from, notices),

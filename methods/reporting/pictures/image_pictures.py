@@ -122,3 +122,61 @@ def feature_map(
     axis.set_title("circles: training images, triangles: test images", fontsize=9)
     figure.legend(loc="outside lower center", ncols=4, fontsize=8)
     return png(figure)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A test image with what its positions add to the score of the predicted class.
+
+    Attributes:
+        label: its class.
+        predicted: the class that it was given.
+        pixels: (H, W, 3) of the image.
+        parts: (h, w) what each position adds, above 0 for the class and below 0 against it.
+    """
+
+    label: str
+    predicted: str
+    pixels: Pixels
+    parts: NDArray[np.floating]
+
+
+EVIDENCE_COLUMNS, EVIDENCE_WIDTH = 3, 2.2
+"""Images in a row of the picture of evidence, and the width of each with its map, in tiles."""
+STRONGEST = 0.65
+"""Opacity of the position that adds most."""
+FOR, AGAINST = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
+"""Colours of positions that speak for the predicted class and against it."""
+
+
+def evidence(images: Sequence[Evidence]) -> bytes:
+    """Draw each image, and beside it where the evidence for its predicted class lies."""
+    n_rows = -(-len(images) // EVIDENCE_COLUMNS)
+    width = EVIDENCE_COLUMNS * EVIDENCE_WIDTH
+    figure = Figure(figsize=(INCHES, INCHES / width * ROW * n_rows), dpi=DPI)
+    FigureCanvasAgg(figure)
+    axis = figure.add_axes((0, 0, 1, 1))
+    for number, of in enumerate(images):
+        row, column = divmod(number, EVIDENCE_COLUMNS)
+        left, top = column * EVIDENCE_WIDTH + 0.1, row * ROW + TITLE
+        right = of.label == of.predicted
+        title = plain(of.label, 24) + ("" if right else f" taken for {plain(of.predicted, 18)}")
+        axis.text(left, top - 0.06, title, fontsize=8, fontweight="bold", va="bottom")
+        _tile(axis, left, top, of.pixels, "image")
+        _tile(axis, left + 1, top, _overlaid(of), f"evidence for {of.predicted}")
+    axis.set(xlim=(0, width), ylim=(ROW * n_rows, 0), aspect="equal")
+    axis.axis("off")
+    return png(figure)
+
+
+def _overlaid(of: Evidence) -> Pixels:
+    """The image in grey with its evidence in two colours, (H, W, 3) uint8."""
+    height, width = of.pixels.shape[:2]
+    coarse = Image.fromarray(of.parts.astype(np.float32))
+    parts = np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR))
+    strength = STRONGEST * parts / (float(np.abs(parts).max()) or 1.0)
+    grey = of.pixels.mean(axis=2, keepdims=True)
+    colour = np.where(strength[..., None] > 0, np.array(FOR), np.array(AGAINST))
+    opacity = np.abs(strength)[..., None]
+    mixed: Pixels = (grey * (1 - opacity) + colour * opacity).round().astype(np.uint8)
+    return mixed

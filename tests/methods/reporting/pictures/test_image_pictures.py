@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from methods.reporting.pictures.canvas import MAX_BYTES
-from methods.reporting.pictures.image_pictures import Misclassified, feature_map, misclassified
+from methods.reporting.pictures.image_pictures import (
+    Evidence,
+    Misclassified,
+    evidence,
+    feature_map,
+    misclassified,
+)
 
 PHOTOS = np.random.default_rng(0).integers(0, 255, (3, 227, 227, 3), dtype=np.uint8)
 
@@ -31,3 +37,13 @@ def test_a_map_shows_classes_sides_and_errors() -> None:
     assert plain == feature_map(places, labels, is_test, np.zeros(40, np.bool_))
     assert plain != feature_map(places, labels, is_test, is_test)
     assert plain != feature_map(places, labels, ~is_test, np.zeros(40, np.bool_))
+
+
+def test_evidence_for_a_class_and_against_it_are_told_apart() -> None:
+    parts = np.linspace(-1, 1, 36).reshape(6, 6)
+    images = [Evidence("$a", of, PHOTOS[0], parts) for of in ("$a", "b") * 3]
+    first = evidence(images)
+    assert len(first) < MAX_BYTES
+    assert first == evidence(images)
+    assert first != evidence([Evidence("$a", of, PHOTOS[0], -parts) for of in ("$a", "b") * 3])
+    assert evidence([Evidence("a", "a", PHOTOS[0], parts * 0)])
