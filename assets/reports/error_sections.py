@@ -15,7 +15,7 @@ from resources.store.feature_store import FeatureReader
 if TYPE_CHECKING:
     from methods.reporting.document import Figure, Section
 
-ERRORS = 12
+ERRORS = 8
 """Maximum number of misclassified images that are shown."""
 MAPPED = 300
 """Maximum number of images on the map, which is quadratic in them."""

@@ -29,8 +29,8 @@ SEED = 0
 HEADING = "Where the evidence lies"
 """Heading of the section."""
 EXPLAINED = (
-    "Orange is where the features speak for the predicted class, blue where they speak against it. "
-    "The score of a linear classifier is a sum over the positions of the network's last maps, and "
+    "Orange to red is where the features speak for the predicted class, blue where they speak "
+    "against it. The score of a linear classifier is a sum over the positions of the network's last maps, and "
     "the maps show the parts of that sum (HiResCAM). A position sees most of the image around it, "
     "so they are coarse; they show what the classifier uses, not what is there."
 )
@@ -51,13 +51,17 @@ def evidence_section(of: Classifiers) -> "list[Section]":
     if len(reader.feature_set.row_shape) != 3:
         return []
     chosen = _chosen(of, method)
-    picture = evidence(_evidence(of, chosen, rows, reader))
-    wrong = sum(not row["correct"] for row in chosen)
-    title = (
-        f"Evidence of {of.titles[method]} at C = 1: {len(chosen) - wrong} test images that are "
-        f"right and {wrong} that are wrong, the largest margins of each"
-    )
-    return [Section(HEADING, (EXPLAINED,), (), (Figure(title, picture),))]
+    found = _evidence(of, chosen, rows, reader)
+    figures = [
+        Figure(
+            f"Evidence of {of.titles[method]} at C = 1 for the predicted class: test images that "
+            f"are {words}, those of the largest margins",
+            evidence(shown),
+        )
+        for words, is_right in (("right", True), ("wrong", False))
+        if (shown := [of_one for of_one in found if of_one.is_right is is_right])
+    ]
+    return [Section(HEADING, (EXPLAINED,), (), tuple(figures))]
 
 
 def _chosen(of: Classifiers, method: Method) -> list[dict[str, Any]]:

@@ -140,10 +140,15 @@ class Evidence:
     pixels: Pixels
     parts: NDArray[np.floating]
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the class that it was given is its own."""
+        return self.label == self.predicted
+
 
 EVIDENCE_COLUMNS, EVIDENCE_WIDTH = 3, 2.2
 """Images in a row of the picture of evidence, and the width of each with its map, in tiles."""
-STRONGEST = 0.65
+STRONGEST = 0.8
 """Opacity of the position that adds most."""
 FOR, AGAINST = (0xD5, 0x5E, 0x00), (0x00, 0x72, 0xB2)
 """Colours of positions that speak for the predicted class and against it."""
@@ -159,11 +164,12 @@ def evidence(images: Sequence[Evidence]) -> bytes:
     for number, of in enumerate(images):
         row, column = divmod(number, EVIDENCE_COLUMNS)
         left, top = column * EVIDENCE_WIDTH + 0.1, row * ROW + TITLE
-        right = of.label == of.predicted
-        title = plain(of.label, 24) + ("" if right else f" taken for {plain(of.predicted, 18)}")
+        title = plain(of.label, 24) + (
+            "" if of.is_right else f" taken for {plain(of.predicted, 18)}"
+        )
         axis.text(left, top - 0.06, title, fontsize=8, fontweight="bold", va="bottom")
         _tile(axis, left, top, of.pixels, "image")
-        _tile(axis, left + 1, top, _overlaid(of), f"evidence for {of.predicted}")
+        _tile(axis, left + 1, top, _overlaid(of), "evidence")
     axis.set(xlim=(0, width), ylim=(ROW * n_rows, 0), aspect="equal")
     axis.axis("off")
     return png(figure)
