@@ -30,8 +30,8 @@ HEADING = "Where the evidence lies"
 """Heading of the section."""
 EXPLAINED = (
     "Orange to red is where the features speak for the predicted class, blue where they speak "
-    "against it. The score of a linear classifier is a sum over the positions of the network's last maps, and "
-    "the maps show the parts of that sum (HiResCAM). A position sees most of the image around it, "
+    "against it. The score of a linear classifier is a sum over the positions of the network's "
+    "last maps, and the maps show the parts of that sum (HiResCAM). A position sees most of the image around it, "
     "so they are coarse; they show what the classifier uses, not what is there."
 )
 
