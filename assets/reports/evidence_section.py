@@ -31,8 +31,9 @@ HEADING = "Where the evidence lies"
 EXPLAINED = (
     "Orange to red is where the features speak for the predicted class, blue where they speak "
     "against it. The score of a linear classifier is a sum over the positions of the network's "
-    "last maps, and the maps show the parts of that sum (HiResCAM). A position sees most of the image around it, "
-    "so they are coarse; they show what the classifier uses, not what is there."
+    "last maps, and the pictures show the parts of that sum (HiResCAM). A position sees most of "
+    "the image around it, so they are coarse; they show what the classifier uses, not what is "
+    "there."
 )
 
 
