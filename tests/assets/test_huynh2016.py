@@ -143,8 +143,8 @@ def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
     assert sum(row["subject"] == "mean" for row in permuted) == 3
     page = (store.root / "reports" / "tiny" / "huynh2016" / "report.html").read_text()
     for text in (
-        "RANDOM WEIGHTS",
-        "LESIONS WITHOUT A CONTOUR",
+        "Random weights",
+        "Lesions without a contour",
         "Permuted labels",
         "Beside the paper",
         "effective_diameter",

@@ -129,7 +129,7 @@ def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
         )
     page = (store.root / "reports" / "tiny" / "lyndon2015" / "report.html").read_text()
     for text in (
-        "RANDOM WEIGHTS",
+        "Random weights",
         "Beside the paper",
         "49.70",
         "Each label",

@@ -158,14 +158,14 @@ def test_the_study_end_to_end_and_a_second_run_that_computes_nothing(
 
     folder = store.root / "reports" / "tiny" / "ahn2019"
     page = (folder / "report.html").read_text()
-    assert "RANDOM WEIGHTS" in page
-    assert "IMAGE-LEVEL SPLIT" in page
+    assert "<strong>Random weights</strong>" in page
+    assert "<strong>Image-level split</strong>" in page
     assert "class0/broken.png" in page
     assert "81.33" in page
     assert "Always the commonest training class is not better" not in page
     assert "Always the commonest training class: " not in page, "it led to expect nothing"
     assert "<script" not in page
-    assert "RANDOM WEIGHTS" in (folder / "report.md").read_text()
+    assert "**Random weights**" in (folder / "report.md").read_text()
     assert list(folder.glob("*.tex"))
     assert list(folder.glob("*.csv"))
 
