@@ -554,7 +554,7 @@ def find(
         typer.Option("--folder", help="Folder of a dataset that could not be registered."),
     ] = None,
 ) -> None:
-    """Print which file a pseudonym of a report or a message stands for; it is written nowhere."""
+    """Print which file a pseudonym of a report or a message means; it is written nowhere."""
     from pipeline.commands.registration import locate_files
 
     for line in locate_files(

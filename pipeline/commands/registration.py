@@ -68,7 +68,7 @@ def register(fields: Mapping[str, Any], replace: bool = False) -> Iterator[str]:
             raise
         where = f"medfeat find {spec.name} PSEUDONYM --folder {shlex.quote(str(spec.root))}"
         raise InputError(
-            error.what, f"{error.remedy}. Which file a pseudonym stands for: {where}"
+            error.what, f"{error.remedy}. Which file a pseudonym means: {where}"
         ) from None
     store.save_spec(spec)
     lift_mark(store, spec.name)
