@@ -89,6 +89,8 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What a web server received that the environment names."""
     received: list[str] = []
     handler = type("Handler", (WebServer,), {"received": received})
+    # another test may have left urllib with a proxy that leads nowhere
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
     with served(HTTPServer(("127.0.0.1", 0), handler)) as port:
         monkeypatch.setenv("MEDFEAT_ALERT_WEBHOOK", f"http://127.0.0.1:{port}/hooks/{PASSWORD}")
         yield received
