@@ -65,6 +65,13 @@ WeightsOption = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+Defaults = Annotated[
+    bool,
+    typer.Option(
+        "--defaults",
+        help="Do not repeat the settings of the promoted run: those not given are the defaults.",
+    ),
+]
 Force = Annotated[bool, typer.Option("--force", help="Compute again although nothing changed.")]
 
 
@@ -131,14 +138,18 @@ def _run(
 
 
 def _run_study(dataset: str, job: str, settings: dict[str, object], device: str) -> typer.Exit:
-    """Run a study for one dataset, print where its reports are, and return the command's exit."""
+    """Run a study for one dataset, print what it found, and return the command's exit."""
+    from pipeline.commands.answer import answer_lines
     from pipeline.launch import DONE, refresh_summary
+    from resources.store.dataset_store import DatasetStore
 
     code = _run(dataset, job, settings, device)
     if code == DONE:
         refresh_summary()
-        for page in _pages(dataset):
-            print(f"report: {page}")
+        store = DatasetStore()
+        for line in answer_lines(store, dataset, job):
+            print(line)
+        print(f"report: {store.reports / dataset / job / 'report.html'}")
     return typer.Exit(code)
 
 
@@ -383,8 +394,13 @@ def run(
             "sex,site,age:10 (bins of ten).",
         ),
     ] = None,
+    defaults: Defaults = False,
 ) -> None:
-    """Run a study for one dataset, in the foreground."""
+    """Run a study for one dataset, in the foreground.
+
+    Settings that are not given are those of the promoted run: the first one, or the one that
+    `medfeat promote` named.
+    """
     if subgroups is not None:
         columns = [text.strip() for text in subgroups.split(",")]
         pairs = [*(pairs or []), f"subgroups={json.dumps(columns)}"]
@@ -393,16 +409,32 @@ def run(
 
     store = DatasetStore()
     job = study_for(store.spec(name), study)
+    given = _settings(pairs, weights, force)
     with progress_shown():
         if up_to is not None:
-            code = _run(name, job, _settings(pairs, weights, force), device, up_to=up_to)
+            code = _run(name, job, given, device, up_to=up_to)
             if code == 0:
                 for caption, value in store.need_record(name, up_to).summary.items():
                     print(f"  {caption}: {value}")
                 print(store.folder(name, up_to))
             raise typer.Exit(code)
         check_labels(store, name)
-        raise _run_study(name, job, _settings(pairs, weights, force), device)
+        if not defaults:
+            given = _with_repeated(store, name, job, given)
+        raise _run_study(name, job, given, device)
+
+
+def _with_repeated(
+    store: DatasetStore, name: str, job: str, given: dict[str, object]
+) -> dict[str, object]:
+    """The given settings and those that a run repeats; a line says where these come from."""
+    from pipeline.automation.backfills import with_repeated_settings
+    from pipeline.commands.stored_runs import repeated_line
+
+    line = repeated_line(store, name, job)
+    if line is not None:
+        print(line)
+    return with_repeated_settings(store, name, job, given)
 
 
 @app.command()
@@ -431,12 +463,25 @@ def backfill(
     weights: WeightsOption = None,
     device: Device = "auto",
     force: Force = False,
+    defaults: Defaults = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the outcomes as JSON and nothing else.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print only the table at the end.")
+    ] = False,
 ) -> None:
     """Run a study for several datasets, one after another; a failure does not stop the others.
 
-    With --only-stale or --from-drop, settings that are not given are those of the dataset's last
-    run.
+    Settings that are not given are those of each dataset's promoted run. Ctrl-C ends the whole
+    backfill.
     """
+    from contextlib import nullcontext
+
+    from pipeline.commands import several_datasets
     from pipeline.launch import DONE, progress_shown, refresh_summary, study_for
     from resources.store.dataset_store import DatasetStore
 
@@ -448,41 +493,24 @@ def backfill(
             "no dataset is named", "Name datasets, or give --all (register some with medfeat add)"
         )
     jobs = {name: study_for(store.spec(name), study) for name in listed}
-    with progress_shown():
-        given = _settings(pairs, weights, force)
-        codes = _run_several(store, jobs, only_stale, from_drop, given, device)
-        if DONE in codes:
+    what = several_datasets.Backfill(
+        jobs, only_stale, from_drop, _settings(pairs, weights, force), defaults, device
+    )
+    is_silent = quiet or as_json
+    with nullcontext() if is_silent else progress_shown():
+        say = (lambda _: None) if is_silent else print
+        ended = several_datasets.run_backfill(store, what, say, dry_run)
+        if any(one.run_id and one.exit_code == DONE for one in ended):
             refresh_summary()
-    raise typer.Exit(1 if any(codes) else 0)
-
-
-def _run_several(
-    store: DatasetStore,
-    jobs: dict[str, str],
-    only_stale: bool,
-    from_drop: str | None,
-    given: dict[str, object],
-    device: str,
-) -> list[int]:
-    """Run the job of each dataset that is due, and return the exit codes."""
-    import uuid
-
-    from pipeline.automation.backfills import choose, with_last_settings
-    from pipeline.launch import INPUT_WRONG
-
-    due, unreadable = choose(store, jobs, only_stale, from_drop)
-    for name, problem in unreadable.items():
-        print(f"{name}: {problem}", file=sys.stderr)
-    tags = {"medfeat/backfill": uuid.uuid4().hex[:8]}
-    codes = [INPUT_WRONG] * len(unreadable)
-    for name in due:
-        as_last_time = only_stale or from_drop is not None
-        settings = with_last_settings(store, name, jobs[name], given) if as_last_time else given
-        codes.append(_run(name, jobs[name], settings, device, tags))
-    for name in jobs:
-        if name not in due and name not in unreadable:
-            print(f"{name}: nothing to do")
-    return codes
+    if as_json:
+        print(several_datasets.as_json(ended))
+    else:
+        for line in several_datasets.table_lines(ended):
+            print(line)
+        for one in ended:
+            if one.message:
+                print(f"{one.dataset}: {one.message}", file=sys.stderr)
+    raise typer.Exit(1 if any(one.exit_code for one in ended) else 0)
 
 
 @app.command()
@@ -525,11 +553,11 @@ def _predict_dataset(
     store: DatasetStore, name: str, given: dict[str, object], device: str
 ) -> typer.Exit:
     """Bring the predictions of a dataset up to date, print where they are, and return the exit."""
-    from pipeline.automation.backfills import with_last_settings
+    from pipeline.automation.backfills import with_repeated_settings
     from pipeline.launch import DONE, check_labels
 
     check_labels(store, name)
-    code = _run(name, "predict", with_last_settings(store, name, "predict", given), device)
+    code = _run(name, "predict", with_repeated_settings(store, name, "predict", given), device)
     if code == DONE:
         facts = store.facts(name, names.PREDICTIONS, PredictionFacts)
         print(
@@ -589,8 +617,9 @@ def forget(
 def results(
     name: Name, as_json: Annotated[bool, typer.Option("--json", help="Tidy rows as JSON.")] = False
 ) -> None:
-    """Print the metrics of a dataset's evaluations."""
+    """Print the stored runs of a dataset with what differs, and the metrics of the last one."""
     from pipeline.commands.results import results_frame, results_json, results_text
+    from pipeline.commands.stored_runs import run_lines
     from resources.store.dataset_store import DatasetStore
 
     store = DatasetStore()
@@ -604,6 +633,46 @@ def results(
     for notice in notices:
         print(f"*** {notice}")
     print(results_text(frame))
+    print()
+    for line in run_lines(store, name):
+        print(line)
+
+
+@app.command()
+def compare(
+    name: Name,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Beginnings of run ids, as `medfeat results` lists them; by default the promoted "
+            "run and all others of the study that ran last.",
+        ),
+    ] = None,
+) -> None:
+    """Show stored runs beside each other: settings that differ, figures, paired tests."""
+    from pipeline.commands.stored_runs import comparison_lines
+    from resources.store.dataset_store import DatasetStore
+
+    for line in comparison_lines(DatasetStore(), name, runs or []):
+        print(line)
+
+
+@app.command()
+def promote(
+    name: Name,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Beginning of a run id.")],
+) -> None:
+    """Let schedules, predictions and later runs repeat the settings of a stored run."""
+    from pipeline.commands.stored_runs import all_results
+    from resources.store.dataset_store import DatasetStore
+    from resources.store.stored_results import promote as promote_result
+    from resources.store.stored_results import result_of
+
+    store = DatasetStore()
+    result = result_of(all_results(store, name), run)
+    promote_result(store, name, result)
+    print(f"{name}: {result.job} repeats the settings of run {result.run_id[:8]} from now on")
 
 
 @app.command()

@@ -56,10 +56,10 @@ def _since(day: str) -> float:
     return (since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp()
 
 
-def with_last_settings(
+def with_repeated_settings(
     store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the settings of a dataset's last run, overridden by those that are given."""
+    """Return the settings that a job repeats for a dataset, overridden by those given."""
     overridden = {key.rpartition(".")[2] for key in given if "." not in key}
     last = still_valid_settings(store, dataset, job)
     return {

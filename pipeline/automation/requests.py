@@ -9,13 +9,17 @@ import dagster as dg
 
 from data_contracts import asset_names as names
 from data_contracts.records.dataset import DatasetSpec, Task
-from data_contracts.studies.registry import usual_study
+from data_contracts.studies.ahn2019 import AHN2019
+from data_contracts.studies.registry import STUDIES, usual_study
 from pipeline.automation.staleness import chain_of, last_settings
 from pipeline.graph import GRAPH
 from pipeline.launch import fields_of, run_config
 from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import DatasetStore
+from resources.store.stored_results import promoted
 
+STUDY_JOBS = [job for study in STUDIES.values() for job in study.jobs]
+"""Jobs that write a report; every other one (``predict``) repeats the settings of Ahn et al."""
 SCHEDULED_STUDIES = sorted({usual_study(task).name for task in get_args(Task)})
 """Studies that schedules and the drop sensor run, one for each kind of labels."""
 
@@ -41,23 +45,26 @@ def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
 
 
 def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
-    """Return the settings of a dataset's last outputs that the assets of a job still have.
+    """Return the settings that a job repeats for a dataset: those of its promoted result.
+
+    Where it has none, or an asset was no part of it, they are those of the last outputs; settings
+    that the assets of the job do not have any more are left out.
 
     Returns:
         value of each setting, by ``asset.key``.
     """
+    result = promoted(store, dataset, job if job in STUDY_JOBS else AHN2019.name)
+    settings = last_settings(store, dataset, code_versions(job)) | (
+        result.settings if result else {}
+    )
     present = {
         f"{asset.key.path[-1]}.{field}" for asset in study_assets(job) for field in fields_of(asset)
     }
-    return {
-        key: value
-        for key, value in last_settings(store, dataset, code_versions(job)).items()
-        if key in present
-    }
+    return {key: value for key, value in settings.items() if key in present}
 
 
 def request(store: DatasetStore, spec: DatasetSpec, run_key: str, why: str) -> dg.RunRequest:
-    """Return a request for the usual study of a dataset, with the settings of its last run."""
+    """Return a request for the usual study of a dataset, with the settings that it repeats."""
     job = usual_study(spec.task).name
     config = run_config(study_assets(job), still_valid_settings(store, spec.name, job), "auto")
     return dg.RunRequest(

@@ -9,6 +9,7 @@ import dagster as dg
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.tables.manifest import MANIFEST, ok_rows
+from pipeline.commands.text_table import text_table
 from pipeline.instance import home_instance
 from resources.store.dataset_store import DatasetStore
 
@@ -26,10 +27,7 @@ def dataset_lines(store: DatasetStore) -> Iterator[str]:
         return
     with home_instance() as instance:
         rows = [HEAD, *(_row(store, instance, name) for name in datasets)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(HEAD))]
-    for row in rows:
-        cells = [text.ljust(width) for text, width in zip(row, widths, strict=True)]
-        yield "  ".join(cells).rstrip()
+    yield from text_table(rows)
 
 
 def _row(

@@ -24,7 +24,7 @@ from data_contracts.records.sealed import sealed_json
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.lyndon2015 import LYNDON2015
 from pipeline.automation import schedules
-from pipeline.automation.backfills import choose, with_last_settings
+from pipeline.automation.backfills import choose, with_repeated_settings
 from pipeline.automation.requests import code_versions
 from pipeline.automation.schedules import nightly, nightly_several_labels
 from pipeline.automation.sensors import drops, summary_after_runs
@@ -507,7 +507,7 @@ class TestBackfill:
         assert (
             last["cae_model.filters"] == last["random_cae_model.filters"] == TINY_STUDY["filters"]
         )
-        merged = with_last_settings(
+        merged = with_repeated_settings(
             ran.store, DONE, AHN2019.name, {"filters": 6, "cae_features.pool": "mean"}
         )
         assert merged["filters"] == 6

@@ -1,0 +1,148 @@
+"""A study for several datasets, one after another, and the table of how each ended."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from data_contracts import asset_names as names
+from pipeline.automation.backfills import choose, with_repeated_settings
+from pipeline.commands.answer import figure_text, main_figures
+from pipeline.commands.stored_runs import repeated_line, study_of
+from pipeline.commands.text_table import text_table
+from pipeline.launch import DONE, INPUT_WRONG, run_job
+from resources.store.dataset_store import DatasetStore
+
+IN_WORDS = {DONE: "done", INPUT_WRONG: "input is wrong"}
+"""How a run ended by its exit code; every other code is a failure."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a dataset of a backfill ended.
+
+    Attributes:
+        dataset: its name.
+        job: the study's job.
+        outcome: in a word or two.
+        figure: of the study's own method; "" without a report.
+        seconds: wall time.
+        run_id: Dagster run; "" where none was started.
+        message: why it did not run or end well; "" where it did.
+        exit_code: of its run; 0 where there was nothing to do.
+    """
+
+    dataset: str
+    job: str
+    outcome: str
+    figure: str
+    seconds: float
+    run_id: str
+    message: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """What is run.
+
+    Attributes:
+        jobs: the job for each dataset in question, in order.
+        only_stale: leave out datasets whose results are up to date.
+        from_drop: leave out datasets without a drop on this day or later; None for all.
+        given: settings that were given; others are repeated from the promoted result.
+        defaults: repeat nothing: settings that are not given have their defaults.
+        device: "auto", "cpu", "cuda" or "mps".
+    """
+
+    jobs: Mapping[str, str]
+    only_stale: bool
+    from_drop: str | None
+    given: Mapping[str, Any]
+    defaults: bool
+    device: str
+
+    def settings(self, store: DatasetStore, dataset: str) -> dict[str, Any]:
+        """The settings of the run of one dataset."""
+        if self.defaults:
+            return dict(self.given)
+        return with_repeated_settings(store, dataset, self.jobs[dataset], self.given)
+
+
+def run_backfill(
+    store: DatasetStore, backfill: Backfill, say: Callable[[str], None], dry_run: bool
+) -> list[Ended]:
+    """Run every dataset that is due; a failure does not stop the others.
+
+    Args:
+        store: store of the home.
+        backfill: what is run.
+        say: gets a line before each dataset and one after it.
+        dry_run: say what would be run, and run nothing.
+    """
+    due, unreadable = choose(store, backfill.jobs, backfill.only_stale, backfill.from_drop)
+    tags = {"medfeat/backfill": uuid.uuid4().hex[:8]}
+    ended = []
+    for number, (dataset, job) in enumerate(backfill.jobs.items(), 1):
+        begin = f"[{number}/{len(backfill.jobs)}] {dataset}"
+        if dataset in unreadable:
+            one = Ended(
+                dataset, job, IN_WORDS[INPUT_WRONG], "", 0, "", unreadable[dataset], INPUT_WRONG
+            )
+        elif dataset not in due:
+            one = Ended(dataset, job, "nothing to do", "", 0, "", "", DONE)
+        else:
+            say(f"{begin}: {job}")
+            line = None if backfill.defaults else repeated_line(store, dataset, job)
+            if line is not None:
+                say(line)
+            one = (
+                Ended(dataset, job, "would run", "", 0, "", "", DONE)
+                if dry_run
+                else _run(store, backfill, dataset, tags)
+            )
+        ended.append(one)
+        say(f"{begin}: {one.outcome}{f' ({one.message})' if one.message else ''}")
+    return ended
+
+
+def _run(store: DatasetStore, backfill: Backfill, dataset: str, tags: Mapping[str, str]) -> Ended:
+    """Run the job of one dataset."""
+    job, started = backfill.jobs[dataset], time.monotonic()
+    outcome = run_job(job, dataset, backfill.settings(store, dataset), backfill.device, tags)
+    return Ended(
+        dataset,
+        job,
+        IN_WORDS.get(outcome.exit_code, "failed"),
+        _figure(store, dataset, job) if outcome.exit_code == DONE else "",
+        round(time.monotonic() - started, 1),
+        outcome.run_id,
+        outcome.message,
+        outcome.exit_code,
+    )
+
+
+def _figure(store: DatasetStore, dataset: str, job: str) -> str:
+    """The figure of the study's own method."""
+    figures = main_figures(store, job, store.upstream(dataset, names.report(job)))
+    title = study_of(job).method(study_of(job).main).title
+    return figure_text(figures[title]) if title in figures else ""
+
+
+def table_lines(ended: Sequence[Ended]) -> list[str]:
+    """The table at the end: a line for each dataset."""
+    rows = [("dataset", "study", "outcome", "its own method", "seconds", "run")]
+    rows += [
+        (one.dataset, one.job, one.outcome, one.figure, f"{one.seconds:.1f}", one.run_id[:8])
+        for one in ended
+    ]
+    return list(text_table(rows))
+
+
+def as_json(ended: Sequence[Ended]) -> str:
+    """The outcomes as a JSON array of objects."""
+    return json.dumps([asdict(one) for one in ended], indent=1)

@@ -1,0 +1,242 @@
+"""The stored results of a dataset beside each other: what differs, what each found, tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from assets.core.scoring import groups_of
+from assets.core.stage import definition_of
+from data_contracts.errors import InputError
+from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.study import Study
+from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
+from pipeline.commands.answer import figure_text, main_figures
+from pipeline.commands.text_table import text_table
+from pipeline.graph import ASSETS
+from resources.store.dataset_store import DatasetStore
+from resources.store.stored_results import StoredResult, promoted, result_of, stored_results
+
+SHOWN_SETTINGS = 8
+"""Maximum number of settings that one line names."""
+
+
+def default_settings(assets: Sequence[str]) -> dict[str, Any]:
+    """The default of every setting of these assets, by ``asset.key``."""
+    known = {asset.key.path[-1]: asset for asset in ASSETS}
+    return {
+        f"{asset}.{key}": value
+        for asset in assets
+        if asset in known
+        for key, value in definition_of(known[asset]).config_type().settings().items()
+    }
+
+
+def differences(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are not as in ``base``; ``key`` where all assets have the same value.
+
+    Settings that only one of the two has are left out: another asset was part of the run.
+    """
+    other = {key: value for key, value in settings.items() if key in base and base[key] != value}
+    short: dict[str, list[tuple[str, Any]]] = {}
+    for key, value in sorted(other.items()):
+        short.setdefault(key.rpartition(".")[2], []).append((key, value))
+    named: dict[str, Any] = {}
+    for name, entries in short.items():
+        values = [value for _, value in entries]
+        if all(value == values[0] for value in values):
+            named[name] = values[0]
+        else:
+            named.update(entries)
+    return named
+
+
+def in_words(different: Mapping[str, Any]) -> str:
+    """Settings as they are written on a command line."""
+    words = [f"{key}={value}" for key, value in different.items()]
+    more = len(words) - SHOWN_SETTINGS
+    return " ".join(words[:SHOWN_SETTINGS]) + (f" and {more} more" if more > 0 else "")
+
+
+def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
+    """What a run that is told nothing else repeats, in one line; None where that is the default."""
+    result = promoted(store, dataset, job)
+    if result is None:
+        return None
+    different = differences(result.settings, default_settings(list(result.records)))
+    if not different:
+        return None
+    return (
+        f"{dataset}: with the settings of the promoted run {result.run_id[:8]} "
+        f"({in_words(different)}); --set changes one, --defaults takes none of them"
+    )
+
+
+def study_of(job: str) -> Study:
+    """The study of a job."""
+    return next(study for study in STUDIES.values() if job in study.jobs)
+
+
+def all_results(store: DatasetStore, dataset: str) -> list[StoredResult]:
+    """Every stored result of a dataset, the oldest first.
+
+    Raises:
+        InputError: there is none.
+    """
+    store.spec(dataset)
+    jobs = [job for study in STUDIES.values() for job in study.jobs]
+    results = stored_results(store, dataset, jobs)
+    if not results:
+        raise InputError(
+            f"{dataset} has no results yet", f"Run a study first: medfeat run {dataset}"
+        )
+    return results
+
+
+def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
+    """Yield a line for each stored result: when, what differs from the promoted one, the figure."""
+    results = all_results(store, dataset)
+    chosen = {job: promoted(store, dataset, job) for job in {one.job for one in results}}
+    for one in results:
+        first = chosen[one.job]
+        is_promoted = first is not None and one.report.fingerprint == first.report.fingerprint
+        if first is None or is_promoted:
+            words = in_words(differences(one.settings, default_settings(list(one.records))))
+            words = words or "the defaults"
+        else:
+            words = in_words(differences(one.settings, first.settings)) or "other images"
+        figures = main_figures(store, one.job, one.records)
+        main = study_of(one.job).method(study_of(one.job).main).title
+        found = figure_text(figures[main]) if main in figures else "no figure of its own method"
+        mark = "promoted" if is_promoted else ""
+        yield (
+            f"{one.run_id[:8]}  {one.report.created[:16].replace('T', ' ')}  {one.job:<16} "
+            f"{mark:<8}  {main}: {found}  [{words}]"
+        )
+
+
+def comparison_lines(store: DatasetStore, dataset: str, runs: Sequence[str]) -> Iterator[str]:
+    """Yield the settings, figures and paired tests of stored results of one study.
+
+    Args:
+        store: store of the home.
+        dataset: name of the dataset.
+        runs: beginnings of run ids; the first is what the others are compared with. None: the
+            promoted result and every other one of its job.
+
+    Raises:
+        InputError: a run is unknown, they are of several studies, or there is nothing to compare.
+    """
+    known = all_results(store, dataset)
+    if runs:
+        chosen = [result_of(known, run) for run in dict.fromkeys(runs)]
+    else:
+        job = known[-1].job
+        first = promoted(store, dataset, job)
+        chosen = [one for one in known if one.job == job]
+        chosen.sort(key=lambda one: one != first)
+    if len(chosen) < 2 or len({study_of(one.job).name for one in chosen}) > 1:
+        raise InputError(
+            "two or more runs of one study can be compared",
+            f"See them with: medfeat results {dataset}",
+        )
+    yield from _settings_beside_each_other(chosen)
+    yield ""
+    yield from _figures_beside_each_other(store, chosen)
+    yield ""
+    yield from _tests(store, chosen)
+
+
+def _settings_beside_each_other(results: Sequence[StoredResult]) -> Iterator[str]:
+    base = results[0].settings
+    every = [differences(one.settings, base) for one in results]
+    keys = sorted({key for one in every for key in one})
+    head = ["setting", *(one.run_id[:8] for one in results)]
+
+    def value(result: StoredResult, key: str) -> str:
+        values = {
+            str(stored)
+            for name, stored in result.settings.items()
+            if name == key or name.rpartition(".")[2] == key
+        }
+        return ", ".join(sorted(values)) or "-"
+
+    yield from text_table([head, *([key, *(value(one, key) for one in results)] for key in keys)])
+    if not keys:
+        yield "the settings are the same; the images or the code differ"
+
+
+def _figures_beside_each_other(
+    store: DatasetStore, results: Sequence[StoredResult]
+) -> Iterator[str]:
+    figures = [main_figures(store, one.job, one.records) for one in results]
+    titles = list(dict.fromkeys(title for one in figures for title in one))
+    head = ["method", *(one.run_id[:8] for one in results)]
+    yield from text_table(
+        [
+            head,
+            *(
+                [title, *(figure_text(one[title]) if title in one else "-" for one in figures)]
+                for title in titles
+            ),
+        ]
+    )
+
+
+def _predicted(store: DatasetStore, result: StoredResult) -> pa.Table | None:
+    """The test images of a study's own method at the tuned C, or at the fixed one without."""
+    study = study_of(result.job)
+    record = result.records.get(study.method(study.main).evaluation)
+    file = next(
+        (f for f in record.files if f.name.endswith(PREDICTIONS.suffix)) if record else iter(()),
+        None,
+    )
+    if record is None or file is None:
+        return None
+    table = store.read_table(record.dataset, record.asset, file, PREDICTIONS)
+    tuned = table.filter(pc.field("regularisation") == TUNED)
+    return (tuned if len(tuned) else table.filter(pc.field("regularisation") == FIXED)).sort_by(
+        "image_id"
+    )
+
+
+def _tests(store: DatasetStore, results: Sequence[StoredResult]) -> Iterator[str]:
+    """Yield a paired test of the study's own method of each result against that of the first."""
+    from methods.statistics.significance import holm, paired_test
+
+    study = study_of(results[0].job)
+    title = study.method(study.main).title
+    own = _predicted(store, results[0])
+    others = [(one, _predicted(store, one)) for one in results[1:]]
+    same = [
+        (one, table)
+        for one, table in others
+        if own is not None and table is not None and table["image_id"] == own["image_id"]
+    ]
+    for one, _ in others:
+        if one not in [kept for kept, _ in same]:
+            yield f"{one.run_id[:8]}: no paired test, as its test images are others"
+    if own is None or not same:
+        return
+    groups = groups_of(own.to_pylist())
+    right = own["correct"].to_numpy(zero_copy_only=False)
+    tests = [
+        paired_test(table["correct"].to_numpy(zero_copy_only=False), right, groups)
+        for _, table in same
+    ]
+    adjusted = holm(np.array([test.p_value for test in tests]))
+    for (one, _), test, p in zip(same, tests, adjusted, strict=True):
+        interval = (
+            "no interval from one patient"
+            if test.low is None or test.high is None
+            else f"{100 * test.low:+.1f} to {100 * test.high:+.1f}"
+        )
+        yield (
+            f"{title}, {one.run_id[:8]} minus {results[0].run_id[:8]}: "
+            f"{100 * test.difference:+.1f} points ({interval}), p {p:.3f} after Holm; "
+            f"{test.method}, {test.n} images"
+        )
