@@ -103,7 +103,10 @@ def contract_check(asset: dg.AssetsDefinition) -> dg.AssetChecksDefinition:
             reason = store.need_record(dataset, definition.name).unavailable
             if reason:
                 return dg.AssetCheckResult(
-                    passed=True, metadata={"dataset": dataset, "not available": reason}
+                    passed=False,
+                    severity=dg.AssetCheckSeverity.WARN,
+                    description=f"not available: {reason}",
+                    metadata={"dataset": dataset, "not available": reason},
                 )
             counts = _counts_of(store, dataset, definition)
         except InputError as error:

@@ -531,8 +531,8 @@ def predict(
 ) -> None:
     """Predict the unlabelled and held images of a dataset, or those of PATH, the least sure first.
 
-    Without PATH the dataset is brought up to date first, with the settings of its last run where
-    none are given.
+    Without PATH the dataset is brought up to date first, with the settings of its promoted run
+    where none are given.
     """
     from pipeline.launch import progress_shown
     from resources.store.dataset_store import DatasetStore
@@ -542,7 +542,14 @@ def predict(
     with progress_shown():
         if path is not None:
             from pipeline.commands.predict_path import predict_path
+            from pipeline.commands.stored_runs import promoted_run_to_bring_back
 
+            run = promoted_run_to_bring_back(store, name)
+            if run is not None:
+                print(f"{name}: the last run was a trial; the promoted run {run} is brought back")
+                code = _predict_dataset(store, name, {}, device).exit_code
+                if code:
+                    raise typer.Exit(code)
             for line in predict_path(store, name, path.expanduser().resolve(), device, show_names):
                 print(line)
             return

@@ -295,7 +295,8 @@ def _outcome_of(result: dg.ExecuteInProcessResult, dataset: str) -> RunOutcome:
     if result.success:
         return RunOutcome(dataset, result.run_id, DONE, "")
     for check in result.get_asset_check_evaluations():
-        if not check.passed and check.blocking:
+        is_error = check.severity is dg.AssetCheckSeverity.ERROR
+        if is_error and not check.passed and check.blocking:
             return RunOutcome(dataset, result.run_id, INPUT_WRONG, str(check.description))
     code, message = RUN_FAILED, "the run failed; see it in the UI"
     failure = next((event for event in result.all_events if event.is_step_failure), None)

@@ -5,8 +5,11 @@ Does not belong here: what any stage does (``assets.core.plan``, and the assets 
 """
 
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -23,12 +26,15 @@ from assets.core.plan import (
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import Facts
-from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.registry import STUDIES, repeated_job
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.progress import enter_stage
 from resources.run_owner import STARTED_HERE, claim_run
 from resources.store.dataset_store import DatasetStore
+from resources.store.stored_results import promoted
+
+log = logging.getLogger("medfeat.stage")
 
 DEFINITIONS: dict[str, StageDefinition[Any]] = {}
 """Every stage by the name of its asset, for its contract check and its tests."""
@@ -147,6 +153,7 @@ def _materialize(
             partition_of(context),
             len(list(context.job_def.asset_layer.executable_asset_keys)),
         )
+        config = with_repeated(context, definition, config, store)
         here = Stage(partition_of(context), definition.name, config, store, compute)
         result = run_stage(definition, here, context.run_id)
         return dg.MaterializeResult(
@@ -182,6 +189,40 @@ def pages_that_show(store: DatasetStore, dataset: str, asset: str, job: str) -> 
     return {
         one: page for one, page in pages.items() if one == job or (store.reports / page).is_file()
     }
+
+
+def with_repeated(
+    context: dg.AssetExecutionContext,
+    definition: StageDefinition[ConfigT],
+    config: ConfigT,
+    store: DatasetStore,
+) -> ConfigT:
+    """The settings of a run that the UI or ``dg launch`` started.
+
+    What its config leaves open is repeated from the promoted result of the job, as the command line
+    does, which writes every setting into the config.
+    """
+    if STARTED_HERE in context.run_tags or not partition_of(context):
+        return config
+    of_job = _promoted_settings(store.root, context.run_id, partition_of(context), context.job_name)
+    fields = definition.config_type.model_fields
+    repeated = {
+        key: value for key, value in of_job.get(definition.name, {}).items() if key in fields
+    }
+    given = context.run_config.get("ops", {}).get(definition.name, {}).get("config", {})
+    return definition.config_type(**{**repeated, **given}) if repeated else config
+
+
+@lru_cache(maxsize=4)
+def _promoted_settings(
+    home: Path, run_id: str, dataset: str, job: str
+) -> dict[str, dict[str, Any]]:
+    """Settings by asset of the promoted result of a job; looked up once a run."""
+    result = promoted(DatasetStore(home=str(home)), dataset, repeated_job(job))
+    if result is None:
+        return {}
+    log.info("%s: what is not set is as in the promoted run %s", dataset, result.run_id[:8])
+    return {asset: record.settings for asset, record in result.records.items()}
 
 
 @contextmanager

@@ -61,3 +61,12 @@ def check_task(dataset: str, task: Task, study: Study) -> None:
 def studies_of(protocol: Protocol) -> list[Study]:
     """Return the studies whose methods are scored by ``protocol``."""
     return [study for study in STUDIES.values() if study.protocol == protocol]
+
+
+def repeated_job(job: str) -> str:
+    """Return the job of a study whose settings a job repeats.
+
+    That is the job itself; of one without a report (predictions, a choice of assets) it is that of
+    Ahn et al., whose classifier predicts.
+    """
+    return job if any(job in study.jobs for study in STUDIES.values()) else AHN2019.name

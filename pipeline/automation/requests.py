@@ -9,8 +9,7 @@ import dagster as dg
 
 from data_contracts import asset_names as names
 from data_contracts.records.dataset import DatasetSpec, Task
-from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.studies.registry import STUDIES, usual_study
+from data_contracts.studies.registry import repeated_job, usual_study
 from pipeline.automation.staleness import chain_of, last_settings
 from pipeline.graph import GRAPH
 from pipeline.launch import fields_of, run_config
@@ -18,8 +17,6 @@ from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import DatasetStore
 from resources.store.stored_results import promoted
 
-STUDY_JOBS = [job for study in STUDIES.values() for job in study.jobs]
-"""Jobs that write a report; every other one (``predict``) repeats the settings of Ahn et al."""
 SCHEDULED_STUDIES = sorted({usual_study(task).name for task in get_args(Task)})
 """Studies that schedules and the drop sensor run, one for each kind of labels."""
 
@@ -53,7 +50,7 @@ def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[st
     Returns:
         value of each setting, by ``asset.key``.
     """
-    result = promoted(store, dataset, job if job in STUDY_JOBS else AHN2019.name)
+    result = promoted(store, dataset, repeated_job(job))
     settings = last_settings(store, dataset, code_versions(job)) | (
         result.settings if result else {}
     )

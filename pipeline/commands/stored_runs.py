@@ -11,7 +11,9 @@ import pyarrow.compute as pc
 
 from assets.core.scoring import groups_of
 from assets.core.stage import definition_of
+from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
 from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
@@ -19,7 +21,13 @@ from pipeline.commands.answer import figure_text, main_figures
 from pipeline.commands.text_table import text_table
 from pipeline.graph import ASSETS
 from resources.store.dataset_store import DatasetStore
-from resources.store.stored_results import StoredResult, promoted, result_of, stored_results
+from resources.store.stored_results import (
+    StoredResult,
+    is_current,
+    promoted,
+    result_of,
+    stored_results,
+)
 
 SHOWN_SETTINGS = 8
 """Maximum number of settings that one line names."""
@@ -74,6 +82,15 @@ def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
         f"{dataset}: with the settings of the promoted run {result.run_id[:8]} "
         f"({in_words(different)}); --set changes one, --defaults takes none of them"
     )
+
+
+def promoted_run_to_bring_back(store: DatasetStore, dataset: str) -> str | None:
+    """The promoted run where the present classifier is of other settings; None where it is not."""
+    result = promoted(store, dataset, AHN2019.name)
+    if result is None or store.record(dataset, names.CLASSIFIER) is None:
+        return None
+    sources = store.upstream(dataset, names.CLASSIFIER)
+    return None if is_current(store, result, sources) else result.run_id[:8]
 
 
 def study_of(job: str) -> Study:

@@ -117,6 +117,16 @@ def promote(store: DatasetStore, dataset: str, result: StoredResult) -> None:
     write_atomically(_file(store, dataset), sealed_json(chosen))
 
 
+def is_current(store: DatasetStore, result: StoredResult, assets: Iterable[str]) -> bool:
+    """Whether the current outputs of ``assets`` have the settings of this result."""
+    return all(
+        (record := store.record(result.report.dataset, asset)) is not None
+        and record.settings == result.records[asset].settings
+        for asset in assets
+        if asset in result.records
+    )
+
+
 def result_of(results: Iterable[StoredResult], run: str) -> StoredResult:
     """The result whose run id begins with ``run``.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from data_contracts.records.dataset import DatasetSpec
 from pipeline.definitions import build_defs
 from pipeline.launch import RunOutcome, run_config
+from resources.run_owner import STARTED_HERE
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw
 
@@ -43,6 +45,7 @@ def run_job(
             run_config=config,
             instance=instance,
             partition_key="tiny",
+            tags={STARTED_HERE: str(os.getpid())},
             raise_on_error=False,
             asset_selection=[asset.key for asset in wanted] if only else None,
         )

@@ -252,6 +252,33 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
     assert again.stdout.count("up to date") == 22
+    last = again.stdout.splitlines()
+    assert last[-1] == f"report: {page}"
+    assert any("Zero-bias CAE + SVM" in line and "accuracy" in line for line in last), last
+    assert any(line.startswith("On this data the auto-encoder (CAE)") for line in last), last
+    assert any("on the page: " in line and "RANDOM WEIGHTS" in line for line in last), last
+
+    # a trial stands beside the promoted run, which what is told nothing else repeats
+    trial = medfeat("run", "good", "--set", "filters=5")
+    assert trial.returncode == 0, trial.stderr
+    assert "good: with the settings of the promoted run" in trial.stdout
+    runs = [line for line in medfeat("results", "good").stdout.splitlines() if "ahn2019  " in line]
+    assert ["promoted" in line for line in runs] == [True, False], runs
+    assert "[filters=5]" in runs[1], runs
+    first, second = (line.split()[0] for line in runs)
+    compared = medfeat("compare", "good").stdout
+    assert "filters  8         5" in compared, compared
+    assert f"{second} minus {first}: " in compared, compared
+    planned = medfeat("backfill", "good", "--dry-run")
+    assert f"promoted run {first}" in planned.stdout
+    assert "good: would run" in planned.stdout
+    assert medfeat("promote", "good", second).returncode == 0
+    outcomes = json.loads(medfeat("backfill", "good", "--json").stdout)
+    assert [(one["dataset"], one["outcome"]) for one in outcomes] == [("good", "done")]
+    assert (
+        json.loads((home / "store/good/cae_model/current.json").read_text())["settings"]["filters"]
+        == 5
+    )
 
 
 def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
