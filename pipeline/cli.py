@@ -421,6 +421,12 @@ def run(
         check_labels(store, name)
         if not defaults:
             given = _with_repeated(store, name, job, given)
+        if job in AHN2019.jobs:
+            from pipeline.commands.estimate import estimate_line
+
+            line = estimate_line(store, name, given, device)
+            if line is not None:
+                print(line)
         raise _run_study(name, job, given, device)
 
 

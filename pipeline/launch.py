@@ -25,6 +25,7 @@ from pipeline.graph import GRAPH
 from pipeline.instance import home_instance, prepare_instance
 from pipeline.interruption import Stopped, at_forced_end, was_interrupted
 from pipeline.orphans import UNFINISHED
+from resources.compute import Compute
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import states_labels
 from resources.run_owner import STARTED_HERE
@@ -217,13 +218,15 @@ def run_job(
         only: names of some assets of the job; None for all.
 
     Raises:
-        InputError: the dataset or a setting is unknown, a value has the wrong type, or the study
-            is for another task than the dataset's.
+        InputError: the dataset or a setting is unknown, a value has the wrong type, the device is
+            not available, or the study is for another task than the dataset's.
     """
     store = DatasetStore()
     # predictions are made by the classifier of Ahn et al.
     study = next((one for one in STUDIES.values() if job in one.jobs), AHN2019)
     check_task(dataset, store.spec(dataset).task, study)
+    if device not in ("auto", "cpu"):
+        Compute(device=device).resolve()
     with home_instance() as instance:
         prepare_instance(instance, store)
         all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}

@@ -263,6 +263,8 @@ class StageDefinition(Generic[ConfigT]):
         tables: contracts of the tables that every available output has.
         features_of: ids of the images that it stores rows of; None where it stores no features.
         is_model: whether it stores a model.
+        ready: raises InputError where settings name what is not there; called before the first
+            stage of a run. None where nothing can be missing.
     """
 
     name: str
@@ -274,6 +276,7 @@ class StageDefinition(Generic[ConfigT]):
     tables: tuple[TableContract, ...] = ()
     features_of: Callable[[DatasetStore, str], list[str]] | None = None
     is_model: bool = False
+    ready: Callable[[ConfigT], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from data_contracts.records.facts import Facts
 from data_contracts.studies.registry import STUDIES, repeated_job
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
-from resources.progress import enter_stage
+from resources.progress import enter_stage, place
 from resources.run_owner import STARTED_HERE, claim_run
 from resources.store.dataset_store import DatasetStore
 from resources.store.stored_results import promoted
@@ -56,6 +56,7 @@ def stage(
     is_model: bool = False,
     uses_device: bool = False,
     per_dataset: bool = True,
+    ready: Callable[[ConfigT], None] | None = None,
 ) -> Callable[[Callable[[Stage[ConfigT]], Plan]], dg.AssetsDefinition]:
     """Make a Dagster asset of a plan.
 
@@ -74,6 +75,7 @@ def stage(
         is_model: whether it stores a model.
         uses_device: whether it computes on the device of the ``compute`` resource.
         per_dataset: whether there is one output a dataset; else one over all datasets.
+        ready: raises InputError where the settings name what is not there (weights, a layer).
     """
 
     def decorate(plan: Callable[[Stage[ConfigT]], Plan]) -> dg.AssetsDefinition:
@@ -88,6 +90,7 @@ def stage(
             tables=tuple(tables),
             features_of=features_of,
             is_model=is_model,
+            ready=ready,
         )
         DEFINITIONS[asset_name] = definition
         return dg.asset(
@@ -153,6 +156,8 @@ def _materialize(
             partition_of(context),
             len(list(context.job_def.asset_layer.executable_asset_keys)),
         )
+        if place().number == 1:
+            check_ready(context, store)
         config = with_repeated(context, definition, config, store)
         here = Stage(partition_of(context), definition.name, config, store, compute)
         result = run_stage(definition, here, context.run_id)
@@ -189,6 +194,25 @@ def pages_that_show(store: DatasetStore, dataset: str, asset: str, job: str) -> 
     return {
         one: page for one, page in pages.items() if one == job or (store.reports / page).is_file()
     }
+
+
+def check_ready(context: dg.AssetExecutionContext, store: DatasetStore) -> None:
+    """Check before the first stage of a run that what its stages need is there.
+
+    Raises:
+        InputError: something is not, in the words of the stage that needs it.
+    """
+    checked: set[tuple[Any, str]] = set()
+    for key in context.job_def.asset_layer.executable_asset_keys:
+        definition = DEFINITIONS.get(key.path[-1])
+        if definition is None or definition.ready is None:
+            continue
+        given = context.run_config.get("ops", {}).get(definition.name, {}).get("config", {})
+        config = with_repeated(context, definition, definition.config_type(**given), store)
+        once = (definition.ready, str(config.settings()))
+        if once not in checked:
+            checked.add(once)
+            definition.ready(config)
 
 
 def with_repeated(

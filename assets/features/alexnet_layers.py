@@ -34,6 +34,11 @@ def layer_columns(features: FeatureSet) -> dict[str, tuple[int, int]]:
     return dict(zip(layers, zip([0, *stops[:-1]], stops, strict=True), strict=True))
 
 
+def _layers_are_there(config: AlexNetLayersConfig) -> None:
+    """Check that there are weights of AlexNet; raises as :func:`_all_layers`."""
+    _all_layers(config.weights)
+
+
 @stage(
     AlexNetLayersConfig,
     group=GROUP,
@@ -44,6 +49,7 @@ def layer_columns(features: FeatureSet) -> dict[str, tuple[int, int]]:
     facts=NetworkFacts,
     features_of=scored_ids,
     uses_device=True,
+    ready=_layers_are_there,
 )
 def alexnet_layers(here: Stage[AlexNetLayersConfig]) -> Plan:
     """All layers of AlexNet from one forward pass on the grey 256 x 256 image.

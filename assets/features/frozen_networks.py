@@ -30,6 +30,7 @@ from data_contracts.records.facts import NetworkFacts
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Method
+from methods.imaging.preprocessing import PreprocessingSettings
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore, Produce
@@ -369,6 +370,11 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     return record.feature_set.row_shape[0]
 
 
+def _conv5_is_there(config: AlexNetConfig) -> None:
+    """Check that there are weights of AlexNet conv5; raises as :func:`frozen_network`."""
+    frozen_network(*CONV5, config.weights, PreprocessingSettings.size)
+
+
 @stage(
     AlexNetConfig,
     group=GROUP,
@@ -379,6 +385,7 @@ def side_of(store: DatasetStore, dataset: str) -> int:
     facts=NetworkFacts,
     features_of=usable_ids,
     uses_device=True,
+    ready=_conv5_is_there,
 )
 def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
     """AlexNet conv5 features after ReLU and max-pool (Ahn et al. 2019, section 2.4).
@@ -391,6 +398,16 @@ def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
     return network_plan(here, frozen, prepared_pixels(here, ids), ids)
 
 
+def _backbone_is_there(config: BackboneConfig) -> None:
+    """Check that the auto-encoder can be fitted on the network and layer of the settings.
+
+    Raises:
+        InputError: see :func:`frozen_network`, or the layer gives no maps.
+    """
+    if (config.backbone, config.layer) != CONV5:
+        _maps_network(config, PreprocessingSettings.size)
+
+
 @stage(
     BackboneConfig,
     group=GROUP,
@@ -400,6 +417,7 @@ def alexnet_conv5(here: Stage[AlexNetConfig]) -> Plan:
     inputs=(names.PREPARED_IMAGES, names.ALEXNET_CONV5),
     features_of=usable_ids,
     uses_device=True,
+    ready=_backbone_is_there,
 )
 def backbone_features(here: Stage[BackboneConfig]) -> Plan:
     """Maps that the auto-encoder is fitted on, (N, C, h, w) in HDF5 shards.
@@ -409,7 +427,18 @@ def backbone_features(here: Stage[BackboneConfig]) -> Plan:
     config = here.config
     if (config.backbone, config.layer) == CONV5:
         return _same_shards(here)
-    side = side_of(here.store, here.dataset)
+    frozen = _maps_network(config, side_of(here.store, here.dataset))
+    ids = usable_ids(here.store, here.dataset)
+    plan = network_plan(here, frozen, prepared_pixels(here, ids), ids)
+    return replace(plan, inputs=(names.PREPARED_IMAGES,))
+
+
+def _maps_network(config: BackboneConfig, side: int) -> FrozenNetwork:
+    """The network of the settings, whose layer gives maps.
+
+    Raises:
+        InputError: see :func:`frozen_network`, or the layer gives no maps of 2 x 2 or more.
+    """
     frozen = frozen_network(config.backbone, config.layer, config.backbone_weights, side)
     if len(frozen.row_shape) != 3 or min(frozen.row_shape[1:]) < 2:
         raise InputError(
@@ -417,9 +446,7 @@ def backbone_features(here: Stage[BackboneConfig]) -> Plan:
             "The auto-encoder wants maps of at least 2 x 2: choose an earlier layer. For a vector "
             "and the SVM, make it a row of a study (docs/extending.md)",
         )
-    ids = usable_ids(here.store, here.dataset)
-    plan = network_plan(here, frozen, prepared_pixels(here, ids), ids)
-    return replace(plan, inputs=(names.PREPARED_IMAGES,))
+    return frozen
 
 
 def _same_shards(here: Stage[BackboneConfig]) -> Plan:

@@ -164,6 +164,7 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
         facts=NetworkFacts,
         features_of=scored_ids,
         uses_device=True,
+        ready=lambda config: _check_side(_network(config, side), scale),
     )
     def descriptors(here: Stage[DescriptorConfig]) -> Plan:
         config = here.config

@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from data_contracts import asset_names as names
+from data_contracts.errors import InputError
 from pipeline.automation.backfills import choose, with_repeated_settings
 from pipeline.commands.answer import figure_text, main_figures
 from pipeline.commands.stored_runs import repeated_line, study_of
 from pipeline.commands.text_table import text_table
-from pipeline.launch import DONE, INPUT_WRONG, run_job
+from pipeline.launch import DONE, INPUT_WRONG, check_labels, run_job
 from resources.store.dataset_store import DatasetStore
 
 IN_WORDS = {DONE: "done", INPUT_WRONG: "input is wrong"}
@@ -113,6 +114,10 @@ def run_backfill(
 def _run(store: DatasetStore, backfill: Backfill, dataset: str, tags: Mapping[str, str]) -> Ended:
     """Run the job of one dataset."""
     job, started = backfill.jobs[dataset], time.monotonic()
+    try:
+        check_labels(store, dataset)
+    except InputError as error:
+        return Ended(dataset, job, IN_WORDS[INPUT_WRONG], "", 0, "", str(error), INPUT_WRONG)
     outcome = run_job(job, dataset, backfill.settings(store, dataset), backfill.device, tags)
     return Ended(
         dataset,

@@ -226,6 +226,11 @@ def states_labels(intake: Intake) -> bool:
     )
 
 
+def number_of_files(intake: Intake) -> int:
+    """Number of files that could be images, without opening them."""
+    return sum(file.fault is None for _, _, file in _named(intake))
+
+
 def attributes_of_files(intake: Intake) -> dict[str, dict[str, str]]:
     """What manifests state in the further columns of ``intake``, by file as a manifest calls it.
 
