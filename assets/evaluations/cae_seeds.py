@@ -91,6 +91,12 @@ class _Trial:
         """Name among the stored parts."""
         return f"{self.method}-{self.share:g}-{self.seed}"
 
+    @property
+    def in_words(self) -> str:
+        """Name in the log."""
+        of = "" if self.share == 1 else f" on {100 * self.share:g} % of the images"
+        return f"{self.method.replace('_', ' ')}{of}, seed {self.seed}"
+
 
 @dataclass(frozen=True)
 class _Inputs:
@@ -180,7 +186,7 @@ def seed_study(here: Stage[SeedStudyConfig]) -> Plan:
                 gram = _gram(made_from, trial)
                 results[trial.key] = scored_on(gram, made_from.rows, config, config.seed)
                 words = in_words(results[trial.key], len(made_from.rows.test))
-                log.info("%s: %s", trial.key, words)
+                log.info("%s: %s", trial.in_words, words)
                 parts.save(results)
         if RAW_ESTIMATE not in results:
             raw = gram_of(made_from.scored)

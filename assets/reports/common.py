@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Work
+from assets.core.setting_differences import default_settings, differences, settings_in_words
 from assets.images import manifest_summary
 from assets.reports.captions import caption_of, seen_on
 from data_contracts import asset_names as names
@@ -64,9 +65,18 @@ def rejected_files(store: DatasetStore, dataset: str) -> list[dict[str, Any]]:
     ]
 
 
-def subtitle_of(dataset: str, study: Study) -> str:
-    """Dataset and study."""
-    return f"Dataset {dataset}, study {study.name}."
+def subtitle_of(dataset: str, study: Study, records: Records) -> str:
+    """Dataset, study, and the settings by which this run is told from others."""
+    settings = {
+        f"{asset}.{key}": value
+        for asset, record in records.items()
+        for key, value in record.settings.items()
+    }
+    words = settings_in_words(differences(settings, default_settings(list(records))))
+    return (
+        f"Dataset {dataset}, study {study.name}, with "
+        f"{f'{words}; all else by default' if words else 'the default settings'}."
+    )
 
 
 def counts_of(records: Records, left_out: tuple[str, ...] = ()) -> tuple[tuple[str, str], ...]:

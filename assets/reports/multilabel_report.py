@@ -67,7 +67,7 @@ def multilabel_report(all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="10",
+        code_version="11",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -219,7 +219,7 @@ def _document(
     answers = {method.title: predictions[method.evaluation].to_pylist() for method in shown}
     return Report(
         title=f"{here.dataset}: {LYNDON2015.title}",
-        subtitle=subtitle_of(here.dataset, LYNDON2015),
+        subtitle=subtitle_of(here.dataset, LYNDON2015, records),
         notices=notices,
         sections=(
             Section(

@@ -241,7 +241,7 @@ def _auc_by_layer(results: Rows) -> bytes:
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="6",
+    code_version="7",
     inputs=(
         names.IMAGE_MANIFEST,
         names.NEAR_DUPLICATES_IN_FOLDS,
@@ -334,7 +334,7 @@ def _document(
     ).under(notices)
     return Report(
         title=f"{here.dataset}: {HUYNH2016.title}",
-        subtitle=subtitle_of(here.dataset, HUYNH2016),
+        subtitle=subtitle_of(here.dataset, HUYNH2016, records),
         notices=notices,
         sections=(
             _result_section(here, chains, verdict, contoured, everything, comparisons),

@@ -85,7 +85,7 @@ def study_report(study: Study, all_tables: bool) -> dg.AssetsDefinition:
         group=GROUP,
         order=8,
         kinds={"html", "markdown"},
-        code_version="13",
+        code_version="14",
         inputs=(
             names.IMAGE_MANIFEST,
             names.IMAGE_ATTRIBUTES,
@@ -259,10 +259,10 @@ def _document(made_from: _MadeFrom) -> "Report":
 
     here, study, records = made_from.here, made_from.study, made_from.records
     notices = parts.notices_of(made_from.results)
-    verdict = _verdict(made_from, notices)
+    verdict = _verdict(made_from)
     return Report(
         title=f"{here.dataset}: {study.title}",
-        subtitle=subtitle_of(here.dataset, study),
+        subtitle=subtitle_of(here.dataset, study, records),
         notices=notices,
         sections=(
             _result_section(made_from, verdict, notices),
@@ -295,9 +295,10 @@ def _document(made_from: _MadeFrom) -> "Report":
     )
 
 
-def _verdict(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Verdict":
-    """What the report concludes."""
-    from methods.reporting.answers.verdicts import single_label_verdict
+def _verdict(made_from: _MadeFrom) -> "Verdict":
+    """What the report concludes; alarms count that are of a method which it compares."""
+    from methods.reporting.answers.verdicts import references_of, single_label_verdict
+    from methods.reporting.single_label_tables import notices_of
     from methods.reporting.tuning_tables import tuned_accuracies
 
     metrics, tests = (
@@ -306,6 +307,9 @@ def _verdict(made_from: _MadeFrom, notices: tuple[str, ...]) -> "Verdict":
     verdict = single_label_verdict(
         made_from.study, made_from.results, tests, tuned_accuracies(metrics)
     )
+    study, rows = made_from.study, {row["method"]: row for row in made_from.results}
+    compared = [study.main, *references_of(study, rows)]
+    notices = notices_of([rows[name] for name in compared if name in rows])
     return verdict_unless_copies(made_from.here, names.NEAR_DUPLICATES, verdict).under(notices)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from assets.core.scoring import groups_of
-from assets.core.stage import definition_of
+from assets.core.setting_differences import default_settings, differences, settings_in_words
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.studies.ahn2019 import AHN2019
@@ -29,45 +29,11 @@ from resources.store.stored_results import (
     stored_results,
 )
 
-SHOWN_SETTINGS = 8
-"""Maximum number of settings that one line names."""
 
-
-def default_settings(assets: Sequence[str]) -> dict[str, Any]:
-    """The default of every setting of these assets, by ``asset.key``."""
-    known = {asset.key.path[-1]: asset for asset in ASSETS}
-    return {
-        f"{asset}.{key}": value
-        for asset in assets
-        if asset in known
-        for key, value in definition_of(known[asset]).config_type().settings().items()
-    }
-
-
-def differences(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that are not as in ``base``; ``key`` where all assets have the same value.
-
-    Settings that only one of the two has are left out: another asset was part of the run.
-    """
-    other = {key: value for key, value in settings.items() if key in base and base[key] != value}
-    short: dict[str, list[tuple[str, Any]]] = {}
-    for key, value in sorted(other.items()):
-        short.setdefault(key.rpartition(".")[2], []).append((key, value))
-    named: dict[str, Any] = {}
-    for name, entries in short.items():
-        values = [value for _, value in entries]
-        if all(value == values[0] for value in values):
-            named[name] = values[0]
-        else:
-            named.update(entries)
-    return named
-
-
-def in_words(different: Mapping[str, Any]) -> str:
-    """Settings as they are written on a command line."""
-    words = [f"{key}={value}" for key, value in different.items()]
-    more = len(words) - SHOWN_SETTINGS
-    return " ".join(words[:SHOWN_SETTINGS]) + (f" and {more} more" if more > 0 else "")
+def _defaults(result: StoredResult) -> dict[str, Any]:
+    """The default of every setting of a result, by ``asset.key``."""
+    known = (asset.key.path[-1] for asset in ASSETS)
+    return default_settings([name for name in known if name in result.records])
 
 
 def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
@@ -75,12 +41,12 @@ def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
     result = promoted(store, dataset, job)
     if result is None:
         return None
-    different = differences(result.settings, default_settings(list(result.records)))
+    different = differences(result.settings, _defaults(result))
     if not different:
         return None
     return (
         f"{dataset}: with the settings of the promoted run {result.run_id[:8]} "
-        f"({in_words(different)}); --set changes one, --defaults takes none of them"
+        f"({settings_in_words(different)}); --set changes one, --defaults takes none of them"
     )
 
 
@@ -122,10 +88,10 @@ def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
         first = chosen[one.job]
         is_promoted = first is not None and one.report.fingerprint == first.report.fingerprint
         if first is None or is_promoted:
-            words = in_words(differences(one.settings, default_settings(list(one.records))))
+            words = settings_in_words(differences(one.settings, _defaults(one)))
             words = words or "the defaults"
         else:
-            words = in_words(differences(one.settings, first.settings)) or "other images"
+            words = settings_in_words(differences(one.settings, first.settings)) or "other images"
         figures = main_figures(store, one.job, one.records)
         main = study_of(one.job).method(study_of(one.job).main).title
         found = figure_text(figures[main]) if main in figures else "no figure of its own method"

@@ -289,6 +289,7 @@ def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
     assert shown.returncode == 0, shown.stderr
     assert "named AlexNet have RANDOM WEIGHTS" in shown.stdout
     assert "works on the installed EfficientNet-Lite0" in shown.stdout
+    assert "these figures mean nothing" not in shown.stdout, "no random network is compared"
     page = (home / "reports" / "demo" / "ahn2019" / "report.html").read_text()
     assert "<strong>Synthetic images</strong>" in page
     assert "<strong>Random weights</strong>" in page
