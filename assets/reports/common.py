@@ -30,11 +30,20 @@ if TYPE_CHECKING:
     from methods.reporting.document import Figure, Report, Section
 
 GROUP = "report"
+RUNS = "runs"
+"""Folder of the pages of all runs, below that of a job."""
+RUN_DIGITS = 12
+"""Digits of a report's fingerprint that name the folder of its run."""
 
 Records = Mapping[str, OutputRecord]
 """Records by asset."""
 Rows = Sequence[Mapping[str, Any]]
 """Rows of a table."""
+
+
+def run_folder(store: DatasetStore, dataset: str, job: str, fingerprint: str) -> Path:
+    """Folder of the page of one run, by the fingerprint of its report."""
+    return store.reports / dataset / job / RUNS / fingerprint[:RUN_DIGITS]
 
 
 def pictures_of(
@@ -154,15 +163,23 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("seconds", "device")}
 
 
-def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
-    """Publish a report in ``folder``: a page, Markdown, pictures, tables, and a list of them."""
+def write_document(
+    store: DatasetStore, report: "Report", folders: Sequence[Path]
+) -> list[StoredFile]:
+    """Publish a report: a page, Markdown, pictures, tables, and a list of them.
+
+    Args:
+        store: of the report.
+        report: the document.
+        folders: where it is published, the same in each.
+    """
     from methods.reporting import document
     from methods.reporting.latex import to_latex
 
     figures = [figure for section in report.sections for figure in section.figures]
     file_of = {id(figure): f"picture-{number:02d}.png" for number, figure in enumerate(figures, 1)}
     written = {file_of[id(figure)]: figure.png for figure in figures}
-    place = "-".join(folder.relative_to(store.reports).parts)
+    place = "-".join(folders[0].relative_to(store.reports).parts)
     for stem, table in report.tables.items():
         written[f"{stem}.csv"] = document.to_csv(table).encode()
         written[f"{stem}.tex"] = to_latex(table, f"{place}-{stem}").encode()
@@ -172,7 +189,16 @@ def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[
     written["report.html"] = document.to_html(report, has_files=True).encode()
     titles = {file_of[id(figure)]: figure.title for figure in figures}
     written["index.md"] = document.to_index(report, titles).encode()
-    return [store.publish(folder / name, data) for name, data in written.items()]
+    return _published(store, folders, written)
+
+
+def _published(
+    store: DatasetStore, folders: Sequence[Path], written: Mapping[str, bytes]
+) -> list[StoredFile]:
+    """Publish files by name in each of some folders."""
+    return [
+        store.publish(folder / name, data) for folder in folders for name, data in written.items()
+    ]
 
 
 def with_checklists(report: "Report") -> "Report":
@@ -187,7 +213,9 @@ def with_checklists(report: "Report") -> "Report":
     return replace(report, sections=tuple(sections))
 
 
-def write_checklists(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
+def write_checklists(
+    store: DatasetStore, report: "Report", folders: Sequence[Path]
+) -> list[StoredFile]:
     """Publish the page on which every item of the checklists names its section of the report."""
     from methods.reporting import document
     from methods.reporting.checklists import CHECKLISTS, checklist_table
@@ -207,10 +235,10 @@ def write_checklists(store: DatasetStore, report: "Report", folder: Path) -> lis
         footer=report.footer,
     )
     written = {
-        "checklist.md": document.to_markdown(page, lambda figure: ""),
-        "checklist.html": document.to_html(page),
+        "checklist.md": document.to_markdown(page, lambda figure: "").encode(),
+        "checklist.html": document.to_html(page).encode(),
     }
-    return [store.publish(folder / name, text.encode()) for name, text in written.items()]
+    return _published(store, folders, written)
 
 
 def report_output(
@@ -222,6 +250,9 @@ def report_output(
     headline: Sequence[tuple[str, float]],
 ) -> Output:
     """The output of a report: its page is published, its tables are stored.
+
+    The page of the last run lies in the folder of the job, that of each run in a folder of its own
+    below, so that a trial overwrites no other page.
 
     Args:
         work: the output.
@@ -235,6 +266,7 @@ def report_output(
         ValueError: the report has no opening.
     """
     folder = work.store.reports / work.dataset / job
+    folders = [folder, run_folder(work.store, work.dataset, job, work.fingerprint)]
     report = with_checklists(report)
     if report.opening is None:
         raise ValueError(f"the report of {job} has no opening")
@@ -243,8 +275,8 @@ def report_output(
         content=content,
         files=[work.write_table(rows, contract) for contract, rows in tables],
         published=[
-            *write_document(work.store, report, folder),
-            *write_checklists(work.store, report, folder),
+            *write_document(work.store, report, folders),
+            *write_checklists(work.store, report, folders),
         ],
         pictures=[(figure.title, figure.png) for figure in report.sections[0].figures[:1]],
         summary={**dict(headline), "verdict": verdict, "report": str(folder / "report.html")},

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from assets.core.scoring import groups_of
 from assets.core.setting_differences import default_settings, differences, settings_in_words
+from assets.reports.common import run_folder
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.studies.ahn2019 import AHN2019
@@ -100,6 +101,9 @@ def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
             f"{one.run_id[:8]}  {one.report.created[:16].replace('T', ' ')}  {one.job:<16} "
             f"{mark:<8}  {main}: {found}  [{words}]"
         )
+        page = run_folder(store, dataset, one.job, one.report.fingerprint) / "report.html"
+        if page.is_file():
+            yield f"          {page}"
 
 
 def comparison_lines(store: DatasetStore, dataset: str, runs: Sequence[str]) -> Iterator[str]:

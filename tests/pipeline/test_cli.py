@@ -269,6 +269,7 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert ["promoted" in line for line in runs] == [True, False], runs
     assert "[filters=5]" in runs[1], runs
     first, second = (line.split()[0] for line in runs)
+    assert len(list(page.parent.glob("runs/*/report.html"))) == 2, "no page is overwritten"
     compared = medfeat("compare", "good").stdout
     assert "filters  8         5" in compared, compared
     assert f"{second} minus {first}: " in compared, compared
