@@ -4,12 +4,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from assets.core.plan import Output, Plan, Stage, Work
+from assets.core.setting_differences import differences
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from assets.reports.common import GROUP, write_document
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
-from data_contracts.records.facts import ReportFacts
+from data_contracts.records.facts import ManifestFacts, ReportFacts
 from data_contracts.records.notices import marker
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.studies.registry import STUDIES
@@ -19,6 +20,7 @@ from data_contracts.tables.report import RESULTS
 from data_contracts.tables.roc import ROC_RESULTS
 from methods.curation.overview import counted
 from resources.store.dataset_store import DatasetStore
+from resources.store.stored_results import promoted, stored_results
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section, Table
@@ -31,6 +33,8 @@ CONTRACTS = {
 """Table of the results of a report, by protocol."""
 SHOWN_REPORTS = 6
 """Maximum number of reports whose first picture the summary shows."""
+SHOWN_RUNS = 30
+"""Maximum number of runs of a dataset that the summary lists, the last ones."""
 
 
 @stage(
@@ -38,7 +42,7 @@ SHOWN_REPORTS = 6
     group=GROUP,
     order=9,
     kinds={"html", "markdown"},
-    code_version="2",
+    code_version="3",
     inputs=[names.report(study) for study in STUDIES],
     per_dataset=False,
 )
@@ -47,6 +51,11 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
     store = here.store
     reports = _reports(store)
     versions = {f"{of.dataset}/{of.asset}": of.data_version for _, of in reports}
+    versions |= {
+        f"{of.dataset}/{of.asset}, promoted": first.report.fingerprint
+        for study, of in reports
+        if (first := promoted(store, of.dataset, study.name)) is not None
+    }
 
     def compute(work: Work) -> Output:
         if not reports:
@@ -54,7 +63,9 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
         records = [record for _, record in reports]
         missing = [d for d in store.datasets() if d not in {of.dataset for of in records}]
         sections = [_section(store, study, record) for study, record in reports]
-        document = _document(records, [_leaderboard(store, reports), *sections], missing)
+        over_time = _trends(store, reports)
+        opening = [_leaderboard(store, reports), *over_time]
+        document = _document(records, [*opening, *sections], missing)
         return Output(
             content=versions,
             published=write_document(store, document, [store.reports / "summary"]),
@@ -103,6 +114,43 @@ def _leaderboard(store: DatasetStore, reports: list[tuple[Study, OutputRecord]])
         addresses = {dataset: f"../{dataset}/{study.name}/report.html" for dataset in records}
         tables.append(leaderboard_table(study.title, study.protocol, bars, markers, addresses))
     return Section("Datasets and methods", (), tuple(tables))
+
+
+def _trends(store: DatasetStore, reports: list[tuple[Study, OutputRecord]]) -> "list[Section]":
+    """The figures of the promoted settings over time, where there are two runs of them or more."""
+    from methods.reporting.document import Section
+    from methods.reporting.leaderboard import bars_of, trend_table
+
+    tables = []
+    for study, record in reports:
+        first = promoted(store, record.dataset, study.name)
+        results = stored_results(store, record.dataset, [study.name])
+        runs = []
+        for one in results:
+            is_old = one.report.code_version != record.code_version  # other columns, perhaps
+            if is_old or first is None or differences(one.settings, first.settings):
+                continue
+            rows = _stored_rows(store, study, one.report)
+            bars = bars_of(rows, study.protocol, study.main)
+            own = next((bar for bar in bars if bar.is_main), None)
+            manifest = one.records.get(names.IMAGE_MANIFEST)
+            if own is not None and manifest is not None:
+                images = manifest.facts_as(ManifestFacts).usable_images
+                runs.append((one.report.created[:16].replace("T", " "), images, own))
+        if len(runs) > 1:
+            title = f"{record.dataset}, {study.method(study.main).title}"
+            tables.append(trend_table(title, study.protocol, runs[-SHOWN_RUNS:]))
+    return [Section("Over time", (), tuple(tables))] if tables else []
+
+
+def _stored_rows(store: DatasetStore, study: Study, report: OutputRecord) -> list[dict[str, Any]]:
+    """Rows of the results of a report that need not be the current one."""
+    contract = CONTRACTS[study.protocol]
+    file = next(file for file in report.files if file.name.endswith(contract.suffix))
+    rows: list[dict[str, Any]] = store.read_table(
+        report.dataset, report.asset, file, contract
+    ).to_pylist()
+    return rows
 
 
 def _section(store: DatasetStore, study: Study, record: OutputRecord) -> "Section":

@@ -127,3 +127,22 @@ def leaderboard_table(
         ("link", *(texts * len(methods))),
         links=addresses,
     ).with_remarks([markers[dataset] for dataset in bars])
+
+
+def trend_table(title: str, protocol: Protocol, runs: Sequence[tuple[str, int, Bar]]) -> Table:
+    """The figure of a study's own method on one dataset, run by run.
+
+    Args:
+        title: of the table: the dataset and the method.
+        protocol: of the study.
+        runs: time, number of usable images and figure of each run, the oldest first.
+    """
+    of = MEASURES[protocol]
+    return Table(
+        f"{title}: {of.title}",
+        ("Report written (UTC)", "Usable images", "Figure"),
+        tuple((time, images, bar.written(of.kind)) for time, images, bar in runs),
+        "Runs with the settings of the promoted run, in brackets 95 % intervals. Test images may "
+        "have been added between two runs, so two rows are no paired comparison.",
+        ("text", "count", "text"),
+    )

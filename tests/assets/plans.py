@@ -93,21 +93,23 @@ def store_record(
         table = pa.Table.from_pylist(list(rows), schema=contract.schema)
         name = f"{version}{contract.suffix}"
         files.append(store.write_table(DATASET, asset, name, table, contract))
+    usual: dict[str, Any] = {
+        "code_version": "1",
+        "settings": {},
+        "inputs": {},
+        "run_id": "0" * 8,
+        "created": "2026-01-01T00:00:00+00:00",
+        "seconds": 0.0,
+        "peak_memory_bytes": 0,
+    }
     record = OutputRecord(
         asset=asset,
         dataset=DATASET,
         fingerprint=version,
         data_version=version,
-        code_version="1",
-        settings={},
-        inputs={},
-        run_id="0" * 8,
-        created="2026-01-01T00:00:00+00:00",
-        seconds=0.0,
-        peak_memory_bytes=0,
         facts=facts,
         files=files,
-        **fields,
+        **{**usual, **fields},
     )
     store.save_record(record)
     return record

@@ -14,7 +14,14 @@ from data_contracts.records.facts import ReportFacts
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.report import RESULTS
 from resources.store.dataset_store import DatasetStore
-from tests.assets.plans import DATASET, new_store, run_plan, store_record
+from tests.assets.plans import (
+    DATASET,
+    manifest_row,
+    new_store,
+    run_plan,
+    store_manifest,
+    store_record,
+)
 
 RESULT = {
     "dataset": DATASET,
@@ -71,3 +78,30 @@ def test_every_report_is_a_section_and_a_dataset_without_one_is_named(store: Dat
 def test_without_a_report_there_is_no_summary(store: DatasetStore) -> None:
     with pytest.raises(InputError, match="no dataset has a report yet"):
         run_plan(summary_report, store, dataset="")
+
+
+def night(store: DatasetStore, number: int, images: int, accuracy: float, **settings: int) -> str:
+    """A run of a night, and the summary after it."""
+    rows = [manifest_row(i, "train", "a") for i in range(images)]
+    manifest = store_manifest(store, rows)
+    store_record(
+        store,
+        names.report(AHN2019.name),
+        facts=ReportFacts(verdict="On this data nothing differs."),
+        tables=[(RESULTS, [RESULT | {"accuracy": accuracy}])],
+        settings={"bins": 10, **settings},
+        inputs={names.IMAGE_MANIFEST: manifest.data_version},
+        created=f"2026-11-0{number}T03:00:00+00:00",
+    )
+    run_plan(summary_report, store, dataset="")
+    return (store.reports / "summary" / "report.html").read_text()
+
+
+def test_runs_of_the_promoted_settings_are_shown_over_time(store: DatasetStore) -> None:
+    assert "Over time" not in night(store, 1, 5, 0.75), "one run is no trend"
+    assert "Over time" in night(store, 2, 6, 0.8)
+    page = night(store, 3, 6, 0.9, bins=3)
+    trend = page[page.index("Over time") :]
+    assert trend.index("75.0 (50.0 to 100.0)") < trend.index("80.0 (50.0 to 100.0)")
+    assert "2026-11-02 03:00" in trend
+    assert "2026-11-03 03:00" not in trend, "a trial is no night"
