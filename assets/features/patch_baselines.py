@@ -216,7 +216,7 @@ def _fit_ssae(config: SsaeConfig, patches: np.ndarray, device: str) -> FittedPat
         seed=config.seed,
     )
 
-    def say(record: SsaeEpoch) -> None:
+    def say(record: "SsaeEpoch") -> None:
         _logged(record, settings.epochs)
 
     fit = train_ssae(patches, settings, torch.device(device), seldom(say))
