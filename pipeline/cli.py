@@ -65,6 +65,14 @@ WeightsOption = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="A YAML file of settings, as --print-settings writes it; --set wins over it.",
+    ),
+]
 Defaults = Annotated[
     bool,
     typer.Option(
@@ -96,10 +104,18 @@ def common_options(
     """Hold the options that stand before a command."""
 
 
-def _settings(pairs: list[str] | None, weights: str | None, force: bool) -> dict[str, object]:
+def _settings(
+    pairs: list[str] | None, weights: str | None, force: bool, file: Path | None = None
+) -> dict[str, object]:
     from pipeline.launch import parse_settings
 
     settings = parse_settings(pairs or [])
+    if file is not None:
+        from pipeline.commands.settings_file import read_settings
+
+        named = {key.rpartition(".")[2] for key in settings if "." not in key}
+        of_file = read_settings(file).items()
+        settings = {k: v for k, v in of_file if k.rpartition(".")[2] not in named} | settings
     if weights is not None:
         settings["weights"] = (
             weights if weights == "random" else str(Path(weights).expanduser().resolve())
@@ -395,6 +411,13 @@ def run(
         ),
     ] = None,
     defaults: Defaults = False,
+    file: SettingsFile = None,
+    print_settings: Annotated[
+        bool,
+        typer.Option(
+            "--print-settings", help="Print every setting of the run as YAML, and run nothing."
+        ),
+    ] = False,
 ) -> None:
     """Run a study for one dataset, in the foreground.
 
@@ -409,7 +432,10 @@ def run(
 
     store = DatasetStore()
     job = study_for(store.spec(name), study)
-    given = _settings(pairs, weights, force)
+    given = _settings(pairs, weights, force, file)
+    if print_settings:
+        _print_settings(store, name, job, given, defaults)
+        return
     with progress_shown():
         if up_to is not None:
             code = _run(name, job, given, device, up_to=up_to)
@@ -428,6 +454,20 @@ def run(
             if line is not None:
                 print(line)
         raise _run_study(name, job, given, device)
+
+
+def _print_settings(
+    store: DatasetStore, name: str, job: str, given: dict[str, object], defaults: bool
+) -> None:
+    """Print the settings with which a run would start."""
+    from pipeline.automation.backfills import with_repeated_settings
+    from pipeline.automation.requests import study_assets
+    from pipeline.commands.settings_file import settings_yaml
+    from pipeline.launch import run_config
+
+    settings = given if defaults else with_repeated_settings(store, name, job, given)
+    run_config(study_assets(job), settings, "auto")  # refuses what is unknown or out of range
+    print(settings_yaml(job, settings), end="")
 
 
 def _with_repeated(
@@ -470,6 +510,7 @@ def backfill(
     device: Device = "auto",
     force: Force = False,
     defaults: Defaults = False,
+    file: SettingsFile = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
     ] = False,
@@ -500,7 +541,7 @@ def backfill(
         )
     jobs = {name: study_for(store.spec(name), study) for name in listed}
     what = several_datasets.Backfill(
-        jobs, only_stale, from_drop, _settings(pairs, weights, force), defaults, device
+        jobs, only_stale, from_drop, _settings(pairs, weights, force, file), defaults, device
     )
     is_silent = quiet or as_json
     with nullcontext() if is_silent else progress_shown():
