@@ -70,6 +70,15 @@ def computed(result: dg.ExecuteInProcessResult) -> set[str]:
     return names
 
 
+def failed_checks(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Assets whose blocking checks failed; what was skipped with a reason only warns."""
+    return [
+        check.asset_key.path[-1]
+        for check in result.get_asset_check_evaluations()
+        if check.blocking and not check.passed and check.severity is dg.AssetCheckSeverity.ERROR
+    ]
+
+
 def checks_of(outcome: RunOutcome) -> dict[str, dg.AssetCheckEvaluation]:
     """Evaluations of the checks of a run by name; those of contracts by asset."""
     with dg.DagsterInstance.get() as instance:

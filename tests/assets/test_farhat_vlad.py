@@ -25,7 +25,7 @@ from methods.imaging.preprocessing import PreprocessingSettings, to_square
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureReader, FeatureStore
 from resources.store.model_store import load_model
-from tests.assets.runs import RunFailedError, computed, run_job
+from tests.assets.runs import RunFailedError, computed, failed_checks, run_job
 
 TINY: dict[str, Any] = {
     "backbone": "alexnet",
@@ -87,7 +87,7 @@ def notes_of_figures() -> dict[str, str]:
 def test_the_study_end_to_end(materialise: Materialise, make_images: Any) -> None:
     root = make_images(classes=2, each=12)
     first = materialise(root)
-    assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
+    assert failed_checks(first) == []
     store = DatasetStore()
     results = {
         row["method"]: row

@@ -30,7 +30,7 @@ from data_contracts.tables.roc import FOLD_SCORES, ROC_COMPARISONS, ROC_RESULTS
 from methods.classifiers.polynomial_svm import Grid
 from methods.features.alexnet_layers import AlexNetLayers, fresh_alexnet
 from resources.store.dataset_store import DatasetStore
-from tests.assets.runs import RunFailedError, computed, run_job
+from tests.assets.runs import RunFailedError, computed, failed_checks, run_job
 
 SIDE = 96
 LESIONS_A_CLASS = 8
@@ -92,7 +92,7 @@ def fold_scores(asset: str) -> list[dict[str, Any]]:
 
 def test_the_study_end_to_end(materialise: Materialise, lesions: Path) -> None:
     first = materialise(lesions)
-    assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
+    assert failed_checks(first) == []
     store = DatasetStore()
     n = 4 * LESIONS_A_CLASS
 

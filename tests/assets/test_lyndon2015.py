@@ -21,7 +21,7 @@ from methods.reporting.answers.null_words import MAJORITY_RATE
 from methods.statistics import metrics as measures
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
-from tests.assets.runs import RunFailedError, computed, run_job
+from tests.assets.runs import RunFailedError, computed, failed_checks, run_job
 
 SIDE = 48
 TINY: dict[str, Any] = {
@@ -86,7 +86,7 @@ def predictions(evaluation: str) -> list[dict[str, Any]]:
 
 def test_the_study_end_to_end(materialise: Materialise, images: Path) -> None:
     first = materialise(images)
-    assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
+    assert failed_checks(first) == []
     store = DatasetStore()
     summary = store.need_record("tiny", "image_manifest").summary
     assert (summary["training images"], summary["test images"], summary["classes"]) == (16, 16, 2)

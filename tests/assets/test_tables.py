@@ -23,7 +23,7 @@ from pipeline.commands.predict_path import predict_path
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.model_store import load_model
-from tests.assets.runs import RunFailedError, computed, run_job
+from tests.assets.runs import RunFailedError, computed, failed_checks, run_job
 
 TINY: dict[str, Any] = {
     "filters": 4,
@@ -80,7 +80,7 @@ def test_every_row_of_both_tables_runs_or_says_why(
     its row says."""
     root = make_images(classes=2, each=10)
     first = materialise(root)
-    assert all(check.passed for check in first.get_asset_check_evaluations() if check.blocking)
+    assert failed_checks(first) == []
     store = DatasetStore()
 
     results = {
