@@ -262,6 +262,7 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
         {
             **{key: row[key] for key in ("image_id", "path", "frame", "label")},
             "split": "held",
+            "answer": row["label"] or row["path"],
             "predicted": row["label"] or row["path"],
             "probability": 0.5,
             "margin": 1.0,

@@ -7,7 +7,7 @@ Does not belong here: what any stage does (``assets.core.plan``, and the assets 
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from assets.core.plan import (
     Plan,
     Stage,
     StageDefinition,
+    UnavailableError,
     run_stage,
 )
 from data_contracts import asset_names as names
@@ -212,7 +213,8 @@ def check_ready(context: dg.AssetExecutionContext, store: DatasetStore) -> None:
         once = (definition.ready, str(config.settings()))
         if once not in checked:
             checked.add(once)
-            definition.ready(config)
+            with suppress(UnavailableError):  # that stage is skipped, with its reason
+                definition.ready(config)
 
 
 def with_repeated(

@@ -13,7 +13,7 @@ from assets.core.scoring import groups_of
 from assets.core.setting_differences import default_settings, differences, settings_in_words
 from assets.reports.common import run_folder
 from data_contracts import asset_names as names
-from data_contracts.errors import InputError
+from data_contracts.errors import ContractError, InputError
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDIES
 from data_contracts.studies.study import Study
@@ -84,9 +84,13 @@ def all_results(store: DatasetStore, dataset: str) -> list[StoredResult]:
 def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
     """Yield a line for each stored result: when, what differs from the promoted one, the figure."""
     results = all_results(store, dataset)
-    chosen = {job: promoted(store, dataset, job) for job in {one.job for one in results}}
+    try:
+        chosen = {job: promoted(store, dataset, job) for job in {one.job for one in results}}
+    except ContractError as error:
+        yield str(error)
+        chosen = {}
     for one in results:
-        first = chosen[one.job]
+        first = chosen.get(one.job)
         is_promoted = first is not None and one.report.fingerprint == first.report.fingerprint
         if first is None or is_promoted:
             words = settings_in_words(differences(one.settings, _defaults(one)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts import asset_names as names
-from data_contracts.errors import InputError
+from data_contracts.errors import ContractError, InputError
 from data_contracts.records.dataset import check_dataset_name
 from data_contracts.records.output_record import OutputRecord
 from data_contracts.records.sealed import sealed_json, unsealed_json
@@ -93,16 +93,30 @@ def _file(store: DatasetStore, dataset: str) -> Path:
 
 
 def _promotions(store: DatasetStore, dataset: str) -> dict[str, str]:
-    """Fingerprint of the promoted report of each job for which a person chose one."""
+    """Fingerprint of the promoted report of each job for which a person chose one.
+
+    Raises:
+        ContractError: the file cannot be read, or its bytes are not those that were stored.
+    """
+    path = _file(store, dataset)
     try:
-        chosen = unsealed_json((_file(store, dataset)).read_bytes())
-    except (OSError, ValueError):
+        chosen = unsealed_json(path.read_bytes())
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError):
+        raise ContractError(
+            f"{path} is damaged, so which run is promoted is not known",
+            f"See the runs with medfeat results {dataset}, then: medfeat promote {dataset} RUN",
+        ) from None
     return {str(job): str(fingerprint) for job, fingerprint in chosen.items()}
 
 
 def promoted(store: DatasetStore, dataset: str, job: str) -> StoredResult | None:
-    """The promoted result of a job: the one that a person chose, else the first; None without."""
+    """The promoted result of a job: the one that a person chose, else the first; None without.
+
+    Raises:
+        ContractError: which one was chosen cannot be read.
+    """
     results = stored_results(store, dataset, [job])
     chosen = _promotions(store, dataset).get(job)
     return next(
@@ -113,7 +127,11 @@ def promoted(store: DatasetStore, dataset: str, job: str) -> StoredResult | None
 
 def promote(store: DatasetStore, dataset: str, result: StoredResult) -> None:
     """Let a job repeat the settings of this result from now on."""
-    chosen = {**_promotions(store, dataset), result.job: result.report.fingerprint}
+    try:
+        others = _promotions(store, dataset)
+    except ContractError:  # this choice mends it
+        others = {}
+    chosen = {**others, result.job: result.report.fingerprint}
     write_atomically(_file(store, dataset), sealed_json(chosen))
 
 

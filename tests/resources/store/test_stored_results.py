@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from data_contracts.errors import InputError
+from data_contracts.errors import ContractError, InputError
 from data_contracts.records.output_record import OutputRecord
 from resources.store.dataset_store import DatasetStore
 from resources.store.stored_results import (
@@ -96,13 +96,16 @@ def test_the_first_is_promoted_until_a_person_names_another(store: DatasetStore)
     assert still.run_id == second.run_id, "a later trial changes nothing"
 
 
-def test_a_damaged_choice_is_none(store: DatasetStore) -> None:
+def test_a_damaged_choice_is_said_and_mended_by_another(store: DatasetStore) -> None:
     run(store, 1, 64)
     run(store, 2, 32)
     first, second = stored_results(store, "d", [JOB])
     promote(store, "d", second)
     path = store.root / "store" / "d" / "promoted.json"
     path.write_bytes(path.read_bytes().replace(b"p32", b"p64"))
+    with pytest.raises(ContractError, match=r"which run is promoted is not known.*medfeat promote"):
+        promoted(store, "d", JOB)
+    promote(store, "d", first)
     assert promoted(store, "d", JOB) == first
 
 
