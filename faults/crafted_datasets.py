@@ -23,6 +23,8 @@ from pydicom.uid import (
 from assets.predictions.predictions import publish
 from faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
 from methods.reporting import document
+from methods.reporting.prediction_files import ModelFacts
+from methods.reporting.review_page import corrections_script
 from resources.intake import dataset_scan
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import locate, read_image
@@ -227,7 +229,8 @@ def named(label: str, name: str) -> Attack:
         for file in (ground.store.root / "reports").rglob("*"):
             text = file.read_bytes().decode() if file.suffix in (".csv", ".html", ".md") else ""
             if file.suffix == ".html":
-                assert dangers_of(text) == [], file.name
+                own = corrections_script() if file.name == "predictions.html" else ""
+                assert dangers_of(text, own) == [], file.name
             if file.suffix == ".csv":
                 cells = [cell for line in csv.reader(io.StringIO(text)) for cell in line]
                 assert [
@@ -277,6 +280,8 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
     ]
     folder = ground.store.root / "reports" / NAME
     folder.mkdir(parents=True)
+    classes = tuple(sorted({line["predicted"] for line in lines}))
+    model = ModelFacts(rows[0]["path"], "2026-11-30", classes, len(rows), None, 0.5, None, None)
     reader = FeatureStore(ground.store, NAME, PREPARED).reader([row["image_id"] for row in rows])
     publish(
         ground.store,
@@ -284,7 +289,7 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
         rows[0]["path"],
         lines,
         notices,
-        notices,
+        model,
         lambda ids: reader.take(np.arange(len(ids))),
     )
     reader.close()

@@ -86,7 +86,7 @@ def stored_files(store: DatasetStore) -> list[Path]:
         path
         for root in roots
         for path in root.rglob("*")
-        if path.is_file() and not path.name.startswith(".lock")
+        if path.is_file() and not path.name.startswith(".lock") and "runs" not in path.parts
     )
 
 

@@ -164,7 +164,7 @@ def local_descriptors(scale: int) -> dg.AssetsDefinition:
         facts=NetworkFacts,
         features_of=scored_ids,
         uses_device=True,
-        ready=lambda config: _check_side(_network(config, side), scale),
+        ready=_network_is_there,
     )
     def descriptors(here: Stage[DescriptorConfig]) -> Plan:
         config = here.config
@@ -195,6 +195,15 @@ def _network(config: DescriptorConfig, side: int) -> FrozenNetwork:
             raise error from None
         reason = OTHER_NETWORK.says(f"VGG-16 takes the place of VGG-19 ({error.what})")
         return replace(found, stands_in=reason)
+
+
+def _network_is_there(config: DescriptorConfig) -> None:
+    """Check that the network of the settings has weights up to its layer, at the first scale.
+
+    Raises:
+        InputError: see :func:`frozen_network`.
+    """
+    _network(config, side_of_scale(0))
 
 
 def _check_side(frozen: FrozenNetwork, scale: int) -> None:

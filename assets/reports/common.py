@@ -1,6 +1,8 @@
 """What the reports of all studies share: their closing sections, their files and their output."""
 
+import os
 import platform
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
@@ -24,6 +26,7 @@ from data_contracts.studies.study import Study
 from data_contracts.tables.contract import TableContract
 from methods.curation.overview import overview
 from methods.reporting import headings
+from resources.store.atomic_file import make_folder
 from resources.store.dataset_store import DatasetStore
 
 if TYPE_CHECKING:
@@ -163,23 +166,15 @@ def untimed(row: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in row.items() if key not in ("seconds", "device")}
 
 
-def write_document(
-    store: DatasetStore, report: "Report", folders: Sequence[Path]
-) -> list[StoredFile]:
-    """Publish a report: a page, Markdown, pictures, tables, and a list of them.
-
-    Args:
-        store: of the report.
-        report: the document.
-        folders: where it is published, the same in each.
-    """
+def write_document(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
+    """Publish a report in ``folder``: a page, Markdown, pictures, tables, and a list of them."""
     from methods.reporting import document
     from methods.reporting.latex import to_latex
 
     figures = [figure for section in report.sections for figure in section.figures]
     file_of = {id(figure): f"picture-{number:02d}.png" for number, figure in enumerate(figures, 1)}
     written = {file_of[id(figure)]: figure.png for figure in figures}
-    place = "-".join(folders[0].relative_to(store.reports).parts)
+    place = "-".join(folder.relative_to(store.reports).parts)
     for stem, table in report.tables.items():
         written[f"{stem}.csv"] = document.to_csv(table).encode()
         written[f"{stem}.tex"] = to_latex(table, f"{place}-{stem}").encode()
@@ -189,16 +184,22 @@ def write_document(
     written["report.html"] = document.to_html(report, has_files=True).encode()
     titles = {file_of[id(figure)]: figure.title for figure in figures}
     written["index.md"] = document.to_index(report, titles).encode()
-    return _published(store, folders, written)
+    return [store.publish(folder / name, data) for name, data in written.items()]
 
 
-def _published(
-    store: DatasetStore, folders: Sequence[Path], written: Mapping[str, bytes]
-) -> list[StoredFile]:
-    """Publish files by name in each of some folders."""
-    return [
-        store.publish(folder / name, data) for folder in folders for name, data in written.items()
-    ]
+def keep_page(store: DatasetStore, published: Sequence[StoredFile], folder: Path) -> None:
+    """Keep the files of a run's page in a folder of its own, as links to those published.
+
+    They are for a person; no record lists them, so they may be deleted.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    make_folder(folder)
+    for file in published:
+        source, target = store.reports / file.name, folder / Path(file.name).name
+        try:
+            os.link(source, target)
+        except OSError:  # a file system without links
+            shutil.copyfile(source, target)
 
 
 def with_checklists(report: "Report") -> "Report":
@@ -213,9 +214,7 @@ def with_checklists(report: "Report") -> "Report":
     return replace(report, sections=tuple(sections))
 
 
-def write_checklists(
-    store: DatasetStore, report: "Report", folders: Sequence[Path]
-) -> list[StoredFile]:
+def write_checklists(store: DatasetStore, report: "Report", folder: Path) -> list[StoredFile]:
     """Publish the page on which every item of the checklists names its section of the report."""
     from methods.reporting import document
     from methods.reporting.checklists import CHECKLISTS, checklist_table
@@ -238,7 +237,7 @@ def write_checklists(
         "checklist.md": document.to_markdown(page, lambda figure: "").encode(),
         "checklist.html": document.to_html(page).encode(),
     }
-    return _published(store, folders, written)
+    return [store.publish(folder / name, data) for name, data in written.items()]
 
 
 def report_output(
@@ -266,18 +265,19 @@ def report_output(
         ValueError: the report has no opening.
     """
     folder = work.store.reports / work.dataset / job
-    folders = [folder, run_folder(work.store, work.dataset, job, work.fingerprint)]
     report = with_checklists(report)
     if report.opening is None:
         raise ValueError(f"the report of {job} has no opening")
     verdict = report.opening.answer
+    published = [
+        *write_document(work.store, report, folder),
+        *write_checklists(work.store, report, folder),
+    ]
+    keep_page(work.store, published, run_folder(work.store, work.dataset, job, work.fingerprint))
     return Output(
         content=content,
         files=[work.write_table(rows, contract) for contract, rows in tables],
-        published=[
-            *write_document(work.store, report, folders),
-            *write_checklists(work.store, report, folders),
-        ],
+        published=published,
         pictures=[(figure.title, figure.png) for figure in report.sections[0].figures[:1]],
         summary={**dict(headline), "verdict": verdict, "report": str(folder / "report.html")},
         facts=ReportFacts(verdict=verdict),

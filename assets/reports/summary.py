@@ -68,7 +68,7 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
         document = _document(records, [*opening, *sections], missing)
         return Output(
             content=versions,
-            published=write_document(store, document, [store.reports / "summary"]),
+            published=write_document(store, document, store.reports / "summary"),
             pictures=[
                 (picture.title, store.picture(record, picture))
                 for record in records[:SHOWN_REPORTS]

@@ -67,7 +67,9 @@ def _quantized(
 
     A rare colour would otherwise be lost.
     """
-    chosen = image.quantize(colours - len(marks), dither=Image.Dither.NONE)
+    chosen = image.quantize(
+        colours - len(marks), Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+    )
     if not marks:
         return chosen
     palette = Image.new("P", (1, 1))
