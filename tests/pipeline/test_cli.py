@@ -254,7 +254,7 @@ def test_three_commands_and_a_backfill(medfeat: Medfeat, home: Path, make_images
     assert predicted.stdout.count("up to date") == 7, "with the settings of the last run"
     again = medfeat("run", "good", "--weights", "random", *TINY)
     assert again.returncode == 0
-    assert again.stdout.count("up to date") == 22
+    assert (again.stdout.count("up to date"), again.stdout.count("skipped: ")) == (21, 1)
     last = again.stdout.splitlines()
     assert last[-1] == f"report: {page}"
     assert any("Zero-bias CAE + SVM" in line and "accuracy" in line for line in last), last
