@@ -125,11 +125,10 @@ def _settings(
 
 def _pages(dataset: str) -> list[Path]:
     """Return the reports that exist for a dataset, one for each job."""
-    from data_contracts.studies.registry import STUDIES
+    from data_contracts.studies.registry import STUDY_JOBS
     from resources.store.home import medfeat_home
 
-    jobs = [job for study in STUDIES.values() for job in study.jobs]
-    pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in jobs]
+    pages = [medfeat_home() / "reports" / dataset / job / "report.html" for job in STUDY_JOBS]
     return [page for page in pages if page.is_file()]
 
 

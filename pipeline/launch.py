@@ -19,8 +19,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from data_contracts import asset_names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
-from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.studies.registry import STUDIES, check_task, usual_study
+from data_contracts.studies.registry import STUDY_JOBS, check_task, repeated_job, usual_study
 from pipeline.graph import GRAPH
 from pipeline.instance import home_instance, prepare_instance
 from pipeline.interruption import Stopped, at_forced_end, was_interrupted
@@ -161,9 +160,10 @@ def study_for(spec: DatasetSpec, named: str | None) -> str:
     Raises:
         InputError: there is no study of that name.
     """
-    names = [job for study in STUDIES.values() for job in study.jobs]
-    if named is not None and named not in names:
-        raise InputError(f"there is no study {named!r}", f"The studies are: {', '.join(names)}")
+    if named is not None and named not in STUDY_JOBS:
+        raise InputError(
+            f"there is no study {named!r}", f"The studies are: {', '.join(STUDY_JOBS)}"
+        )
     return named or usual_study(spec.task).name
 
 
@@ -222,9 +222,7 @@ def run_job(
             not available, or the study is for another task than the dataset's.
     """
     store = DatasetStore()
-    # predictions are made by the classifier of Ahn et al.
-    study = next((one for one in STUDIES.values() if job in one.jobs), AHN2019)
-    check_task(dataset, store.spec(dataset).task, study)
+    check_task(dataset, store.spec(dataset).task, STUDY_JOBS[repeated_job(job)])
     if device not in ("auto", "cpu"):
         Compute(device=device).resolve()
     with home_instance() as instance:

@@ -27,7 +27,7 @@ from assets.core.plan import (
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.facts import Facts
-from data_contracts.studies.registry import STUDIES, repeated_job
+from data_contracts.studies.registry import STUDY_JOBS, repeated_job
 from data_contracts.tables.contract import TableContract
 from resources.compute import Compute
 from resources.progress import enter_stage, place
@@ -186,10 +186,9 @@ def pages_that_show(store: DatasetStore, dataset: str, asset: str, job: str) -> 
     Returns:
         path of each page below the folder of reports.
     """
-    jobs = [one for study in STUDIES.values() for one in study.jobs]
     pages = {
         one: f"{dataset}/{one}/report.html"
-        for one in jobs
+        for one in STUDY_JOBS
         if (report := DEFINITIONS.get(names.report(one))) is not None and asset in report.inputs
     }
     return {

@@ -15,6 +15,8 @@ from data_contracts.studies.study import Protocol, Study
 STUDIES: dict[str, Study] = {
     study.name: study for study in (AHN2019, FARHAT_VLAD, HUYNH2016, LYNDON2015)
 }
+STUDY_JOBS = {job: study for study in STUDIES.values() for job in study.jobs}
+"""The study of each Dagster job that ends with a report, in the order of the studies."""
 
 
 def check_evaluations(studies: Iterable[Study]) -> None:
@@ -69,4 +71,4 @@ def repeated_job(job: str) -> str:
     That is the job itself; of one without a report (predictions, a choice of assets) it is that of
     Ahn et al., whose classifier predicts.
     """
-    return job if any(job in study.jobs for study in STUDIES.values()) else AHN2019.name
+    return job if job in STUDY_JOBS else AHN2019.name

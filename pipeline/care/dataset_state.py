@@ -13,15 +13,13 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.facts import ManifestFacts
-from data_contracts.studies.registry import STUDIES, usual_study
+from data_contracts.studies.registry import usual_study
 from pipeline.automation.requests import code_versions
 from pipeline.automation.staleness import stale_reason
 from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import Drop, drops_root
 from resources.store.dataset_store import DatasetStore
 
-STUDY_JOBS = frozenset(job for study in STUDIES.values() for job in study.jobs)
-"""Jobs that end with a report."""
 LIKE = 0.75
 """Smallest similarity, 0..1, of a drop folder's name to a dataset that is taken for a mistake."""
 

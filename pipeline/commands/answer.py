@@ -8,7 +8,7 @@ from typing import Any
 from data_contracts import asset_names as names
 from data_contracts.records.facts import ManifestFacts, ReportFacts
 from data_contracts.records.output_record import OutputRecord
-from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.registry import STUDY_JOBS
 from data_contracts.tables.evaluations import ALL_LABELS, METRICS, TUNED
 from methods.curation.overview import counted
 from resources.store.dataset_store import DatasetStore
@@ -32,7 +32,7 @@ def main_figures(
 
     Of a method with an SVM it is that at the C which its own training images choose.
     """
-    study = next(study for study in STUDIES.values() if job in study.jobs)
+    study = STUDY_JOBS[job]
     figures = {}
     for method in study.methods:
         record = records.get(method.evaluation)
@@ -92,7 +92,7 @@ def answer_lines(store: DatasetStore, dataset: str, job: str) -> Iterator[str]:
 
 def _not_available(store: DatasetStore, dataset: str, job: str) -> Iterator[str]:
     """Yield the methods of a job without an output, and why."""
-    study = next(study for study in STUDIES.values() if job in study.jobs)
+    study = STUDY_JOBS[job]
     reasons = {
         method.title: record.unavailable
         for method in study.methods_of(job == study.tables_job)

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from data_contracts.errors import InputError
-from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.registry import STUDY_JOBS
 from pipeline.graph import GRAPH
 from pipeline.launch import fields_of
 
@@ -44,9 +44,8 @@ def settings_of(job: str) -> list[Setting]:
     Raises:
         InputError: there is no such study.
     """
-    jobs = [name for study in STUDIES.values() for name in study.jobs]
-    if job not in jobs:
-        raise InputError(f"there is no study {job!r}", f"The studies are: {', '.join(jobs)}")
+    if job not in STUDY_JOBS:
+        raise InputError(f"there is no study {job!r}", f"The studies are: {', '.join(STUDY_JOBS)}")
     keys = GRAPH.resolve_job_def(job).asset_layer.executable_asset_keys
     having: dict[tuple[str, str, str, str], list[str]] = {}
     for key in keys:

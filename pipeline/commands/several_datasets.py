@@ -11,9 +11,10 @@ from typing import Any
 
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
+from data_contracts.studies.registry import STUDY_JOBS
 from pipeline.automation.backfills import choose, with_repeated_settings
 from pipeline.commands.answer import figure_text, main_figures
-from pipeline.commands.stored_runs import repeated_line, study_of
+from pipeline.commands.stored_runs import repeated_line
 from pipeline.commands.text_table import text_table
 from pipeline.launch import DONE, INPUT_WRONG, check_labels, run_job
 from resources.store.dataset_store import DatasetStore
@@ -134,7 +135,8 @@ def _run(store: DatasetStore, backfill: Backfill, dataset: str, tags: Mapping[st
 def _figure(store: DatasetStore, dataset: str, job: str) -> str:
     """The figure of the study's own method."""
     figures = main_figures(store, job, store.upstream(dataset, names.report(job)))
-    title = study_of(job).method(study_of(job).main).title
+    study = STUDY_JOBS[job]
+    title = study.method(study.main).title
     return figure_text(figures[title]) if title in figures else ""
 
 

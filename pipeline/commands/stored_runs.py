@@ -15,8 +15,7 @@ from assets.reports.common import run_folder
 from data_contracts import asset_names as names
 from data_contracts.errors import ContractError, InputError
 from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.studies.registry import STUDIES
-from data_contracts.studies.study import Study
+from data_contracts.studies.registry import STUDY_JOBS
 from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
 from pipeline.commands.answer import figure_text, main_figures
 from pipeline.commands.text_table import text_table
@@ -60,11 +59,6 @@ def promoted_run_to_bring_back(store: DatasetStore, dataset: str) -> str | None:
     return None if is_current(store, result, sources) else result.run_id[:8]
 
 
-def study_of(job: str) -> Study:
-    """The study of a job."""
-    return next(study for study in STUDIES.values() if job in study.jobs)
-
-
 def all_results(store: DatasetStore, dataset: str) -> list[StoredResult]:
     """Every stored result of a dataset, the oldest first.
 
@@ -72,8 +66,7 @@ def all_results(store: DatasetStore, dataset: str) -> list[StoredResult]:
         InputError: there is none.
     """
     store.spec(dataset)
-    jobs = [job for study in STUDIES.values() for job in study.jobs]
-    results = stored_results(store, dataset, jobs)
+    results = stored_results(store, dataset, STUDY_JOBS)
     if not results:
         raise InputError(
             f"{dataset} has no results yet", f"Run a study first: medfeat run {dataset}"
@@ -98,7 +91,8 @@ def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
         else:
             words = settings_in_words(differences(one.settings, first.settings)) or "other images"
         figures = main_figures(store, one.job, one.records)
-        main = study_of(one.job).method(study_of(one.job).main).title
+        study = STUDY_JOBS[one.job]
+        main = study.method(study.main).title
         found = figure_text(figures[main]) if main in figures else "no figure of its own method"
         mark = "promoted" if is_promoted else ""
         yield (
@@ -130,7 +124,7 @@ def comparison_lines(store: DatasetStore, dataset: str, runs: Sequence[str]) -> 
         first = promoted(store, dataset, job)
         chosen = [one for one in known if one.job == job]
         chosen.sort(key=lambda one: one != first)
-    if len(chosen) < 2 or len({study_of(one.job).name for one in chosen}) > 1:
+    if len(chosen) < 2 or len({STUDY_JOBS[one.job].name for one in chosen}) > 1:
         raise InputError(
             "two or more runs of one study can be compared",
             f"See them with: medfeat results {dataset}",
@@ -180,7 +174,7 @@ def _figures_beside_each_other(
 
 def _predicted(store: DatasetStore, result: StoredResult) -> pa.Table | None:
     """The test images of a study's own method at the tuned C, or at the fixed one without."""
-    study = study_of(result.job)
+    study = STUDY_JOBS[result.job]
     record = result.records.get(study.method(study.main).evaluation)
     file = next(
         (f for f in record.files if f.name.endswith(PREDICTIONS.suffix)) if record else iter(()),
@@ -199,7 +193,7 @@ def _tests(store: DatasetStore, results: Sequence[StoredResult]) -> Iterator[str
     """Yield a paired test of the study's own method of each result against that of the first."""
     from methods.statistics.significance import holm, paired_test
 
-    study = study_of(results[0].job)
+    study = STUDY_JOBS[results[0].job]
     title = study.method(study.main).title
     own = _predicted(store, results[0])
     others = [(one, _predicted(store, one)) for one in results[1:]]
