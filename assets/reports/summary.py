@@ -107,8 +107,8 @@ def _leaderboard(store: DatasetStore, reports: list[tuple[Study, OutputRecord]])
         if not records:
             continue
         bars = {
-            dataset: bars_of(_rows(store, dataset, study), study.protocol, study.main)
-            for dataset in records
+            dataset: bars_of(_rows(store, study, record), study.protocol, study.main)
+            for dataset, record in records.items()
         }
         markers = {dataset: marker(of.notices) for dataset, of in records.items()}
         addresses = {dataset: f"../{dataset}/{study.name}/report.html" for dataset in records}
@@ -130,7 +130,7 @@ def _trends(store: DatasetStore, reports: list[tuple[Study, OutputRecord]]) -> "
             is_old = one.report.code_version != record.code_version  # other columns, perhaps
             if is_old or first is None or differences(one.settings, first.settings):
                 continue
-            rows = _stored_rows(store, study, one.report)
+            rows = _rows(store, study, one.report)
             bars = bars_of(rows, study.protocol, study.main)
             own = next((bar for bar in bars if bar.is_main), None)
             manifest = one.records.get(names.IMAGE_MANIFEST)
@@ -143,16 +143,6 @@ def _trends(store: DatasetStore, reports: list[tuple[Study, OutputRecord]]) -> "
     return [Section("Over time", (), tuple(tables))] if tables else []
 
 
-def _stored_rows(store: DatasetStore, study: Study, report: OutputRecord) -> list[dict[str, Any]]:
-    """Rows of the results of a report that need not be the current one."""
-    contract = CONTRACTS[study.protocol]
-    file = next(file for file in report.files if file.name.endswith(contract.suffix))
-    rows: list[dict[str, Any]] = store.read_table(
-        report.dataset, report.asset, file, contract
-    ).to_pylist()
-    return rows
-
-
 def _section(store: DatasetStore, study: Study, record: OutputRecord) -> "Section":
     """The verdict of one report and the table of its methods."""
     from methods.reporting.document import Section
@@ -160,24 +150,21 @@ def _section(store: DatasetStore, study: Study, record: OutputRecord) -> "Sectio
     return Section(
         f"{record.dataset} ({study.name})",
         (record.facts_as(ReportFacts).verdict,),
-        (_results(store, record.dataset, study).fold(),),
+        (_results(store, study, record).fold(),),
     )
 
 
-def _rows(store: DatasetStore, dataset: str, study: Study) -> list[dict[str, Any]]:
-    """Rows of the results of a study on a dataset."""
-    contract = CONTRACTS[study.protocol]
-    rows: list[dict[str, Any]] = store.main_table(
-        dataset, names.report(study.name), contract
-    ).to_pylist()
+def _rows(store: DatasetStore, study: Study, report: OutputRecord) -> list[dict[str, Any]]:
+    """Rows of the results of a report, which need not be the current one."""
+    rows: list[dict[str, Any]] = store.need_table(report, CONTRACTS[study.protocol]).to_pylist()
     return rows
 
 
-def _results(store: DatasetStore, dataset: str, study: Study) -> "Table":
+def _results(store: DatasetStore, study: Study, report: OutputRecord) -> "Table":
     """The table of a study's methods on a dataset."""
     from methods.reporting import multilabel_tables, roc_tables, single_label_tables
 
-    rows = _rows(store, dataset, study)
+    rows = _rows(store, study, report)
     if study.protocol == "cross-validation":
         return roc_tables.roc_results_table(rows, roc_tables.CONTOURED)
     if study.protocol == "several labels":

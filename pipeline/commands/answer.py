@@ -36,15 +36,10 @@ def main_figures(
     figures = {}
     for method in study.methods:
         record = records.get(method.evaluation)
-        file = next(
-            (f for f in record.files if f.name.endswith(METRICS.suffix)) if record else iter(()),
-            None,
-        )
-        if record is None or file is None:
-            continue
+        table = None if record is None else store.table_of(record, METRICS)
         rows = [
             row
-            for row in store.read_table(record.dataset, record.asset, file, METRICS).to_pylist()
+            for row in ([] if table is None else table.to_pylist())
             if row["method"] == method.name and row["subject"] == ALL_LABELS
         ]
         for metric in MAIN_METRICS:

@@ -23,11 +23,9 @@ def results_frame(store: DatasetStore, dataset: str) -> pd.DataFrame:
 
     store.spec(dataset)
     tables = [
-        store.main_table(dataset, asset, METRICS).to_pandas()
+        table.to_pandas()
         for asset in store.assets_of(dataset)
-        if any(
-            file.name.endswith(METRICS.suffix) for file in store.need_record(dataset, asset).files
-        )
+        if (table := store.table_of(store.need_record(dataset, asset), METRICS)) is not None
     ]
     if not tables:
         raise InputError(

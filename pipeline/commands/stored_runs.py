@@ -176,13 +176,9 @@ def _predicted(store: DatasetStore, result: StoredResult) -> pa.Table | None:
     """The test images of a study's own method at the tuned C, or at the fixed one without."""
     study = STUDY_JOBS[result.job]
     record = result.records.get(study.method(study.main).evaluation)
-    file = next(
-        (f for f in record.files if f.name.endswith(PREDICTIONS.suffix)) if record else iter(()),
-        None,
-    )
-    if record is None or file is None:
+    table = None if record is None else store.table_of(record, PREDICTIONS)
+    if table is None:
         return None
-    table = store.read_table(record.dataset, record.asset, file, PREDICTIONS)
     tuned = table.filter(pc.field("regularisation") == TUNED)
     return (tuned if len(tuned) else table.filter(pc.field("regularisation") == FIXED)).sort_by(
         "image_id"

@@ -349,11 +349,32 @@ class DatasetStore(dg.ConfigurableResource[None]):
             InputError: the asset has not been materialised.
             ContractError: it stores no such table, or the table is damaged or breaks a rule.
         """
-        record = self.need_record(dataset, asset)
-        file = next((file for file in record.files if file.name.endswith(contract.suffix)), None)
-        if file is None:
+        return self.need_table(self.need_record(dataset, asset), contract)
+
+    def need_table(self, record: OutputRecord, contract: TableContract) -> pa.Table:
+        """Return the table of this contract in an output that need not be the current one, checked.
+
+        Raises:
+            ContractError: it stores no such table, or the table is damaged or breaks a rule.
+        """
+        table = self.table_of(record, contract)
+        if table is None:
             raise ContractError(
-                f"{asset} of {dataset} has no {contract.suffix} file",
-                f"Materialise {asset} again with force",
+                f"{record.asset} of {record.dataset} has no {contract.suffix} file",
+                f"Materialise {record.asset} again with force",
             )
-        return self.read_table(dataset, asset, file, contract)
+        return table
+
+    def table_of(self, record: OutputRecord, contract: TableContract) -> pa.Table | None:
+        """Return the table of this contract in an output, as :meth:`need_table`.
+
+        Returns:
+            None where the output has no such table.
+
+        Raises:
+            ContractError: the table is damaged or breaks a rule.
+        """
+        for file in record.files:
+            if file.name.endswith(contract.suffix):
+                return self.read_table(record.dataset, record.asset, file, contract)
+        return None
