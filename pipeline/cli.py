@@ -107,15 +107,13 @@ def common_options(
 def _settings(
     pairs: list[str] | None, weights: str | None, force: bool, file: Path | None = None
 ) -> dict[str, object]:
-    from pipeline.launch import parse_settings
+    from pipeline.launch import overridden, parse_settings
 
     settings = parse_settings(pairs or [])
     if file is not None:
         from pipeline.commands.settings_file import read_settings
 
-        named = {key.rpartition(".")[2] for key in settings if "." not in key}
-        of_file = read_settings(file).items()
-        settings = {k: v for k, v in of_file if k.rpartition(".")[2] not in named} | settings
+        settings = overridden(read_settings(file), settings)
     if weights is not None:
         settings["weights"] = (
             weights if weights == "random" else str(Path(weights).expanduser().resolve())

@@ -89,6 +89,13 @@ def parse_settings(pairs: Iterable[str]) -> dict[str, Any]:
     return settings
 
 
+def overridden(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings with those that are given: ``key`` takes the place of every ``asset.key``."""
+    named = {key for key in given if "." not in key}
+    left = {key: value for key, value in base.items() if key.rpartition(".")[2] not in named}
+    return left | dict(given)
+
+
 def fields_of(asset: dg.AssetsDefinition) -> dict[str, FieldInfo]:
     """Return the settings that an asset has, by name."""
     function: Any = asset.op.compute_fn
@@ -302,10 +309,18 @@ def _outcome_of(result: dg.ExecuteInProcessResult, dataset: str) -> RunOutcome:
     code, message = RUN_FAILED, "the run failed; see it in the UI"
     failure = next((event for event in result.all_events if event.is_step_failure), None)
     if failure is not None:
-        data = failure.step_failure_data
-        if data.user_failure_data is not None and data.user_failure_data.description:
-            code, message = INPUT_WRONG, data.user_failure_data.description
-        elif data.error is not None:
-            cause = data.error.cause or data.error
-            message = f"{failure.step_key} failed: {cause.message.strip().splitlines()[0]}"
+        reason, is_input_wrong = failure_reason(failure)
+        code = INPUT_WRONG if is_input_wrong else RUN_FAILED
+        message = reason or message
     return RunOutcome(dataset, result.run_id, code, message)
+
+
+def failure_reason(failure: dg.DagsterEvent) -> tuple[str, bool]:
+    """Return why a step failed, "" where it gives no reason, and whether the user can mend it."""
+    data = failure.step_failure_data
+    if data.user_failure_data is not None and data.user_failure_data.description:
+        return data.user_failure_data.description, True
+    if data.error is not None:
+        cause = data.error.cause or data.error
+        return f"{failure.step_key} failed: {cause.message.strip().splitlines()[0]}", False
+    return "", False

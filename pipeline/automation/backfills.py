@@ -9,6 +9,7 @@ from typing import Any
 from data_contracts.errors import InputError
 from pipeline.automation.requests import code_versions, still_valid_settings
 from pipeline.automation.staleness import stale_reason
+from pipeline.launch import overridden
 from resources.intake.arrivals import find_arrivals
 from resources.store.dataset_store import DatasetStore
 
@@ -60,8 +61,4 @@ def with_repeated_settings(
     store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the settings that a job repeats for a dataset, overridden by those given."""
-    overridden = {key.rpartition(".")[2] for key in given if "." not in key}
-    last = still_valid_settings(store, dataset, job)
-    return {
-        key: value for key, value in last.items() if key.rpartition(".")[2] not in overridden
-    } | dict(given)
+    return overridden(still_valid_settings(store, dataset, job), given)

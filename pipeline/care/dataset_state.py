@@ -16,6 +16,7 @@ from data_contracts.records.facts import ManifestFacts
 from data_contracts.studies.registry import usual_study
 from pipeline.automation.requests import code_versions
 from pipeline.automation.staleness import stale_reason
+from pipeline.launch import failure_reason
 from resources.intake.arrivals import find_arrivals
 from resources.intake.drops import Drop, drops_root
 from resources.store.dataset_store import DatasetStore
@@ -168,15 +169,10 @@ def _why_failed(instance: dg.DagsterInstance, run: dg.DagsterRun) -> str:
             event = entry.dagster_event
             if event is None:
                 continue
-            if kind is dg.DagsterEventType.STEP_FAILURE:
-                data = event.step_failure_data
-                if data.user_failure_data is not None and data.user_failure_data.description:
-                    return _one_line(data.user_failure_data.description)
-                if data.error is not None:
-                    cause = data.error.cause or data.error
-                    return _one_line(f"{event.step_key} failed: {cause.message}")
-            elif event.message:
-                return _one_line(event.message)
+            is_step = kind is dg.DagsterEventType.STEP_FAILURE
+            why = failure_reason(event)[0] if is_step else event.message
+            if why:
+                return _one_line(why)
     return "no reason is recorded"
 
 

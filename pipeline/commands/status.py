@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pipeline.care.dataset_state import DatasetState, at, in_words, states
+from pipeline.commands.text_table import text_table
 from pipeline.instance import home_instance
 from resources.store.dataset_store import DatasetStore
 
@@ -26,12 +27,7 @@ def status_text(found: Sequence[DatasetState]) -> str:
     if not found:
         return "no dataset is registered. Register one: medfeat add NAME FOLDER"
     rows = [COLUMNS, *map(_row, found)]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(COLUMNS))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    return "\n".join([*lines, *(note for state in found for note in _notes(state))])
+    return "\n".join([*text_table(rows), *(note for state in found for note in _notes(state))])
 
 
 def _row(state: DatasetState) -> tuple[str, ...]:
