@@ -443,7 +443,11 @@ def run(
             raise typer.Exit(code)
         check_labels(store, name)
         if not defaults:
-            given = _with_repeated(store, name, job, given)
+            from pipeline.commands.stored_runs import repeated_settings
+
+            given, line = repeated_settings(store, name, job, given)
+            if line is not None:
+                print(line)
         if job in AHN2019.jobs:
             from pipeline.commands.estimate import estimate_line
 
@@ -465,19 +469,6 @@ def _print_settings(
     settings = given if defaults else with_repeated_settings(store, name, job, given)
     run_config(study_assets(job), settings, "auto")  # refuses what is unknown or out of range
     print(settings_yaml(job, settings), end="")
-
-
-def _with_repeated(
-    store: DatasetStore, name: str, job: str, given: dict[str, object]
-) -> dict[str, object]:
-    """The given settings and those that a run repeats; a line says where these come from."""
-    from pipeline.automation.backfills import with_repeated_settings
-    from pipeline.commands.stored_runs import repeated_line
-
-    line = repeated_line(store, name, job)
-    if line is not None:
-        print(line)
-    return with_repeated_settings(store, name, job, given)
 
 
 @app.command()

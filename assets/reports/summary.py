@@ -1,5 +1,6 @@
 """The summary over all datasets and studies."""
 
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from data_contracts.tables.report import RESULTS
 from data_contracts.tables.roc import ROC_RESULTS
 from methods.curation.overview import counted
 from resources.store.dataset_store import DatasetStore
-from resources.store.stored_results import promoted, stored_results
+from resources.store.stored_results import StoredResult, promoted, stored_results
 
 if TYPE_CHECKING:
     from methods.reporting.document import Report, Section, Table
@@ -51,10 +52,14 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
     store = here.store
     reports = _reports(store)
     versions = {f"{of.dataset}/{of.asset}": of.data_version for _, of in reports}
+    history = {
+        dataset: stored_results(store, dataset, STUDIES)
+        for dataset in dict.fromkeys(of.dataset for _, of in reports)
+    }
     versions |= {
         f"{of.dataset}/{of.asset}, promoted": first.report.fingerprint
         for study, of in reports
-        if (first := promoted(store, of.dataset, study.name)) is not None
+        if (first := promoted(store, of.dataset, study.name, history[of.dataset])) is not None
     }
 
     def compute(work: Work) -> Output:
@@ -63,7 +68,7 @@ def summary_report(here: Stage[StageConfig]) -> Plan:
         records = [record for _, record in reports]
         missing = [d for d in store.datasets() if d not in {of.dataset for of in records}]
         sections = [_section(store, study, record) for study, record in reports]
-        over_time = _trends(store, reports)
+        over_time = _trends(store, reports, history)
         opening = [_leaderboard(store, reports), *over_time]
         document = _document(records, [*opening, *sections], missing)
         return Output(
@@ -116,17 +121,22 @@ def _leaderboard(store: DatasetStore, reports: list[tuple[Study, OutputRecord]])
     return Section("Datasets and methods", (), tuple(tables))
 
 
-def _trends(store: DatasetStore, reports: list[tuple[Study, OutputRecord]]) -> "list[Section]":
+def _trends(
+    store: DatasetStore,
+    reports: list[tuple[Study, OutputRecord]],
+    history: Mapping[str, Sequence[StoredResult]],
+) -> "list[Section]":
     """The figures of the promoted settings over time, where there are two runs of them or more."""
     from methods.reporting.document import Section
     from methods.reporting.leaderboard import bars_of, trend_table
 
     tables = []
     for study, record in reports:
-        first = promoted(store, record.dataset, study.name)
-        results = stored_results(store, record.dataset, [study.name])
+        first = promoted(store, record.dataset, study.name, history[record.dataset])
         runs = []
-        for one in results:
+        for one in history[record.dataset]:
+            if one.job != study.name:
+                continue
             is_old = one.report.code_version != record.code_version  # other columns, perhaps
             if is_old or first is None or differences(one.settings, first.settings):
                 continue

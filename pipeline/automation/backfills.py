@@ -12,6 +12,7 @@ from pipeline.automation.staleness import stale_reason
 from pipeline.launch import overridden
 from resources.intake.arrivals import find_arrivals
 from resources.store.dataset_store import DatasetStore
+from resources.store.stored_results import StoredResult
 
 
 def choose(
@@ -58,7 +59,14 @@ def _since(day: str) -> float:
 
 
 def with_repeated_settings(
-    store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
+    store: DatasetStore,
+    dataset: str,
+    job: str,
+    given: Mapping[str, Any],
+    result: StoredResult | None = None,
 ) -> dict[str, Any]:
-    """Return the settings that a job repeats for a dataset, overridden by those given."""
-    return overridden(still_valid_settings(store, dataset, job), given)
+    """Return the settings that a job repeats for a dataset, overridden by those given.
+
+    ``result`` is the promoted one, where a caller has it; see :func:`still_valid_settings`.
+    """
+    return overridden(still_valid_settings(store, dataset, job, result), given)

@@ -15,7 +15,7 @@ from pipeline.graph import GRAPH
 from pipeline.launch import fields_of, run_config
 from pipeline.orphans import IN_FLIGHT
 from resources.store.dataset_store import DatasetStore
-from resources.store.stored_results import promoted
+from resources.store.stored_results import StoredResult, promoted
 
 SCHEDULED_STUDIES = sorted({usual_study(task).name for task in get_args(Task)})
 """Studies that schedules and the drop sensor run, one for each kind of labels."""
@@ -41,16 +41,25 @@ def busy_datasets(instance: dg.DagsterInstance) -> set[str]:
     return {run.tags["dagster/partition"] for run in runs if "dagster/partition" in run.tags}
 
 
-def still_valid_settings(store: DatasetStore, dataset: str, job: str) -> dict[str, Any]:
+def still_valid_settings(
+    store: DatasetStore, dataset: str, job: str, result: StoredResult | None = None
+) -> dict[str, Any]:
     """Return the settings that a job repeats for a dataset: those of its promoted result.
 
     Where it has none, or an asset was no part of it, they are those of the last outputs; settings
     that the assets of the job do not have any more are left out.
 
+    Args:
+        store: of the home.
+        dataset: name of the dataset.
+        job: that repeats them.
+        result: the promoted one, where a caller has it: looking for it reads every record.
+
     Returns:
         value of each setting, by ``asset.key``.
     """
-    result = promoted(store, dataset, repeated_job(job))
+    if result is None:
+        result = promoted(store, dataset, repeated_job(job))
     settings = last_settings(store, dataset, code_versions(job)) | (
         result.settings if result else {}
     )

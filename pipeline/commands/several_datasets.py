@@ -12,9 +12,9 @@ from typing import Any
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.studies.registry import STUDY_JOBS
-from pipeline.automation.backfills import choose, with_repeated_settings
+from pipeline.automation.backfills import choose
 from pipeline.commands.answer import figure_text, main_figures
-from pipeline.commands.stored_runs import repeated_line
+from pipeline.commands.stored_runs import repeated_settings
 from pipeline.commands.text_table import text_table
 from pipeline.launch import DONE, INPUT_WRONG, check_labels, run_job
 from resources.store.dataset_store import DatasetStore
@@ -41,11 +41,11 @@ class Ended:
     dataset: str
     job: str
     outcome: str
-    figure: str
-    seconds: float
-    run_id: str
-    message: str
-    exit_code: int
+    figure: str = ""
+    seconds: float = 0.0
+    run_id: str = ""
+    message: str = ""
+    exit_code: int = DONE
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,6 @@ class Backfill:
     defaults: bool
     device: str
 
-    def settings(self, store: DatasetStore, dataset: str) -> dict[str, Any]:
-        """The settings of the run of one dataset."""
-        if self.defaults:
-            return dict(self.given)
-        return with_repeated_settings(store, dataset, self.jobs[dataset], self.given)
-
 
 def run_backfill(
     store: DatasetStore, backfill: Backfill, say: Callable[[str], None], dry_run: bool
@@ -92,34 +86,46 @@ def run_backfill(
     for number, (dataset, job) in enumerate(backfill.jobs.items(), 1):
         begin = f"[{number}/{len(backfill.jobs)}] {dataset}"
         if dataset in unreadable:
-            one = Ended(
-                dataset, job, IN_WORDS[INPUT_WRONG], "", 0, "", unreadable[dataset], INPUT_WRONG
-            )
+            one = _refused(dataset, job, unreadable[dataset])
         elif dataset not in due:
-            one = Ended(dataset, job, "nothing to do", "", 0, "", "", DONE)
+            one = Ended(dataset, job, "nothing to do")
         else:
             say(f"{begin}: {job}")
-            line = None if backfill.defaults else repeated_line(store, dataset, job)
+            settings, line = dict(backfill.given), None
+            if not backfill.defaults:
+                settings, line = repeated_settings(store, dataset, job, settings)
             if line is not None:
                 say(line)
-            one = (
-                Ended(dataset, job, "would run", "", 0, "", "", DONE)
-                if dry_run
-                else _run(store, backfill, dataset, tags)
-            )
+            if dry_run:
+                one = Ended(dataset, job, "would run")
+            else:
+                one = _run(store, dataset, job, settings, backfill.device, tags)
         ended.append(one)
         say(f"{begin}: {one.outcome}{f' ({one.message})' if one.message else ''}")
     return ended
 
 
-def _run(store: DatasetStore, backfill: Backfill, dataset: str, tags: Mapping[str, str]) -> Ended:
+def _refused(dataset: str, job: str, why: str) -> Ended:
+    """How a dataset ends whose input is wrong."""
+    wrong = IN_WORDS[INPUT_WRONG]
+    return Ended(dataset, job, wrong, message=why, exit_code=INPUT_WRONG)
+
+
+def _run(
+    store: DatasetStore,
+    dataset: str,
+    job: str,
+    settings: Mapping[str, Any],
+    device: str,
+    tags: Mapping[str, str],
+) -> Ended:
     """Run the job of one dataset."""
-    job, started = backfill.jobs[dataset], time.monotonic()
+    started = time.monotonic()
     try:
         check_labels(store, dataset)
     except InputError as error:
-        return Ended(dataset, job, IN_WORDS[INPUT_WRONG], "", 0, "", str(error), INPUT_WRONG)
-    outcome = run_job(job, dataset, backfill.settings(store, dataset), backfill.device, tags)
+        return _refused(dataset, job, str(error))
+    outcome = run_job(job, dataset, settings, device, tags)
     return Ended(
         dataset,
         job,

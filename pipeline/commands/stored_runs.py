@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from data_contracts.errors import ContractError, InputError
 from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.studies.registry import STUDY_JOBS
 from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
+from pipeline.automation.backfills import with_repeated_settings
 from pipeline.commands.answer import figure_text, main_figures
 from pipeline.commands.text_table import text_table
 from pipeline.graph import ASSETS
@@ -36,9 +37,8 @@ def _defaults(result: StoredResult) -> dict[str, Any]:
     return default_settings([name for name in known if name in result.records])
 
 
-def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
-    """What a run that is told nothing else repeats, in one line; None where that is the default."""
-    result = promoted(store, dataset, job)
+def repeated_line(dataset: str, result: StoredResult | None) -> str | None:
+    """What a run repeats of the promoted result, in one line; None where that is the default."""
     if result is None:
         return None
     different = differences(result.settings, _defaults(result))
@@ -48,6 +48,15 @@ def repeated_line(store: DatasetStore, dataset: str, job: str) -> str | None:
         f"{dataset}: with the settings of the promoted run {result.run_id[:8]} "
         f"({settings_in_words(different)}); --set changes one, --defaults takes none of them"
     )
+
+
+def repeated_settings(
+    store: DatasetStore, dataset: str, job: str, given: Mapping[str, Any]
+) -> tuple[dict[str, Any], str | None]:
+    """The settings of a run that repeats what is not given, and the line that says so, if any."""
+    result = promoted(store, dataset, job)
+    settings = with_repeated_settings(store, dataset, job, given, result)
+    return settings, repeated_line(dataset, result)
 
 
 def promoted_run_to_bring_back(store: DatasetStore, dataset: str) -> str | None:
@@ -78,7 +87,8 @@ def run_lines(store: DatasetStore, dataset: str) -> Iterator[str]:
     """Yield a line for each stored result: when, what differs from the promoted one, the figure."""
     results = all_results(store, dataset)
     try:
-        chosen = {job: promoted(store, dataset, job) for job in {one.job for one in results}}
+        jobs = {one.job for one in results}
+        chosen = {job: promoted(store, dataset, job, results) for job in jobs}
     except ContractError as error:
         yield str(error)
         chosen = {}
@@ -121,7 +131,7 @@ def comparison_lines(store: DatasetStore, dataset: str, runs: Sequence[str]) -> 
         chosen = [result_of(known, run) for run in dict.fromkeys(runs)]
     else:
         job = known[-1].job
-        first = promoted(store, dataset, job)
+        first = promoted(store, dataset, job, known)
         chosen = [one for one in known if one.job == job]
         chosen.sort(key=lambda one: one != first)
     if len(chosen) < 2 or len({STUDY_JOBS[one.job].name for one in chosen}) > 1:

@@ -5,7 +5,7 @@ behind it. One result of each job is promoted: what runs by itself, and what a c
 nothing else, repeats its settings.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,26 @@ def _promotions(store: DatasetStore, dataset: str) -> dict[str, str]:
     return {str(job): str(fingerprint) for job, fingerprint in chosen.items()}
 
 
-def promoted(store: DatasetStore, dataset: str, job: str) -> StoredResult | None:
+def promoted(
+    store: DatasetStore,
+    dataset: str,
+    job: str,
+    results: Sequence[StoredResult] | None = None,
+) -> StoredResult | None:
     """The promoted result of a job: the one that a person chose, else the first; None without.
+
+    Args:
+        store: of the home.
+        dataset: name of the dataset.
+        job: of the result.
+        results: of :func:`stored_results`, where a caller has them: reading them reads every record
+            of the dataset.
 
     Raises:
         ContractError: which one was chosen cannot be read.
     """
-    results = stored_results(store, dataset, [job])
+    known = stored_results(store, dataset, [job]) if results is None else results
+    results = [one for one in known if one.job == job]
     chosen = _promotions(store, dataset).get(job)
     return next(
         (one for one in results if one.report.fingerprint == chosen),
