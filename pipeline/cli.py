@@ -382,6 +382,31 @@ def inspect(
             print(line)
 
 
+UpTo = Annotated[
+    str | None,
+    typer.Option(
+        "--up-to",
+        metavar="ASSET",
+        help="Only this asset of the study and what it needs, e.g. alexnet_conv5 (features).",
+    ),
+]
+Subgroups = Annotated[
+    str | None,
+    typer.Option(
+        "--subgroups",
+        metavar="COLUMNS",
+        help="Columns of the manifest by which the report divides the test images, e.g. "
+        "sex,site,age:10 (bins of ten).",
+    ),
+]
+PrintSettings = Annotated[
+    bool,
+    typer.Option(
+        "--print-settings", help="Print every setting of the run as YAML, and run nothing."
+    ),
+]
+
+
 @app.command()
 def run(
     name: Name,
@@ -390,31 +415,11 @@ def run(
     weights: WeightsOption = None,
     device: Device = "auto",
     force: Force = False,
-    up_to: Annotated[
-        str | None,
-        typer.Option(
-            "--up-to",
-            metavar="ASSET",
-            help="Only this asset of the study and what it needs, e.g. alexnet_conv5 (features).",
-        ),
-    ] = None,
-    subgroups: Annotated[
-        str | None,
-        typer.Option(
-            "--subgroups",
-            metavar="COLUMNS",
-            help="Columns of the manifest by which the report divides the test images, e.g. "
-            "sex,site,age:10 (bins of ten).",
-        ),
-    ] = None,
+    up_to: UpTo = None,
+    subgroups: Subgroups = None,
     defaults: Defaults = False,
     file: SettingsFile = None,
-    print_settings: Annotated[
-        bool,
-        typer.Option(
-            "--print-settings", help="Print every setting of the run as YAML, and run nothing."
-        ),
-    ] = False,
+    print_settings: PrintSettings = False,
 ) -> None:
     """Run a study for one dataset, in the foreground.
 
@@ -471,27 +476,35 @@ def _print_settings(
     print(settings_yaml(job, settings), end="")
 
 
+Everything = Annotated[bool, typer.Option("--all", help="Every registered dataset.")]
+OnlyStale = Annotated[
+    bool,
+    typer.Option(
+        "--only-stale",
+        help="Only datasets whose results are older than their files, settings or code.",
+    ),
+]
+FromDrop = Annotated[
+    str | None,
+    typer.Option(
+        "--from-drop",
+        metavar="DATE",
+        help="Only datasets with a drop on this day or later (YYYY-MM-DD, UTC).",
+    ),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As a JSON array.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print only the table at the end.")]
+
+
 @app.command()
 def backfill(
     datasets: Annotated[
         list[str] | None, typer.Argument(metavar="[NAMES]...", help="Names of datasets.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every registered dataset.")] = False,
-    only_stale: Annotated[
-        bool,
-        typer.Option(
-            "--only-stale",
-            help="Only datasets whose results are older than their files, settings or code.",
-        ),
-    ] = False,
-    from_drop: Annotated[
-        str | None,
-        typer.Option(
-            "--from-drop",
-            metavar="DATE",
-            help="Only datasets with a drop on this day or later (YYYY-MM-DD, UTC).",
-        ),
-    ] = None,
+    everything: Everything = False,
+    only_stale: OnlyStale = False,
+    from_drop: FromDrop = None,
     study: StudyName = None,
     pairs: Settings = None,
     weights: WeightsOption = None,
@@ -499,15 +512,11 @@ def backfill(
     force: Force = False,
     defaults: Defaults = False,
     file: SettingsFile = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be run, and run nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the outcomes as JSON and nothing else.")
     ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", help="Print only the table at the end.")
-    ] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Run a study for several datasets, one after another; a failure does not stop the others.
 
@@ -786,7 +795,7 @@ def ui(
 
 @app.command()
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Print how each dataset stands: its last run, the drops that wait, and stale results."""
     from pipeline.commands.status import dataset_states, status_json, status_text

@@ -6,19 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from data_contracts.records.output_record import OutputRecord, Picture
 from pipeline.web.pictures import stored_picture
-from pipeline.web.server import in_front
 from resources.store.dataset_store import DatasetStore
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256))
-HERE = "http://127.0.0.1:3000"
 FINGERPRINT = "0123456789abcdef"
 ADDRESS = f"/medfeat/pictures/tiny/cae_model/{FINGERPRINT}.0.png"
 
@@ -51,15 +45,6 @@ def save(store: DatasetStore, dataset: str, picture: bytes = PNG, **changed: str
 @pytest.fixture
 def store(home: Path) -> DatasetStore:
     return DatasetStore()
-
-
-@pytest.fixture
-def client() -> TestClient:
-    def dagster(request: Request) -> PlainTextResponse:
-        return PlainTextResponse("dagster")
-
-    routes = [Route("/{path:path}", dagster, methods=["GET", "POST"])]
-    return TestClient(Starlette(routes=routes, middleware=in_front()), base_url=HERE)
 
 
 @pytest.mark.parametrize(("dataset", "folder"), [("tiny", "tiny"), ("", "_all")])

@@ -6,16 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import PlainTextResponse
-from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from pipeline.web.reports import answer_to
-from pipeline.web.server import in_front
 
-HERE = "http://127.0.0.1:3000"
 PAGE = b"<!doctype html><title>a report</title>"
 
 
@@ -40,15 +34,6 @@ def reports(home: Path) -> Path:
     (home / "reports-of-others").mkdir()
     (home / "reports-of-others" / "secret.html").write_bytes(b"secret")
     return folder
-
-
-@pytest.fixture
-def client() -> TestClient:
-    def dagster(request: Request) -> PlainTextResponse:
-        return PlainTextResponse("dagster")
-
-    routes = [Route("/{path:path}", dagster, methods=["GET", "POST"])]
-    return TestClient(Starlette(routes=routes, middleware=in_front()), base_url=HERE)
 
 
 @pytest.mark.parametrize(
