@@ -10,11 +10,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, get_origin
+from typing import Any, TextIO, get_origin
 
 import dagster as dg
 from pydantic.fields import FieldInfo
-from tqdm.contrib.logging import logging_redirect_tqdm
+from tqdm import tqdm
 
 from data_contracts import asset_names
 from data_contracts.errors import InputError
@@ -51,18 +51,33 @@ class RunOutcome:
     message: str
 
 
+class _AboveBars(logging.StreamHandler[TextIO]):
+    """Writes lines above the progress bars.
+
+    tqdm's own handler reports the interruption that a signal raises while it writes as a failure
+    of the log, and drops it.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        try:
+            tqdm.write(self.format(record), file=self.stream)
+            self.flush()
+        except Exception:
+            self.handleError(record)
+
+
 @contextmanager
 def progress_shown() -> Iterator[None]:
     """Print what the stages report, above their progress bars, while a command waits for them."""
     logger = logging.getLogger("medfeat")
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _AboveBars(sys.stdout)
     handler.setFormatter(logging.Formatter("  %(message)s"))
     before = logger.handlers, logger.level, logger.propagate
     logger.handlers, logger.propagate = [handler], False
     logger.setLevel(logging.INFO)
     try:
-        with logging_redirect_tqdm([logger]):
-            yield
+        yield
     finally:
         logger.handlers, logger.propagate = before[0], before[2]
         logger.setLevel(before[1])

@@ -214,8 +214,8 @@ def test_a_study_for_other_labels_is_refused_before_anything_is_computed(
         medfeat("run", "one", "--study", "lyndon2015")
     )
     assert stored(home) == before
-    assert "no setting 'filters' in this study" in one_line(
-        medfeat("run", "several", "--set", "filters=1")
+    assert "no setting 'label_repeats' in this study" in one_line(
+        medfeat("run", "several", "--set", "label_repeats=1")
     ), "the usual study is another one"
 
 

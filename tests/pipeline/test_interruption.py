@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image
 
 from data_contracts.records.dataset import DatasetSpec
+from pipeline.launch import progress_shown
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw
 
@@ -185,3 +187,15 @@ class TestCommand:
         assert code == 130
         assert err.strip().startswith("stopped; "), err
         assert self.statuses() == [dg.DagsterRunStatus.CANCELED]
+
+
+@pytest.mark.parametrize("interruption", [KeyboardInterrupt, dg.DagsterExecutionInterruptedError])
+def test_a_signal_that_falls_into_a_line_of_the_log_is_not_lost(
+    monkeypatch: pytest.MonkeyPatch, interruption: type[BaseException]
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise interruption
+
+    monkeypatch.setattr("pipeline.launch.tqdm.write", interrupted)
+    with progress_shown(), pytest.raises(interruption):
+        logging.getLogger("medfeat.turns").info("waiting")
