@@ -1,7 +1,7 @@
 """The convolutional auto-encoder, learned without labels on frozen features, and its codes."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +11,13 @@ from pydantic import PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
 from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
-from assets.core.plan import Output, Plan, Stage, Work
-from assets.core.settings import CaeTrainingSettings, CodePoolSetting, CodePrecisionSetting
+from assets.core.plan import ConfigT_co, Output, Plan, Stage, Work
+from assets.core.settings import (
+    CaeTrainingSettings,
+    CodePoolSetting,
+    CodePrecisionSetting,
+    StageConfig,
+)
 from assets.core.shards import READ_ROWS, in_blocks
 from assets.core.stage import stage
 from data_contracts import asset_names as names
@@ -43,7 +48,7 @@ MORE_TO_FIT_ON = "Add training images, or set fit_on"
 
 
 class CaeModelConfig(CaeTrainingSettings):
-    """Settings of `cae_model`, and of the filters of its control."""
+    """Settings of an auto-encoder; its control has the same."""
 
     filters: PositiveInt = CaeSettings.filters
     """Number of 3 x 3 filters of the auto-encoder."""
@@ -85,10 +90,8 @@ def fitting_ids(
     return ids
 
 
-def _cae_asset(
-    name: str, description: str, trained: bool, source: str = names.BACKBONE_FEATURES
-) -> dg.AssetsDefinition:
-    """An auto-encoder on the maps of ``source``, or its untrained control of the same filters."""
+def _cae_asset(name: str, description: str, source: str) -> dg.AssetsDefinition:
+    """An auto-encoder on the maps of ``source``."""
 
     @stage(
         CaeModelConfig,
@@ -103,18 +106,23 @@ def _cae_asset(
         uses_device=True,
     )
     def cae(here: Stage[CaeModelConfig]) -> Plan:
-        return _cae_plan(here, trained, source)
+        settings = here.config.cae_settings(here.config.filters, here.config.seed)
+        return _cae_plan(here, settings, here.config.fit_on, source, identity={"trained": True})
 
     return cae
 
 
-def _cae_plan(here: Stage[CaeModelConfig], trained: bool, source: str) -> Plan:
-    """The plan of an auto-encoder, or of its untrained control."""
-    config, device = here.config, here.device
-    settings = config.cae_settings(config.filters, config.seed)
-    if not trained:
-        settings = replace(settings, epochs=0)
-    ids = fitting_ids(here.store, here.dataset, config.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
+def _cae_plan(
+    here: Stage[ConfigT_co],
+    settings: CaeSettings,
+    fit_on: str,
+    source: str,
+    identity: Mapping[str, object],
+    notices: Sequence[str] = (),
+) -> Plan:
+    """The plan of an auto-encoder, or of its control, whose settings have no epochs."""
+    device = here.device
+    ids = fitting_ids(here.store, here.dataset, fit_on, "the auto-encoder", MORE_TO_FIT_ON)
     here.needs(source)
     maps = here.features(source, ids)
 
@@ -125,12 +133,12 @@ def _cae_plan(here: Stage[CaeModelConfig], trained: bool, source: str) -> Plan:
             files,
             pictures=pictures,
             summary={"training images": len(ids), "filters": settings.filters, **summary},
+            notices=list(notices),
             rows=len(ids),
             device=device,
         )
 
-    identity = {"features": maps.feature_set.key, "images": ids, "trained": trained}
-    return Plan(compute, identity=identity)
+    return Plan(compute, identity={"features": maps.feature_set.key, "images": ids, **identity})
 
 
 def _fitted(
@@ -265,19 +273,38 @@ cae_model = _cae_asset(
     names.CAE_MODEL,
     "Zero-bias convolutional auto-encoder fitted without labels on the backbone's maps (Ahn et al. "
     "2019, sections 2.2 and 2.3). Goes on from its last epoch after a kill.",
-    trained=True,
-)
-random_cae_model = _cae_asset(
-    names.RANDOM_CAE_MODEL,
-    "Control: the same filters before any training. What the CAE gains over this is what it has "
-    "learned.",
-    trained=False,
+    names.BACKBONE_FEATURES,
 )
 
 
-def _codes_asset(
-    name: str, model: str, description: str, source: str = names.BACKBONE_FEATURES
-) -> dg.AssetsDefinition:
+@stage(
+    StageConfig,
+    group=GROUP,
+    order=4,
+    kinds={"pytorch", "safetensors"},
+    code_version=MODEL_CODE_VERSION,
+    inputs=(names.IMAGE_MANIFEST, names.BACKBONE_FEATURES, names.CAE_MODEL),
+    is_model=True,
+    uses_device=True,
+)
+def random_cae_model(here: Stage[StageConfig]) -> Plan:
+    """Control: the filters of the auto-encoder before any training, under its settings.
+
+    What the CAE gains over this is what it has learned.
+    """
+    config = CaeModelConfig(**here.record(names.CAE_MODEL).settings)
+    settings = replace(config.cae_settings(config.filters, config.seed), epochs=0)
+    return _cae_plan(
+        here,
+        settings,
+        config.fit_on,
+        names.BACKBONE_FEATURES,
+        identity={"settings": asdict(settings)},
+        notices=config.notices(),
+    )
+
+
+def _codes_asset(name: str, model: str, description: str, source: str) -> dg.AssetsDefinition:
     """Codes of all usable images under one auto-encoder, from the maps of ``source``."""
 
     @stage(
@@ -293,19 +320,19 @@ def _codes_asset(
         uses_device=True,
     )
     def codes(here: Stage[EncodeConfig]) -> Plan:
-        return _codes_plan(here, model, source)
+        return _codes_plan(here, here.config, model, source)
 
     return codes
 
 
-def _codes_plan(here: Stage[EncodeConfig], model: str, source: str) -> Plan:
+def _codes_plan(here: Stage[ConfigT_co], config: EncodeConfig, model: str, source: str) -> Plan:
     """The plan that encodes the maps of all usable images under ``model``."""
     here.needs(source, model)
     device = here.device
     ids = usable_ids(here.store, here.dataset)
     maps = here.features(source, ids)
     tensors, sidecar = load_model(here.store, here.dataset, model)
-    features = _code_set(here, maps.feature_set, sidecar)
+    features = _code_set(here.asset, config, maps.feature_set, sidecar)
     shards = FeatureStore(here.store, here.dataset, features)
 
     def compute(work: Work) -> Output:
@@ -313,7 +340,7 @@ def _codes_plan(here: Stage[EncodeConfig], model: str, source: str) -> Plan:
 
         from methods.training.cae import encode, load_cae
 
-        target, pool = torch.device(device), here.config.pool
+        target, pool = torch.device(device), config.pool
         network = load_cae(tensors, CaeSettings(**sidecar.settings), target)
         produce = in_blocks(
             lambda rows: encode(network, rows, target, pool),
@@ -342,20 +369,22 @@ def _codes_plan(here: Stage[EncodeConfig], model: str, source: str) -> Plan:
     return Plan.of_shards(shards, ids, compute)
 
 
-def _code_set(here: Stage[EncodeConfig], maps: FeatureSet, sidecar: ModelSidecar) -> FeatureSet:
+def _code_set(
+    asset: str, config: EncodeConfig, maps: FeatureSet, sidecar: ModelSidecar
+) -> FeatureSet:
     """The codes of ``maps`` under a model: (filters, height // 2, width // 2)."""
     _, height, width = sidecar.input_shape
     method = {
         "features": maps.key,
         "model_sha256": sidecar.weights_sha256,
-        "pool": here.config.pool,
+        "pool": config.pool,
     }
     shape = (sidecar.settings["filters"], height // 2, width // 2)
-    return maps.derived(here.asset, here.config.dtype, shape, method, CODES_CODE_VERSION)
+    return maps.derived(asset, config.dtype, shape, method, CODES_CODE_VERSION)
 
 
 def _code_examples(
-    here: Stage[EncodeConfig], shards: FeatureStore, ids: list[str]
+    here: Stage[ConfigT_co], shards: FeatureStore, ids: list[str]
 ) -> tuple[bytes, float]:
     """PNG of the codes of the first images, and the share of zeros in them."""
     from methods.reporting import figures
@@ -379,26 +408,41 @@ cae_features = _codes_asset(
     names.CAE_MODEL,
     "Codes of all images under the trained auto-encoder, (N, K, 3, 3) in HDF5 shards (Table 1, "
     "pool 2).",
+    names.BACKBONE_FEATURES,
 )
-random_cae_features = _codes_asset(
-    names.RANDOM_CAE_FEATURES,
-    names.RANDOM_CAE_MODEL,
-    "Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards.",
+
+
+@stage(
+    StageConfig,
+    group=GROUP,
+    order=5,
+    kinds={"pytorch", "hdf5"},
+    code_version=CODES_CODE_VERSION,
+    inputs=(names.BACKBONE_FEATURES, names.RANDOM_CAE_MODEL, names.CAE_FEATURES),
+    features_of=usable_ids,
+    uses_device=True,
 )
+def random_cae_features(here: Stage[StageConfig]) -> Plan:
+    """Control: codes under the untrained filters, (N, K, 3, 3) in HDF5 shards.
+
+    They are pooled and stored as those of the trained filters are.
+    """
+    config = EncodeConfig(**here.record(names.CAE_FEATURES).settings)
+    return _codes_plan(here, config, names.RANDOM_CAE_MODEL, names.BACKBONE_FEATURES)
+
 
 fine_tuned_cae_model = _cae_asset(
     names.FINE_TUNED_CAE_MODEL,
     "The auto-encoder fitted on the conv5 maps of the fine-tuned AlexNet, without labels of its "
     "own: Ahn et al. 2019 name fine-tuned networks with their framework as future work.",
-    trained=True,
-    source=names.FINE_TUNED_MAPS,
+    names.FINE_TUNED_MAPS,
 )
 fine_tuned_cae_features = _codes_asset(
     names.FINE_TUNED_CAE_FEATURES,
     names.FINE_TUNED_CAE_MODEL,
     "Codes of all images under the auto-encoder atop the fine-tuned AlexNet, (N, K, 3, 3) in HDF5 "
     "shards.",
-    source=names.FINE_TUNED_MAPS,
+    names.FINE_TUNED_MAPS,
 )
 
 ASSETS = [

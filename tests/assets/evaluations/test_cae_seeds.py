@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from assets.core.settings import StageConfig
 from assets.evaluations import cae_seeds as module
 from assets.evaluations.cae_seeds import SeedStudyConfig, seed_study
 from assets.features.auto_encoder import (
@@ -60,9 +61,10 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         [row | {"group_id": f"g{i}", "patient_id": f"p{i // 2}"} for i, row in enumerate(rows)],
     )
     store_features(store, names.BACKBONE_FEATURES, [image_id(i) for i in range(16)], maps())
-    for model, features in ((cae_model, cae_features), (random_cae_model, random_cae_features)):
-        run_plan(model, store, SETTINGS)
-        run_plan(features, store, EncodeConfig())
+    run_plan(cae_model, store, SETTINGS)
+    run_plan(cae_features, store, EncodeConfig())
+    for control in (random_cae_model, random_cae_features):
+        run_plan(control, store, StageConfig())
     return home
 
 

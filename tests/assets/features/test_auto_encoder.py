@@ -21,6 +21,7 @@ from assets.features.auto_encoder import (
     fine_tuned_cae_features,
     fine_tuned_cae_model,
     fitting_ids,
+    random_cae_features,
     random_cae_model,
 )
 from data_contracts import asset_names as names
@@ -96,7 +97,7 @@ def test_whatever_is_fitted_on_test_images_says_so(
 
 
 def test_every_asset_with_a_choice_is_enumerated() -> None:
-    assert {names.CAE_MODEL, names.RANDOM_CAE_MODEL, names.FILTER_SIZE_STUDY} <= {
+    assert {names.CAE_MODEL, names.FILTER_SIZE_STUDY} <= {
         str(case.id).partition("-")[0] for case in FITTED
     }
 
@@ -109,8 +110,8 @@ def test_one_image_fits_nothing(tmp_path: Path) -> None:
 
 
 def test_the_auto_encoder_starts_from_the_filters_of_its_control(store: DatasetStore) -> None:
-    control = run_plan(random_cae_model, store, QUICK).record
     trained = run_plan(cae_model, store, QUICK).record
+    control = run_plan(random_cae_model, store, StageConfig()).record
     before, of_control = load_model(store, DATASET, names.RANDOM_CAE_MODEL)
     after, of_trained = load_model(store, DATASET, names.CAE_MODEL)
     assert before["encoder_weight"].shape == (3, 2, 3, 3)
@@ -129,6 +130,35 @@ def test_a_training_on_test_images_is_stamped(store: DatasetStore) -> None:
     assert record.rows == 7
     (notice,) = record.notices
     assert notice.startswith("TRANSDUCTIVE: test images, without their labels,")
+    control = run_plan(random_cae_model, store, StageConfig()).record
+    assert (control.rows, control.notices) == (7, [notice])
+
+
+def test_the_control_has_the_settings_of_the_auto_encoder(store: DatasetStore) -> None:
+    """There is no other place for them, so that no run compares 1,024 filters with 4,096."""
+    for change in ({}, {"filters": 2}, {"seed": 7}, {"learning_rate": 1e-6, "tied": False}):
+        config = QUICK.model_copy(update=change)
+        run_plan(cae_model, store, config)
+        control = run_plan(random_cae_model, store, StageConfig())
+        assert not control.reused
+        _, sidecar = load_model(store, DATASET, names.RANDOM_CAE_MODEL)
+        assert sidecar.settings == asdict(config.cae_settings(config.filters, config.seed)) | {
+            "epochs": 0
+        }
+    run_plan(cae_model, store, config.model_copy(update={"epochs": 3}))
+    assert run_plan(random_cae_model, store, StageConfig()).reused
+
+
+def test_the_codes_of_the_control_are_pooled_as_those_of_the_auto_encoder(
+    store: DatasetStore,
+) -> None:
+    for model, codes in ((cae_model, cae_features), (random_cae_model, random_cae_features)):
+        run_plan(model, store, QUICK if model is cae_model else StageConfig())
+        given = EncodeConfig(pool="mean", dtype="float32")
+        record = run_plan(codes, store, given if model is cae_model else StageConfig()).record
+        assert record.feature_set is not None
+        assert record.feature_set.dtype == "float32"
+        assert record.feature_set.method["pool"] == "mean"
 
 
 def test_a_training_that_diverges_says_what_to_change(store: DatasetStore) -> None:
