@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -91,7 +90,6 @@ def _tiles(
     top = 0.4 if title else 0.0
     height = top + TILE_PITCH * n_rows
     figure = Figure(figsize=(INCHES, INCHES / TILE_COLUMNS * height), dpi=DPI)
-    FigureCanvasAgg(figure)
     axis = figure.add_axes((0, 0, 1, 1))
     for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         row, column = divmod(number, TILE_COLUMNS)
@@ -378,32 +376,47 @@ def reconstructions(inputs: NDArray[np.floating[Any]], outputs: NDArray[np.float
         outputs: (m, C, H, W), their reconstructions.
     """
     m = min(len(inputs), 6)
-    figure, axes = _canvas(1.0 * m + 0.7, m, 12)
+    tiles, errors, names = [], [], ["mean", "map 1", "map 2", "map 3"]
     for i in range(m):
         x, y = inputs[i].astype(np.float64), outputs[i].astype(np.float64)
-        error = ((x - y) ** 2).sum() / max(float((x**2).sum()), EPSILON)
-        strongest = np.argsort(-x.mean(axis=(1, 2)), kind="stable")[:3]
-        maps = [(x.mean(axis=0), y.mean(axis=0), "mean")] + [
-            (x[c], y[c], f"map {c}") for c in strongest
-        ]
-        for group, (left, right, name) in enumerate(maps):
-            top = max(float(left.max()), float(right.max()), EPSILON)
-            for number, (picture, kind) in enumerate(
-                ((left, "in"), (right, "out"), (abs(left - right), "diff."))
-            ):
-                _show(
-                    axes[i, 3 * group + number],
-                    picture,
-                    f"{name}\n{kind}",
-                    vmin=0,
-                    vmax=top,
-                    cmap="viridis",
-                )
-        axes[i, 0].set_ylabel(f"error {error:.1%}", fontsize=8)
+        errors.append(((x - y) ** 2).sum() / max(float((x**2).sum()), EPSILON))
+        strongest = np.argsort(-x.mean(axis=(1, 2)), kind="stable")[: len(names) - 1]
+        maps = [(x.mean(axis=0), y.mean(axis=0)), *((x[c], y[c]) for c in strongest)]
+        tiles.append([tile for pair in maps for tile in _compared(*pair)])
+    figure, axes = _canvas(0.55 * m + 1.1)
+    grid, centres = _mosaic(tiles)
+    axis = axes[0, 0]
+    axis.imshow(grid, interpolation="nearest", cmap="viridis", vmin=0, vmax=1, aspect="auto")
+    columns = [f"{name}\n{kind}" for name in names for kind in ("in", "out", "diff.")]
+    axis.set_xticks(centres[1][: len(tiles[0])], columns[: len(tiles[0])], fontsize=8)
+    axis.set_yticks(centres[0], [f"error {error:.1%}" for error in errors], fontsize=8)
+    axis.tick_params(length=0, labeltop=True, labelbottom=False)
+    axis.spines[:].set_visible(False)
     figure.suptitle(
         "Reconstructions of held-out images; error: squared error over squared input", fontsize=10
     )
     return _png(figure)
+
+
+def _compared(left: NDArray[np.float64], right: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Two maps and their difference, as shares of the largest value of the two."""
+    top = max(float(left.max()), float(right.max()), EPSILON)
+    return [left / top, right / top, abs(left - right) / top]
+
+
+def _mosaic(
+    tiles: Sequence[Sequence[NDArray[np.float64]]],
+) -> tuple[NDArray[np.float64], tuple[list[float], list[float]]]:
+    """Rows of tiles (H, W) in one array with a gap of NaN, and the centres of rows and columns."""
+    height, width = tiles[0][0].shape
+    gap = max(height // 8, 1)
+    grid = np.full((len(tiles) * (height + gap) - gap, len(tiles[0]) * (width + gap) - gap), np.nan)
+    for i, row in enumerate(tiles):
+        for j, tile in enumerate(row):
+            y, x = i * (height + gap), j * (width + gap)
+            grid[y : y + height, x : x + width] = tile
+    rows = [i * (height + gap) + (height - 1) / 2 for i in range(len(tiles))]
+    return grid, (rows, [j * (width + gap) + (width - 1) / 2 for j in range(len(tiles[0]))])
 
 
 def filter_overview(statistics: FilterStatistics, weights: NDArray[np.floating[Any]]) -> bytes:

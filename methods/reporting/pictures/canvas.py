@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -33,7 +34,6 @@ def canvas(
 ) -> tuple[Figure, NDArray[Any]]:
     """Return an empty picture of ``height`` inches and its axes (rows, columns)."""
     figure = Figure(figsize=(INCHES, height), dpi=DPI, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=False, **grid)
 
 
@@ -42,9 +42,9 @@ def png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
 
     The colours of ``marks`` are kept.
     """
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    image = Image.open(buffer).convert("RGB")
+    sheet = FigureCanvasAgg(figure)
+    sheet.draw()  # savefig would draw twice: once to lay the picture out, once more to keep it
+    image = Image.fromarray(np.asarray(sheet.buffer_rgba())).convert("RGB")
     return _within_limit(image, marks)
 
 

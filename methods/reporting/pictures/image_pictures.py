@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -50,7 +49,6 @@ def misclassified(errors: Sequence[Misclassified]) -> bytes:
     """Draw each error beside the nearest training image of its class and of the predicted one."""
     n_rows = -(-len(errors) // 2)
     figure = Figure(figsize=(INCHES, INCHES / (2 * BLOCK) * ROW * n_rows), dpi=DPI)
-    FigureCanvasAgg(figure)
     axis = figure.add_axes((0, 0, 1, 1))
     for number, error in enumerate(errors):
         row, column = divmod(number, 2)
@@ -159,7 +157,6 @@ def evidence(images: Sequence[Evidence]) -> bytes:
     n_rows = -(-len(images) // EVIDENCE_COLUMNS)
     width = EVIDENCE_COLUMNS * EVIDENCE_WIDTH
     figure = Figure(figsize=(INCHES, INCHES / width * ROW * n_rows), dpi=DPI)
-    FigureCanvasAgg(figure)
     axis = figure.add_axes((0, 0, 1, 1))
     for number, of in enumerate(images):
         row, column = divmod(number, EVIDENCE_COLUMNS)

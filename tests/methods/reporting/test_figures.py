@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -131,7 +132,7 @@ def _figure_of(draw: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> Fi
     drawn: list[Figure] = []
     monkeypatch.setattr(figures, "_png", drawn.append)
     draw()
-    drawn[0].canvas.draw()
+    FigureCanvasAgg(drawn[0]).draw()
     return drawn[0]
 
 
