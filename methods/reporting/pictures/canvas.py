@@ -42,7 +42,7 @@ def png(figure: Figure, marks: Sequence[tuple[int, int, int]] = ()) -> bytes:
 
     The colours of ``marks`` are kept.
     """
-    sheet = FigureCanvasAgg(figure)
+    sheet: Any = FigureCanvasAgg(figure)
     sheet.draw()  # savefig would draw twice: once to lay the picture out, once more to keep it
     image = Image.fromarray(np.asarray(sheet.buffer_rgba())).convert("RGB")
     return _within_limit(image, marks)
