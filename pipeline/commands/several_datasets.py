@@ -13,10 +13,11 @@ from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.studies.registry import STUDY_JOBS
 from pipeline.automation.backfills import choose
+from pipeline.automation.requests import study_assets
 from pipeline.commands.answer import figure_text, main_figures
 from pipeline.commands.stored_runs import repeated_settings
 from pipeline.commands.text_table import text_table
-from pipeline.launch import DONE, INPUT_WRONG, check_labels, run_job
+from pipeline.launch import DONE, INPUT_WRONG, check_labels, run_config, run_job
 from resources.store.dataset_store import DatasetStore
 
 IN_WORDS = {DONE: "done", INPUT_WRONG: "input is wrong"}
@@ -79,7 +80,13 @@ def run_backfill(
         backfill: what is run.
         say: gets a line before each dataset and one after it.
         dry_run: say what would be run, and run nothing.
+
+    Raises:
+        InputError: a setting that was given is unknown in one of the studies or out of range, or
+            ``from_drop`` is not a date.
     """
+    for job in dict.fromkeys(backfill.jobs.values()):
+        run_config(study_assets(job), backfill.given, backfill.device)
     due, unreadable = choose(store, backfill.jobs, backfill.only_stale, backfill.from_drop)
     tags = {"medfeat/backfill": uuid.uuid4().hex[:8]}
     ended = []
@@ -91,15 +98,10 @@ def run_backfill(
             one = Ended(dataset, job, "nothing to do")
         else:
             say(f"{begin}: {job}")
-            settings, line = dict(backfill.given), None
-            if not backfill.defaults:
-                settings, line = repeated_settings(store, dataset, job, settings)
-            if line is not None:
-                say(line)
-            if dry_run:
-                one = Ended(dataset, job, "would run")
-            else:
-                one = _run(store, dataset, job, settings, backfill.device, tags)
+            try:
+                one = _run(store, backfill, dataset, say, None if dry_run else tags)
+            except InputError as error:
+                one = _refused(dataset, job, str(error))
         ended.append(one)
         say(f"{begin}: {one.outcome}{f' ({one.message})' if one.message else ''}")
     return ended
@@ -113,19 +115,26 @@ def _refused(dataset: str, job: str, why: str) -> Ended:
 
 def _run(
     store: DatasetStore,
+    backfill: Backfill,
     dataset: str,
-    job: str,
-    settings: Mapping[str, Any],
-    device: str,
-    tags: Mapping[str, str],
+    say: Callable[[str], None],
+    tags: Mapping[str, str] | None,
 ) -> Ended:
-    """Run the job of one dataset."""
-    started = time.monotonic()
-    try:
-        check_labels(store, dataset)
-    except InputError as error:
-        return _refused(dataset, job, str(error))
-    outcome = run_job(job, dataset, settings, device, tags)
+    """Run the job of one dataset, or only say with which settings where there are no ``tags``.
+
+    Raises:
+        InputError: its settings or labels are wrong, or which result is promoted cannot be read.
+    """
+    started, job = time.monotonic(), backfill.jobs[dataset]
+    settings, line = dict(backfill.given), None
+    if not backfill.defaults:
+        settings, line = repeated_settings(store, dataset, job, settings)
+    if line is not None:
+        say(line)
+    if tags is None:
+        return Ended(dataset, job, "would run")
+    check_labels(store, dataset)
+    outcome = run_job(job, dataset, settings, backfill.device, tags)
     return Ended(
         dataset,
         job,
