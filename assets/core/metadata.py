@@ -15,6 +15,8 @@ PICTURES_PATH = "/medfeat/pictures"
 """Path of the web server under which stored pictures are served (``pipeline/web/pictures.py``)."""
 REPORTS_PATH = "/reports"
 """Path of the web server under which reports are served (``pipeline/web/reports.py``)."""
+RUNS = "runs"
+"""Folder of the pages of all runs, below that of a job."""
 
 
 def metadata_of(

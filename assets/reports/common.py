@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assets.core.manifest_rows import manifest_of
+from assets.core.metadata import RUNS
 from assets.core.plan import Output, Work
 from assets.core.setting_differences import default_settings, differences, settings_in_words
 from assets.images import manifest_summary
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
     from methods.reporting.document import Figure, Report, Section
 
 GROUP = "report"
-RUNS = "runs"
-"""Folder of the pages of all runs, below that of a job."""
 RUN_DIGITS = 12
 """Digits of a report's fingerprint that name the folder of its run."""
 

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from assets.core.metadata import REPORTS_PATH
+from assets.core.metadata import REPORTS_PATH, RUNS
 from pipeline.web.report_index import Entry, index_page
 from resources.intake.confined_open import ConfinedOpener, RefusedFileError, without_links
 from resources.store.dataset_store import DatasetStore
@@ -117,6 +117,9 @@ def published_file(root: Path, name: str) -> bytes | None:
 def entries_below(root: Path, name: str) -> list[Entry]:
     """Return what a folder of reports holds: every page below it, and its own other files.
 
+    The kept pages of single runs are listed in the folder of their study alone, as each night adds
+    one.
+
     Args:
         root: the folder of reports, without links in it.
         name: path of the folder below it, "" for the folder itself.
@@ -135,7 +138,9 @@ def entries_below(root: Path, name: str) -> list[Entry]:
             size=file.stat().st_size,
         )
         for file in found
-        if file.is_file() and without_links(file).is_relative_to(root)
+        if RUNS not in file.relative_to(folder).parts[1:]
+        and file.is_file()
+        and without_links(file).is_relative_to(root)
     )
 
 

@@ -19,6 +19,7 @@ def reports(home: Path) -> Path:
     folder = home / "reports"
     for name, data in {
         "ward/ahn2019/report.html": PAGE,
+        "ward/ahn2019/runs/0123456789ab/report.html": PAGE,
         "ward/ahn2019/results.csv": b"method,value\n",
         "ward/ahn2019/01-results.tex": b"\\begin{tabular}",
         "ward/predictions.html": PAGE,
@@ -75,8 +76,10 @@ def test_the_list_has_every_page_by_dataset_and_a_folder_its_files(
     for link in ("ward/ahn2019/report.html", "ward/predictions.html", "summary/report.html"):
         assert f'href="{link}"' in everything.text
     assert "results.csv" not in everything.text
+    assert "0123456789ab" not in everything.text, "pages of single runs would fill it"
     of_report = client.get("/reports/ward/ahn2019/").text
     assert 'href="results.csv"' in of_report
+    assert 'href="runs/0123456789ab/report.html"' in of_report
     of_ward = client.get("/reports/ward/").text
     assert 'href="predictions.parquet"' in of_ward
     for text in (everything.text, of_report, of_ward):
