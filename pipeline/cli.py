@@ -81,6 +81,13 @@ Defaults = Annotated[
     ),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Compute again although nothing changed.")]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify",
+        help="Read and check every stored feature again, not only what is new or was changed.",
+    ),
+]
 
 
 def _print_version(wanted: bool) -> None:
@@ -418,6 +425,7 @@ def run(
     up_to: UpTo = None,
     subgroups: Subgroups = None,
     defaults: Defaults = False,
+    verify: Verify = False,
     file: SettingsFile = None,
     print_settings: PrintSettings = False,
 ) -> None:
@@ -438,14 +446,13 @@ def run(
     if print_settings:
         _print_settings(store, name, job, given, defaults)
         return
+    if verify:
+        from resources.store.checked_shards import forget_checks
+
+        forget_checks(store, name)
     with progress_shown():
         if up_to is not None:
-            code = _run(name, job, given, device, up_to=up_to)
-            if code == 0:
-                for caption, value in store.need_record(name, up_to).summary.items():
-                    print(f"  {caption}: {value}")
-                print(store.folder(name, up_to))
-            raise typer.Exit(code)
+            raise _run_up_to(store, name, job, given, device, up_to)
         check_labels(store, name)
         if not defaults:
             from pipeline.commands.stored_runs import repeated_settings
@@ -460,6 +467,23 @@ def run(
             if line is not None:
                 print(line)
         raise _run_study(name, job, given, device)
+
+
+def _run_up_to(
+    store: DatasetStore,
+    name: str,
+    job: str,
+    given: dict[str, object],
+    device: str,
+    up_to: str,
+) -> typer.Exit:
+    """Run the stages up to an asset and print its summary; gives how the command ends."""
+    code = _run(name, job, given, device, up_to=up_to)
+    if code == 0:
+        for caption, value in store.need_record(name, up_to).summary.items():
+            print(f"  {caption}: {value}")
+        print(store.folder(name, up_to))
+    return typer.Exit(code)
 
 
 def _print_settings(

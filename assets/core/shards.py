@@ -16,13 +16,12 @@ READ_ROWS = 256
 """Number of images read and computed at once; bounds the memory of every feature stage."""
 
 
-def open_features(
-    store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None
-) -> FeatureReader:
-    """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
+def stored_features(store: DatasetStore, dataset: str, asset: str) -> FeatureStore:
+    """The current shards of ``asset``.
 
     Raises:
-        InputError: the asset has not been materialised, or is of another set of images.
+        InputError: the asset has not been materialised, or is not available.
+        ContractError: it stores no features.
     """
     record = store.need_record(dataset, asset)
     if record.unavailable:
@@ -32,8 +31,19 @@ def open_features(
         )
     if record.feature_set is None:
         raise ContractError(f"{asset} of {dataset} stores no features", "Name an asset that does")
-    ids = list(image_ids) if image_ids is not None else usable_ids(store, dataset)
-    return FeatureStore(store, dataset, record.feature_set).reader(ids)
+    return FeatureStore(store, dataset, record.feature_set)
+
+
+def open_features(
+    store: DatasetStore, dataset: str, asset: str, image_ids: Sequence[str] | None = None
+) -> FeatureReader:
+    """Reader over the current shards of ``asset``: of all usable images, or of ``image_ids``.
+
+    Raises:
+        InputError: the asset has not been materialised, or is of another set of images.
+    """
+    shards = stored_features(store, dataset, asset)
+    return shards.reader(list(image_ids) if image_ids is not None else usable_ids(store, dataset))
 
 
 class RowSource(Protocol):

@@ -416,14 +416,8 @@ def _features_plan(here: Stage[PooledConfig], method: PatchMethod) -> Plan:
         encoder = _Encoder(method, tensors, sidecar, config, device)
         caption = f"{method.title} features"
         produce = in_blocks(encoder, images, shards.feature_set, ROWS_AT_ONCE, caption)
-        computed = sum(
-            shards.fill(
-                ids[start : start + ROWS_A_SHARD],
-                produce,
-                {"device": device},
-                force=config.force,
-            )
-            for start in range(0, len(ids), ROWS_A_SHARD)
+        computed = shards.fill(
+            ids, produce, {"device": device}, force=config.force, rows_a_shard=ROWS_A_SHARD
         )
         unconverged = NOT_CONVERGED.says(f"{encoder.unconverged} codes of {method.title}")
         return Output.of_shards(

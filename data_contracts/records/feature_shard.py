@@ -1,10 +1,11 @@
-"""Layout of the HDF5 shards and of the index that lists them.
+"""Layout of the HDF5 shards, and of the receipts and the index that list them.
 
 A shard is one HDF5 file, written once: ``/features`` (N, ...) with gzip, chunked by image (several
 short rows to a chunk, long vectors by columns as well), and ``/image_id`` (N,) S64. Prepared images
-and features share the layout and differ in dtype and shape. Attributes say how the numbers were
-computed. The index is JSON with its own digest. A shard that no index lists with its sha256 is
-never opened.
+and features share the layout and differ in dtype and shape. Attributes are those of the feature
+set, so equal rows of equal images are equal files; when and by what they were computed is in the
+shard's entry. An entry is a file of its own, the receipt, until it is merged into the index; both
+are JSON with its own digest. A shard that neither lists with its sha256 is never opened.
 """
 
 from __future__ import annotations
@@ -34,10 +35,12 @@ DATASET, IDS = "features", "image_id"
 """Names of the two HDF5 datasets of a shard: its numbers, and the image of each row."""
 LAYOUT_VERSION = "2"
 """Version of the layout of shards; a change makes new keys, so old shards are computed again."""
+RULES_VERSION = "1"
+"""Version of the rules of :func:`check_rows`; a change has the rows of every shard read again."""
 
 
 class ShardEntry(BaseModel):
-    """Entry of the index for one shard.
+    """Receipt of one shard, and its entry of the index.
 
     Attributes:
         shard: file name beside the index.
@@ -45,6 +48,8 @@ class ShardEntry(BaseModel):
         sha256: of the file, hex.
         bytes: size of the file.
         image_ids: in row order.
+        origin: when the rows were computed, and where it is known by which version of torch on
+            which device; empty for shards of earlier versions, which hold that themselves.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +59,7 @@ class ShardEntry(BaseModel):
     sha256: str
     bytes: int
     image_ids: list[str]
+    origin: dict[str, Any] = {}
 
     @model_validator(mode="after")
     def _one_id_a_row(self) -> Self:
@@ -79,6 +85,36 @@ class ShardIndex(BaseModel):
         if len({entry.shard for entry in shards}) != len(shards):
             raise ValueError("a shard is listed twice")
         return shards
+
+
+class CheckedShard(BaseModel):
+    """One shard whose rows obeyed the contract when they were last read back.
+
+    Attributes:
+        sha256: of the bytes that were read, hex.
+        stamp: device, inode, size in bytes, and times of modification and of change in nanoseconds
+            of the file when its bytes were last compared with that digest. None where the times
+            were too young to tell a later change by.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    sha256: str
+    stamp: tuple[int, int, int, int, int] | None
+
+
+class CheckedShards(BaseModel):
+    """What the contract check of a feature set has read back, by name of the shard.
+
+    Attributes:
+        rules: version of the rules that the rows obeyed.
+        shards: the last check of each.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    rules: str
+    shards: dict[str, CheckedShard]
 
 
 class FeatureSet(BaseModel):

@@ -18,13 +18,15 @@ DIGEST_BYTES = 32
 """Length in bytes of the digest that follows sealed bytes."""
 
 
-def sealed_json(content: Mapping[str, Any]) -> bytes:
+def sealed_json(content: Mapping[str, Any], indent: int | None = 1) -> bytes:
     """Return JSON with sorted keys and one more key, the digest of the others.
 
     Args:
         content: values that JSON can hold; no key is SEAL.
+        indent: spaces a level; None for one line, which is made several times as fast.
     """
-    return json.dumps({**content, SEAL: json_sha256(content)}, sort_keys=True, indent=1).encode()
+    sealed = {**content, SEAL: json_sha256(content)}
+    return json.dumps(sealed, sort_keys=True, indent=indent).encode()
 
 
 def unsealed_json(data: bytes) -> dict[str, Any]:

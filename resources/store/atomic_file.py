@@ -164,10 +164,29 @@ def file_sha256(path: Path, opener: Opener | None = None) -> str:
     It is computed once per process for the same path, inode, size and times.
     """
     status = path.stat()
-    stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     # A second change within one tick of the file system's clock would not be seen.
-    settled = time.time() - max(status.st_mtime, status.st_ctime) > CLOCK_TICK
-    return _sha256(path, stamp, opener) if settled else _sha256.__wrapped__(path, stamp, opener)
+    hashed = _sha256 if is_settled(status) else _sha256.__wrapped__
+    return hashed(path, file_stamp(status), opener)
+
+
+def file_stamp(status: os.stat_result) -> tuple[int, int, int, int, int]:
+    """Return what tells a file from one that was changed or put in its place.
+
+    Returns:
+        device, inode, size in bytes, and times of modification and of change in nanoseconds.
+    """
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def is_settled(status: os.stat_result) -> bool:
+    """Tell whether a file is old enough for a later change to alter its stamp."""
+    return time.time() - max(status.st_mtime, status.st_ctime) > CLOCK_TICK
 
 
 @lru_cache(2**16)

@@ -1,4 +1,4 @@
-"""HDF5 shards of a dataset's feature set: written once, listed in an index, read by image.
+"""HDF5 shards of a dataset's feature set: written once, listed, checked, read by image.
 
 The rules and the measurements behind them are in docs/adr/0003.
 """
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.errors import ContractError
@@ -21,23 +20,26 @@ from data_contracts.records.feature_shard import (
     SHARD_ROWS,
     FeatureSet,
     ShardEntry,
-    ShardIndex,
     check_rows,
 )
 from data_contracts.records.hashing import content_hash
 from data_contracts.records.output_record import StoredFile
-from data_contracts.records.sealed import sealed_json, unsealed_json
 from resources.progress import in_shards
 from resources.store.atomic_file import is_intact, write_atomically
-from resources.store.dataset_store import MEND, DatasetStore, table_of
+from resources.store.checked_shards import CheckedList
+from resources.store.dataset_store import MEND, DatasetStore
 from resources.store.shard_file import ShardFile, shard_bytes
+from resources.store.shard_index import ShardList
 
 log = logging.getLogger("medfeat.features")
 
-EARLIER_INDEX = ".parquet"
-"""Suffix of the indexes of earlier versions; their shards' names and digests verify them."""
+MERGE_SHARDS = 256
+"""Maximum number of receipts before they are merged into the index."""
 MAX_OPEN_SHARDS = 32
 """Maximum HDF5 files that a reader keeps open (about 1 MB of memory each)."""
+
+CHECKED_ROWS = 256
+"""Number of rows that a check holds in memory at once."""
 
 Produce = Callable[[list[str]], NDArray[Any]]
 
@@ -126,42 +128,28 @@ class FeatureStore:
         return content_hash({"set": self.feature_set.key, "image_ids": sorted(image_ids)})
 
     @property
+    def _list(self) -> ShardList:
+        return ShardList(self.folder, self.feature_set.key)
+
+    @property
     def index_path(self) -> Path:
         """The index; the Parquet file that earlier versions wrote, where there is no newer one."""
-        path = self.folder / f"{self.feature_set.key}.index"
-        earlier = path.with_suffix(EARLIER_INDEX)
-        return earlier if earlier.exists() and not path.exists() else path
+        return self._list.index_path
 
     def index(self) -> list[ShardEntry]:
-        """Return what the index says of each shard; nothing where there is no index.
+        """Return what the index and the receipts say of each shard; nothing where there are none.
 
         Raises:
-            ContractError: it cannot be read, or its bytes are not those that were stored.
+            ContractError: one cannot be read, or its bytes are not those that were stored.
         """
-        path = self.index_path
-        try:
-            data = path.read_bytes()
-            content = (
-                {"shards": table_of(data).to_pylist()}
-                if path.suffix == EARLIER_INDEX
-                else unsealed_json(data)
-            )
-            return ShardIndex.model_validate(content).shards
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise ContractError(f"{path} cannot be read ({error})", MEND) from error
-        except (ValueError, pa.ArrowException) as error:
-            raise ContractError(
-                f"{path} is damaged: it is not the index that was stored", MEND
-            ) from error
+        listed = self._list.read()
+        for error in listed.damaged.values():
+            raise error
+        return listed.entries
 
     def save_index(self, entries: Iterable[ShardEntry]) -> None:
-        """Store the index that lists these shards."""
-        index = ShardIndex(shards=sorted(entries, key=lambda entry: entry.shard))
-        path = self.folder / f"{self.feature_set.key}.index"
-        write_atomically(path, sealed_json(index.model_dump()))
-        path.with_suffix(EARLIER_INDEX).unlink(missing_ok=True)
+        """Store the index that lists these shards, and remove the receipts."""
+        self._list.replace(entries)
 
     def _is_intact(self, entry: ShardEntry) -> bool:
         # A shard is called after its images: an entry whose images were changed names no shard.
@@ -169,16 +157,18 @@ class FeatureStore:
         file = StoredFile(name=entry.shard, sha256=entry.sha256, bytes=entry.bytes)
         return named and is_intact(self.folder / file.name, file)
 
+    def _is_kept(self, entry: ShardEntry, checked: CheckedList) -> bool:
+        """Tell whether a shard is intact; one whose file did not change is not hashed again."""
+        return checked.is_unchanged(entry) or self._is_intact(entry)
+
     def _intact_entries(self) -> list[ShardEntry]:
         """Return the entries whose shards are verified; what is damaged is named in the log."""
-        try:
-            index = self.index()
-        except ContractError as error:
+        listed, checked = self._list.read(), CheckedList(self.folder, self.feature_set.key)
+        for error in listed.damaged.values():
             log.warning("%s; its shards are computed again", error.what)
-            return []
         intact = []
-        for entry in index:
-            if self._is_intact(entry):
+        for entry in listed.entries:
+            if self._is_kept(entry, checked):
                 intact.append(entry)
             else:
                 log.warning("%s is missing or damaged and is computed again", entry.shard)
@@ -193,81 +183,103 @@ class FeatureStore:
         self,
         image_ids: list[str],
         produce: Produce,
-        attributes: dict[str, Any],
+        origin: dict[str, Any],
         force: bool = False,
         file_of: Mapping[str, str] | None = None,
+        rows_a_shard: int | None = None,
     ) -> int:
         """Compute the missing rows, shard by shard; call it under the asset's lock.
 
-        A shard's entry in the index is written after the shard itself, so a kill loses at most the
-        shard being computed. Existing shards are not touched, unless by force: then one after
-        another is replaced, each with the images that it holds.
+        A shard's receipt is written after the shard itself, so a kill loses at most the shard being
+        computed; receipts are merged into the index every MERGE_SHARDS shards and at the end.
+        Existing shards are not touched, unless by force: then one after another is replaced, each
+        with the images that it holds.
 
         Args:
             image_ids: the images that must have a row afterwards.
             produce: rows of some images in order, of the feature set's shape and dtype.
-            attributes: stored with every shard, besides those of the feature set.
+            origin: what computes the rows (version of torch, device), for the shards' entries.
             force: compute all of ``image_ids`` again.
             file_of: a name of the file that each image lies in, so that images of one file share
                 shards and the file is opened for few of them. None where each is its own file.
+            rows_a_shard: maximum rows of a new shard; None for what its bytes allow.
 
         Returns:
             the number of rows computed.
         """
         index = {entry.shard: entry for entry in self._intact_entries()}
+        if self._list.receipts():  # of a run that was killed
+            self.save_index(index.values())
         asked = set(image_ids)
         new = sorted(
             asked.difference(i for entry in index.values() for i in entry.image_ids),
             key=lambda i: (i if file_of is None else file_of[i], i),
         )
-        row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(
-            self.feature_set.row_shape
-        )
-        step = min(SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
         again = (
             {shard: [i for i in entry.image_ids if i in asked] for shard, entry in index.items()}
             if force
             else {}
         )
         replaces = {ids[0]: shard for shard, ids in again.items() if ids}
+        step = self._rows_a_shard(rows_a_shard)
         shards = [
             *filter(None, again.values()),
             *(new[i : i + step] for i in range(0, len(new), step)),
         ]
         with in_shards(sum(map(len, shards))) as stored:
-            for ids in shards:
-                entries = [self._write_shard(ids, produce(ids), attributes)]
+            for number, ids in enumerate(shards, start=1):
+                entry = self._write_shard(ids, produce(ids), origin)
                 old = index.pop(replaces.get(ids[0], ""), None)
-                left = sorted(set(old.image_ids).difference(ids)) if old else []
-                # not asked for, and stored with those that are: they move to a shard of their own
-                if left:
-                    entries.append(self._write_shard(left, self._stored_rows(left), {}))
-                index |= {entry.shard: entry for entry in entries}
-                self.save_index(index.values())
-                if old and old.shard not in index:
-                    # no index lists it any more, so nothing else would ever remove it
-                    (self.folder / old.shard).unlink()
+                index[entry.shard] = entry
+                if old is not None and old.shard != entry.shard:
+                    self._retire(old, ids, index)
+                else:
+                    self._list.add(entry)
+                if number % MERGE_SHARDS == 0 or number == len(shards):
+                    self.save_index(index.values())
                 stored(len(ids))
         return sum(map(len, shards))
 
+    def _rows_a_shard(self, most: int | None) -> int:
+        """Return how many rows a shard of this set holds, at most ``most``."""
+        row_bytes = np.dtype(self.feature_set.dtype).itemsize * math.prod(
+            self.feature_set.row_shape
+        )
+        return min(most or SHARD_ROWS, SHARD_ROWS, max(SHARD_BYTES // row_bytes, 1))
+
+    def _retire(self, old: ShardEntry, replaced: list[str], index: dict[str, ShardEntry]) -> None:
+        """Take a shard out of the store of which some images, ``replaced``, have new rows.
+
+        Its other images, which were not asked for, move to a shard of their own.
+
+        Args:
+            old: entry of the shard.
+            replaced: images whose new rows are stored.
+            index: every other shard; the one of the images that were left is added.
+        """
+        left = sorted(set(old.image_ids).difference(replaced))
+        entry = self._write_shard(left, self._stored_rows(left), old.origin)
+        index[entry.shard] = entry
+        self.save_index(index.values())
+        # no index lists it any more, so nothing else would ever remove it
+        (self.folder / old.shard).unlink()
+
     def _write_shard(
-        self, ids: list[str], rows: NDArray[Any], attributes: dict[str, Any]
+        self, ids: list[str], rows: NDArray[Any], origin: dict[str, Any]
     ) -> ShardEntry:
-        """Write a shard and return its entry in the index."""
+        """Write a shard and return its entry."""
         name = f"{self.feature_set.shard_key(ids)}.h5"
         check_rows(rows, ids, self.feature_set, name)
-        everything = {
-            **self.feature_set.model_dump(mode="json"),
-            **attributes,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        written = write_atomically(self.folder / name, shard_bytes(rows, ids, everything))
+        data = shard_bytes(rows, ids, self.feature_set.model_dump(mode="json"))
+        written = write_atomically(self.folder / name, data)
+        now = datetime.now(UTC).isoformat(timespec="seconds")
         return ShardEntry(
             shard=name,
             rows=len(ids),
             sha256=written.sha256,
             bytes=written.bytes,
             image_ids=ids,
+            origin={"created": now, **origin},
         )
 
     def _stored_rows(self, image_ids: list[str]) -> NDArray[Any]:
@@ -276,6 +288,29 @@ class FeatureStore:
             return reader.rows(0, len(reader))
         finally:
             reader.close()
+
+    def _holders(self, asked: set[str]) -> list[ShardEntry]:
+        """Return the entries of the shards that hold the rows of some images.
+
+        Raises:
+            ContractError: an image has no row, or the index or a receipt is damaged.
+        """
+        entries = [entry for entry in self.index() if not asked.isdisjoint(entry.image_ids)]
+        absent = asked.difference(*(entry.image_ids for entry in entries))
+        if absent:
+            raise ContractError(
+                f"{len(absent)} of {len(asked)} images have no row in {self.feature_set.kind} of "
+                f"{self.dataset}",
+                f"Materialise {self.feature_set.kind} again",
+            )
+        return entries
+
+    def _need_intact(self, entry: ShardEntry) -> None:
+        if not self._is_intact(entry):
+            raise ContractError(
+                f"{self.folder / entry.shard} is missing or its bytes are not those of the index",
+                MEND,
+            )
 
     def reader(self, image_ids: list[str]) -> FeatureReader:
         """Return a reader of ``image_ids``, its shards verified against the index.
@@ -286,32 +321,61 @@ class FeatureStore:
         """
         place: dict[str, tuple[str, int]] = {}
         asked = set(image_ids)
-        for entry in self.index():
-            if asked.isdisjoint(entry.image_ids):
-                continue
-            if not self._is_intact(entry):
-                raise ContractError(
-                    f"{self.folder / entry.shard} is missing or its bytes are not those of the "
-                    "index",
-                    MEND,
-                )
+        for entry in self._holders(asked):
+            self._need_intact(entry)
             place.update({image_id: (entry.shard, i) for i, image_id in enumerate(entry.image_ids)})
-        absent = sorted(asked - place.keys())
-        if absent:
-            raise ContractError(
-                f"{len(absent)} of {len(asked)} images have no row in {self.feature_set.kind} of "
-                f"{self.dataset}",
-                f"Materialise {self.feature_set.kind} again",
-            )
         return FeatureReader(self.folder, self.feature_set, sorted(asked), place)
 
-    def damaged(self) -> list[Path]:
-        """Return what is missing or not as it was stored: the index, or shards that it lists."""
+    def check(self, image_ids: list[str]) -> int:
+        """Read the rows of ``image_ids`` back and check them, as far as they are new.
+
+        A shard whose rows obeyed the contract once is not unpacked again while its digest is the
+        same, and is not hashed again while its file is the same by inode, size and times.
+
+        Returns:
+            the number of rows that were read.
+
+        Raises:
+            ContractError: an image has no row, a shard is missing or its bytes differ from the
+                index, or a row breaks a rule.
+        """
+        checked, read = CheckedList(self.folder, self.feature_set.key), 0
+        entries = self._holders(set(image_ids))
+        for entry in entries:
+            if checked.is_unchanged(entry):
+                continue
+            stamp = checked.stamp_of(entry)
+            self._need_intact(entry)
+            if not checked.obeyed(entry):
+                self._check_rows(entry)
+                read += entry.rows
+            checked.add(entry, stamp)
+        checked.save({entry.shard for entry in entries})
+        return read
+
+    def _check_rows(self, entry: ShardEntry) -> None:
+        """Read the rows of a verified shard and check them."""
+        place = {image_id: (entry.shard, i) for i, image_id in enumerate(entry.image_ids)}
+        reader = FeatureReader(self.folder, self.feature_set, entry.image_ids, place)
+        where = f"{self.feature_set.kind} of {self.dataset}"
         try:
-            index = self.index()
-        except ContractError:
-            return [self.index_path]
-        return [self.folder / entry.shard for entry in index if not self._is_intact(entry)]
+            for start in range(0, len(reader), CHECKED_ROWS):
+                ids = reader.image_ids[start : start + CHECKED_ROWS]
+                rows = reader.rows(start, start + CHECKED_ROWS)
+                check_rows(rows, ids, self.feature_set, where)
+        finally:
+            reader.close()
+
+    def damaged(self) -> list[Path]:
+        """Return what is missing or not as it was stored: index, receipts, shards that they list.
+
+        Every byte is read.
+        """
+        listed = self._list.read()
+        return [
+            *listed.damaged,
+            *(self.folder / entry.shard for entry in listed.entries if not self._is_intact(entry)),
+        ]
 
     def stored_bytes(self) -> int:
         """Return the size of all listed shards in bytes."""

@@ -2,9 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import subprocess
+import sys
 import zlib
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -14,7 +18,9 @@ import pytest
 
 from data_contracts.errors import ContractError
 from data_contracts.records.feature_shard import CHUNK_NUMBERS, SHARD_ROWS, FeatureSet
+from data_contracts.records.sealed import sealed_json
 from resources.store import feature_store
+from resources.store.atomic_file import write_atomically
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.shard_file import ShardFile, guarded, shard_bytes
@@ -256,13 +262,50 @@ def test_plain_h5py_reads_a_shard(shards: FeatureStore) -> None:
         assert not file["features"].shuffle
         assert [i.decode() for i in file["image_id"][:]] == sorted(ids)
         assert file.attrs["kind"] == "things"
-        assert file.attrs["device"] == "cpu"
         np.testing.assert_array_equal(file["features"][:], produce(sorted(ids)))
 
 
-def test_same_rows_same_bytes_but_for_the_time(shards: FeatureStore) -> None:
-    ids = ids_of(range(5))
-    assert shard_bytes(produce(ids), ids, {"a": 1}) == shard_bytes(produce(ids), ids, {"a": 1})
+def test_two_fills_give_equal_files_whenever_and_wherever_they_run(
+    shards: FeatureStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feature_store, "SHARD_ROWS", 3)
+    other = FeatureStore(DatasetStore(home=str(tmp_path / "other")), "set-b", SET)
+    for store, day, device in ((shards, 1, "cpu"), (other, 2, "cuda")):
+        now = datetime(2026, 1, day, tzinfo=UTC)
+        monkeypatch.setattr(feature_store, "datetime", Mock(now=lambda _, now=now: now))
+        store.fill(ids_of(range(8)), produce, {"device": device})
+
+    def digests(store: FeatureStore) -> dict[str, str]:
+        return {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+            for path in store.folder.glob("*.h5")
+        }
+
+    assert digests(shards) == digests(other)
+    assert len(digests(shards)) == 3
+    assert [entry.origin for entry in other.index()] == [
+        {"created": "2026-01-02T00:00:00+00:00", "device": "cuda"}
+    ] * 3
+
+
+def test_shards_and_index_of_an_earlier_version_are_read_and_not_computed_again(
+    shards: FeatureStore,
+) -> None:
+    """Their entries have no origin: it stands in the file itself."""
+    ids = sorted(ids_of(range(4)))
+    shards.fill(ids, produce, {})
+    (entry,) = shards.index()
+    attributes = {**SET.model_dump(mode="json"), "created": "2025", "device": "cpu"}
+    earlier = write_atomically(
+        shards.folder / entry.shard, shard_bytes(produce(ids), ids, attributes)
+    )
+    assert earlier.sha256 != entry.sha256
+    line = entry.model_dump(exclude={"origin"}) | {"sha256": earlier.sha256, "bytes": earlier.bytes}
+    shards.index_path.write_bytes(sealed_json({"shards": [line]}))
+    assert shards.missing(ids) == []
+    assert shards.fill(ids, produce, {}) == 0
+    assert shards.check(ids) == 4
+    np.testing.assert_array_equal(shards.reader(ids).rows(0, 4), produce(ids))
 
 
 @pytest.mark.parametrize(
@@ -359,6 +402,40 @@ def test_no_more_files_stay_open_than_allowed(
         assert len(h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE)) == 3
     reader.close()
     assert h5py.h5f.get_obj_ids(types=h5py.h5f.OBJ_FILE) == []
+
+
+FEW_DESCRIPTORS = """
+import hashlib, os, resource, sys
+import numpy as np
+from data_contracts.records.feature_shard import FeatureSet
+from resources.store import feature_store
+from resources.store.dataset_store import DatasetStore
+
+feature_store.SHARD_ROWS, os.fsync = 1, lambda descriptor: None
+made = FeatureSet(
+    kind="things", dtype="float32", row_shape=(6,), preprocessing={}, code_version="1"
+)
+shards = feature_store.FeatureStore(DatasetStore(home=sys.argv[1]), "set-a", made)
+ids = sorted(hashlib.sha256(str(n).encode()).hexdigest() for n in range(150))
+resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+shards.fill(ids, lambda wanted: np.full((1, 6), ids.index(wanted[0]), np.float32), {})
+readers = [shards.reader(ids) for _ in range(2)]
+for order in (range(150), range(149, -1, -1)):
+    for reader in readers:
+        assert reader.take(order)[:, 0].tolist() == list(order)
+assert shards.check(ids) == 150
+print("read")
+"""
+
+
+def test_more_shards_are_read_than_a_process_may_open_files(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FEW_DESCRIPTORS, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "read\n"), done.stderr
 
 
 def test_a_changed_bit_in_any_byte_of_the_index_is_seen(shards: FeatureStore) -> None:
