@@ -10,20 +10,19 @@ import dagster as dg
 
 from assets.core.partitions import DATASETS
 from data_contracts import asset_names as names
-from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.studies.registry import STUDIES
+from data_contracts.studies.registry import STUDIES, USUAL_STUDIES
 from data_contracts.studies.study import Study
 
 
 def last_assets(study: Study, all_tables: bool) -> list[str]:
-    """Return the assets at the end of a study's job: its reports, of Ahn et al. also predictions.
+    """Return the assets at the end of a study's job: its reports, of a usual study predictions too.
 
     A job with ``all_tables`` makes every row of every table and the studies beside them, which
     takes hours on a processor. The other makes the paper's own method in minutes, so it is the one
     that a drop of images starts.
     """
     reports = [names.report(study.job(kind)) for kind in sorted({False, all_tables})]
-    return [*reports, names.PREDICTIONS] if study is AHN2019 else reports
+    return [*reports, names.PREDICTIONS] if study in USUAL_STUDIES.values() else reports
 
 
 def description(study: Study, all_tables: bool) -> str:

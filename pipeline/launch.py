@@ -244,7 +244,8 @@ def run_job(
             not available, or the study is for another task than the dataset's.
     """
     store = DatasetStore()
-    check_task(dataset, store.spec(dataset).task, STUDY_JOBS[repeated_job(job)])
+    task = store.spec(dataset).task
+    check_task(dataset, task, STUDY_JOBS[repeated_job(job, task)])
     if device not in ("auto", "cpu"):
         Compute(device=device).resolve()
     with home_instance() as instance:

@@ -243,7 +243,8 @@ def _promoted_settings(
     home: Path, run_id: str, dataset: str, job: str
 ) -> dict[str, dict[str, Any]]:
     """Settings by asset of the promoted result of a job; looked up once a run."""
-    result = promoted(DatasetStore(home=str(home)), dataset, repeated_job(job))
+    store = DatasetStore(home=str(home))
+    result = promoted(store, dataset, repeated_job(job, store.spec(dataset).task))
     if result is None:
         return {}
     log.info("%s: what is not set is as in the promoted run %s", dataset, result.run_id[:8])

@@ -27,7 +27,7 @@ from data_contracts.studies.lyndon2015 import LYNDON2015, NETWORKS
 from data_contracts.studies.study import Method
 from data_contracts.tables.evaluations import METRICS
 from data_contracts.tables.multilabel import MULTILABEL_PREDICTIONS
-from methods.curation.manifest_rows import label_matrix
+from methods.curation.manifest_rows import label_matrix, sets_in_words
 from methods.settings import LenetSettings
 from resources.store.feature_store import FeatureReader
 from resources.store.model_store import load_model
@@ -36,12 +36,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from methods.classifiers.label_probabilities import LabelledImages
+    from methods.classifiers.one_vs_all import OneVsAllFit
     from methods.statistics.metrics import Answers, Measurement
 
 NETWORK_BATCH = 20
 """Number of images that the networks take at once."""
-NO_LABEL = "no label"
-"""What the empty set of labels is called."""
 NETWORK_THRESHOLD = 0.5
 """Probability from which on a network gives its label."""
 
@@ -141,7 +140,7 @@ def _metrics(
     trained, answers = known
     metric_rows = MetricRows(work, LYNDON2015, method.name, config.seed, config.settings())
     learned, seen, said = (
-        _sets_in_words(answers.labels, of) for of in (trained, answers.truth, answers.predicted)
+        sets_in_words(answers.labels, of) for of in (trained, answers.truth, answers.predicted)
     )
     return [
         *(metric_rows.measured(figure) for figure in measured),
@@ -185,12 +184,6 @@ def _reliability(
     if not known:
         return []
     return [("stated probability against accuracy, all labels", figures.reliability(known))]
-
-
-def _sets_in_words(labels: Sequence[str], sets: np.ndarray) -> np.ndarray:
-    """Each of (n, L) bool as a text: "a|b", or that there is no label."""
-    names = np.asarray(labels)
-    return np.array(["|".join(names[given].tolist()) or NO_LABEL for given in sets])
 
 
 def _bars(measured: Sequence["Measurement"], metrics: Sequence[Mapping[str, Any]]) -> bytes:
@@ -323,7 +316,7 @@ def svm_evaluation(method: Method) -> dg.AssetsDefinition:
         group=GROUP,
         order=6,
         kinds={"scikitlearn", "parquet"},
-        code_version="7",
+        code_version="8",
         inputs=(names.IMAGE_MANIFEST, method.features),
         facts=MultilabelFacts,
         tables=(METRICS, MULTILABEL_PREDICTIONS),
@@ -351,14 +344,14 @@ def svm_scores(
     Raises:
         InputError: the training images have too few groups for the folds behind the thresholds.
     """
-    from methods.classifiers.label_probabilities import calibrated
-    from methods.classifiers.one_vs_all import fit_one_vs_all, fit_thresholds, out_of_fold_scores
+    from methods.classifiers.label_probabilities import calibrate_labels
+    from methods.classifiers.one_vs_all import fit_one_vs_all, out_of_fold_scores
 
     labels, truth = label_matrix(rows.labels.tolist())
     of_train, known = gram[np.ix_(rows.train, rows.train)], truth[rows.train]
     groups = [rows.groups[i] for i in rows.train]
     try:
-        out_of_fold = out_of_fold_scores(
+        left_out = out_of_fold_scores(
             of_train, known, groups, config.c, config.tolerance, config.seed
         )
     except ValueError as error:
@@ -366,21 +359,31 @@ def svm_scores(
             f"no threshold can be fitted on {dataset}: {error}", "Add images of other groups"
         ) from error
     fit = fit_one_vs_all(of_train, known, config.c, config.tolerance)
-    notices = (
+    read_by = calibrate_labels(left_out, known, groups)
+    scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
+    of_test = gram[np.ix_(rows.test, rows.test)]
+    return LabelScores(
+        scores,
+        read_by.thresholds,
+        of_test,
+        read_by.probabilities(scores),
+        read_by.probabilities(left_out.scores),
+        fit_notices(labels, title, fit),
+    )
+
+
+def fit_notices(labels: Sequence[str], title: str, fit: "OneVsAllFit") -> tuple[str, ...]:
+    """What a reader must know of the SVMs of the labels of a method with this title."""
+    return (
         *(
             NOT_CONVERGED.says(f"the SVM of {labels[k]} ({title}) stopped above its tolerance")
-            for k in np.flatnonzero(~fit.converged)
+            for k in np.flatnonzero(~fit.converged).tolist()
         ),
         *(
             NOT_LEARNED.says(f"{labels[k]} is on all training images or on none")
-            for k in np.flatnonzero(~fit.learned)
+            for k in np.flatnonzero(~fit.learned).tolist()
         ),
     )
-    scores = fit.decision(gram[np.ix_(rows.test, rows.train)])
-    of_test = gram[np.ix_(rows.test, rows.test)]
-    probabilities = calibrated(scores, out_of_fold, known)
-    thresholds = fit_thresholds(out_of_fold, known)
-    return LabelScores(scores, thresholds, of_test, *probabilities, notices)
 
 
 multilabel_evaluations = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from assets.core.labelled_rows import LabelledRows, labelled_rows
+from assets.core.labelled_rows import LabelledRows
 from assets.core.manifest_rows import manifest_of
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
@@ -17,24 +17,24 @@ from assets.core.stage import stage
 from assets.predictions.classifier import (
     FEATURES,
     GROUP,
-    READ_TRAINING_ROWS,
     classifier_notices,
     load_classifier,
     model_facts,
-    unit_blocks,
+    rows_of,
 )
+from assets.predictions.fitting import READ_TRAINING_ROWS, unit_blocks
 from data_contracts import asset_names as names
 from data_contracts.records.facts import PredictionFacts
 from data_contracts.records.output_record import StoredFile
-from data_contracts.studies.ahn2019 import AHN2019
 from data_contracts.tables.manifest import PREDICTED_SPLITS, ok_rows
+from data_contracts.tables.multilabel import NO_LABEL
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS, UNLIKE_ANSWER
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore, parquet_bytes
 from resources.store.feature_store import FeatureReader
 
 if TYPE_CHECKING:
-    from methods.classifiers.linear_classifier import LinearClassifier
+    from methods.classifiers.linear_classifier import Answer, LinearClassifier
     from methods.reporting.prediction_files import ModelFacts, PixelsOf
 
 
@@ -69,7 +69,7 @@ def predict_rows(
     from methods.classifiers.linear_classifier import predict
 
     ids = [rows.ids[i] for i in rows.train]
-    labels = rows.labels[rows.train]
+    labels = [str(label) or NO_LABEL for label in rows.labels[rows.train]]
     lines = []
     for start in progress(
         range(0, len(images), READ_ROWS), "predicting", len(images), size=READ_ROWS
@@ -86,15 +86,12 @@ def predict_rows(
             lines.append(
                 {
                     **vars(image),
-                    "answer": UNLIKE_ANSWER if unlike else str(predicted.label[i]),
-                    "predicted": str(predicted.label[i]),
-                    "probability": float(predicted.probability[i]),
-                    "margin": float(predicted.margin[i]),
-                    "runner_up": str(predicted.runner_up[i]),
-                    "runner_up_probability": float(predicted.runner_up_probability[i]),
+                    "label": NO_LABEL if image.label == "" else image.label,
+                    **_answer_of(predicted.answer, i, unlike),
+                    **_several_labels(predicted.answer, i, fitted),
                     "out_of_distribution": unlike,
                     "neighbour_ids": [ids[n] for n in near],
-                    "neighbour_labels": [str(labels[n]) for n in near],
+                    "neighbour_labels": [labels[n] for n in near],
                     "neighbour_similarities": predicted.similarities[i].tolist(),
                 }
             )
@@ -107,6 +104,31 @@ def predict_rows(
             line["image_id"],
         ),
     )
+
+
+def _answer_of(answer: "Answer", i: int, unlike: bool) -> dict[str, Any]:
+    """The columns that say what image ``i`` is, and how sure that is."""
+    second = answer.runner_up
+    return {
+        "answer": UNLIKE_ANSWER if unlike else str(answer.label[i]),
+        "predicted": str(answer.label[i]),
+        "probability": float(answer.probability[i]),
+        "margin": float(answer.margin[i]),
+        "runner_up": None if second is None else str(second.label[i]),
+        "runner_up_probability": None if second is None else float(second.probability[i]),
+    }
+
+
+def _several_labels(answer: "Answer", i: int, fitted: "LinearClassifier") -> dict[str, Any]:
+    """The columns of the probability of each of several labels; empty with one label an image."""
+    if answer.likely is None:
+        return {"labels": None, "label_probabilities": None}
+    return {
+        "labels": fitted.classes.tolist(),
+        "label_probabilities": [
+            None if np.isnan(p) else p for p in answer.likely[i].astype(np.float64).tolist()
+        ],
+    }
 
 
 def publish(
@@ -145,17 +167,17 @@ def publish(
     group=GROUP,
     order=7,
     kinds={"parquet", "html"},
-    code_version="3",
+    code_version="4",
     inputs=(names.IMAGE_MANIFEST, names.PREPARED_IMAGES, FEATURES, names.CLASSIFIER),
     facts=PredictionFacts,
     tables=(IMAGE_PREDICTIONS,),
 )
 def predictions(here: Stage[StageConfig]) -> Plan:
-    """Label, calibrated probability and nearest training images of every unlabelled image.
+    """Labels, calibrated probability and nearest training images of every unlabelled image.
 
     Images unlike the training images are marked.
     """
-    rows = labelled_rows(here.store, here.dataset, AHN2019)
+    rows = rows_of(here.store, here.dataset)
     images = [
         ImageToPredict(row["image_id"], row["path"], row["frame"], row["split"], row["label"])
         for row in ok_rows(manifest_of(here.store, here.dataset)).to_pylist()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assets.core.labelled_rows import LabelledRows, labelled_rows
-from assets.predictions.classifier import READ_TRAINING_ROWS, unit_blocks
+from assets.predictions.fitting import READ_TRAINING_ROWS, unit_blocks
 from assets.predictions.predictions import pixels_by_id
 from assets.reports.classifier_sections import Classifiers
 from data_contracts import asset_names as names

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from assets.core.labelled_rows import LabelledRows, labelled_rows
 from assets.evaluations.svm_rows import rows_at_once, stored_width
-from assets.predictions.classifier import READ_TRAINING_ROWS, unit_blocks
+from assets.predictions.fitting import READ_TRAINING_ROWS, unit_blocks
 from assets.predictions.predictions import pixels_by_id
 from assets.reports.classifier_sections import Classifiers
 from data_contracts import asset_names as names

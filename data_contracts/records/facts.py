@@ -284,15 +284,23 @@ class RocComparisonFacts(Facts):
 class ClassifierFacts(Facts):
     """Facts of the classifier that is kept for predictions.
 
+    With several labels an image the calibration is of the decisions on all labels together.
+
     Attributes:
         out_of_fold: calibration on its training images, each scored without its group; None where
             no folds could be made.
         test: calibration on the test images; None where there is none.
+        exact_match: share of the test images whose labels are all right; None with one label an
+            image, and without test images.
+        labels: share of the test images on which each label is given rightly or rightly not given;
+            empty with one label an image, and without test images.
     """
 
     kind: Literal["classifier"] = "classifier"
     out_of_fold: CalibrationFigures | None
     test: CalibrationFigures | None
+    exact_match: Estimate | None = None
+    labels: dict[str, Estimate] = {}
 
 
 class PredictionFacts(Facts):

@@ -39,9 +39,17 @@ def check_evaluations(studies: Iterable[Study]) -> None:
 check_evaluations(STUDIES.values())
 
 
+USUAL_STUDIES: dict[Task, Study] = {"single-label": AHN2019, "multi-label": LYNDON2015}
+"""The study of each task that runs for a dataset by default, also when images arrive.
+
+Its job ends with predictions, whose features are those of its method PREDICTING."""
+PREDICTING = "cae"
+"""Name of the method, in each usual study, whose features the classifier of a dataset reads."""
+
+
 def usual_study(task: Task) -> Study:
     """Return the study that runs for a dataset by default, also when images arrive."""
-    return LYNDON2015 if task == "multi-label" else AHN2019
+    return USUAL_STUDIES[task]
 
 
 def check_task(dataset: str, task: Task, study: Study) -> None:
@@ -65,10 +73,10 @@ def studies_of(protocol: Protocol) -> list[Study]:
     return [study for study in STUDIES.values() if study.protocol == protocol]
 
 
-def repeated_job(job: str) -> str:
+def repeated_job(job: str, task: Task) -> str:
     """Return the job of a study whose settings a job repeats.
 
     That is the job itself; of one without a report (predictions, a choice of assets) it is that of
-    Ahn et al., whose classifier predicts.
+    the usual study of the dataset's task.
     """
-    return job if job in STUDY_JOBS else AHN2019.name
+    return job if job in STUDY_JOBS else usual_study(task).name

@@ -19,6 +19,8 @@ MEASURES = ("exact_match", "any_match", "hamming_similarity")
 """Measures of Lyndon et al. 2015, table 3, each a share of test images or of label decisions."""
 PARTS = ("", "_low", "_high")
 """Suffixes of the columns of a measure: its value and its 95 % interval."""
+NO_LABEL = "no label"
+"""What an empty set of labels is called."""
 
 
 MULTILABEL_PREDICTIONS = TableContract(

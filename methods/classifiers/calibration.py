@@ -166,7 +166,7 @@ def highest_probability(n_groups: int) -> float:
     return (n_groups + 1) / (n_groups + 2)
 
 
-def _target(n_groups: int) -> float:
+def target_probability(n_groups: int) -> float:
     """Probability of an image's own class to which the temperature is fitted."""
     return 1 - DOUBT * (1 - highest_probability(n_groups))
 
@@ -190,7 +190,9 @@ def calibrate(seen: OutOfFold | None, labels: NDArray[np.str_]) -> Calibration |
     codes = np.searchsorted(seen.classes, labels[seen.usable])
     highest = highest_probability(seen.n_groups)
     return Calibration(
-        temperature=fit_temperature(seen.scores[seen.usable], codes, _target(seen.n_groups)),
+        temperature=fit_temperature(
+            seen.scores[seen.usable], codes, target_probability(seen.n_groups)
+        ),
         highest=highest,
         unlike_below=unlike_threshold(seen.nearest),
     )
@@ -289,7 +291,7 @@ def out_of_fold_calibration(
     usable = np.flatnonzero(seen.usable)
     codes = class_columns(seen.classes, labels[usable])
     highest = highest_probability(seen.n_groups)
-    temperature = fit_temperature(seen.scores[usable], codes, _target(seen.n_groups))
+    temperature = fit_temperature(seen.scores[usable], codes, target_probability(seen.n_groups))
     return calibration_figures(
         probabilities(seen.scores[usable], temperature, highest),
         codes,

@@ -1,4 +1,8 @@
-"""Probabilities of several labels an image, each label on its own, and what they are worth."""
+"""How the scores of one SVM a label are read, and what the probabilities are worth.
+
+Each label is read on its own: a threshold says whether an image is given it, a temperature how
+likely it is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.records.assessment import Assessment, CalibrationFigures
-from methods.classifiers.calibration import fit_temperature, probabilities
+from methods.classifiers.calibration import (
+    fit_temperature,
+    highest_probability,
+    probabilities,
+    target_probability,
+    unlike_threshold,
+)
+from methods.classifiers.one_vs_all import LeftOut, fit_thresholds
 from methods.statistics.calibration_figures import calibration_figures
 from methods.statistics.estimates import share
 
@@ -32,34 +43,89 @@ class LabelledImages:
     groups: Sequence[str] | None
 
 
-def calibrated(scores: Float64, out_of_fold: Float64, known: Bool) -> tuple[Float64, Float64]:
-    """Turn the scores of one SVM a label into probabilities, by a temperature for each label.
+@dataclass(frozen=True)
+class LabelCalibration:
+    """How the scores of one SVM a label are read.
+
+    Attributes:
+        thresholds: (L,) score from which on a label is given; inf where it never is, -inf where it
+            always is.
+        temperatures: (L,) divisor of the scores; NaN for a label that no score parts.
+        highest: (L,) largest probability that is stated of having a label, and of lacking it.
+        unlike_below: as of :class:`methods.classifiers.calibration.Calibration`.
+    """
+
+    thresholds: Float64
+    temperatures: Float64
+    highest: Float64
+    unlike_below: float
+
+    def given(self, scores: Float64) -> Bool:
+        """Whether each image is given each label, (n, L) bool, of scores (n, L)."""
+        return np.asarray(scores >= self.thresholds, np.bool_)
+
+    def given_from(self, k: int) -> float:
+        """Probability from which on label ``k`` is given: 0 where it always is, inf where never."""
+        threshold = self.thresholds[k : k + 1]
+        if not np.isfinite(threshold[0]):
+            return 0.0 if threshold[0] < 0 else np.inf
+        scores = np.full((1, len(self.thresholds)), threshold[0])
+        return float(self.probabilities(scores)[0, k])
+
+    def probabilities(self, scores: Float64) -> Float64:
+        """Probability that each label is an image's, (n, L) float64, of scores (n, L).
+
+        NaN for a label without a temperature, and where a score is infinite.
+        """
+        likely = np.full(scores.shape, np.nan)
+        for k in np.flatnonzero(~np.isnan(self.temperatures)):
+            known = np.isfinite(scores[:, k])
+            likely[known, k] = probabilities(
+                _two_classes(scores[known, k]), float(self.temperatures[k]), float(self.highest[k])
+            )[:, 1]
+        return likely
+
+
+def uncalibrated_labels(n_labels: int) -> LabelCalibration:
+    """Readings where nothing is known of new images: the SVMs' own cut, and no image is unlike."""
+    return LabelCalibration(np.zeros(n_labels), np.ones(n_labels), np.ones(n_labels), -1.0)
+
+
+def _two_classes(scores: Float64) -> Float64:
+    """Scores (n, 2) of lacking a label and of having it."""
+    return np.column_stack([-scores, scores])
+
+
+def calibrate_labels(
+    left_out: LeftOut, known: Bool, groups: Sequence[str] | NDArray[np.str_]
+) -> LabelCalibration:
+    """Fit the threshold and the temperature of each label to scores of training images.
 
     Having the label and lacking it are two classes with the scores s and -s, so their softmax at a
-    temperature is that of :func:`methods.classifiers.calibration.fit_temperature`.
+    temperature is that of :func:`methods.classifiers.calibration.fit_temperature`. Its target and
+    the largest probability follow from the groups whose images have a finite score, as those of one
+    label an image do.
 
     Args:
-        scores: (n, L) of test images.
-        out_of_fold: (m, L) of training images, each from SVMs without its group; infinite where
-            the label was not learned.
+        left_out: from :func:`methods.classifiers.one_vs_all.out_of_fold_scores`.
         known: (m, L) whether each training image has each label.
-
-    Returns:
-        (n, L) and (m, L) probabilities; NaN for a label that no score parts, and where a score is
-        infinite.
+        groups: (m,) group of each training image.
     """
-    likely, left_out = np.full(scores.shape, np.nan), np.full(out_of_fold.shape, np.nan)
+    names = np.asarray(groups, np.str_)
+    temperatures, highest = np.full(known.shape[1], np.nan), np.ones(known.shape[1])
     for k in range(known.shape[1]):
-        usable = np.isfinite(out_of_fold[:, k])
+        usable = np.isfinite(left_out.scores[:, k])
         truth = known[usable, k]
         if truth.any() and not truth.all():
-            seen, test = (
-                np.column_stack([-of, of]) for of in (out_of_fold[usable, k], scores[:, k])
+            n_groups = len(np.unique(names[usable]))
+            highest[k] = highest_probability(n_groups)
+            temperatures[k] = fit_temperature(
+                _two_classes(left_out.scores[usable, k]),
+                truth.astype(np.int64),
+                target_probability(n_groups),
             )
-            temperature = fit_temperature(seen, truth.astype(np.int64))
-            left_out[usable, k] = probabilities(seen, temperature)[:, 1]
-            likely[:, k] = probabilities(test, temperature)[:, 1]
-    return likely, left_out
+    thresholds = fit_thresholds(left_out.scores, known)
+    return LabelCalibration(thresholds, temperatures, highest, unlike_threshold(left_out.nearest))
 
 
 def assess_labels(
@@ -107,3 +173,25 @@ def stated_decisions(images: LabelledImages) -> tuple[Float64, Bool]:
     stated = ~np.isnan(images.likely)
     p, truth = images.likely[stated], images.truth[stated]
     return np.maximum(p, 1 - p), (p >= 0.5) == truth
+
+
+def calibration_of_decisions(images: LabelledImages, seed: int) -> CalibrationFigures | None:
+    """Calibration of the decisions on all labels together; None where no probability is known.
+
+    An image without a group is a group of its own: its labels are not independent.
+
+    Args:
+        images: with their probabilities.
+        seed: of the calibration error by chance.
+    """
+    rows, columns = np.nonzero(~np.isnan(images.likely))
+    if not len(rows):
+        return None
+    groups = images.groups or [str(i) for i in range(len(images.truth))]
+    p = images.likely[rows, columns]
+    return calibration_figures(
+        np.column_stack([1 - p, p]),
+        images.truth[rows, columns].astype(np.int64),
+        [groups[i] for i in rows.tolist()],
+        seed,
+    )

@@ -46,7 +46,8 @@ class SvmFit:
     """Result of a fit; one column for each class.
 
     Attributes:
-        classes: (K,) sorted class labels, or the names given to :func:`fit_targets`.
+        classes: (K,) sorted class labels, or the names given to :func:`fit_targets` or
+            :func:`fit_primal_targets`.
         coefficients: (n, K) float64 dual coefficients (``w_k = X' coefficients[:, k]``) from
             :func:`fit_gram`, or (d, K) float64 weights from :func:`fit_primal`.
         intercept: (K,) float64.
@@ -567,6 +568,31 @@ def fit_primal(
         ValueError: fewer than two classes.
     """
     classes, targets = _one_vs_all(labels)
+    names = classes[-targets.shape[1] :]
+    fit = fit_primal_targets(blocks, targets, names, n_features, c, tolerance, max_iterations)
+    return _of_all_classes(fit, classes)
+
+
+def fit_primal_targets(
+    blocks: Blocks,
+    targets: Float64,
+    names: NDArray[np.str_],
+    n_features: int,
+    c: float = SVM_C,
+    tolerance: float = 1e-4,
+    max_iterations: int = 1000,
+) -> SvmFit:
+    """Fit binary problems that share their training rows, jointly with L-BFGS over streamed rows.
+
+    Args:
+        blocks: as in :func:`fit_primal`.
+        targets: (n, K) of -1 and +1, both in every column.
+        names: (K,) of the columns; the ``classes`` of the result.
+        n_features: as in :func:`fit_primal`.
+        c: as in :func:`fit_gram`.
+        tolerance: as in :func:`fit_primal`.
+        max_iterations: as in :func:`fit_primal`.
+    """
     problem = _JointProblem(blocks, targets, c)
     start = np.zeros((n_features + 1) * targets.shape[1])
     problem.evaluate(start)
@@ -595,12 +621,12 @@ def fit_primal(
     parameters = result.x.reshape(n_features + 1, -1)
     norm = problem.gradient_norm
     return SvmFit(
-        classes=classes,
-        coefficients=_mirror_two_classes(classes, parameters[:-1], -1.0),
-        intercept=_mirror_two_classes(classes, parameters[-1], -1.0),
-        objective=_mirror_two_classes(classes, problem.objective, 1.0),
-        gradient_norm=_mirror_two_classes(classes, norm / scale, 1.0),
-        duality_gap=np.full(len(classes), np.nan),
-        iterations=np.full(len(classes), result.nit, np.int64),
-        class_converged=np.full(len(classes), np.linalg.norm(norm) <= limit),
+        classes=names,
+        coefficients=parameters[:-1],
+        intercept=parameters[-1],
+        objective=problem.objective,
+        gradient_norm=norm / scale,
+        duality_gap=np.full(len(names), np.nan),
+        iterations=np.full(len(names), result.nit, np.int64),
+        class_converged=np.full(len(names), np.linalg.norm(norm) <= limit),
     )

@@ -9,14 +9,14 @@ images that the classifier had not seen (:func:`out_of_fold_scores`). A label is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from methods.arrays import check_label_matrices
-from methods.classifiers.linear_svm import fit_targets
+from methods.classifiers.linear_svm import Blocks, SvmFit, fit_primal_targets, fit_targets
 from methods.curation.folds import grouped_folds
 
 Bool = NDArray[np.bool_]
@@ -25,10 +25,11 @@ Float64 = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OneVsAllFit:
-    """One SVM for each label, in the coordinates of the training rows.
+    """One SVM for each label.
 
     Attributes:
-        coefficients: (n, L) float64 dual coefficients.
+        coefficients: (n, L) float64 dual coefficients from :func:`fit_one_vs_all`, or (d, L)
+            weights from :func:`fit_one_vs_all_primal`.
         intercept: (L,) float64.
         learned: (L,) whether training images with and without the label were there. Where not, the
             score of every image is 1 (all had it) or -1 (none had it), which is the solution of the
@@ -42,7 +43,12 @@ class OneVsAllFit:
     converged: Bool
 
     def decision(self, rows: NDArray[np.floating]) -> Float64:
-        """Compute scores (m, L) float64 of (m, n) Gram rows against the training rows."""
+        """Compute scores, (m, L) float64.
+
+        Args:
+            rows: (m, n) Gram rows against the training rows after :func:`fit_one_vs_all`; (m, d)
+                features after :func:`fit_one_vs_all_primal`.
+        """
         scores: Float64 = rows @ self.coefficients + self.intercept
         return scores
 
@@ -71,20 +77,65 @@ def fit_one_vs_all(
         ValueError: labels that are not a boolean matrix, or a Gram matrix of other rows.
     """
     check_label_matrices(truth=truth)
-    n, n_labels = truth.shape
+    n = len(truth)
     if gram.shape != (n, n):
         raise ValueError(f"labels of {n} images need a Gram matrix of {n} x {n}, got {gram.shape}")
+    return _of_all_labels(
+        truth, n, lambda targets, names: fit_targets(gram, targets, names, c, tolerance)
+    )
+
+
+def fit_one_vs_all_primal(
+    blocks: Blocks, truth: Bool, n_features: int, c: float, tolerance: float
+) -> OneVsAllFit:
+    """Fit every label against all images without it, over streamed rows.
+
+    Args:
+        blocks: as in :func:`methods.classifiers.linear_svm.fit_primal`.
+        truth: (n, L) bool labels of the rows.
+        n_features: length of a row.
+        c: weight of the loss, as in :func:`methods.classifiers.linear_svm.fit_gram`.
+        tolerance: as in :func:`methods.classifiers.linear_svm.fit_primal`.
+
+    Raises:
+        ValueError: labels that are not a boolean matrix.
+    """
+    check_label_matrices(truth=truth)
+    return _of_all_labels(
+        truth,
+        n_features,
+        lambda targets, names: fit_primal_targets(blocks, targets, names, n_features, c, tolerance),
+    )
+
+
+def _of_all_labels(
+    truth: Bool, n_coefficients: int, fit_columns: Callable[[Float64, NDArray[np.str_]], SvmFit]
+) -> OneVsAllFit:
+    """Fit the labels that some images have and others lack; the others need no SVM."""
+    n_labels = truth.shape[1]
     learned: Bool = np.not_equal(truth.any(axis=0), truth.all(axis=0))
-    coefficients, intercept = np.zeros((n, n_labels)), np.where(truth.all(axis=0), 1.0, -1.0)
+    coefficients = np.zeros((n_coefficients, n_labels))
+    intercept = np.where(truth.all(axis=0), 1.0, -1.0)
     converged = np.ones(n_labels, np.bool_)
     fitted = np.flatnonzero(learned)
     if len(fitted):
-        fit = fit_targets(
-            gram, np.where(truth[:, fitted], 1.0, -1.0), fitted.astype(np.str_), c, tolerance
-        )
+        fit = fit_columns(np.where(truth[:, fitted], 1.0, -1.0), fitted.astype(np.str_))
         coefficients[:, fitted], intercept[fitted] = fit.coefficients, fit.intercept
         converged[fitted] = fit.class_converged
     return OneVsAllFit(coefficients, intercept, learned, converged)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is known of each training image from the folds that it is not in.
+
+    Attributes:
+        scores: (n, L) float64, without NaN; infinite where a fold learned nothing of a label.
+        nearest: (n,) float64 largest inner product with an image of another fold.
+    """
+
+    scores: Float64
+    nearest: Float64
 
 
 def out_of_fold_scores(
@@ -95,7 +146,7 @@ def out_of_fold_scores(
     tolerance: float,
     seed: int,
     n_folds: int = 5,
-) -> Float64:
+) -> LeftOut:
     """Score every training image by classifiers that did not see its group.
 
     The folds keep groups whole and are stratified by label set; sets of fewer than ``n_folds``
@@ -112,9 +163,6 @@ def out_of_fold_scores(
         tolerance: of the SVMs.
         seed: of the folds.
         n_folds: folds, at least 2; where there are fewer groups, as many as groups.
-
-    Returns:
-        (n, L) float64, without NaN.
 
     Raises:
         ValueError: fewer than two groups or folds, labels that are not a boolean matrix, or rows
@@ -137,13 +185,15 @@ def out_of_fold_scores(
     _, sets, sizes = np.unique(truth, axis=0, return_inverse=True, return_counts=True)
     strata = np.where(sizes[sets] < n_folds, len(sizes), sets)
     fold = grouped_folds(strata, group_codes, n_folds, seed)
-    scores = np.empty(truth.shape)
+    scores, nearest = np.empty(truth.shape), np.empty(n)
     for number in range(n_folds):
         fitted, left_out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         fit = fit_one_vs_all(gram[np.ix_(fitted, fitted)], truth[fitted], c, tolerance)
-        decision = fit.decision(gram[np.ix_(left_out, fitted)])
+        rows = gram[np.ix_(left_out, fitted)]
+        nearest[left_out] = rows.max(axis=1)
+        decision = fit.decision(rows)
         scores[left_out] = np.where(fit.learned, decision, np.copysign(np.inf, decision))
-    return scores
+    return LeftOut(scores, nearest)
 
 
 def fit_thresholds(scores: Float64, truth: Bool) -> Float64:

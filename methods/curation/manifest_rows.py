@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.tables.manifest import copy_id
+from data_contracts.tables.multilabel import NO_LABEL
 from methods.curation.identities import LIST_PATIENTS, SOURCES
 from methods.curation.splits import (
     TooFewGroupsError,
@@ -172,6 +173,12 @@ def label_matrix(labels: Iterable[str]) -> tuple[list[str], NDArray[np.bool_]]:
     return names, np.array([[name in given for name in names] for given in sets], np.bool_).reshape(
         len(sets), len(names)
     )
+
+
+def sets_in_words(labels: Sequence[str], sets: NDArray[np.bool_]) -> NDArray[np.str_]:
+    """Write each of the label sets (n, L) bool as a text: "a|b", or that there is no label."""
+    names = np.asarray(labels, np.str_)
+    return np.array(["|".join(names[given].tolist()) or NO_LABEL for given in sets], np.str_)
 
 
 def one_sided_labels(labels: Iterable[str], splits: Iterable[str]) -> list[str]:

@@ -46,6 +46,21 @@ class Neighbour:
 
 
 @dataclass(frozen=True)
+class LabelChance:
+    """One of several labels that an image may have.
+
+    Attributes:
+        label: the label.
+        probability: that the image has it, 0 to 1; None where unknown.
+        given: whether the image is given it.
+    """
+
+    label: str
+    probability: float | None
+    given: bool
+
+
+@dataclass(frozen=True)
 class Card:
     """One predicted image.
 
@@ -53,15 +68,19 @@ class Card:
         image_id: digits of its checksum; the page shows the first :data:`ID_DIGITS`.
         name: of the file.
         answer: what is said of it: ``predicted``, or that it is unlike the training images.
-        predicted: the most probable class.
-        probability: of ``predicted``, 0 to 1.
-        margin: by how much the best class leads the second, in the classifier's own unit.
+        predicted: the most probable class, or the labels that the image is given.
+        probability: of ``predicted``, 0 to 1; of several labels that the least sure decision is
+            right.
+        margin: by how much the best class leads the second, in the classifier's own unit; of
+            several labels the smallest distance from a threshold.
         out_of_distribution: unlike the training images, so that ``probability`` means little.
         nearest_similarity: to the nearest training image; not a number where there is none.
         runner_up: the second most probable class; None where there is none.
         runner_up_probability: 0 to 1; None where unknown.
         thumbnail: a whole JPEG or PNG file.
         neighbours: the nearest training images, nearest first.
+        labels: several labels with their probabilities, in the order of the page; empty with one
+            label an image.
 
     Raises:
         ValueError: a probability is not within 0 to 1.
@@ -79,9 +98,11 @@ class Card:
     runner_up_probability: float | None
     thumbnail: bytes
     neighbours: tuple[Neighbour, ...]
+    labels: tuple[LabelChance, ...] = ()
 
     def __post_init__(self) -> None:
-        for probability in (self.probability, self.runner_up_probability):
+        several = (label.probability for label in self.labels)
+        for probability in (self.probability, self.runner_up_probability, *several):
             if probability is not None and not 0 <= probability <= 1:
                 raise ValueError(f"{self.image_id}: probability {probability} is not within 0 to 1")
 
@@ -96,10 +117,11 @@ class Review:
         explanation: paragraphs; the first is set large.
         model: facts on the classifier, each with its caption.
         classes: labels that a reader can choose.
-        counts: answer -> number of images.
+        counts: answer, or each of several labels, -> number of images.
         cards: the images to check, in any order; the page puts the doubtful first.
         total: all predicted images, of which ``cards`` may be only the least sure.
         footer: versions, licence of the data, what the page is not.
+        several_labels: whether an image may have several labels, or none.
 
     Raises:
         ValueError: there are more cards than predicted images.
@@ -114,6 +136,7 @@ class Review:
     cards: tuple[Card, ...]
     total: int
     footer: str
+    several_labels: bool = False
 
     def __post_init__(self) -> None:
         if len(self.cards) > self.total:
@@ -153,7 +176,7 @@ def review_html(review: Review) -> str:
     template = page_template(
         "review_page", percent=_percent, width=_width, number=_number, data_uri=_data_uri
     )
-    cards, counts = by_doubt(review.cards), _counts(review.counts)
+    cards, counts = by_doubt(review.cards), _counts(review.counts, review.total)
     script = corrections_script()
     return template.render(
         review=review,
@@ -172,9 +195,8 @@ def corrections_script() -> str:
     return resources.files("methods.reporting").joinpath("corrections.js").read_text("utf-8")
 
 
-def _counts(counts: Mapping[str, int]) -> list[tuple[str, int, float]]:
-    """(class, number, share of all), the most frequent first, ties by name."""
-    total = sum(counts.values())
+def _counts(counts: Mapping[str, int], total: int) -> list[tuple[str, int, float]]:
+    """(class, number, share of ``total`` images), the most frequent first, ties by name."""
     ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return [(name, count, count / total if total else 0.0) for name, count in ordered]
 

@@ -59,7 +59,7 @@ def still_valid_settings(
         value of each setting, by ``asset.key``.
     """
     if result is None:
-        result = promoted(store, dataset, repeated_job(job))
+        result = promoted(store, dataset, repeated_job(job, store.spec(dataset).task))
     settings = last_settings(store, dataset, code_versions(job)) | (
         result.settings if result else {}
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from assets.core.labelled_rows import LabelledRows, labelled_rows
+from assets.core.labelled_rows import LabelledRows
 from assets.core.originals import Originals
 from assets.core.shards import open_features
 from assets.features.frozen_networks import CONV5, frozen_network, side_of
@@ -20,13 +20,14 @@ from assets.predictions.classifier import (
     classifier_notices,
     load_classifier,
     model_facts,
+    rows_of,
 )
 from assets.predictions.predictions import ImageToPredict, predict_rows, publish
 from data_contracts import asset_names as names
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
-from data_contracts.studies.ahn2019 import AHN2019
+from methods.curation.manifest_rows import labels_of
 from methods.curation.overview import overview
 from methods.settings import CaeSettings
 from resources.compute import Compute
@@ -143,7 +144,7 @@ class _ImagesOfPath:
             **store.need_record(dataset, names.PREPARED_IMAGES).settings
         )
         # a folder that is no class of the dataset may bear a patient's name
-        self._shown_labels = None if show_names else classes
+        self._task, self._shown_labels = registered.task, None if show_names else classes
 
     @property
     def ids(self) -> list[str]:
@@ -160,7 +161,8 @@ class _ImagesOfPath:
 
     def _label_of(self, row: dict[str, Any]) -> str | None:
         label: str | None = row["label"]
-        return label if self._shown_labels is None or label in self._shown_labels else None
+        known = self._shown_labels
+        return label if known is None or known.issuperset(labels_of(label, self._task)) else None
 
     def __contains__(self, image_id: str) -> bool:
         return image_id in self._row_of
@@ -201,7 +203,7 @@ def predict_path(
     """
     if not path.exists():
         raise InputError(f"{path} does not exist", "Name a folder, an archive, a .npz or an image")
-    rows = labelled_rows(store, dataset, AHN2019)
+    rows = rows_of(store, dataset)
     fitted = load_classifier(store, dataset)
     if (
         store.need_record(dataset, names.CLASSIFIER).inputs[names.IMAGE_MANIFEST]
@@ -266,13 +268,18 @@ def _table(lines: list[dict[str, Any]], name_of: dict[str, str]) -> Iterator[str
     yield f"{len(lines)} images, the least sure first" + (
         f" (the first {SHOWN_LINES})" if len(lines) > SHOWN_LINES else ""
     )
-    yield f"{'predicted':<24}{'probability':>12}{'margin':>8}  {'':<8}image"
-    for line in lines[:SHOWN_LINES]:
+    shown = lines[:SHOWN_LINES]
+    answers = [
+        "unlike training images" if line["out_of_distribution"] else line["predicted"]
+        for line in shown
+    ]
+    width = max([24, *(len(answer) + 2 for answer in answers)])
+    yield f"{'predicted':<{width}}{'probability':>12}{'margin':>8}  {'':<8}image"
+    for line, answer in zip(shown, answers, strict=True):
         unlike = line["out_of_distribution"]
         mark = "UNLIKE" if unlike else ""
-        answer = "unlike training images" if unlike else line["predicted"]
         name = name_of[line["path"]].removeprefix("/") or line["path"]
         frame = "" if line["frame"] is None else f", frame {line['frame']}"
         probability = "" if unlike else f"{line['probability']:.3f}"
         numbers = f"{probability:>12}{line['margin']:>8.2f}"
-        yield f"{answer:<24}{numbers}  {mark:<8}{name}{frame}"
+        yield f"{answer:<{width}}{numbers}  {mark:<8}{name}{frame}"

@@ -14,8 +14,7 @@ from assets.core.setting_differences import default_settings, differences, setti
 from assets.reports.common import run_folder
 from data_contracts import asset_names as names
 from data_contracts.errors import ContractError, InputError
-from data_contracts.studies.ahn2019 import AHN2019
-from data_contracts.studies.registry import STUDY_JOBS
+from data_contracts.studies.registry import STUDY_JOBS, usual_study
 from data_contracts.tables.evaluations import FIXED, PREDICTIONS, TUNED
 from pipeline.automation.backfills import with_repeated_settings
 from pipeline.commands.answer import figure_text, main_figures
@@ -61,7 +60,7 @@ def repeated_settings(
 
 def promoted_run_to_bring_back(store: DatasetStore, dataset: str) -> str | None:
     """The promoted run where the present classifier is of other settings; None where it is not."""
-    result = promoted(store, dataset, AHN2019.name)
+    result = promoted(store, dataset, usual_study(store.spec(dataset).task).name)
     if result is None or store.record(dataset, names.CLASSIFIER) is None:
         return None
     sources = store.upstream(dataset, names.CLASSIFIER)

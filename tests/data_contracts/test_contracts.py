@@ -84,6 +84,8 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
             "margin": 0.2,
             "runner_up": "a",
             "runner_up_probability": 0.4,
+            "labels": None,
+            "label_probabilities": None,
             "out_of_distribution": False,
             "neighbour_ids": [OTHER, ID],
             "neighbour_labels": ["b", "a"],
@@ -346,6 +348,15 @@ VALID: dict[str, tuple[TableContract, dict[str, Any]]] = {
     "attributes": (ATTRIBUTES, {"image_id": ID, "name": "sex", "value": "F"}),
 }
 
+SEVERAL: dict[str, Any] = {
+    "answer": "a|b",
+    "predicted": "a|b",
+    "runner_up": None,
+    "runner_up_probability": None,
+    "labels": ["a", "b"],
+    "label_probabilities": [0.6, None],
+}
+"""An image prediction where an image may have several labels."""
 BROKEN = [
     ("attributes", {"name": " "}, "name and value are not blank"),
     ("attributes", {"value": ""}, "name and value are not blank"),
@@ -379,6 +390,12 @@ BROKEN = [
     ("image predictions", {"probability": float("nan")}, "probabilities lie in 0..1"),
     ("image predictions", {"runner_up_probability": 0.7}, "runner-up is not more probable"),
     ("image predictions", {"runner_up_probability": -0.1}, "runner-up is not more probable"),
+    ("image predictions", {"runner_up": None}, "one label has one"),
+    ("image predictions", {"labels": ["a", "b"]}, "one label has one"),
+    ("image predictions", {"label_probabilities": [0.1]}, "one label has one"),
+    ("image predictions", SEVERAL | {"runner_up": "a"}, "no runner-up"),
+    ("image predictions", SEVERAL | {"label_probabilities": [0.1]}, "a probability in 0..1 each"),
+    ("image predictions", SEVERAL | {"label_probabilities": [0.1, 2.0]}, "in 0..1 each"),
     ("image predictions", {"answer": "a"}, "the answer is the predicted class"),
     ("image predictions", {"out_of_distribution": True}, "the answer is the predicted class"),
     ("image predictions", {"margin": -0.1}, "margin is not negative"),
@@ -569,6 +586,10 @@ def test_splits(split: str) -> None:
     assert (split in PREDICTED_SPLITS) == (
         IMAGE_PREDICTIONS.violations(table_of("image predictions", {"split": split})) == []
     )
+
+
+def test_several_labels_may_be_predicted() -> None:
+    assert IMAGE_PREDICTIONS.violations(table_of("image predictions", SEVERAL)) == []
 
 
 def test_a_group_on_both_sides_may_be_stored_and_is_found() -> None:

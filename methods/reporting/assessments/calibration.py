@@ -11,7 +11,9 @@ from methods.statistics.calibration_figures import is_badly_calibrated
 
 
 def calibration_sentences(
-    out_of_fold: CalibrationFigures | None, test: CalibrationFigures | None
+    out_of_fold: CalibrationFigures | None,
+    test: CalibrationFigures | None,
+    decisions: str = "",
 ) -> tuple[str, ...]:
     """How often predictions were right, against what they said, on both sets of images.
 
@@ -19,22 +21,24 @@ def calibration_sentences(
         out_of_fold: of training images, each scored by a classifier that did not see its group;
             None where no folds could be made.
         test: of test images; None where there is none.
+        decisions: what was counted on the images, as "label decisions on "; empty for the images
+            themselves.
     """
     if out_of_fold is None:
         return ("The probability is not calibrated: too few groups for folds; it means nothing.",)
     sentences = [
         "The probability is calibrated on folds of the training images. "
-        + _measured("training images, each scored without its own group", out_of_fold)
+        + _measured(f"{decisions}training images, each scored without its own group", out_of_fold)
     ]
     if test is None:
         sentences.append("There is no test image on which that could be checked.")
     elif is_badly_calibrated(test):
         sentences.append(
-            _measured("test images", test)
+            _measured(f"{decisions}test images", test)
             + " The probability cannot be read as such on images like these."
         )
     else:
-        sentences.append(_measured("test images", test))
+        sentences.append(_measured(f"{decisions}test images", test))
     return tuple(sentences)
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from assets.core.manifest_rows import manifest_of
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
+from data_contracts.tables.multilabel import NO_LABEL
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS
 from methods.imaging.image_file import prepare_frames
 from methods.reporting.review_page import corrections_script
@@ -367,3 +368,42 @@ def test_the_manifest_that_the_page_hands_over_labels_the_image(made: Made) -> N
         assert row["predicted"] == FORMULA, "held: nothing has learned from it"
     finally:
         shutil.rmtree(drop)
+
+
+def test_images_with_several_labels_of_a_drop_and_of_a_path(made: Made) -> None:
+    """Stripes are label a, a bright edge label b; a fourth each has both, and none."""
+    root, home = made.folder / "several", DatasetStore().root
+    sets = ("", "a", "b", "a|b")
+
+    def picture(labels: str, number: int) -> np.ndarray:
+        pixels = draw(2, number) if "a" in labels else np.full_like(draw(2, number), 60)
+        pixels = pixels.copy()
+        pixels[:16] = 255 if "b" in labels else pixels[:16]
+        noise = np.random.default_rng(number).integers(-6, 7, pixels.shape)
+        return np.clip(pixels.astype(np.int64) + noise, 0, 255).astype(np.uint8)
+
+    lines = ["path,label"]
+    for number in range(24):
+        save(root / f"{number:02}.png", picture(sets[number % 4], number))
+        lines.append(f"{number:02}.png,{sets[number % 4]}")
+    (root / "manifest.csv").write_text("\n".join(lines) + "\n")
+    drop = home / "drops" / "several" / "monday"
+    for number, labels in enumerate(sets):
+        save(drop / f"new{number}.png", picture(labels, 50 + number))
+    (drop / "_READY").touch()
+    DatasetStore().save_spec(DatasetSpec(name="several", root=root, task="multi-label"))
+    assert run_job("predict", "several", TINY, "cpu").exit_code == DONE
+    rows = table("several")
+    assert [rows[name]["predicted"] for name in sorted(rows)] == [NO_LABEL, *sets[1:]]
+    outside = made.folder / "several elsewhere"
+    for path in drop.glob("*.png"):
+        save(outside / path.name, np.asarray(Image.open(path)))
+    said = list(predict_path(DatasetStore(), "several", outside, "cpu", show_names=True))
+    of_path = {row["path"]: row for row in pq.read_table(said[-1]).to_pylist()}
+    assert len(of_path) == len(rows) == 4
+    by_id = {row["image_id"]: row for row in rows.values()}
+    for row in of_path.values():
+        assert row["predicted"] == by_id[row["image_id"]]["predicted"]
+        assert row["label_probabilities"] == pytest.approx(
+            by_id[row["image_id"]]["label_probabilities"], abs=1e-3
+        )

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.special import expit
 
+from data_contracts.tables.multilabel import NO_LABEL
 from methods.arrays import l2_normalise
 from methods.classifiers.calibration import Calibration
+from methods.classifiers.label_probabilities import LabelCalibration
 from methods.classifiers.linear_classifier import (
     LinearClassifier,
     nearest_rows,
@@ -95,13 +98,14 @@ class TestPredict:
             self.classifier(), np.float32([[1, 0], [0.6, -0.8]]), _blocks(training, 2), 2
         )
         # Scores (-2, 2, 0.5) and (-1.2, 1.2, -1.1), halved in the softmax.
-        assert found.label.tolist() == ["right", "right"]
-        assert found.runner_up.tolist() == ["up", "up"]
-        np.testing.assert_allclose(found.margin, [1.5, 2.3], rtol=1e-6)
+        assert found.answer.label.tolist() == ["right", "right"]
+        assert found.answer.runner_up is not None
+        assert found.answer.runner_up.label.tolist() == ["up", "up"]
+        np.testing.assert_allclose(found.answer.margin, [1.5, 2.3], rtol=1e-6)
         total = np.exp([[-1, 1, 0.25], [-0.6, 0.6, -0.55]]).sum(axis=1)
-        np.testing.assert_allclose(found.probability, np.exp([1, 0.6]) / total, rtol=1e-6)
+        np.testing.assert_allclose(found.answer.probability, np.exp([1, 0.6]) / total, rtol=1e-6)
         np.testing.assert_allclose(
-            found.runner_up_probability, np.exp([0.25, -0.55]) / total, rtol=1e-6
+            found.answer.runner_up.probability, np.exp([0.25, -0.55]) / total, rtol=1e-6
         )
         assert found.neighbours.tolist() == [[0, 2], [0, 2]]
         np.testing.assert_allclose(found.similarities, [[1, 0.8], [0.6, 0]], atol=1e-6)
@@ -122,25 +126,28 @@ class TestPredict:
     def test_the_temperature_changes_probabilities_and_nothing_else(self) -> None:
         rows, training = _rows(20, 1, 2), _rows(5, 2, 2)
         warm, cold = (
-            predict(self.classifier(temperature=t), rows, _blocks(training, 5), 1)
+            predict(self.classifier(temperature=t), rows, _blocks(training, 5), 1).answer
             for t in (5.0, 0.2)
         )
         assert warm.label.tolist() == cold.label.tolist()
         np.testing.assert_array_equal(warm.margin, cold.margin)
         assert (warm.probability < cold.probability).all()
-        assert (warm.probability >= warm.runner_up_probability).all()
+        assert warm.runner_up is not None
+        assert (warm.probability >= warm.runner_up.probability).all()
 
     def test_equal_scores_go_to_the_earlier_class(self) -> None:
         even = self.classifier(
             weights=np.zeros((2, 3), np.float32), intercept=np.zeros(3, np.float32)
         )
         found = predict(even, np.float32([[1, 0]]), _blocks(np.float32([[1, 0]]), 1), 1)
-        assert (found.label.tolist(), found.runner_up.tolist(), found.margin.tolist()) == (
+        said = found.answer
+        assert said.runner_up is not None
+        assert (said.label.tolist(), said.runner_up.label.tolist(), said.margin.tolist()) == (
             ["left"],
             ["right"],
             [0],
         )
-        assert found.probability == found.runner_up_probability == pytest.approx(1 / 3)
+        assert said.probability == said.runner_up.probability == pytest.approx(1 / 3)
 
     def test_two_classes_share_the_whole_probability(self) -> None:
         rows, training = _rows(20, 1), _rows(30)
@@ -152,6 +159,34 @@ class TestPredict:
             Calibration(0.7, 1.0, 0.0),
         )
         found = predict(fitted, rows, _blocks(training, 9), 1)
-        np.testing.assert_allclose(found.probability + found.runner_up_probability, 1)
-        assert found.label.tolist() == fit.predict(rows @ training.T).tolist()
-        assert (found.margin >= 0).all()
+        assert found.answer.runner_up is not None
+        total = found.answer.probability + found.answer.runner_up.probability
+        np.testing.assert_allclose(total, 1)
+        assert found.answer.label.tolist() == fit.predict(rows @ training.T).tolist()
+        assert (found.answer.margin >= 0).all()
+
+    def test_several_labels_by_hand(self) -> None:
+        fitted = LinearClassifier(
+            np.array(["arm", "leg", "rare"]),
+            np.float32([[2, 0, 1], [0, 2, 1]]),
+            np.zeros(3, np.float32),
+            LabelCalibration(
+                thresholds=np.array([1.0, -1.0, np.inf]),
+                temperatures=np.array([1.0, 2.0, np.nan]),
+                highest=np.array([1.0, 0.6, 1.0]),
+                unlike_below=0.9,
+            ),
+        )
+        rows, training = np.float32([[1, 0], [0, -1], [0.6, 0.8]]), np.float32([[1, 0], [0, 1]])
+        found = predict(fitted, rows, _blocks(training, 1), 1)
+        # scores (2, 0), (0, -2) and (1.2, 1.6) of arm and leg
+        assert found.answer.label.tolist() == ["arm|leg", NO_LABEL, "arm|leg"]
+        assert found.answer.runner_up is None
+        assert found.answer.likely is not None
+        arm, leg, rare = found.answer.likely.T
+        np.testing.assert_allclose(arm, expit(2 * np.array([2, 0, 1.2])))
+        np.testing.assert_allclose(leg, [0.5, 0.4, 0.6], err_msg="expit of s, within 0.4 to 0.6")
+        assert np.isnan(rare).all()
+        np.testing.assert_allclose(found.answer.probability, [0.5, 0.5, 0.6])
+        np.testing.assert_allclose(found.answer.margin, [1, 1, 0.2], rtol=1e-6)
+        assert found.out_of_distribution.tolist() == [False, True, True]

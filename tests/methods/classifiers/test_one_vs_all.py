@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise, product
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,12 @@ from sklearn.multiclass import OneVsRestClassifier
 from sklearn.svm import LinearSVC
 
 from methods.arrays import l2_normalise
-from methods.classifiers.one_vs_all import fit_one_vs_all, fit_thresholds, out_of_fold_scores
+from methods.classifiers.one_vs_all import (
+    fit_one_vs_all,
+    fit_one_vs_all_primal,
+    fit_thresholds,
+    out_of_fold_scores,
+)
 
 Bool = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -77,6 +83,16 @@ class TestFitOneVsAll:
         assert fit.learned.all()
         assert fit.converged.all()
 
+    def test_streamed_rows_give_the_same_scores(self) -> None:
+        truth = np.concatenate([_labels(60, 2, 4), np.ones((60, 1), np.bool_)], axis=1)
+        rows, new = _rows(truth[:, :2], 5), _rows(_labels(20, 2, 6), 7)
+        of_gram = fit_one_vs_all(rows @ rows.T, truth, 1.0, 1e-9)
+        streamed = fit_one_vs_all_primal(lambda: np.split(rows, 3), truth, 8, 1.0, 1e-7)
+        np.testing.assert_allclose(
+            streamed.decision(new), of_gram.decision(new @ rows.T), atol=1e-4
+        )
+        assert (streamed.learned.tolist(), streamed.converged.all()) == ([True, True, False], True)
+
     def test_a_label_that_does_not_converge_is_told(self) -> None:
         truth = np.concatenate([_labels(60, 1, 10), np.ones((60, 1), np.bool_)], axis=1)
         rows = _rows(truth[:, :1], 11)
@@ -99,13 +115,26 @@ def _scores_of_parts(gram: Float64, truth: Bool, parts: NDArray[np.int64]) -> Fl
     return scores
 
 
+def _left_out_scores(*arguments: Any, **named: Any) -> Float64:
+    return out_of_fold_scores(*arguments, **named).scores
+
+
 class TestOutOfFoldScores:
+    def test_nearest_is_the_nearest_image_of_another_group(self) -> None:
+        truth = _labels(50, 3, 0, 0.4)
+        rows = _rows(truth, 0)
+        codes = np.random.default_rng(0).integers(0, 5, 50)
+        groups = [f"g{code}" for code in codes]
+        found = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+        others = np.where(codes[:, np.newaxis] == codes, -1, rows @ rows.T)
+        np.testing.assert_allclose(found.nearest, others.max(axis=1))
+
     @pytest.mark.parametrize("seed", range(3))
     def test_each_group_is_scored_by_fits_on_the_others(self, seed: int) -> None:
         truth = _labels(50, 3, seed, 0.4)
         rows = _rows(truth, seed)
         codes = np.random.default_rng(seed).integers(0, 5, 50)
-        scores = out_of_fold_scores(
+        scores = _left_out_scores(
             rows @ rows.T, truth, [f"g{code}" for code in codes], 1.0, 1e-6, seed
         )
         assert scores.dtype == np.float64
@@ -119,7 +148,7 @@ class TestOutOfFoldScores:
         truth = np.repeat(sets, 4, axis=0)
         rows = _rows(truth, seed)
         groups = [f"g{number}" for number in np.random.default_rng(seed).permutation(8).repeat(2)]
-        scores = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, seed, n_folds=2)
+        scores = _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, seed, n_folds=2)
         balanced = []
         for first in product([0, 1], repeat=3):
             parts = np.concatenate([[part, part, 1 - part, 1 - part] for part in (0, *first)])
@@ -132,7 +161,7 @@ class TestOutOfFoldScores:
         # 16 images, no two with the same set
         truth = np.array(list(product([False, True], repeat=4)))
         rows = _rows(truth, 0)
-        scores = out_of_fold_scores(
+        scores = _left_out_scores(
             rows @ rows.T, truth, [str(number) for number in range(16)], 1.0, 1e-6, 0
         )
         assert np.isfinite(scores).all()
@@ -141,8 +170,8 @@ class TestOutOfFoldScores:
         truth = _labels(60, 3, 1)
         rows, groups = _rows(truth, 2), np.array([f"g{number % 13}" for number in range(60)])
         order = np.random.default_rng(3).permutation(60)
-        straight = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
-        mixed = out_of_fold_scores(
+        straight = _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+        mixed = _left_out_scores(
             rows[order] @ rows[order].T, truth[order], groups[order], 1.0, 1e-6, 0
         )
         np.testing.assert_allclose(mixed, straight[order], atol=1e-9)
@@ -151,13 +180,13 @@ class TestOutOfFoldScores:
         truth = _labels(60, 2, 1)
         rows, groups = _rows(truth, 2), [str(number) for number in range(60)]
         np.random.seed(0)  # noqa: NPY002 - the global state must have no say
-        first = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+        first = _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
         np.random.seed(1)  # noqa: NPY002
         np.testing.assert_array_equal(
-            first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+            first, _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
         )
         assert not np.array_equal(
-            first, out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 1)
+            first, _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 1)
         )
 
     @pytest.mark.parametrize("common", [False, True])
@@ -167,7 +196,7 @@ class TestOutOfFoldScores:
         groups = np.array([f"g{number // 3}" for number in range(30)])
         truth = np.concatenate([_labels(30, 1, 1, 0.5), (groups == "g4")[:, None] ^ common], axis=1)
         rows = _rows(truth, 2)
-        scores = out_of_fold_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
+        scores = _left_out_scores(rows @ rows.T, truth, groups, 1.0, 1e-6, 0)
         assert np.isfinite(scores[:, 0]).all()
         assert (scores[groups == "g4", 1] == (np.inf if common else -np.inf)).all()
         assert np.isfinite(scores[:, 1]).any()
@@ -178,7 +207,7 @@ class TestOutOfFoldScores:
     def test_thresholds_from_them_find_a_rare_label_in_new_images(self) -> None:
         truth, new = np.split(_labels(800, 2, 1, 0.12), [300])
         rows, new_rows = np.split(_rows(np.concatenate([truth, new]), 51, noise=2.0), [300])
-        scores = out_of_fold_scores(
+        scores = _left_out_scores(
             rows @ rows.T, truth, [str(number) for number in range(300)], 1.0, 1e-6, 0
         )
         said = fit_one_vs_all(rows @ rows.T, truth, 1.0, 1e-6).decision(new_rows @ rows.T)

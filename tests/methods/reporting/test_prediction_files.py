@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,9 +15,20 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data_contracts.records.assessment import CalibrationFigures, Estimate
-from data_contracts.tables.predictions import CSV_COLUMNS, IMAGE_PREDICTIONS, NEIGHBOURS
+from data_contracts.tables.multilabel import NO_LABEL
+from data_contracts.tables.predictions import (
+    CSV_COLUMNS,
+    IMAGE_PREDICTIONS,
+    NEIGHBOURS,
+    UNLIKE_ANSWER,
+)
 from methods.reporting import prediction_files
-from methods.reporting.prediction_files import ModelFacts, predictions_csv, predictions_page
+from methods.reporting.prediction_files import (
+    LabelFacts,
+    ModelFacts,
+    predictions_csv,
+    predictions_page,
+)
 
 
 def _row(image_id: str, **changes: Any) -> dict[str, Any]:
@@ -31,6 +44,8 @@ def _row(image_id: str, **changes: Any) -> dict[str, Any]:
         "margin": 0.5,
         "runner_up": "malignant",
         "runner_up_probability": 0.25,
+        "labels": None,
+        "label_probabilities": None,
         "out_of_distribution": False,
         "neighbour_ids": ["n1", "n2"],
         "neighbour_labels": ["benign", "malignant"],
@@ -99,3 +114,76 @@ def test_a_frame_is_named_beside_its_file() -> None:
         "t", [_row("x", frame=2)], [], MODEL, lambda ids: np.zeros((len(ids), 8, 8, 3), np.uint8)
     )
     assert "x.png, frame 2" in page
+
+
+SEVERAL: dict[str, Any] = {
+    "answer": "arm|leg",
+    "predicted": "arm|leg",
+    "runner_up": None,
+    "runner_up_probability": None,
+    "labels": ["arm", "leg", "rare"],
+    "label_probabilities": [0.75, 0.9, None],
+}
+UNLIKE_ROW = {"answer": UNLIKE_ANSWER, "out_of_distribution": True}
+RIGHT = Estimate(value=0.8, low=0.6, high=0.9, n=50, groups=20, method="")
+OF_LABELS = replace(
+    MODEL,
+    classes=("arm", "leg", "rare"),
+    exact_match=RIGHT,
+    labels=(
+        LabelFacts("arm", 0.3, RIGHT),
+        LabelFacts("leg", 0.0, None),
+        LabelFacts("rare", math.inf, None),
+        LabelFacts("odd", math.nan, None),
+    ),
+)
+
+
+def test_what_is_said_of_a_classifier_of_several_labels() -> None:
+    said = dict(OF_LABELS.stated())
+    assert said["All labels right"].startswith("80 % (95 % interval 60 to 90 %) on test images")
+    assert said["Label arm"] == (
+        "given from a probability of 30 % on; right on 80 % (95 % interval 60 to 90 %) of 50 test "
+        "images"
+    )
+    assert said["Label leg"] == "given to every image"
+    assert said["Label rare"] == "given to no image"
+    assert said["Label odd"] == "its probability is not known"
+    bare = dict(replace(OF_LABELS, exact_match=None).stated())
+    assert bare["All labels right"] == "not measured: no test images"
+
+
+def test_each_label_has_a_column_with_its_probability() -> None:
+    (row,) = csv.DictReader(io.StringIO(predictions_csv([_row("x", **SEVERAL)])))
+    assert (row["predicted"], row["probability_of_leg"], row["probability_of_rare"]) == (
+        "arm|leg",
+        "0.9",
+        "",
+    )
+    assert "runner_up" not in row
+    assert row["nearest_label_2"] == "malignant", "the cells stand below their columns"
+
+
+def test_the_page_counts_each_label_of_an_image() -> None:
+    none = SEVERAL | {"answer": NO_LABEL, "predicted": NO_LABEL}
+    rows = [_row("x", **SEVERAL), _row("y", **none), _row("z", **SEVERAL | UNLIKE_ROW)]
+    page = predictions_page(
+        "t", rows, [], OF_LABELS, lambda ids: np.zeros((len(ids), 8, 8, 3), np.uint8)
+    )
+    counted = re.findall(r'<th scope="row">([^<]+)</th><td class="count">(\d)</td>', page)
+    assert dict(counted) == {"arm": "1", "leg": "1", NO_LABEL: "1", UNLIKE_ANSWER: "1"}
+    assert page.count("33.3 %") == 4, "of three images"
+    assert "Predicted labels" in page
+    assert '<p class="given">arm | leg</p>' in page
+    assert "it gets no label and no probability" in page
+    assert "whose own probability is high enough" in page
+
+
+def test_of_many_labels_those_that_are_given_are_shown() -> None:
+    labels = [f"l{i:02}" for i in range(30)]
+    likely = [0.5 - i / 100 for i in range(30)]
+    row = _row("x", **SEVERAL | {"labels": labels, "label_probabilities": likely})
+    shown = prediction_files._chances({**row, "predicted": "|".join(labels[10:20])})
+    assert [of.label for of in shown] == labels[10:20]
+    few = prediction_files._chances({**row, "predicted": "l29"})
+    assert [of.label for of in few] == ["l29", *labels[:7]], "then the most probable"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from methods.reporting import review_page as page
-from methods.reporting.review_page import Card, Neighbour, Review
+from methods.reporting.review_page import Card, LabelChance, Neighbour, Review
 from methods.reporting.spreadsheet_text import csv_text
 from tests.page_rules import EVIL, dangers_of
 
@@ -116,6 +116,32 @@ def test_an_image_unlike_the_training_images_gets_no_class_and_no_probability() 
     assert 'alt="Image scan.png: unlike the training images"' in html
 
 
+SEVERAL = (LabelChance("arm", 0.625, True), LabelChance("leg", 0.125, False))
+
+
+def test_a_card_of_several_labels_shows_each_with_a_box_to_tick() -> None:
+    told = card("x", answer="arm", predicted="arm", runner_up=None, labels=SEVERAL)
+    html = page.review_html(
+        review(told, classes=("arm", "leg"), several_labels=True, counts={"arm": 7})
+    )
+    assert '<p class="given">arm</p>' in html
+    assert re.findall(r'class="class">(\w+)</span>\s*<span class="percent">([^<]+)<', html) == [
+        ("arm", "62.5 %"),
+        ("leg", "12.5 %"),
+    ]
+    assert "<dt>Least sure label</dt><dd>62.5 % right</dd>" in html
+    assert '<fieldset class="correction" data-image-id="x" hidden>' in html
+    assert re.findall(r'type="checkbox" value="([^"]+)"', html) == ["arm", "leg", "|"]
+    assert "<select" not in html
+    assert '<th scope="row">arm</th><td class="count">7</td><td class="count">70.0 %</td>' in html
+    unlike = replace(told, out_of_distribution=True)
+    html = page.review_html(review(unlike, classes=("arm", "leg"), several_labels=True))
+    assert "Its labels are not stated. The scores alone say arm." in html
+    assert "Least sure label" not in html
+    with pytest.raises(ValueError, match="probability"):
+        replace(told, labels=(LabelChance("arm", 1.5, True),))
+
+
 def test_a_plain_card_has_no_badge_and_no_runner_up() -> None:
     html = page.review_html(
         review(
@@ -169,6 +195,13 @@ def test_hostile_text_is_shown(evil: str) -> None:
 
 def test_direction_overrides_are_spelt_out() -> None:
     assert "\u202e" not in page.review_html(review(card(name="gpj.\u202eexe")))
+
+
+def test_hostile_labels_are_shown() -> None:
+    for evil in EVIL:
+        told = card(evil, predicted=evil, labels=(LabelChance(evil, 0.5, True),))
+        html = page.review_html(replace(hostile(evil, (told,)), several_labels=True))
+        assert dangers_of(html, page.corrections_script()) == [], evil
 
 
 def hostile(evil: str, cards: tuple[Card, ...]) -> Review:
