@@ -391,7 +391,9 @@ def test_images_with_several_labels_of_a_drop_and_of_a_path(made: Made) -> None:
     for number, labels in enumerate(sets):
         save(drop / f"new{number}.png", picture(labels, 50 + number))
     (drop / "_READY").touch()
-    DatasetStore().save_spec(DatasetSpec(name="several", root=root, task="multi-label"))
+    DatasetStore().save_spec(
+        DatasetSpec(name="several", root=root, task="multi-label", show_names=True)
+    )
     assert run_job("predict", "several", TINY, "cpu").exit_code == DONE
     rows = table("several")
     assert [rows[name]["predicted"] for name in sorted(rows)] == [NO_LABEL, *sets[1:]]
