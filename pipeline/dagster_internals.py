@@ -10,9 +10,11 @@ of Dagster that have no public interface. Does not belong here: decisions (``pip
 
 from __future__ import annotations
 
+import logging
 import re
+import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,22 +22,31 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 import sqlalchemy as sql
 from dagster._core.execution.backfill import BulkActionStatus
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.event_log.schema import (
     AssetCheckExecutionsTable,
+    SqlEventLogStorageMetadata,
     SqlEventLogStorageTable,
 )
 from dagster._core.storage.event_log.sql_event_log import SqlEventLogStorage
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.runs.schema import BackfillTagsTable, BulkActionsTable
+from dagster._core.storage.runs.schema import (
+    BackfillTagsTable,
+    BulkActionsTable,
+    RunStorageSqlMetadata,
+)
 from dagster._core.storage.runs.sql_run_storage import SqlRunStorage
+from dagster._core.storage.runs.sqlite import SqliteRunStorage
+from dagster._core.storage.schedules.schema import ScheduleStorageSqlMetadata
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, _event_logs_directory
 from dagster._serdes import ConfigurableClassData
 from dagster._utils.schedules import is_valid_cron_schedule
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.pool import StaticPool
+from tqdm import tqdm
 
 from data_contracts.errors import InputError
 
@@ -134,6 +145,89 @@ class OpenSqliteStorage(DagsterSqliteStorage):
         cls, inst_data: ConfigurableClassData | None, config_value: Any
     ) -> OpenSqliteStorage:
         return cls.from_local(inst_data=inst_data, **config_value)
+
+
+def is_on_this_disk(instance: dg.DagsterInstance) -> bool:
+    """Tell whether Dagster's storage is SQLite, whose files no other host may use."""
+    return isinstance(instance.run_storage, SqliteRunStorage)
+
+
+# -- the PostgreSQL storage of the extra `postgres`
+
+
+def postgres_settings(dagster_home: Path) -> Mapping[str, Any] | None:
+    """Return the settings of the PostgreSQL storage that ``dagster.yaml`` names; None for another.
+
+    What it takes from the environment stays ``{"env": name}``.
+
+    Raises:
+        dagster.DagsterInvalidConfigError: the file is not what Dagster expects.
+    """
+    storage = InstanceRef.from_dir(str(dagster_home)).run_storage_data
+    is_postgres = storage is not None and storage.module_name.startswith("dagster_postgres")
+    return storage.config_dict if storage is not None and is_postgres else None
+
+
+def storage_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of a database that does not answer, or cannot be read or written."""
+    if "dagster_postgres" not in sys.modules:
+        return (sql.exc.DBAPIError,)
+    from dagster_postgres.utils import DagsterPostgresException
+
+    return sql.exc.DBAPIError, DagsterPostgresException
+
+
+def first_line_of(error: Exception) -> str:
+    """Return why a database does not answer, in the words of its driver."""
+    cause = error.__cause__ or error
+    lines = str(getattr(cause, "orig", None) or cause).strip().splitlines()
+    return lines[0] if lines else type(cause).__name__
+
+
+@contextmanager
+def one_line_for_all_retries() -> Iterator[None]:
+    """Say once that a database does not answer, where Dagster says so at each of its six tries."""
+    said = False
+
+    def is_said(record: logging.LogRecord) -> bool:
+        nonlocal said
+        if not str(record.msg).startswith("Retrying failed database connection"):
+            return True
+        if not said:
+            waits = "Dagster's database does not answer; trying again for some seconds"
+            tqdm.write(waits, file=sys.stderr)
+        said = True
+        return False
+
+    root = logging.getLogger()
+    root.addFilter(is_said)
+    try:
+        yield
+    finally:
+        root.removeFilter(is_said)
+
+
+@contextmanager
+def postgres_tables(instance: dg.DagsterInstance) -> Iterator[tuple[Connection, list[str]]]:
+    """Open a connection to the database of Dagster's PostgreSQL storage, with its tables' names.
+
+    Every statement is a transaction of its own.
+    """
+    storage = instance.run_storage
+    if not isinstance(storage, SqlRunStorage):
+        raise TypeError(type(storage).__name__)
+    named = {
+        table.name
+        for metadata in (
+            RunStorageSqlMetadata,
+            SqlEventLogStorageMetadata,
+            ScheduleStorageSqlMetadata,
+        )
+        for table in metadata.tables.values()
+    }
+    with storage.connect() as connection:
+        present = sql.inspect(connection).get_table_names()
+        yield connection, sorted(named.intersection(present))
 
 
 # -- the history of runs

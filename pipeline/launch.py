@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +26,7 @@ from pipeline.orphans import UNFINISHED
 from resources.compute import Compute
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import states_labels
-from resources.run_owner import STARTED_HERE
+from resources.run_owner import command_tags
 from resources.store.dataset_store import DatasetStore
 
 INPUT_WRONG, RUN_FAILED, DONE = 2, 1, 0
@@ -250,7 +249,7 @@ def run_job(
         Compute(device=device).resolve()
     with home_instance() as instance:
         prepare_instance(instance, store)
-        all_tags = {**(tags or {}), STARTED_HERE: str(os.getpid())}
+        all_tags = {**(tags or {}), **command_tags()}
         return _execute(instance, job, settings, device, dataset, all_tags, only)
 
 
@@ -302,7 +301,7 @@ def _execute(
 
 def _cancel_own_runs(instance: dg.DagsterInstance) -> None:
     """Mark the unfinished runs that this command started as canceled."""
-    mine = dg.RunsFilter(tags={STARTED_HERE: str(os.getpid())}, statuses=UNFINISHED)
+    mine = dg.RunsFilter(tags=command_tags(), statuses=UNFINISHED)
     for run in instance.get_runs(mine):
         _cancel_run(instance, run.run_id)
 

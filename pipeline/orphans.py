@@ -1,4 +1,8 @@
-"""Runs whose process died, which Dagster leaves STARTED."""
+"""Runs whose process died, which Dagster leaves STARTED.
+
+Several hosts may share a database. Each judges the runs of its own processes alone; those of other
+hosts are left to Dagster's ``run_monitoring``, which ends them after their maximum runtime.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from resources.run_owner import STARTED_HERE, owner_is_alive, process_lives
-from resources.store.home import medfeat_home
+from resources.run_owner import STARTED_HERE, is_claimed, owner_lives, place_of, process_lives
 
 UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
@@ -32,20 +35,37 @@ def is_waited_for(run: dg.DagsterRun) -> bool:
 
 
 def orphaned_runs(instance: dg.DagsterInstance) -> Iterator[dg.DagsterRun]:
-    """Yield the unfinished runs whose process is gone."""
+    """Yield the unfinished runs of this host whose process is gone."""
     for record in instance.get_run_records(dg.RunsFilter(statuses=UNFINISHED)):
-        alive = owner_is_alive(medfeat_home(), record.dagster_run.run_id)
-        if alive is None:
-            alive = _was_launched_and_lives(instance, record)
+        alive = _may_be_alive(instance, record)
         age = time.time() - record.create_timestamp.timestamp()
         if alive is False or (alive is None and age > UNCLAIMED_SECONDS):
             yield record.dagster_run
 
 
+def _may_be_alive(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool | None:
+    """Tell whether a run is alive, or on another host; None where nothing is known of its process.
+
+    A run without a host (of an earlier version, or launched and not yet at its first stage) is on
+    this host if the database is.
+    """
+    from pipeline.dagster_internals import is_on_this_disk  # loads SQLAlchemy, 0.15 s
+
+    run = record.dagster_run
+    is_owned = is_claimed(run)
+    # the other tags of a run that Dagster started again are those of the first one
+    place = place_of(run.tags) if is_owned or is_waited_for(run) else None
+    if place == "earlier boot":
+        return False
+    if place == "elsewhere" or (place is None and not is_on_this_disk(instance)):
+        return True
+    return owner_lives(run) if is_owned else _was_launched_and_lives(instance, record)
+
+
 def _was_launched_and_lives(instance: dg.DagsterInstance, record: dg.RunRecord) -> bool | None:
     """Tell whether the process of a run that no stage has claimed is alive.
 
-    None where that process is unknown or on another machine.
+    None where that process is unknown.
     """
     if is_waited_for(record.dagster_run):
         return process_lives(

@@ -1,22 +1,42 @@
-"""The process that owns a Dagster run: a run whose owner died is told from one that works."""
+"""The process that owns a Dagster run: a run whose owner died is told from one that works.
 
-import json
-import platform
+The owner is written into the tags of the run, where every host that shares the database sees it.
+"""
+
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
+import dagster as dg
 import psutil
 
-from resources.store.atomic_file import write_atomically
+from resources.host import Host, Place, this_host
 
 STARTED_HERE = "medfeat/pid"
 """Tag of a Dagster run with the process number of the command that started it and waits for it."""
+HOST = "medfeat/host"
+"""Tag of a Dagster run with the name of the host that it runs on."""
+BOOT = "medfeat/boot"
+"""Tag of a Dagster run with the boot and the PID namespace of that host."""
+PROCESS = "medfeat/process"
+"""Tag of a Dagster run with number and start time of its process, and the id of the run.
+
+Dagster copies the tags of a run to the one that repeats it, so the id tells whose they are.
+"""
 CLOCK_TOLERANCE = 1.0
 """Maximum difference between the system's and Dagster's time of a process start, in seconds."""
 
+_claimed: set[str] = set()
 
-def owner_file(home: Path, run_id: str) -> Path:
-    """Return the file that says which process owns a run."""
-    return home / "dagster" / "run_owners" / f"{run_id}.json"
+
+def command_tags() -> dict[str, str]:
+    """Return the tags of a run that this process starts and waits for."""
+    return {STARTED_HERE: str(os.getpid()), **_host_tags()}
+
+
+def _host_tags() -> dict[str, str]:
+    here = this_host()
+    return {HOST: here.name, BOOT: here.boot}
 
 
 def _start_of(process: psutil.Process) -> str:
@@ -25,40 +45,45 @@ def _start_of(process: psutil.Process) -> str:
     That clock is never set; elsewhere it is seconds since 1970.
     """
     try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        after_the_name = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-        return f"{boot} {after_the_name[19]}"
+        status = Path(f"/proc/{process.pid}/stat").read_text()
     except FileNotFoundError:
         return str(process.create_time())
+    return status.rpartition(")")[2].split()[19]
 
 
-def claim_run(home: Path, run_id: str) -> None:
-    """Record this process as the owner of a run.
+def claim_run(instance: dg.DagsterInstance, run_id: str) -> None:
+    """Record this process as the owner of a run, once.
 
-    Its start time is stored too, because the system reuses process numbers.
+    Its start time is recorded too, because the system reuses process numbers.
     """
-    path = owner_file(home, run_id)
-    if not path.exists():
-        me = psutil.Process()
-        owner = {"pid": me.pid, "start": _start_of(me), "host": platform.node()}
-        write_atomically(path, json.dumps(owner).encode())
+    if run_id in _claimed:
+        return
+    me = psutil.Process()
+    process = f"{me.pid} {_start_of(me)} {run_id}"
+    instance.add_run_tags(run_id, {**_host_tags(), PROCESS: process})
+    _claimed.add(run_id)
 
 
-def owner_is_alive(home: Path, run_id: str) -> bool | None:
-    """Tell whether the owner of a run is alive; None if no owner was recorded.
+def is_claimed(run: dg.DagsterRun) -> bool:
+    """Tell whether the process that executes a run has recorded itself as its owner."""
+    return run.tags.get(PROCESS, "").endswith(f" {run.run_id}")
 
-    An owner on another machine cannot be examined and counts as alive.
-    """
+
+def place_of(tags: Mapping[str, str]) -> Place | None:
+    """Tell where the process is that the tags of a run name; None where they name no host."""
+    if HOST not in tags:
+        return None
+    return this_host().place_of(Host(tags[HOST], tags.get(BOOT, "")))
+
+
+def owner_lives(run: dg.DagsterRun) -> bool:
+    """Tell whether the owner of a claimed run, a process of this host and boot, is alive."""
+    pid, start, _ = run.tags[PROCESS].split()
     try:
-        owner = json.loads(owner_file(home, run_id).read_bytes())
-        if owner["host"] != platform.node():
-            return True
-        process = psutil.Process(int(owner["pid"]))
-        return _start_of(process) == owner["start"] and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(int(pid))
+        return _start_of(process) == start and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-    except (OSError, ValueError, KeyError, TypeError):  # no record, or none that can be read
-        return None
 
 
 def process_lives(pid: int, began_by: float) -> bool:

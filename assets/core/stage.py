@@ -151,7 +151,7 @@ def _materialize(
         dagster.Failure: something that the user can mend, in one line.
     """
     with as_dagster_failure(), as_canceled(context):
-        claim_run(store.root, context.run_id)
+        claim_run(context.instance, context.run_id)
         enter_stage(
             context.run_id,
             partition_of(context),

@@ -136,8 +136,10 @@ def page() -> str:
         "each package states.",
         "`make licences` writes this page anew; a test fails where a package has a licence that "
         "`docs/tools/licences.py` does not",
-        "allow. timm, which is optional, and tools for development are left out. medfeat itself is "
-        "under Apache-2.0.",
+        "allow. Tools for development are left out, and so are the extras: timm (Apache-2.0), and "
+        "dagster-postgres (Apache-2.0)",
+        "with psycopg2-binary (LGPL-3.0 with exceptions), for which this extra is one. medfeat "
+        "itself is under Apache-2.0.",
         "",
         "| package | version | licence | |",
         "| --- | --- | --- | --- |",

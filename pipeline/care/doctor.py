@@ -17,12 +17,18 @@ import dagster as dg
 from data_contracts.errors import InputError
 from pipeline import environment
 from pipeline.automation.alerts import Alerts
+from pipeline.care import postgres
 from pipeline.care.dataset_state import DatasetState, described, failures_since, states
 from pipeline.care.disk_need import bytes_needed
-from pipeline.care.history import old_runs, size_of
+from pipeline.care.history import databases_of, history_bytes, old_runs
 from pipeline.care.retention import KEEP_RUNS_DAYS, oldest_kept
 from pipeline.care.store_health import damaged_files, mend
-from pipeline.dagster_internals import failing_ticks, switched_off
+from pipeline.dagster_internals import (
+    failing_ticks,
+    is_on_this_disk,
+    postgres_settings,
+    switched_off,
+)
 from pipeline.instance import home_instance
 from pipeline.orphans import orphaned_runs, release
 from resources.cores import cores
@@ -57,17 +63,25 @@ def examine(fix: bool, days: int = 7) -> Iterator[Finding]:
         fix: mark runs whose process is gone as failed, and compute damaged files again.
         days: how far back failed runs are looked for.
     """
-    yield from _or_why_not(_runs(fix))  # first: a run may wait for a dead one
+    has_history = True
+    try:
+        yield from _runs(fix)  # first: a run may wait for a dead one
+    except InputError as error:  # the other checks still run
+        has_history = False
+        yield Finding("problem", str(error))
     yield from _environment()
     yield from _store()
     yield from _site_key()
     yield from _datasets()
-    yield from _or_why_not(_outcomes(days))
+    if has_history:
+        yield from _or_why_not(_outcomes(days))
     yield from _weights()
     yield from _databases()
-    yield from _or_why_not(_history())
+    if has_history:
+        yield from _or_why_not(_history())
     yield from _stored_files(fix)
-    yield from _or_why_not(_automation())
+    if has_history:
+        yield from _or_why_not(_automation())
 
 
 def _or_why_not(findings: Iterator[Finding]) -> Iterator[Finding]:
@@ -238,6 +252,27 @@ def _of_dataset(state: DatasetState) -> Iterator[Finding]:
 
 
 def _databases() -> Iterator[Finding]:
+    """Yield how the storage is that dagster.yaml names."""
+    settings = postgres_settings(dagster_home())
+    if settings is None:
+        yield from _sqlite()
+        return
+    if postgres.has_password(settings):
+        yield Finding(
+            "problem",
+            f"{dagster_home() / 'dagster.yaml'} holds the password of PostgreSQL in clear, and the "
+            "web UI shows that file. Take it out, change it, and set PGPASSWORD (docs/scale.md)",
+        )
+    left = len(databases_of(dagster_home()))
+    if left:
+        yield Finding(
+            "warning",
+            f"{left} SQLite databases lie in {dagster_home()} although the history is in "
+            "PostgreSQL: medfeat forget does not reach the runs in them. Delete them",
+        )
+
+
+def _sqlite() -> Iterator[Finding]:
     broken = 0
     for database in sorted(dagster_home().glob("**/*.db")):
         try:
@@ -253,7 +288,7 @@ def _databases() -> Iterator[Finding]:
                 "does not need it",
             )
     if not broken:
-        yield Finding("ok", "Dagster's databases are intact")
+        yield Finding("ok", f"Dagster's databases are intact (SQLite in {dagster_home()})")
 
 
 def _history() -> Iterator[Finding]:
@@ -261,8 +296,17 @@ def _history() -> Iterator[Finding]:
     with home_instance() as instance:
         runs = instance.get_runs_count()
         overdue = 0 if before is None else len(old_runs(instance, before - timedelta(days=2)))
+        size = f"{history_bytes(instance) / 1e6:.1f} MB"
+        server = None if is_on_this_disk(instance) else postgres.server_of(instance)
+    if server is not None:
+        yield Finding("ok", f"Dagster's history is in PostgreSQL {server.version}, {server.place}")
+    if server is not None and server.is_in_clear:
+        yield Finding(
+            "warning",
+            "the connection to PostgreSQL crosses the network unencrypted. Add "
+            f"?sslmode=verify-full to the address in {dagster_home() / 'dagster.yaml'}",
+        )
     kept = "every run is kept" if before is None else f"runs before {before:%Y-%m-%d} go at night"
-    size = f"{size_of(dagster_home()) / 1e6:.1f} MB"
     text = f"Dagster's history: {runs} runs, {size}; {kept} ({KEEP_RUNS_DAYS})"
     if overdue:
         text += f". {overdue} of them are overdue: the schedule nightly_history did not run"

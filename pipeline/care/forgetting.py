@@ -17,11 +17,13 @@ import dagster as dg
 
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import check_dataset_name
+from pipeline.care import postgres
 from pipeline.care.history import databases_of, delete_run, delete_unowned_databases, pack
 from pipeline.dagster_internals import (
     UNFINISHED_BACKFILLS,
     backfills_of,
     delete_backfills,
+    is_on_this_disk,
     remove_from_ticks,
     restore_latest_materialization,
 )
@@ -129,7 +131,7 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     mark_forgotten(store, dataset)
     with home_instance() as instance:
         for run in [*_runs(instance, dataset), *_summary_runs(instance)]:
-            delete_run(instance, store, run.run_id)
+            delete_run(instance, run.run_id)
         delete_unowned_databases(instance)
         for key in instance.get_asset_keys():
             restore_latest_materialization(instance, key)
@@ -145,10 +147,26 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     with home_instance() as instance:
         if instance.has_dynamic_partition("dataset", dataset):
             instance.delete_dynamic_partition("dataset", dataset)
-    for database in pack(databases_of(dagster_home())):
-        raise InputError(
-            f"{database} is in use, so what was deleted cannot be overwritten",
-            "End medfeat ui and all runs, then forget again",
-        )
+        is_local = is_on_this_disk(instance)
+        _overwrite(instance)
     specification.unlink(missing_ok=True)
     yield f"{dataset} is forgotten. Backups and the images themselves are yours to delete."
+    if not is_local:
+        yield postgres.REMAINS
+
+
+def _overwrite(instance: dg.DagsterInstance) -> None:
+    """Overwrite what was deleted from Dagster's databases.
+
+    Raises:
+        InputError: another process keeps one from being packed.
+    """
+    if is_on_this_disk(instance):
+        in_use = [str(database) for database in pack(databases_of(dagster_home()))]
+    else:
+        in_use = [] if postgres.pack(instance) else ["Dagster's database in PostgreSQL"]
+    if in_use:
+        raise InputError(
+            f"{in_use[0]} is in use, so what was deleted cannot be overwritten",
+            "End medfeat ui and all runs, then forget again",
+        )

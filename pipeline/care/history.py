@@ -15,14 +15,14 @@ from pathlib import Path
 
 import dagster as dg
 
+from pipeline.care import postgres
 from pipeline.dagster_internals import (
     delete_check_results,
     delete_run_database,
+    is_on_this_disk,
     run_databases,
     runs_of_latest_results,
 )
-from resources.run_owner import owner_file
-from resources.store.dataset_store import DatasetStore
 from resources.store.home import dagster_home
 
 FINISHED = [
@@ -35,14 +35,13 @@ LOCK_SECONDS = 30.0
 """Maximum wait for another process that uses a database, in seconds."""
 
 
-def delete_run(instance: dg.DagsterInstance, store: DatasetStore, run_id: str) -> None:
+def delete_run(instance: dg.DagsterInstance, run_id: str) -> None:
     """Delete a run, its events, its logs and the outcomes of its checks.
 
     The run itself goes last: until then an interrupted deletion finds it again.
     """
     delete_check_results(instance, run_id)
     instance.compute_log_manager.delete_logs(prefix=[run_id])
-    owner_file(store.root, run_id).unlink(missing_ok=True)
     instance.event_log_storage.delete_events(run_id)
     instance.delete_run(run_id)
 
@@ -82,9 +81,12 @@ def databases_of(folder: Path) -> list[Path]:
     return sorted(folder.glob("**/*.db"))
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of the SQLite databases below Dagster's home, with their journals."""
-    return sum(path.stat().st_size for path in folder.glob("**/*.db*") if path.exists())
+def history_bytes(instance: dg.DagsterInstance) -> int:
+    """Return the bytes of Dagster's databases, those of SQLite with their journals."""
+    if not is_on_this_disk(instance):
+        return postgres.tables_bytes(instance)
+    files = dagster_home().glob("**/*.db*")
+    return sum(path.stat().st_size for path in files if path.exists())
 
 
 @dataclass(frozen=True)
@@ -112,18 +114,18 @@ def old_runs(instance: dg.DagsterInstance, before: datetime) -> list[str]:
     return [run_id for run_id in ids if run_id not in needed]
 
 
-def delete_old_runs(
-    instance: dg.DagsterInstance, store: DatasetStore, before: datetime
-) -> Deletion:
-    """Delete the runs of :func:`old_runs`, and pack the databases that they leave.
+def delete_old_runs(instance: dg.DagsterInstance, before: datetime) -> Deletion:
+    """Delete the runs of :func:`old_runs`, and pack the SQLite databases that they leave.
+
+    PostgreSQL uses the space again by itself.
 
     An interrupted deletion leaves no harm: the next one goes on with the runs that are left.
     """
-    size = size_of(dagster_home())
+    size = history_bytes(instance)
     runs = old_runs(instance, before)
     for run_id in runs:
-        delete_run(instance, store, run_id)
+        delete_run(instance, run_id)
     delete_unowned_databases(instance)
     shared = set(databases_of(dagster_home())) - set(run_databases(instance).values())
     in_use = list(pack(sorted(shared)))
-    return Deletion(len(runs), size - size_of(dagster_home()), in_use)
+    return Deletion(len(runs), size - history_bytes(instance), in_use)

@@ -7,7 +7,7 @@ import dagster as dg
 
 from pipeline import environment
 from pipeline.automation.schedules import NIGHTLY_CRON, TIME_ZONE
-from resources.store.dataset_store import DatasetStore
+from resources.run_owner import claim_run
 
 log = logging.getLogger("medfeat.history")
 
@@ -26,15 +26,16 @@ def oldest_kept() -> datetime | None:
 
 
 @dg.op(description="Deletes the runs that are too old, with their events, and packs SQLite.")
-def delete_old_history(context: dg.OpExecutionContext, store: DatasetStore) -> None:
+def delete_old_history(context: dg.OpExecutionContext) -> None:
     """Delete runs that are older than MEDFEAT_KEEP_RUNS_DAYS, but none that the UI still needs."""
     from pipeline.care.history import delete_old_runs  # loads SQLAlchemy, 0.15 s
 
+    claim_run(context.instance, context.run_id)
     before = oldest_kept()
     if before is None:
         log.info("%s is 0: every run is kept", KEEP_RUNS_DAYS)
         return
-    outcome = delete_old_runs(context.instance, store, before)
+    outcome = delete_old_runs(context.instance, before)
     log.info("%d runs deleted, %.1f MB freed", outcome.runs, outcome.freed_bytes / 1e6)
     for database in outcome.in_use:
         log.warning("%s is in use and is packed another night", database)

@@ -16,9 +16,15 @@ import psutil
 
 from data_contracts.errors import InputError
 from data_contracts.records.output_record import StoredFile
+from resources.host import this_host
 
-TEMPORARY = re.compile(r"^\..+\.(\d+)\.[0-9a-f]{8}\.tmp$")
-"""Names of unfinished files; the group is the number of the process that writes it."""
+TEMPORARY = re.compile(r"^\..+?(?:\.([0-9a-f]{12}))?\.(\d+)\.[0-9a-f]{8}\.tmp$")
+"""Names of unfinished files; the groups are the host and the number of the process that writes it.
+
+Those of earlier versions have no host.
+"""
+FOREIGN_SECONDS = 86400.0
+"""Age in seconds from which an unfinished file of another host counts as abandoned."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
 CLOCK_TICK = 2.0
@@ -26,15 +32,17 @@ CLOCK_TICK = 2.0
 
 
 def temporary_name(path: Path) -> Path:
-    """Return a hidden name beside ``path`` that no other process uses."""
-    return path.parent / f".{path.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}.tmp"
+    """Return a hidden name beside ``path`` that no other process of any host uses."""
+    writer = f"{this_host().token}.{os.getpid()}"
+    return path.parent / f".{path.name}.{writer}.{uuid.uuid4().hex[:8]}.tmp"
 
 
 def remove_unfinished(folder: Path, name: str = "") -> None:
     """Remove the unfinished files of killed processes from a folder.
 
     Args:
-        folder: files that a living process writes are left alone.
+        folder: files that a living process writes are left alone, and for a day those of other
+            hosts, PID namespaces and boots, whose processes cannot be examined.
         name: start of the file names that are examined, for a folder that others use as well.
     """
     for path in folder.glob(".*.tmp"):
@@ -42,7 +50,7 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
         if (
             match is None
             or not path.name.startswith(f".{name}")
-            or _writer_is_alive(int(match[1]), path)
+            or _may_be_written(match[1], int(match[2]), path)
         ):
             continue
         # another process removed it, or it cannot be removed, which does no harm
@@ -50,10 +58,13 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _writer_is_alive(pid: int, path: Path) -> bool:
+def _may_be_written(host: str | None, pid: int, path: Path) -> bool:
     try:
+        written = path.stat().st_mtime
+        if host != this_host().token:
+            return time.time() - written < FOREIGN_SECONDS
         # A process that began after the file was written has the number of one that ended.
-        return psutil.Process(pid).create_time() <= path.stat().st_mtime + CLOCK_TICK
+        return psutil.Process(pid).create_time() <= written + CLOCK_TICK
     except (psutil.NoSuchProcess, FileNotFoundError):
         return False
 

@@ -6,7 +6,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from data_contracts.errors import InputError
-from resources.store.atomic_file import make_folder, remove_unfinished, write_atomically
+from resources.store.atomic_file import (
+    make_folder,
+    remove_unfinished,
+    temporary_name,
+    write_atomically,
+)
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 """The folder of the packages: a checkout, or the site-packages of an installation."""
@@ -20,8 +25,9 @@ concurrency:
 run_monitoring: {enabled: true, start_timeout_seconds: 300, max_runtime_seconds: 86400}
 run_retries: {enabled: true, max_retries: 1, retry_on_asset_or_op_failure: false}
 python_logs: {managed_python_loggers: [medfeat], python_log_level: INFO}
-# Many parallel runs or several machines: install dagster-postgres and put
-# `storage: {postgres: ...}` in the place of this.
+# Several machines with one history, in PostgreSQL (docs/scale.md): the extra medfeat[postgres], the
+# password in the environment (PGPASSWORD), and in the place of this
+# storage: {postgres: {postgres_url: postgresql+psycopg2://USER@HOST/DATABASE?sslmode=verify-full}}
 storage:
   custom:
     {module: pipeline.dagster_internals, class: OpenSqliteStorage,
@@ -31,6 +37,8 @@ storage:
 
 FORMER_STORAGE_MODULES = ("resources.run_record", "resources.dagster_storage")
 """Modules of earlier versions that dagster.yaml of an older home names for the storage class."""
+FORMER_OWNERS = "run_owners"
+"""Folder in Dagster's home where earlier versions wrote the process of each run."""
 STORAGE_MODULE = "pipeline.dagster_internals"
 """Module of the storage class that dagster.yaml names."""
 
@@ -82,9 +90,10 @@ def prepare_home() -> Path:
             write_atomically(settings, DAGSTER_YAML.encode())
         else:
             _name_present_storage(settings)
-        for folder in (home, home / "datasets", home / "dagster", home / "dagster" / "run_owners"):
+        shutil.rmtree(home / "dagster" / FORMER_OWNERS, ignore_errors=True)
+        for folder in (home, home / "datasets", home / "dagster"):
             remove_unfinished(folder)
-        probe = home / "store" / f".probe.{os.getpid()}"
+        probe = temporary_name(home / "store" / "probe")
         probe.write_bytes(b"")
         probe.unlink()
     except OSError as error:

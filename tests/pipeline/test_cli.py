@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -300,15 +299,12 @@ def test_the_demonstration(medfeat: Medfeat, home: Path) -> None:
 def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: Path) -> None:
     import dagster as dg
 
-    from resources.store.atomic_file import write_atomically
+    from resources.run_owner import STARTED_HERE, command_tags
 
     with dg.DagsterInstance.get() as instance:
+        tags = {**command_tags(), STARTED_HERE: "1073741824"}
         run = instance.add_run(
-            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED)
-        )
-        write_atomically(
-            home / "dagster" / "run_owners" / f"{run.run_id}.json",
-            f'{{"pid": 1073741824, "start": "", "host": "{platform.node()}"}}'.encode(),
+            dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.STARTED, tags=tags)
         )
     found = medfeat("doctor")
     assert found.returncode == 1

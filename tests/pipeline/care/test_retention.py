@@ -18,7 +18,6 @@ from pipeline.care.history import FINISHED, delete_old_runs, old_runs
 from pipeline.care.retention import KEEP_RUNS_DAYS, history, nightly_history, oldest_kept
 from pipeline.definitions import defs
 from pipeline.orphans import IN_FLIGHT
-from resources.store.dataset_store import DatasetStore
 
 WARDS = dg.DynamicPartitionsDefinition(name="dataset")
 
@@ -85,7 +84,7 @@ def test_superseded_and_failed_runs_go_and_the_latest_of_each_dataset_stays(
     superseded, west, east = run(instance, "east"), run(instance, "west"), run(instance, "east")
     failed = run(instance, "west", broken=True)
     assert old_runs(instance, datetime.now(UTC) - timedelta(hours=1)) == []
-    outcome = delete_old_runs(instance, DatasetStore(), soon())
+    outcome = delete_old_runs(instance, soon())
     assert (outcome.runs, outcome.in_use) == (2, [])
     assert outcome.freed_bytes > 100_000
     assert {found.run_id for found in instance.get_runs()} == {west, east}
@@ -117,7 +116,7 @@ def test_a_run_in_progress_stays(instance: dg.DagsterInstance, status: dg.Dagste
     assert not set(FINISHED) & set(IN_FLIGHT)
     going_on = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=status))
     ended = instance.add_run(dg.DagsterRun(job_name="ahn2019", status=dg.DagsterRunStatus.CANCELED))
-    delete_old_runs(instance, DatasetStore(), soon())
+    delete_old_runs(instance, soon())
     assert instance.has_run(going_on.run_id)
     assert not instance.has_run(ended.run_id)
 
@@ -138,9 +137,9 @@ def test_an_interrupted_deletion_goes_on_the_next_night(
     with monkeypatch.context() as patch:
         patch.setattr(dagster_history, stopped_in, stop)
         with pytest.raises(KeyboardInterrupt):
-            delete_old_runs(instance, DatasetStore(), soon())
+            delete_old_runs(instance, soon())
     assert instance.get_materialized_partitions(codes.key) == {"east"}
-    delete_old_runs(instance, DatasetStore(), soon())
+    delete_old_runs(instance, soon())
     assert databases(home) == {"index", latest}
     assert rows(home, "SELECT DISTINCT run_id FROM event_logs") == [(latest,)]
     assert free_pages(home) == 0
@@ -159,9 +158,9 @@ def test_a_run_whose_deletion_was_interrupted_is_found_again(
     with monkeypatch.context() as patch:
         patch.setattr(target, stopped_in, stop)
         with pytest.raises(KeyboardInterrupt):
-            delete_old_runs(instance, DatasetStore(), soon())
+            delete_old_runs(instance, soon())
     assert instance.has_run(first)
-    assert delete_old_runs(instance, DatasetStore(), soon()).runs == 1
+    assert delete_old_runs(instance, soon()).runs == 1
     assert databases(home) == {"index", latest}
 
 
@@ -177,12 +176,12 @@ def test_a_database_that_is_read_meanwhile_is_packed_another_night(
     for reader in readers:
         reader.execute("BEGIN")
         assert reader.execute("SELECT count(*) FROM event_logs").fetchone()[0] > 0
-    outcome = delete_old_runs(instance, DatasetStore(), soon())
+    outcome = delete_old_runs(instance, soon())
     assert (outcome.runs, outcome.in_use) == (1, [folder / "index.db"])
     assert databases(home) == {"index", latest}
     for reader in readers:
         reader.close()
-    assert delete_old_runs(instance, DatasetStore(), soon()).in_use == []
+    assert delete_old_runs(instance, soon()).in_use == []
     assert free_pages(home) == 0
 
 

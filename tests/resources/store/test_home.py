@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -26,10 +27,10 @@ def test_what_a_killed_process_left_beside_the_store_goes_and_nothing_else(
     tmp_path: Path, gone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_home(monkeypatch, tmp_path)
-    owner, key = tmp_path / "home" / "dagster" / "run_owners" / "run.json", tmp_path / "site.key"
-    left = [path.with_name(f".{path.name}.{gone}.01234567.tmp") for path in (owner, key)]
-    living = [temporary_name(path) for path in (owner, key)]
-    of_others = key.with_name(f".other.{gone}.01234567.tmp")
+    spec, key = tmp_path / "home" / "datasets" / "d.json", tmp_path / "site.key"
+    living = [temporary_name(path) for path in (spec, key)]
+    left = [path.with_name(path.name.replace(f".{os.getpid()}.", f".{gone}.")) for path in living]
+    of_others = left[1].with_name(left[1].name.replace("site.key", "other"))
     for path in (*left, *living, of_others):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
