@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import sqlalchemy as sql
+from dagster._core.definitions.utils import is_valid_owner
 from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.scheduler.instigation import InstigatorTick, TickStatus
@@ -69,6 +70,11 @@ UNFINISHED_BACKFILLS = (
 def is_cron(text: str) -> bool:
     """Whether a schedule of Dagster can tick by this cron expression."""
     return is_valid_cron_schedule(text)
+
+
+def is_owner(text: str) -> bool:
+    """Whether Dagster takes a text as an owner: a mail address, or ``team:`` and a name."""
+    return is_valid_owner(text)
 
 
 # -- the SQLite storage that dagster.yaml names

@@ -87,6 +87,17 @@ def _is_cron(text: str) -> bool:
     return is_cron(text)
 
 
+def comma_separated(text: str) -> tuple[str, ...]:
+    """Return the parts of a text between its commas, without spaces around them."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _are_owners(text: str) -> bool:
+    from pipeline.dagster_internals import is_owner  # loads Dagster
+
+    return all(map(is_owner, comma_separated(text)))
+
+
 def _is_time_zone(text: str) -> bool:
     try:
         ZoneInfo(text)
@@ -218,6 +229,15 @@ TIME_ZONE = Variable(
     "Europe/Berlin",
     _unless(_is_time_zone),
 )
+OWNERS = Variable(
+    "MEDFEAT_OWNERS",
+    "",
+    "who is shown as the owner of every asset in the web UI; read when the services start; nobody "
+    "by default",
+    "addresses or `team:name`, with commas between them",
+    "ops@example.org,team:radiology",
+    _unless(_are_owners),
+)
 ALERT_MAIL_TO = Variable(
     "MEDFEAT_ALERT_MAIL_TO",
     "",
@@ -290,6 +310,7 @@ VARIABLES = (
     KEEP_RUNS_DAYS,
     NIGHTLY,
     TIME_ZONE,
+    OWNERS,
     ALERT_MAIL_TO,
     ALERT_MAIL_FROM,
     ALERT_SMTP,

@@ -55,10 +55,9 @@ class Alerts:
             InputError: a variable breaks its rule.
         """
         host, port = environment.host_and_port(environment.value_of(environment.ALERT_SMTP))
-        to = environment.value_of(environment.ALERT_MAIL_TO)
         return cls(
             webhook=environment.value_of(environment.ALERT_WEBHOOK),
-            mail_to=tuple(part.strip() for part in to.split(",") if part.strip()),
+            mail_to=environment.comma_separated(environment.value_of(environment.ALERT_MAIL_TO)),
             mail_from=environment.value_of(environment.ALERT_MAIL_FROM),
             smtp=(host, port),
             user=environment.value_of(environment.ALERT_SMTP_USER),

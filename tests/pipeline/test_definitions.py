@@ -8,10 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import dagster as dg
+import pytest
 import yaml
 
+from data_contracts.errors import InputError
 from pipeline.definitions import build_defs
-from pipeline.graph import ASSETS
+from pipeline.graph import ASSETS, build_graph, owned
 from pipeline.jobs import JOBS, PREDICTIONS, SUMMARY
 from resources.store.dataset_store import DatasetStore
 from resources.store.home import PROJECT_ROOT
@@ -103,6 +105,28 @@ def test_definitions_load_and_every_asset_says_what_it_is() -> None:
         uses_device = {"pytorch"} <= spec.kinds
         assert ("compute" in asset.required_resource_keys) == uses_device, asset.key
         assert asset.op.pool is None, "a run that waits for a pool of Dagster cannot be stopped"
+
+
+def test_owners_are_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    def owners() -> set[tuple[str, ...]]:
+        graph = build_graph().resolve_asset_graph()
+        return {tuple(graph.get(asset.key).owners) for asset in ASSETS}
+
+    monkeypatch.delenv("MEDFEAT_OWNERS", raising=False)
+    assert owners() == {()}
+    monkeypatch.setenv("MEDFEAT_OWNERS", "ops@example.org, team:radiology")
+    assert owners() == {("ops@example.org", "team:radiology")}
+    changed = {asset.key for asset in ASSETS if owned([asset])[0].op is not asset.op}
+    assert not changed, "what an asset computes stays"
+    for wrong in ("ops", "team:", "ops@example.org;team:a"):
+        monkeypatch.setenv("MEDFEAT_OWNERS", wrong)
+        with pytest.raises(InputError, match="MEDFEAT_OWNERS"):
+            build_graph()
+
+
+def test_no_asset_is_late_on_a_quiet_night() -> None:
+    """Nothing is materialised where nothing has arrived, so no freshness policy would be true."""
+    assert all(spec.freshness_policy is None for a in ASSETS for spec in a.specs)
 
 
 def test_every_partitioned_asset_has_a_blocking_contract_check() -> None:
