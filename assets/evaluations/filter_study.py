@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -43,9 +43,6 @@ from data_contracts.tables.evaluations import (
 from resources.progress import progress
 from resources.store.feature_store import FeatureReader
 from resources.store.partial_results import PartialResults
-
-if TYPE_CHECKING:
-    pass
 
 log = logging.getLogger("medfeat.filter_study")
 PAPER_TABLE = next(table for table in AHN2019.tables if table.number == "3")

@@ -78,4 +78,5 @@ def _has_card(device: str) -> bool:
 
 
 def _in_words(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds < 90 * 60 else f"{seconds / 3600:.1f} h"
+    minutes = max(round(seconds / 60), 1)
+    return f"{minutes} min" if minutes < 90 else f"{seconds / 3600:.1f} h"
