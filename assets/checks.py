@@ -10,6 +10,7 @@ from typing import Any
 
 import dagster as dg
 
+from assets.core.labelled_rows import LEAK_COLUMNS
 from assets.core.manifest_rows import manifest_of
 from assets.core.partitions import DATASETS
 from assets.core.plan import StageDefinition
@@ -122,8 +123,8 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
     def check(context: dg.AssetCheckExecutionContext, store: DatasetStore) -> dg.AssetCheckResult:
         dataset = context.partition_key
         try:
-            spec, rows = store.spec(dataset), manifest_of(store, dataset).to_pylist()
-            leaks = find_leaks(rows, kinds)
+            spec, manifest = store.spec(dataset), manifest_of(store, dataset)
+            leaks = find_leaks(manifest.select(LEAK_COLUMNS).to_pylist(), kinds)
         except InputError as error:
             return dg.AssetCheckResult(
                 passed=False, description=str(error), metadata={"dataset": dataset}
@@ -137,7 +138,7 @@ def leakage_check(name: str, kinds: Iterable[str], description: str) -> dg.Asset
             passed=is_kept,
             description="kept by --keep-given-split"
             if is_kept
-            else str(leak_error(dataset, leaks, can_be_drawn(rows, spec))),
+            else str(leak_error(dataset, leaks, can_be_drawn(manifest.to_pylist(), spec))),
             metadata={**metadata, f"first {SHOWN_LEAKS}": dg.MetadataValue.md(listed)},
         )
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
-from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
+from assets.core.manifest_rows import label_in_words, usable_ids, usable_images
 from assets.core.originals import Originals
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import DicomWindowSetting, StageConfig
@@ -28,7 +28,7 @@ from data_contracts.records.notices import (
     SYNTHETIC_IMAGES,
 )
 from data_contracts.tables.attributes import ATTRIBUTES
-from data_contracts.tables.manifest import MANIFEST, ok_rows
+from data_contracts.tables.manifest import MANIFEST
 from methods.curation.attributes import MAX_VALUES, Attribute
 from methods.curation.independence import split_facts, split_notices
 from methods.curation.labels import label_notices
@@ -258,7 +258,7 @@ def prepared_images(here: Stage[PreparedImagesConfig]) -> Plan:
     """
     config = here.config
     settings = PreprocessingSettings(resize=config.resize, voi=config.voi, decode=config.decode)
-    images = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    images = usable_images(here.store, here.dataset).to_pylist()
     ids = sorted(row["image_id"] for row in images)
     shards = FeatureStore(
         here.store,
@@ -348,7 +348,7 @@ def image_attributes(here: Stage[AttributesConfig]) -> Plan:
             intake = find_arrivals(here.store, here.store.spec(here.dataset)).intake
             columns = tuple(dict.fromkeys(attribute.name for attribute in wanted))
             stated = attributes_of_files(replace(intake, attributes=columns))
-        images = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+        images = usable_images(here.store, here.dataset).to_pylist()
         rows = attribute_rows(images, stated, wanted)
         return Output(
             content=rows,

@@ -1,19 +1,35 @@
 """The labelled images of a dataset: what every classifier is fitted on and scored on."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from assets.core.manifest_rows import manifest_of
+from assets.core.manifest_rows import ManifestVersion, manifest_of, manifest_version, usable_images
 from data_contracts.errors import InputError
+from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
 from data_contracts.studies.registry import check_task
 from data_contracts.studies.study import Study
 from methods.curation.leakage import find_leaks, leak_error
-from methods.curation.manifest_rows import ManifestRow, can_be_drawn, kept_together
+from methods.curation.manifest_rows import can_be_drawn, kept_together
 from resources.store.dataset_store import DatasetStore
+
+GROUP_COLUMNS = [
+    "image_id",
+    "status",
+    "drop",
+    "copy_of",
+    "group_id",
+    "group_source",
+    "patient_id",
+    "header_patient_id",
+]
+"""Columns of the manifest that say which images belong together."""
+LEAK_COLUMNS = [*GROUP_COLUMNS, "path", "frame", "split", "pixel_sha256"]
+"""Columns of the manifest in which a leak of the split is seen."""
 
 
 @dataclass(frozen=True)
@@ -60,12 +76,12 @@ class LabelledRows:
         return [self.groups[i] for i in self.test] if self.has_groups else None
 
 
-def groups_by_image(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Group of each image that rows of the manifest name, by its id: the patient above others.
+def groups_by_image(images: pa.Table) -> dict[str, str]:
+    """Group of each image of a manifest by its id: the patient above others.
 
     An image without a group is one of its own; equal pixels are no group.
     """
-    return kept_together([ManifestRow(**{**row, "pixel_sha256": None}) for row in rows])
+    return kept_together(images.select(GROUP_COLUMNS).to_pylist())
 
 
 def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRows:
@@ -77,21 +93,28 @@ def labelled_rows(store: DatasetStore, dataset: str, study: Study) -> LabelledRo
     """
     spec = store.spec(dataset)
     check_task(dataset, spec.task, study)
-    manifest = manifest_of(store, dataset).to_pylist()
-    leaks = [] if spec.keep_given_split else find_leaks(manifest)
-    if leaks:
-        raise leak_error(dataset, leaks, can_be_drawn(manifest, spec))
-    rows = [row for row in manifest if row["status"] == "ok" and row["split"] in ("train", "test")]
-    rows.sort(key=lambda row: row["image_id"])
+    return _labelled(manifest_version(store, dataset), spec)
+
+
+@lru_cache(maxsize=1)
+def _labelled(version: ManifestVersion, spec: DatasetSpec) -> LabelledRows:
+    """The labelled images of a manifest; raises as :func:`labelled_rows`."""
+    manifest = manifest_of(version.store, version.dataset)
+    if not spec.keep_given_split:
+        leaks = find_leaks(manifest.select(LEAK_COLUMNS).to_pylist())
+        if leaks:
+            raise leak_error(version.dataset, leaks, can_be_drawn(manifest.to_pylist(), spec))
+    images = usable_images(version.store, version.dataset)
+    rows = images.filter(pc.is_in(images["split"], value_set=pa.array(["train", "test"])))
     together = groups_by_image(rows)
-    split = np.array([row["split"] for row in rows])
+    ids, split = rows["image_id"].to_pylist(), np.array(rows["split"].to_pylist(), np.str_)
     return LabelledRows(
-        ids=[row["image_id"] for row in rows],
-        labels=np.array([row["label"] for row in rows], dtype=np.str_),
+        ids=ids,
+        labels=np.array(rows["label"].to_pylist(), dtype=np.str_),
         train=np.flatnonzero(split == "train"),
         test=np.flatnonzero(split == "test"),
-        groups=[together[row["image_id"]] for row in rows],
-        has_groups=any(row["group_id"] or row["patient_id"] for row in rows),
+        groups=[together[image_id] for image_id in ids],
+        has_groups=any(any(rows[name].to_pylist()) for name in ("group_id", "patient_id")),
     )
 
 

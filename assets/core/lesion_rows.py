@@ -11,7 +11,7 @@ from assets.core.settings import SeedSetting, StageConfig
 from data_contracts.errors import InputError
 from data_contracts.records.hashing import content_hash
 from data_contracts.studies.huynh2016 import HUYNH2016
-from methods.curation.manifest_rows import ManifestRow, kept_together
+from methods.curation.manifest_rows import kept_together
 from resources.store.dataset_store import DatasetStore
 
 MALIGNANT = "malignant"
@@ -142,14 +142,9 @@ def lesion_rows(store: DatasetStore, dataset: str, config: FoldConfig) -> Lesion
             f"no image of {dataset} has a patient",
             "Fill the column patient_id of its manifest, or run with --set group_by=lesion",
         )
-    entries = [ManifestRow(**row) for row in usable]
-    lesion_of = kept_together(
-        [
-            replace(entry, patient_id=None, header_patient_id=None, group_source=None)
-            for entry in entries
-        ]
-    )
-    patient_of = kept_together(entries)
+    no_patient = {"patient_id": None, "header_patient_id": None, "group_source": None}
+    lesion_of = kept_together([row | no_patient for row in usable])
+    patient_of = kept_together(usable)
     ids = [row["image_id"] for row in rows]
     positive = np.array([row["label"] == classes[1] for row in rows])
     lesions, patients = [lesion_of[i] for i in ids], [patient_of[i] for i in ids]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from assets.core.manifest_rows import manifest_of
+from assets.core.manifest_rows import usable_images
 from data_contracts.errors import InputError
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
-from data_contracts.tables.manifest import frame_id, ok_rows
+from data_contracts.tables.manifest import frame_id
 from resources.cores import cores
 from resources.intake.arrivals import find_arrivals
 from resources.intake.dataset_scan import locate, read_image
@@ -57,7 +57,7 @@ class Originals:
         """Rows of the manifest by image id."""
         rows = self._rows
         if rows is None:
-            rows = ok_rows(manifest_of(self._store, self._dataset)).to_pylist()
+            rows = usable_images(self._store, self._dataset).to_pylist()
         return {row["image_id"]: row for row in rows}
 
     @cached_property

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from assets.core.labelled_rows import LabelledRows, groups_by_image, scorable_rows
-from assets.core.manifest_rows import manifest_of
+from assets.core.manifest_rows import usable_images
 from assets.core.plan import Output, Plan, Stage, UnavailableError, Work
 from assets.core.scoring import MetricRows
 from assets.core.settings import SeedSetting, SvmSettings
@@ -36,7 +36,6 @@ from data_contracts.errors import InputError
 from data_contracts.records.facts import SeedStudyFacts
 from data_contracts.studies.ahn2019 import AHN2019, RAW_ESTIMATE
 from data_contracts.tables.evaluations import ALL_LABELS, FIXED, METRICS, OVER_SEEDS, TUNED
-from data_contracts.tables.manifest import ok_rows
 from resources.progress import progress
 from resources.store.feature_store import FeatureReader
 from resources.store.partial_results import PartialResults
@@ -213,7 +212,7 @@ def _inputs(here: Stage[SeedStudyConfig]) -> _Inputs:
     rows = scorable_rows(here.store, here.dataset, AHN2019)
     trained = CaeModelConfig(**here.record(names.CAE_MODEL).settings)
     ids = fitting_ids(here.store, here.dataset, trained.fit_on, "the auto-encoder", MORE_TO_FIT_ON)
-    group_of = groups_by_image(ok_rows(manifest_of(here.store, here.dataset)).to_pylist())
+    group_of = groups_by_image(usable_images(here.store, here.dataset))
     maps = here.features(names.BACKBONE_FEATURES, ids)
     return _Inputs(
         rows=rows,

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from assets.core.lesion_rows import FoldConfig, lesion_rows
-from assets.core.manifest_rows import manifest_of
+from assets.core.manifest_rows import usable_images
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
 from assets.core.stage import stage
 from data_contracts import asset_names as names
 from data_contracts.records.facts import NearDuplicateFacts
 from data_contracts.records.notices import COPIES
-from data_contracts.tables.manifest import ok_rows
 from data_contracts.tables.near_duplicates import NEAR_DUPLICATES
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def near_duplicates(here: Stage[StageConfig]) -> Plan:
     details agree once the two are laid over each other. Where no image is on a side, as without any
     label, all images are compared with each other.
     """
-    usable = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    usable = usable_images(here.store, here.dataset).to_pylist()
     divided = [row for row in usable if row["split"] in ("train", "test")]
     train, test = ([row for row in divided if row["split"] == side] for side in ("train", "test"))
 
@@ -85,7 +84,7 @@ def near_duplicates_in_folds(here: Stage[FoldConfig]) -> Plan:
     """
     folds = lesion_rows(here.store, here.dataset, here.config)
     fold_of = dict(zip(folds.ids, folds.fold.tolist(), strict=True))
-    usable = ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+    usable = usable_images(here.store, here.dataset).to_pylist()
     rows = [
         row | {"fold": fold_of[row["image_id"]]} for row in usable if row["image_id"] in fold_of
     ]

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import PositiveInt
 
 from assets.core.checkpoints import SpacedCheckpoints
-from assets.core.manifest_rows import label_in_words, manifest_of, usable_ids
+from assets.core.manifest_rows import label_in_words, usable_ids, usable_images
 from assets.core.plan import ConfigT_co, Output, Plan, Stage, Work
 from assets.core.settings import (
     CaeTrainingSettings,
@@ -25,7 +27,6 @@ from data_contracts.errors import InputError
 from data_contracts.records.feature_shard import FeatureSet
 from data_contracts.records.model_sidecar import ModelSidecar
 from data_contracts.records.output_record import StoredFile
-from data_contracts.tables.manifest import ok_rows
 from methods.settings import CaeSettings
 from resources.progress import progress
 from resources.store.dataset_store import DatasetStore
@@ -79,12 +80,11 @@ def fitting_ids(
         "train+unlabelled": ("train", "unlabelled", "held"),
         "all": ("train", "unlabelled", "held", "test"),
     }[fit_on]
-    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
-    ids = [
-        row["image_id"]
-        for row in rows
-        if row["split"] in splits and (fit_on != "train" or row["drop"] is None)
-    ]
+    images = usable_images(store, dataset)
+    fitting = pc.is_in(images["split"], value_set=pa.array(splits))
+    if fit_on == "train":
+        fitting = pc.and_(fitting, images["drop"].is_null())
+    ids: list[str] = images["image_id"].filter(fitting).to_pylist()
     if len(ids) < 2:
         raise InputError(f"{dataset} has {len(ids)} images to fit {model} on", remedy)
     return ids
@@ -398,8 +398,9 @@ def _code_examples(
 
 def _labels(store: DatasetStore, dataset: str, ids: Sequence[str]) -> list[str]:
     """The labels of some usable images, for captions."""
-    rows = ok_rows(manifest_of(store, dataset)).to_pylist()
-    label_of = {row["image_id"]: label_in_words(row["label"]) for row in rows}
+    images = usable_images(store, dataset)
+    shown = images.filter(pc.is_in(images["image_id"], value_set=pa.array(ids))).to_pylist()
+    label_of = {row["image_id"]: label_in_words(row["label"]) for row in shown}
     return [label_of[image_id] for image_id in ids]
 
 

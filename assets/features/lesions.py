@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import PositiveFloat
 
-from assets.core.manifest_rows import manifest_of, scored_ids
+from assets.core.manifest_rows import scored_ids, usable_images
 from assets.core.originals import Originals
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import DicomWindowSetting
@@ -23,7 +23,6 @@ from data_contracts.records.hashing import content_hash
 from data_contracts.records.notices import LESIONS_WITHOUT_A_CONTOUR, SIZES_OF_PIXELS
 from data_contracts.studies.huynh2016 import ANALYTIC, PIXEL_MM, ROI_PIXELS
 from data_contracts.tables.lesions import LESIONS
-from data_contracts.tables.manifest import ok_rows
 from methods.imaging.preprocessing import PreprocessingSettings
 from resources.cores import cores
 from resources.progress import progress
@@ -83,7 +82,7 @@ class _Regions:
     """The regions of interest of a dataset in grey, and the centres of their lesions."""
 
     def __init__(self, store: DatasetStore, dataset: str, voi: Literal["file", "full"]) -> None:
-        rows = ok_rows(manifest_of(store, dataset)).to_pylist()
+        rows = usable_images(store, dataset).to_pylist()
         self.row_of = {row["image_id"]: row for row in rows}
         self._settings = PreprocessingSettings(size=ROI_PIXELS, voi=voi)
         self._originals = Originals(store, dataset, rows)

@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
+
 from assets.core.manifest_rows import manifest_of
 from assets.core.metadata import RUNS
 from assets.core.plan import Output, Work
@@ -68,12 +70,9 @@ def pictures_of(
 
 def rejected_files(store: DatasetStore, dataset: str) -> list[dict[str, Any]]:
     """Rows of REJECTED: the files of the manifest that cannot be used."""
-    columns = ("path", "frame", "status", "reason")
-    return [
-        {column: row[column] for column in columns}
-        for row in manifest_of(store, dataset).to_pylist()
-        if row["status"] != "ok"
-    ]
+    manifest = manifest_of(store, dataset).select(["path", "frame", "status", "reason"])
+    rows: list[dict[str, Any]] = manifest.filter(pc.not_equal(manifest["status"], "ok")).to_pylist()
+    return rows
 
 
 def subtitle_of(dataset: str, study: Study, records: Records) -> str:

@@ -13,6 +13,20 @@ RowRule = Callable[[pa.Table], Sequence[int]]
 """Function of a table that returns the positions of the rows that break the rule."""
 
 
+def repeated_rows(table: pa.Table, columns: Sequence[str]) -> list[int]:
+    """Return the positions of the rows whose values in ``columns`` an earlier row has."""
+    groups = table.select(columns).group_by(list(columns), use_threads=False).aggregate([])
+    if len(groups) == len(table):
+        return []
+    seen: set[tuple[object, ...]] = set()
+    repeated = []
+    for row, values in enumerate(zip(*(table[c].to_pylist() for c in columns), strict=True)):
+        if values in seen:
+            repeated.append(row)
+        seen.add(values)
+    return repeated
+
+
 @dataclass(frozen=True)
 class Violation:
     """One broken rule.
@@ -68,12 +82,7 @@ class TableContract:
             if not field.nullable and nulls:
                 row = table[field.name].is_null().to_pylist().index(True)
                 broken.append(Violation(f"column {field.name} has no empty cell", row, nulls))
-        seen: set[tuple[object, ...]] = set()
-        doubled = []
-        for row, values in enumerate(zip(*(table[c].to_pylist() for c in self.key), strict=True)):
-            if values in seen:
-                doubled.append(row)
-            seen.add(values)
+        doubled = repeated_rows(table, self.key)
         if doubled:
             broken.append(Violation(f"{' + '.join(self.key)} is unique", doubled[0], len(doubled)))
         if not broken:

@@ -8,14 +8,14 @@ pseudonym unless the dataset may show names.
 from __future__ import annotations
 
 import hashlib
-import re
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data_contracts.slice_axis import DEFAULT_SLICE_AXIS
-from data_contracts.tables.contract import TableContract
-from data_contracts.tables.rules import outside_root, rows_where
+from data_contracts.tables.contract import TableContract, repeated_rows
+from data_contracts.tables.rules import outside_root, rows_that
 
 STATUSES = ("ok", "duplicate", "rejected")
 """Values of ``status``: used, left out as a copy, or left out for the reason given."""
@@ -23,7 +23,8 @@ SPLITS = ("train", "test", "unlabelled", "held")
 """Values of ``split``; ``held`` images are labelled, but neither train nor test."""
 PREDICTED_SPLITS = ("unlabelled", "held")
 """Splits whose images are predicted."""
-_ID = re.compile(r"[0-9a-f]{64}")
+_ID = r"\A[0-9a-f]{64}\z"
+"""What an ``image_id`` matches, in the syntax of RE2."""
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -75,20 +76,50 @@ MANIFEST_SCHEMA = pa.schema(
 
 def _ok_twice(table: pa.Table) -> list[int]:
     """Rows with status ok whose image_id an earlier such row has."""
-    seen: set[object] = set()
-    twice = []
-    statuses, ids = (table[name].to_pylist() for name in ("status", "image_id"))
-    for row, (status, image_id) in enumerate(zip(statuses, ids, strict=True)):
-        if status == "ok":
-            if image_id in seen:
-                twice.append(row)
-            seen.add(image_id)
-    return twice
+    positions = pc.indices_nonzero(pc.equal(table["status"], "ok"))
+    repeated = repeated_rows(table.take(positions), ("image_id",))
+    return [positions[row].as_py() for row in repeated]
 
 
-def _half_a_centre(x: float | None, y: float | None) -> bool:
-    """Whether a centre lacks one of its numbers, or has a negative one."""
-    return (x is None) != (y is None) or not all(v is None or v >= 0 for v in (x, y))
+def _no_path_below_root(table: pa.Table) -> list[int]:
+    """Rows whose path is absolute, empty or could lead out of the root.
+
+    Such a path begins with a slash, has two dots somewhere, or nothing but dots and slashes.
+    """
+    suspects = pc.indices_nonzero(
+        pc.match_substring_regex(table["path"], r"^/|\.\.|^[./]*$")
+    ).to_pylist()
+    return [row for row in suspects if outside_root(table["path"][row].as_py())]
+
+
+def _half_a_centre(table: pa.Table) -> pa.ChunkedArray:
+    """Whether a centre lacks one of its numbers, or has a negative one or none at all."""
+    x, y = table["center_x"], table["center_y"]
+    halves = pc.xor(x.is_null(), y.is_null())
+    return pc.or_(halves, pc.or_(_is_below_zero(x), _is_below_zero(y)))
+
+
+def _is_below_zero(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether a cell that is not empty is not 0 or more; NaN is not."""
+    return pc.invert(pc.greater_equal(values, 0)).fill_null(False)
+
+
+def _is_none_of(column: pa.ChunkedArray, values: tuple[str, ...]) -> pa.ChunkedArray:
+    """Whether a cell that is not empty has another value."""
+    known = pc.is_in(column, value_set=pa.array(values, column.type))
+    return pc.and_(pc.invert(known), column.is_valid())
+
+
+def _is_ok(table: pa.Table) -> pa.ChunkedArray:
+    return pc.equal(table["status"], "ok")
+
+
+def _lacks_a_fact(table: pa.Table) -> pa.ChunkedArray:
+    """Whether an ok row has an empty cell where it must have a value."""
+    lacking = [
+        table[name].is_null() for name in ("image_id", "split", "width", "height", "mode", "format")
+    ]
+    return pc.and_(_is_ok(table), reduce(pc.or_, lacking))
 
 
 MANIFEST = TableContract(
@@ -97,31 +128,31 @@ MANIFEST = TableContract(
     schema=MANIFEST_SCHEMA,
     key=("path", "frame"),
     rules={
-        "status is ok, duplicate or rejected": rows_where(
-            "status", lambda status: status not in STATUSES
+        "status is ok, duplicate or rejected": rows_that(
+            lambda table: _is_none_of(table["status"], STATUSES)
         ),
-        "path is relative and stays under the root": rows_where("path", outside_root),
-        "frame is not negative": rows_where("frame", lambda frame: frame is not None and frame < 0),
-        "image_id is 64 lower-case hexadecimal digits": rows_where(
-            "image_id", lambda i: i is not None and not _ID.fullmatch(i)
+        "path is relative and stays under the root": _no_path_below_root,
+        "frame is not negative": rows_that(lambda table: pc.less(table["frame"], 0)),
+        "image_id is 64 lower-case hexadecimal digits": rows_that(
+            lambda table: pc.invert(pc.match_substring_regex(table["image_id"], _ID))
         ),
-        "split is train, test, unlabelled or held": rows_where(
-            "split", lambda split: split is not None and split not in SPLITS
+        "split is train, test, unlabelled or held": rows_that(
+            lambda table: _is_none_of(table["split"], SPLITS)
         ),
-        "a row that is not ok has a reason, an ok row has none": rows_where(
-            ("status", "reason"), lambda status, reason: (status == "ok") != (reason is None)
+        "a row that is not ok has a reason, an ok row has none": rows_that(
+            lambda table: pc.xor(_is_ok(table), table["reason"].is_null())
         ),
-        "an ok row has an image_id, a split, a size, a mode and a format": rows_where(
-            ("status", "image_id", "split", "width", "height", "mode", "format"),
-            lambda status, *values: status == "ok" and None in values,
-        ),
+        "an ok row has an image_id, a split, a size, a mode and a format": rows_that(_lacks_a_fact),
         "an image_id is ok once": _ok_twice,
-        "a centre has both numbers, from 0": rows_where(("center_x", "center_y"), _half_a_centre),
-        "an ok row is labelled, or its split is unlabelled": rows_where(
-            ("status", "label", "split"),
-            lambda status, label, split: (
-                status == "ok" and (label is None) != (split == "unlabelled")
-            ),
+        "a centre has both numbers, from 0": rows_that(_half_a_centre),
+        "an ok row is labelled, or its split is unlabelled": rows_that(
+            lambda table: pc.and_(
+                _is_ok(table),
+                pc.xor(
+                    table["label"].is_null(),
+                    pc.equal(table["split"], "unlabelled").fill_null(False),
+                ),
+            )
         ),
     },
 )

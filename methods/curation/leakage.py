@@ -83,6 +83,13 @@ def crossing(
     on_a_side = [
         row for row in listed if row["status"] != "rejected" and row["split"] in ("train", "test")
     ]
+    seen: dict[str, set[str]] = {"train": set(), "test": set()}
+    for row in on_a_side:
+        seen[row["split"]] |= values_of(row)
+    crosses = seen["train"] & seen["test"]
+    if not crosses:
+        return {}
+    on_a_side = [row for row in on_a_side if values_of(row) & crosses]
     on_a_side.sort(key=lambda row: (row["path"], -1 if row["frame"] is None else row["frame"]))
     sides: dict[str, dict[str, list[Mapping[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for row in on_a_side:

@@ -136,8 +136,8 @@ def curate(
             f"Give a folder with whole {format_names()} images",
         )
     first_load = [row for row in ordered if row.drop is None]
-    sides = _sides([row for row in usable if row.drop is None], kept_together(first_load), spec)
-    sides |= _sides_of_drops(usable, sides, kept_together(ordered), spec)
+    sides = _sides([row for row in usable if row.drop is None], _together(first_load), spec)
+    sides |= _sides_of_drops(usable, sides, _together(ordered), spec)
     return [replace(row, split=sides[row.key]) if row.status == "ok" else row for row in ordered]
 
 
@@ -288,11 +288,18 @@ def _duplicate_of(kept: ManifestRow, row: ManifestRow) -> ManifestRow:
     return replace(row, status="duplicate", reason=reason, split=split)
 
 
-def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
+def _together(rows: Iterable[ManifestRow]) -> dict[str, str]:
+    return kept_together(list(map(vars, rows)))
+
+
+def kept_together(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """Return for every image the name of the set that no drawn split may divide.
 
     A set has all images that are connected by a group, a patient or equal pixels, copies included.
     Its name is the smallest image_id in it, so it does not depend on the names of groups.
+
+    Args:
+        rows: rows of the manifest; equal pixels connect where they have ``pixel_sha256``.
     """
     parent: dict[str, str] = {}
 
@@ -302,22 +309,22 @@ def kept_together(rows: Sequence[ManifestRow]) -> dict[str, str]:
             token = parent[token]
         return token
 
-    usable = [row for row in rows if row.status != "rejected" and row.image_id is not None]
-    lists = lists_of_patients(map(vars, usable))
+    usable = [row for row in rows if row["status"] != "rejected" and row["image_id"] is not None]
+    lists = lists_of_patients(usable)
     for row in usable:
         # sorts before the other tokens: the smallest one names the set
-        image = root(f"0{row.image_id}")
-        tokens = [f"t{patient}" for patient in sorted(patients_of(vars(row), lists))]
-        if row.copy_of is not None:
-            tokens.append(f"0{row.copy_of}")
-        if row.group_id is not None and row.group_source != "PatientID":
-            tokens.append(f"g{row.group_id}")
-        if row.pixel_sha256 is not None:
-            tokens.append(f"p{row.pixel_sha256}")
+        image = root(f"0{row['image_id']}")
+        tokens = [f"t{patient}" for patient in sorted(patients_of(row, lists))]
+        if row["copy_of"] is not None:
+            tokens.append(f"0{row['copy_of']}")
+        if row["group_id"] is not None and row["group_source"] != "PatientID":
+            tokens.append(f"g{row['group_id']}")
+        if row.get("pixel_sha256") is not None:
+            tokens.append(f"p{row['pixel_sha256']}")
         for token in tokens:
             smaller, larger = sorted((root(token), image))
             parent[larger] = image = smaller
-    return {str(row.image_id): root(f"0{row.image_id}")[1:] for row in usable}
+    return {row["image_id"]: root(f"0{row['image_id']}")[1:] for row in usable}
 
 
 def lists_of_patients(rows: Iterable[Mapping[str, Any]]) -> frozenset[str | None]:

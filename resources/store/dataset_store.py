@@ -1,6 +1,7 @@
 """The store of one home: dataset specifications, output records, tables and pictures."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -59,6 +60,12 @@ def table_of(data: bytes) -> pa.Table:
     process.
     """
     return pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+
+
+def _file_of(record: OutputRecord, contract: TableContract) -> StoredFile | None:
+    """Return the file of an output that holds the table of a contract, if any."""
+    named = (file for file in record.files if file.name.endswith(contract.suffix))
+    return next(named, None)
 
 
 class DatasetStore(dg.ConfigurableResource[None]):
@@ -357,13 +364,34 @@ class DatasetStore(dg.ConfigurableResource[None]):
         Raises:
             ContractError: it stores no such table, or the table is damaged or breaks a rule.
         """
-        table = self.table_of(record, contract)
-        if table is None:
+        file = self.need_file(record, contract)
+        return self.read_table(record.dataset, record.asset, file, contract)
+
+    def need_file(self, record: OutputRecord, contract: TableContract) -> StoredFile:
+        """Return the file of an output that holds the table of this contract.
+
+        Raises:
+            ContractError: it has none.
+        """
+        file = _file_of(record, contract)
+        if file is None:
             raise ContractError(
                 f"{record.asset} of {record.dataset} has no {contract.suffix} file",
                 f"Materialise {record.asset} again with force",
             )
-        return table
+        return file
+
+    def file_status(self, record: OutputRecord, file: StoredFile) -> os.stat_result:
+        """Return inode, size and times of one file of an output.
+
+        Raises:
+            ContractError: it is missing.
+        """
+        path = self.folder(record.dataset, record.asset) / file.name
+        try:
+            return path.stat()
+        except OSError as error:
+            raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
 
     def table_of(self, record: OutputRecord, contract: TableContract) -> pa.Table | None:
         """Return the table of this contract in an output, as :meth:`need_table`.
@@ -374,7 +402,5 @@ class DatasetStore(dg.ConfigurableResource[None]):
         Raises:
             ContractError: the table is damaged or breaks a rule.
         """
-        for file in record.files:
-            if file.name.endswith(contract.suffix):
-                return self.read_table(record.dataset, record.asset, file, contract)
-        return None
+        file = _file_of(record, contract)
+        return file and self.read_table(record.dataset, record.asset, file, contract)
