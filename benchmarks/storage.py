@@ -12,6 +12,9 @@ are that durability and verification cost at most a half more. Both read from th
 The rows are conv5 maps of random pictures under fixed random weights, shifted to the zeros that
 ImageNet's weights give: after the overlapping max-pool the same number stands in neighbouring
 places, which decides how well they pack. No network, no weights; half a minute.
+
+A last row is the processor time of storing one of many shards, in times that of one of few: it grew
+with their number as long as the index was written after every shard.
 """
 
 from __future__ import annotations
@@ -19,13 +22,14 @@ from __future__ import annotations
 import hashlib
 import itertools
 import tempfile
+import time
 from pathlib import Path
 
 import h5py
 import numpy as np
 import torch
 
-from benchmarks.measure import ROUNDS_OF_MILLISECONDS, Row, against, main
+from benchmarks.measure import ROUNDS, ROUNDS_OF_MILLISECONDS, Row, against, at_most, main
 from data_contracts.records.feature_shard import FeatureSet
 from methods.features.frozen_network import CONV5_SHAPE, Conv5Extractor, extract, random_alexnet
 from resources.store.dataset_store import DatasetStore
@@ -40,6 +44,10 @@ PEER = "h5py, chunk an image, gzip"
 SET = FeatureSet(
     kind="alexnet_conv5", dtype="float32", row_shape=CONV5_SHAPE, preprocessing={}, code_version="1"
 )
+SHORT = SET.model_copy(update={"row_shape": (8,)})
+"""Rows that pack at once: what a shard costs beside its numbers."""
+FEW, MANY = 25, 200
+"""Numbers of shards that are stored at once."""
 
 
 def features() -> np.ndarray:
@@ -110,7 +118,33 @@ def rows() -> list[Row]:
             what, read, f"{PEER}, row by row", read_one_by_one, GOAL, rounds=many, note=note
         )
         size = _size(store.stored_bytes() / plain.stat().st_size, x)
-    return [written, listed, looped, size]
+    return [written, listed, looped, size, _one_of_many()]
+
+
+def _seconds_a_shard(number: int) -> float:
+    """Return the processor time of storing ``number`` shards in an empty store, by their number."""
+    x = np.random.default_rng(0).random((ROWS, *SHORT.row_shape), np.float32)
+    ids = sorted(hashlib.sha256(str(n).encode()).hexdigest() for n in range(ROWS * number))
+    with tempfile.TemporaryDirectory() as folder:
+        store = FeatureStore(DatasetStore(home=folder), "many", SHORT)
+        started = time.process_time()
+        store.fill(ids, lambda wanted: x, {})
+        return (time.process_time() - started) / number
+
+
+def _one_of_many() -> Row:
+    """Return the row of the processor time of one of many shards, in times that of one of few."""
+    _seconds_a_shard(1)
+    pairs = [(_seconds_a_shard(FEW), _seconds_a_shard(MANY)) for _ in range(ROUNDS)]
+    slowest = max(many for _, many in pairs)
+    return at_most(
+        f"processor time of storing a shard among {MANY}",
+        f"that of a shard among {FEW}",
+        [many / few for few, many in pairs],
+        "x",
+        2,
+        note=f"at most {1000 * slowest:.0f} ms",
+    )
 
 
 def _size(share: float, x: np.ndarray) -> Row:
