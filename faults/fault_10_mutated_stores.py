@@ -22,6 +22,7 @@ from resources.intake.user_manifest import read_user_manifest
 from resources.store.dataset_store import DatasetStore
 from resources.store.feature_store import FeatureStore
 from resources.store.model_store import load_checkpoint, load_model, save_checkpoint
+from resources.store.shard_index import ShardList
 
 ROWS = [("a/1.png", "a", "train"), ("b/2.png", "b", "test"), ("c/3.png", "c", "train")]
 
@@ -33,6 +34,7 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
         import torch
 
         save_checkpoint(store, commits.DATASET, "half", "c", {"w": torch.arange(9.0)}, {"epoch": 2})
+        _leave_receipts(store)
         listings = quick / "listings"
         listings.mkdir()
         read = _readers(store, listings)
@@ -41,6 +43,14 @@ def inject(seeds: Sequence[int], folder: Path) -> Iterator[Outcome]:
         for seed in seeds:
             path = paths[np.random.default_rng([seed, 1]).integers(len(paths))]
             yield _changed(seed, path, read[path], truth[path])
+
+
+def _leave_receipts(store: DatasetStore) -> None:
+    """List the shards by an index of all but one, and a receipt of that one, as a kill does."""
+    shards = FeatureStore(store, commits.DATASET, commits.SET)
+    first, *others = shards.index()
+    shards.save_index(others)
+    ShardList(shards.folder, commits.SET.key).add(first)
 
 
 def _changed(seed: int, path: Path, read: Callable[[], object], truth: object) -> Outcome:
@@ -95,6 +105,7 @@ def _readers(store: DatasetStore, listings: Path) -> dict[Path, Callable[[], obj
     readers: dict[Path, Callable[[], object]] = {
         next(folder.glob("*.h5")): rows,
         shards.index_path: rows,
+        next(folder.glob("*.receipt")): rows,
         folder / weights: model,
         folder / weights.replace(".safetensors", ".model.json"): model,
         folder / name: lambda: store.main_table(dataset, asset, REJECTED).to_pylist(),
