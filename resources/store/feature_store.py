@@ -151,15 +151,21 @@ class FeatureStore:
         """Store the index that lists these shards, and remove the receipts."""
         self._list.replace(entries)
 
+    def _is_named(self, entry: ShardEntry) -> bool:
+        """Tell whether a shard is called after its images; one whose entry was changed is not."""
+        return entry.shard == f"{self.feature_set.shard_key(entry.image_ids)}.h5"
+
     def _is_intact(self, entry: ShardEntry) -> bool:
-        # A shard is called after its images: an entry whose images were changed names no shard.
-        named = entry.shard == f"{self.feature_set.shard_key(entry.image_ids)}.h5"
         file = StoredFile(name=entry.shard, sha256=entry.sha256, bytes=entry.bytes)
-        return named and is_intact(self.folder / file.name, file)
+        return self._is_named(entry) and is_intact(self.folder / file.name, file)
 
     def _is_kept(self, entry: ShardEntry, checked: CheckedList) -> bool:
         """Tell whether a shard is intact; one whose file did not change is not hashed again."""
-        return checked.is_unchanged(entry) or self._is_intact(entry)
+        return self._is_known(entry, checked) or self._is_intact(entry)
+
+    def _is_known(self, entry: ShardEntry, checked: CheckedList) -> bool:
+        """Tell whether a shard is the one that was read back and obeyed the contract."""
+        return self._is_named(entry) and checked.is_unchanged(entry)
 
     def _intact_entries(self) -> list[ShardEntry]:
         """Return the entries whose shards are verified; what is damaged is named in the log."""
@@ -342,7 +348,7 @@ class FeatureStore:
         checked, read = CheckedList(self.folder, self.feature_set.key), 0
         entries = self._holders(set(image_ids))
         for entry in entries:
-            if checked.is_unchanged(entry):
+            if self._is_known(entry, checked):
                 continue
             stamp = checked.stamp_of(entry)
             self._need_intact(entry)

@@ -118,6 +118,16 @@ def test_a_shard_that_was_changed_after_its_check_is_found(
     assert shards.check(IDS) == 0, "its bytes are those that were read before the damage"
 
 
+def test_an_index_that_gives_a_checked_shard_other_images_is_found(shards: FeatureStore) -> None:
+    shards.check(IDS)
+    first, second = shards.index()
+    swapped = first.model_copy(update={"image_ids": first.image_ids[::-1]})
+    shards.save_index([swapped, second])
+    assert shards.missing(IDS) == sorted(first.image_ids)
+    with pytest.raises(ContractError, match="missing or its bytes are not those"):
+        shards.check(IDS)
+
+
 def test_a_shard_whose_times_are_too_young_is_hashed_again(
     shards: FeatureStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
