@@ -260,8 +260,9 @@ def _databases() -> Iterator[Finding]:
     if postgres.has_password(settings):
         yield Finding(
             "problem",
-            f"{dagster_home() / 'dagster.yaml'} holds the password of PostgreSQL in clear, and the "
-            "web UI shows that file. Take it out, change it, and set PGPASSWORD (docs/scale.md)",
+            f"{dagster_home() / 'dagster.yaml'} holds the password of PostgreSQL, which Dagster "
+            "hands to its processes as an argument that every user of this machine can see. Change "
+            "the password, take it out, and set PGPASSWORD (docs/scale.md)",
         )
     left = len(databases_of(dagster_home()))
     if left:

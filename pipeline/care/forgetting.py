@@ -147,12 +147,12 @@ def forget_dataset(dataset: str) -> Iterator[str]:
     with home_instance() as instance:
         if instance.has_dynamic_partition("dataset", dataset):
             instance.delete_dynamic_partition("dataset", dataset)
-        is_local = is_on_this_disk(instance)
         _overwrite(instance)
+        remains = "" if is_on_this_disk(instance) else postgres.remains(instance)
     specification.unlink(missing_ok=True)
     yield f"{dataset} is forgotten. Backups and the images themselves are yours to delete."
-    if not is_local:
-        yield postgres.REMAINS
+    if remains:
+        yield remains
 
 
 def _overwrite(instance: dg.DagsterInstance) -> None:

@@ -22,10 +22,15 @@ LOCK_SECONDS = 30
 LOCK_NOT_AVAILABLE = "55P03"
 """PostgreSQL's code of a lock that was not had in time."""
 REMAINS = (
-    "PostgreSQL's write-ahead log still has what was deleted until it is recycled, and so have its "
-    "replicas, archives and backups: they are yours to delete."
+    "PostgreSQL's write-ahead log still has what was deleted until it is recycled, and so may its "
+    "replicas, archives, backups and logs of statements: they are yours to delete."
 )
 """What a deletion does not reach, in words for a person."""
+NOT_THE_OWNER = (
+    "This user does not own the database, so the planner's statistics still have old values, and "
+    "tables may: VACUUM (FULL, ANALYZE) as its owner."
+)
+"""What remains in addition where the user may not pack everything, in words for a person."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +86,9 @@ def tables_bytes(instance: dg.DagsterInstance) -> int:
 def pack(instance: dg.DagsterInstance) -> bool:
     """Write Dagster's tables anew without what was deleted, which PostgreSQL keeps until then.
 
+    The planner's statistics hold frequent values of the rows, and are made anew as well. This needs
+    the owner of the database.
+
     Returns:
         whether that was possible; False where another session uses them, or may still read what
         was deleted.
@@ -89,14 +97,45 @@ def pack(instance: dg.DagsterInstance) -> bool:
         if not _older_transactions_ended(connection):
             return False
         connection.execute(text(f"SET lock_timeout = '{LOCK_SECONDS}s'"))
-        for table in tables:
-            try:
-                connection.execute(text(f'VACUUM (FULL) "{table}"'))
-            except OperationalError as error:
-                if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
-                    raise
-                return False
+        try:
+            for table in tables:
+                connection.execute(text(f'VACUUM (FULL, ANALYZE) "{table}"'))
+                if connection.execute(text(f'SELECT NOT EXISTS (TABLE "{table}")')).scalar_one():
+                    _drop_statistics(connection, table)
+            connection.execute(text("VACUUM (FULL) pg_catalog.pg_statistic"))
+        except OperationalError as error:
+            if getattr(error.orig, "pgcode", None) != LOCK_NOT_AVAILABLE:
+                raise
+            return False
     return True
+
+
+def remains(instance: dg.DagsterInstance) -> str:
+    """Return what :func:`pack` does not reach, in words for a person."""
+    with postgres_tables(instance) as (connection, _):
+        owns = connection.execute(
+            text(
+                "SELECT pg_has_role(datdba, 'USAGE') FROM pg_database "
+                "WHERE datname = current_database()"
+            )
+        ).scalar_one()
+    return REMAINS if owns else f"{REMAINS} {NOT_THE_OWNER}"
+
+
+def _drop_statistics(connection: Connection, table: str) -> None:
+    """Delete what the planner knows of an empty table: values of its rows, which ANALYZE leaves.
+
+    A change of a column's type deletes them, also one to the same type.
+    """
+    columns = connection.execute(
+        text(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute "
+            "WHERE attrelid = to_regclass(:name) AND attnum > 0 AND NOT attisdropped"
+        ),
+        {"name": f'"{table}"'},
+    ).all()
+    changes = ", ".join(f'ALTER COLUMN "{name}" TYPE {kind}' for name, kind in columns)
+    connection.execute(text(f'ALTER TABLE "{table}" {changes}'))
 
 
 def _older_transactions_ended(connection: Connection) -> bool:
