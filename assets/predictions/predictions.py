@@ -95,15 +95,13 @@ def predict_rows(
                     "neighbour_similarities": predicted.similarities[i].tolist(),
                 }
             )
-    return sorted(
-        lines,
-        key=lambda line: (
-            not line["out_of_distribution"],
-            line["probability"],
-            line["margin"],
-            line["image_id"],
-        ),
-    )
+    return sorted(lines, key=_doubt)
+
+
+def _doubt(line: Mapping[str, Any]) -> tuple[bool, float, float, str]:
+    """Where a row stands among the others: those unlike the training images, then the least sure."""
+    unlike = bool(line["out_of_distribution"])
+    return not unlike, line["probability"], line["margin"], line["image_id"]
 
 
 def _answer_of(answer: "Answer", i: int, unlike: bool) -> dict[str, Any]:
