@@ -99,7 +99,7 @@ def predict_rows(
 
 
 def _doubt(line: Mapping[str, Any]) -> tuple[bool, float, float, str]:
-    """Where a row stands among the others: those unlike the training images, then the least sure."""
+    """Where a row stands: those unlike the training images first, then the least sure."""
     unlike = bool(line["out_of_distribution"])
     return not unlike, line["probability"], line["margin"], line["image_id"]
 
