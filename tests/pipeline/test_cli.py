@@ -16,9 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from safetensors.torch import save_file
+from typer import Exit
+from typer.testing import CliRunner
 
+from data_contracts.records.dataset import DatasetSpec
 from methods.features.frozen_network import random_alexnet
-from pipeline.cli import one_set_each
+from pipeline.cli import app, one_set_each
+from resources.store.dataset_store import DatasetStore
 
 TINY = [
     "--set=filters=8",
@@ -180,6 +184,21 @@ def test_a_store_that_cannot_be_written(medfeat: Medfeat, tmp_path: Path) -> Non
     line = one_line(medfeat("doctor", MEDFEAT_HOME=str(tmp_path / "file" / "home")))
     assert "MEDFEAT_HOME is " in line
     assert f"{tmp_path / 'file'} is a file. Set it to a folder that this user may write to" in line
+
+
+def test_a_run_with_verify_forgets_what_was_checked(
+    home: Path, make_images: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    DatasetStore().save_spec(DatasetSpec(name="mine", root=make_images(classes=2)))
+    checked = home / "store" / "mine" / "prepared_images" / "0123456789abcdef.checked"
+    checked.parent.mkdir(parents=True)
+    checked.write_text("{}")
+    ran: list[str] = []
+    monkeypatch.setattr("pipeline.cli._run_study", lambda name, *_: ran.append(name) or Exit(0))
+    for words, is_kept in (([], True), (["--verify"], False)):
+        assert CliRunner().invoke(app, ["run", "mine", *words]).exit_code == 0
+        assert checked.exists() == is_kept
+    assert ran == ["mine", "mine"]
 
 
 def test_mistakes_in_words(medfeat: Medfeat, make_images: Any) -> None:
