@@ -169,6 +169,8 @@ def postgres_settings(dagster_home: Path) -> Mapping[str, Any] | None:
     Raises:
         dagster.DagsterInvalidConfigError: the file is not what Dagster expects.
     """
+    if not (dagster_home / "dagster.yaml").is_file():  # then Dagster uses SQLite
+        return None
     storage = InstanceRef.from_dir(str(dagster_home)).run_storage_data
     is_postgres = storage is not None and storage.module_name.startswith("dagster_postgres")
     return storage.config_dict if storage is not None and is_postgres else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import shutil
 import sqlite3
@@ -33,8 +34,13 @@ from dagster_shared.error import SerializableErrorInfo
 from dagster_webserver.webserver import DagsterWebserver
 
 from data_contracts.errors import InputError
-from pipeline.dagster_internals import OPEN_DATABASES, OpenEventLog, runs_of_latest_results
-from resources.store.home import PROJECT_ROOT
+from pipeline.dagster_internals import (
+    OPEN_DATABASES,
+    OpenEventLog,
+    postgres_settings,
+    runs_of_latest_results,
+)
+from resources.store.home import DAGSTER_YAML, PROJECT_ROOT
 
 PRODUCT = ("data_contracts", "methods", "resources", "assets", "pipeline")
 
@@ -230,3 +236,17 @@ def test_a_history_without_sql_tables_is_named_with_its_remedy() -> None:
     instance: Any = SimpleNamespace(event_log_storage=object())
     with pytest.raises(InputError, match=r"kept in object.*MEDFEAT_KEEP_RUNS_DAYS=0"):
         runs_of_latest_results(instance)
+
+
+def test_the_storage_that_dagsters_settings_name(tmp_path: Path) -> None:
+    assert postgres_settings(tmp_path / "not made yet") is None
+    assert postgres_settings(tmp_path) is None
+    yaml = tmp_path / "dagster.yaml"
+    yaml.write_text(DAGSTER_YAML)
+    assert postgres_settings(tmp_path) is None
+    address = {"postgres_url": {"env": "ADDRESS"}}
+    yaml.write_text(json.dumps({"storage": {"postgres": address}}))
+    assert postgres_settings(tmp_path) == address
+    alone = {"module": "dagster_postgres.run_storage", "class": "PostgresRunStorage"}
+    yaml.write_text(json.dumps({"run_storage": {**alone, "config": address}}))
+    assert postgres_settings(tmp_path) == address
