@@ -27,14 +27,21 @@ class CheckedList:
     Args:
         folder: of the shards.
         key: of the feature set.
+
+    Attributes:
+        path: of the file that lists them.
+        is_damaged: whether that file cannot be read or is not as it was stored.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
-        self._folder, self._path = folder, folder / f"{key}{CHECKED}"
+        self._folder, self.path, self.is_damaged = folder, folder / f"{key}{CHECKED}", False
+        stored = CheckedShards(rules=RULES_VERSION, shards={})
         try:
-            stored = CheckedShards.model_validate(unsealed_json(self._path.read_bytes()))
+            stored = CheckedShards.model_validate(unsealed_json(self.path.read_bytes()))
+        except FileNotFoundError:
+            pass
         except (OSError, ValueError):
-            stored = CheckedShards(rules=RULES_VERSION, shards={})
+            self.is_damaged = True
         self._shards = dict(stored.shards) if stored.rules == RULES_VERSION else {}
         self._stored = dict(self._shards)
 
@@ -74,7 +81,7 @@ class CheckedList:
         shards = {name: self._shards[name] for name in sorted(self._shards) if name in listed}
         if shards != self._stored:
             content = CheckedShards(rules=RULES_VERSION, shards=shards)
-            write_atomically(self._path, sealed_json(content.model_dump(mode="json")))
+            write_atomically(self.path, sealed_json(content.model_dump(mode="json")))
             self._stored = shards
 
 

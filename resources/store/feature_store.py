@@ -375,11 +375,12 @@ class FeatureStore:
     def damaged(self) -> list[Path]:
         """Return what is missing or not as it was stored: index, receipts, shards that they list.
 
-        Every byte is read.
+        Every byte is read, and the list of checked shards with them.
         """
-        listed = self._list.read()
+        listed, checked = self._list.read(), CheckedList(self.folder, self.feature_set.key)
         return [
             *listed.damaged,
+            *([checked.path] if checked.is_damaged else []),
             *(self.folder / entry.shard for entry in listed.entries if not self._is_intact(entry)),
         ]
 

@@ -176,4 +176,6 @@ def test_what_was_checked_can_be_forgotten_or_damaged_and_is_checked_again(
     data = path.read_bytes()
     for broken in (data[:-9], data.replace(b'"rules": "1"', b'"rules": "2"'), b""):
         path.write_bytes(broken)
+        assert shards.damaged() == [path]
         assert shards.check(IDS) == 8
+        assert shards.damaged() == []
