@@ -4,10 +4,8 @@ half-written."""
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from data_contracts.records.dataset import DatasetSpec
 from methods.features.frozen_network import random_alexnet
 from pipeline.cli import app, one_set_each
 from resources.store.dataset_store import DatasetStore
+from tests.pipeline.forked_command import forked_command
 
 TINY = [
     "--set=filters=8",
@@ -37,15 +36,7 @@ Medfeat = Callable[..., subprocess.CompletedProcess[str]]
 @pytest.fixture
 def medfeat(home: Path) -> Medfeat:
     def call(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
-        return subprocess.run(
-            command,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
+        return forked_command(list(words), **environment)
 
     return call
 
@@ -332,25 +323,6 @@ def test_the_doctor_finds_and_releases_an_orphaned_run(medfeat: Medfeat, home: P
     with dg.DagsterInstance.get() as instance:
         assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE
     assert "no orphaned runs" in medfeat("doctor").stdout
-
-
-def test_help_is_there_for_every_command(medfeat: Medfeat) -> None:
-    overall = medfeat("--help").stdout
-    for command in (
-        "demo",
-        "add",
-        "run",
-        "backfill",
-        "predict",
-        "find",
-        "forget",
-        "ui",
-        "results",
-        "report",
-        "doctor",
-    ):
-        assert command in overall
-        assert medfeat(command, "--help").returncode == 0
 
 
 def test_several_settings_may_follow_one_set() -> None:
