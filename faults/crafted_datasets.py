@@ -7,6 +7,7 @@ import io
 import os
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +24,7 @@ from pydicom.uid import (
 from assets.predictions.predictions import publish
 from faults.crafted_ground import GOOD, NAME, PREPARED, Ground, parquet_bytes, png, refused
 from methods.reporting import document
-from methods.reporting.prediction_files import ModelFacts
+from methods.reporting.prediction_files import LabelFacts, ModelFacts
 from methods.reporting.review_page import corrections_script
 from resources.intake import dataset_scan
 from resources.intake.arrivals import find_arrivals
@@ -258,7 +259,8 @@ def _is_number(cell: str) -> bool:
 def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
     """Publish predictions and a report of these images under their own labels.
 
-    Predictions as a page and CSV, the report as a page, Markdown and CSV.
+    Predictions of one label and of several are a page and CSV, the report is a page, Markdown and
+    CSV.
     """
     notices = [f"NOT LEARNED: {row['label']}" for row in rows]
     lines = [
@@ -271,6 +273,8 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
             "margin": 1.0,
             "runner_up": row["path"],
             "runner_up_probability": 0.25,
+            "labels": None,
+            "label_probabilities": None,
             "out_of_distribution": False,
             "neighbour_ids": [row["image_id"]],
             "neighbour_labels": [row["label"] or row["path"]],
@@ -281,17 +285,29 @@ def _publish(ground: Ground, rows: list[dict[str, Any]]) -> None:
     folder = ground.store.root / "reports" / NAME
     folder.mkdir(parents=True)
     classes = tuple(sorted({line["predicted"] for line in lines}))
-    model = ModelFacts(rows[0]["path"], "2026-11-30", classes, len(rows), None, 0.5, None, None)
+    one = ModelFacts(rows[0]["path"], "2026-11-30", classes, len(rows), None, 0.5, None, None)
+    several = replace(one, labels=tuple(LabelFacts(name, 0.5, None) for name in classes))
+    of_several = {
+        "runner_up": None,
+        "runner_up_probability": None,
+        "labels": list(classes),
+        "label_probabilities": [0.5] * len(classes),
+    }
     reader = FeatureStore(ground.store, NAME, PREPARED).reader([row["image_id"] for row in rows])
-    publish(
-        ground.store,
-        folder,
-        rows[0]["path"],
-        lines,
-        notices,
-        model,
-        lambda ids: reader.take(np.arange(len(ids))),
-    )
+    for model, below, given in (
+        (one, folder, lines),
+        (several, folder / "several", [line | of_several for line in lines]),
+    ):
+        below.mkdir(exist_ok=True)
+        publish(
+            ground.store,
+            below,
+            rows[0]["path"],
+            given,
+            notices,
+            model,
+            lambda ids: reader.take(np.arange(len(ids))),
+        )
     reader.close()
     texts = tuple(str(row[key]) for row in rows for key in ("label", "path"))
     table = document.Table(

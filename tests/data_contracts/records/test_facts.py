@@ -47,6 +47,8 @@ VALUES: dict[Any, Any] = {
     dict[str, str]: {"cae": "the CAE"},
     CalibrationFigures | None: CALIBRATION,
     Estimate | None: SHARE,
+    dict[str, Estimate]: {"mass": SHARE},
+    dict[str, float]: {"mass": 0.5},
     dict[str, Assessment]: {"tuned": ASSESSED},
     int | None: 7,
     facts.SplitFacts: facts.SplitFacts(images=3, placeholder_images={"group_id": 2}),
