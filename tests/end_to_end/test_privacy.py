@@ -4,10 +4,8 @@ none is found anywhere."""
 from __future__ import annotations
 
 import io
-import os
 import sqlite3
 import subprocess
-import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +21,7 @@ from PIL import Image, PngImagePlugin
 
 from resources.store.dataset_store import DatasetStore
 from tests.conftest import draw
+from tests.forked_command import forked_command
 
 SETTINGS = [
     "filters=4",
@@ -228,10 +227,7 @@ def found_in(folder: Path, canaries: Canaries, but: set[Path]) -> dict[str, set[
 
 
 def command(*words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-c", "from pipeline.cli import main; main()", *words]
-    return subprocess.run(
-        line, env={**os.environ}, capture_output=True, text=True, timeout=300, check=False
-    )
+    return forked_command(list(words))
 
 
 @pytest.fixture

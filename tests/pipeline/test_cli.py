@@ -21,7 +21,7 @@ from data_contracts.records.dataset import DatasetSpec
 from methods.features.frozen_network import random_alexnet
 from pipeline.cli import app, one_set_each
 from resources.store.dataset_store import DatasetStore
-from tests.pipeline.forked_command import forked_command
+from tests.forked_command import forked_command
 
 TINY = [
     "--set=filters=8",

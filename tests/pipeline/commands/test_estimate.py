@@ -39,7 +39,7 @@ def test_a_long_run_is_announced_with_a_shorter_setting(store: DatasetStore, key
     line = estimate_line(store, "chest", settings, "cpu")
     assert line == (
         "chest: training 4,096 filters for 10000 epochs on up to 30 images takes about 41 min on "
-        "2 cores without a card; about 0 min: --set filters=1024 epochs=40"
+        "2 cores without a card; about 1 min: --set filters=1024 epochs=40"
     )
 
 
