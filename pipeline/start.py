@@ -7,6 +7,7 @@ import sys
 
 def main() -> None:
     """Load the command line and run it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
     signal.signal(signal.SIGTERM, lambda *_: os._exit(128 + signal.SIGTERM))
     try:
         from pipeline.cli import main

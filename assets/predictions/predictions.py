@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from assets.core.labelled_rows import LabelledRows
-from assets.core.manifest_rows import manifest_of
+from assets.core.manifest_rows import usable_images
 from assets.core.plan import Output, Plan, Stage, Work
 from assets.core.settings import StageConfig
 from assets.core.shards import READ_ROWS
@@ -26,7 +26,7 @@ from assets.predictions.fitting import READ_TRAINING_ROWS, unit_blocks
 from data_contracts import asset_names as names
 from data_contracts.records.facts import PredictionFacts
 from data_contracts.records.output_record import StoredFile
-from data_contracts.tables.manifest import PREDICTED_SPLITS, ok_rows
+from data_contracts.tables.manifest import PREDICTED_SPLITS
 from data_contracts.tables.multilabel import NO_LABEL
 from data_contracts.tables.predictions import IMAGE_PREDICTIONS, NEIGHBOURS, UNLIKE_ANSWER
 from resources.progress import progress
@@ -178,7 +178,7 @@ def predictions(here: Stage[StageConfig]) -> Plan:
     rows = rows_of(here.store, here.dataset)
     images = [
         ImageToPredict(row["image_id"], row["path"], row["frame"], row["split"], row["label"])
-        for row in ok_rows(manifest_of(here.store, here.dataset)).to_pylist()
+        for row in usable_images(here.store, here.dataset).to_pylist()
         if row["split"] in PREDICTED_SPLITS
     ]
 
