@@ -8,7 +8,8 @@ from pathlib import Path
 
 from data_contracts.errors import InputError
 from data_contracts.records.output_record import OutputRecord
-from data_contracts.records.sealed import unsealed_json
+from data_contracts.records.sealed import unsealed_bytes, unsealed_json
+from data_contracts.tables.outcomes import OUTCOMES
 from pipeline.automation.requests import study_assets
 from pipeline.jobs import JOBS, PREDICTIONS
 from pipeline.launch import DONE, fields_of, run_job
@@ -55,6 +56,13 @@ def damaged_files(store: DatasetStore) -> Iterator[Damage]:
 
 def _damaged_in(store: DatasetStore, dataset: str, asset: str, folder: Path) -> Iterator[Path]:
     """Yield the damaged files of one asset."""
+    for path in sorted(folder.glob(f"*{OUTCOMES.suffix}")):
+        try:
+            unsealed_bytes(path.read_bytes())
+        except FileNotFoundError:  # put into one file with others
+            continue
+        except (OSError, ValueError):
+            yield path
     for path in sorted(folder.glob("*.json")):
         if path.name.endswith(".model.json"):  # listed by a record
             continue

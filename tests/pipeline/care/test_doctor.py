@@ -21,6 +21,7 @@ from pipeline.care.store_health import damaged_files
 from pipeline.commands.status import dataset_states, status_json, status_text
 from pipeline.instance import home_instance
 from resources.intake.drops import MARKER
+from resources.intake.outcomes import StoredOutcomes
 from resources.intake.site_key import names_of
 from resources.run_owner import STARTED_HERE
 from resources.store import home as home_module
@@ -111,6 +112,21 @@ def test_an_output_that_is_just_being_written_is_not_damaged(home: Path) -> None
         (output / "current.json").write_bytes(b"half")
         assert list(damaged_files(store)) == []
     assert [damage.path.name for damage in damaged_files(store)] == ["current.json"]
+
+
+def test_what_decoding_found_is_looked_at_too(registered: Path) -> None:
+    store = DatasetStore()
+    folder = store.folder("mine", "image_manifest")
+    folder.mkdir(parents=True)
+    outcomes = StoredOutcomes(folder, "1")
+    outcomes.learn("a" * 64, "the file is truncated")
+    outcomes.save()
+    (path,) = folder.iterdir()
+    assert list(damaged_files(store)) == []
+    whole = path.read_bytes()
+    for position in (0, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
+        assert [damage.path for damage in damaged_files(store)] == [path]
 
 
 def test_settings_that_a_full_disk_left_empty_are_written_again(home: Path) -> None:
