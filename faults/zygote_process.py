@@ -11,22 +11,7 @@ import sys
 import traceback
 from importlib import import_module
 
-LOADED = (
-    *(
-        "pipeline.definitions",
-        "alembic.command",
-        "dagster._core.storage.sqlite_storage",
-        "sqlalchemy.dialects.sqlite",
-    ),
-    *(
-        "methods.features.frozen_network",
-        "methods.reporting.figures",
-        "methods.classifiers.linear_classifier",
-        "matplotlib.pyplot",
-        "torch._dynamo",
-    ),
-    *("pyarrow.dataset", "pyarrow.parquet", "sklearn.model_selection", "sklearn.svm"),
-)
+from tests.forked_command import LOADED
 
 
 def main() -> None:

@@ -25,12 +25,15 @@ LOADED = [
     "methods.features.frozen_network",
     "methods.reporting.figures",
     "methods.classifiers.linear_classifier",
+    "matplotlib.pyplot",
     "torch._dynamo",
+    "pyarrow.dataset",
     "pyarrow.parquet",
+    "sklearn.model_selection",
     "sklearn.svm",
     __name__,
 ]
-"""Modules that are loaded before the first command."""
+"""Modules that are loaded before the first command, and before the first fault that kills."""
 
 
 def _serve(words: list[str], environment: dict[str, str], out: str, err: str) -> None:

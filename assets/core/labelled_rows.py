@@ -5,9 +5,8 @@ from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from assets.core.manifest_rows import ManifestVersion, manifest_of, manifest_version, usable_images
+from assets.core.manifest_rows import ManifestVersion, manifest_of, manifest_version, scored_images
 from data_contracts.errors import InputError
 from data_contracts.records.dataset import DatasetSpec
 from data_contracts.records.hashing import content_hash
@@ -104,8 +103,7 @@ def _labelled(version: ManifestVersion, spec: DatasetSpec) -> LabelledRows:
         leaks = find_leaks(manifest.select(LEAK_COLUMNS).to_pylist())
         if leaks:
             raise leak_error(version.dataset, leaks, can_be_drawn(manifest.to_pylist(), spec))
-    images = usable_images(version.store, version.dataset)
-    rows = images.filter(pc.is_in(images["split"], value_set=pa.array(["train", "test"])))
+    rows = scored_images(version.store, version.dataset)
     together = groups_by_image(rows)
     ids, split = rows["image_id"].to_pylist(), np.array(rows["split"].to_pylist(), np.str_)
     return LabelledRows(

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from data_contracts.asset_names import IMAGE_MANIFEST
 from data_contracts.tables.manifest import MANIFEST, ok_rows
+from resources.store.atomic_file import FileStamp
 from resources.store.dataset_store import DatasetStore
 
 
@@ -18,12 +19,14 @@ class ManifestVersion:
     Attributes:
         store: of the home.
         dataset: partition key.
-        stamp: digest that its record states, and inode, size and time of change of its file.
+        sha256: digest that its record states.
+        stamp: of its file.
     """
 
     store: DatasetStore
     dataset: str
-    stamp: tuple[str, int, int, int]
+    sha256: str
+    stamp: FileStamp
 
 
 def manifest_version(store: DatasetStore, dataset: str) -> ManifestVersion:
@@ -35,9 +38,7 @@ def manifest_version(store: DatasetStore, dataset: str) -> ManifestVersion:
     """
     record = store.need_record(dataset, IMAGE_MANIFEST)
     file = store.need_file(record, MANIFEST)
-    status = store.file_status(record, file)
-    stamp = (file.sha256, status.st_ino, status.st_size, status.st_mtime_ns)
-    return ManifestVersion(store, dataset, stamp)
+    return ManifestVersion(store, dataset, file.sha256, store.stamp_of(record, file))
 
 
 def manifest_of(store: DatasetStore, dataset: str) -> pa.Table:
@@ -70,11 +71,15 @@ def usable_ids(store: DatasetStore, dataset: str) -> list[str]:
     return ids
 
 
+def scored_images(store: DatasetStore, dataset: str) -> pa.Table:
+    """The usable images that train or test a classifier, sorted by their ids."""
+    images = usable_images(store, dataset)
+    return images.filter(pc.is_in(images["split"], value_set=pa.array(["train", "test"])))
+
+
 def scored_ids(store: DatasetStore, dataset: str) -> list[str]:
     """Ids of the usable images that train or test a classifier, sorted."""
-    images = usable_images(store, dataset)
-    on_a_side = pc.is_in(images["split"], value_set=pa.array(["train", "test"]))
-    ids: list[str] = images["image_id"].filter(on_a_side).to_pylist()
+    ids: list[str] = scored_images(store, dataset)["image_id"].to_pylist()
     return ids
 
 

@@ -27,6 +27,8 @@ FOREIGN_SECONDS = 86400.0
 """Age in seconds from which an unfinished file of another host counts as abandoned."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 """Error numbers of a full disk and of an exhausted quota."""
+FileStamp = tuple[int, int, int, int, int]
+"""Device, inode, size in bytes, and times of modification and of change in nanoseconds."""
 CLOCK_TICK = 2.0
 """Resolution of the coarsest file systems' time stamps, in seconds."""
 
@@ -180,7 +182,7 @@ def file_sha256(path: Path, opener: Opener | None = None) -> str:
     return hashed(path, file_stamp(status), opener)
 
 
-def file_stamp(status: os.stat_result) -> tuple[int, int, int, int, int]:
+def file_stamp(status: os.stat_result) -> FileStamp:
     """Return what tells a file from one that was changed or put in its place.
 
     Returns:

@@ -14,7 +14,7 @@ from data_contracts.records.feature_shard import (
     ShardEntry,
 )
 from data_contracts.records.sealed import sealed_json, unsealed_json
-from resources.store.atomic_file import file_stamp, is_settled, write_atomically
+from resources.store.atomic_file import FileStamp, file_stamp, is_settled, write_atomically
 from resources.store.dataset_store import DatasetStore
 
 CHECKED = ".checked"
@@ -60,7 +60,7 @@ class CheckedList:
         checked = self._shards.get(entry.shard)
         return checked is not None and checked.sha256 == entry.sha256
 
-    def stamp_of(self, entry: ShardEntry) -> tuple[int, int, int, int, int] | None:
+    def stamp_of(self, entry: ShardEntry) -> FileStamp | None:
         """Return the stamp of a shard's file, to be taken before its bytes are compared.
 
         Returns:

@@ -1,7 +1,6 @@
 """The store of one home: dataset specifications, output records, tables and pictures."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +19,8 @@ from data_contracts.records.output_record import OutputRecord, Picture, StoredFi
 from data_contracts.records.sealed import sealed_json, unsealed_json
 from data_contracts.tables.contract import TableContract
 from resources.store.atomic_file import (
+    FileStamp,
+    file_stamp,
     is_intact,
     make_folder,
     not_written,
@@ -381,15 +382,15 @@ class DatasetStore(dg.ConfigurableResource[None]):
             )
         return file
 
-    def file_status(self, record: OutputRecord, file: StoredFile) -> os.stat_result:
-        """Return inode, size and times of one file of an output.
+    def stamp_of(self, record: OutputRecord, file: StoredFile) -> FileStamp:
+        """Return what tells one file of an output from one that was changed or put in its place.
 
         Raises:
             ContractError: it is missing.
         """
         path = self.folder(record.dataset, record.asset) / file.name
         try:
-            return path.stat()
+            return file_stamp(path.stat())
         except OSError as error:
             raise ContractError(f"{path} cannot be read ({error.strerror})", MEND) from error
 
